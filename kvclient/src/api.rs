@@ -1,0 +1,580 @@
+//! The JSON of kvd's HTTP API: every request, reply and error body, each defined once.
+//!
+//! The daemon parses and the clients build exactly these types. Unknown fields in a *request* are an
+//! error, so that a misspelt condition is never silently ignored; unknown fields in a *reply* are
+//! skipped, so that an old client keeps working with a newer daemon.
+//!
+//! A value is a byte string. JSON carries it as `"value": "text"` when it is valid UTF-8 and as
+//! `"value_base64": "..."` otherwise; exactly one of the two per item.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Longest key, in bytes. The shortest is one byte.
+pub const KEY_BYTES_MAX: usize = 4096;
+
+/// Longest client name inside a [`RequestId`], in characters.
+pub const CLIENT_NAME_CHARS_MAX: usize = 64;
+
+/// Body of `POST /set`: writes one key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "SetWire", into = "SetWire")]
+pub struct SetRequest {
+    /// The key, 1 to [`KEY_BYTES_MAX`] bytes.
+    pub key: String,
+    /// The value, any bytes.
+    pub value: Vec<u8>,
+    /// Write only where this holds, else 412 `condition_failed`.
+    pub condition: Option<Condition>,
+    /// Ask for the item as it was before.
+    pub prev: bool,
+    /// Makes a repeat of this request apply at most once.
+    pub request: Option<RequestId>,
+}
+
+impl SetRequest {
+    /// An unconditional write without a request id.
+    pub fn new(key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        Self { key: key.into(), value: value.into(), condition: None, prev: false, request: None }
+    }
+}
+
+/// Body of `POST /delete`: deletes one key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteRequest {
+    /// The key, 1 to [`KEY_BYTES_MAX`] bytes.
+    pub key: String,
+    /// Delete only where this holds, else 412 `condition_failed`.
+    #[serde(rename = "if", default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
+    /// Ask for the item as it was before.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub prev: bool,
+    /// Makes a repeat of this request apply at most once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
+}
+
+impl DeleteRequest {
+    /// An unconditional delete without a request id.
+    pub fn new(key: impl Into<String>) -> Self {
+        Self { key: key.into(), condition: None, prev: false, request: None }
+    }
+}
+
+/// What must hold for a write to be applied: the `"if"` of `/set` and `/delete`.
+///
+/// The condition is evaluated where the write is applied, in the order of the log, so that of two
+/// writers that race with the same condition exactly one wins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "ConditionWire", into = "ConditionWire")]
+pub enum Condition {
+    /// There is no such key: `{"absent":true}`.
+    Absent,
+    /// The key exists: `{"present":true}`.
+    Present,
+    /// The key exists and was last changed at this revision: `{"mod_revision":7}`.
+    ModRevision(u64),
+    /// The key exists with exactly this value: `{"value":"blue"}` or `{"value_base64":"..."}`.
+    Value(Vec<u8>),
+}
+
+/// Names one write of one client: `{"client":"...","seq":N}`.
+///
+/// For one `client` the cluster applies each `seq` at most once: a repeat of the newest gets the
+/// stored reply, an older one gets 409 `stale_request`. A client sends one request at a time under
+/// one name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestId {
+    /// Name of the client, 1 to [`CLIENT_NAME_CHARS_MAX`] characters.
+    pub client: String,
+    /// Number of the request, higher for each new one.
+    pub seq: u64,
+}
+
+/// One key with its value and history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "ItemWire", into = "ItemWire")]
+pub struct Item {
+    /// The key.
+    pub key: String,
+    /// The value, any bytes; see [`Item::value_str`].
+    pub value: Vec<u8>,
+    /// Revision of the write that created the key.
+    pub create_revision: u64,
+    /// Revision of the last write to the key.
+    pub mod_revision: u64,
+    /// Writes since the key was created: 1 at creation.
+    pub version: u64,
+}
+
+impl Item {
+    /// The value as text, or `None` where it is not valid UTF-8.
+    pub fn value_str(&self) -> Option<&str> {
+        std::str::from_utf8(&self.value).ok()
+    }
+}
+
+/// Reply of `GET /get`: the item and the store's revision, `{"key":...,"revision":9}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetReply {
+    /// The item.
+    #[serde(flatten)]
+    pub item: Item,
+    /// Revision of the store that served the read.
+    pub revision: u64,
+}
+
+/// Reply of `POST /set`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetReply {
+    /// Revision of the store after the write.
+    pub revision: u64,
+    /// Whether the write created the key.
+    pub created: bool,
+    /// Where `"prev":true` was asked: the item as it was before, null if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "nullable")]
+    pub prev: Option<Option<Item>>,
+}
+
+/// Reply of `POST /delete`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteReply {
+    /// Revision of the store after the delete; unchanged when there was no such key.
+    pub revision: u64,
+    /// Number of keys deleted: 0 or 1.
+    pub deleted: u64,
+    /// Where `"prev":true` was asked: the item as it was before, null if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "nullable")]
+    pub prev: Option<Option<Item>>,
+}
+
+/// A node by its name and the URL that clients reach it at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeUrl {
+    /// Name of the node, as in `--name`.
+    pub id: String,
+    /// URL for clients, without a trailing slash.
+    pub url: String,
+}
+
+/// Reply of `GET /leader`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderReply {
+    /// Name of the leader.
+    pub id: String,
+    /// URL of the leader for clients.
+    pub url: String,
+    /// The leader's term.
+    pub term: u64,
+}
+
+/// Data of each `leader` event of `GET /leader/watch`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderEvent {
+    /// Term of the node that tells.
+    pub term: u64,
+    /// The leader this node knows of, or null.
+    pub leader: Option<NodeUrl>,
+}
+
+/// What a node is doing: `"state"` in [`Health`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// Orders the writes of this term.
+    Leader,
+    /// Replicates what the leader orders.
+    Follower,
+    /// Asks for votes, or whether it would get them.
+    Candidate,
+    /// Receives everything, votes in nothing.
+    Learner,
+    /// Not yet part of a cluster: waits until it has heard from every configured peer.
+    Forming,
+}
+
+impl fmt::Display for NodeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Leader => "leader",
+            Self::Follower => "follower",
+            Self::Candidate => "candidate",
+            Self::Learner => "learner",
+            Self::Forming => "forming",
+        })
+    }
+}
+
+/// Reply of `GET /health`: what one node knows, whether it is part of a quorum or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Name of this node.
+    pub id: String,
+    /// What it is doing.
+    pub state: NodeState,
+    /// Its current term.
+    pub term: u64,
+    /// The leader it knows of.
+    pub leader: Option<NodeUrl>,
+    /// Index of the last entry in its log.
+    pub last_log_index: u64,
+    /// Index up to which it knows entries to be committed.
+    pub commit_index: u64,
+    /// Index up to which its store has applied entries.
+    pub applied_index: u64,
+    /// Revision of its store.
+    pub revision: u64,
+    /// Number of keys in its store.
+    pub keys: u64,
+    /// Version of the daemon.
+    pub version: String,
+    /// Time since the daemon started, in milliseconds.
+    pub uptime_ms: u64,
+    /// Members of the cluster, in the order of their names.
+    pub members: Vec<Member>,
+    /// While `forming`: what the node waits for, as a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+}
+
+/// Reply of `GET /members`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembersReply {
+    /// Members of the cluster, in the order of their names.
+    pub members: Vec<Member>,
+}
+
+/// One member of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Name of the node.
+    pub id: String,
+    /// URL for clients.
+    pub client_url: String,
+    /// URL for the other nodes.
+    pub peer_url: String,
+    /// Whether it counts for quorums; a learner does not.
+    pub voter: bool,
+}
+
+/// Body of every reply that is not a success: `{"error":{...}}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorReply {
+    /// The error.
+    pub error: ErrorBody,
+}
+
+/// What went wrong and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The kind of error, for programs.
+    pub code: ErrorCode,
+    /// One sentence that says what to do, for people.
+    pub message: String,
+    /// Whether the request may have changed anything.
+    pub applied: Applied,
+    /// With `not_leader`: the node that answers this request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<NodeUrl>,
+    /// With `condition_failed`: the item as it is, null if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "nullable")]
+    pub current: Option<Option<Item>>,
+}
+
+/// A promise about a request that did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Applied {
+    /// It has not changed anything and never will.
+    No,
+    /// It may have taken effect, or may still.
+    Unknown,
+}
+
+/// The kinds of error, each with one HTTP status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// 307: another node leads; `Location` and `leader` name it.
+    NotLeader,
+    /// 400: not JSON, a missing, unknown or ill-typed field, a bad key.
+    InvalidRequest,
+    /// 403: the request comes from a web page of another origin, or from another cluster.
+    ForbiddenOrigin,
+    /// 404: no such key.
+    KeyNotFound,
+    /// 404: no such path.
+    NotFound,
+    /// 405: the path exists, but not for this method.
+    MethodNotAllowed,
+    /// 409: a newer request of the same client name has been applied.
+    StaleRequest,
+    /// 412: the condition did not hold; `current` says what is there.
+    ConditionFailed,
+    /// 413: larger than this node accepts.
+    TooLarge,
+    /// 429: too much in flight.
+    Overloaded,
+    /// 503: no leader known, or leadership was lost before the request entered the log.
+    NoLeader,
+    /// 504: no quorum answered in time.
+    Timeout,
+    /// A code of a newer daemon.
+    #[serde(other)]
+    Unknown,
+}
+
+impl ErrorCode {
+    /// The HTTP status that goes with this code.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::NotLeader => 307,
+            Self::InvalidRequest => 400,
+            Self::ForbiddenOrigin => 403,
+            Self::KeyNotFound | Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::StaleRequest => 409,
+            Self::ConditionFailed => 412,
+            Self::TooLarge => 413,
+            Self::Overloaded => 429,
+            Self::Unknown => 500,
+            Self::NoLeader => 503,
+            Self::Timeout => 504,
+        }
+    }
+}
+
+// The forms on the wire. They differ from the types above only in how a value is written.
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetWire {
+    key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value_base64: Option<String>,
+    #[serde(rename = "if", default, skip_serializing_if = "Option::is_none")]
+    condition: Option<Condition>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    prev: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request: Option<RequestId>,
+}
+
+impl TryFrom<SetWire> for SetRequest {
+    type Error = String;
+
+    fn try_from(wire: SetWire) -> Result<Self, String> {
+        let value = decode_value(wire.value, wire.value_base64)?;
+        Ok(Self { key: wire.key, value, condition: wire.condition, prev: wire.prev, request: wire.request })
+    }
+}
+
+impl From<SetRequest> for SetWire {
+    fn from(request: SetRequest) -> Self {
+        let (value, value_base64) = encode_value(request.value);
+        let SetRequest { key, condition, prev, request, .. } = SetRequest { value: Vec::new(), ..request };
+        Self { key, value, value_base64, condition, prev, request }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ConditionWire {
+    Absent(bool),
+    Present(bool),
+    ModRevision(u64),
+    Value(String),
+    ValueBase64(String),
+}
+
+impl TryFrom<ConditionWire> for Condition {
+    type Error = String;
+
+    fn try_from(wire: ConditionWire) -> Result<Self, String> {
+        match wire {
+            ConditionWire::Absent(true) => Ok(Self::Absent),
+            ConditionWire::Present(true) => Ok(Self::Present),
+            ConditionWire::Absent(false) => Err("\"absent\" can only be true; say {\"present\":true}".into()),
+            ConditionWire::Present(false) => Err("\"present\" can only be true; say {\"absent\":true}".into()),
+            ConditionWire::ModRevision(revision) => Ok(Self::ModRevision(revision)),
+            ConditionWire::Value(text) => Ok(Self::Value(text.into_bytes())),
+            ConditionWire::ValueBase64(text) => decode_base64(&text).map(Self::Value),
+        }
+    }
+}
+
+impl From<Condition> for ConditionWire {
+    fn from(condition: Condition) -> Self {
+        match condition {
+            Condition::Absent => Self::Absent(true),
+            Condition::Present => Self::Present(true),
+            Condition::ModRevision(revision) => Self::ModRevision(revision),
+            Condition::Value(bytes) => match encode_value(bytes) {
+                (Some(text), _) => Self::Value(text),
+                (None, base64) => Self::ValueBase64(base64.unwrap_or_default()),
+            },
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct ItemWire {
+    key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value_base64: Option<String>,
+    create_revision: u64,
+    mod_revision: u64,
+    version: u64,
+}
+
+impl TryFrom<ItemWire> for Item {
+    type Error = String;
+
+    fn try_from(wire: ItemWire) -> Result<Self, String> {
+        Ok(Self {
+            value: decode_value(wire.value, wire.value_base64)?,
+            key: wire.key,
+            create_revision: wire.create_revision,
+            mod_revision: wire.mod_revision,
+            version: wire.version,
+        })
+    }
+}
+
+impl From<Item> for ItemWire {
+    fn from(item: Item) -> Self {
+        let (value, value_base64) = encode_value(item.value);
+        Self {
+            key: item.key,
+            value,
+            value_base64,
+            create_revision: item.create_revision,
+            mod_revision: item.mod_revision,
+            version: item.version,
+        }
+    }
+}
+
+fn decode_value(text: Option<String>, base64: Option<String>) -> Result<Vec<u8>, String> {
+    match (text, base64) {
+        (Some(text), None) => Ok(text.into_bytes()),
+        (None, Some(base64)) => decode_base64(&base64),
+        (None, None) => Err("missing field `value` (or `value_base64` for bytes that are not UTF-8)".into()),
+        (Some(_), Some(_)) => Err("give `value` or `value_base64`, not both".into()),
+    }
+}
+
+fn decode_base64(text: &str) -> Result<Vec<u8>, String> {
+    BASE64.decode(text).map_err(|cause| format!("`value_base64` is not standard base64 with padding: {cause}"))
+}
+
+fn encode_value(bytes: Vec<u8>) -> (Option<String>, Option<String>) {
+    match String::from_utf8(bytes) {
+        Ok(text) => (Some(text), None),
+        Err(not_utf8) => (None, Some(BASE64.encode(not_utf8.as_bytes()))),
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// An optional field whose value may be null: absent is `None`, null is `Some(None)`.
+mod nullable {
+    use super::Item;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::ref_option, reason = "the signature is serde's")]
+    pub(super) fn serialize<S: Serializer>(item: &Option<Option<Item>>, to: S) -> Result<S::Ok, S::Error> {
+        item.as_ref().and_then(Option::as_ref).serialize(to)
+    }
+
+    #[expect(clippy::option_option, reason = "absent and null differ")]
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<Item>>, D::Error> {
+        Option::<Item>::deserialize(from).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<SetRequest, String> {
+        serde_json::from_str(json).map_err(|cause| cause.to_string())
+    }
+
+    #[test]
+    fn a_request_names_exactly_one_form_of_its_value() {
+        assert_eq!(parse(r#"{"key":"k","value":"v"}"#), Ok(SetRequest::new("k", "v")));
+        assert_eq!(parse(r#"{"key":"k","value_base64":"/w=="}"#), Ok(SetRequest::new("k", [0xff])));
+        for (json, complaint) in [
+            (r#"{"key":"k"}"#, "missing field `value`"),
+            (r#"{"key":"k","value":"v","value_base64":"/w=="}"#, "not both"),
+            (r#"{"key":"k","value_base64":"%"}"#, "not standard base64"),
+            (r#"{"key":"k","value":1}"#, "expected a string"),
+            (r#"{"value":"v"}"#, "missing field `key`"),
+            (r#"{"key":"k","value":"v","ttl":1}"#, "unknown field `ttl`"),
+            (r#"{"key":"k","value":"v","if":{"absent":false}}"#, "can only be true"),
+            (r#"{"key":"k","value":"v","if":{"absnt":true}}"#, "unknown variant `absnt`"),
+            (r#"{"key":"k","value":"v","request":{"client":"c","seq":1,"x":1}}"#, "unknown field `x`"),
+        ] {
+            let error = parse(json).expect_err(json);
+            assert!(error.contains(complaint), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn requests_and_items_come_back_as_they_went() {
+        for value in [b"blue".to_vec(), vec![0xff, 0x00], Vec::new()] {
+            for condition in
+                [None, Some(Condition::Absent), Some(Condition::ModRevision(7)), Some(Condition::Value(value.clone()))]
+            {
+                let request = Some(RequestId { client: "c".into(), seq: 9 });
+                let sent = SetRequest { condition, request, prev: true, ..SetRequest::new("k", value.clone()) };
+                let json = serde_json::to_string(&sent).unwrap();
+                assert_eq!(serde_json::from_str::<SetRequest>(&json).unwrap(), sent, "{json}");
+            }
+            let item = Item { key: "k".into(), value, create_revision: 4, mod_revision: 7, version: 2 };
+            let reply = GetReply { item, revision: 9 };
+            let json = serde_json::to_string(&reply).unwrap();
+            assert_eq!(serde_json::from_str::<GetReply>(&json).unwrap(), reply, "{json}");
+        }
+    }
+
+    #[test]
+    fn the_documented_item_is_written_to_the_letter() {
+        let item =
+            Item { key: "color".into(), value: b"blue".to_vec(), create_revision: 4, mod_revision: 7, version: 2 };
+        let json = r#"{"key":"color","value":"blue","create_revision":4,"mod_revision":7,"version":2}"#;
+        assert_eq!(serde_json::to_string(&item).unwrap(), json);
+    }
+
+    #[test]
+    fn absent_and_null_differ_where_an_item_is_optional() {
+        let asked = SetReply { revision: 7, created: true, prev: Some(None) };
+        assert_eq!(serde_json::to_string(&asked).unwrap(), r#"{"revision":7,"created":true,"prev":null}"#);
+        let not_asked = SetReply { prev: None, ..asked.clone() };
+        assert_eq!(serde_json::to_string(&not_asked).unwrap(), r#"{"revision":7,"created":true}"#);
+        for reply in [asked, not_asked] {
+            let json = serde_json::to_string(&reply).unwrap();
+            assert_eq!(serde_json::from_str::<SetReply>(&json).unwrap(), reply);
+        }
+    }
+
+    #[test]
+    fn an_error_code_of_a_newer_daemon_is_no_parse_error() {
+        assert_eq!(serde_json::from_str::<ErrorCode>(r#""brand_new""#).unwrap(), ErrorCode::Unknown);
+        assert_eq!(serde_json::to_string(&ErrorCode::ForbiddenOrigin).unwrap(), r#""forbidden_origin""#);
+    }
+}

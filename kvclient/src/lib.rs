@@ -1,0 +1,2 @@
+//! Blocking client for kvd, a replicated key-value store.
+pub mod api;

@@ -1,0 +1,64 @@
+//! How HTTP handlers reach the replica: requests go into its inbox, views of it come out.
+
+use crate::kv::{Command, Outcome, Store};
+use crate::node::{ReadError, WriteError};
+use kvclient::api::{Member, NodeState, NodeUrl};
+use std::sync::{Arc, RwLock};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// A request to the replica, with the place for its answer.
+#[derive(Debug)]
+pub enum Request {
+    /// Replicate and apply a command.
+    Write {
+        /// The command.
+        command: Command,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Outcome, WriteError>>,
+    },
+    /// Say when the local store is fresh enough for a read that begins now (ReadIndex, thesis §6.4).
+    Read {
+        /// Where the answer goes; after `Ok` the store may be read.
+        reply: oneshot::Sender<Result<(), ReadError>>,
+    },
+}
+
+/// What this node knows of itself and its cluster; replaced whenever something changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Name of this node.
+    pub name: Arc<str>,
+    /// What it is doing.
+    pub state: NodeState,
+    /// Its current term.
+    pub term: u64,
+    /// The leader it knows of.
+    pub leader: Option<NodeUrl>,
+    /// Index of the last entry in its log.
+    pub last_log_index: u64,
+    /// Index up to which it knows entries to be committed.
+    pub commit_index: u64,
+    /// Index up to which its store has applied entries.
+    pub applied_index: u64,
+    /// Whether it knows a leader and has applied all that was committed when it started.
+    pub ready: bool,
+    /// Members of the cluster, in the order of their names.
+    pub members: Arc<[Member]>,
+    /// While forming: what the node waits for, as a sentence.
+    pub waiting_for: Option<String>,
+}
+
+/// What every handler needs; cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    /// The replica's inbox. Full means overloaded: a handler never waits for room.
+    pub requests: mpsc::Sender<Request>,
+    /// The latest view.
+    pub view: watch::Receiver<View>,
+    /// The store of this node. Readers share the lock, which no disk or network ever holds.
+    pub store: Arc<RwLock<Store>>,
+    /// Largest value accepted, in bytes.
+    pub value_bytes_max: usize,
+    /// When the daemon started.
+    pub started: std::time::Instant,
+}

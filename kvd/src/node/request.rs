@@ -1,0 +1,41 @@
+//! What a replica is asked, and how a request can end.
+
+use crate::raft::NodeId;
+use thiserror::Error;
+
+/// Why a write was not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum WriteError {
+    /// Another node leads, and takes this write (307). Not applied.
+    #[error("another node leads")]
+    NotLeader {
+        /// The leader.
+        leader: NodeId,
+    },
+    /// No leader is known (503). Not applied.
+    #[error("no leader is known")]
+    NoLeader,
+    /// Another leader's entry was committed in this one's place (503). Not applied, and never will be.
+    #[error("leadership was lost before the write was replicated")]
+    Superseded,
+    /// Too much waits for a quorum already (429). Not applied.
+    #[error("too many writes wait for a quorum")]
+    Overloaded,
+    /// No quorum answered in time (504). May still be applied: repeat it under the same client and seq.
+    #[error("no quorum answered in time")]
+    OutcomeUnknown,
+}
+
+/// Why a linearizable read was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ReadError {
+    /// No leader is known, or leadership changed under the read (503).
+    #[error("no leader is known")]
+    NoLeader,
+    /// Too many reads wait for a quorum already (429).
+    #[error("too many reads wait for a quorum")]
+    Overloaded,
+    /// No quorum confirmed the leader in time (504).
+    #[error("no quorum answered in time")]
+    TimedOut,
+}

@@ -1,0 +1,146 @@
+//! Who is a member, who votes, and what a quorum is (paper §6).
+//!
+//! A configuration is part of the log and in force from the moment it is appended. While it changes
+//! it is *joint*: it names the voters of the old and of the new configuration, and every decision
+//! needs a majority of both, so that no moment exists in which two disjoint majorities could decide.
+//! Learners receive everything and count for nothing.
+
+use super::types::NodeId;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The members of a cluster and their parts in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Those whose majority decides. Empty only before a node has joined any cluster.
+    pub voters: BTreeSet<NodeId>,
+    /// While joint: the voters of the configuration being left, whose majority is needed as well.
+    pub outgoing: BTreeSet<NodeId>,
+    /// Those who receive everything and count for nothing.
+    pub learners: BTreeSet<NodeId>,
+    /// Name and addresses of every voter, outgoing voter and learner.
+    pub members: BTreeMap<NodeId, MemberInfo>,
+}
+
+/// What the configuration knows of a member beside its id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberInfo {
+    /// Name of the node, unique among the members.
+    pub name: String,
+    /// Where clients reach it.
+    pub client_url: String,
+    /// Where the other nodes reach it.
+    pub peer_url: String,
+}
+
+impl Configuration {
+    /// The first configuration of a cluster: all of these are voters.
+    pub fn of_voters(members: impl IntoIterator<Item = (NodeId, MemberInfo)>) -> Self {
+        let members: BTreeMap<_, _> = members.into_iter().collect();
+        Self { voters: members.keys().copied().collect(), members, ..Self::default() }
+    }
+
+    /// Whether a majority of the old and of the new voters must agree.
+    pub fn is_joint(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Whether `id` counts for quorums, of the new voters or of the outgoing ones.
+    pub fn is_voter(&self, id: NodeId) -> bool {
+        self.voters.contains(&id) || self.outgoing.contains(&id)
+    }
+
+    /// Everyone whom the leader sends entries to, in the order of the ids.
+    pub fn everyone(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.members.keys().copied()
+    }
+
+    /// Whether those for whom `agrees` holds are a quorum: a majority of the voters and, while joint,
+    /// of the outgoing voters too. Without voters there is no quorum.
+    pub fn is_quorum(&self, agrees: impl Fn(NodeId) -> bool) -> bool {
+        let majority_of = |voters: &BTreeSet<NodeId>| {
+            let agreeing = voters.iter().filter(|id| agrees(**id)).count();
+            agreeing > voters.len() / 2
+        };
+        majority_of(&self.voters) && (self.outgoing.is_empty() || majority_of(&self.outgoing))
+    }
+
+    /// The highest value that a quorum has reached, where `reached` says how far each voter is: the
+    /// commit index, if asked for match indexes. The default without voters.
+    pub fn quorum_reached<T: Ord + Default>(&self, reached: impl Fn(NodeId) -> T) -> T {
+        let majority_reached = |voters: &BTreeSet<NodeId>| {
+            let mut values: Vec<T> = voters.iter().map(|id| reached(*id)).collect();
+            values.sort_unstable();
+            // Of n sorted ascending, the one at (n - 1) / 2 has n - (n - 1) / 2 > n / 2 at or above it.
+            let middle = values.len().saturating_sub(1) / 2;
+            values.into_iter().nth(middle).unwrap_or_default()
+        };
+        let incoming = majority_reached(&self.voters);
+        if self.is_joint() { incoming.min(majority_reached(&self.outgoing)) } else { incoming }
+    }
+
+    /// About how many bytes the configuration takes; see [`super::Entry::size_bytes`].
+    pub fn size_bytes(&self) -> usize {
+        let ids = self.voters.len() + self.outgoing.len() + self.learners.len() + self.members.len();
+        let text = |info: &MemberInfo| info.name.len() + info.client_url.len() + info.peer_url.len();
+        ids * size_of::<NodeId>() + self.members.values().map(text).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(bits: u32, first: u64) -> BTreeSet<NodeId> {
+        (0..7).filter(|bit| bits & (1 << bit) != 0).map(|bit| NodeId(first + bit)).collect()
+    }
+
+    /// A majority, counted in the most naive way.
+    fn naive_majority(voters: &BTreeSet<NodeId>, agreeing: &BTreeSet<NodeId>) -> bool {
+        2 * voters.intersection(agreeing).count() > voters.len()
+    }
+
+    #[test]
+    fn a_quorum_is_a_majority_of_both_halves_for_every_size_up_to_seven() {
+        for voters in 1..8u32 {
+            for outgoing in 0..8u32 {
+                // Voters 1..=n and outgoing voters that overlap them by all but two.
+                let voters = ids((1 << voters) - 1, 1);
+                let outgoing = ids((1 << outgoing) - 1, 3);
+                let configuration =
+                    Configuration { voters: voters.clone(), outgoing: outgoing.clone(), ..Configuration::default() };
+                for agreeing in 0..1u32 << 9 {
+                    let agreeing: BTreeSet<NodeId> =
+                        (0..9).filter(|bit| agreeing & (1 << bit) != 0).map(|bit| NodeId(1 + bit)).collect();
+                    let expected = naive_majority(&voters, &agreeing)
+                        && (outgoing.is_empty() || naive_majority(&outgoing, &agreeing));
+                    assert_eq!(configuration.is_quorum(|id| agreeing.contains(&id)), expected, "{configuration:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_quorum_reached_is_the_highest_value_a_quorum_agrees_on() {
+        for voters in 1..8u64 {
+            for outgoing in [0u64, 1, 2, 3, 4] {
+                let configuration = Configuration {
+                    voters: (1..=voters).map(NodeId).collect(),
+                    outgoing: (3..3 + outgoing).map(NodeId).collect(),
+                    ..Configuration::default()
+                };
+                for pattern in 0..4u64.pow(5) {
+                    let reached = |id: NodeId| (pattern >> (2 * (id.0 % 5))) & 3;
+                    let expected =
+                        (0..4).rev().find(|value| configuration.is_quorum(|id| reached(id) >= *value)).unwrap_or(0);
+                    assert_eq!(configuration.quorum_reached(reached), expected, "{configuration:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_voters_there_is_no_quorum() {
+        assert!(!Configuration::default().is_quorum(|_| true));
+    }
+}

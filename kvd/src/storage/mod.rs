@@ -1,0 +1,1 @@
+//! The write-ahead log over a small `Disk` trait.
