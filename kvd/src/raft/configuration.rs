@@ -40,6 +40,19 @@ impl Configuration {
         Self { voters: members.keys().copied().collect(), members, ..Self::default() }
     }
 
+    /// No members: what a node has before it is part of a cluster.
+    pub const EMPTY: Self = Self {
+        voters: BTreeSet::new(),
+        outgoing: BTreeSet::new(),
+        learners: BTreeSet::new(),
+        members: BTreeMap::new(),
+    };
+
+    /// Whether `id` decides alone.
+    pub fn is_sole_voter(&self, id: NodeId) -> bool {
+        self.is_quorum(|voter| voter == id)
+    }
+
     /// Whether a majority of the old and of the new voters must agree.
     pub fn is_joint(&self) -> bool {
         !self.outgoing.is_empty()

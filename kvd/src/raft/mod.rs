@@ -1,9 +1,37 @@
-//! Consensus: the whole of Raft as a pure value, driven by calls that yield effects.
+//! Consensus: the whole of Raft (Ongaro and Ousterhout, extended version; Ongaro's thesis) as a pure
+//! value.
+//!
+//! [`Raft`] is driven by a few calls (`tick`, `step`, `propose`, `read_index`, `written`, ...), and
+//! [`Raft::effects`] says what is to be done after them: messages to send, records to write,
+//! committed entries to apply, reads that may be served. Nothing in here knows a clock, a disk, a
+//! network or what the commands mean, and the same calls give the same effects.
+//!
+//! From the floor up: the words (`types`), entries and configurations, messages and effects; the log
+//! and what a leader knows of each follower; then [`Raft`] itself in `core`, with the rules of
+//! elections, replication, reads and durability each in a file of its own.
 
 mod configuration;
+mod core;
+mod durability;
+mod effects;
+mod election;
 mod entry;
+mod following;
+mod log;
+mod message;
+mod progress;
+mod reads;
+mod replication;
+mod role;
+mod settings;
 mod types;
 
 pub use configuration::{Configuration, MemberInfo};
+pub use core::{NotLeader, Raft, Restored};
+pub use effects::{Effects, Fetch, LogWrite, ReadOutcome, ReadToken, WriteId};
 pub use entry::{Entry, HardState, Payload, Record};
+pub use log::Log;
+pub use message::{Body, Message, ReadId};
+pub use role::RoleName;
+pub use settings::Settings;
 pub use types::{ClusterTime, Instant, LogIndex, NodeId, Term};

@@ -1,0 +1,175 @@
+//! When a promise may leave the node: what waits for the disk, and what is written next.
+//!
+//! Two rules keep every promise (thesis §3.8, paper Figure 2 "updated on stable storage before
+//! responding"):
+//!
+//! 1. No message leaves in a term before that term and the vote in it are on disk. So a vote is never
+//!    announced before it is durable, and no node answers in a term that a crash would make it forget.
+//!    A candidate's vote for itself counts by the same rule: it is a held answer from itself to itself.
+//! 2. An acknowledgement names at most the durable index. A heartbeat that arrives during a slow write
+//!    is answered at once, but with what is on disk by then.
+//!
+//! One write is under way at a time; whatever is decided meanwhile goes into the next, so that slow
+//! disks get larger writes and nothing else waits for them.
+
+use super::core::Raft;
+use super::effects::{LogWrite, WriteId};
+use super::entry::{HardState, Record};
+use super::log::Log;
+use super::message::{Body, Message};
+use super::role::Role;
+use super::types::{LogIndex, NodeId};
+
+/// What is on disk, on its way there, and waiting for it.
+#[derive(Debug)]
+pub(super) struct Durability {
+    /// Counts changes of term and vote; which of them is on disk.
+    hard_state_version: u64,
+    hard_state_written: u64,
+    hard_state_durable: u64,
+    /// The next entry to write.
+    next_index: LogIndex,
+    /// What was written from here on is void, and the disk has yet to be told.
+    truncate_from: Option<LogIndex>,
+    commit_written: LogIndex,
+    under_way: Option<UnderWay>,
+    last_write: WriteId,
+    /// Messages that wait until this version of term and vote is durable.
+    held: Vec<(u64, NodeId, Message)>,
+    /// Messages that may leave.
+    pub(super) ready: Vec<(NodeId, Message)>,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    id: WriteId,
+    hard_state_version: u64,
+    /// The last entry in it that has not been truncated since.
+    last_index: LogIndex,
+}
+
+impl Durability {
+    /// Everything in `log` was read from the disk, hence is on it.
+    pub(super) fn restored(log: &Log) -> Self {
+        Self {
+            hard_state_version: 0,
+            hard_state_written: 0,
+            hard_state_durable: 0,
+            next_index: log.last_index().next(),
+            truncate_from: None,
+            commit_written: log.commit_index(),
+            under_way: None,
+            last_write: WriteId(0),
+            held: Vec::new(),
+            ready: Vec::new(),
+        }
+    }
+}
+
+impl Raft {
+    /// Term or vote change; nothing is sent any more until they are on disk.
+    pub(super) fn set_hard_state(&mut self, hard_state: HardState) {
+        let HardState { term, vote } = self.hard_state;
+        assert!(hard_state.term > term || vote.is_none(), "a second vote in term {term}: {vote:?}, {hard_state:?}");
+        self.hard_state = hard_state;
+        self.durability.hard_state_version += 1;
+    }
+
+    /// Sends a message in the present term: at once if that term and the vote in it are durable, else
+    /// as soon as they are.
+    pub(super) fn send(&mut self, to: NodeId, body: Body) {
+        let message = Message { term: self.term(), body };
+        let Durability { hard_state_version, hard_state_durable, held, ready, .. } = &mut self.durability;
+        if hard_state_version == hard_state_durable {
+            ready.push((to, message));
+        } else {
+            held.push((*hard_state_version, to, message));
+        }
+    }
+
+    /// Entries from `from` on are void.
+    pub(super) fn truncate(&mut self, from: LogIndex) {
+        self.log.truncate(from);
+        self.configurations.split_off(&from);
+        let durability = &mut self.durability;
+        if from < durability.next_index {
+            durability.next_index = from;
+            let earlier = durability.truncate_from.unwrap_or(from);
+            durability.truncate_from = Some(earlier.min(from));
+        }
+        // The write under way may still put entries on disk that are void by now. It does not make
+        // the new entries at the same indexes durable.
+        if let Some(under_way) = &mut durability.under_way {
+            under_way.last_index = under_way.last_index.min(from.previous());
+        }
+    }
+
+    /// Whether a write would be asked for if none were under way.
+    fn has_unwritten(&self) -> bool {
+        let durability = &self.durability;
+        durability.hard_state_written < durability.hard_state_version
+            || durability.truncate_from.is_some()
+            || durability.next_index <= self.log.last_index()
+    }
+
+    /// The next write, unless one is under way or there is nothing to write.
+    pub(super) fn next_write(&mut self) -> Option<LogWrite> {
+        if self.durability.under_way.is_some() || !self.has_unwritten() {
+            return None;
+        }
+        let hard_state = self.hard_state;
+        let from = self.durability.next_index;
+        let entries = self.log.entries_from(from, self.settings.write_bytes_max);
+        let entries = entries.expect("entries that are not durable stay in memory");
+        let last_index = entries.last().map_or(from.previous(), |entry| entry.index);
+
+        let durability = &mut self.durability;
+        let mut records = Vec::with_capacity(entries.len() + 3);
+        if durability.hard_state_written < durability.hard_state_version {
+            records.push(Record::HardState(hard_state));
+        }
+        records.extend(durability.truncate_from.take().map(|from| Record::Truncate { from }));
+        records.extend(entries.into_iter().map(Record::Entry));
+        // The hint never runs ahead of the entries on this disk.
+        let commit = self.log.commit_index().min(last_index);
+        if commit > durability.commit_written {
+            records.push(Record::Commit(commit));
+            durability.commit_written = commit;
+        }
+
+        let id = WriteId(durability.last_write.0 + 1);
+        durability.last_write = id;
+        durability.next_index = last_index.next();
+        durability.hard_state_written = durability.hard_state_version;
+        durability.under_way = Some(UnderWay { id, hard_state_version: durability.hard_state_version, last_index });
+        Some(LogWrite { id, records })
+    }
+
+    /// The write `id` is on disk. Lets go of what waited for it.
+    pub fn written(&mut self, id: WriteId) {
+        let Some(under_way) = self.durability.under_way.take() else {
+            panic!("write {} reported durable, but none is under way", id.0);
+        };
+        assert!(under_way.id == id, "write {} reported durable while {} is under way", id.0, under_way.id.0);
+        self.log.set_durable(under_way.last_index.max(self.log.durable_index()));
+
+        let durability = &mut self.durability;
+        durability.hard_state_durable = under_way.hard_state_version;
+        let durable = durability.hard_state_durable;
+        let (released, held) = std::mem::take(&mut durability.held).into_iter().partition(|held| held.0 <= durable);
+        durability.held = held;
+        let released: Vec<(u64, NodeId, Message)> = released;
+        for (_, to, message) in released {
+            if to == self.id {
+                self.step(to, message);
+            } else {
+                self.durability.ready.push((to, message));
+            }
+        }
+        match &self.role {
+            Role::Leader(_) => self.advance_commit(),
+            Role::Follower(_) => self.acknowledge_progress(),
+            Role::PreCandidate(_) | Role::Candidate(_) => {}
+        }
+    }
+}

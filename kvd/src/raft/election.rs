@@ -1,0 +1,179 @@
+//! Elections: follower, pre-candidate, candidate, leader.
+//!
+//! A follower that hears no leader for one election timeout first asks whether it could win (PreVote,
+//! thesis §9.6) and raises its term only when a quorum says yes, so a node coming back from a
+//! partition leaves a healthy leader alone. Voting follows paper §5.2 and the up-to-date rule of
+//! §5.4.1. A voter that hears a live leader helps to elect nobody (paper §6).
+//!
+//! None of this may cost liveness. A refusal carries the voter's term, and whoever is behind adopts
+//! it, so that a long log in an old term and a short log in a new one cannot block each other; and a
+//! leader of an old term that meets a node of a newer one steps down, so that the cluster reaches a
+//! term in which that node takes part again.
+
+use super::core::Raft;
+use super::entry::{HardState, Payload};
+use super::message::Body;
+use super::progress::Progress;
+use super::reads::LeaderReads;
+use super::role::{Ballot, Leader, Role};
+use super::types::{LogIndex, NodeId, Term};
+use rand::RngExt;
+use std::collections::BTreeSet;
+
+/// After the connection to a leader is lost, voters campaign one after the other at this distance, in
+/// the order of their ids, so that they do not split the vote. Milliseconds.
+const LOST_LEADER_SLOT_MS: u64 = 15;
+
+/// Within its slot a voter begins at random, up to this long after the slot opens. Milliseconds.
+const LOST_LEADER_JITTER_MS: u64 = 8;
+
+impl Raft {
+    /// Whether this node has a live leader, so that it should not help `candidate` to replace it.
+    ///
+    /// A leader counts as live for itself: CheckQuorum makes it step down when it no longer is. The
+    /// leader's own request is a sign that it leads no more.
+    pub(super) fn hears_leader(&self, candidate: NodeId) -> bool {
+        match &self.role {
+            Role::Leader(_) => true,
+            Role::Follower(follower) => {
+                let silent_ms = self.now.ms_since(follower.heard);
+                follower.leader.is_some_and(|leader| leader != candidate)
+                    && silent_ms < self.settings.election_timeout_min_ms
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) => false,
+        }
+    }
+
+    /// The connection to the leader was lost: forgets it and campaigns shortly.
+    pub(super) fn campaign_soon(&mut self, lost: NodeId) {
+        let before_us = |id: &NodeId| *id < self.id && *id != lost;
+        let slot = self.configuration().voters.iter().filter(|id| before_us(id)).count() as u64;
+        let delay_ms = slot * LOST_LEADER_SLOT_MS + self.random.random_range(0..=LOST_LEADER_JITTER_MS);
+        self.become_follower(None);
+        if let Role::Follower(follower) = &mut self.role {
+            follower.election_deadline = follower.election_deadline.min(self.now.plus_ms(delay_ms));
+            follower.leader_lost = true;
+        }
+    }
+
+    /// Asks every voter whether it would vote for this node, in the present term.
+    pub(super) fn pre_campaign(&mut self) {
+        let leader_lost = match &self.role {
+            Role::Follower(follower) => follower.leader_lost,
+            Role::PreCandidate(ballot) => ballot.leader_lost,
+            Role::Candidate(_) | Role::Leader(_) => false,
+        };
+        if !self.is_voter() {
+            // A learner campaigns for nothing; it waits to be contacted.
+            return self.become_follower(None);
+        }
+        let mut ballot = self.open_ballot(leader_lost);
+        ballot.granted.insert(self.id);
+        self.change_role(Role::PreCandidate(ballot));
+        let (last_log_index, last_log_term) = (self.log.last_index(), self.log.last_term());
+        self.ask_voters(&Body::PreVote { last_log_index, last_log_term });
+        self.campaign_if_pre_elected();
+    }
+
+    fn open_ballot(&mut self, leader_lost: bool) -> Ballot {
+        let mut patience_ms = self.draw_election_timeout();
+        if leader_lost {
+            // Voters who have not noticed yet will shortly, and asking again disturbs nobody.
+            let heartbeat_ms = self.settings.heartbeat_ms;
+            patience_ms = self.random.random_range(heartbeat_ms / 2..=heartbeat_ms);
+        }
+        let election_deadline = self.now.plus_ms(patience_ms);
+        Ballot { granted: BTreeSet::new(), election_deadline, leader_lost }
+    }
+
+    fn ask_voters(&mut self, question: &Body) {
+        let configuration = self.configuration();
+        let others: Vec<NodeId> =
+            configuration.everyone().filter(|id| configuration.is_voter(*id) && *id != self.id).collect();
+        for voter in others {
+            self.send(voter, question.clone());
+        }
+    }
+
+    /// Says whether this node would vote for `from` in the term after `term`. Promises nothing.
+    pub(super) fn answer_pre_vote(&mut self, from: NodeId, term: Term, last_index: LogIndex, last_term: Term) {
+        let granted = term >= self.term() && self.log.is_up_to_date(last_index, last_term) && !self.hears_leader(from);
+        self.send(from, Body::PreVoteResponse { asked_in: term, granted });
+    }
+
+    pub(super) fn count_pre_vote(&mut self, from: NodeId, term: Term, asked_in: Term, granted: bool) {
+        if term > self.term() {
+            // Behind the voter's term no election can be won. Adopted here and only here, so that a
+            // question never raises the term of the one asked.
+            return self.adopt_term(term);
+        }
+        let now = asked_in == self.term();
+        let Role::PreCandidate(ballot) = &mut self.role else { return };
+        if now {
+            ballot.granted.extend(granted.then_some(from));
+            self.campaign_if_pre_elected();
+        }
+    }
+
+    fn campaign_if_pre_elected(&mut self) {
+        if let Role::PreCandidate(ballot) = &self.role
+            && self.configuration().is_quorum(|id| ballot.granted.contains(&id))
+        {
+            self.campaign();
+        }
+    }
+
+    /// Stands for election in the next term (paper §5.2).
+    fn campaign(&mut self) {
+        self.set_hard_state(HardState { term: self.term().next(), vote: Some(self.id) });
+        let ballot = self.open_ballot(false);
+        self.change_role(Role::Candidate(ballot));
+        let (last_log_index, last_log_term) = (self.log.last_index(), self.log.last_term());
+        self.ask_voters(&Body::RequestVote { last_log_index, last_log_term });
+        // Held until the vote is on disk, as are the questions: else a crash could make this node
+        // forget whom it voted for, and vote again.
+        self.send(self.id, Body::RequestVoteResponse { granted: true });
+    }
+
+    /// Votes for `from` in the present term, or refuses.
+    pub(super) fn answer_vote(&mut self, from: NodeId, stale: bool, last_index: LogIndex, last_term: Term) {
+        let free = self.hard_state.vote.is_none_or(|vote| vote == from);
+        let following = self.leader().is_some();
+        let granted = !stale && free && !following && self.log.is_up_to_date(last_index, last_term);
+        if granted {
+            if self.hard_state.vote.is_none() {
+                self.set_hard_state(HardState { vote: Some(from), ..self.hard_state });
+            }
+            // Who has just voted gives the candidate time to win.
+            self.become_follower(None);
+        }
+        self.send(from, Body::RequestVoteResponse { granted });
+    }
+
+    pub(super) fn count_vote(&mut self, from: NodeId, granted: bool) {
+        if let Role::Candidate(ballot) = &mut self.role {
+            ballot.granted.extend(granted.then_some(from));
+        }
+        if let Role::Candidate(ballot) = &self.role
+            && self.configuration().is_quorum(|id| ballot.granted.contains(&id))
+        {
+            self.lead();
+        }
+    }
+
+    /// Elected: opens the term with a no-op, which commits everything before it (paper §5.4.2, §8).
+    fn lead(&mut self) {
+        let others = self.configuration().everyone().filter(|id| *id != self.id);
+        let progress = others.map(|id| (id, Progress::new(self.log.last_index(), self.now))).collect();
+        let leader = Leader {
+            progress,
+            next_heartbeat: self.now.plus_ms(self.settings.heartbeat_ms),
+            elected_cluster_time: self.log.last_time(),
+            elected_at: self.now,
+            first_index: self.log.last_index().next(),
+            reads: LeaderReads::default(),
+        };
+        self.change_role(Role::Leader(leader));
+        self.append_as_leader(Payload::Noop);
+    }
+}

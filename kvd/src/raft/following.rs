@@ -1,0 +1,94 @@
+//! The follower's side of replication: AppendEntries received (paper §5.3, Figure 2).
+
+use super::core::Raft;
+use super::entry::Entry;
+use super::message::Body;
+use super::role::Role;
+use super::types::{LogIndex, NodeId, Term};
+
+impl Raft {
+    /// `leader` leads the present term: follows it, and waits for it a whole election timeout anew.
+    pub(super) fn follow(&mut self, leader: NodeId) {
+        match &self.role {
+            Role::Leader(_) => panic!("{leader} and {} both lead term {}", self.id, self.term()),
+            Role::Follower(follower) if follower.leader == Some(leader) => {}
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => self.become_follower(Some(leader)),
+        }
+        let election_deadline = self.now.plus_ms(self.draw_election_timeout());
+        if let Role::Follower(follower) = &mut self.role {
+            follower.heard = self.now;
+            follower.election_deadline = election_deadline;
+        }
+    }
+
+    /// A leader of an earlier term is told the present one, so that it steps down (paper §5.1).
+    pub(super) fn refuse_stale_leader(&mut self, from: NodeId, prev_log_index: LogIndex) {
+        let (hint_index, hint_term) = (LogIndex(0), Term(0));
+        self.send(from, Body::AppendRejected { prev_log_index, hint_index, hint_term, round: 0 });
+    }
+
+    /// Takes over the entries that follow `prev` in the leader's log, if our log has `prev` too.
+    pub(super) fn append_from_leader(
+        &mut self,
+        from: NodeId,
+        (prev_log_index, prev_log_term): (LogIndex, Term),
+        entries: Vec<Entry>,
+        leader_commit: LogIndex,
+        round: u64,
+    ) {
+        let Role::Follower(follower) = &mut self.role else { return };
+        let new_round = round > follower.round;
+        follower.round = follower.round.max(round);
+
+        if !self.log.matches(prev_log_index, prev_log_term) {
+            let round = follower.round;
+            // At or below the hint the leader looks for a term that it has as well.
+            let (hint_index, hint_term) = self.log.last_at_or_below(prev_log_index, prev_log_term);
+            return self.send(from, Body::AppendRejected { prev_log_index, hint_index, hint_term, round });
+        }
+
+        let heartbeat = entries.is_empty();
+        let mut matched = prev_log_index;
+        for entry in entries {
+            matched = entry.index;
+            if self.log.matches(entry.index, entry.term) {
+                // Already here. What follows it stays, for this message may be older than that
+                // (paper Figure 2, AppendEntries 3: only a conflict deletes).
+                continue;
+            }
+            if entry.index <= self.log.last_index() {
+                self.truncate(entry.index);
+            }
+            self.append(entry);
+        }
+
+        let Role::Follower(follower) = &mut self.role else { return };
+        follower.matched = follower.matched.max(matched);
+        // Beyond `matched` our log may differ from the leader's (paper Figure 2, AppendEntries 5).
+        self.log.commit(leader_commit.min(follower.matched));
+        if heartbeat || new_round || matched <= self.log.durable_index() {
+            self.acknowledge();
+        }
+        // Otherwise the answer follows when the entries are on disk.
+    }
+
+    /// Tells the leader how far our log is both its own and on our disk.
+    fn acknowledge(&mut self) {
+        let durable_index = self.log.durable_index();
+        let Role::Follower(follower) = &mut self.role else { return };
+        let Some(leader) = follower.leader else { return };
+        let match_index = follower.matched.min(durable_index);
+        follower.acked = follower.acked.max(match_index);
+        let round = follower.round;
+        self.send(leader, Body::AppendAccepted { match_index, round });
+    }
+
+    /// A write is done: acknowledges what it made durable, if that is news to the leader.
+    pub(super) fn acknowledge_progress(&mut self) {
+        if let Role::Follower(follower) = &self.role
+            && follower.matched.min(self.log.durable_index()) > follower.acked
+        {
+            self.acknowledge();
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The log as consensus sees it: which term stands at which index, how far it is durable, committed
+//! and applied, and the entries of its recent end.
+//!
+//! Terms are kept for the whole log, as runs, since a log has few of them. Entries are kept only
+//! from the first one that still has to be applied or written, plus a bounded cache before it for
+//! followers that are a little behind; older ones are read back from disk by the caller.
+//!
+//!     base            cached_from            applied   commit   last
+//!      |  on disk only     |  cache, evictable  |   never evicted  |
+
+use super::entry::Entry;
+use super::types::{ClusterTime, LogIndex, Term};
+use std::collections::VecDeque;
+
+/// The log of one node.
+#[derive(Debug, Default)]
+pub struct Log {
+    /// First index and term of each run of equal terms, ascending in both.
+    term_runs: Vec<(LogIndex, Term)>,
+    last_index: LogIndex,
+    last_time: ClusterTime,
+    /// The newest entries, without gaps, up to `last_index`.
+    cache: VecDeque<Entry>,
+    cache_bytes: usize,
+    durable_index: LogIndex,
+    commit_index: LogIndex,
+    applied_index: LogIndex,
+}
+
+impl Log {
+    /// Index of the last entry; zero in an empty log.
+    pub fn last_index(&self) -> LogIndex {
+        self.last_index
+    }
+
+    /// Term of the last entry; zero in an empty log.
+    pub fn last_term(&self) -> Term {
+        self.term_runs.last().map_or(Term(0), |(_, term)| *term)
+    }
+
+    /// Cluster time of the newest entry there ever was in this log.
+    pub fn last_time(&self) -> ClusterTime {
+        self.last_time
+    }
+
+    /// Up to here the log is on this node's disk.
+    pub fn durable_index(&self) -> LogIndex {
+        self.durable_index
+    }
+
+    /// Up to here entries are known to be committed.
+    pub fn commit_index(&self) -> LogIndex {
+        self.commit_index
+    }
+
+    /// Up to here entries have been handed over for applying.
+    pub fn applied_index(&self) -> LogIndex {
+        self.applied_index
+    }
+
+    /// Index of the oldest entry in memory; one past the last when there is none.
+    fn cached_from(&self) -> LogIndex {
+        LogIndex(self.last_index.0 + 1 - self.cache.len() as u64)
+    }
+
+    /// Term of the entry at `index`, zero at index zero, `None` past the end.
+    pub fn term_at(&self, index: LogIndex) -> Option<Term> {
+        if index > self.last_index {
+            return None;
+        }
+        let run = self.term_runs.partition_point(|(first, _)| *first <= index);
+        Some(run.checked_sub(1).map_or(Term(0), |run| self.term_runs[run].1))
+    }
+
+    /// Whether an entry of `term` stands at `index`; the position before the first entry always matches.
+    pub fn matches(&self, index: LogIndex, term: Term) -> bool {
+        self.term_at(index) == Some(term)
+    }
+
+    /// The highest index at or below `index` whose term is at most `term`, and its term.
+    ///
+    /// Where two logs disagree, both sides step down by whole terms with this, so that they find the
+    /// place where they agree in about one round trip per term that differs (paper §5.3, end).
+    pub fn last_at_or_below(&self, index: LogIndex, term: Term) -> (LogIndex, Term) {
+        let mut index = index.min(self.last_index);
+        let runs = self.term_runs.partition_point(|(first, _)| *first <= index);
+        for (first, run_term) in self.term_runs[..runs].iter().rev() {
+            if *run_term <= term {
+                return (index, *run_term);
+            }
+            index = first.previous();
+        }
+        (LogIndex(0), Term(0))
+    }
+
+    /// Whether a log that ends in (`last_index`, `last_term`) is at least as up to date as this one
+    /// (paper §5.4.1): later term, or same term and no shorter.
+    pub fn is_up_to_date(&self, last_index: LogIndex, last_term: Term) -> bool {
+        (last_term, last_index) >= (self.last_term(), self.last_index)
+    }
+
+    /// Appends one entry to the end.
+    pub fn append(&mut self, entry: Entry) {
+        assert!(entry.index == self.last_index.next(), "entry {} after {}", entry.index, self.last_index);
+        assert!(entry.term >= self.last_term(), "term {} after {}", entry.term, self.last_term());
+        if entry.term > self.last_term() {
+            self.term_runs.push((entry.index, entry.term));
+        }
+        self.last_index = entry.index;
+        self.last_time = self.last_time.max(entry.time);
+        self.cache_bytes += entry.size_bytes();
+        self.cache.push_back(entry);
+    }
+
+    /// Drops all entries from `from` on: they conflict with the leader's (paper §5.3).
+    pub fn truncate(&mut self, from: LogIndex) {
+        assert!(from > self.commit_index, "truncation from {from} would drop committed entries up to {}", {
+            self.commit_index
+        });
+        if from > self.last_index {
+            return;
+        }
+        for _ in from.0..=self.last_index.0 {
+            // Uncommitted entries are never evicted, so all of these are cached.
+            let entry = self.cache.pop_back().expect("uncommitted entries stay in memory");
+            self.cache_bytes -= entry.size_bytes();
+        }
+        self.last_index = from.previous();
+        self.durable_index = self.durable_index.min(self.last_index);
+        self.term_runs.truncate(self.term_runs.partition_point(|(first, _)| *first < from));
+    }
+
+    /// Everything up to `index` is on disk.
+    pub fn set_durable(&mut self, index: LogIndex) {
+        assert!(index <= self.last_index, "durable {index} beyond the end {}", self.last_index);
+        self.durable_index = self.durable_index.max(index);
+    }
+
+    /// Everything up to `index` is committed. Never goes back.
+    pub fn commit(&mut self, index: LogIndex) {
+        assert!(index <= self.last_index, "commit index {index} beyond the end {}", self.last_index);
+        self.commit_index = self.commit_index.max(index);
+    }
+
+    /// Whether committed entries wait to be applied.
+    pub fn has_unapplied(&self) -> bool {
+        self.applied_index < self.commit_index
+    }
+
+    /// The next committed entries to apply, at most `entries_max`, in log order; they count as
+    /// applied from here on.
+    pub fn take_committed(&mut self, entries_max: usize) -> Vec<Entry> {
+        let from = self.applied_index.next();
+        let to = LogIndex(self.commit_index.0.min(self.applied_index.0.saturating_add(entries_max as u64)));
+        if to < from {
+            return Vec::new();
+        }
+        let entries = self.cached(from, to).cloned().collect();
+        self.applied_index = to;
+        entries
+    }
+
+    /// Entries from `from` on, about `bytes_max` bytes of them but at least one if there is any;
+    /// `None` where they are no longer in memory and have to be read from disk.
+    pub fn entries_from(&self, from: LogIndex, bytes_max: usize) -> Option<Vec<Entry>> {
+        if from < self.cached_from() {
+            return None;
+        }
+        let mut bytes = 0;
+        let within = |entry: &&Entry| {
+            let first = bytes == 0;
+            bytes += entry.size_bytes();
+            first || bytes <= bytes_max
+        };
+        Some(self.cached(from, self.last_index).take_while(within).cloned().collect())
+    }
+
+    /// Entries `from..=to`, all of them in memory.
+    fn cached(&self, from: LogIndex, to: LogIndex) -> impl Iterator<Item = &Entry> {
+        assert!(from >= self.cached_from(), "entry {from} is no longer in memory, from {}", self.cached_from());
+        let offset = (from.0 - self.cached_from().0) as usize;
+        let length = (to.0 + 1).saturating_sub(from.0) as usize;
+        self.cache.iter().skip(offset).take(length)
+    }
+
+    /// Forgets the oldest entries that are both applied and durable while more than `bytes_max`
+    /// bytes are in memory.
+    pub fn evict(&mut self, bytes_max: usize) {
+        let done = self.applied_index.min(self.durable_index);
+        while self.cache_bytes > bytes_max && self.cache.front().is_some_and(|entry| entry.index <= done) {
+            if let Some(entry) = self.cache.pop_front() {
+                self.cache_bytes -= entry.size_bytes();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::Payload;
+
+    /// A log whose entries have these terms, from index 1 on.
+    fn log(terms: &[u64]) -> Log {
+        let mut log = Log::default();
+        for term in terms {
+            let index = log.last_index().next();
+            log.append(Entry { index, term: Term(*term), time: ClusterTime(index.0), payload: Payload::Noop });
+        }
+        log
+    }
+
+    #[test]
+    fn terms_are_found_at_every_index() {
+        let log = log(&[1, 1, 3, 3, 3, 7]);
+        let terms: Vec<_> = (0..8).map(|index| log.term_at(LogIndex(index)).map(|term| term.0)).collect();
+        assert_eq!(terms, [Some(0), Some(1), Some(1), Some(3), Some(3), Some(3), Some(7), None]);
+        assert!(log.matches(LogIndex(0), Term(0)));
+        assert!(!log.matches(LogIndex(7), Term(0)), "what is missing matches nothing");
+    }
+
+    #[test]
+    fn stepping_down_by_terms_finds_the_highest_candidate() {
+        let log = log(&[1, 1, 3, 3, 3, 7]);
+        for (index, term, expected) in [
+            (6, 7, (6, 7)),
+            (6, 6, (5, 3)),
+            (9, 5, (5, 3)),
+            (4, 3, (4, 3)),
+            (4, 2, (2, 1)),
+            (4, 0, (0, 0)),
+            (0, 9, (0, 0)),
+        ] {
+            let (found_index, found_term) = log.last_at_or_below(LogIndex(index), Term(term));
+            assert_eq!((found_index.0, found_term.0), expected, "at or below {index} of term {term}");
+        }
+    }
+
+    #[test]
+    fn up_to_date_compares_terms_before_lengths() {
+        let log = log(&[1, 1, 3]);
+        for (index, term, expected) in [(3, 3, true), (2, 3, false), (9, 2, false), (1, 4, true)] {
+            assert_eq!(log.is_up_to_date(LogIndex(index), Term(term)), expected, "{index} of term {term}");
+        }
+    }
+
+    #[test]
+    fn truncation_takes_back_what_was_durable() {
+        let mut log = log(&[1, 1, 2, 2]);
+        log.set_durable(LogIndex(4));
+        log.commit(LogIndex(2));
+        log.truncate(LogIndex(3));
+        assert_eq!((log.last_index(), log.last_term(), log.durable_index()), (LogIndex(2), Term(1), LogIndex(2)));
+        assert_eq!(log.term_at(LogIndex(3)), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "would drop committed entries")]
+    fn committed_entries_are_never_truncated() {
+        let mut log = log(&[1, 1]);
+        log.commit(LogIndex(2));
+        log.truncate(LogIndex(2));
+    }
+
+    #[test]
+    fn committed_entries_are_handed_over_in_pages_and_once() {
+        let mut log = log(&[1, 1, 1, 1, 1]);
+        log.commit(LogIndex(4));
+        let mut seen = Vec::new();
+        while log.has_unapplied() {
+            let page = log.take_committed(3);
+            assert!((1..=3).contains(&page.len()));
+            seen.extend(page.iter().map(|entry| entry.index.0));
+        }
+        assert_eq!(seen, [1, 2, 3, 4]);
+        assert!(log.take_committed(3).is_empty());
+    }
+
+    #[test]
+    fn only_what_is_applied_and_durable_leaves_memory() {
+        let mut log = log(&[1, 1, 1, 1, 1, 1]);
+        log.commit(LogIndex(5));
+        log.take_committed(4);
+        log.set_durable(LogIndex(2));
+        log.evict(0);
+        assert_eq!(log.entries_from(LogIndex(2), usize::MAX), None, "entry 2 is applied and durable");
+        let kept: Vec<_> = log.entries_from(LogIndex(3), usize::MAX).unwrap().iter().map(|e| e.index.0).collect();
+        assert_eq!(kept, [3, 4, 5, 6], "entry 3 is not durable yet, entry 5 not applied");
+        assert_eq!(log.term_at(LogIndex(1)), Some(Term(1)), "terms outlast entries");
+    }
+
+    #[test]
+    fn a_page_of_entries_has_at_least_one() {
+        let log = log(&[1, 1, 1]);
+        assert_eq!(log.entries_from(LogIndex(2), 1).unwrap().len(), 1);
+        assert_eq!(log.entries_from(LogIndex(1), 64).unwrap().len(), 2);
+        assert_eq!(log.entries_from(LogIndex(4), 64).unwrap().len(), 0);
+    }
+}

@@ -1,0 +1,117 @@
+//! What a leader knows of one follower, and how much it may send to it.
+//!
+//! A follower is first *probed*: one AppendEntries at a time, until the place is found where the logs
+//! agree. Then entries are *pipelined*: sent on without waiting for answers, within a
+//! window of messages and bytes. A rejection, or word that the connection broke, leads back to
+//! probing, which also forgets the window, so that messages lost with a connection never fill it.
+
+use super::settings::Settings;
+use super::types::{Instant, LogIndex};
+use std::collections::VecDeque;
+
+/// Replication to one follower, for one term (paper Figure 2, volatile state on leaders).
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// Up to here the follower's log is known to be ours, on its disk.
+    pub(super) match_index: LogIndex,
+    /// The next entry to send.
+    pub(super) next_index: LogIndex,
+    pub(super) flow: Flow,
+    /// The commit index last sent.
+    pub(super) sent_commit: LogIndex,
+    /// The round of leadership confirmation last sent, and last acknowledged.
+    pub(super) sent_round: u64,
+    pub(super) acked_round: u64,
+    /// When the follower last answered in this term.
+    pub(super) heard: Instant,
+    /// A heartbeat is due.
+    pub(super) heartbeat_due: bool,
+    /// Entries from `next_index` on are being read from disk.
+    pub(super) fetching: bool,
+}
+
+/// How entries are sent to a follower.
+#[derive(Debug)]
+pub(super) enum Flow {
+    /// One message at a time.
+    Probe {
+        /// One is on its way; the next heartbeat asks again.
+        sent: bool,
+    },
+    /// Entries on their way, each message by its last index and its bytes.
+    Replicate { in_flight: VecDeque<(LogIndex, usize)>, in_flight_bytes: usize },
+}
+
+impl Progress {
+    pub(super) fn new(last_index: LogIndex, now: Instant) -> Self {
+        Self {
+            match_index: LogIndex(0),
+            next_index: last_index.next(),
+            flow: Flow::Probe { sent: false },
+            sent_commit: LogIndex(0),
+            sent_round: 0,
+            acked_round: 0,
+            heard: now,
+            heartbeat_due: false,
+            fetching: false,
+        }
+    }
+
+    /// Starts over from `next_index`: what was on its way no longer counts.
+    pub(super) fn probe_from(&mut self, next_index: LogIndex) {
+        self.next_index = next_index.max(self.match_index.next());
+        self.flow = Flow::Probe { sent: false };
+        self.fetching = false;
+    }
+
+    /// Notes that the follower has everything up to `match_index` on its disk.
+    pub(super) fn accept(&mut self, match_index: LogIndex) {
+        self.match_index = self.match_index.max(match_index);
+        if self.next_index <= self.match_index {
+            self.next_index = self.match_index.next();
+            self.fetching = false;
+        }
+        match &mut self.flow {
+            Flow::Probe { .. } => {
+                self.flow = Flow::Replicate { in_flight: VecDeque::new(), in_flight_bytes: 0 };
+            }
+            Flow::Replicate { in_flight, in_flight_bytes } => {
+                while let Some((last, bytes)) = in_flight.front().copied() {
+                    if last > self.match_index {
+                        break;
+                    }
+                    in_flight.pop_front();
+                    *in_flight_bytes -= bytes;
+                }
+            }
+        }
+    }
+
+    /// Whether one more message with entries may be sent.
+    pub(super) fn has_room(&self, settings: &Settings) -> bool {
+        match &self.flow {
+            Flow::Probe { .. } => false,
+            Flow::Replicate { in_flight, in_flight_bytes } => {
+                !self.fetching
+                    && in_flight.len() < settings.window_messages_max
+                    && *in_flight_bytes < settings.window_bytes_max
+            }
+        }
+    }
+
+    /// Notes that a message was sent, with entries up to `last` of this many bytes if it had any.
+    pub(super) fn sent(&mut self, last: Option<(LogIndex, usize)>) {
+        match &mut self.flow {
+            // While probing it is not known whether the entries fit, so the next probe repeats them.
+            Flow::Probe { sent } => *sent = true,
+            Flow::Replicate { in_flight, in_flight_bytes } => {
+                if let Some((last, bytes)) = last {
+                    in_flight.push_back((last, bytes));
+                    *in_flight_bytes += bytes;
+                    self.next_index = last.next();
+                    self.fetching = false;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Linearizable reads by ReadIndex (thesis §6.4): from which index on a read may be served.
+//!
+//! The leader notes its commit index, makes sure that it still leads by a round of heartbeats that
+//! begins after the read, and only then lets the read wait for that index to be applied. A follower
+//! asks its leader for the index and serves the read itself. Rounds are batched on both: one is under
+//! way at a time, and serves all reads that waited when it began.
+//!
+//! A leader hands out no read index before it has committed an entry of its own term: until then its
+//! commit index may be behind what an earlier leader acknowledged. Reads wait for the no-op instead.
+
+use super::core::Raft;
+use super::effects::{ReadOutcome, ReadToken};
+use super::message::{Body, ReadId};
+use super::role::{Leader, Role};
+use super::types::{Instant, LogIndex, NodeId};
+
+/// A question to the leader that is not answered for this many heartbeats is asked anew.
+const FORWARD_RETRY_HEARTBEATS: u64 = 2;
+
+/// Reads at the leader.
+#[derive(Debug, Default)]
+pub(super) struct LeaderReads {
+    /// They wait for the next round.
+    waiting: Vec<Reader>,
+    /// The round under way.
+    confirming: Option<Round>,
+    /// Number of the latest round in this term. Answers name the latest one they have heard of.
+    round: u64,
+}
+
+#[derive(Debug)]
+struct Round {
+    read_index: LogIndex,
+    readers: Vec<Reader>,
+}
+
+/// Who waits for a read index.
+#[derive(Debug)]
+enum Reader {
+    Local(ReadToken),
+    Follower(NodeId, ReadId),
+}
+
+/// Reads at a follower.
+#[derive(Debug, Default)]
+pub(super) struct ForwardedReads {
+    /// They wait for the next question.
+    waiting: Vec<ReadToken>,
+    /// The question under way.
+    asked: Option<Question>,
+}
+
+#[derive(Debug)]
+struct Question {
+    read: ReadId,
+    tokens: Vec<ReadToken>,
+    asked_at: Instant,
+}
+
+impl LeaderReads {
+    pub(super) fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// The local reads that wait. Followers ask again by themselves.
+    pub(super) fn into_tokens(self) -> Vec<ReadToken> {
+        let confirming = self.confirming.into_iter().flat_map(|round| round.readers);
+        let local = |reader| match reader {
+            Reader::Local(token) => Some(token),
+            Reader::Follower(..) => None,
+        };
+        self.waiting.into_iter().chain(confirming).filter_map(local).collect()
+    }
+}
+
+impl ForwardedReads {
+    pub(super) fn into_tokens(self) -> Vec<ReadToken> {
+        let asked = self.asked.into_iter().flat_map(|question| question.tokens);
+        self.waiting.into_iter().chain(asked).collect()
+    }
+}
+
+impl Raft {
+    /// Asks for the index from which a read that begins now may be served. The answer comes with the
+    /// effects of this or a later call.
+    pub fn read_index(&mut self, token: ReadToken) {
+        match &mut self.role {
+            Role::Leader(leader) => leader.reads.waiting.push(Reader::Local(token)),
+            Role::Follower(follower) if follower.leader.is_some() => follower.reads.waiting.push(token),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => self.fail_reads(vec![token]),
+        }
+    }
+
+    pub(super) fn fail_reads(&mut self, tokens: Vec<ReadToken>) {
+        let failed = tokens.into_iter().map(|token| ReadOutcome { token, read_index: None });
+        self.read_outcomes.extend(failed);
+    }
+
+    /// A follower asks on behalf of its reads.
+    pub(super) fn read_for_follower(&mut self, from: NodeId, read: ReadId) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.reads.waiting.push(Reader::Follower(from, read));
+        }
+    }
+
+    /// Begins what the waiting reads need, unless it is under way: a round as a leader, a question to
+    /// the leader as a follower.
+    pub(super) fn start_read_round(&mut self) {
+        let may_begin = self.has_committed_in_term();
+        match &mut self.role {
+            Role::Leader(Leader { reads, .. }) => {
+                if may_begin && reads.confirming.is_none() && !reads.waiting.is_empty() {
+                    // The number is new, so every answer that names it was given after this moment.
+                    reads.round += 1;
+                    let readers = std::mem::take(&mut reads.waiting);
+                    reads.confirming = Some(Round { read_index: self.log.commit_index(), readers });
+                    self.confirm_reads();
+                }
+            }
+            Role::Follower(follower) => {
+                let Some(leader) = follower.leader else { return };
+                if follower.reads.asked.is_none() && !follower.reads.waiting.is_empty() {
+                    let tokens = std::mem::take(&mut follower.reads.waiting);
+                    let read = self.next_read;
+                    self.next_read = ReadId(read.0.wrapping_add(1));
+                    follower.reads.asked = Some(Question { read, tokens, asked_at: self.now });
+                    self.send(leader, Body::ReadIndex { read });
+                }
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) => {}
+        }
+    }
+
+    /// Answers the reads of the round under way if a quorum has confirmed it.
+    pub(super) fn confirm_reads(&mut self) {
+        let Role::Leader(leader) = &self.role else { return };
+        let confirmed = |id: NodeId| {
+            let acked = |progress: &super::progress::Progress| progress.acked_round >= leader.reads.round;
+            id == self.id || leader.progress.get(&id).is_some_and(acked)
+        };
+        if leader.reads.confirming.is_none() || !self.configuration().is_quorum(confirmed) {
+            return;
+        }
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(Round { read_index, readers }) = leader.reads.confirming.take() else { return };
+        for reader in readers {
+            match reader {
+                Reader::Local(token) => {
+                    self.read_outcomes.push(ReadOutcome { token, read_index: Some(read_index) });
+                }
+                Reader::Follower(id, read) => self.send(id, Body::ReadIndexResponse { read, read_index }),
+            }
+        }
+    }
+
+    /// The leader has answered a question. Any but the latest was given up.
+    pub(super) fn read_answered(&mut self, read: ReadId, read_index: LogIndex) {
+        let Role::Follower(follower) = &mut self.role else { return };
+        if let Some(question) = follower.reads.asked.take_if(|question| question.read == read) {
+            let answered = |token| ReadOutcome { token, read_index: Some(read_index) };
+            self.read_outcomes.extend(question.tokens.into_iter().map(answered));
+        }
+    }
+
+    /// Question or answer may be lost: asks anew, under a new number, so that a late answer to the
+    /// old question confirms nothing.
+    pub(super) fn retry_forwarded_reads(&mut self) {
+        let retry_ms = FORWARD_RETRY_HEARTBEATS * self.settings.heartbeat_ms;
+        let Role::Follower(follower) = &mut self.role else { return };
+        let now = self.now;
+        if let Some(question) = follower.reads.asked.take_if(|question| now.ms_since(question.asked_at) >= retry_ms) {
+            follower.reads.waiting.extend(question.tokens);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The leader's side of replication: what it sends, when an entry is committed, and when it gives up.
+//!
+//! Entries go to every follower at once and to the leader's own disk beside them (thesis §10.2.1); the
+//! leader counts itself only for what its own disk has. Heartbeats are small empty AppendEntries, so
+//! that they are never behind bulk. They name the last entry sent, hence a follower that missed one
+//! finds out with the next heartbeat at the latest.
+
+use super::core::Raft;
+use super::effects::{Effects, Fetch};
+use super::entry::{Entry, Payload};
+use super::log::Log;
+use super::message::{Body, Message};
+use super::progress::{Flow, Progress};
+use super::role::Role;
+use super::settings::Settings;
+use super::types::{LogIndex, NodeId, Term};
+
+impl Raft {
+    /// Appends an entry of the leader's own term and returns its index.
+    pub(super) fn append_as_leader(&mut self, payload: Payload) -> LogIndex {
+        let Role::Leader(leader) = &self.role else { panic!("only a leader appends, not {:?}", self.role()) };
+        let index = self.log.last_index().next();
+        let entry = Entry { index, term: self.term(), time: leader.cluster_time(self.now), payload };
+        self.append(entry);
+        index
+    }
+
+    /// Heartbeats, and CheckQuorum (thesis §6.2).
+    pub(super) fn tick_leader(&mut self) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        if self.now >= leader.next_heartbeat {
+            leader.next_heartbeat = self.now.plus_ms(self.settings.heartbeat_ms);
+            leader.progress.values_mut().for_each(|progress| progress.heartbeat_due = true);
+        }
+        // A leader that reaches no quorum can commit nothing; stepping down tells its clients to look
+        // elsewhere and frees the reads that wait.
+        let Role::Leader(leader) = &self.role else { return };
+        let in_contact = |id: NodeId| {
+            let silent_ms = |progress: &Progress| self.now.ms_since(progress.heard);
+            id == self.id
+                || leader
+                    .progress
+                    .get(&id)
+                    .is_some_and(|progress| silent_ms(progress) < self.settings.election_timeout_max_ms)
+        };
+        if !self.configuration().is_quorum(in_contact) {
+            self.become_follower(None);
+        }
+    }
+
+    /// Sends every follower what it lacks and may be sent now.
+    pub(super) fn replicate(&mut self, effects: &mut Effects) {
+        let term = self.term();
+        let Role::Leader(leader) = &mut self.role else { return };
+        let round = leader.reads.round();
+        for (to, progress) in &mut leader.progress {
+            let mut feed = Feed { to: *to, term, round, log: &self.log, settings: &self.settings, progress };
+            feed.send_due(effects);
+        }
+    }
+
+    /// Entries asked for by a [`Fetch`] have been read from disk. Ignored if they are no longer needed.
+    pub fn fetched(&mut self, fetch: &Fetch, entries: Vec<Entry>) {
+        let term = self.term();
+        let Role::Leader(leader) = &mut self.role else { return };
+        let round = leader.reads.round();
+        let Some(progress) = leader.progress.get_mut(&fetch.to) else { return };
+        if fetch.term != term || !progress.fetching || progress.next_index != fetch.from || entries.is_empty() {
+            return;
+        }
+        let mut effects = Effects::default();
+        Feed { to: fetch.to, term, round, log: &self.log, settings: &self.settings, progress }
+            .send(entries, &mut effects);
+        self.durability.ready.append(&mut effects.send);
+    }
+
+    /// A follower has everything up to `match_index` on its disk.
+    pub(super) fn append_accepted(&mut self, from: NodeId, match_index: LogIndex, round: u64) {
+        if match_index > self.log.last_index() {
+            return;
+        }
+        if let Some(progress) = self.heard_follower(from, round) {
+            progress.accept(match_index);
+            self.advance_commit();
+        }
+    }
+
+    /// A follower's log does not have what was to precede the entries sent.
+    pub(super) fn append_rejected(&mut self, from: NodeId, prev: LogIndex, hint: (LogIndex, Term), round: u64) {
+        let (agreed, _) = self.log.last_at_or_below(hint.0, hint.1);
+        let Some(progress) = self.heard_follower(from, round) else { return };
+        // An old rejection, overtaken by what the follower has acknowledged or by another probe.
+        let stale = prev <= progress.match_index
+            || matches!(progress.flow, Flow::Probe { .. }) && prev.next() != progress.next_index;
+        if !stale {
+            progress.probe_from(agreed.next());
+        }
+    }
+
+    /// Notes an answer in the present term: the follower lives, and had heard of `round`.
+    fn heard_follower(&mut self, from: NodeId, round: u64) -> Option<&mut Progress> {
+        let Role::Leader(leader) = &mut self.role else { return None };
+        let progress = leader.progress.get_mut(&from)?;
+        progress.heard = self.now;
+        progress.acked_round = progress.acked_round.max(round);
+        self.confirm_reads();
+        let Role::Leader(leader) = &mut self.role else { return None };
+        leader.progress.get_mut(&from)
+    }
+
+    /// Commits what a quorum has on disk.
+    ///
+    /// An entry commits by counting copies only if it is of our own term (paper §5.4.2):
+    ///
+    ///     log index   1 2 3
+    ///     n1 leader   1 2 4    Index 2 is on a quorum (n1 n2 n3), yet n5 can win term 5 and overwrite it.
+    ///     n2, n3      1 2 .    Once index 3 is on that quorum as well, n5 cannot win, and 2 commits with it.
+    ///     n4          1 . .
+    ///     n5          1 3 .
+    pub(super) fn advance_commit(&mut self) {
+        let Role::Leader(leader) = &self.role else { return };
+        let reached = |id: NodeId| match leader.progress.get(&id) {
+            Some(progress) => progress.match_index,
+            None if id == self.id => self.log.durable_index(),
+            None => LogIndex(0),
+        };
+        let quorum_index = self.configuration().quorum_reached(reached);
+        if quorum_index > self.log.commit_index() && self.log.matches(quorum_index, self.term()) {
+            self.log.commit(quorum_index);
+        }
+    }
+
+    /// Whether an entry of the leader's own term is committed, so that its commit index is no longer
+    /// behind that of an earlier leader (thesis §6.4).
+    pub(super) fn has_committed_in_term(&self) -> bool {
+        matches!(&self.role, Role::Leader(leader) if self.log.commit_index() >= leader.first_index)
+    }
+}
+
+/// The sending side of one follower.
+struct Feed<'a> {
+    to: NodeId,
+    term: Term,
+    round: u64,
+    log: &'a Log,
+    settings: &'a Settings,
+    progress: &'a mut Progress,
+}
+
+impl Feed<'_> {
+    /// A probe if one is due, or entries while the window has room; an empty message where a heartbeat
+    /// is due, or where a commit index or round is news that nothing else is about to carry.
+    fn send_due(&mut self, effects: &mut Effects) {
+        let mut sent = false;
+        while self.progress.has_room(self.settings) && self.progress.next_index <= self.log.last_index() {
+            let from = self.progress.next_index;
+            let Some(entries) = self.log.entries_from(from, self.settings.message_bytes_max) else {
+                self.fetch(effects);
+                break;
+            };
+            self.send(entries, effects);
+            sent = true;
+        }
+        if matches!(self.progress.flow, Flow::Probe { sent: false }) {
+            // The place is most often right, so entries go along. From the disk they come once it is known.
+            let entries = self.log.entries_from(self.progress.next_index, self.settings.message_bytes_max);
+            self.send(entries.unwrap_or_default(), effects);
+            sent = true;
+        }
+        let news = self.progress.sent_commit < self.log.commit_index() || self.progress.sent_round < self.round;
+        if !sent && (news || self.progress.heartbeat_due) {
+            self.send(Vec::new(), effects);
+        }
+    }
+
+    fn fetch(&mut self, effects: &mut Effects) {
+        self.progress.fetching = true;
+        effects.fetch.push(Fetch {
+            to: self.to,
+            term: self.term,
+            from: self.progress.next_index,
+            through: self.log.durable_index(),
+            bytes_max: self.settings.message_bytes_max,
+        });
+    }
+
+    fn send(&mut self, entries: Vec<Entry>, effects: &mut Effects) {
+        let prev_log_index = self.progress.next_index.previous();
+        // `next_index` is at most one past the end, so the entry before it is in the log.
+        let prev_log_term = self.log.term_at(prev_log_index).expect("the entry before the next is in the log");
+        let bytes = entries.iter().map(Entry::size_bytes).sum();
+        self.progress.sent(entries.last().map(|last| (last.index, bytes)));
+        let leader_commit = self.log.commit_index();
+        self.progress.sent_commit = leader_commit;
+        self.progress.sent_round = self.round;
+        self.progress.heartbeat_due = false;
+        let body = Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round: self.round };
+        effects.send.push((self.to, Message { term: self.term, body }));
+    }
+}

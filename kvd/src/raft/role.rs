@@ -1,0 +1,85 @@
+//! What a node is, with the state that only that role has.
+
+use super::progress::Progress;
+use super::reads::{ForwardedReads, LeaderReads};
+use super::types::{ClusterTime, Instant, LogIndex, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The role of a node in its term (paper §5.1, Figure 4).
+#[derive(Debug)]
+pub(super) enum Role {
+    Follower(Follower),
+    /// Asks whether it could win an election, in its old term (thesis §9.6).
+    PreCandidate(Ballot),
+    Candidate(Ballot),
+    Leader(Leader),
+}
+
+/// A role as others see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RoleName {
+    /// Replicates what a leader orders, or waits for one.
+    Follower,
+    /// Asks whether it would be voted for.
+    PreCandidate,
+    /// Asks for votes.
+    Candidate,
+    /// Orders entries and replicates them.
+    Leader,
+}
+
+/// Waits for a leader, or follows one.
+#[derive(Debug)]
+pub(super) struct Follower {
+    /// The leader of this term, once heard, until the connection to it is lost.
+    pub(super) leader: Option<NodeId>,
+    /// When that leader was last heard.
+    pub(super) heard: Instant,
+    /// When to campaign if nothing is heard until then.
+    pub(super) election_deadline: Instant,
+    /// The connection to the leader was lost, hence the early deadline.
+    pub(super) leader_lost: bool,
+    /// Up to here our log is known to be the leader's. What lies beyond may conflict with it, so
+    /// nothing beyond may be committed or acknowledged.
+    pub(super) matched: LogIndex,
+    /// The match index last acknowledged.
+    pub(super) acked: LogIndex,
+    /// The highest round of leadership confirmation received.
+    pub(super) round: u64,
+    /// Reads whose index the leader is asked for.
+    pub(super) reads: ForwardedReads,
+}
+
+/// Answers to a question put to all voters.
+#[derive(Debug)]
+pub(super) struct Ballot {
+    /// Who said yes. A set: a doubled answer counts once.
+    pub(super) granted: BTreeSet<NodeId>,
+    /// When to give up and ask again.
+    pub(super) election_deadline: Instant,
+    /// The campaign began because the connection to the leader was lost, so that others are about to
+    /// notice the same: it asks again soon.
+    pub(super) leader_lost: bool,
+}
+
+/// Leads, for this term only (paper Figure 2, volatile state on leaders).
+#[derive(Debug)]
+pub(super) struct Leader {
+    /// Every other member.
+    pub(super) progress: BTreeMap<NodeId, Progress>,
+    pub(super) next_heartbeat: Instant,
+    /// Cluster time and local time when elected; see [`Leader::cluster_time`].
+    pub(super) elected_cluster_time: ClusterTime,
+    pub(super) elected_at: Instant,
+    /// The no-op that opened the term.
+    pub(super) first_index: LogIndex,
+    pub(super) reads: LeaderReads,
+}
+
+impl Leader {
+    /// The time for an entry appended at `now`: that of the newest entry found when elected, plus the
+    /// time since. Never goes backward, since an elected leader has every committed entry.
+    pub(super) fn cluster_time(&self, now: Instant) -> ClusterTime {
+        ClusterTime(self.elected_cluster_time.0.saturating_add(now.ms_since(self.elected_at)))
+    }
+}
