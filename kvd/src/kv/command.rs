@@ -1,13 +1,22 @@
 //! What the log carries for the state machine, and what applying it answers.
+//!
+//! A command is checked before it is proposed ([`Command::validate`]): once it stands in the log, every
+//! replica applies it, at every restart again, and none may stumble over it.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// Counts the applied requests that changed something: 1 in an empty store, apart from the log index.
 pub type Revision = u64;
 
+/// Longest key, in bytes. The shortest is one byte.
+pub const KEY_BYTES_MAX: usize = 4096;
+
+/// Longest client name in a [`RequestId`], in characters. The shortest is one character.
+pub const CLIENT_NAME_CHARS_MAX: usize = 64;
+
 /// One write, as it stands in the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
     /// What to do.
     pub operation: Operation,
@@ -16,7 +25,7 @@ pub struct Command {
 }
 
 /// What a command does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Writes one key.
     Set {
@@ -41,7 +50,10 @@ pub enum Operation {
 }
 
 /// What must hold of a key for an operation to be applied.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// It is evaluated where the operation is applied, in the order of the log: of two writers that race
+/// with the same condition exactly one wins.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// There is no such key.
     Absent,
@@ -54,7 +66,7 @@ pub enum Condition {
 }
 
 /// Names one request of one client, so that it is applied at most once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId {
     /// Name of the client, which has one request under way at a time.
     pub client: String,
@@ -106,6 +118,95 @@ pub enum Outcome {
         /// The newest `seq` applied for this client.
         newest: u64,
     },
-    /// The table of sessions is full; nothing changed. A later attempt may succeed.
+    /// There is no room to remember this request by; nothing changed. A later attempt may succeed.
     SessionsFull,
+}
+
+/// Why a command may not be proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum InvalidCommand {
+    /// A key has at least one byte.
+    #[error("the key is empty; give at least one byte")]
+    KeyEmpty,
+    /// A key has at most [`KEY_BYTES_MAX`] bytes.
+    #[error("the key has {bytes} bytes; at most {KEY_BYTES_MAX} are allowed")]
+    KeyTooLong {
+        /// Bytes it has.
+        bytes: usize,
+    },
+    /// A client name has at least one character.
+    #[error("the client name of the request id is empty; give at least one character")]
+    ClientNameEmpty,
+    /// A client name has at most [`CLIENT_NAME_CHARS_MAX`] characters.
+    #[error("the client name of the request id has {chars} characters; at most {CLIENT_NAME_CHARS_MAX} are allowed")]
+    ClientNameTooLong {
+        /// Characters it has.
+        chars: usize,
+    },
+}
+
+impl Command {
+    /// Checks what must hold of every command before it is proposed.
+    ///
+    /// How large a value may be is a setting of the node that takes the request, and checked there.
+    ///
+    /// # Errors
+    /// The first rule that the command breaks.
+    pub fn validate(&self) -> Result<(), InvalidCommand> {
+        match self.operation.key().len() {
+            0 => return Err(InvalidCommand::KeyEmpty),
+            1..=KEY_BYTES_MAX => {}
+            bytes => return Err(InvalidCommand::KeyTooLong { bytes }),
+        }
+        let Some(request) = &self.request else { return Ok(()) };
+        match request.client.chars().count() {
+            0 => Err(InvalidCommand::ClientNameEmpty),
+            1..=CLIENT_NAME_CHARS_MAX => Ok(()),
+            chars => Err(InvalidCommand::ClientNameTooLong { chars }),
+        }
+    }
+}
+
+impl Operation {
+    /// The key it is about.
+    pub fn key(&self) -> &[u8] {
+        match self {
+            Self::Set { key, .. } | Self::Delete { key, .. } => key,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delete(key_bytes: usize, client: Option<&str>) -> Command {
+        Command {
+            operation: Operation::Delete { key: vec![b'k'; key_bytes].into(), condition: None, prev: false },
+            request: client.map(|client| RequestId { client: client.into(), seq: 1 }),
+        }
+    }
+
+    #[test]
+    fn keys_and_client_names_have_bounds() {
+        let (longest, too_long) = ("é".repeat(CLIENT_NAME_CHARS_MAX), "é".repeat(CLIENT_NAME_CHARS_MAX + 1));
+        for (case, command, expected) in [
+            ("shortest key", delete(1, None), Ok(())),
+            ("longest key", delete(4096, None), Ok(())),
+            ("no key", delete(0, None), Err(InvalidCommand::KeyEmpty)),
+            ("long key", delete(4097, None), Err(InvalidCommand::KeyTooLong { bytes: 4097 })),
+            ("shortest name", delete(1, Some("c")), Ok(())),
+            ("longest name, in characters", delete(1, Some(&longest)), Ok(())),
+            ("no name", delete(1, Some("")), Err(InvalidCommand::ClientNameEmpty)),
+            ("long name", delete(1, Some(&too_long)), Err(InvalidCommand::ClientNameTooLong { chars: 65 })),
+        ] {
+            assert_eq!(command.validate(), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn the_bounds_are_those_of_the_api() {
+        assert_eq!(KEY_BYTES_MAX, kvclient::api::KEY_BYTES_MAX);
+        assert_eq!(CLIENT_NAME_CHARS_MAX, kvclient::api::CLIENT_NAME_CHARS_MAX);
+    }
 }

@@ -1,7 +1,23 @@
-//! The replicated state machine: keys, revisions, sessions. Pure; it knows nothing of Raft.
+//! The replicated state machine: keys, revisions, sessions.
+//!
+//! Every replica applies the same commands in the order of the log, and so comes to the same state and
+//! the same answers. For that to hold, nothing here reads a clock, draws a random number, iterates in an
+//! order that could differ, or fails: a command is checked by [`Command::validate`] before it is proposed,
+//! and applying it always has an [`Outcome`]. Consensus is not known here, nor who asked.
+//!
+//! A write on its way through these files: `command.rs` is what the log carries and what comes of it,
+//! `encoding.rs` the bytes of both; `store.rs` applies it to the ordered map.
 
+mod codec;
 mod command;
+mod encoding;
 mod store;
+#[cfg(test)]
+mod strategies;
 
-pub use command::{Command, Condition, Item, Operation, Outcome, RequestId, Revision};
+pub use command::{
+    CLIENT_NAME_CHARS_MAX, Command, Condition, InvalidCommand, Item, KEY_BYTES_MAX, Operation, Outcome, RequestId,
+    Revision,
+};
+pub use encoding::DecodeError;
 pub use store::Store;

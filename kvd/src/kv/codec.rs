@@ -1,0 +1,140 @@
+//! The two building blocks of every encoding here: variable-length numbers and length-prefixed bytes.
+//!
+//! A number takes seven bits a byte, lowest first, with the high bit set on every byte but the last
+//! (LEB128). Each number has exactly one encoding: a longer one that says the same is refused, so that
+//! equal states have equal bytes and equal hashes.
+
+/// Most bytes a number takes: 64 bits at seven a byte.
+pub(super) const VARINT_BYTES_MAX: usize = 10;
+
+/// Appends a number.
+pub(super) fn put_varint(to: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        to.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    to.push(number as u8);
+}
+
+/// Bytes that [`put_varint`] appends for `number`.
+pub(super) fn varint_len(number: u64) -> usize {
+    let bits = 64 - (number | 1).leading_zeros() as usize;
+    bits.div_ceil(7)
+}
+
+/// Appends bytes behind their length.
+pub(super) fn put_bytes(to: &mut Vec<u8>, bytes: &[u8]) {
+    put_varint(to, bytes.len() as u64);
+    to.extend_from_slice(bytes);
+}
+
+/// Reads an encoding from its start. Every method returns `None` where the bytes do not hold what is
+/// asked for; nothing is allocated, so a length that lies costs nothing.
+pub(super) struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// What has not been read.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    pub(super) fn u8(&mut self) -> Option<u8> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*first)
+    }
+
+    /// A byte that is 0 or 1.
+    pub(super) fn bool(&mut self) -> Option<bool> {
+        match self.u8()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    pub(super) fn varint(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for position in 0..VARINT_BYTES_MAX {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            let shift = 7 * position;
+            if (bits << shift) >> shift != bits {
+                return None; // more than 64 bits
+            }
+            number |= bits << shift;
+            if byte & 0x80 == 0 {
+                let is_shortest = byte != 0 || position == 0;
+                return is_shortest.then_some(number);
+            }
+        }
+        None
+    }
+
+    /// Bytes behind their length.
+    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.varint()?).ok()?;
+        let (bytes, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        Some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_number_has_one_encoding_and_no_other_is_read() {
+        for (number, bytes) in [
+            (0, vec![0x00]),
+            (127, vec![0x7f]),
+            (128, vec![0x80, 0x01]),
+            (300, vec![0xac, 0x02]),
+            (u64::MAX, vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
+        ] {
+            let mut encoded = Vec::new();
+            put_varint(&mut encoded, number);
+            assert_eq!(encoded, bytes);
+            assert_eq!(Reader::new(&bytes).varint(), Some(number));
+        }
+        for (why, bytes) in [
+            ("empty", vec![]),
+            ("ends before its last byte", vec![0x80]),
+            ("zero, but longer than need be", vec![0x80, 0x00]),
+            ("65 bits", vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]),
+            ("eleven bytes", vec![0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01]),
+        ] {
+            assert_eq!(Reader::new(&bytes).varint(), None, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_end_is_refused() {
+        let mut claim = Vec::new();
+        put_varint(&mut claim, u64::MAX);
+        assert_eq!(Reader::new(&claim).bytes(), None);
+        assert_eq!(Reader::new(&[2, b'a']).bytes(), None);
+        assert_eq!(Reader::new(&[1, b'a']).bytes(), Some(&b"a"[..]));
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_come_back_in_as_many_bytes_as_announced(shift in 0..64u32, number: u64) {
+            let number = number >> shift;
+            let mut encoded = Vec::new();
+            put_varint(&mut encoded, number);
+            prop_assert_eq!(encoded.len(), varint_len(number));
+            let mut reader = Reader::new(&encoded);
+            prop_assert_eq!(reader.varint(), Some(number));
+            prop_assert!(reader.rest().is_empty());
+        }
+    }
+}

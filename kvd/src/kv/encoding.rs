@@ -1,0 +1,354 @@
+//! The bytes of commands and outcomes.
+//!
+//! Commands are written this way into the log and between nodes, outcomes into the sessions that
+//! remember them. Both outlive the program that wrote them, so a test pins their bytes. Decoding
+//! accepts exactly what encoding can produce: whatever decodes encodes to the same bytes again, and
+//! anything else, trailing bytes included, is an error. It copies no value and allocates nothing but
+//! the client's name.
+
+use super::codec::{Reader, VARINT_BYTES_MAX, put_bytes, put_varint};
+use super::command::{Command, Condition, Item, Operation, Outcome, RequestId};
+use bytes::Bytes;
+use thiserror::Error;
+
+/// First byte of every encoded command.
+const COMMAND_FORMAT: u8 = 1;
+
+const OPERATION_SET: u8 = 1;
+const OPERATION_DELETE: u8 = 2;
+
+const FLAG_PREV: u8 = 1 << 0;
+const FLAG_REQUEST: u8 = 1 << 1;
+
+const CONDITION_NONE: u8 = 0;
+const CONDITION_ABSENT: u8 = 1;
+const CONDITION_PRESENT: u8 = 2;
+const CONDITION_MOD_REVISION: u8 = 3;
+const CONDITION_VALUE: u8 = 4;
+
+const OUTCOME_SET: u8 = 1;
+const OUTCOME_DELETED: u8 = 2;
+const OUTCOME_CONDITION_FAILED: u8 = 3;
+const OUTCOME_STALE_REQUEST: u8 = 4;
+const OUTCOME_SESSIONS_FULL: u8 = 5;
+
+/// Why bytes are no command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum DecodeError {
+    /// A newer version of this program wrote it: update this node.
+    #[error("command of format {0}, which this version does not know")]
+    UnknownFormat(u8),
+    /// No version of this program writes such bytes.
+    #[error("malformed command: {field}")]
+    Malformed {
+        /// The field that could not be read.
+        field: &'static str,
+    },
+}
+
+fn malformed(field: &'static str) -> DecodeError {
+    DecodeError::Malformed { field }
+}
+
+impl Command {
+    /// Encodes the command for the log. Numbers are varints, *bytes* a varint length and that many bytes:
+    ///
+    /// | offset | size   | field |
+    /// |--------|--------|-------|
+    /// | 0      | 1      | format, 1 |
+    /// | 1      | 1      | operation: 1 set, 2 delete |
+    /// | 2      | 1      | flags: bit 0 `prev`, bit 1 a request id follows; the others zero |
+    /// | 3      | 1      | condition: 0 none, 1 absent, 2 present, 3 mod revision, 4 value |
+    /// | 4      | varies | condition 3: number; condition 4: bytes; else nothing |
+    /// |        | varies | key: bytes |
+    /// |        | varies | set: value: bytes |
+    /// |        | varies | request id: client: bytes, UTF-8; seq: number |
+    pub fn encode(&self) -> Bytes {
+        let (tag, key, value, condition, prev) = match &self.operation {
+            Operation::Set { key, value, condition, prev } => (OPERATION_SET, key, Some(value), condition, *prev),
+            Operation::Delete { key, condition, prev } => (OPERATION_DELETE, key, None, condition, *prev),
+        };
+        let variable = key.len()
+            + value.map_or(0, Bytes::len)
+            + self.request.as_ref().map_or(0, |request| request.client.len())
+            + if let Some(Condition::Value(expected)) = condition { expected.len() } else { 0 };
+        let mut to = Vec::with_capacity(4 + 5 * VARINT_BYTES_MAX + variable);
+
+        let mut flags = 0;
+        if prev {
+            flags |= FLAG_PREV;
+        }
+        if self.request.is_some() {
+            flags |= FLAG_REQUEST;
+        }
+        to.extend_from_slice(&[COMMAND_FORMAT, tag, flags]);
+        match condition {
+            None => to.push(CONDITION_NONE),
+            Some(Condition::Absent) => to.push(CONDITION_ABSENT),
+            Some(Condition::Present) => to.push(CONDITION_PRESENT),
+            Some(Condition::ModRevision(revision)) => {
+                to.push(CONDITION_MOD_REVISION);
+                put_varint(&mut to, *revision);
+            }
+            Some(Condition::Value(expected)) => {
+                to.push(CONDITION_VALUE);
+                put_bytes(&mut to, expected);
+            }
+        }
+        put_bytes(&mut to, key);
+        if let Some(value) = value {
+            put_bytes(&mut to, value);
+        }
+        if let Some(request) = &self.request {
+            put_bytes(&mut to, request.client.as_bytes());
+            put_varint(&mut to, request.seq);
+        }
+        to.into()
+    }
+
+    /// Decodes what [`Command::encode`] wrote. Key and values share the memory of `encoded`.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for all other bytes. Never panics, whatever they are.
+    pub fn decode(encoded: &Bytes) -> Result<Self, DecodeError> {
+        let from = &mut Reader::new(encoded);
+        match from.u8() {
+            Some(COMMAND_FORMAT) => {}
+            Some(format) => return Err(DecodeError::UnknownFormat(format)),
+            None => return Err(malformed("format")),
+        }
+        let tag = from.u8().ok_or(malformed("operation"))?;
+        let flags = from.u8().filter(|flags| flags & !(FLAG_PREV | FLAG_REQUEST) == 0).ok_or(malformed("flags"))?;
+        let prev = flags & FLAG_PREV != 0;
+        let condition = match from.u8() {
+            Some(CONDITION_NONE) => None,
+            Some(CONDITION_ABSENT) => Some(Condition::Absent),
+            Some(CONDITION_PRESENT) => Some(Condition::Present),
+            Some(CONDITION_MOD_REVISION) => {
+                Some(Condition::ModRevision(from.varint().ok_or(malformed("condition's mod revision"))?))
+            }
+            Some(CONDITION_VALUE) => {
+                let expected = from.bytes().ok_or(malformed("condition's value"))?;
+                Some(Condition::Value(encoded.slice_ref(expected)))
+            }
+            _ => return Err(malformed("condition")),
+        };
+        let key = encoded.slice_ref(from.bytes().ok_or(malformed("key"))?);
+        let operation = match tag {
+            OPERATION_SET => {
+                let value = encoded.slice_ref(from.bytes().ok_or(malformed("value"))?);
+                Operation::Set { key, value, condition, prev }
+            }
+            OPERATION_DELETE => Operation::Delete { key, condition, prev },
+            _ => return Err(malformed("operation")),
+        };
+        let request = if flags & FLAG_REQUEST == 0 {
+            None
+        } else {
+            let client = from.bytes().ok_or(malformed("client"))?;
+            let client = std::str::from_utf8(client).map_err(|_| malformed("client"))?.to_owned();
+            Some(RequestId { client, seq: from.varint().ok_or(malformed("seq"))? })
+        };
+        if !from.rest().is_empty() {
+            return Err(malformed("bytes after the end"));
+        }
+        Ok(Self { operation, request })
+    }
+}
+
+impl Outcome {
+    /// Encodes the outcome for the session that remembers it:
+    ///
+    /// | offset | size   | field |
+    /// |--------|--------|-------|
+    /// | 0      | 1      | 1 set, 2 deleted, 3 condition failed, 4 stale request, 5 sessions full |
+    /// | 1      | varies | 1 and 2: revision: number; created or deleted: 0 or 1; `prev`: item |
+    /// |        |        | 3: `current`: item |
+    /// |        |        | 4: newest: number |
+    ///
+    /// An item is the byte 0 where there is none, else the byte 1, then create revision, mod revision,
+    /// version: numbers; value: bytes.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut to = Vec::new();
+        match self {
+            Self::Set { revision, created, prev } => {
+                to.push(OUTCOME_SET);
+                put_varint(&mut to, *revision);
+                to.push(u8::from(*created));
+                put_item(&mut to, prev.as_ref());
+            }
+            Self::Deleted { revision, deleted, prev } => {
+                to.push(OUTCOME_DELETED);
+                put_varint(&mut to, *revision);
+                to.push(u8::from(*deleted));
+                put_item(&mut to, prev.as_ref());
+            }
+            Self::ConditionFailed { current } => {
+                to.push(OUTCOME_CONDITION_FAILED);
+                put_item(&mut to, current.as_ref());
+            }
+            Self::StaleRequest { newest } => {
+                to.push(OUTCOME_STALE_REQUEST);
+                put_varint(&mut to, *newest);
+            }
+            Self::SessionsFull => to.push(OUTCOME_SESSIONS_FULL),
+        }
+        to
+    }
+
+    /// Decodes what [`Outcome::encode`] wrote; `None` for all other bytes.
+    pub(super) fn decode(encoded: &[u8]) -> Option<Self> {
+        let from = &mut Reader::new(encoded);
+        let outcome = match from.u8()? {
+            OUTCOME_SET => Self::Set { revision: from.varint()?, created: from.bool()?, prev: read_item(from)? },
+            OUTCOME_DELETED => {
+                Self::Deleted { revision: from.varint()?, deleted: from.bool()?, prev: read_item(from)? }
+            }
+            OUTCOME_CONDITION_FAILED => Self::ConditionFailed { current: read_item(from)? },
+            OUTCOME_STALE_REQUEST => Self::StaleRequest { newest: from.varint()? },
+            OUTCOME_SESSIONS_FULL => Self::SessionsFull,
+            _ => return None,
+        };
+        from.rest().is_empty().then_some(outcome)
+    }
+}
+
+fn put_item(to: &mut Vec<u8>, item: Option<&Item>) {
+    to.push(u8::from(item.is_some()));
+    if let Some(item) = item {
+        put_varint(to, item.create_revision);
+        put_varint(to, item.mod_revision);
+        put_varint(to, item.version);
+        put_bytes(to, &item.value);
+    }
+}
+
+/// The outer `None` says malformed, the inner one that there is no item.
+#[expect(clippy::option_option, reason = "malformed and absent differ")]
+fn read_item(from: &mut Reader<'_>) -> Option<Option<Item>> {
+    if !from.bool()? {
+        return Some(None);
+    }
+    Some(Some(Item {
+        create_revision: from.varint()?,
+        mod_revision: from.varint()?,
+        version: from.varint()?,
+        value: Bytes::copy_from_slice(from.bytes()?),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::strategies;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn set(condition: Option<Condition>, prev: bool, request: Option<RequestId>) -> Command {
+        let (key, value) = (Bytes::from("color"), Bytes::from("blue"));
+        Command { operation: Operation::Set { key, value, condition, prev }, request }
+    }
+
+    #[test]
+    fn the_bytes_of_commands_are_pinned() {
+        let (color, blue) = ("05636f6c6f72", "04626c7565");
+        let delete = Operation::Delete { key: "color".into(), condition: Some(Condition::Present), prev: true };
+        let request = RequestId { client: "c1".into(), seq: 300 };
+        for (command, expected) in [
+            (set(None, false, None), format!("01010000{color}{blue}")),
+            (set(Some(Condition::Absent), true, None), format!("01010101{color}{blue}")),
+            (set(Some(Condition::ModRevision(128)), false, None), format!("010100038001{color}{blue}")),
+            (set(Some(Condition::Value("red".into())), false, None), format!("0101000403726564{color}{blue}")),
+            (set(None, false, Some(request.clone())), format!("01010200{color}{blue}026331ac02")),
+            (Command { operation: delete, request: Some(request) }, format!("01020302{color}026331ac02")),
+        ] {
+            assert_eq!(hex(&command.encode()), expected, "{command:?}");
+            assert_eq!(Command::decode(&command.encode()), Ok(command));
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_outcomes_are_pinned() {
+        let item = Item { value: "blue".into(), create_revision: 4, mod_revision: 300, version: 2 };
+        for (outcome, expected) in [
+            (Outcome::Set { revision: 7, created: true, prev: None }, "01070100"),
+            (Outcome::Set { revision: 301, created: false, prev: Some(item.clone()) }, "01ad02000104ac020204626c7565"),
+            (Outcome::Deleted { revision: 7, deleted: false, prev: None }, "02070000"),
+            (Outcome::ConditionFailed { current: Some(item) }, "030104ac020204626c7565"),
+            (Outcome::StaleRequest { newest: 9 }, "0409"),
+            (Outcome::SessionsFull, "05"),
+        ] {
+            assert_eq!(hex(&outcome.encode()), expected, "{outcome:?}");
+            assert_eq!(Outcome::decode(&outcome.encode()), Some(outcome));
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_is_refused_by_the_name_of_its_field() {
+        for (case, bytes, expected) in [
+            ("nothing", &[][..], malformed("format")),
+            ("a newer format", &[2, 1, 0, 0], DecodeError::UnknownFormat(2)),
+            ("an unknown operation", &[1, 9, 0, 0, 1, b'k'], malformed("operation")),
+            ("an unknown flag", &[1, 2, 4, 0, 1, b'k'], malformed("flags")),
+            ("an unknown condition", &[1, 2, 0, 5, 1, b'k'], malformed("condition")),
+            ("a key beyond the end", &[1, 2, 0, 0, 9, b'k'], malformed("key")),
+            ("no value", &[1, 1, 0, 0, 1, b'k'], malformed("value")),
+            ("a client that is not UTF-8", &[1, 2, 2, 0, 1, b'k', 1, 0xff, 1], malformed("client")),
+            ("no seq", &[1, 2, 2, 0, 1, b'k', 1, b'c'], malformed("seq")),
+            ("a byte too many", &[1, 2, 0, 0, 1, b'k', 0], malformed("bytes after the end")),
+        ] {
+            assert_eq!(Command::decode(&Bytes::copy_from_slice(bytes)), Err(expected), "{case}");
+        }
+    }
+
+    #[test]
+    fn decoding_copies_no_value() {
+        let encoded = set(None, false, None).encode();
+        let Ok(Command { operation: Operation::Set { value, .. }, .. }) = Command::decode(&encoded) else {
+            panic!("not decoded as a set")
+        };
+        assert!(encoded.as_ptr_range().contains(&value.as_ptr()));
+    }
+
+    proptest! {
+        #[test]
+        fn commands_come_back_as_they_went(command in strategies::command()) {
+            prop_assert_eq!(Command::decode(&command.encode()), Ok(command));
+        }
+
+        #[test]
+        fn outcomes_come_back_as_they_went(outcome in strategies::outcome()) {
+            prop_assert_eq!(Outcome::decode(&outcome.encode()), Some(outcome));
+        }
+
+        #[test]
+        fn a_command_cut_short_is_refused(command in strategies::command(), keep in 0.0..1.0) {
+            let encoded = command.encode();
+            let kept = (encoded.len() as f64 * keep) as usize;
+            prop_assert!(Command::decode(&encoded.slice(..kept)).is_err());
+        }
+
+        #[test]
+        fn a_changed_byte_is_refused_or_is_another_command(command in strategies::command(), at: prop::sample::Index, to: u8) {
+            let mut bytes = command.encode().to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] = to;
+            if let Ok(other) = Command::decode(&bytes.clone().into()) {
+                prop_assert_eq!(other.encode(), bytes);
+            }
+        }
+
+        #[test]
+        fn any_bytes_decode_to_what_encodes_to_them_or_are_refused(bytes in prop::collection::vec(0..6u8, 0..24)) {
+            if let Ok(command) = Command::decode(&bytes.clone().into()) {
+                prop_assert_eq!(command.encode(), bytes.clone());
+            }
+            if let Some(outcome) = Outcome::decode(&bytes) {
+                prop_assert_eq!(outcome.encode(), bytes);
+            }
+        }
+    }
+}
