@@ -6,11 +6,16 @@
 //! and applying it always has an [`Outcome`]. Consensus is not known here, nor who asked.
 //!
 //! A write on its way through these files: `command.rs` is what the log carries and what comes of it,
-//! `encoding.rs` the bytes of both; `store.rs` applies it to the ordered map.
+//! `encoding.rs` the bytes of both; `store.rs` applies it to the ordered map, whose entries `record.rs`
+//! packs, unless `sessions.rs` says that it was applied before; `hash.rs` sums up the state, so that
+//! replicas can be compared.
 
 mod codec;
 mod command;
 mod encoding;
+mod hash;
+mod record;
+mod sessions;
 mod store;
 #[cfg(test)]
 mod strategies;
@@ -20,4 +25,7 @@ pub use command::{
     Revision,
 };
 pub use encoding::DecodeError;
+pub use hash::StateHash;
+pub use record::ItemRef;
+pub use sessions::{SESSION_IDLE_MS_MAX, SESSION_REPLY_BYTES_MAX, SESSIONS_MAX};
 pub use store::Store;

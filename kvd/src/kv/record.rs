@@ -1,0 +1,144 @@
+//! One item as it lies in the map: key, history and value in a single allocation.
+//!
+//! A million small items are kept at once, so what surrounds the bytes of the user counts. A record is
+//! one slice: 16 bytes in the tree and one block of the allocator, against two or three of each for a
+//! key, a value and their lengths apart. A change replaces the record as a whole.
+//!
+//! The bytes are canonical, so the state's hash is taken over them as they are.
+
+use super::codec::{Reader, put_bytes, put_varint, varint_len};
+use super::command::{Item, Revision};
+use bytes::Bytes;
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::fmt;
+
+/// An item that the store lends: see [`Item`] for the fields.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ItemRef<'a> {
+    /// The value.
+    pub value: &'a [u8],
+    /// Revision of the write that created the key.
+    pub create_revision: Revision,
+    /// Revision of the last write to the key.
+    pub mod_revision: Revision,
+    /// Writes since the key was created: 1 at creation.
+    pub version: u64,
+}
+
+impl ItemRef<'_> {
+    /// The item with a copy of the value.
+    pub fn to_item(self) -> Item {
+        let Self { value, create_revision, mod_revision, version } = self;
+        Item { value: Bytes::copy_from_slice(value), create_revision, mod_revision, version }
+    }
+}
+
+impl fmt::Debug for ItemRef<'_> {
+    /// Leaves out the value, which may be long, and is nobody's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ItemRef")
+            .field("value_bytes", &self.value.len())
+            .field("create_revision", &self.create_revision)
+            .field("mod_revision", &self.mod_revision)
+            .field("version", &self.version)
+            .finish()
+    }
+}
+
+/// A key with its item, ordered by the key alone.
+///
+/// | size   | field |
+/// |--------|-------|
+/// | varies | key: varint length and bytes; first, since every comparison reads it |
+/// | varies | create revision, mod revision, version: varints |
+/// | varies | value: the rest |
+pub(super) struct Record(Box<[u8]>);
+
+impl Record {
+    pub(super) fn new(key: &[u8], item: ItemRef<'_>) -> Self {
+        let ItemRef { value, create_revision, mod_revision, version } = item;
+        let numbers = [key.len() as u64, create_revision, mod_revision, version];
+        let length = numbers.map(varint_len).iter().sum::<usize>() + key.len() + value.len();
+        // Exactly as long as needed, so that boxing it neither moves nor wastes anything.
+        let mut bytes = Vec::with_capacity(length);
+        put_bytes(&mut bytes, key);
+        put_varint(&mut bytes, create_revision);
+        put_varint(&mut bytes, mod_revision);
+        put_varint(&mut bytes, version);
+        bytes.extend_from_slice(value);
+        debug_assert_eq!(bytes.len(), length);
+        Self(bytes.into_boxed_slice())
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        Reader::new(&self.0).bytes().expect("a record begins with its key")
+    }
+
+    pub(super) fn item(&self) -> ItemRef<'_> {
+        let mut from = Reader::new(&self.0);
+        let _key = from.bytes();
+        let mut number = || from.varint().expect("a record holds three numbers behind its key");
+        let (create_revision, mod_revision, version) = (number(), number(), number());
+        ItemRef { value: from.rest(), create_revision, mod_revision, version }
+    }
+
+    /// All of it, in the one form that an item has.
+    pub(super) fn canonical_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Lets the tree be searched by a key alone: a record is ordered as its key is.
+impl Borrow<[u8]> for Record {
+    fn borrow(&self) -> &[u8] {
+        self.key()
+    }
+}
+
+impl PartialEq for Record {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Record {}
+
+impl PartialOrd for Record {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Record {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(other.key())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_record_holds_what_it_was_given(
+            key in prop::collection::vec(any::<u8>(), 0..300),
+            value in prop::collection::vec(any::<u8>(), 0..300),
+            (create_revision, mod_revision, version) in any::<(u64, u64, u64)>(),
+        ) {
+            let item = ItemRef { value: &value, create_revision, mod_revision, version };
+            let record = Record::new(&key, item);
+            prop_assert_eq!(record.key(), key);
+            prop_assert_eq!(record.item(), item);
+        }
+
+        #[test]
+        fn records_are_ordered_as_their_keys_are(a: Vec<u8>, b: Vec<u8>) {
+            // The values stand the other way round, and the lengths come first in the bytes.
+            let item = |value| ItemRef { value, create_revision: 1, mod_revision: 1, version: 1 };
+            prop_assert_eq!(Record::new(&a, item(&b)).cmp(&Record::new(&b, item(&a))), a.cmp(&b));
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! The rules of the store case by case, and the whole of it at random against a naive model.
+
+use super::super::command::RequestId;
+use super::super::sessions::{Limits, SESSION_IDLE_MS_MAX};
+use super::super::strategies;
+use super::*;
+use bytes::Bytes;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, HashMap};
+
+fn set(key: &str, value: &str) -> Command {
+    let (key, value) = (Bytes::from(key.to_owned()), Bytes::from(value.to_owned()));
+    Command { operation: Operation::Set { key, value, condition: None, prev: false }, request: None }
+}
+
+fn delete(key: &str) -> Command {
+    let key = Bytes::from(key.to_owned());
+    Command { operation: Operation::Delete { key, condition: None, prev: false }, request: None }
+}
+
+impl Command {
+    fn only_if(mut self, wanted: Condition) -> Self {
+        match &mut self.operation {
+            Operation::Set { condition, .. } | Operation::Delete { condition, .. } => *condition = Some(wanted),
+        }
+        self
+    }
+
+    fn with_prev(mut self) -> Self {
+        match &mut self.operation {
+            Operation::Set { prev, .. } | Operation::Delete { prev, .. } => *prev = true,
+        }
+        self
+    }
+
+    fn request(mut self, client: &str, seq: u64) -> Self {
+        self.request = Some(RequestId { client: client.into(), seq });
+        self
+    }
+}
+
+fn item(value: &str, create_revision: Revision, mod_revision: Revision, version: u64) -> Item {
+    Item { value: Bytes::from(value.to_owned()), create_revision, mod_revision, version }
+}
+
+fn was_set(revision: Revision, created: bool, prev: Option<Item>) -> Outcome {
+    Outcome::Set { revision, created, prev }
+}
+
+fn was_deleted(revision: Revision, deleted: bool, prev: Option<Item>) -> Outcome {
+    Outcome::Deleted { revision, deleted, prev }
+}
+
+fn failed(current: Option<Item>) -> Outcome {
+    Outcome::ConditionFailed { current }
+}
+
+/// A store in which `commands` were applied at time 0.
+fn store_after(commands: impl IntoIterator<Item = Command>) -> Store {
+    let mut store = Store::default();
+    for command in commands {
+        store.apply(0, &command);
+    }
+    store
+}
+
+#[test]
+fn revisions_and_versions_count_what_changed() {
+    let mut store = Store::default();
+    assert_eq!(store.revision(), 1);
+    for (case, command, outcome, now) in [
+        ("a set creates", set("k", "x"), was_set(2, true, None), Some(item("x", 2, 2, 1))),
+        ("a set overwrites", set("k", "y"), was_set(3, false, None), Some(item("y", 2, 3, 2))),
+        ("the same value again counts", set("k", "y"), was_set(4, false, None), Some(item("y", 2, 4, 3))),
+        ("another key", set("l", "x"), was_set(5, true, None), Some(item("y", 2, 4, 3))),
+        (
+            "prev is the item before",
+            set("k", "z").with_prev(),
+            was_set(6, false, Some(item("y", 2, 4, 3))),
+            Some(item("z", 2, 6, 4)),
+        ),
+        ("a delete of nothing", delete("m"), was_deleted(6, false, None), Some(item("z", 2, 6, 4))),
+        ("a delete", delete("k").with_prev(), was_deleted(7, true, Some(item("z", 2, 6, 4))), None),
+        ("and once more", delete("k").with_prev(), was_deleted(7, false, None), None),
+        ("a key that returns begins anew", set("k", "").with_prev(), was_set(8, true, None), Some(item("", 8, 8, 1))),
+    ] {
+        assert_eq!(store.apply(0, &command), outcome, "{case}");
+        assert_eq!(store.get(b"k"), now, "{case}");
+    }
+    assert_eq!((store.revision(), store.len()), (8, 2));
+}
+
+#[test]
+fn a_condition_decides_between_the_write_and_nothing() {
+    let (present, absent) = (store_after([set("k", "x")]), Store::default());
+    let revision = present.get(b"k").map(|item| item.mod_revision).unwrap();
+    for (condition, holds_when_present, holds_when_absent) in [
+        (Condition::Absent, false, true),
+        (Condition::Present, true, false),
+        (Condition::ModRevision(revision), true, false),
+        (Condition::ModRevision(revision + 1), false, false),
+        (Condition::ModRevision(0), false, false),
+        (Condition::Value("x".into()), true, false),
+        (Condition::Value("".into()), false, false),
+    ] {
+        for (store, holds) in [(&present, holds_when_present), (&absent, holds_when_absent)] {
+            for command in [set("k", "y"), delete("k")] {
+                let command = command.only_if(condition.clone());
+                let mut replica = if store.is_empty() { Store::default() } else { store_after([set("k", "x")]) };
+                let outcome = replica.apply(0, &command);
+                if holds {
+                    assert!(!matches!(outcome, Outcome::ConditionFailed { .. }), "{command:?}");
+                } else {
+                    assert_eq!(outcome, failed(store.get(b"k")), "{command:?}");
+                    assert_eq!(replica.state_hash(), store.state_hash(), "{command:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn of_writers_that_race_with_one_condition_exactly_one_wins() {
+    for condition in [Condition::ModRevision(2), Condition::Value("start".into())] {
+        let mut store = store_after([set("k", "start")]);
+        let outcomes: Vec<_> = (0..8)
+            .map(|writer| store.apply(0, &set("k", &format!("writer {writer}")).only_if(condition.clone())))
+            .collect();
+        assert_eq!(outcomes[0], was_set(3, false, None));
+        assert_eq!(outcomes[1..], vec![failed(Some(item("writer 0", 2, 3, 2))); 7]);
+        assert_eq!(store.revision(), 3);
+    }
+}
+
+#[test]
+fn a_repeated_request_gets_its_reply_and_is_applied_once() {
+    let mut store = Store::default();
+    let create = set("k", "x").request("client", 1);
+    assert_eq!(store.apply(0, &create), was_set(2, true, None));
+    store.apply(0, &set("k", "written by another"));
+    for repeat in 0..3 {
+        assert_eq!(store.apply(repeat, &create), was_set(2, true, None), "as told the first time");
+        assert_eq!(store.get(b"k"), Some(item("written by another", 2, 3, 2)), "and the later write stands");
+    }
+
+    let remove = delete("k").with_prev().request("client", 2);
+    let removed = was_deleted(4, true, Some(item("written by another", 2, 3, 2)));
+    assert_eq!(store.apply(0, &remove), removed);
+    assert_eq!(store.apply(0, &remove), removed);
+    assert_eq!(store.apply(0, &create), Outcome::StaleRequest { newest: 2 });
+    assert_eq!((store.revision(), store.len()), (4, 0));
+}
+
+#[test]
+fn a_repeat_of_a_failed_condition_fails_though_it_would_hold_by_now() {
+    let mut store = Store::default();
+    let command = set("k", "x").only_if(Condition::Present).request("client", 1);
+    assert_eq!(store.apply(0, &command), failed(None));
+    store.apply(0, &set("k", "y"));
+    assert_eq!(store.apply(0, &command), failed(None));
+    assert_eq!(store.get(b"k"), Some(item("y", 2, 2, 1)));
+}
+
+#[test]
+fn a_request_of_a_forgotten_session_is_new() {
+    let mut store = Store::default();
+    let command = set("k", "x").request("client", 1);
+    store.apply(0, &command);
+    assert_eq!(store.apply(SESSION_IDLE_MS_MAX - 1, &command), was_set(2, true, None));
+    assert_eq!(store.apply(2 * SESSION_IDLE_MS_MAX, &command), was_set(3, false, None));
+}
+
+#[test]
+fn what_cannot_be_remembered_is_not_applied() {
+    let long = "a value that is longer than all replies together may be";
+    let small = Limits { sessions_max: 1, reply_bytes_max: 20 };
+    for (case, command) in [
+        ("a further client", set("k", "x").request("b", 1)),
+        ("an item too long to remember", set("k", "x").with_prev().request("a", 2)),
+        ("a current item too long to remember", delete("k").only_if(Condition::Absent).request("a", 2)),
+    ] {
+        let mut store = Store::with_session_limits(small);
+        store.apply(0, &set("k", long));
+        store.apply(0, &set("l", "x").request("a", 1));
+        let before = store.state_hash();
+        assert_eq!(store.apply(0, &command), Outcome::SessionsFull, "{case}");
+        assert_eq!(store.state_hash(), before, "{case}");
+        assert_eq!(store.apply(0, &set("k", "x")), was_set(4, false, None), "{case}: others write on");
+    }
+}
+
+#[test]
+fn keys_are_iterated_bytewise_from_any_bound() {
+    let store = store_after(["b", "a", "ab", "B", "ä"].map(|key| set(key, "x")));
+    for (from, expected) in [
+        (Bound::Unbounded, vec!["B", "a", "ab", "b", "ä"]),
+        (Bound::Included(&b"ab"[..]), vec!["ab", "b", "ä"]),
+        (Bound::Excluded(b"ab"), vec!["b", "ä"]),
+        (Bound::Included(b"aa"), vec!["ab", "b", "ä"]),
+        (Bound::Excluded("ä".as_bytes()), vec![]),
+    ] {
+        let keys: Vec<_> = store.range_from(from).map(|(key, _)| std::str::from_utf8(key).unwrap()).collect();
+        assert_eq!(keys, expected, "{from:?}");
+    }
+}
+
+#[test]
+fn the_state_hash_tells_states_apart() {
+    let base = || vec![set("k", "x"), set("l", "x").request("client", 1)];
+    let store = store_after(base());
+    assert_eq!(store.state_hash(), store_after(base()).state_hash());
+    for (case, other) in [
+        ("a value", store_after([set("k", "y"), set("l", "x").request("client", 1)])),
+        ("the keys of two values", store_after([set("l", "x"), set("k", "x").request("client", 1)])),
+        ("the revision alone", store_after([base(), vec![set("m", ""), delete("m")]].concat())),
+        ("a session", store_after([set("k", "x"), set("l", "x")])),
+        ("the client of a session", store_after([set("k", "x"), set("l", "x").request("another", 1)])),
+        ("the seq of a session", store_after([set("k", "x"), set("l", "x").request("client", 2)])),
+    ] {
+        assert_ne!(other.state_hash(), store.state_hash(), "{case}");
+    }
+    let mut later = store_after(base());
+    later.apply(1, &set("l", "x").request("client", 1));
+    assert_ne!(later.state_hash(), store.state_hash(), "when a session was last used");
+}
+
+/// Nodes of different versions compare their hashes: change what is hashed, and they seem to differ.
+#[test]
+fn the_state_hash_is_pinned() {
+    assert_eq!(Store::default().state_hash().to_string(), "a600a63f9baa7ba7ec83f1815431f9be");
+    let mut store = Store::default();
+    store.apply(1_000, &set("color", "blue").request("client", 7));
+    assert_eq!(store.state_hash().to_string(), "8ffce5d68aecb14c7dcfb1104fc6de22");
+}
+
+#[test]
+fn the_debug_form_shows_no_key_and_no_value() {
+    let shown = format!("{:?}", store_after([set("secret key", "secret value").request("secret client", 1)]));
+    assert!(shown.contains("keys: 1") && !shown.contains("secret"), "{shown}");
+}
+
+/// The semantics, written down in the most naive way: everything is looked up by scanning.
+struct Model {
+    items: HashMap<Vec<u8>, Item>,
+    revision: Revision,
+    sessions: HashMap<String, ModelSession>,
+    now_ms: u64,
+    limits: Limits,
+}
+
+struct ModelSession {
+    seq: u64,
+    outcome: Outcome,
+    last_used_ms: u64,
+}
+
+impl Model {
+    fn apply(&mut self, time_ms: u64, command: &Command) -> Outcome {
+        self.now_ms = self.now_ms.max(time_ms);
+        let now_ms = self.now_ms;
+        self.sessions.retain(|_, session| now_ms - session.last_used_ms < SESSION_IDLE_MS_MAX);
+        let Some(request) = &command.request else { return self.perform(&command.operation) };
+
+        if let Some(session) = self.sessions.get_mut(&request.client)
+            && request.seq <= session.seq
+        {
+            session.last_used_ms = now_ms;
+            let is_newest = request.seq == session.seq;
+            return if is_newest { session.outcome.clone() } else { Outcome::StaleRequest { newest: session.seq } };
+        }
+        let before = (self.items.clone(), self.revision);
+        let outcome = self.perform(&command.operation);
+        let session = ModelSession { seq: request.seq, outcome: outcome.clone(), last_used_ms: now_ms };
+        let replaced = self.sessions.insert(request.client.clone(), session);
+        let reply_bytes: usize = self.sessions.values().map(|session| session.outcome.encode().len()).sum();
+        if self.sessions.len() <= self.limits.sessions_max && reply_bytes <= self.limits.reply_bytes_max {
+            return outcome;
+        }
+        (self.items, self.revision) = before;
+        match replaced {
+            Some(session) => self.sessions.insert(request.client.clone(), session),
+            None => self.sessions.remove(&request.client),
+        };
+        Outcome::SessionsFull
+    }
+
+    fn perform(&mut self, operation: &Operation) -> Outcome {
+        let (Operation::Set { key, condition, prev, .. } | Operation::Delete { key, condition, prev }) = operation;
+        let current = self.items.get(&key[..]).cloned();
+        let holds = match (condition, &current) {
+            (None, _) | (Some(Condition::Absent), None) | (Some(Condition::Present), Some(_)) => true,
+            (Some(Condition::ModRevision(revision)), Some(item)) => item.mod_revision == *revision,
+            (Some(Condition::Value(value)), Some(item)) => item.value == *value,
+            (Some(_), _) => false,
+        };
+        if !holds {
+            return Outcome::ConditionFailed { current };
+        }
+        let shown = if *prev { current.clone() } else { None };
+        match operation {
+            Operation::Set { value, .. } => {
+                self.revision += 1;
+                let mut item = current.clone().unwrap_or(Item {
+                    value: Bytes::new(),
+                    create_revision: self.revision,
+                    mod_revision: 0,
+                    version: 0,
+                });
+                item.value = value.clone();
+                item.mod_revision = self.revision;
+                item.version += 1;
+                self.items.insert(key.to_vec(), item);
+                Outcome::Set { revision: self.revision, created: current.is_none(), prev: shown }
+            }
+            Operation::Delete { .. } => {
+                if self.items.remove(&key[..]).is_some() {
+                    self.revision += 1;
+                }
+                Outcome::Deleted { revision: self.revision, deleted: current.is_some(), prev: shown }
+            }
+        }
+    }
+}
+
+/// Cluster time that mostly creeps, at times leaps to where sessions turn idle, and once in a while goes
+/// backward, which it never should.
+fn time_step() -> impl Strategy<Value = i64> {
+    let idle = SESSION_IDLE_MS_MAX as i64;
+    prop_oneof![16 => 0..100i64, 2 => idle - 20..idle + 20, 1 => idle / 2..2 * idle, 1 => -idle..0]
+}
+
+proptest! {
+    #[test]
+    fn the_store_does_what_the_model_does_and_replicas_agree(
+        steps in prop::collection::vec((time_step(), strategies::command()), 0..80),
+        limits in (1..6usize, 5..400usize)
+            .prop_map(|(sessions_max, reply_bytes_max)| Limits { sessions_max, reply_bytes_max }),
+    ) {
+        let mut model =
+            Model { items: HashMap::new(), revision: 1, sessions: HashMap::new(), now_ms: 0, limits };
+        let (mut store, mut replica) = (Store::with_session_limits(limits), Store::with_session_limits(limits));
+        let mut time_ms = 0u64;
+        for (step, command) in &steps {
+            time_ms = time_ms.saturating_add_signed(*step);
+            let outcome = store.apply(time_ms, command);
+            prop_assert_eq!(&outcome, &model.apply(time_ms, command));
+
+            // A replica sees what the log carried.
+            let decoded = Command::decode(&command.encode()).unwrap();
+            prop_assert_eq!(replica.apply(time_ms, &decoded), outcome);
+            prop_assert_eq!(replica.state_hash(), store.state_hash());
+            prop_assert_eq!(store.recompute_state_hash(), store.state_hash());
+        }
+        let expected: BTreeMap<_, _> = model.items.into_iter().collect();
+        let found: BTreeMap<_, _> = store
+            .range_from(Bound::Unbounded)
+            .map(|(key, item)| (key.to_vec(), item.to_item()))
+            .collect();
+        prop_assert_eq!(found, expected);
+        prop_assert_eq!(store.revision(), model.revision);
+    }
+}
