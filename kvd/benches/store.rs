@@ -1,0 +1,159 @@
+//! What the state machine costs: memory per key and per session, commands and reads a second.
+//!
+//! ```text
+//! cargo bench -p kvd --bench store -- --keys 1000000 --value-bytes 100
+//! ```
+//!
+//! One thread, no log, no network: the share of the store alone in what a node does. Memory is what the
+//! process gained in resident size (VmRSS), so it includes what the allocator and the tree waste. Each
+//! row is measured in a process of its own, which no earlier row has left any memory to.
+
+use anyhow::{Context, ensure};
+use clap::{Parser, ValueEnum};
+use kvd::kv::{Command, Operation, RequestId, Store};
+use std::fmt;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+const KEY_BYTES: usize = 16;
+
+/// Clients that write under a request id; each repeats its name as a pooled connection would.
+const CLIENTS: usize = 64;
+
+/// Encoded commands prepared at a time, outside of what is measured, so that they take little memory.
+const BATCH: usize = 10_000;
+
+/// Measures the state machine of kvd: memory per key and per session, commands and reads a second.
+#[derive(Parser)]
+struct Options {
+    /// Keys in the store.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    keys: u64,
+    /// Bytes of each value.
+    #[arg(long, default_value_t = 100)]
+    value_bytes: usize,
+    /// Measure only with keys that arrive in this order, in this process.
+    #[arg(long)]
+    order: Option<Order>,
+    /// Passed by `cargo bench`; means nothing.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// The order in which keys arrive decides how full the nodes of the tree are, and how near each other
+/// neighbouring keys lie.
+#[derive(Clone, Copy, ValueEnum)]
+enum Order {
+    Ascending,
+    Shuffled,
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ascending => "ascending",
+            Self::Shuffled => "shuffled",
+        })
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    if let Some(order) = options.order {
+        return measure(&options, order);
+    }
+    println!("{} keys of {KEY_BYTES} bytes with values of {} bytes", options.keys, options.value_bytes);
+    println!("keys arrive   memory    per key  new keys/s  overwrites/s      gets/s  per session");
+    for order in [Order::Ascending, Order::Shuffled] {
+        let status = std::process::Command::new(std::env::current_exe()?)
+            .args(["--keys", &options.keys.to_string()])
+            .args(["--value-bytes", &options.value_bytes.to_string()])
+            .args(["--order", &order.to_string()])
+            .status()?;
+        ensure!(status.success(), "the measurement of {order} keys ended with {status}");
+    }
+    Ok(())
+}
+
+fn measure(options: &Options, order: Order) -> anyhow::Result<()> {
+    let keys = options.keys;
+    let mut store = Store::default();
+
+    let before = resident_bytes()?;
+    let filling = apply_all(&mut store, keys, |i| set(nth_key(order, i, keys), options.value_bytes, None));
+    let filled = resident_bytes()?.saturating_sub(before);
+    ensure!(store.len() as u64 == keys, "{} keys in the store, not {keys}", store.len());
+
+    let overwriting = apply_all(&mut store, keys, |i| {
+        let client = format!("client {}", i as usize % CLIENTS);
+        set(nth_key(Order::Shuffled, i, keys), options.value_bytes, Some(RequestId { client, seq: i + 1 }))
+    });
+    ensure!(store.revision() == 1 + 2 * keys, "revision {} after {keys} overwrites", store.revision());
+
+    let began = Instant::now();
+    for i in 0..keys {
+        black_box(store.get(nth_key(Order::Shuffled, i, keys).as_bytes()));
+    }
+    let reading = began.elapsed();
+
+    let before = resident_bytes()?;
+    let sessions = 100_000;
+    apply_all(&mut store, sessions, |i| {
+        let client = format!("a client of some name {i:010}");
+        set(nth_key(Order::Ascending, i % keys, keys), options.value_bytes, Some(RequestId { client, seq: 1 }))
+    });
+    let remembered = resident_bytes()?.saturating_sub(before);
+
+    println!(
+        "{order:11}  {:4} MB  {:5} bytes  {:10.0}  {:12.0}  {:10.0}  {:5} bytes",
+        filled / 1_000_000,
+        filled / keys,
+        rate(keys, filling),
+        rate(keys, overwriting),
+        rate(keys, reading),
+        remembered / sessions,
+    );
+    Ok(())
+}
+
+/// Applies `count` commands, each decoded first as a replica has to. Returns the time that took.
+fn apply_all(store: &mut Store, count: u64, command: impl Fn(u64) -> Command) -> Duration {
+    let mut elapsed = Duration::ZERO;
+    for first in (0..count).step_by(BATCH) {
+        let encoded: Vec<_> = (first..count).take(BATCH).map(|i| command(i).encode()).collect();
+        let began = Instant::now();
+        for encoded in &encoded {
+            let command = Command::decode(encoded).expect("an encoded command decodes");
+            black_box(store.apply(0, &command));
+        }
+        elapsed += began.elapsed();
+    }
+    elapsed
+}
+
+fn set(key: String, value_bytes: usize, request: Option<RequestId>) -> Command {
+    let value = vec![b'v'; value_bytes].into();
+    Command { operation: Operation::Set { key: key.into(), value, condition: None, prev: false }, request }
+}
+
+fn nth_key(order: Order, i: u64, keys: u64) -> String {
+    // A prime beyond any number of keys visits each of them once, in an order that looks random.
+    const STRIDE: u64 = 6_364_136_257;
+    let number = match order {
+        Order::Ascending => i,
+        Order::Shuffled => i * STRIDE % keys,
+    };
+    format!("key-{number:0width$}", width = KEY_BYTES - "key-".len())
+}
+
+fn rate(count: u64, elapsed: Duration) -> f64 {
+    count as f64 / elapsed.as_secs_f64()
+}
+
+/// Memory of this process that is in RAM.
+fn resident_bytes() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("memory is measured on Linux only")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc/self/status")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024)
+}
