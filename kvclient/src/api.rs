@@ -9,7 +9,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 
 /// Longest key, in bytes. The shortest is one byte.
@@ -97,8 +98,8 @@ pub struct RequestId {
 }
 
 /// One key with its value and history.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "ItemWire", into = "ItemWire")]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "ItemWire")]
 pub struct Item {
     /// The key.
     pub key: String,
@@ -425,12 +426,12 @@ impl From<Condition> for ConditionWire {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct ItemWire {
     key: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     value: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     value_base64: Option<String>,
     create_revision: u64,
     mod_revision: u64,
@@ -451,17 +452,19 @@ impl TryFrom<ItemWire> for Item {
     }
 }
 
-impl From<Item> for ItemWire {
-    fn from(item: Item) -> Self {
-        let (value, value_base64) = encode_value(item.value);
-        Self {
-            key: item.key,
-            value,
-            value_base64,
-            create_revision: item.create_revision,
-            mod_revision: item.mod_revision,
-            version: item.version,
+// By hand, since every read is answered with an item: the derived form would copy key and value first.
+impl Serialize for Item {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut item = to.serialize_struct("Item", 5)?;
+        item.serialize_field("key", &self.key)?;
+        match self.value_str() {
+            Some(text) => item.serialize_field("value", text)?,
+            None => item.serialize_field("value_base64", &BASE64.encode(&self.value))?,
         }
+        item.serialize_field("create_revision", &self.create_revision)?;
+        item.serialize_field("mod_revision", &self.mod_revision)?;
+        item.serialize_field("version", &self.version)?;
+        item.end()
     }
 }
 
