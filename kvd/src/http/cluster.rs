@@ -1,0 +1,75 @@
+//! `/health`, `/livez`, `/readyz`, `/leader`, `/members`: what this node knows of itself and its cluster.
+//!
+//! All of it comes from the node's latest view, and nothing here asks the replica, so these answer
+//! also while the cluster does not.
+
+use super::context::Context;
+use super::error::ApiError;
+use super::gateway::View;
+use super::reply;
+use kvclient::api::{Health, LeaderReply, MembersReply};
+use serde_json::json;
+use warp::reply::Response;
+
+/// `GET /health`: 200 while the daemon runs.
+pub(super) fn health(context: &Context) -> Result<Response, ApiError> {
+    let (revision, keys) = {
+        let store = context.store();
+        (store.revision(), store.len() as u64)
+    };
+    let view = context.gateway.view.borrow().clone();
+    let uptime = context.gateway.started.elapsed();
+    Ok(reply::ok(&Health {
+        id: view.name.as_ref().to_owned(),
+        state: view.state,
+        term: view.term,
+        leader: view.leader,
+        last_log_index: view.last_log_index,
+        commit_index: view.commit_index,
+        applied_index: view.applied_index,
+        revision,
+        keys,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_ms: uptime.as_millis().try_into().unwrap_or(u64::MAX),
+        members: view.members.to_vec(),
+        waiting_for: view.waiting_for,
+    }))
+}
+
+/// `GET /livez`: that this is answered says it all.
+pub(super) fn livez(_: &Context) -> Result<Response, ApiError> {
+    Ok(reply::ok(&json!({ "live": true })))
+}
+
+/// `GET /readyz`: whether this node serves, and else why not.
+pub(super) fn readyz(context: &Context) -> Result<Response, ApiError> {
+    match obstacle(&context.gateway.view.borrow()) {
+        None => Ok(reply::ok(&json!({ "ready": true }))),
+        Some(sentence) => Err(ApiError::NoLeader(sentence.into())),
+    }
+}
+
+/// Why the node is not ready.
+fn obstacle(view: &View) -> Option<String> {
+    if view.ready {
+        return None;
+    }
+    Some(match (&view.waiting_for, &view.leader) {
+        (Some(waiting_for), _) => format!("not ready: {waiting_for}"),
+        (None, None) => "not ready: no leader is known".to_owned(),
+        (None, Some(_)) => "not ready: still applying what was committed when this node started".to_owned(),
+    })
+}
+
+/// `GET /leader`.
+pub(super) fn leader(context: &Context) -> Result<Response, ApiError> {
+    let view = context.gateway.view.borrow().clone();
+    let leader = view.leader.ok_or_else(|| ApiError::NoLeader("no leader is known: try again shortly".into()))?;
+    Ok(reply::ok(&LeaderReply { id: leader.id, url: leader.url, term: view.term }))
+}
+
+/// `GET /members`.
+pub(super) fn members(context: &Context) -> Result<Response, ApiError> {
+    let members = context.gateway.view.borrow().members.to_vec();
+    Ok(reply::ok(&MembersReply { members }))
+}

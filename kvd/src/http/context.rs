@@ -1,0 +1,105 @@
+//! What handlers have in common: asking the replica, and what its answers mean over HTTP.
+
+use super::body::{self, BodyReader};
+use super::error::ApiError;
+use super::gateway::{Gateway, Request};
+use crate::kv::{Command, Outcome, Store};
+use crate::node::WriteError;
+use std::sync::{PoisonError, RwLockReadGuard};
+use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{oneshot, watch};
+
+const INBOX_FULL: &str = "this node has too much under way: try again shortly";
+
+/// Said of what never reached the replica, or only asked it something.
+const STOPPING: &str = "this node is stopping: ask another one";
+
+/// State of the handlers of one server.
+pub(super) struct Context {
+    pub(super) gateway: Gateway,
+    /// Largest JSON body, in bytes.
+    pub(super) json_bytes_max: usize,
+    pub(super) bodies: BodyReader,
+    /// Closed when the server begins to stop; replies without an end then come to one.
+    pub(super) stopping: watch::Receiver<()>,
+}
+
+impl Context {
+    pub(super) fn new(gateway: Gateway, body_time_max: Duration, stopping: watch::Receiver<()>) -> Self {
+        let json_bytes_max = body::json_bytes_max(gateway.value_bytes_max);
+        Self { gateway, json_bytes_max, bodies: BodyReader::new(json_bytes_max, body_time_max), stopping }
+    }
+
+    /// Has a command replicated and applied. `target` makes the path and query that a redirect leads to.
+    ///
+    /// # Errors
+    /// As the replica says; each keeps the promise of its `applied`.
+    pub(super) async fn write(&self, command: Command, target: impl FnOnce() -> String) -> Result<Outcome, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Write { command, reply })?;
+        match answer.await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(error)) => Err(self.write_error(error, target)),
+            // The replica went away with the write in its hands, maybe in its log.
+            Err(_) => Err(ApiError::OutcomeUnknown(
+                "this node stopped before the outcome was known: repeat the write elsewhere with the same `request`, \
+                 or read the key",
+            )),
+        }
+    }
+
+    /// Waits until the store of this node is fresh enough for a read that begins now.
+    ///
+    /// # Errors
+    /// As the replica says.
+    pub(super) async fn freshen(&self) -> Result<(), ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Read { reply })?;
+        match answer.await {
+            Ok(answer) => answer.map_err(ApiError::from),
+            Err(_) => Err(ApiError::NoLeader(STOPPING.into())),
+        }
+    }
+
+    /// The store, for a moment: not across an `await`.
+    pub(super) fn store(&self) -> RwLockReadGuard<'_, Store> {
+        // A panic while the lock is held stops the process, so nobody is left to see a poisoned one.
+        self.gateway.store.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Never waits for room in the inbox: what does not fit is refused, before anything was begun.
+    fn ask(&self, request: Request) -> Result<(), ApiError> {
+        self.gateway.requests.try_send(request).map_err(|refused| match refused {
+            TrySendError::Full(_) => ApiError::Overloaded(INBOX_FULL),
+            TrySendError::Closed(_) => ApiError::NoLeader(STOPPING.into()),
+        })
+    }
+
+    fn write_error(&self, error: WriteError, target: impl FnOnce() -> String) -> ApiError {
+        match error {
+            WriteError::NotLeader { .. } => self.redirect(target),
+            WriteError::NoLeader => ApiError::NoLeader("no leader is known: try again shortly".into()),
+            WriteError::Superseded => {
+                ApiError::NoLeader("leadership was lost before the write was replicated: send it again".into())
+            }
+            WriteError::Overloaded => ApiError::Overloaded("too many writes wait for a quorum: try again shortly"),
+            WriteError::OutcomeUnknown => ApiError::OutcomeUnknown(
+                "no quorum answered in time, and the write may still take effect: repeat it with the same `request`, \
+                 or read the key",
+            ),
+        }
+    }
+
+    /// To the leader that this node knows by now. There may be none any more, or none yet but itself, when
+    /// leadership moved between the replica's answer and this look at the view.
+    fn redirect(&self, target: impl FnOnce() -> String) -> ApiError {
+        let view = self.gateway.view.borrow();
+        match &view.leader {
+            Some(leader) if *leader.id != *view.name => {
+                ApiError::NotLeader { leader: leader.clone(), location: leader.url.clone() + &target() }
+            }
+            _ => ApiError::NoLeader("the leader is changing: try again shortly".into()),
+        }
+    }
+}

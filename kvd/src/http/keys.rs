@@ -1,0 +1,230 @@
+//! `/set`, `/get`, `/delete`: reading and writing keys.
+//!
+//! Everything that could make a command bad is refused here, before it is proposed: what stands in the
+//! log applies on every replica, for ever.
+
+use super::context::Context;
+use super::error::ApiError;
+use super::{query, reply};
+use crate::kv::{self, Command, Operation, Outcome};
+use bytes::{Buf, Bytes};
+use futures_util::Stream;
+use kvclient::api;
+use serde::de::DeserializeOwned;
+use std::convert::Infallible;
+use std::str::FromStr;
+use warp::http::Method;
+use warp::reply::Response;
+
+/// What matters of a `Content-Type`: everything but raw bytes is read as JSON.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum ContentType {
+    OctetStream,
+    Other,
+}
+
+impl FromStr for ContentType {
+    type Err = Infallible;
+
+    fn from_str(header: &str) -> Result<Self, Infallible> {
+        let media_type = header.split(';').next().unwrap_or_default().trim();
+        let raw = media_type.eq_ignore_ascii_case("application/octet-stream");
+        Ok(if raw { Self::OctetStream } else { Self::Other })
+    }
+}
+
+/// What the routes hand over of a request with a body, of which nothing has been read.
+pub(super) struct Upload<S> {
+    pub(super) method: Method,
+    /// The query string as it came.
+    pub(super) query: String,
+    pub(super) content_type: Option<ContentType>,
+    pub(super) content_length: Option<u64>,
+    pub(super) pieces: S,
+}
+
+/// `POST /set`, with JSON or with raw bytes.
+pub(super) async fn set<B: Buf>(
+    context: &Context,
+    upload: Upload<impl Stream<Item = Result<B, warp::Error>>>,
+) -> Result<Response, ApiError> {
+    post_only(&upload.method)?;
+    let [key] = query::parse(&upload.query, ["key"])?;
+    let value_bytes_max = context.gateway.value_bytes_max;
+    let raw = upload.content_type == Some(ContentType::OctetStream);
+    let bytes_max = if raw { value_bytes_max } else { context.json_bytes_max };
+    let key = match key {
+        Some(_) if !raw => {
+            let sentence = "with ?key= the body is the value: send `Content-Type: application/octet-stream`";
+            return Err(ApiError::invalid(sentence));
+        }
+        None if raw => return Err(ApiError::invalid("raw bytes need a key: POST /set?key=K")),
+        key => key,
+    };
+    if let Some(key) = &key {
+        check_key(key)?;
+    }
+    let body = context.bodies.read(upload.pieces, upload.content_length, bytes_max).await?;
+    let (request, value) = match key {
+        // A copy of its own: the value stays in the store, and must not keep a whole read buffer with it.
+        Some(key) => (api::SetRequest::new(key, []), Bytes::copy_from_slice(&body.bytes)),
+        None => {
+            let example = r#"{"key":"color","value":"blue"}"#;
+            let mut request: api::SetRequest = from_json(&body.bytes, example)?;
+            let value = Bytes::from(std::mem::take(&mut request.value));
+            (request, value)
+        }
+    };
+    check_key(&request.key)?;
+    if value.len() > value_bytes_max {
+        return Err(ApiError::ValueTooLarge { bytes_max: value_bytes_max });
+    }
+    let key = request.key;
+    let command = Command {
+        operation: Operation::Set {
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            value,
+            condition: request.condition.map(|condition| to_condition(condition, value_bytes_max)).transpose()?,
+            prev: request.prev,
+        },
+        request: request.request.map(to_request_id).transpose()?,
+    };
+    let outcome = context.write(command, || target("/set", &upload.query)).await?;
+    render(outcome, key, request.prev)
+}
+
+/// `POST /delete`.
+pub(super) async fn delete<B: Buf>(
+    context: &Context,
+    upload: Upload<impl Stream<Item = Result<B, warp::Error>>>,
+) -> Result<Response, ApiError> {
+    post_only(&upload.method)?;
+    let [] = query::parse(&upload.query, [])?;
+    let body = context.bodies.read(upload.pieces, upload.content_length, context.json_bytes_max).await?;
+    let request: api::DeleteRequest = from_json(&body.bytes, r#"{"key":"color"}"#)?;
+    check_key(&request.key)?;
+    let key = request.key;
+    let value_bytes_max = context.gateway.value_bytes_max;
+    let command = Command {
+        operation: Operation::Delete {
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            condition: request.condition.map(|condition| to_condition(condition, value_bytes_max)).transpose()?,
+            prev: request.prev,
+        },
+        request: request.request.map(to_request_id).transpose()?,
+    };
+    let outcome = context.write(command, || target("/delete", "")).await?;
+    render(outcome, key, request.prev)
+}
+
+/// `GET /get`.
+pub(super) async fn get(context: &Context, method: Method, query: String) -> Result<Response, ApiError> {
+    get_only(&method)?;
+    let [key, raw, consistency] = query::parse(&query, ["key", "raw", "consistency"])?;
+    let key = key.ok_or_else(|| ApiError::invalid("name the key: GET /get?key=K"))?;
+    check_key(&key)?;
+    let raw = match raw.as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(ApiError::invalid("`raw` is true or false")),
+    };
+    match consistency.as_deref() {
+        None | Some("linearizable") => context.freshen().await?,
+        Some("stale") => {}
+        Some(_) => return Err(ApiError::invalid("`consistency` is linearizable or stale")),
+    }
+    // One lock for both, so that the revision is that of the state which held the item.
+    let (item, revision) = {
+        let store = context.store();
+        (store.get(key.as_bytes()), store.revision())
+    };
+    let item = item.ok_or(ApiError::KeyNotFound)?;
+    if raw {
+        return Ok(reply::raw(item.value, item.mod_revision));
+    }
+    Ok(reply::ok(&api::GetReply { item: to_api_item(key.into_owned(), item), revision }))
+}
+
+/// Refuses other methods than POST.
+fn post_only(method: &Method) -> Result<(), ApiError> {
+    if *method == Method::POST { Ok(()) } else { Err(ApiError::MethodNotAllowed { allow: Some("POST") }) }
+}
+
+/// Refuses other methods than GET, and HEAD, whose reply the server cuts to its headers.
+pub(super) fn get_only(method: &Method) -> Result<(), ApiError> {
+    if *method == Method::GET || *method == Method::HEAD {
+        Ok(())
+    } else {
+        Err(ApiError::MethodNotAllowed { allow: Some("GET, HEAD") })
+    }
+}
+
+fn from_json<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, ApiError> {
+    if body.is_empty() {
+        return Err(ApiError::invalid(format!("the body is empty: send JSON such as {example}")));
+    }
+    serde_json::from_slice(body).map_err(|cause| {
+        ApiError::invalid(format!("the body is not the JSON this path takes: {cause}; send {example}"))
+    })
+}
+
+fn check_key(key: &str) -> Result<(), ApiError> {
+    if key.is_empty() || key.len() > api::KEY_BYTES_MAX {
+        let sentence = format!("a key has 1 to {} bytes, and this one has {}", api::KEY_BYTES_MAX, key.len());
+        return Err(ApiError::invalid(sentence));
+    }
+    Ok(())
+}
+
+fn to_condition(condition: api::Condition, value_bytes_max: usize) -> Result<kv::Condition, ApiError> {
+    Ok(match condition {
+        api::Condition::Absent => kv::Condition::Absent,
+        api::Condition::Present => kv::Condition::Present,
+        api::Condition::ModRevision(revision) => kv::Condition::ModRevision(revision),
+        api::Condition::Value(value) if value.len() > value_bytes_max => {
+            return Err(ApiError::ValueTooLarge { bytes_max: value_bytes_max });
+        }
+        api::Condition::Value(value) => kv::Condition::Value(value.into()),
+    })
+}
+
+fn to_request_id(request: api::RequestId) -> Result<kv::RequestId, ApiError> {
+    let api::RequestId { client, seq } = request;
+    if client.is_empty() || client.chars().count() > api::CLIENT_NAME_CHARS_MAX {
+        let sentence = format!("`request.client` has 1 to {} characters", api::CLIENT_NAME_CHARS_MAX);
+        return Err(ApiError::invalid(sentence));
+    }
+    Ok(kv::RequestId { client, seq })
+}
+
+fn to_api_item(key: String, item: kv::Item) -> api::Item {
+    let kv::Item { value, create_revision, mod_revision, version } = item;
+    api::Item { key, value: value.into(), create_revision, mod_revision, version }
+}
+
+/// The reply to an applied command. It follows the outcome, not the path: a repeated request id gets the
+/// stored reply of the request that was applied under it.
+fn render(outcome: Outcome, key: String, prev_asked: bool) -> Result<Response, ApiError> {
+    match outcome {
+        Outcome::Set { revision, created, prev } => {
+            let prev = prev_asked.then(|| prev.map(|item| to_api_item(key, item)));
+            Ok(reply::ok(&api::SetReply { revision, created, prev }))
+        }
+        Outcome::Deleted { revision, deleted, prev } => {
+            let prev = prev_asked.then(|| prev.map(|item| to_api_item(key, item)));
+            Ok(reply::ok(&api::DeleteReply { revision, deleted: deleted.into(), prev }))
+        }
+        Outcome::ConditionFailed { current } => {
+            Err(ApiError::ConditionFailed { current: current.map(|item| to_api_item(key, item)) })
+        }
+        Outcome::StaleRequest { newest } => Err(ApiError::StaleRequest { newest }),
+        Outcome::SessionsFull => {
+            Err(ApiError::Overloaded("too many client names are in use: try again later, or send no `request`"))
+        }
+    }
+}
+
+/// Path and query of the same request at another node.
+fn target(path: &str, query: &str) -> String {
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}

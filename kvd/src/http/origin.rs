@@ -1,0 +1,142 @@
+//! Keeps web pages out: a page that someone visits must not reach the daemon on their machine.
+//!
+//! Browsers mark what a page sends. `Origin` names the page's own host; it comes with every POST, with
+//! WebSockets, and with reads across origins. `Sec-Fetch-Site` says whose page it is, also where there is no
+//! `Origin` (images, scripts, links). A request with neither, as of curl and of the clients, passes.
+//!
+//! A page passes only where its origin is the very host and port it asks. That alone would let through
+//! DNS rebinding, where the name of an attacker's host is made to point to this machine: page and request
+//! then agree. So the name must also be one of ours: an IP address, `localhost`, or the host of a member's URL.
+
+use super::error::ApiError;
+use kvclient::api::Member;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use warp::http::HeaderMap;
+use warp::http::header::{HOST, HeaderName, ORIGIN};
+
+static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Refuses a request of a page of another origin. `members` is asked only where a page asks.
+///
+/// # Errors
+/// [`ApiError::ForbiddenOrigin`].
+pub(super) fn check<M: AsRef<[Member]>>(headers: &HeaderMap, members: impl FnOnce() -> M) -> Result<(), ApiError> {
+    let foreign_site = |site: &[u8]| site != b"same-origin" && site != b"none";
+    if headers.get_all(&SEC_FETCH_SITE).iter().any(|site| foreign_site(site.as_bytes())) {
+        return Err(ApiError::ForbiddenOrigin);
+    }
+    if !headers.contains_key(ORIGIN) {
+        return Ok(());
+    }
+    let asked = headers.get(HOST).and_then(|host| host.to_str().ok()).ok_or(ApiError::ForbiddenOrigin)?;
+    let same = |origin: &str| authority(origin).is_some_and(|page| page.eq_ignore_ascii_case(asked));
+    if !headers.get_all(ORIGIN).iter().all(|origin| origin.to_str().is_ok_and(same)) {
+        return Err(ApiError::ForbiddenOrigin);
+    }
+    if is_local(asked) || is_member(asked, members().as_ref()) { Ok(()) } else { Err(ApiError::ForbiddenOrigin) }
+}
+
+/// Whether no DNS server has a say in where the host is.
+fn is_local(authority: &str) -> bool {
+    let host = host(authority);
+    let ipv6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<Ipv4Addr>().is_ok()
+        || ipv6.is_some_and(|host| host.parse::<Ipv6Addr>().is_ok())
+}
+
+/// Whether the host is in the URL of a member. The port may differ: a proxy may stand before it.
+fn is_member(asked: &str, members: &[Member]) -> bool {
+    members
+        .iter()
+        .flat_map(|member| [&member.client_url, &member.peer_url])
+        .filter_map(|url| authority(url))
+        .any(|authority| host(authority).eq_ignore_ascii_case(host(asked)))
+}
+
+/// `host:port` of a URL of the web; none of anything else, such as the origin `null`.
+fn authority(url: &str) -> Option<&str> {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))?;
+    rest.split(['/', '?', '#']).next().filter(|authority| !authority.is_empty())
+}
+
+/// The host of `host:port`, where an IPv6 address stands in brackets.
+fn host(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use warp::http::HeaderValue;
+
+    fn passes(headers: &[(&'static str, &'static str)]) -> bool {
+        let member = |client_url: &str, peer_url: &str| Member {
+            id: "node1".into(),
+            client_url: client_url.into(),
+            peer_url: peer_url.into(),
+            voter: true,
+        };
+        let members = [member("http://kv.example.com:8081", "http://kv.internal:9081")];
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        check(&map, || members).is_ok()
+    }
+
+    #[test]
+    fn a_page_passes_only_where_its_origin_is_the_host_it_asks_and_the_host_is_ours() {
+        for (origin, host, expected) in [
+            ("http://127.0.0.1:8081", "127.0.0.1:8081", true),
+            ("http://localhost:8081", "localhost:8081", true),
+            ("http://LocalHost:8081", "localhost:8081", true),
+            ("http://[::1]:8081", "[::1]:8081", true),
+            ("http://localhost", "localhost", true),
+            ("http://kv.example.com:8081", "kv.example.com:8081", true),
+            ("https://kv.example.com", "kv.example.com", true),
+            ("http://kv.internal:9081", "kv.internal:9081", true),
+            // Another site, another port, or no site at all.
+            ("http://evil.example", "127.0.0.1:8081", false),
+            ("http://127.0.0.1:3000", "127.0.0.1:8081", false),
+            ("http://localhost:8081", "127.0.0.1:8081", false),
+            ("null", "127.0.0.1:8081", false),
+            ("", "127.0.0.1:8081", false),
+            ("http://", "", false),
+            ("file://", "localhost", false),
+            ("chrome-extension://abcdef", "abcdef", false),
+            // DNS rebinding: page and request agree on a name that is not ours.
+            ("http://evil.example:8081", "evil.example:8081", false),
+            ("http://127.0.0.1.evil.example:8081", "127.0.0.1.evil.example:8081", false),
+            ("http://localhost.evil.example", "localhost.evil.example", false),
+            ("http://[evil]:8081", "[evil]:8081", false),
+        ] {
+            assert_eq!(passes(&[("origin", origin), ("host", host)]), expected, "{origin} asks {host}");
+        }
+    }
+
+    #[test]
+    fn without_an_origin_the_fetch_site_decides() {
+        assert!(passes(&[("host", "anything")]), "curl");
+        assert!(passes(&[]));
+        for (site, expected) in
+            [("none", true), ("same-origin", true), ("same-site", false), ("cross-site", false), ("new-kind", false)]
+        {
+            assert_eq!(passes(&[("host", "localhost:8081"), ("sec-fetch-site", site)]), expected, "{site}");
+        }
+    }
+
+    #[test]
+    fn a_second_header_cannot_hide_a_first() {
+        let ours = ("origin", "http://localhost:8081");
+        let host = ("host", "localhost:8081");
+        assert!(passes(&[host, ours, ours]));
+        assert!(!passes(&[host, ours, ("origin", "http://evil.example")]));
+        assert!(!passes(&[host, ("origin", "http://evil.example"), ours]));
+        assert!(!passes(&[host, ours, ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")]));
+        assert!(!passes(&[ours]), "without a Host header");
+    }
+}
