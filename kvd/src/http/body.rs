@@ -46,7 +46,7 @@ pub(super) struct BodyReader {
 pub(super) struct Body {
     pub(super) bytes: Bytes,
     /// Given back when the request has been answered.
-    _charge: Option<OwnedSemaphorePermit>,
+    pub(super) charge: Option<OwnedSemaphorePermit>,
 }
 
 impl BodyReader {
@@ -83,10 +83,10 @@ impl BodyReader {
     ) -> Result<Body, ApiError> {
         let mut pieces = pin!(pieces);
         let Some(first) = pieces.next().await.transpose().map_err(broken_off)? else {
-            return Ok(Body { bytes: Bytes::new(), _charge: None });
+            return Ok(Body { bytes: Bytes::new(), charge: None });
         };
         if length == Some(first.remaining() as u64) {
-            return Ok(Body { bytes: take(first), _charge: None });
+            return Ok(Body { bytes: take(first), charge: None });
         }
         let mut bytes = BytesMut::new();
         let mut charge: Option<OwnedSemaphorePermit> = None;
@@ -104,7 +104,7 @@ impl BodyReader {
             bytes.extend_from_slice(&take(piece));
             next = pieces.next().await.transpose().map_err(broken_off)?;
         }
-        Ok(Body { bytes: bytes.freeze(), _charge: charge })
+        Ok(Body { bytes: bytes.freeze(), charge })
     }
 
     fn charge(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {

@@ -3,6 +3,7 @@
 //! The statuses themselves belong to the codes ([`ErrorCode::status`]), so that daemon and clients
 //! cannot disagree about them.
 
+use crate::kv::InvalidCommand;
 use crate::node::ReadError;
 use kvclient::api::{Applied, ErrorBody, ErrorCode, ErrorReply, Item, NodeUrl};
 use std::borrow::Cow;
@@ -57,6 +58,12 @@ impl ApiError {
     }
 }
 
+impl From<InvalidCommand> for ApiError {
+    fn from(error: InvalidCommand) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         match error {
@@ -72,26 +79,20 @@ impl From<ReadError> for ApiError {
 impl Reply for ApiError {
     fn into_response(self) -> Response {
         let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
-        // Says that the connection ends here; the listener then lets the client read why.
-        let close = (CONNECTION, HeaderValue::from_static("close"));
         let retry_after = (RETRY_AFTER, HeaderValue::from_static("1"));
         let error = match self {
             Self::InvalidRequest(sentence) => error(ErrorCode::InvalidRequest, sentence),
             Self::BodyTooSlow => {
-                headers.push(close);
                 error(ErrorCode::InvalidRequest, "the body did not arrive in time: send it again, without pauses")
             }
             Self::BodiesTooMany => {
-                headers.extend([close, retry_after]);
+                headers.push(retry_after);
                 error(ErrorCode::Overloaded, "too many large bodies are under way: try again shortly")
             }
-            Self::BodyTooLarge { bytes_max } => {
-                headers.push(close);
-                error(
-                    ErrorCode::TooLarge,
-                    format!("this body may have at most {bytes_max} bytes (see --max-value-bytes of kvd)"),
-                )
-            }
+            Self::BodyTooLarge { bytes_max } => error(
+                ErrorCode::TooLarge,
+                format!("this body may have at most {bytes_max} bytes (see --max-value-bytes of kvd)"),
+            ),
             Self::ValueTooLarge { bytes_max } => {
                 let sentence = format!("a value may have at most {bytes_max} bytes (see --max-value-bytes of kvd)");
                 error(ErrorCode::TooLarge, sentence)
@@ -122,7 +123,8 @@ impl Reply for ApiError {
                 error(ErrorCode::Overloaded, sentence)
             }
             Self::Crowded => {
-                headers.extend([close, retry_after]);
+                // The connection is one too many, whatever comes over it.
+                headers.extend([(CONNECTION, HeaderValue::from_static("close")), retry_after]);
                 error(
                     ErrorCode::Overloaded,
                     "this node has too many connections: try again shortly, or ask another one",

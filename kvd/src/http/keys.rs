@@ -3,10 +3,11 @@
 //! Everything that could make a command bad is refused here, before it is proposed: what stands in the
 //! log applies on every replica, for ever.
 
+use super::body::Body;
 use super::context::Context;
 use super::error::ApiError;
 use super::{query, reply};
-use crate::kv::{self, Command, Operation, Outcome};
+use crate::kv::{self, Command, InvalidCommand, ItemRef, Operation, Outcome};
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
 use kvclient::api;
@@ -49,48 +50,33 @@ pub(super) async fn set<B: Buf>(
     upload: Upload<impl Stream<Item = Result<B, warp::Error>>>,
 ) -> Result<Response, ApiError> {
     post_only(&upload.method)?;
-    let [key] = query::parse(&upload.query, ["key"])?;
-    let value_bytes_max = context.gateway.value_bytes_max;
     let raw = upload.content_type == Some(ContentType::OctetStream);
-    let bytes_max = if raw { value_bytes_max } else { context.json_bytes_max };
-    let key = match key {
-        Some(_) if !raw => {
+    let raw_key = match query::parse(&upload.query, ["key"])? {
+        [Some(key)] if raw => Some(key.into_owned()),
+        [None] if raw => return Err(ApiError::invalid("raw bytes need a key: POST /set?key=K")),
+        [Some(_)] => {
             let sentence = "with ?key= the body is the value: send `Content-Type: application/octet-stream`";
             return Err(ApiError::invalid(sentence));
         }
-        None if raw => return Err(ApiError::invalid("raw bytes need a key: POST /set?key=K")),
-        key => key,
+        [None] => None,
     };
-    if let Some(key) = &key {
-        check_key(key)?;
-    }
-    let body = context.bodies.read(upload.pieces, upload.content_length, bytes_max).await?;
-    let (request, value) = match key {
-        // A copy of its own: the value stays in the store, and must not keep a whole read buffer with it.
-        Some(key) => (api::SetRequest::new(key, []), Bytes::copy_from_slice(&body.bytes)),
-        None => {
-            let example = r#"{"key":"color","value":"blue"}"#;
-            let mut request: api::SetRequest = from_json(&body.bytes, example)?;
-            let value = Bytes::from(std::mem::take(&mut request.value));
-            (request, value)
-        }
+    let value_bytes_max = context.gateway.value_bytes_max;
+    let bytes_max = if raw { value_bytes_max } else { context.json_bytes_max };
+    let Body { bytes, charge: _held } = context.bodies.read(upload.pieces, upload.content_length, bytes_max).await?;
+    let request = match raw_key {
+        Some(key) => api::SetRequest::new(key, bytes),
+        None => from_json(&bytes, r#"{"key":"color","value":"blue"}"#)?,
     };
-    check_key(&request.key)?;
+    let api::SetRequest { key, value, condition, prev, request } = request;
     if value.len() > value_bytes_max {
         return Err(ApiError::ValueTooLarge { bytes_max: value_bytes_max });
     }
-    let key = request.key;
-    let command = Command {
-        operation: Operation::Set {
-            key: Bytes::copy_from_slice(key.as_bytes()),
-            value,
-            condition: request.condition.map(|condition| to_condition(condition, value_bytes_max)).transpose()?,
-            prev: request.prev,
-        },
-        request: request.request.map(to_request_id).transpose()?,
-    };
+    let condition = to_condition(condition, value_bytes_max)?;
+    let operation = Operation::Set { key: key.clone().into(), value: value.into(), condition, prev };
+    let command = Command { operation, request: request.map(to_request_id) };
+    command.validate()?;
     let outcome = context.write(command, || target("/set", &upload.query)).await?;
-    render(outcome, key, request.prev)
+    render(outcome, key, prev)
 }
 
 /// `POST /delete`.
@@ -100,21 +86,16 @@ pub(super) async fn delete<B: Buf>(
 ) -> Result<Response, ApiError> {
     post_only(&upload.method)?;
     let [] = query::parse(&upload.query, [])?;
-    let body = context.bodies.read(upload.pieces, upload.content_length, context.json_bytes_max).await?;
-    let request: api::DeleteRequest = from_json(&body.bytes, r#"{"key":"color"}"#)?;
-    check_key(&request.key)?;
-    let key = request.key;
-    let value_bytes_max = context.gateway.value_bytes_max;
-    let command = Command {
-        operation: Operation::Delete {
-            key: Bytes::copy_from_slice(key.as_bytes()),
-            condition: request.condition.map(|condition| to_condition(condition, value_bytes_max)).transpose()?,
-            prev: request.prev,
-        },
-        request: request.request.map(to_request_id).transpose()?,
-    };
-    let outcome = context.write(command, || target("/delete", "")).await?;
-    render(outcome, key, request.prev)
+    let Body { bytes, charge: _held } =
+        context.bodies.read(upload.pieces, upload.content_length, context.json_bytes_max).await?;
+    let request: api::DeleteRequest = from_json(&bytes, r#"{"key":"color"}"#)?;
+    let api::DeleteRequest { key, condition, prev, request } = request;
+    let condition = to_condition(condition, context.gateway.value_bytes_max)?;
+    let operation = Operation::Delete { key: key.clone().into(), condition, prev };
+    let command = Command { operation, request: request.map(to_request_id) };
+    command.validate()?;
+    let outcome = context.write(command, || target("/delete", &upload.query)).await?;
+    render(outcome, key, prev)
 }
 
 /// `GET /get`.
@@ -133,16 +114,18 @@ pub(super) async fn get(context: &Context, method: Method, query: String) -> Res
         Some("stale") => {}
         Some(_) => return Err(ApiError::invalid("`consistency` is linearizable or stale")),
     }
-    // One lock for both, so that the revision is that of the state which held the item.
-    let (item, revision) = {
+    let reply = {
         let store = context.store();
-        (store.get(key.as_bytes()), store.revision())
+        let ItemRef { value, create_revision, mod_revision, version } =
+            store.get_ref(key.as_bytes()).ok_or(ApiError::KeyNotFound)?;
+        if raw {
+            return Ok(reply::raw(Bytes::copy_from_slice(value), mod_revision));
+        }
+        let value = value.to_vec();
+        let item = api::Item { key: key.into_owned(), value, create_revision, mod_revision, version };
+        api::GetReply { item, revision: store.revision() }
     };
-    let item = item.ok_or(ApiError::KeyNotFound)?;
-    if raw {
-        return Ok(reply::raw(item.value, item.mod_revision));
-    }
-    Ok(reply::ok(&api::GetReply { item: to_api_item(key.into_owned(), item), revision }))
+    Ok(reply::ok(&reply))
 }
 
 /// Refuses other methods than POST.
@@ -168,33 +151,32 @@ fn from_json<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, ApiEr
     })
 }
 
-fn check_key(key: &str) -> Result<(), ApiError> {
-    if key.is_empty() || key.len() > api::KEY_BYTES_MAX {
-        let sentence = format!("a key has 1 to {} bytes, and this one has {}", api::KEY_BYTES_MAX, key.len());
-        return Err(ApiError::invalid(sentence));
+fn check_key(key: &str) -> Result<(), InvalidCommand> {
+    match key.len() {
+        0 => Err(InvalidCommand::KeyEmpty),
+        1..=api::KEY_BYTES_MAX => Ok(()),
+        bytes => Err(InvalidCommand::KeyTooLong { bytes }),
     }
-    Ok(())
 }
 
-fn to_condition(condition: api::Condition, value_bytes_max: usize) -> Result<kv::Condition, ApiError> {
-    Ok(match condition {
-        api::Condition::Absent => kv::Condition::Absent,
-        api::Condition::Present => kv::Condition::Present,
-        api::Condition::ModRevision(revision) => kv::Condition::ModRevision(revision),
-        api::Condition::Value(value) if value.len() > value_bytes_max => {
-            return Err(ApiError::ValueTooLarge { bytes_max: value_bytes_max });
-        }
-        api::Condition::Value(value) => kv::Condition::Value(value.into()),
-    })
+fn to_condition(condition: Option<api::Condition>, value_bytes_max: usize) -> Result<Option<kv::Condition>, ApiError> {
+    condition
+        .map(|condition| match condition {
+            api::Condition::Absent => Ok(kv::Condition::Absent),
+            api::Condition::Present => Ok(kv::Condition::Present),
+            api::Condition::ModRevision(revision) => Ok(kv::Condition::ModRevision(revision)),
+            // No value is that large, but the condition would stand in the log.
+            api::Condition::Value(value) if value.len() > value_bytes_max => {
+                Err(ApiError::ValueTooLarge { bytes_max: value_bytes_max })
+            }
+            api::Condition::Value(value) => Ok(kv::Condition::Value(value.into())),
+        })
+        .transpose()
 }
 
-fn to_request_id(request: api::RequestId) -> Result<kv::RequestId, ApiError> {
+fn to_request_id(request: api::RequestId) -> kv::RequestId {
     let api::RequestId { client, seq } = request;
-    if client.is_empty() || client.chars().count() > api::CLIENT_NAME_CHARS_MAX {
-        let sentence = format!("`request.client` has 1 to {} characters", api::CLIENT_NAME_CHARS_MAX);
-        return Err(ApiError::invalid(sentence));
-    }
-    Ok(kv::RequestId { client, seq })
+    kv::RequestId { client, seq }
 }
 
 fn to_api_item(key: String, item: kv::Item) -> api::Item {

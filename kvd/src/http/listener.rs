@@ -6,12 +6,13 @@
 //! - Up to [`Limits::connections_max`] connections are served. A few more are accepted and marked [`Crowded`]:
 //!   of these the service answers only what it must, so that clients, however many, never keep the other
 //!   nodes out. Beyond them a connection is closed at once.
-//! - A client that has been refused with its body unread is read on for a moment. Closing a socket with
-//!   unread bytes resets it, and the reset can overtake the reply that says why.
+//! - A reply to a request whose body nobody has read to its end closes the connection, since what follows is
+//!   not worth reading. The client is read on for a moment all the same: closing a socket with unread bytes
+//!   resets it, and the reset can overtake the reply that says what was wrong.
 //! - Each connection has a task of its own, so a panic in a handler ends that connection and nothing else.
 
-use hyper::body::Incoming;
-use hyper::header::CONNECTION;
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
@@ -40,7 +41,7 @@ const HEADERS_BYTES_MAX: usize = 64 << 10;
 /// Pause after the operating system refused a connection, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Time for which a refused client is read on.
+/// Time for which a client is read on after a reply that closes its connection.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Least time between two warnings of the same kind.
@@ -79,9 +80,9 @@ pub(super) struct Crowded;
 /// [`Limits::drain_time_max`], and returns when the last connection is closed.
 pub(super) async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits, shutdown: impl Future<Output = ()>)
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
-    B: hyper::body::Body + Send + 'static,
+    B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
@@ -139,30 +140,29 @@ struct Connection {
 impl Connection {
     async fn serve<S, B>(self, stream: TcpStream, service: S)
     where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+        S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Send + 'static,
         S::Future: Send,
-        B: hyper::body::Body + Send + 'static,
+        B: Body + Send + 'static,
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let Self { permit: _permit, is_crowded, limits, mut stopping } = self;
         // Replies are small and whole; waiting to fill a segment would only delay them. Failure: slower.
         let _ = stream.set_nodelay(true);
-        let refused = Arc::new(AtomicBool::new(false));
-        let stream = Lingering { stream, refused: Arc::clone(&refused), until: None };
+        let unread = Arc::new(AtomicBool::new(false));
+        let stream = Lingering { stream, unread: Arc::clone(&unread), until: None };
         let service = service_fn(move |mut request: Request<Incoming>| {
             if is_crowded {
                 request.extensions_mut().insert(Crowded);
             }
-            let refused = Arc::clone(&refused);
-            let reply = service.call(request);
+            let reply = service.call(request.map(|body| RequestBody::new(body, Arc::clone(&unread))));
+            let unread = Arc::clone(&unread);
             async move {
-                let reply = reply.await;
-                if let Ok(reply) = &reply
-                    && reply.status().is_client_error()
-                    && reply.headers().contains_key(CONNECTION)
+                let mut reply = reply.await;
+                if let Ok(reply) = &mut reply
+                    && unread.load(Ordering::Relaxed)
                 {
-                    refused.store(true, Ordering::Relaxed);
+                    reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 reply
             }
@@ -210,10 +210,46 @@ impl Seldom {
     }
 }
 
-/// A stream that, when its client was refused, reads on a moment before it closes.
+/// The body of a request, which tells its connection when it has been read to its end.
+pub(super) struct RequestBody {
+    body: Incoming,
+    /// Whether bytes of the present request may still be on their way. One flag serves a connection, whose
+    /// requests follow each other.
+    unread: Arc<AtomicBool>,
+}
+
+impl RequestBody {
+    fn new(body: Incoming, unread: Arc<AtomicBool>) -> Self {
+        unread.store(!body.is_end_stream(), Ordering::Relaxed);
+        Self { body, unread }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.unread.store(false, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A stream that, where the last body was not read to its end, reads on a moment before it closes.
 struct Lingering {
     stream: TcpStream,
-    refused: Arc<AtomicBool>,
+    unread: Arc<AtomicBool>,
     /// Set once the write side is shut down.
     until: Option<Pin<Box<Sleep>>>,
 }
@@ -236,7 +272,7 @@ impl AsyncWrite for Lingering {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.until.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            if !self.refused.load(Ordering::Relaxed) {
+            if !self.unread.load(Ordering::Relaxed) {
                 return Poll::Ready(Ok(()));
             }
         }

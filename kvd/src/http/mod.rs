@@ -20,6 +20,8 @@ mod query;
 mod reply;
 mod routes;
 mod service;
+#[cfg(test)]
+mod tests;
 
 pub use gateway::{Gateway, Request, View};
 pub use listener::Limits;

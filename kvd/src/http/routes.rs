@@ -25,9 +25,7 @@ type Answer = Result<Response, ApiError>;
 pub(super) fn routes<R: Reply + 'static>(
     context: &Arc<Context>,
     extra: impl Filter<Extract = (R,), Error = Rejection> + Send + Sync + 'static,
-) -> impl Filter<Extract = (impl Reply,), Error = Infallible> + Clone + Send + Sync + 'static
-where
-{
+) -> impl Filter<Extract = (impl Reply,), Error = Infallible> + Clone + Send + Sync + 'static {
     let set = {
         let context = Arc::clone(context);
         warp::path!("set").and(upload()).then(move |upload| {

@@ -2,11 +2,10 @@
 
 use super::error::ApiError;
 use super::gateway::Gateway;
-use super::listener::Crowded;
+use super::listener::{Crowded, RequestBody};
 use super::origin;
 use futures_util::future::{Either, Ready, ready};
 use hyper::Request;
-use hyper::body::Incoming;
 use hyper::service::Service;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -36,15 +35,15 @@ impl<S> Guarded<S> {
     }
 }
 
-impl<S> Service<Request<Incoming>> for Guarded<S>
+impl<S> Service<Request<RequestBody>> for Guarded<S>
 where
-    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Response, Error = Infallible>,
 {
     type Response = Response;
     type Error = Infallible;
     type Future = Either<S::Future, Ready<Result<Response, Infallible>>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<RequestBody>) -> Self::Future {
         match self.check(&request) {
             Ok(()) => Either::Left(self.routes.call(request)),
             Err(error) => Either::Right(ready(Ok(error.into_response()))),

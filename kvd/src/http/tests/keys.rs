@@ -1,0 +1,324 @@
+//! `/set`, `/get`, `/delete`: what they do, and how their failures are told.
+
+use super::server::{Server, VALUE_BYTES_MAX, ample, node_url};
+use crate::http::Request;
+use crate::node::{ReadError, WriteError};
+use crate::raft::NodeId;
+use kvclient::api::{Applied, ErrorCode, GetReply, NodeState};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+const OCTETS: &str = "Content-Type: application/octet-stream";
+
+/// Sets raw bytes.
+fn set_raw(server: &Server, key: &str, value: &[u8]) -> u16 {
+    server.request(&format!("POST /set?key={key} HTTP/1.1\r\n{OCTETS}"), value).status
+}
+
+#[test]
+fn replies_are_to_the_letter() {
+    let server = Server::honest();
+    for (method, path, body, status, expected) in [
+        ("POST", "/set", r#"{"key":"color","value":"blue"}"#, 200, r#"{"revision":2,"created":true}"#),
+        ("POST", "/set", r#"{"key":"color","value":"red"}"#, 200, r#"{"revision":3,"created":false}"#),
+        (
+            "GET",
+            "/get?key=color",
+            "",
+            200,
+            r#"{"key":"color","value":"red","create_revision":2,"mod_revision":3,"version":2,"revision":3}"#,
+        ),
+        (
+            "POST",
+            "/set",
+            r#"{"key":"color","value":"tan","prev":true,"if":{"value":"red"}}"#,
+            200,
+            concat!(
+                r#"{"revision":4,"created":false,"prev":{"key":"color","value":"red","#,
+                r#""create_revision":2,"mod_revision":3,"version":2}}"#
+            ),
+        ),
+        (
+            "POST",
+            "/set",
+            r#"{"key":"new","value":"","prev":true}"#,
+            200,
+            r#"{"revision":5,"created":true,"prev":null}"#,
+        ),
+        (
+            "POST",
+            "/set",
+            r#"{"key":"color","value":"x","if":{"absent":true}}"#,
+            412,
+            concat!(
+                r#"{"error":{"code":"condition_failed","#,
+                r#""message":"the condition does not hold: see `current` for what is there","applied":"no","#,
+                r#""current":{"key":"color","value":"tan","create_revision":2,"mod_revision":4,"version":3}}}"#
+            ),
+        ),
+        (
+            "POST",
+            "/delete",
+            r#"{"key":"nothing","if":{"present":true}}"#,
+            412,
+            concat!(
+                r#"{"error":{"code":"condition_failed","#,
+                r#""message":"the condition does not hold: see `current` for what is there","applied":"no","#,
+                r#""current":null}}"#
+            ),
+        ),
+        ("POST", "/delete", r#"{"key":"color","if":{"mod_revision":4}}"#, 200, r#"{"revision":6,"deleted":1}"#),
+        ("POST", "/delete", r#"{"key":"color"}"#, 200, r#"{"revision":6,"deleted":0}"#),
+        (
+            "GET",
+            "/get?key=color",
+            "",
+            404,
+            concat!(
+                r#"{"error":{"code":"key_not_found","message":"there is no such key: write it with POST /set","#,
+                r#""applied":"no"}}"#
+            ),
+        ),
+    ] {
+        let reply = server.request(&format!("{method} {path} HTTP/1.1"), body);
+        assert_eq!((reply.status, reply.text()), (status, expected), "{method} {path} {body}");
+        assert_eq!(reply.header("content-type"), Some("application/json"));
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+    }
+}
+
+#[test]
+fn a_repeated_request_gets_the_stored_reply_and_an_older_one_a_conflict() {
+    let server = Server::honest();
+    let set = |value: &str, seq: u64| {
+        let body = format!(r#"{{"key":"k","value":"{value}","request":{{"client":"c","seq":{seq}}}}}"#);
+        server.post("/set", body)
+    };
+    assert_eq!(set("first", 7).text(), r#"{"revision":2,"created":true}"#);
+    assert_eq!(set("first", 7).text(), r#"{"revision":2,"created":true}"#);
+    assert_eq!(set("second", 8).text(), r#"{"revision":3,"created":false}"#);
+    assert_eq!(set("first", 7).failure(), (409, ErrorCode::StaleRequest, Applied::No));
+    // The same name and number on another path is the client's mistake, and no panic of ours.
+    let reply = server.post("/delete", r#"{"key":"k","request":{"client":"c","seq":8}}"#);
+    assert_eq!(reply.text(), r#"{"revision":3,"created":false}"#);
+}
+
+#[test]
+fn bytes_come_back_as_they_went_raw_and_as_base64() {
+    let server = Server::honest();
+    let every_byte: Vec<u8> = (0..=255).collect();
+    for value in [&b""[..], b"blue", "größe ☃".as_bytes(), b"\"\\\n\0", b"\xff", b"valid, then \xc3", &every_byte] {
+        assert_eq!(set_raw(&server, "k", value), 200);
+        let raw = server.get("/get?key=k&raw=true");
+        assert_eq!((raw.status, &raw.body[..]), (200, value));
+        assert_eq!(raw.header("content-type"), Some("application/octet-stream"));
+        let item = serde_json::from_slice::<GetReply>(&server.get("/get?key=k&raw=false").body).unwrap().item;
+        assert_eq!(item.value, value);
+        assert_eq!(raw.header("x-kvd-mod-revision"), Some(item.mod_revision.to_string().as_str()));
+        let in_text = String::from_utf8_lossy(&server.get("/get?key=k").body).contains(r#""value":"#);
+        assert_eq!(in_text, item.value_str().is_some(), "text where it is valid, else base64");
+    }
+    assert_eq!(server.post("/set", r#"{"key":"k","value_base64":"/wA="}"#).status, 200);
+    assert_eq!(server.get("/get?key=k&raw=true").body, b"\xff\0");
+    let reply = server.get("/get?key=k");
+    assert!(reply.text().contains(r#""value_base64":"/wA=""#), "{reply:?}");
+}
+
+#[test]
+fn keys_are_any_utf8() {
+    let server = Server::honest();
+    let longest = "k".repeat(4096);
+    let longest_escaped = "%6b".repeat(4096);
+    for (key, in_query) in [
+        ("größe", "gr%C3%B6%C3%9Fe"),
+        ("größe", "größe"),
+        ("a b+c&d=e/f?g%", "a+b%2Bc%26d%3De/f?g%25"),
+        ("\0\n", "%00%0A"),
+        ("☃", "%e2%98%83"),
+        (longest.as_str(), longest_escaped.as_str()),
+    ] {
+        let body = serde_json::json!({ "key": key, "value": "v" }).to_string();
+        assert_eq!(server.post("/set", body).status, 200);
+        let read = server.get(&format!("/get?key={in_query}"));
+        assert_eq!(serde_json::from_slice::<GetReply>(&read.body).unwrap().item.key, key);
+        assert_eq!(set_raw(&server, in_query, b"raw"), 200);
+        assert_eq!(server.get(&format!("/get?raw=true&key={in_query}")).body, b"raw");
+    }
+}
+
+#[test]
+fn a_body_is_json_whatever_its_type_but_raw_bytes() {
+    let server = Server::honest();
+    let json = r#"{"key":"k","value":"v"}"#;
+    for content_type in ["", "application/json", "application/x-www-form-urlencoded", "text/plain; charset=utf-8", "?"]
+    {
+        let reply = server.request(&format!("POST /set HTTP/1.1\r\nContent-Type: {content_type}"), json);
+        assert_eq!(reply.status, 200, "{content_type}: {reply:?}");
+    }
+    for content_type in ["application/octet-stream", "Application/Octet-Stream", "application/octet-stream; a=b"] {
+        let reply = server.request(&format!("POST /set?key=k HTTP/1.1\r\nContent-Type: {content_type}"), json);
+        assert_eq!(reply.status, 200, "{content_type}: {reply:?}");
+        assert_eq!(server.get("/get?key=k&raw=true").text(), json);
+    }
+}
+
+#[test]
+fn a_value_may_be_as_large_as_the_limit_in_any_form() {
+    let server = Server::honest();
+    // Every byte of this value takes six in JSON.
+    let wasteful = "\u{1}".repeat(VALUE_BYTES_MAX);
+    let json = |value: &str, expected: &str| {
+        serde_json::json!({ "key": "k", "value": value, "if": { "value": expected } }).to_string()
+    };
+    let too_large = (413, ErrorCode::TooLarge, Applied::No);
+    assert_eq!(set_raw(&server, "k", wasteful.as_bytes()), 200);
+    assert_eq!(server.post("/set", json(&wasteful, &wasteful)).status, 200);
+    for (larger, expected) in
+        [(format!("{wasteful}\u{1}"), wasteful.clone()), (wasteful.clone(), wasteful.clone() + "x")]
+    {
+        let reply = server.post("/set", json(&larger, &expected));
+        assert_eq!(reply.failure(), too_large);
+        assert!(reply.text().contains("at most 1000 bytes"), "{reply:?}");
+    }
+    let condition = serde_json::json!({ "key": "k", "if": { "value": wasteful.clone() + "x" } });
+    assert_eq!(server.post("/delete", condition.to_string()).failure(), too_large);
+    let raw = server.request(&format!("POST /set?key=k HTTP/1.1\r\n{OCTETS}"), wasteful + "x");
+    assert_eq!(raw.failure(), too_large);
+    assert!(raw.text().contains("at most 1000 bytes"), "{raw:?}");
+}
+
+#[test]
+fn a_follower_redirects_writes_with_path_and_query() {
+    let server = Server::scripted(|request| {
+        let Request::Write { reply, .. } = request else { panic!("{request:?}") };
+        let _ = reply.send(Err(WriteError::NotLeader { leader: NodeId(2) }));
+    });
+    server.view.send_modify(|view| {
+        view.state = NodeState::Follower;
+        view.leader = Some(node_url("node2"));
+    });
+    let json = r#"{"key":"k","value":"v"}"#;
+    for (head, body, location) in [
+        ("POST /set HTTP/1.1".to_owned(), json, "http://node2.example:8081/set"),
+        ("POST /set/ HTTP/1.1".to_owned(), json, "http://node2.example:8081/set"),
+        ("POST /set? HTTP/1.1".to_owned(), json, "http://node2.example:8081/set"),
+        (
+            format!("POST /set?key=a%20b%2F%C3%B6+c HTTP/1.1\r\n{OCTETS}"),
+            "v",
+            "http://node2.example:8081/set?key=a%20b%2F%C3%B6+c",
+        ),
+        ("POST /delete HTTP/1.1".to_owned(), r#"{"key":"k"}"#, "http://node2.example:8081/delete"),
+    ] {
+        let reply = server.request(&head, body);
+        assert_eq!(reply.failure(), (307, ErrorCode::NotLeader, Applied::No), "{head}");
+        assert_eq!(reply.header("location"), Some(location));
+        assert_eq!(reply.error().error.leader, Some(node_url("node2")));
+    }
+    // Leadership has moved since: nobody to name, or, by the look of it, this node itself.
+    for leader in [None, Some(node_url("node1"))] {
+        server.view.send_modify(|view| view.leader = leader);
+        let reply = server.post("/set", json);
+        assert_eq!(reply.failure(), (503, ErrorCode::NoLeader, Applied::No));
+        assert_eq!((reply.header("location"), reply.header("retry-after")), (None, Some("1")));
+    }
+}
+
+#[test]
+fn each_end_of_a_write_has_its_status_and_its_promise() {
+    for (error, expected, retry_after) in [
+        (WriteError::NoLeader, (503, ErrorCode::NoLeader, Applied::No), Some("1")),
+        (WriteError::Superseded, (503, ErrorCode::NoLeader, Applied::No), Some("1")),
+        (WriteError::Overloaded, (429, ErrorCode::Overloaded, Applied::No), Some("1")),
+        (WriteError::OutcomeUnknown, (504, ErrorCode::Timeout, Applied::Unknown), None),
+    ] {
+        let server = Server::scripted(move |request| {
+            let Request::Write { reply, .. } = request else { panic!("{request:?}") };
+            let _ = reply.send(Err(error));
+        });
+        for (path, body) in [("/set", r#"{"key":"k","value":"v"}"#), ("/delete", r#"{"key":"k"}"#)] {
+            let reply = server.post(path, body);
+            assert_eq!(reply.failure(), expected, "{error}");
+            assert_eq!(reply.header("retry-after"), retry_after, "{error}");
+        }
+    }
+}
+
+#[test]
+fn each_end_of_a_read_has_its_status() {
+    for (error, expected) in [
+        (ReadError::NoLeader, (503, ErrorCode::NoLeader, Applied::No)),
+        (ReadError::Overloaded, (429, ErrorCode::Overloaded, Applied::No)),
+        (ReadError::TimedOut, (504, ErrorCode::Timeout, Applied::No)),
+    ] {
+        let server = Server::scripted(move |request| {
+            let Request::Read { reply } = request else { panic!("{request:?}") };
+            let _ = reply.send(Err(error));
+        });
+        assert_eq!(server.get("/get?key=k").failure(), expected, "{error}");
+    }
+}
+
+#[test]
+fn a_linearizable_read_asks_the_replica_and_a_stale_one_does_not() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let server = Server::scripted({
+        let asked = Arc::clone(&asked);
+        move |request| {
+            let Request::Read { reply } = request else { panic!("{request:?}") };
+            asked.fetch_add(1, Ordering::SeqCst);
+            let _ = reply.send(Ok(()));
+        }
+    });
+    for (query, expected) in [("", 1), ("&consistency=linearizable", 2), ("&consistency=stale", 2)] {
+        assert_eq!(server.get(&format!("/get?key=k{query}")).status, 404);
+        assert_eq!(asked.load(Ordering::SeqCst), expected, "{query}");
+    }
+}
+
+#[test]
+fn a_replica_that_goes_away_leaves_a_write_unknown_and_a_read_unanswered() {
+    let server = Server::scripted(drop);
+    let write = server.post("/set", r#"{"key":"k","value":"v"}"#);
+    assert_eq!(write.failure(), (504, ErrorCode::Timeout, Applied::Unknown));
+    assert_eq!(server.get("/get?key=k").failure(), (503, ErrorCode::NoLeader, Applied::No));
+    // What never reached it has certainly changed nothing.
+    let server = Server::start(ample(), Box::new(|inbox, _| drop(inbox)));
+    while !matches!(server.get("/get?key=k").error().error.message, ref message if message.contains("stopping")) {}
+    let write = server.post("/set", r#"{"key":"k","value":"v"}"#);
+    assert_eq!(write.failure(), (503, ErrorCode::NoLeader, Applied::No));
+}
+
+#[test]
+fn a_full_inbox_refuses_at_once() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    // A replica that takes nothing. Its inbox has room for two.
+    let server = Server::start(
+        ample(),
+        Box::new(move |inbox, _| {
+            let _ = released.recv();
+            drop(inbox);
+        }),
+    );
+    let mut waiting = [server.connect(), server.connect()];
+    for wire in &mut waiting {
+        wire.send("GET /get?key=k HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    }
+    // Which of the three the inbox refuses is the scheduler's choice until the two have arrived.
+    let overloaded = (429, ErrorCode::Overloaded, Applied::No);
+    let mut third = server.connect();
+    third.send("POST /delete HTTP/1.1\r\nHost: localhost\r\nContent-Length: 11\r\n\r\n{\"key\":\"k\"}");
+    let refused = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for wire in waiting.iter_mut().chain([&mut third]) {
+            scope.spawn(|| {
+                let reply = wire.reply(true);
+                refused.lock().unwrap().push(reply.failure());
+                // The first answer is the refusal; then the others may end as well.
+                let _ = release.send(());
+            });
+        }
+    });
+    let refused = refused.into_inner().unwrap();
+    assert_eq!(refused[0], overloaded, "{refused:?}");
+    assert_eq!(refused.iter().filter(|refusal| **refusal == overloaded).count(), 1, "{refused:?}");
+}

@@ -1,0 +1,8 @@
+//! The API as a client sees it: a real listener, bytes over a socket, and a replica played by the test.
+
+mod cluster;
+mod connections;
+mod keys;
+mod refusals;
+mod server;
+mod wire;

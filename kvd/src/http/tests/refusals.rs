@@ -1,0 +1,154 @@
+//! Requests that are refused before the replica hears of them.
+
+use super::server::Server;
+use kvclient::api::{Applied, ErrorCode};
+use std::io;
+use std::sync::{Arc, Mutex};
+
+/// A server whose replica must not be asked anything.
+fn untouched() -> Server {
+    Server::scripted(|request| panic!("asked {request:?}"))
+}
+
+#[test]
+fn bad_requests_are_told_what_is_wrong_with_them() {
+    let server = untouched();
+    let long_key = "k".repeat(4097);
+    let octets = "Content-Type: application/octet-stream";
+    let long_name = "c".repeat(65);
+    let invalid = (400, ErrorCode::InvalidRequest, Applied::No);
+    let post = |path: &str| format!("POST {path} HTTP/1.1");
+    let get = |path: &str| format!("GET {path} HTTP/1.1");
+    let cases: Vec<(String, Vec<u8>, &str)> = vec![
+        (post("/set"), "".into(), "the body is empty"),
+        (post("/set"), "color=blue".into(), "expected value"),
+        (post("/set"), "[]".into(), ""),
+        (post("/set"), "null".into(), ""),
+        (post("/set"), r#"{"key":"k","value":"v""#.into(), "EOF"),
+        (post("/set"), r#"{"key":"k","value":"v"} x"#.into(), "trailing characters"),
+        (post("/set"), r#"{"key":"k"}"#.into(), "missing field `value`"),
+        (post("/set"), r#"{"value":"v"}"#.into(), "missing field `key`"),
+        (post("/set"), r#"{"key":"k","key":"k","value":"v"}"#.into(), "duplicate field `key`"),
+        (post("/set"), r#"{"key":"k","value":"v","vlaue":"v"}"#.into(), "unknown field `vlaue`"),
+        (post("/set"), r#"{"key":"k","value":1}"#.into(), "expected a string"),
+        (post("/set"), r#"{"key":"k","value":"v","value_base64":"dg=="}"#.into(), "not both"),
+        (post("/set"), r#"{"key":"k","value_base64":"dg"}"#.into(), "base64"),
+        (post("/set"), r#"{"key":"k","value":"v","if":{}}"#.into(), ""),
+        (post("/set"), r#"{"key":"k","value":"v","if":{"absent":true,"present":true}}"#.into(), ""),
+        (post("/set"), r#"{"key":"k","value":"v","if":{"revision":1}}"#.into(), "unknown variant `revision`"),
+        (post("/set"), r#"{"key":"k","value":"v","request":{"client":"c"}}"#.into(), "missing field `seq`"),
+        (post("/set"), r#"{"key":"k","value":"v","request":{"client":"c","seq":-1}}"#.into(), "invalid value"),
+        (post("/set"), r#"{"key":"k","value":"v","request":{"client":"","seq":1}}"#.into(), "client name"),
+        (
+            post("/set"),
+            format!(r#"{{"key":"k","value":"v","request":{{"client":"{long_name}","seq":1}}}}"#).into(),
+            "64",
+        ),
+        (post("/set"), r#"{"key":"","value":"v"}"#.into(), "key is empty"),
+        (post("/set"), format!(r#"{{"key":"{long_key}","value":"v"}}"#).into(), "at most 4096"),
+        (post("/set"), b"{\"key\":\"\xff\",\"value\":\"v\"}".to_vec(), "unicode"),
+        (post("/set"), "[".repeat(200).into(), "invalid type"),
+        (post("/set?force=true"), r#"{"key":"k","value":"v"}"#.into(), "unknown query parameter `force`"),
+        (post("/set?key=k"), "blue".into(), "application/octet-stream"),
+        (format!("{}\r\n{octets}", post("/set")), "blue".into(), "?key=K"),
+        (format!("{}\r\n{octets}", post("/set?key=")), "blue".into(), "key is empty"),
+        (format!("{}\r\n{octets}", post(&format!("/set?key={long_key}"))), "blue".into(), "at most 4096"),
+        (format!("{}\r\n{octets}", post("/set?key=k&prev=true")), "blue".into(), "unknown query parameter `prev`"),
+        (format!("{}\r\nContent-Type: \u{e9}", post("/set")), "{}".into(), "header `content-type`"),
+        (post("/delete"), "".into(), "the body is empty"),
+        (post("/delete"), r#"{"key":"k","value":"v"}"#.into(), "unknown field `value`"),
+        (post("/delete"), r#"{"key":""}"#.into(), "key is empty"),
+        (post("/delete?key=k"), r#"{"key":"k"}"#.into(), "unknown query parameter `key`"),
+        (get("/get"), "".into(), "GET /get?key=K"),
+        (get("/get?key="), "".into(), "key is empty"),
+        (get(&format!("/get?key={long_key}")), "".into(), "at most 4096"),
+        (get("/get?key=k&key=k"), "".into(), "given twice"),
+        (get("/get?key=k&stale=true"), "".into(), "unknown query parameter `stale`"),
+        (get("/get?key=k&consistency=eventual"), "".into(), "linearizable or stale"),
+        (get("/get?key=k&raw=yes"), "".into(), "true or false"),
+        (get("/get?key=%zz"), "".into(), "two hex digits"),
+        (get("/get?key=%ff"), "".into(), "UTF-8"),
+    ];
+    for (head, body, complaint) in cases {
+        let reply = server.request(&head, &body);
+        let case = format!("{head} {}", String::from_utf8_lossy(&body));
+        assert_eq!(reply.failure(), invalid, "{case}");
+        assert!(reply.error().error.message.contains(complaint), "{case}: {reply:?}");
+    }
+}
+
+#[test]
+fn unknown_paths_and_methods_are_told_apart() {
+    let server = untouched();
+    for path in ["/", "/nothing", "/sets", "/set/x", "//set", "/get/key", "/SET", "/leader/watch/x", "/metrics"] {
+        for method in ["GET", "POST"] {
+            let reply = server.request(&format!("{method} {path} HTTP/1.1"), "");
+            assert_eq!(reply.failure(), (404, ErrorCode::NotFound, Applied::No), "{method} {path}");
+        }
+    }
+    for (method, path, allow) in [
+        ("GET", "/set", "POST"),
+        ("PUT", "/set", "POST"),
+        ("DELETE", "/delete", "POST"),
+        ("OPTIONS", "/set", "POST"),
+        ("POST", "/get?key=k", "GET, HEAD"),
+        ("POST", "/health", "GET, HEAD"),
+        ("DELETE", "/members", "GET, HEAD"),
+        ("POST", "/leader/watch", "GET, HEAD"),
+    ] {
+        let reply = server.request(&format!("{method} {path} HTTP/1.1"), "");
+        assert_eq!(reply.failure(), (405, ErrorCode::MethodNotAllowed, Applied::No), "{method} {path}");
+        assert_eq!(reply.header("allow"), Some(allow), "{method} {path}");
+    }
+}
+
+#[test]
+fn a_page_of_another_origin_is_refused_on_every_path_before_its_body_is_read() {
+    let server = untouched();
+    let evil = "Host: 127.0.0.1:8081\r\nOrigin: http://evil.example";
+    for request in ["POST /set", "GET /get?key=k", "GET /health", "GET /raft", "GET /leader/watch", "GET /nothing"] {
+        for mark in [evil, "Sec-Fetch-Site: cross-site", "Host: evil.example\r\nOrigin: http://evil.example"] {
+            // The body that is announced never comes.
+            let reply = server.request(&format!("{request} HTTP/1.1\r\n{mark}\r\nContent-Length: 100"), "");
+            assert_eq!(reply.failure(), (403, ErrorCode::ForbiddenOrigin, Applied::No), "{request} {mark}");
+        }
+    }
+    for mark in [
+        "Host: localhost:8081\r\nOrigin: http://localhost:8081\r\nSec-Fetch-Site: same-origin",
+        "Host: node2.example:8081\r\nOrigin: http://node2.example:8081",
+        "Sec-Fetch-Site: none",
+    ] {
+        assert_eq!(server.request(&format!("GET /health HTTP/1.1\r\n{mark}"), "").status, 200, "{mark}");
+    }
+}
+
+#[test]
+fn no_value_reaches_the_log() {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let server = Server::honest();
+        let octets = "Content-Type: application/octet-stream";
+        assert_eq!(server.request(&format!("POST /set?key=k HTTP/1.1\r\n{octets}"), "hush-1").status, 200);
+        assert_eq!(server.post("/set", r#"{"key":"k","value":"hush-2","if":{"value":"hush-1"}}"#).status, 200);
+        assert_eq!(server.post("/set", r#"{"key":"k","value":"hush-3","if":{"value":"hush-1"}}"#).status, 412);
+        assert_eq!(server.post("/set", r#"{"key":"k","value":"hush-4","x":1}"#).status, 400);
+        assert_eq!(server.get("/get?key=k").status, 200);
+    });
+    let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert!(lines.contains("warp"), "the test sees what is logged: {lines}");
+    assert!(!lines.contains("hush"), "{lines}");
+}

@@ -1,0 +1,163 @@
+//! A server on a free port, in a thread of its own, whose replica is a closure.
+
+use super::wire::{Reply, Wire};
+use crate::http::{Gateway, Limits, Request, View, serve};
+use crate::kv::Store;
+use kvclient::api::{Member, NodeState, NodeUrl};
+use std::net::SocketAddr;
+use std::sync::{Arc, RwLock, mpsc as std_mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot, watch};
+use warp::Filter;
+use warp::reply::Response;
+
+/// Largest value that the test servers take.
+pub(super) const VALUE_BYTES_MAX: usize = 1000;
+
+/// What plays the replica: it gets the inbox and the store, and runs in a thread of its own.
+pub(super) type Replica = Box<dyn FnOnce(mpsc::Receiver<Request>, Arc<RwLock<Store>>) + Send>;
+
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) view: watch::Sender<View>,
+    stop: Option<oneshot::Sender<()>>,
+    serving: Option<JoinHandle<()>>,
+}
+
+/// Limits that no test reaches unless it means to.
+pub(super) fn ample() -> Limits {
+    let ample = Duration::from_secs(60);
+    Limits { connections_max: 100, headers_time_max: ample, body_time_max: ample, drain_time_max: ample }
+}
+
+impl Server {
+    /// A node that applies what it is asked to, at once.
+    pub(super) fn honest() -> Self {
+        Self::start(ample(), honest_replica())
+    }
+
+    /// A node whose replica does with each request whatever `answer` does.
+    pub(super) fn scripted(mut answer: impl FnMut(Request) + Send + 'static) -> Self {
+        let replica: Replica = Box::new(move |mut inbox, _| {
+            while let Some(request) = inbox.blocking_recv() {
+                answer(request);
+            }
+        });
+        Self::start(ample(), replica)
+    }
+
+    pub(super) fn start(limits: Limits, replica: Replica) -> Self {
+        let (requests, inbox) = mpsc::channel(2);
+        let (view, view_receiver) = watch::channel(view_of_a_leader());
+        let store = Arc::new(RwLock::new(Store::default()));
+        let gateway = Gateway {
+            requests,
+            view: view_receiver,
+            store: Arc::clone(&store),
+            value_bytes_max: VALUE_BYTES_MAX,
+            started: Instant::now(),
+        };
+        std::thread::spawn(move || replica(inbox, store));
+        let (stop, stopped) = oneshot::channel();
+        let (address_sender, address) = std_mpsc::channel();
+        let dispatch = tracing::dispatcher::get_default(Clone::clone);
+        let serving = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            tracing::dispatcher::with_default(&dispatch, || {
+                runtime.block_on(async {
+                    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                    address_sender.send(listener.local_addr().unwrap()).unwrap();
+                    serve(listener, gateway, extra(), limits, async { drop(stopped.await) }).await;
+                });
+            });
+        });
+        Self { address: address.recv().unwrap(), view, stop: Some(stop), serving: Some(serving) }
+    }
+
+    pub(super) fn connect(&self) -> Wire {
+        Wire::connect(self.address)
+    }
+
+    /// Sends one request over a connection of its own.
+    pub(super) fn request(&self, head: &str, body: impl AsRef<[u8]>) -> Reply {
+        self.connect().request(head, body)
+    }
+
+    pub(super) fn get(&self, path: &str) -> Reply {
+        self.request(&format!("GET {path} HTTP/1.1"), "")
+    }
+
+    pub(super) fn post(&self, path: &str, body: impl AsRef<[u8]>) -> Reply {
+        self.request(&format!("POST {path} HTTP/1.1"), body)
+    }
+
+    /// Begins to stop, without waiting for the end.
+    pub(super) fn begin_stop(&mut self) {
+        self.stop = None;
+    }
+
+    /// Stops, and returns when the server has.
+    pub(super) fn stop(&mut self) {
+        self.begin_stop();
+        if let Some(serving) = self.serving.take() {
+            serving.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.begin_stop();
+    }
+}
+
+/// Applies each command, and calls every read fresh.
+pub(super) fn honest_replica() -> Replica {
+    Box::new(|mut inbox, store| {
+        while let Some(request) = inbox.blocking_recv() {
+            // A client that has gone needs no answer.
+            match request {
+                Request::Write { command, reply } => {
+                    let outcome = store.write().unwrap().apply(0, &command);
+                    let _ = reply.send(Ok(outcome));
+                }
+                Request::Read { reply } => {
+                    let _ = reply.send(Ok(()));
+                }
+            }
+        }
+    })
+}
+
+/// What the rest of the daemon answers: a peer route, and one with a defect.
+fn extra() -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone {
+    let peer = warp::path!("raft").map(|| Response::new("peers only".into()));
+    let defective = warp::path!("defect").map(|| -> Response { panic!("a defect, on purpose") });
+    peer.or(defective).unify()
+}
+
+pub(super) fn node_url(id: &str) -> NodeUrl {
+    NodeUrl { id: id.into(), url: format!("http://{id}.example:8081") }
+}
+
+pub(super) fn view_of_a_leader() -> View {
+    let member = |id: &str, voter| Member {
+        id: id.into(),
+        client_url: node_url(id).url,
+        peer_url: format!("http://{id}.internal:9081"),
+        voter,
+    };
+    View {
+        name: "node1".into(),
+        state: NodeState::Leader,
+        term: 5,
+        leader: Some(node_url("node1")),
+        last_log_index: 12,
+        commit_index: 11,
+        applied_index: 10,
+        ready: true,
+        members: [member("node1", true), member("node2", false)].into(),
+        waiting_for: None,
+    }
+}

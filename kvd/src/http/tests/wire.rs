@@ -1,0 +1,131 @@
+//! A client that writes what a test says, byte for byte, and reads what comes.
+
+use kvclient::api::{Applied, ErrorCode, ErrorReply};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Longest wait for anything to arrive; far beyond what a healthy server takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) struct Wire {
+    stream: TcpStream,
+    /// Read, but not yet part of a reply.
+    buffered: Vec<u8>,
+}
+
+/// A reply, its header names in lower case.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Reply {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(super) fn error(&self) -> ErrorReply {
+        serde_json::from_slice(&self.body).unwrap_or_else(|cause| panic!("{cause}: {self:?}"))
+    }
+
+    /// What a table of failures compares.
+    pub(super) fn failure(&self) -> (u16, ErrorCode, Applied) {
+        let error = self.error().error;
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        assert!(error.message.len() > 10, "says what to do: {self:?}");
+        (self.status, error.code, error.applied)
+    }
+}
+
+impl Wire {
+    pub(super) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream, buffered: Vec::new() }
+    }
+
+    /// Sends `head` (request line and header lines) and `body` as they are, with `Host` and `Content-Length`
+    /// where the head does not have them, and reads the reply.
+    pub(super) fn request(&mut self, head: &str, body: impl AsRef<[u8]>) -> Reply {
+        let body = body.as_ref();
+        let mut request = head.to_owned();
+        let lower = head.to_lowercase();
+        if !lower.contains("\r\nhost:") {
+            request += "\r\nHost: localhost";
+        }
+        if !lower.contains("\r\ncontent-length:") && !lower.contains("\r\ntransfer-encoding:") && !body.is_empty() {
+            request += &format!("\r\nContent-Length: {}", body.len());
+        }
+        request += "\r\n\r\n";
+        self.send(request);
+        self.send(body);
+        self.reply(!head.starts_with("HEAD"))
+    }
+
+    pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Another handle, to write while a test reads.
+    pub(super) fn writer(&self) -> TcpStream {
+        self.stream.try_clone().unwrap()
+    }
+
+    pub(super) fn shut_down_writing(&self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// The next reply; its body, if it has one, is as long as it says.
+    pub(super) fn reply(&mut self, has_body: bool) -> Reply {
+        let head = self.read_through("\r\n\r\n");
+        let mut lines = head.trim_end().split("\r\n");
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
+        let headers = lines
+            .map(|line| line.split_once(": ").unwrap_or_else(|| panic!("no header: {line}")))
+            .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+            .collect();
+        let mut reply = Reply { status: status.expect("a status"), headers, body: Vec::new() };
+        if has_body && let Some(length) = reply.header("content-length") {
+            let length = length.parse().unwrap();
+            while self.buffered.len() < length {
+                assert!(self.read_more().unwrap() > 0, "closed within a body");
+            }
+            reply.body = self.buffered.drain(..length).collect();
+        }
+        reply
+    }
+
+    /// Reads up to and with `end`.
+    pub(super) fn read_through(&mut self, end: &str) -> String {
+        loop {
+            if let Some(at) = self.buffered.windows(end.len()).position(|window| window == end.as_bytes()) {
+                return String::from_utf8(self.buffered.drain(..at + end.len()).collect()).unwrap();
+            }
+            let read = self.read_more().unwrap();
+            assert!(read > 0, "closed before {end:?}, after {:?}", String::from_utf8_lossy(&self.buffered));
+        }
+    }
+
+    /// Whether the server closes the connection without sending anything more.
+    pub(super) fn is_closed(&mut self) -> bool {
+        let read = self.read_more();
+        match read {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        }
+    }
+
+    fn read_more(&mut self) -> io::Result<usize> {
+        let mut bytes = [0; 4096];
+        let read = self.stream.read(&mut bytes)?;
+        self.buffered.extend_from_slice(&bytes[..read]);
+        Ok(read)
+    }
+}
