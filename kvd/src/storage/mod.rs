@@ -1,1 +1,25 @@
-//! The write-ahead log over a small `Disk` trait.
+//! What a node keeps: its identity and the write-ahead log, over a small [`Disk`] trait.
+//!
+//! The data directory is flat:
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `lock` | held by the one daemon that uses the directory ([`lock_data_dir`]) |
+//! | `*.tmp` | a file under construction, thrown away by whoever finds it |
+//!
+//! All I/O goes through [`Disk`], so that tests can cut the power between any two steps. Nothing in here
+//! decides when to write: the caller brings the thread and ends the process when a write fails.
+
+mod disk;
+#[cfg(test)]
+mod disk_contract;
+mod error;
+pub mod faulty;
+mod memory;
+mod real;
+
+pub use disk::{DirLock, Disk, File, lock_data_dir};
+pub use error::StorageError;
+pub use faulty::FaultyDisk;
+pub use memory::MemoryDisk;
+pub use real::RealDisk;

@@ -1,0 +1,98 @@
+//! What can go wrong with stored data, said so that an operator knows what it means and what to do.
+
+use crate::raft::{LogIndex, NodeId};
+use std::io;
+use thiserror::Error;
+
+/// An error of the storage layer. All but [`StorageError::Compacted`] are reasons to end the process.
+#[derive(Debug, Error)]
+pub enum StorageError {
+    /// A call to the operating system failed. After a failed write or sync nothing that was in flight can
+    /// be believed; what was acknowledged before is safe.
+    #[error(
+        "cannot {action} {file}: {cause}. Nothing that was acknowledged is lost by this, but the node cannot go on: \
+         see that the disk is healthy, has space and may be written by this user, then start the node again"
+    )]
+    Io {
+        /// What was attempted, as a verb.
+        action: &'static str,
+        /// Name of the file within the data directory.
+        file: String,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// Stored bytes are damaged, and not as a crash would leave them: something acknowledged may be gone.
+    #[error(
+        "{file} is damaged at byte {offset}: {cause}. Writes that were acknowledged may be missing from this node, so \
+         it refuses to start. Put the data directory back from a copy; or, if the other nodes of the cluster are \
+         healthy, move it away and start the node with an empty one, which brings it back as a new member"
+    )]
+    Corrupt {
+        /// Name of the file within the data directory.
+        file: String,
+        /// Where in the file the damage begins.
+        offset: u64,
+        /// What does not check.
+        cause: String,
+    },
+    /// The file has a format that this version does not know.
+    #[error(
+        "{file} has format version {found}, and this kvd knows version {supported}: \
+         start the version of kvd that wrote it, or a newer one"
+    )]
+    UnknownVersion {
+        /// Name of the file within the data directory.
+        file: String,
+        /// Version found in the file.
+        found: u32,
+        /// The version that this program reads and writes.
+        supported: u32,
+    },
+    /// The log was written by another node (or by another life of this one).
+    #[error(
+        "{file} belongs to node {found}, but the identity in this data directory is {expected}: \
+         files of two nodes are mixed. Put each back where it belongs"
+    )]
+    OtherNode {
+        /// Name of the file within the data directory.
+        file: String,
+        /// The node that wrote it.
+        found: NodeId,
+        /// The node that opens it.
+        expected: NodeId,
+    },
+    /// The data directory was made by a node of another name.
+    #[error("the data directory belongs to node {found:?}, not to {expected:?}")]
+    OtherName {
+        /// Name found in the directory.
+        found: String,
+        /// Name of the node that opens it.
+        expected: String,
+    },
+    /// Another daemon has the data directory.
+    #[error("the data directory is in use by another kvd: stop that one, or choose another directory")]
+    Locked,
+    /// The entry asked for is no longer in the log: a snapshot has replaced it.
+    #[error("entry {index} is no longer in the log, which begins at {first}")]
+    Compacted {
+        /// The entry asked for.
+        index: LogIndex,
+        /// The first entry that the log still has.
+        first: LogIndex,
+    },
+    /// An earlier write failed, and since then the log takes no more.
+    #[error("an earlier write to the log failed, so it takes no more: end the process and start it again")]
+    Poisoned,
+}
+
+impl StorageError {
+    /// Turns an error of the operating system into one that says what was attempted on which file.
+    pub(super) fn io(action: &'static str, file: &str) -> impl FnOnce(io::Error) -> Self {
+        move |cause| Self::Io { action, file: file.to_owned(), cause }
+    }
+
+    /// Damage in `file` from `offset` on.
+    pub(super) fn corrupt(file: &str, offset: u64, cause: impl Into<String>) -> Self {
+        Self::Corrupt { file: file.to_owned(), offset, cause: cause.into() }
+    }
+}
