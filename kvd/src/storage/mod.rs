@@ -5,6 +5,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `lock` | held by the one daemon that uses the directory ([`lock_data_dir`]) |
+//! | `identity.json` | who this node is ([`Identity`]) |
 //! | `*.tmp` | a file under construction, thrown away by whoever finds it |
 //!
 //! All I/O goes through [`Disk`], so that tests can cut the power between any two steps. Nothing in here
@@ -15,11 +16,13 @@ mod disk;
 mod disk_contract;
 mod error;
 pub mod faulty;
+mod identity;
 mod memory;
 mod real;
 
 pub use disk::{DirLock, Disk, File, lock_data_dir};
 pub use error::StorageError;
 pub use faulty::FaultyDisk;
+pub use identity::{ClusterIdentity, Identity};
 pub use memory::MemoryDisk;
 pub use real::RealDisk;
