@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `lock` | held by the one daemon that uses the directory ([`lock_data_dir`]) |
 //! | `identity.json` | who this node is ([`Identity`]) |
+//! | `wal-<number>.log` | the segments of the write-ahead log ([`wal`]) |
 //! | `*.tmp` | a file under construction, thrown away by whoever finds it |
 //!
 //! All I/O goes through [`Disk`], so that tests can cut the power between any two steps. Nothing in here
@@ -19,6 +20,7 @@ pub mod faulty;
 mod identity;
 mod memory;
 mod real;
+pub mod wal;
 
 pub use disk::{DirLock, Disk, File, lock_data_dir};
 pub use error::StorageError;
@@ -26,3 +28,4 @@ pub use faulty::FaultyDisk;
 pub use identity::{ClusterIdentity, Identity};
 pub use memory::MemoryDisk;
 pub use real::RealDisk;
+pub use wal::{Wal, WalOptions, WalReader};

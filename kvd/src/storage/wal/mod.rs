@@ -1,0 +1,54 @@
+//! The write-ahead log: what a node has promised, in the order in which it promised it.
+//!
+//! The log is a sequence of [`Record`](crate::raft::Record)s: hard state, entries, truncations. It lies in
+//! *segments*, files of one fixed size that are filled with zeros ahead of use, so that making a write durable
+//! changes no metadata of the file system. What [`Wal::append`] is given is one *batch*: one write, one sync,
+//! durable as a whole. Whoever has several writes waiting hands them in together (group commit).
+//!
+//! ```text
+//! wal-0000000000000001.log              wal-0000000000000002.log
+//! +--------+-------+-------+----------+ +--------+-------+-----------------------+
+//! | header | batch | batch | zeros    | | header | batch | zeros                 |
+//! +--------+-------+-------+----------+ +--------+-------+-----------------------+
+//!              \______^ \________________^ each names the checksum of the one before
+//! ```
+//!
+//! # After a crash
+//! A batch is written only after the one before it is durable. So when a batch does not check ([`Wal::open`]):
+//! - and nothing was begun after it, it is a **torn tail**: its write never finished, nobody was told that it had,
+//!   and it is overwritten with zeros;
+//! - and anything was begun after it, in its segment or in a later one, it **was** durable once, so the disk has
+//!   damaged it. That is [`StorageError::Corrupt`](super::StorageError::Corrupt), and the node must not start.
+//!
+//! One case looks like the first and is the second: damage to the very last batch, of which nothing bears witness
+//! but the batch itself. Its loss on one node is what the copies on the others are for.
+//!
+//! To tell a batch from leftovers and from users' data that looks like one, each carries the random *salt* of its
+//! segment, its number, and the checksum of the batch before (the chain).
+//!
+//! # Files
+//! - `format`: the bytes of headers, `record`: the bytes of records, each with a table of offsets
+//! - `checkpoint`: what the log says so far, in short; every segment begins with it
+//! - `segment`: making segment files, `spare`: making them ahead of use
+//! - `recovery`: reading the log when the node starts
+//! - `log`: appending; `reader`: reading entries back, with the help of the sparse `index`
+//!
+//! A snapshot will let whole leading segments go: nothing here needs the first segment to be number one, and the
+//! checkpoint in each header carries the hard state over.
+
+mod checkpoint;
+mod format;
+mod index;
+mod log;
+mod reader;
+mod record;
+mod recovery;
+mod segment;
+mod spare;
+#[cfg(test)]
+mod tests;
+
+pub use log::{Appended, BATCH_BYTES_MAX, SEGMENT_BYTES_DEFAULT, Wal, WalOptions};
+pub use reader::WalReader;
+pub use recovery::{Recovery, TornTail};
+pub use spare::SpareMaker;

@@ -1,0 +1,167 @@
+//! Reading entries back, for followers that need older ones than memory holds.
+//!
+//! A reader sees what is durable and not void, while the log is being appended to on another thread. It finds its
+//! way by the sparse [`Index`] and checks every batch as recovery does.
+
+use super::super::disk::{Disk, File};
+use super::super::error::StorageError;
+use super::format::{BATCH_HEADER_BYTES, BatchHeader, align};
+use super::index::{Gone, Index, Stretch};
+use super::record::Records;
+use super::segment::file_name;
+use crate::raft::{Entry, LogIndex, Record};
+use std::sync::{Arc, RwLock};
+
+/// How much is read at once.
+const READ_BYTES: usize = 64 << 10;
+
+/// Reads entries out of a [`Wal`](super::Wal). Cheap to clone, for use on any thread.
+#[derive(Clone, Debug)]
+pub struct WalReader {
+    disk: Arc<dyn Disk>,
+    index: Arc<RwLock<Index>>,
+}
+
+impl WalReader {
+    pub(super) fn new(disk: Arc<dyn Disk>, index: Arc<RwLock<Index>>) -> Self {
+        Self { disk, index }
+    }
+
+    /// Reads the entries from `from` up to and including `to`, as they stood at one moment of the call. Fewer where
+    /// the log ends earlier, or where they come to more than `bytes_max` by [`Entry::size_bytes`]; at least one,
+    /// whatever its size, if the log reaches `from` at all.
+    ///
+    /// # Errors
+    /// [`StorageError::Compacted`] if the log begins after `from`; [`StorageError::Io`] and
+    /// [`StorageError::Corrupt`], after which the node must stop.
+    pub fn read(&self, from: LogIndex, to: LogIndex, bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
+        // A truncation in mid-read would mix entries from before it with some from after: then once more.
+        loop {
+            if let Some(entries) = self.read_unless_truncated(from, to, bytes_max)? {
+                return Ok(entries);
+            }
+        }
+    }
+
+    fn read_unless_truncated(
+        &self,
+        from: LogIndex,
+        to: LogIndex,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Entry>>, StorageError> {
+        let mut page = Page { next: from, to, bytes_left: bytes_max, is_full: false, entries: Vec::new() };
+        let truncations = self.with_index(Index::truncations);
+        while page.wants_more() {
+            let stretch = match self.with_index(|index| index.find(page.next)) {
+                Ok(Some(stretch)) => stretch,
+                Ok(None) => break,
+                Err(Gone { first }) => return Err(StorageError::Compacted { index: page.next, first }),
+            };
+            self.read_stretch(&stretch, &mut page)?;
+        }
+        Ok((self.with_index(Index::truncations) == truncations).then_some(page.entries))
+    }
+
+    /// Reads on from a mark until the page is full or the next mark takes over.
+    fn read_stretch(&self, stretch: &Stretch, page: &mut Page) -> Result<(), StorageError> {
+        let mark = stretch.mark;
+        let mut window = Window::open(&*self.disk, file_name(mark.segment), stretch.end)?;
+        let (mut offset, mut sequence, mut record_offset) = (u64::from(mark.offset), mark.batch, mark.record_offset);
+        while page.wants_more() && page.next < stretch.until {
+            let header = BatchHeader::decode(window.get(offset, BATCH_HEADER_BYTES)?, stretch.salt);
+            let header = header.filter(|header| header.sequence == sequence);
+            let header = header.ok_or_else(|| window.corrupt(offset, format!("batch {sequence} is not there")))?;
+            let batch = window.get(offset, header.batch_bytes())?;
+            let Some(records) = header.records(batch) else {
+                return Err(window.corrupt(offset, format!("batch {sequence} does not match its checksum")));
+            };
+            for record in Records::from_offset(records, record_offset) {
+                match record {
+                    Ok((_, Record::Entry(entry))) if entry.index < stretch.until => page.offer(entry),
+                    Ok(_) => {}
+                    Err(cause) => return Err(window.corrupt(offset, cause)),
+                }
+            }
+            offset += align(header.batch_bytes()) as u64;
+            sequence += 1;
+            record_offset = 0;
+        }
+        Ok(())
+    }
+
+    fn with_index<T>(&self, look: impl FnOnce(&Index) -> T) -> T {
+        look(&self.index.read().expect("nothing panics while it holds the index"))
+    }
+}
+
+/// The entries that one call gathers.
+struct Page {
+    /// The entry it needs next.
+    next: LogIndex,
+    to: LogIndex,
+    bytes_left: usize,
+    is_full: bool,
+    entries: Vec<Entry>,
+}
+
+impl Page {
+    fn wants_more(&self) -> bool {
+        self.next <= self.to && !self.is_full
+    }
+
+    /// Takes the entry if it is the next one and there is room.
+    fn offer(&mut self, entry: Entry) {
+        if !self.wants_more() || entry.index != self.next {
+            return;
+        }
+        let bytes = entry.size_bytes();
+        if bytes > self.bytes_left && !self.entries.is_empty() {
+            self.is_full = true;
+            return;
+        }
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+        self.next = self.next.next();
+        self.entries.push(entry);
+    }
+}
+
+/// A part of a segment in memory, moved along as needed.
+struct Window {
+    file: Box<dyn File>,
+    name: String,
+    /// Nothing is read from here on: an append may be writing there.
+    end: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    fn open(disk: &dyn Disk, name: String, end: u64) -> Result<Self, StorageError> {
+        let file = disk.open(&name).map_err(StorageError::io("open", &name))?;
+        Ok(Self { file, name, end, start: 0, bytes: Vec::new() })
+    }
+
+    /// The bytes at `offset`.
+    fn get(&mut self, offset: u64, length: usize) -> Result<&[u8], StorageError> {
+        let is_there = offset >= self.start && offset + length as u64 <= self.start + self.bytes.len() as u64;
+        if !is_there {
+            let left = self.end.saturating_sub(offset);
+            if (length as u64) > left {
+                return Err(self.corrupt(offset, "a batch goes on beyond the end of the log".to_owned()));
+            }
+            self.start = offset;
+            self.bytes.resize(length.max(READ_BYTES).min(left as usize), 0);
+            let read = self.file.read_full_at(offset, &mut self.bytes).map_err(StorageError::io("read", &self.name))?;
+            self.bytes.truncate(read);
+            if read < length {
+                return Err(self.corrupt(offset, "the file is shorter than the log that was written to it".to_owned()));
+            }
+        }
+        let from = (offset - self.start) as usize;
+        Ok(&self.bytes[from..from + length])
+    }
+
+    fn corrupt(&self, offset: u64, cause: String) -> StorageError {
+        StorageError::corrupt(&self.name, offset, cause)
+    }
+}

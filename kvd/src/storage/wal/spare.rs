@@ -1,0 +1,47 @@
+//! A segment made ahead of use, so that an append that fills one need not wait until the next is all zeros.
+
+use super::super::disk::{Disk, File};
+use super::super::error::StorageError;
+use super::segment::{NEW_FILE, SPARE_FILE, make_zeroed};
+use std::sync::{Arc, Mutex};
+
+/// Makes the spare segment of a [`Wal`](super::Wal), on whichever thread the caller likes.
+#[derive(Clone, Debug)]
+pub struct SpareMaker {
+    disk: Arc<dyn Disk>,
+    segment_bytes: u64,
+    /// Held while the spare is made: an append that needs it then waits for it, rather than make another.
+    spare: Arc<Mutex<Option<Box<dyn File>>>>,
+}
+
+impl SpareMaker {
+    pub(super) fn new(disk: Arc<dyn Disk>, segment_bytes: u64) -> Self {
+        Self { disk, segment_bytes, spare: Arc::new(Mutex::new(None)) }
+    }
+
+    /// Makes the spare segment unless there is one. To be called when the log has been opened, and again whenever
+    /// [`Wal::append`](super::Wal::append) says that it began a segment; takes some tens of milliseconds.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`]. The log is none the worse for it: it then makes its next segment itself.
+    pub fn make(&self) -> Result<(), StorageError> {
+        let mut spare = self.spare.lock().expect("nothing panics while it holds the spare");
+        if spare.is_none() {
+            *spare = Some(make_zeroed(&*self.disk, SPARE_FILE, self.segment_bytes)?);
+        }
+        Ok(())
+    }
+
+    /// Moves the spare to [`NEW_FILE`], or makes that file now.
+    pub(super) fn take(&self) -> Result<Box<dyn File>, StorageError> {
+        let mut spare = self.spare.lock().expect("nothing panics while it holds the spare");
+        match spare.take() {
+            Some(file) => {
+                // Still under the lock, or the next spare would be made under a name that is taken.
+                self.disk.rename(SPARE_FILE, NEW_FILE).map_err(StorageError::io("rename", SPARE_FILE))?;
+                Ok(file)
+            }
+            None => make_zeroed(&*self.disk, NEW_FILE, self.segment_bytes),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Reading entries back: never a void one, however often the log was cut.
+
+use super::super::super::memory::MemoryDisk;
+use super::*;
+use proptest::prelude::*;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+fn indexes(entries: &[Entry]) -> Vec<u64> {
+    entries.iter().map(|entry| entry.index.0).collect()
+}
+
+#[test]
+fn reads_what_is_asked_for_within_limits() {
+    let disk = FaultyDisk::new(Seed(1));
+    let (mut wal, _, _) = open(&disk).unwrap();
+    let reader = wal.reader();
+    assert_eq!(reader.read(LogIndex(1), LogIndex(9), 1000).unwrap(), []);
+    for index in 1..=30 {
+        let _: Appended = wal.append(&one(index, vec![0; 68])).unwrap(); // an entry counts as 100 bytes
+    }
+    let read = |from, to, bytes_max| indexes(&reader.read(LogIndex(from), LogIndex(to), bytes_max).unwrap());
+    assert_eq!(read(1, 30, usize::MAX), (1..=30).collect::<Vec<_>>());
+    assert_eq!(read(7, 9, usize::MAX), [7, 8, 9]);
+    assert_eq!(read(29, 99, usize::MAX), [29, 30]);
+    assert_eq!(read(31, 99, usize::MAX), [0; 0]);
+    assert_eq!(read(9, 7, usize::MAX), [0; 0]);
+    assert_eq!(read(7, 30, 399), [7, 8, 9]);
+    assert_eq!(read(7, 30, 400), [7, 8, 9, 10]);
+    assert_eq!(read(7, 30, 0), [7], "one, whatever its size");
+    let error = reader.read(LogIndex(0), LogIndex(9), 1000).unwrap_err();
+    assert!(matches!(error, StorageError::Compacted { first: LogIndex(1), .. }), "{error}");
+}
+
+#[test]
+fn damage_is_never_handed_out() {
+    let disk = FaultyDisk::new(Seed(1));
+    let (mut wal, _, _) = open(&disk).unwrap();
+    for index in 1..=3 {
+        let _: Appended = wal.append(&one(index, vec![0; 50])).unwrap();
+    }
+    let second = batches_in(&disk.contents(&file_name(1)).unwrap())[1].clone();
+    disk.flip_bit(&file_name(1), second.end as u64 - 1, 0);
+    assert_eq!(indexes(&wal.reader().read(LogIndex(1), LogIndex(1), 1000).unwrap()), [1]);
+    let error = wal.reader().read(LogIndex(1), LogIndex(3), 1000).unwrap_err();
+    assert!(matches!(&error, StorageError::Corrupt { offset, .. } if *offset == second.start as u64), "{error}");
+}
+
+#[test]
+fn a_log_whose_first_segments_are_gone_begins_later_and_keeps_the_hard_state() {
+    let batches = workload(8, 60);
+    let disk = written(&batches);
+    let names = segments(&disk);
+    let all = Model::after(&batches);
+    let gone = SegmentHeader::decode(&disk.contents(&names[4]).unwrap()).unwrap().checkpoint;
+    names[..4].iter().for_each(|name| disk.lose(name));
+    open(&disk).unwrap_err();
+
+    let mut records = Vec::new();
+    let options = WalOptions { snapshot_index: gone.next_index.previous(), ..OPTIONS };
+    let (wal, recovery) = Wal::open(Arc::new(disk), options, NODE, &mut |record| records.push(record)).unwrap();
+    assert_eq!(records[0], Record::HardState(gone.hard_state));
+    assert_eq!((recovery.hard_state, recovery.commit), (all.hard_state, all.commit));
+    let first = recovery.first_index;
+    assert!(first <= gone.next_index && recovery.last_index.0 == all.entries.len() as u64);
+    let entries = wal.reader().read(first, recovery.last_index, usize::MAX).unwrap();
+    assert_eq!(entries, all.entries[first.0 as usize - 1..]);
+    let error = wal.reader().read(first.previous(), first, 10).unwrap_err();
+    assert!(matches!(error, StorageError::Compacted { .. }), "{error}");
+}
+
+/// One step of a random history.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Append batches with entries of these sizes.
+    Append(Vec<Vec<usize>>),
+    /// Make the last few entries void, in a batch of its own or in one with new entries.
+    Truncate { entries: usize, then: Vec<usize> },
+    /// End the process, or cut the power, and open the log again.
+    Reopen { crash: bool },
+    /// Read and compare.
+    Read { from: usize, count: usize, bytes_max: usize },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let sizes = || prop::collection::vec(prop_oneof![4 => 0usize..100, 1 => 0usize..40_000], 0..4);
+    let step = prop_oneof![
+        4 => prop::collection::vec(sizes(), 1..5).prop_map(Step::Append),
+        2 => (0usize..12, sizes()).prop_map(|(entries, then)| Step::Truncate { entries, then }),
+        1 => any::<bool>().prop_map(|crash| Step::Reopen { crash }),
+        3 => (0usize..60, 0usize..40, 0usize..100_000)
+            .prop_map(|(from, count, bytes_max)| Step::Read { from, count, bytes_max }),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn agrees_with_a_plain_list(steps in steps(), segment_bytes in 1024u64..200_000) {
+        let options = WalOptions { segment_bytes, ..OPTIONS };
+        let disk = FaultyDisk::new(Seed(1));
+        let (mut wal, _, mut model) = open_with(&disk, options).unwrap();
+        let mut term = 1; // rises with every truncation, so that void entries differ from those in their place
+        for step in steps {
+            match step {
+                Step::Append(batches) => {
+                    for sizes in batches {
+                        append(&mut wal, &mut model, Vec::new(), term, &sizes);
+                    }
+                }
+                Step::Truncate { entries, then } => {
+                    term += 1;
+                    let from = LogIndex(model.entries.len().saturating_sub(entries) as u64 + 1);
+                    append(&mut wal, &mut model, vec![Record::Truncate { from }], term, &then);
+                }
+                Step::Reopen { crash } => {
+                    if crash { disk.crash() } else { disk.kill() }
+                    let (reopened, _, found) = open_with(&disk, options).unwrap();
+                    prop_assert_eq!(&found, &model);
+                    wal = reopened;
+                }
+                Step::Read { from, count, bytes_max } => {
+                    let (from, to) = (from as u64 + 1, (from + count) as u64);
+                    let found = wal.reader().read(LogIndex(from), LogIndex(to), bytes_max).unwrap();
+                    prop_assert_eq!(found, page_of(&model.entries, from, to, bytes_max));
+                }
+            }
+        }
+        let all = wal.reader().read(LogIndex(1), LogIndex(u64::MAX), usize::MAX).unwrap();
+        prop_assert_eq!(all, model.entries);
+    }
+}
+
+/// Appends one batch: `records`, then entries of these sizes.
+fn append(wal: &mut Wal, model: &mut Model, mut records: Vec<Record>, term: u64, sizes: &[usize]) {
+    records.iter().for_each(|record| model.apply(record));
+    for size in sizes {
+        let next = model.entries.len() as u64 + 1;
+        let record = Record::Entry(entry(next, term, vec![term as u8; *size]));
+        model.apply(&record);
+        records.push(record);
+    }
+    let _: Appended = wal.append(&records).unwrap();
+}
+
+/// What a read of `entries` should give.
+fn page_of(entries: &[Entry], from: u64, to: u64, bytes_max: usize) -> Vec<Entry> {
+    let mut page = Vec::new();
+    let mut bytes = 0;
+    for entry in entries.iter().filter(|entry| (from..=to).contains(&entry.index.0)) {
+        bytes += entry.size_bytes();
+        if bytes > bytes_max && !page.is_empty() {
+            break;
+        }
+        page.push(entry.clone());
+    }
+    page
+}
+
+#[test]
+fn a_read_shows_one_moment_of_a_log_that_is_being_written_and_cut() {
+    let disk = Arc::new(MemoryDisk::new());
+    let options = WalOptions { segment_bytes: 300_000, ..OPTIONS };
+    let (mut wal, _) = Wal::open(disk, options, NODE, &mut |_| {}).unwrap();
+    let reader = wal.reader();
+    // For every truncation: the terms of the entries that it left. All later ones bear its own number.
+    let kept: Mutex<Vec<Vec<u64>>> = Mutex::new(vec![Vec::new()]);
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut rng = StdRng::seed_from_u64(1);
+            let mut terms: Vec<u64> = Vec::new();
+            for term in 0..60 {
+                for _ in 0..20 {
+                    terms.push(term);
+                    let record = Record::Entry(entry(terms.len() as u64, term, vec![0; 3000]));
+                    let _: Appended = wal.append(&[record]).unwrap();
+                }
+                terms.truncate(terms.len() - rng.random_range(0..30).min(terms.len()));
+                kept.lock().unwrap().push(terms.clone());
+                let from = LogIndex(terms.len() as u64 + 1);
+                let _: Appended = wal.append(&[Record::Truncate { from }]).unwrap();
+            }
+            is_done.store(true, Ordering::Release);
+        });
+        let mut reads = 0;
+        while !is_done.load(Ordering::Acquire) || reads == 0 {
+            let page = reader.read(LogIndex(1), LogIndex(u64::MAX), usize::MAX).unwrap();
+            let terms: Vec<u64> = page.iter().map(|entry| entry.term.0).collect();
+            let kept = kept.lock().unwrap();
+            let is_of_one_moment = kept.iter().enumerate().any(|(term, kept)| {
+                let common = kept.len().min(terms.len());
+                terms[..common] == kept[..common] && terms[common..].iter().all(|found| *found == term as u64)
+            });
+            assert!(is_of_one_moment, "{terms:?}");
+            assert_eq!(indexes(&page), (1..=page.len() as u64).collect::<Vec<_>>());
+            reads += 1;
+        }
+    });
+}
