@@ -1,0 +1,344 @@
+//! What is known of the cluster: its nodes, which of them leads, and which did not answer lately.
+//!
+//! Nodes come from two places. The *members* are what the cluster says of itself (`/health`), and come
+//! first; the endpoints that the user gave are kept for good, as the way back when all members have
+//! moved. A node that did not answer is put aside for a while that doubles with each failure, so that a
+//! dead node costs a request now and then, not each time.
+//!
+//! Everything here is pure: time is handed in, and the caller does the talking.
+
+use crate::api::Member;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use url::Url;
+
+/// Nodes that are remembered at most; more than any cluster has, so that a strange reply cannot grow it.
+const NODES_MAX: usize = 64;
+
+/// How long a node is put aside after its first failure.
+const DOWN_MIN: Duration = Duration::from_millis(250);
+
+/// How long a node is put aside at most.
+const DOWN_MAX: Duration = Duration::from_secs(16);
+
+/// The base URL of a node, `http://host:port`, in one spelling and without a trailing slash.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Endpoint(Arc<str>);
+
+impl Endpoint {
+    /// Checks a URL given by the user or by a node; the error says what to write instead.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|cause| {
+            if text.contains("://") {
+                format!("endpoint `{text}` is no URL: {cause}")
+            } else {
+                format!("endpoint `{text}` is no URL: write http://{text}")
+            }
+        })?;
+        match url.scheme() {
+            "http" => {}
+            "https" => return Err(format!("endpoint `{text}`: TLS is not supported, use http://")),
+            _ if !text.contains("://") => return Err(format!("endpoint `{text}` is no URL: write http://{text}")),
+            scheme => return Err(format!("endpoint `{text}`: unknown scheme `{scheme}`, use http://")),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(format!("endpoint `{text}` must not carry a user name or password"));
+        }
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+            return Err(format!("endpoint `{text}` must be a node's address alone, such as http://127.0.0.1:8081"));
+        }
+        Ok(Self(url.as_str().trim_end_matches('/').into()))
+    }
+
+    /// The node that a `Location` header points to, whatever the path.
+    pub(crate) fn of_location(location: &str) -> Option<Self> {
+        let mut url = Url::parse(location).ok()?;
+        url.set_path("/");
+        url.set_query(None);
+        url.set_fragment(None);
+        Self::parse(url.as_str()).ok()
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A node that was said to lead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Leader {
+    /// Where it is reached.
+    pub(crate) endpoint: Endpoint,
+    /// The term it leads in, where that was told; a redirect does not tell.
+    pub(crate) term: Option<u64>,
+}
+
+impl Leader {
+    /// Whether this is a better guess than `failed`, which did not take a write.
+    ///
+    /// Terms decide where both are known: a node that has not noticed yet names the old leader with
+    /// the old term, and to believe it would send the write in a circle.
+    pub(crate) fn supersedes(&self, failed: &Self) -> bool {
+        match (self.term, failed.term) {
+            (Some(new), Some(old)) => new > old,
+            _ => self.endpoint != failed.endpoint,
+        }
+    }
+}
+
+/// A node that did not answer.
+#[derive(Debug)]
+struct Down {
+    until: Instant,
+    failures: u32,
+}
+
+/// The nodes of the cluster as far as this client knows them.
+#[derive(Debug)]
+pub(crate) struct Endpoints {
+    /// As the user gave them; never empty.
+    given: Vec<Endpoint>,
+    /// As the cluster told them; empty until it did.
+    members: Vec<Endpoint>,
+    leader: Option<Leader>,
+    down: BTreeMap<Endpoint, Down>,
+}
+
+impl Endpoints {
+    /// Knows the endpoints that the user gave, and nothing else yet.
+    pub(crate) fn new(given: Vec<Endpoint>) -> Self {
+        Self { given, members: Vec::new(), leader: None, down: BTreeMap::new() }
+    }
+
+    /// Every node, members first, each once.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Endpoint> {
+        self.members.iter().chain(self.given.iter().filter(|given| !self.members.contains(given)))
+    }
+
+    /// Whether the cluster has said yet who its members are.
+    pub(crate) fn members_known(&self) -> bool {
+        !self.members.is_empty()
+    }
+
+    /// Takes the members over from a reply; addresses that make no sense are left out.
+    pub(crate) fn learn_members(&mut self, members: &[Member]) {
+        let mut learned: Vec<Endpoint> = Vec::new();
+        for endpoint in members.iter().filter_map(|member| Endpoint::parse(&member.client_url).ok()) {
+            if learned.len() < NODES_MAX && !learned.contains(&endpoint) {
+                learned.push(endpoint);
+            }
+        }
+        // A node that is still forming has no members to tell, which is no reason to forget them.
+        if !learned.is_empty() {
+            self.members = learned;
+            let (members, given) = (&self.members, &self.given);
+            self.down.retain(|endpoint, _| members.contains(endpoint) || given.contains(endpoint));
+        }
+    }
+
+    /// The node that took the last write, or was last said to lead.
+    pub(crate) fn leader(&self) -> Option<&Leader> {
+        self.leader.as_ref()
+    }
+
+    /// Remembers where writes go.
+    pub(crate) fn set_leader(&mut self, leader: Leader) {
+        self.leader = Some(leader);
+    }
+
+    /// Forgets the leader if it is still the one that `failed`, not one that another thread has found since.
+    pub(crate) fn forget_leader(&mut self, failed: &Leader) {
+        if self.leader.as_ref().is_some_and(|leader| !leader.supersedes(failed)) {
+            self.leader = None;
+        }
+    }
+
+    /// The node to ask next, other than those `tried`; `None` when all were.
+    ///
+    /// Nodes that answered lately come before nodes put aside, members before endpoints that are none,
+    /// and among equals the order starts at the `start`-th, so that callers with different numbers
+    /// spread over the cluster.
+    pub(crate) fn next(&self, start: usize, tried: &[Endpoint], now: Instant) -> Option<&Endpoint> {
+        let group = if self.members.is_empty() { self.given.len() } else { self.members.len() }.max(1);
+        let turn = |index: usize| (index % group + group - start % group) % group;
+        self.all()
+            .enumerate()
+            .filter(|(_, endpoint)| !tried.contains(endpoint))
+            .min_by_key(|(index, endpoint)| (self.down_until(endpoint, now), *index >= group, turn(*index)))
+            .map(|(_, endpoint)| endpoint)
+    }
+
+    /// Until when a node is put aside; `None` for one that may be asked.
+    pub(crate) fn down_until(&self, endpoint: &Endpoint, now: Instant) -> Option<Instant> {
+        self.down.get(endpoint).map(|down| down.until).filter(|until| *until > now)
+    }
+
+    /// Whether anything is held against a node.
+    pub(crate) fn is_suspect(&self, endpoint: &Endpoint) -> bool {
+        self.down.contains_key(endpoint)
+    }
+
+    /// Puts a node aside that did not answer.
+    pub(crate) fn mark_down(&mut self, endpoint: &Endpoint, now: Instant) {
+        if !self.all().any(|known| known == endpoint) {
+            return;
+        }
+        let down = self.down.entry(endpoint.clone()).or_insert(Down { until: now, failures: 0 });
+        // Threads that fail together tell of one failure, not of many.
+        if down.until <= now {
+            down.until = now + DOWN_MIN.saturating_mul(1 << down.failures.min(16)).min(DOWN_MAX);
+            down.failures += 1;
+        }
+    }
+
+    /// Takes a node back that answered.
+    pub(crate) fn mark_up(&mut self, endpoint: &Endpoint) {
+        self.down.remove(endpoint);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(port: u16) -> Endpoint {
+        Endpoint::parse(&format!("http://127.0.0.1:{port}")).unwrap()
+    }
+
+    fn member(port: u16) -> Member {
+        let url = format!("http://127.0.0.1:{port}");
+        Member { id: format!("node{port}"), client_url: url.clone(), peer_url: url, voter: true }
+    }
+
+    fn leader(port: u16, term: Option<u64>) -> Leader {
+        Leader { endpoint: endpoint(port), term }
+    }
+
+    fn order(endpoints: &Endpoints, start: usize, now: Instant) -> Vec<u16> {
+        let mut tried = Vec::new();
+        while let Some(next) = endpoints.next(start, &tried, now) {
+            tried.push(next.clone());
+        }
+        tried.iter().map(|endpoint| endpoint.0.rsplit(':').next().unwrap().parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn endpoints_have_one_spelling() {
+        for (text, spelling) in [
+            ("http://127.0.0.1:8081", "http://127.0.0.1:8081"),
+            ("http://127.0.0.1:8081/", "http://127.0.0.1:8081"),
+            ("HTTP://LocalHost:80", "http://localhost"),
+            ("http://[::1]:8081", "http://[::1]:8081"),
+        ] {
+            assert_eq!(Endpoint::parse(text).unwrap().to_string(), spelling);
+        }
+        assert_eq!(Endpoint::of_location("http://a:1/get?key=k#x"), Some(Endpoint::parse("http://a:1").unwrap()));
+        assert_eq!(Endpoint::of_location("/get?key=k"), None);
+    }
+
+    #[test]
+    fn what_is_no_endpoint_is_refused_with_a_hint() {
+        for (text, hint) in [
+            ("", "is no URL"),
+            ("127.0.0.1:8081", "write http://127.0.0.1:8081"),
+            ("localhost:8081", "write http://localhost:8081"),
+            ("node1", "write http://node1"),
+            ("https://a:1", "TLS is not supported"),
+            ("ftp://a:1", "unknown scheme `ftp`"),
+            ("http://", "is no URL"),
+            ("http://a:99999", "is no URL"),
+            ("http://u:p@a:1", "password"),
+            ("http://a:1/get", "address alone"),
+            ("http://a:1?key=k", "address alone"),
+        ] {
+            let error = Endpoint::parse(text).expect_err(text);
+            assert!(error.contains(hint), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn callers_spread_over_members_and_fall_back_to_given_endpoints() {
+        let now = Instant::now();
+        let mut endpoints = Endpoints::new(vec![endpoint(9), endpoint(1)]);
+        assert_eq!(order(&endpoints, 0, now), [9, 1]);
+        assert_eq!(order(&endpoints, 1, now), [1, 9]);
+
+        endpoints.learn_members(&[member(1), member(2), member(3)]);
+        assert_eq!(order(&endpoints, 0, now), [1, 2, 3, 9]);
+        assert_eq!(order(&endpoints, 1, now), [2, 3, 1, 9]);
+        assert_eq!(order(&endpoints, 5, now), [3, 1, 2, 9]);
+
+        endpoints.learn_members(&[]);
+        assert!(endpoints.members_known(), "a forming node has nothing to teach");
+    }
+
+    #[test]
+    fn a_node_that_fails_comes_last_for_longer_each_time() {
+        let start = Instant::now();
+        let mut endpoints = Endpoints::new(vec![endpoint(1), endpoint(2), endpoint(3)]);
+        endpoints.mark_down(&endpoint(1), start);
+        endpoints.mark_down(&endpoint(1), start);
+        assert_eq!(order(&endpoints, 0, start), [2, 3, 1]);
+        assert_eq!(order(&endpoints, 0, start + DOWN_MIN), [1, 2, 3], "failures at one time count once");
+
+        let again = start + DOWN_MIN;
+        endpoints.mark_down(&endpoint(1), again);
+        assert_eq!(order(&endpoints, 0, again + DOWN_MIN), [2, 3, 1]);
+        assert_eq!(order(&endpoints, 0, again + DOWN_MIN * 2), [1, 2, 3]);
+
+        endpoints.mark_down(&endpoint(1), again + DOWN_MIN * 2);
+        endpoints.mark_up(&endpoint(1));
+        assert!(!endpoints.is_suspect(&endpoint(1)));
+        assert_eq!(order(&endpoints, 0, again + DOWN_MIN * 2), [1, 2, 3]);
+
+        let mut now = start;
+        for _ in 0..40 {
+            endpoints.mark_down(&endpoint(2), now);
+            now += DOWN_MAX;
+        }
+        assert_eq!(endpoints.down_until(&endpoint(2), now), None, "never longer than DOWN_MAX");
+        endpoints.mark_down(&endpoint(77), now);
+        assert!(!endpoints.is_suspect(&endpoint(77)), "only known nodes are kept");
+    }
+
+    #[test]
+    fn a_leader_is_replaced_by_a_newer_term_only() {
+        for (new, failed, better) in [
+            (leader(1, Some(6)), leader(1, Some(5)), true),
+            (leader(2, Some(6)), leader(1, Some(5)), true),
+            (leader(1, Some(5)), leader(1, Some(5)), false),
+            (leader(2, Some(4)), leader(1, Some(5)), false),
+            (leader(2, None), leader(1, Some(5)), true),
+            (leader(1, None), leader(1, Some(5)), false),
+            (leader(1, Some(5)), leader(1, None), false),
+        ] {
+            assert_eq!(new.supersedes(&failed), better, "{new:?} after {failed:?}");
+        }
+
+        let mut endpoints = Endpoints::new(vec![endpoint(1)]);
+        endpoints.set_leader(leader(2, Some(6)));
+        endpoints.forget_leader(&leader(1, Some(5)));
+        assert_eq!(endpoints.leader(), Some(&leader(2, Some(6))), "another thread has found it meanwhile");
+        endpoints.forget_leader(&leader(2, Some(6)));
+        assert_eq!(endpoints.leader(), None);
+    }
+
+    #[test]
+    fn members_are_bounded_and_bad_addresses_left_out() {
+        let mut endpoints = Endpoints::new(vec![endpoint(1)]);
+        let mut members: Vec<_> = (1..200).map(member).collect();
+        members.push(Member { client_url: "nonsense".into(), ..member(1) });
+        endpoints.learn_members(&members);
+        assert_eq!(endpoints.all().count(), NODES_MAX);
+    }
+}
