@@ -1,0 +1,286 @@
+//! The TCP connections beneath ureq.
+//!
+//! Three things differ from ureq's own connector, and each is the reason for a part of this file:
+//!
+//! - A failure to *open* a connection is marked as [`NotConnected`]. Nothing was sent then, so a write
+//!   that met it has certainly not been applied; nothing else about an I/O error tells that for sure.
+//! - A name is looked up when a connection is opened, not for each request, and an address needs no
+//!   look-up at all. (ureq's resolver starts a thread for each request that has a time limit.)
+//! - Head and body of a request leave in one write, hence in one packet, instead of two; and a
+//!   connection that was in use a moment ago is not probed for whether it still stands. Should it not,
+//!   the attempt fails and is repeated like any other.
+
+use std::fmt;
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport, time::Duration as Limit,
+};
+
+/// Unsent bytes of a request that are gathered at most before they are written.
+const UNSENT_BYTES_MAX: usize = 64 * 1024;
+
+/// Idle time after which a connection is probed before it carries another request.
+const PROBE_AFTER: Duration = Duration::from_millis(100);
+
+/// Time limits of the socket are rounded up to this, so that they seldom change: each change is a system call.
+const LIMIT_STEP_MS: u64 = 20;
+
+/// No connection came about, so nothing of the request was sent.
+#[derive(Debug)]
+pub(crate) struct NotConnected(ureq::Error);
+
+impl fmt::Display for NotConnected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            ureq::Error::Timeout(_) => f.write_str("no connection in time"),
+            ureq::Error::HostNotFound => f.write_str("no such host"),
+            ureq::Error::Io(cause) => cause.fmt(f),
+            other => other.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NotConnected {}
+
+/// Leaves the look-up to [`TcpConnector`], which alone knows whether there will be one.
+#[derive(Debug)]
+pub(crate) struct LookUpLater;
+
+impl Resolver for LookUpLater {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        Ok(self.empty())
+    }
+}
+
+/// Opens the connections.
+#[derive(Debug, Default)]
+pub(crate) struct TcpConnector {
+    names: DefaultResolver,
+}
+
+impl TcpConnector {
+    fn look_up(&self, details: &ConnectionDetails<'_>) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let host = details.uri.host().unwrap_or_default();
+        match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            Ok(ip) => {
+                let mut addresses = self.names.empty();
+                addresses.push(SocketAddr::new(ip, details.uri.port_u16().unwrap_or(80)));
+                Ok(addresses)
+            }
+            Err(_) => self.names.resolve(details.uri, details.config, details.timeout),
+        }
+    }
+
+    fn open(&self, details: &ConnectionDetails<'_>) -> Result<TcpStream, ureq::Error> {
+        let started = Instant::now();
+        let addresses = self.look_up(details)?;
+        let mut failure = ureq::Error::HostNotFound;
+        for (index, address) in addresses.iter().enumerate() {
+            // What is left is shared among the addresses still to try (localhost has two).
+            let left = details.timeout.after.saturating_sub(started.elapsed());
+            let share = left / u32::try_from(addresses.len() - index).unwrap_or(1);
+            if share.is_zero() {
+                return Err(ureq::Error::Timeout(details.timeout.reason));
+            }
+            match TcpStream::connect_timeout(address, share) {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    return Ok(stream);
+                }
+                Err(cause) => failure = ureq::Error::Io(cause),
+            }
+        }
+        Err(failure)
+    }
+}
+
+impl Connector for TcpConnector {
+    type Out = Connection;
+
+    fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Connection>, ureq::Error> {
+        match self.open(details) {
+            Ok(stream) => Ok(Some(Connection::new(stream, details.config))),
+            Err(cause) => Err(ureq::Error::Other(Box::new(NotConnected(cause)))),
+        }
+    }
+}
+
+/// One connection to a node.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    buffers: LazyBuffers,
+    unsent: Vec<u8>,
+    last_used: Instant,
+    read_limit: Option<Duration>,
+    write_limit: Option<Duration>,
+}
+
+impl Connection {
+    fn new(stream: TcpStream, config: &Config) -> Self {
+        Self {
+            stream,
+            buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
+            unsent: Vec::new(),
+            last_used: Instant::now(),
+            read_limit: None,
+            write_limit: None,
+        }
+    }
+
+    fn flush(&mut self, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        if self.unsent.is_empty() {
+            return Ok(());
+        }
+        let limit = socket_limit(timeout.for_write())?;
+        if limit != self.write_limit {
+            self.stream.set_write_timeout(limit)?;
+            self.write_limit = limit;
+        }
+        self.stream.write_all(&self.unsent).map_err(|cause| timed_out(cause, timeout))?;
+        self.unsent.clear();
+        // A large value is not kept in memory for as long as the connection lasts.
+        self.unsent.shrink_to(UNSENT_BYTES_MAX);
+        Ok(())
+    }
+}
+
+impl Transport for Connection {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.unsent.extend_from_slice(&self.buffers.output()[..amount]);
+        if self.unsent.len() >= UNSENT_BYTES_MAX { self.flush(timeout) } else { Ok(()) }
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.flush(timeout)?;
+        let timeout = timeout.for_read();
+        let started = Instant::now();
+        let amount = loop {
+            let limit = socket_limit(NextTimeout { after: left(timeout.after, started), ..timeout })?;
+            if limit != self.read_limit {
+                self.stream.set_read_timeout(limit)?;
+                self.read_limit = limit;
+            }
+            match self.stream.read(self.buffers.input_append_buf()) {
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                result => break result.map_err(|cause| timed_out(cause, timeout))?,
+            }
+        };
+        self.buffers.input_appended(amount);
+        self.last_used = Instant::now();
+        Ok(amount > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.unsent.is_empty() && (self.last_used.elapsed() < PROBE_AFTER || is_quiet(&self.stream))
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("peer", &self.stream.peer_addr().ok()).finish_non_exhaustive()
+    }
+}
+
+fn left(limit: Limit, started: Instant) -> Limit {
+    match limit {
+        Limit::Exact(limit) => Limit::Exact(limit.saturating_sub(started.elapsed())),
+        Limit::NotHappening => Limit::NotHappening,
+    }
+}
+
+/// The limit for the next call on the socket, rounded up; an error when there is no time left.
+fn socket_limit(timeout: NextTimeout) -> Result<Option<Duration>, ureq::Error> {
+    match timeout.after {
+        Limit::NotHappening => Ok(None),
+        Limit::Exact(left) if left.is_zero() => Err(ureq::Error::Timeout(timeout.reason)),
+        Limit::Exact(left) => {
+            let ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            Ok(Some(Duration::from_millis((ms / LIMIT_STEP_MS).saturating_add(1).saturating_mul(LIMIT_STEP_MS))))
+        }
+    }
+}
+
+fn timed_out(cause: io::Error, timeout: NextTimeout) -> ureq::Error {
+    match cause.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ureq::Error::Timeout(timeout.reason),
+        _ => ureq::Error::Io(cause),
+    }
+}
+
+/// Whether an idle connection stands: neither closed by the node nor carrying bytes that nobody asked for.
+fn is_quiet(stream: &TcpStream) -> bool {
+    let peek = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+    let blocking = stream.set_nonblocking(false).is_ok();
+    blocking && peek.is_err_and(|cause| cause.kind() == io::ErrorKind::WouldBlock)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use ureq::Timeout;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (near, listener.accept().unwrap().0)
+    }
+
+    fn within(limit: Duration) -> NextTimeout {
+        NextTimeout { after: Limit::Exact(limit), reason: Timeout::Global, ..NextTimeout::default() }
+    }
+
+    #[test]
+    fn what_is_sent_in_parts_leaves_in_one_piece() {
+        let (near, mut far) = pair();
+        let mut connection = Connection::new(near, &Config::default());
+        for part in [b"head ".as_slice(), b"body"] {
+            connection.buffers().output()[..part.len()].copy_from_slice(part);
+            connection.transmit_output(part.len(), within(Duration::from_secs(5))).unwrap();
+        }
+        far.set_nonblocking(true).unwrap();
+        assert_eq!(far.peek(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock, "nothing has left yet");
+
+        let timeout = connection.await_input(within(Duration::from_millis(1))).unwrap_err();
+        assert!(matches!(timeout, ureq::Error::Timeout(Timeout::Global)), "{timeout}");
+        far.set_nonblocking(false).unwrap();
+        let mut got = [0; 64];
+        let amount = far.read(&mut got).unwrap();
+        assert_eq!(&got[..amount], b"head body");
+    }
+
+    #[test]
+    fn a_connection_that_was_closed_or_speaks_out_of_turn_is_not_quiet() {
+        let (near, far) = pair();
+        assert!(is_quiet(&near));
+        assert!(is_quiet(&near), "the probe leaves the connection as it was");
+        drop(far);
+        // The end of the connection takes a moment to arrive; a blocking peek waits for it.
+        assert_eq!(near.peek(&mut [0]).unwrap(), 0);
+        assert!(!is_quiet(&near));
+
+        let (near, mut far) = pair();
+        far.write_all(b"x").unwrap();
+        assert_eq!(near.peek(&mut [0]).unwrap(), 1);
+        assert!(!is_quiet(&near));
+    }
+
+    #[test]
+    fn limits_are_rounded_up_and_an_exhausted_one_is_an_error() {
+        for (left_ms, limit_ms) in [(1, 20), (19, 20), (20, 40), (1999, 2000)] {
+            let limit = socket_limit(within(Duration::from_millis(left_ms))).unwrap();
+            assert_eq!(limit, Some(Duration::from_millis(limit_ms)));
+        }
+        assert!(matches!(socket_limit(within(Duration::ZERO)), Err(ureq::Error::Timeout(Timeout::Global))));
+        assert_eq!(socket_limit(NextTimeout::default()).unwrap(), None);
+    }
+}

@@ -1,0 +1,179 @@
+//! One HTTP exchange with one node: bounded in time and in size, and honest about how it failed.
+//!
+//! Redirects, retries and the meaning of a reply are decided above; see [`crate::verdict`].
+
+use crate::connection::{LookUpLater, NotConnected, TcpConnector};
+use crate::endpoints::Endpoint;
+use std::fmt;
+use std::io::{self, Read as _};
+use std::time::Duration;
+use ureq::config::{Config, ConfigBuilder};
+use ureq::http::{Response, header};
+use ureq::typestate::RequestScope;
+use ureq::{Agent, Body, BodyReader, RequestBuilder};
+
+/// Largest reply that is read, in bytes: a value of 8 MiB even where JSON writes each byte as six.
+const REPLY_BYTES_MAX: u64 = 64 << 20;
+
+/// Longest that opening a connection may take: a node that does not answer within it is not near.
+const CONNECT_MAX: Duration = Duration::from_secs(1);
+
+/// Size of the buffers of a connection, in bytes; larger bodies pass through in pieces.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Connections kept open to one node by one transport: exchanges on a transport follow one another.
+const IDLE_PER_NODE_MAX: usize = 1;
+
+/// Connections kept open by one transport.
+const IDLE_MAX: usize = 8;
+
+/// Age at which an idle connection is closed rather than used.
+const IDLE_AGE_MAX: Duration = Duration::from_secs(60);
+
+/// What a node answered.
+#[derive(Debug, Default)]
+pub(crate) struct Reply {
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// Where a redirect points.
+    pub(crate) location: Option<String>,
+    /// How long the node asks to be left alone.
+    pub(crate) retry_after: Option<Duration>,
+    /// The whole body.
+    pub(crate) body: Vec<u8>,
+}
+
+/// Why a node did not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// There was no connection: nothing of the request was sent.
+    NotSent(String),
+    /// The connection ended, or what came was not HTTP. The request may have been carried out.
+    Broken(String),
+    /// The node was silent for the whole time limit. The request may have been carried out.
+    Silent(Duration),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSent(cause) | Self::Broken(cause) => f.write_str(cause),
+            Self::Silent(limit) => write!(f, "no answer within {limit:.1?}"),
+        }
+    }
+}
+
+/// Speaks HTTP, one exchange at a time, over connections that it keeps open.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    agent: Agent,
+}
+
+impl Transport {
+    /// A transport without connections yet.
+    pub(crate) fn new() -> Self {
+        let config = Config::builder()
+            .proxy(None) // a proxy from the environment is meant for the web, not for one's own nodes
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(concat!("kvclient/", env!("CARGO_PKG_VERSION")))
+            .accept_encoding("")
+            .input_buffer_size(BUFFER_BYTES)
+            .output_buffer_size(BUFFER_BYTES)
+            .max_idle_connections(IDLE_MAX)
+            .max_idle_connections_per_host(IDLE_PER_NODE_MAX)
+            .max_idle_age(IDLE_AGE_MAX)
+            .build();
+        Self { agent: Agent::with_parts(config, TcpConnector::default(), LookUpLater) }
+    }
+
+    /// Fetches `path` from a node within `limit`, body included.
+    pub(crate) fn get(&self, endpoint: &Endpoint, path: &str, limit: Duration) -> Result<Reply, Failure> {
+        let request = bounded(self.agent.get(format!("{endpoint}{path}")).config(), limit);
+        read_reply(request.call().map_err(|cause| failure(cause, limit))?, limit)
+    }
+
+    /// Posts JSON to `path` of a node within `limit`, the reply included.
+    pub(crate) fn post(&self, endpoint: &Endpoint, path: &str, body: &[u8], limit: Duration) -> Result<Reply, Failure> {
+        let request = self.agent.post(format!("{endpoint}{path}")).content_type("application/json");
+        let request = bounded(request.config(), limit);
+        read_reply(request.send(body).map_err(|cause| failure(cause, limit))?, limit)
+    }
+
+    /// Opens an endless stream. Its reads come back at least once a `tick`, with or without bytes.
+    pub(crate) fn stream(&self, endpoint: &Endpoint, path: &str, tick: Duration) -> Result<Stream, Failure> {
+        let request = self
+            .agent
+            .get(format!("{endpoint}{path}"))
+            .config()
+            .timeout_connect(Some(tick.min(CONNECT_MAX)))
+            .timeout_per_read(Some(tick))
+            .timeout_per_write(Some(tick))
+            .build()
+            .header(header::ACCEPT, "text/event-stream");
+        let response = request.call().map_err(|cause| failure(cause, tick))?;
+        match response.status().as_u16() {
+            200 => Ok(Stream { body: response.into_body().into_reader() }),
+            status => Err(Failure::Broken(format!("status {status} instead of a stream"))),
+        }
+    }
+}
+
+/// The body of an endless reply.
+pub(crate) struct Stream {
+    body: BodyReader<'static>,
+}
+
+/// What one read of a [`Stream`] brought.
+#[derive(Debug)]
+pub(crate) enum Chunk {
+    /// That many bytes.
+    Bytes(usize),
+    /// Nothing for one tick.
+    Idle,
+    /// The stream is over.
+    Ended,
+}
+
+impl Stream {
+    /// Waits for bytes, for one tick at most.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Chunk {
+        match self.body.read(buffer) {
+            Ok(0) => Chunk::Ended,
+            Ok(amount) => Chunk::Bytes(amount),
+            Err(cause) if is_timeout(&cause) => Chunk::Idle,
+            Err(_) => Chunk::Ended,
+        }
+    }
+}
+
+fn is_timeout(cause: &io::Error) -> bool {
+    cause.get_ref().and_then(|inner| inner.downcast_ref()).is_some_and(|e| matches!(e, ureq::Error::Timeout(_)))
+}
+
+fn bounded<B>(config: ConfigBuilder<RequestScope<B>>, limit: Duration) -> RequestBuilder<B> {
+    config.timeout_global(Some(limit)).timeout_connect(Some(limit.min(CONNECT_MAX))).build()
+}
+
+fn read_reply(mut response: Response<Body>, limit: Duration) -> Result<Reply, Failure> {
+    let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let location = text(header::LOCATION).map(str::to_owned);
+    let retry_after = text(header::RETRY_AFTER).and_then(|value| value.parse().ok()).map(Duration::from_secs);
+    let status = response.status().as_u16();
+    let body = response
+        .body_mut()
+        .with_config()
+        .limit(REPLY_BYTES_MAX)
+        .read_to_vec()
+        .map_err(|cause| failure(cause, limit))?;
+    Ok(Reply { status, location, retry_after, body })
+}
+
+fn failure(cause: ureq::Error, limit: Duration) -> Failure {
+    match cause {
+        ureq::Error::Other(cause) if cause.is::<NotConnected>() => Failure::NotSent(cause.to_string()),
+        ureq::Error::Timeout(_) => Failure::Silent(limit),
+        ureq::Error::Io(cause) => Failure::Broken(format!("the connection broke: {cause}")),
+        other => Failure::Broken(other.to_string()),
+    }
+}
