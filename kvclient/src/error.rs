@@ -1,0 +1,218 @@
+//! What can go wrong, as far as a caller does something different about it.
+//!
+//! Each message says three things in one line: what happened, what that means for the data, and what to
+//! do. [`Error::applied`] says the second of them to a program.
+
+use crate::api::{Applied, Item};
+use std::time::Duration;
+use thiserror::Error;
+
+/// Why an operation was not acknowledged.
+///
+/// ```no_run
+/// use kvclient::{Applied, Client, Condition, Error};
+///
+/// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+/// let client = Client::connect(endpoints)?;
+/// client.set("color", "blue")?;
+/// match client.set_if("color", "green", Condition::Absent) {
+///     Err(Error::ConditionFailed { current: Some(item) }) => assert_eq!(item.value_str(), Some("blue")),
+///     Err(error) if error.applied() == Applied::Unknown => println!("read it again: {error}"),
+///     Err(error) => println!("nothing has changed: {error}"),
+///     Ok(reply) => println!("written at revision {}", reply.revision),
+/// }
+/// # anyhow::Ok(())
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The condition of a write did not hold. Not applied.
+    ///
+    /// `current` is the item as it stood when the write was decided, so that a compare-and-set loop
+    /// needs no further read.
+    #[error("the condition did not hold, so nothing was changed: {}; decide again from what is there",
+        describe(current.as_ref()))]
+    ConditionFailed {
+        /// The item that the condition was held against; `None` where there was no such key.
+        current: Option<Item>,
+    },
+
+    /// Nodes answered, but none led with a quorum behind it within the time limit. Not applied.
+    #[error(
+        "no leader in {after:.1?} ({detail}), so nothing was changed; \
+        try again once a majority of the nodes runs and can talk to each other"
+    )]
+    NoLeader {
+        /// How long was tried.
+        after: Duration,
+        /// What the last attempt met.
+        detail: String,
+    },
+
+    /// No node could be reached within the time limit, or none that was reached answered a read.
+    /// Not applied.
+    #[error(
+        "no node could be reached in {after:.1?} ({detail}), so nothing was changed; \
+        check the endpoints and that the nodes run"
+    )]
+    Unreachable {
+        /// How long was tried.
+        after: Duration,
+        /// What the last attempt met.
+        detail: String,
+    },
+
+    /// A write was sent, and whether it was applied is not known. It may also still be applied later,
+    /// though never twice. Only writes end so.
+    #[error(
+        "no certain answer in {after:.1?} ({detail}), so the write may have been applied or may still be; \
+        read the key before you write it again"
+    )]
+    OutcomeUnknown {
+        /// How long was tried.
+        after: Duration,
+        /// What the last attempt met.
+        detail: String,
+    },
+
+    /// The request cannot be carried out as it stands, say because its key is empty. Not applied.
+    #[error("invalid request, so nothing was changed: {message}")]
+    InvalidRequest {
+        /// What is wrong with it.
+        message: String,
+    },
+
+    /// The value or the request is larger than the nodes accept. Not applied.
+    #[error("too large, so nothing was changed: {message}")]
+    TooLarge {
+        /// The limit, as the node told it.
+        message: String,
+    },
+
+    /// Nodes had too much in flight throughout the time limit. Not applied.
+    #[error(
+        "the cluster was overloaded for {after:.1?} ({detail}), so nothing was changed; \
+        send less at once, or try again later"
+    )]
+    Overloaded {
+        /// How long was tried.
+        after: Duration,
+        /// What the node said.
+        detail: String,
+    },
+
+    /// A newer write under the same request name has been applied, so this one was not carried out now.
+    /// Whether it was before that newer one, the cluster no longer knows.
+    ///
+    /// Met only with a [`RequestId`](crate::RequestId) of one's own: the client never goes back.
+    #[error("stale request, so it was not carried out now: {message}; give each new write a higher `seq`")]
+    StaleRequest {
+        /// What the node said.
+        message: String,
+    },
+
+    /// The node refuses to serve this caller. Not applied.
+    #[error("refused, so nothing was changed: {message}")]
+    Forbidden {
+        /// What the node said.
+        message: String,
+    },
+
+    /// The client was set up wrongly, say with an endpoint that is no URL. Nothing was sent.
+    #[error("{message}")]
+    Configuration {
+        /// What is wrong and how to put it right.
+        message: String,
+    },
+
+    /// A node answered in a way this client does not understand: is the endpoint a kvd node?
+    #[error("unexpected answer from {endpoint}, {}: {message}; check that the endpoint is a kvd node, \
+        and that client and daemon are of like version",
+        if *applied == Applied::No { "nothing was changed" } else { "the write may have been applied" })]
+    Unexpected {
+        /// The node that answered.
+        endpoint: String,
+        /// Whether the request may have changed anything.
+        applied: Applied,
+        /// What it answered.
+        message: String,
+    },
+}
+
+impl Error {
+    /// Whether the request may have changed anything: [`Applied::No`] is a promise that it has not and
+    /// never will.
+    ///
+    /// ```
+    /// use kvclient::{Applied, Client};
+    ///
+    /// # let endpoints = ["http://127.0.0.1:8081"];
+    /// let client = Client::connect(endpoints)?;
+    /// let error = client.set("", "a key must not be empty").unwrap_err();
+    /// assert_eq!(error.applied(), Applied::No);
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn applied(&self) -> Applied {
+        match self {
+            Self::OutcomeUnknown { .. } | Self::StaleRequest { .. } => Applied::Unknown,
+            Self::Unexpected { applied, .. } => *applied,
+            Self::ConditionFailed { .. }
+            | Self::NoLeader { .. }
+            | Self::Unreachable { .. }
+            | Self::InvalidRequest { .. }
+            | Self::TooLarge { .. }
+            | Self::Overloaded { .. }
+            | Self::Forbidden { .. }
+            | Self::Configuration { .. } => Applied::No,
+        }
+    }
+}
+
+fn describe(current: Option<&Item>) -> String {
+    match current {
+        Some(item) => format!("the key stands at mod_revision {}, version {}", item.mod_revision, item.version),
+        None => "there is no such key".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_one_line_and_say_what_became_of_the_data() {
+        let after = Duration::from_millis(1234);
+        let detail = || "connection refused".to_string();
+        let message = || "why".to_string();
+        let endpoint = || "http://127.0.0.1:1".to_string();
+        let item = Item { key: "k".into(), value: vec![1], create_revision: 2, mod_revision: 7, version: 3 };
+        for (error, applied, says) in [
+            (Error::ConditionFailed { current: Some(item) }, Applied::No, "mod_revision 7"),
+            (Error::ConditionFailed { current: None }, Applied::No, "no such key"),
+            (Error::NoLeader { after, detail: detail() }, Applied::No, "in 1.2s (connection refused)"),
+            (Error::Unreachable { after, detail: detail() }, Applied::No, "nothing was changed"),
+            (Error::OutcomeUnknown { after, detail: detail() }, Applied::Unknown, "may have been applied"),
+            (Error::Overloaded { after, detail: detail() }, Applied::No, "nothing was changed"),
+            (Error::InvalidRequest { message: message() }, Applied::No, "nothing was changed"),
+            (Error::TooLarge { message: message() }, Applied::No, "nothing was changed"),
+            (Error::StaleRequest { message: message() }, Applied::Unknown, "not carried out now"),
+            (Error::Forbidden { message: message() }, Applied::No, "nothing was changed"),
+            (Error::Configuration { message: message() }, Applied::No, "why"),
+            (
+                Error::Unexpected { endpoint: endpoint(), applied: Applied::Unknown, message: message() },
+                Applied::Unknown,
+                "may have been applied",
+            ),
+            (
+                Error::Unexpected { endpoint: endpoint(), applied: Applied::No, message: message() },
+                Applied::No,
+                "nothing was changed",
+            ),
+        ] {
+            let text = error.to_string();
+            assert_eq!(error.applied(), applied, "{text}");
+            assert!(text.contains(says), "{text}");
+            assert!(!text.contains('\n') && !text.contains("  "), "{text}");
+        }
+    }
+}

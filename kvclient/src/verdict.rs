@@ -1,0 +1,186 @@
+//! What a node's answer, or the lack of one, means for the request: the one table of it.
+//!
+//! [`judge`] looks at a single attempt. [`Tally`] adds attempts up, because a later attempt cannot take
+//! back what an earlier one may have done: "not applied" in the second answer says nothing of a first
+//! request that was sent and never answered.
+
+use crate::api::{Applied, ErrorBody, ErrorCode, ErrorReply};
+use crate::endpoints::Endpoint;
+use crate::error::Error;
+use crate::transport::{Failure, Reply};
+use std::time::Duration;
+
+/// Whether a request can change anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It reads: nothing is ever applied.
+    Read,
+    /// It writes.
+    Write,
+}
+
+/// Why another attempt is worth while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The node was not reached, or said nothing.
+    Unreachable,
+    /// The node has no leader, or no quorum to serve with.
+    NoLeader,
+    /// The node has too much in flight.
+    Overloaded,
+}
+
+/// What one attempt came to.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// The cluster carried the request out; the body says what came of it.
+    Done(Vec<u8>),
+    /// There is no such key: an answer, not a failure.
+    Missing,
+    /// Another node takes this request; `None` where the answer does not say which.
+    Redirect(Option<Endpoint>),
+    /// No attempt anywhere will end differently.
+    Refused(Error),
+    /// Not now, or not here.
+    Again(Again),
+}
+
+/// An attempt that may be repeated.
+#[derive(Debug)]
+pub(crate) struct Again {
+    /// What stood in the way.
+    pub(crate) reason: Reason,
+    /// The same for people.
+    pub(crate) detail: String,
+    /// Whether this attempt may have changed something.
+    pub(crate) applied: Applied,
+    /// How long the node asks to be left alone.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// Judges one attempt at `endpoint`.
+pub(crate) fn judge(kind: Kind, endpoint: &Endpoint, result: Result<Reply, Failure>) -> Verdict {
+    let reply = match result {
+        Ok(reply) => reply,
+        Err(failure) => return Verdict::Again(judge_failure(kind, endpoint, &failure)),
+    };
+    if reply.status == 200 {
+        return Verdict::Done(reply.body);
+    }
+    match serde_json::from_slice::<ErrorReply>(&reply.body) {
+        Ok(ErrorReply { error }) => judge_error(kind, endpoint, &reply, error),
+        Err(_) => judge_stranger(kind, endpoint, &reply),
+    }
+}
+
+fn judge_failure(kind: Kind, endpoint: &Endpoint, failure: &Failure) -> Again {
+    let sent = !matches!(failure, Failure::NotSent(_));
+    Again {
+        reason: Reason::Unreachable,
+        detail: format!("{endpoint}: {failure}"),
+        applied: if sent { may_have(kind) } else { Applied::No },
+        retry_after: None,
+    }
+}
+
+fn judge_error(kind: Kind, endpoint: &Endpoint, reply: &Reply, error: ErrorBody) -> Verdict {
+    let applied = if kind == Kind::Read { Applied::No } else { error.applied };
+    let again = |reason, error: ErrorBody| {
+        let detail = format!("{endpoint}: {}", error.message);
+        Verdict::Again(Again { reason, detail, applied, retry_after: reply.retry_after })
+    };
+    let message = |error: ErrorBody| error.message;
+    match error.code {
+        ErrorCode::NotLeader => {
+            let named = error.leader.and_then(|leader| Endpoint::parse(&leader.url).ok());
+            Verdict::Redirect(named.or_else(|| reply.location.as_deref().and_then(Endpoint::of_location)))
+        }
+        ErrorCode::KeyNotFound if kind == Kind::Read => Verdict::Missing,
+        ErrorCode::ConditionFailed => Verdict::Refused(Error::ConditionFailed { current: error.current.flatten() }),
+        ErrorCode::NoLeader => again(Reason::NoLeader, error),
+        ErrorCode::Overloaded => again(Reason::Overloaded, error),
+        // A write may still reach its quorum. A read found none, which another node may well find.
+        ErrorCode::Timeout => again(Reason::NoLeader, error),
+        _ if applied == Applied::Unknown => again(Reason::Unreachable, error),
+        ErrorCode::InvalidRequest => Verdict::Refused(Error::InvalidRequest { message: message(error) }),
+        ErrorCode::TooLarge => Verdict::Refused(Error::TooLarge { message: message(error) }),
+        ErrorCode::ForbiddenOrigin => Verdict::Refused(Error::Forbidden { message: message(error) }),
+        ErrorCode::StaleRequest => Verdict::Refused(Error::StaleRequest { message: message(error) }),
+        _ if reply.status >= 500 => again(Reason::Unreachable, error),
+        _ => {
+            let message = format!("status {}: {}", reply.status, error.message);
+            Verdict::Refused(Error::Unexpected { endpoint: endpoint.to_string(), applied, message })
+        }
+    }
+}
+
+/// Judges an answer that no kvd gives: of a proxy between, or of something else that listens there.
+fn judge_stranger(kind: Kind, endpoint: &Endpoint, reply: &Reply) -> Verdict {
+    let (location, applied) = (reply.location.as_deref(), may_have(kind));
+    match reply.status {
+        307 | 308 => Verdict::Redirect(location.and_then(Endpoint::of_location)),
+        status @ 500.. => Verdict::Again(Again {
+            reason: Reason::Unreachable,
+            detail: format!("{endpoint}: status {status} without an explanation"),
+            applied,
+            retry_after: reply.retry_after,
+        }),
+        status => {
+            let message = format!("status {status} without an explanation");
+            Verdict::Refused(Error::Unexpected { endpoint: endpoint.to_string(), applied, message })
+        }
+    }
+}
+
+fn may_have(kind: Kind) -> Applied {
+    match kind {
+        Kind::Read => Applied::No,
+        Kind::Write => Applied::Unknown,
+    }
+}
+
+/// The attempts of one operation, added up.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Failed attempts so far.
+    pub(crate) attempts: u32,
+    may_be_applied: bool,
+    last: Option<(Reason, String)>,
+}
+
+impl Tally {
+    /// Counts an attempt that may be repeated.
+    pub(crate) fn add(&mut self, again: Again) {
+        self.attempts = self.attempts.saturating_add(1);
+        self.may_be_applied |= again.applied == Applied::Unknown;
+        // A node that answered says more than one that did not, whichever came last.
+        let outranked = matches!(&self.last, Some((last, _)) if *last != Reason::Unreachable);
+        if !(outranked && again.reason == Reason::Unreachable) {
+            self.last = Some((again.reason, again.detail));
+        }
+    }
+
+    /// The error when no further attempt is made.
+    pub(crate) fn give_up(self, after: Duration) -> Error {
+        let (reason, detail) = self.last.unwrap_or((Reason::Unreachable, "no time for any attempt".into()));
+        match reason {
+            _ if self.may_be_applied => Error::OutcomeUnknown { after, detail },
+            Reason::Unreachable => Error::Unreachable { after, detail },
+            Reason::NoLeader => Error::NoLeader { after, detail },
+            Reason::Overloaded => Error::Overloaded { after, detail },
+        }
+    }
+
+    /// The error when an attempt was refused for good.
+    pub(crate) fn refused(self, refusal: Error, after: Duration) -> Error {
+        match refusal {
+            // Decided by the state machine under this request's id, hence for all attempts at once.
+            Error::ConditionFailed { .. } => refusal,
+            refusal if self.may_be_applied => Error::OutcomeUnknown { after, detail: refusal.to_string() },
+            refusal => refusal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

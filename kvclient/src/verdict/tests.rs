@@ -1,0 +1,159 @@
+use super::*;
+use crate::api::NodeUrl;
+
+fn endpoint() -> Endpoint {
+    Endpoint::parse("http://127.0.0.1:8081").unwrap()
+}
+
+/// A node's error reply, with the status and the promise that go with its code.
+fn error(code: ErrorCode) -> Reply {
+    let applied = if code == ErrorCode::Timeout { Applied::Unknown } else { Applied::No };
+    error_applied(code, applied)
+}
+
+fn error_applied(code: ErrorCode, applied: Applied) -> Reply {
+    let leader =
+        (code == ErrorCode::NotLeader).then(|| NodeUrl { id: "node2".into(), url: "http://127.0.0.1:8082".into() });
+    let current = (code == ErrorCode::ConditionFailed).then_some(None);
+    let error = ErrorBody { code, message: "why".into(), applied, leader, current };
+    let body = serde_json::to_vec(&ErrorReply { error }).unwrap();
+    Reply { status: code.status(), body, ..Reply::default() }
+}
+
+fn bare(status: u16) -> Reply {
+    Reply { status, body: b"<html>".to_vec(), ..Reply::default() }
+}
+
+/// The verdict in one word, and whether it may be applied.
+fn summary(verdict: &Verdict) -> (&'static str, Applied) {
+    match verdict {
+        Verdict::Done(_) => ("done", Applied::No),
+        Verdict::Missing => ("missing", Applied::No),
+        Verdict::Redirect(Some(_)) => ("redirect", Applied::No),
+        Verdict::Redirect(None) => ("redirect to nowhere", Applied::No),
+        Verdict::Refused(error) => {
+            let name = match error {
+                Error::ConditionFailed { .. } => "condition failed",
+                Error::InvalidRequest { .. } => "invalid",
+                Error::TooLarge { .. } => "too large",
+                Error::Forbidden { .. } => "forbidden",
+                Error::StaleRequest { .. } => "stale",
+                Error::Unexpected { .. } => "unexpected",
+                other => panic!("no refusal: {other}"),
+            };
+            (name, error.applied())
+        }
+        Verdict::Again(again) => {
+            let name = match again.reason {
+                Reason::Unreachable => "again, unreachable",
+                Reason::NoLeader => "again, no leader",
+                Reason::Overloaded => "again, overloaded",
+            };
+            (name, again.applied)
+        }
+    }
+}
+
+#[test]
+fn every_answer_has_its_meaning() {
+    use Applied::{No, Unknown};
+    let broken = || Err(Failure::Broken("reset".into()));
+    let silent = || Err(Failure::Silent(Duration::from_secs(2)));
+    let not_sent = || Err(Failure::NotSent("refused".into()));
+    type Case = (&'static str, fn() -> Result<Reply, Failure>, (&'static str, Applied), (&'static str, Applied));
+    #[rustfmt::skip]
+    let cases: [Case; 23] = [
+        // answer                                                              as a write                      as a read
+        ("200",               || Ok(Reply { status: 200, ..Reply::default() }), ("done", No),                   ("done", No)),
+        ("not_leader",        || Ok(error(ErrorCode::NotLeader)),              ("redirect", No),               ("redirect", No)),
+        ("invalid_request",   || Ok(error(ErrorCode::InvalidRequest)),         ("invalid", No),                ("invalid", No)),
+        ("forbidden_origin",  || Ok(error(ErrorCode::ForbiddenOrigin)),        ("forbidden", No),              ("forbidden", No)),
+        ("key_not_found",     || Ok(error(ErrorCode::KeyNotFound)),            ("unexpected", No),             ("missing", No)),
+        ("not_found",         || Ok(error(ErrorCode::NotFound)),               ("unexpected", No),             ("unexpected", No)),
+        ("method_not_allowed",|| Ok(error(ErrorCode::MethodNotAllowed)),       ("unexpected", No),             ("unexpected", No)),
+        ("stale_request",     || Ok(error(ErrorCode::StaleRequest)),           ("stale", Unknown),             ("stale", Unknown)),
+        ("condition_failed",  || Ok(error(ErrorCode::ConditionFailed)),        ("condition failed", No),       ("condition failed", No)),
+        ("too_large",         || Ok(error(ErrorCode::TooLarge)),               ("too large", No),              ("too large", No)),
+        ("overloaded",        || Ok(error(ErrorCode::Overloaded)),             ("again, overloaded", No),      ("again, overloaded", No)),
+        ("no_leader",         || Ok(error(ErrorCode::NoLeader)),               ("again, no leader", No),       ("again, no leader", No)),
+        ("timeout",           || Ok(error(ErrorCode::Timeout)),                ("again, no leader", Unknown),  ("again, no leader", No)),
+        ("a newer code",      || Ok(error(ErrorCode::Unknown)),                ("again, unreachable", No),     ("again, unreachable", No)),
+        ("too_large, unsure", || Ok(error_applied(ErrorCode::TooLarge, Applied::Unknown)), ("again, unreachable", Unknown), ("too large", No)),
+        ("no_leader, unsure", || Ok(error_applied(ErrorCode::NoLeader, Applied::Unknown)), ("again, no leader", Unknown), ("again, no leader", No)),
+        ("bare 502",          || Ok(bare(502)),                                ("again, unreachable", Unknown), ("again, unreachable", No)),
+        ("bare 404",          || Ok(bare(404)),                                ("unexpected", Unknown),        ("unexpected", No)),
+        ("bare 204",          || Ok(bare(204)),                                ("unexpected", Unknown),        ("unexpected", No)),
+        ("bare 307",          || Ok(bare(307)),                                ("redirect to nowhere", No),    ("redirect to nowhere", No)),
+        ("connection broke",  || Err(Failure::Broken("reset".into())),         ("again, unreachable", Unknown), ("again, unreachable", No)),
+        ("silence",           || Err(Failure::Silent(Duration::from_secs(2))), ("again, unreachable", Unknown), ("again, unreachable", No)),
+        ("not connected",     || Err(Failure::NotSent("refused".into())),      ("again, unreachable", No),     ("again, unreachable", No)),
+    ];
+    for (answer, result, as_write, as_read) in cases {
+        assert_eq!(summary(&judge(Kind::Write, &endpoint(), result())), as_write, "{answer}, as a write");
+        assert_eq!(summary(&judge(Kind::Read, &endpoint(), result())), as_read, "{answer}, as a read");
+    }
+    // Each failure is told apart in the message as well.
+    for (result, says) in [(broken(), "reset"), (silent(), "no answer within 2.0s"), (not_sent(), "refused")] {
+        let Verdict::Again(again) = judge(Kind::Read, &endpoint(), result) else { panic!("worth another attempt") };
+        assert!(again.detail.contains(says), "{}", again.detail);
+        assert!(again.detail.contains("127.0.0.1:8081"), "{}", again.detail);
+    }
+}
+
+#[test]
+fn a_redirect_names_the_leader_in_its_body_or_in_its_location() {
+    let target = |reply| match judge(Kind::Write, &endpoint(), Ok(reply)) {
+        Verdict::Redirect(target) => target.map(|endpoint| endpoint.to_string()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(target(error(ErrorCode::NotLeader)).as_deref(), Some("http://127.0.0.1:8082"));
+    let location = Some("http://127.0.0.1:8083/set?key=k".into());
+    assert_eq!(target(Reply { location, ..bare(307) }).as_deref(), Some("http://127.0.0.1:8083"));
+    let location = Some("https://elsewhere/set".into());
+    assert_eq!(target(Reply { location, ..bare(307) }), None, "only to where this client can go");
+}
+
+fn again(reason: Reason, applied: Applied) -> Again {
+    Again { reason, detail: format!("{reason:?}"), applied, retry_after: None }
+}
+
+fn tally(attempts: &[(Reason, Applied)]) -> Tally {
+    let mut tally = Tally::default();
+    for (reason, applied) in attempts {
+        tally.add(again(*reason, *applied));
+    }
+    tally
+}
+
+#[test]
+fn one_attempt_in_doubt_leaves_the_whole_write_in_doubt() {
+    use Applied::{No, Unknown};
+    use Reason::{NoLeader, Overloaded, Unreachable};
+    for (attempts, name) in [
+        (vec![], "Unreachable"),
+        (vec![(Unreachable, No), (Unreachable, No)], "Unreachable"),
+        (vec![(NoLeader, No), (Unreachable, No)], "NoLeader"),
+        (vec![(NoLeader, No), (Overloaded, No)], "Overloaded"),
+        (vec![(Overloaded, No), (NoLeader, No)], "NoLeader"),
+        (vec![(Unreachable, Unknown), (NoLeader, No)], "OutcomeUnknown"),
+        (vec![(NoLeader, No), (NoLeader, Unknown), (Unreachable, No), (Overloaded, No)], "OutcomeUnknown"),
+    ] {
+        let error = tally(&attempts).give_up(Duration::ZERO);
+        assert!(format!("{error:?}").starts_with(name), "{attempts:?}: {error:?}");
+        let doubt = attempts.iter().any(|(_, applied)| *applied == Unknown);
+        assert_eq!(error.applied() == Unknown, doubt, "{attempts:?}");
+    }
+}
+
+#[test]
+fn a_refusal_after_an_attempt_in_doubt_decides_only_if_the_state_machine_gave_it() {
+    let sure = || tally(&[(Reason::NoLeader, Applied::No)]);
+    let unsure = || tally(&[(Reason::Unreachable, Applied::Unknown)]);
+    let too_large = || Error::TooLarge { message: "1 MiB".into() };
+    let failed = || Error::ConditionFailed { current: None };
+
+    assert!(matches!(sure().refused(too_large(), Duration::ZERO), Error::TooLarge { .. }));
+    assert!(matches!(unsure().refused(too_large(), Duration::ZERO), Error::OutcomeUnknown { .. }));
+    assert!(matches!(sure().refused(failed(), Duration::ZERO), Error::ConditionFailed { .. }));
+    assert!(matches!(unsure().refused(failed(), Duration::ZERO), Error::ConditionFailed { .. }));
+}
