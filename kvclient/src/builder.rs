@@ -1,0 +1,189 @@
+//! Settings of a client, checked once, when it is built.
+
+use crate::client::Client;
+use crate::endpoints::Endpoint;
+use crate::error::Error;
+use crate::retry::{Backoff, Limits};
+use std::time::Duration;
+
+/// Longest total time limit. The cluster remembers a request for an hour, so a retry within half of
+/// that is certainly recognised.
+const TOTAL_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 60);
+
+/// Settings of a [`Client`], from [`Client::builder`].
+///
+/// ```
+/// use kvclient::Client;
+/// use std::time::Duration;
+///
+/// let client = Client::builder()
+///     .endpoint("http://127.0.0.1:8081")
+///     .endpoint("http://127.0.0.1:8082")
+///     .total_timeout(Duration::from_secs(3))
+///     .build()?;
+/// # Ok::<(), kvclient::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ClientBuilder {
+    endpoints: Vec<String>,
+    limits: Limits,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            limits: Limits {
+                attempt_timeout: Duration::from_secs(2),
+                total_timeout: Duration::from_secs(10),
+                retries: u32::MAX,
+                backoff: Backoff { min: Duration::from_millis(10), max: Duration::from_millis(250) },
+            },
+        }
+    }
+
+    /// Adds the URL of a node, such as `http://127.0.0.1:8081`.
+    ///
+    /// One node that runs is enough, for it tells the others; give several, so that one of them does.
+    ///
+    /// ```
+    /// let client = kvclient::Client::builder().endpoint("http://127.0.0.1:8081").build()?;
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn endpoint(self, url: impl AsRef<str>) -> Self {
+        self.endpoints([url])
+    }
+
+    /// Adds the URLs of several nodes.
+    ///
+    /// ```
+    /// let client = kvclient::Client::builder()
+    ///     .endpoints(["http://127.0.0.1:8081", "http://127.0.0.1:8082", "http://127.0.0.1:8083"])
+    ///     .build()?;
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn endpoints(mut self, urls: impl IntoIterator<Item: AsRef<str>>) -> Self {
+        self.endpoints.extend(urls.into_iter().map(|url| url.as_ref().to_owned()));
+        self
+    }
+
+    /// How long to wait for one node to answer one request, connecting included. By default 2 seconds.
+    ///
+    /// When a node falls silent without closing its connections, this is what noticing it costs.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let builder = kvclient::Client::builder().endpoint("http://127.0.0.1:8081");
+    /// let client = builder.attempt_timeout(Duration::from_millis(500)).build()?;
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn attempt_timeout(mut self, limit: Duration) -> Self {
+        self.limits.attempt_timeout = limit;
+        self
+    }
+
+    /// How long an operation may take altogether, retries and waits included. By default 10 seconds, at
+    /// most 30 minutes: the cluster remembers a request for an hour, and only so long is a repeat
+    /// recognised as one.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let builder = kvclient::Client::builder().endpoint("http://127.0.0.1:8081");
+    /// let client = builder.total_timeout(Duration::from_secs(60)).build()?;
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn total_timeout(mut self, limit: Duration) -> Self {
+        self.limits.total_timeout = limit;
+        self
+    }
+
+    /// How many failed attempts an operation repeats, on whichever node. By default, as many as the
+    /// total time allows. A redirect to the leader is no failure and is not counted.
+    ///
+    /// ```
+    /// # let builder = kvclient::Client::builder().endpoint("http://127.0.0.1:8081");
+    /// let impatient = builder.retries(0).build()?;
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.limits.retries = retries;
+        self
+    }
+
+    /// Waits between rounds of attempts: drawn evenly between nothing and a ceiling, which starts at
+    /// `min` and doubles up to `max`. By default 10 and 250 milliseconds.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let builder = kvclient::Client::builder().endpoint("http://127.0.0.1:8081");
+    /// let client = builder.backoff(Duration::from_millis(50), Duration::from_secs(2)).build()?;
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
+        self.limits.backoff = Backoff { min, max };
+        self
+    }
+
+    /// Makes the client. Nothing is sent, so this does not need a running cluster.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] if an endpoint is missing or is no URL, or a limit makes no sense.
+    ///
+    /// ```
+    /// use kvclient::{Client, Error};
+    ///
+    /// let error = Client::builder().endpoint("localhost:8081").build().unwrap_err();
+    /// assert!(matches!(&error, Error::Configuration { .. }));
+    /// assert!(error.to_string().contains("write http://localhost:8081"));
+    /// ```
+    pub fn build(self) -> Result<Client, Error> {
+        let refuse = |message: &str| Err(Error::Configuration { message: message.into() });
+        let Limits { attempt_timeout, total_timeout, backoff, .. } = self.limits;
+        if self.endpoints.is_empty() {
+            return refuse("no endpoint: give the URL of at least one node, such as http://127.0.0.1:8081");
+        }
+        if attempt_timeout.is_zero() || total_timeout.is_zero() {
+            return refuse("a time limit of zero leaves no time for any attempt");
+        }
+        if total_timeout > TOTAL_TIMEOUT_MAX {
+            return refuse("the total time limit is above 30 minutes, beyond which a repeat may not be recognised");
+        }
+        if backoff.min > backoff.max {
+            return refuse("the least backoff is above the greatest");
+        }
+        let mut endpoints: Vec<Endpoint> = Vec::with_capacity(self.endpoints.len());
+        for text in &self.endpoints {
+            let endpoint = Endpoint::parse(text).map_err(|message| Error::Configuration { message })?;
+            if !endpoints.contains(&endpoint) {
+                endpoints.push(endpoint);
+            }
+        }
+        Ok(Client::new(endpoints, self.limits))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_cannot_work_are_refused_when_built() {
+        let builder = || Client::builder().endpoint("http://127.0.0.1:8081");
+        let second = Duration::from_secs(1);
+        for (builder, says) in [
+            (Client::builder(), "at least one node"),
+            (Client::builder().endpoints(Vec::<String>::new()), "at least one node"),
+            (builder().endpoint("127.0.0.1:8082"), "write http://127.0.0.1:8082"),
+            (builder().attempt_timeout(Duration::ZERO), "no time for any attempt"),
+            (builder().total_timeout(Duration::ZERO), "no time for any attempt"),
+            (builder().total_timeout(TOTAL_TIMEOUT_MAX + second), "30 minutes"),
+            (builder().backoff(second * 2, second), "least backoff"),
+        ] {
+            let error = builder.build().expect_err(says);
+            assert!(matches!(error, Error::Configuration { .. }), "{error}");
+            assert!(error.to_string().contains(says), "{error}");
+        }
+        assert!(builder().attempt_timeout(Duration::MAX).backoff(Duration::ZERO, Duration::MAX).build().is_ok());
+    }
+}

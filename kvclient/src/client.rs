@@ -1,0 +1,384 @@
+//! The client: what it offers. How an operation gets there is the business of [`crate::cluster`].
+
+use crate::api::{
+    Applied, Condition, DeleteReply, DeleteRequest, GetReply, Health, Item, KEY_BYTES_MAX, LeaderReply, Member,
+    MembersReply, SetReply, SetRequest,
+};
+use crate::builder::ClientBuilder;
+use crate::cluster::Cluster;
+use crate::endpoints::Endpoint;
+use crate::error::Error;
+use crate::retry::Limits;
+use crate::status::{self, NodeStatus};
+use crate::watch::LeaderWatch;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use url::form_urlencoded::byte_serialize;
+
+/// A handle to a cluster.
+///
+/// Clones are cheap and share everything; use one from as many threads as you like. Operations that run
+/// at the same time use connections of their own.
+///
+/// ```no_run
+/// use kvclient::Client;
+///
+/// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+/// let client = Client::connect(endpoints)?;
+/// client.set("color", "blue")?;
+/// let item = client.get("color")?.expect("just written");
+/// assert_eq!(item.value_str(), Some("blue"));
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Client {
+    cluster: Arc<Cluster>,
+}
+
+impl Client {
+    /// A client of the cluster that the given nodes belong to, with default settings.
+    ///
+    /// The endpoints are the nodes' client URLs. They are checked here and used later, so this neither
+    /// needs a running cluster nor waits for one.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] if there is no endpoint, or one is no URL.
+    ///
+    /// ```
+    /// use kvclient::Client;
+    ///
+    /// let client = Client::connect(["http://127.0.0.1:8081", "http://127.0.0.1:8082"])?;
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn connect(endpoints: impl IntoIterator<Item: AsRef<str>>) -> Result<Self, Error> {
+        Self::builder().endpoints(endpoints).build()
+    }
+
+    /// A client with settings of its own.
+    ///
+    /// ```
+    /// use kvclient::Client;
+    /// use std::time::Duration;
+    ///
+    /// let client = Client::builder()
+    ///     .endpoint("http://127.0.0.1:8081")
+    ///     .attempt_timeout(Duration::from_millis(500))
+    ///     .build()?;
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+
+    pub(crate) fn new(endpoints: Vec<Endpoint>, limits: Limits) -> Self {
+        Self { cluster: Arc::new(Cluster::new(endpoints, limits)) }
+    }
+
+    fn read_key(&self, key: &str, options: &str) -> Result<Option<Item>, Error> {
+        check_key(key)?;
+        let key: String = byte_serialize(key.as_bytes()).collect();
+        let reply: Option<GetReply> = self.cluster.read(&format!("/get?key={key}{options}"))?;
+        Ok(reply.map(|reply| reply.item))
+    }
+
+    fn fetch<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        self.cluster.read(path)?.ok_or_else(|| {
+            let message = format!("key_not_found for {path}");
+            Error::Unexpected { endpoint: "a node".into(), applied: Applied::No, message }
+        })
+    }
+
+    /// Reads one key; `None` where there is no such key.
+    ///
+    /// The read is linearizable: it sees every write that was acknowledged before it began, by whatever
+    /// client and through whatever node.
+    ///
+    /// # Errors
+    /// [`Error::NoLeader`] or [`Error::Unreachable`] when no node could serve it within the total time,
+    /// [`Error::Overloaded`] when none wanted to, [`Error::InvalidRequest`] for a bad key.
+    ///
+    /// ```no_run
+    /// # use kvclient::Client;
+    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// let client = Client::connect(endpoints)?;
+    /// assert_eq!(client.get("color")?, None);
+    /// client.set("color", "blue")?;
+    /// assert_eq!(client.get("color")?.expect("just written").value, b"blue");
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn get(&self, key: &str) -> Result<Option<Item>, Error> {
+        self.read_key(key, "")
+    }
+
+    /// Reads one key from any node's own store, at once and without asking the others.
+    ///
+    /// The answer may be old by as much as that node is behind, which is unbounded for a node cut off
+    /// from the rest; and two reads in a row may be served by two nodes. In return it is answered also
+    /// when the cluster has no leader.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    ///
+    /// ```no_run
+    /// # use kvclient::Client;
+    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// let client = Client::connect(endpoints)?;
+    /// match client.get_stale("color")? {
+    ///     Some(item) => println!("{} at some time", item.value_str().unwrap_or("(bytes)")),
+    ///     None => println!("no such key, or not yet on that node"),
+    /// }
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn get_stale(&self, key: &str) -> Result<Option<Item>, Error> {
+        self.read_key(key, "&consistency=stale")
+    }
+
+    /// Writes one key, whatever was there.
+    ///
+    /// When this returns, the write is on the disks of a majority. It is applied once, however often it
+    /// had to be sent.
+    ///
+    /// # Errors
+    /// [`Error::OutcomeUnknown`] when no certain answer came within the total time: the write may have
+    /// been applied. With all other errors it was not and never will be (see [`Error::applied`]):
+    /// [`Error::NoLeader`], [`Error::Unreachable`], [`Error::Overloaded`], [`Error::TooLarge`],
+    /// [`Error::InvalidRequest`].
+    ///
+    /// ```no_run
+    /// # use kvclient::Client;
+    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// let client = Client::connect(endpoints)?;
+    /// assert!(client.set("color", "blue")?.created);
+    /// assert!(!client.set("color", [0xff, 0x00])?.created); // a value is any bytes
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn set(&self, key: &str, value: impl AsRef<[u8]>) -> Result<SetReply, Error> {
+        self.set_with(SetRequest::new(key, value.as_ref()))
+    }
+
+    /// Writes one key where a condition holds, say that nobody has changed it since it was read.
+    ///
+    /// Of several writers with the same condition exactly one wins: it is decided where the write is
+    /// applied, not where it was sent.
+    ///
+    /// # Errors
+    /// [`Error::ConditionFailed`] with the item as it is, where the condition does not hold; otherwise
+    /// as [`Client::set`].
+    ///
+    /// ```no_run
+    /// use kvclient::{Client, Condition, Error};
+    ///
+    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// let client = Client::connect(endpoints)?;
+    /// let revision = client.set_if("lock", "held by me", Condition::Absent)?.revision;
+    /// let error = client.set_if("lock", "held by you", Condition::Absent).unwrap_err();
+    /// assert!(matches!(error, Error::ConditionFailed { current: Some(item) } if item.mod_revision == revision));
+    /// client.set_if("lock", "still held by me", Condition::ModRevision(revision))?;
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn set_if(&self, key: &str, value: impl AsRef<[u8]>, condition: Condition) -> Result<SetReply, Error> {
+        self.set_with(SetRequest { condition: Some(condition), ..SetRequest::new(key, value.as_ref()) })
+    }
+
+    /// Writes one key with every option of the API: asks for the item as it was before, or carries a
+    /// request id of the caller's own, which makes the write safe to repeat even by another process.
+    ///
+    /// # Errors
+    /// As [`Client::set_if`], and [`Error::StaleRequest`] where a newer request under the caller's own
+    /// name has been applied.
+    ///
+    /// ```no_run
+    /// use kvclient::{Client, RequestId, SetRequest};
+    ///
+    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// let client = Client::connect(endpoints)?;
+    /// client.set("color", "blue")?;
+    /// let request = Some(RequestId { client: "nightly job".into(), seq: 1 });
+    /// let repaint = SetRequest { prev: true, request, ..SetRequest::new("color", "green") };
+    /// let first = client.set_with(repaint.clone())?;
+    /// assert_eq!(first.prev.clone().flatten().expect("asked for").value_str(), Some("blue"));
+    /// assert_eq!(client.set_with(repaint)?, first); // applied once, answered twice
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn set_with(&self, request: SetRequest) -> Result<SetReply, Error> {
+        check_key(&request.key)?;
+        let mut lane = self.cluster.lanes.borrow();
+        let request = match request.request {
+            Some(_) => request,
+            None => SetRequest { request: Some(lane.session.next()), ..request },
+        };
+        self.cluster.write(&lane, "/set", &request)
+    }
+
+    /// Deletes one key; `deleted` in the reply is 0 where there was none.
+    ///
+    /// # Errors
+    /// As [`Client::set`].
+    ///
+    /// ```no_run
+    /// # use kvclient::Client;
+    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// let client = Client::connect(endpoints)?;
+    /// client.set("color", "blue")?;
+    /// assert_eq!(client.delete("color")?.deleted, 1);
+    /// assert_eq!(client.delete("color")?.deleted, 0);
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn delete(&self, key: &str) -> Result<DeleteReply, Error> {
+        self.delete_with(DeleteRequest::new(key))
+    }
+
+    /// Deletes one key where a condition holds.
+    ///
+    /// # Errors
+    /// As [`Client::set_if`].
+    ///
+    /// ```no_run
+    /// use kvclient::{Client, Condition};
+    ///
+    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// let client = Client::connect(endpoints)?;
+    /// client.set("lock", "held by me")?;
+    /// client.delete_if("lock", Condition::Value(b"held by me".to_vec()))?;
+    /// assert_eq!(client.get("lock")?, None);
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn delete_if(&self, key: &str, condition: Condition) -> Result<DeleteReply, Error> {
+        self.delete_with(DeleteRequest { condition: Some(condition), ..DeleteRequest::new(key) })
+    }
+
+    /// Deletes one key with every option of the API; see [`Client::set_with`].
+    ///
+    /// # Errors
+    /// As [`Client::set_with`].
+    ///
+    /// ```no_run
+    /// use kvclient::{Client, DeleteRequest};
+    ///
+    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// let client = Client::connect(endpoints)?;
+    /// client.set("color", "blue")?;
+    /// let reply = client.delete_with(DeleteRequest { prev: true, ..DeleteRequest::new("color") })?;
+    /// assert_eq!(reply.prev.flatten().expect("asked for").value_str(), Some("blue"));
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn delete_with(&self, request: DeleteRequest) -> Result<DeleteReply, Error> {
+        check_key(&request.key)?;
+        let mut lane = self.cluster.lanes.borrow();
+        let request = match request.request {
+            Some(_) => request,
+            None => DeleteRequest { request: Some(lane.session.next()), ..request },
+        };
+        self.cluster.write(&lane, "/delete", &request)
+    }
+
+    /// What one node knows: its state, term, log and store. That node alone is asked, and once.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] if the endpoint is no URL, [`Error::Unreachable`] if the node does not
+    /// answer within the time limit of an attempt.
+    ///
+    /// ```no_run
+    /// # use kvclient::Client;
+    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// let client = Client::connect(&endpoints)?;
+    /// let health = client.health(&endpoints[0])?;
+    /// println!("{} is {} in term {}", health.id, health.state, health.term);
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn health(&self, endpoint: &str) -> Result<Health, Error> {
+        let endpoint = Endpoint::parse(endpoint).map_err(|message| Error::Configuration { message })?;
+        let lane = self.cluster.lanes.borrow();
+        self.cluster.health(&lane.transport, &endpoint, self.cluster.limits.attempt_timeout)
+    }
+
+    /// The members of the cluster, as one node that answers knows them.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    ///
+    /// ```no_run
+    /// # use kvclient::Client;
+    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// let client = Client::connect(endpoints)?;
+    /// for member in client.members()? {
+    ///     println!("{} at {}", member.id, member.client_url);
+    /// }
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn members(&self) -> Result<Vec<Member>, Error> {
+        let reply: MembersReply = self.fetch("/members")?;
+        self.cluster.endpoints_mut().learn_members(&reply.members);
+        Ok(reply.members)
+    }
+
+    /// Every member of the cluster with its health, reachable or not, in the order of their names.
+    ///
+    /// All nodes are asked at once. This takes at most twice the time limit of an attempt, however many
+    /// nodes are down, and fails for none of them: a node that is down is part of the answer.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] if no node answered at all.
+    ///
+    /// ```no_run
+    /// # use kvclient::Client;
+    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// let client = Client::connect(endpoints)?;
+    /// for node in client.status()? {
+    ///     match node.health {
+    ///         Ok(health) => println!("{}: {}", node.name, health.state),
+    ///         Err(error) => println!("{}: {error}", node.name),
+    ///     }
+    /// }
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn status(&self) -> Result<Vec<NodeStatus>, Error> {
+        status::of_all_nodes(&self.cluster)
+    }
+
+    /// The node that leads, as one node that knows a leader tells it.
+    ///
+    /// # Errors
+    /// [`Error::NoLeader`] when no node knew one within the total time; otherwise as [`Client::get`].
+    ///
+    /// ```no_run
+    /// # use kvclient::Client;
+    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// let client = Client::connect(endpoints)?;
+    /// let leader = client.leader()?;
+    /// println!("{} leads term {} at {}", leader.id, leader.term, leader.url);
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn leader(&self) -> Result<LeaderReply, Error> {
+        self.fetch("/leader")
+    }
+
+    /// Watches who leads: first the present leader, then each change, whichever nodes come and go.
+    ///
+    /// The watch is an endless iterator, whose `next` waits for the next change. It is independent of
+    /// this client, which may be dropped.
+    ///
+    /// ```no_run
+    /// # use kvclient::Client;
+    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// let client = Client::connect(endpoints)?;
+    /// for change in client.watch_leader() {
+    ///     println!("term {}: {:?} -> {:?}", change.term, change.previous, change.leader);
+    ///     # break;
+    /// }
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn watch_leader(&self) -> LeaderWatch {
+        LeaderWatch::new(Arc::clone(&self.cluster))
+    }
+}
+
+fn check_key(key: &str) -> Result<(), Error> {
+    match key.len() {
+        0 => Err(Error::InvalidRequest { message: "the key is empty; a key has at least one byte".into() }),
+        1..=KEY_BYTES_MAX => Ok(()),
+        bytes => Err(Error::InvalidRequest {
+            message: format!("the key has {bytes} bytes; the longest has {KEY_BYTES_MAX}"),
+        }),
+    }
+}

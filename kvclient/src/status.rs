@@ -1,0 +1,160 @@
+//! The whole cluster at a glance: every member asked at once, reachable or not.
+
+use crate::api::{Health, Member};
+use crate::cluster::Cluster;
+use crate::endpoints::Endpoint;
+use crate::error::Error;
+use std::thread;
+
+/// One node of the cluster, as [`Client::status`](crate::Client::status) found it.
+///
+/// ```no_run
+/// # use kvclient::Client;
+/// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+/// let client = Client::connect(endpoints)?;
+/// let nodes = client.status()?;
+/// let voters = nodes.iter().filter(|node| node.voter).count();
+/// let reachable = nodes.iter().filter(|node| node.voter && node.health.is_ok()).count();
+/// println!("quorum: {}", if reachable > voters / 2 { "yes" } else { "no" });
+/// # anyhow::Ok(())
+/// ```
+#[derive(Debug)]
+pub struct NodeStatus {
+    /// Name of the node.
+    pub name: String,
+    /// URL at which clients reach it.
+    pub client_url: String,
+    /// Whether it counts for quorums.
+    pub voter: bool,
+    /// What it said of itself, or why it could not be asked.
+    pub health: Result<Health, Error>,
+}
+
+/// Asks every node that is known, then every member that those told of and that was not asked yet.
+pub(crate) fn of_all_nodes(cluster: &Cluster) -> Result<Vec<NodeStatus>, Error> {
+    let known: Vec<Endpoint> = cluster.endpoints().all().cloned().collect();
+    let mut answers = ask(cluster, known);
+    // The node that is furthest knows best who belongs to the cluster.
+    let furthest =
+        answers.iter().filter_map(|(_, answer)| answer.as_ref().ok()).max_by_key(|h| (h.term, h.commit_index));
+    let members = match furthest {
+        Some(health) => health.members.clone(),
+        None => {
+            // None answered, so one failure speaks for all.
+            let error = answers.pop().and_then(|(_, answer)| answer.err());
+            let none = || Error::Unreachable { after: cluster.limits.attempt_timeout, detail: "no endpoint".into() };
+            return Err(error.unwrap_or_else(none));
+        }
+    };
+    let unasked = members
+        .iter()
+        .filter_map(|member| Endpoint::parse(&member.client_url).ok())
+        .filter(|endpoint| !answers.iter().any(|(asked, _)| asked == endpoint));
+    answers.extend(ask(cluster, unasked.collect()));
+    Ok(assemble(members, answers))
+}
+
+/// Asks all of `nodes` at once, each within the time limit of an attempt.
+fn ask(cluster: &Cluster, nodes: Vec<Endpoint>) -> Vec<(Endpoint, Result<Health, Error>)> {
+    let limit = cluster.limits.attempt_timeout.min(cluster.limits.total_timeout);
+    thread::scope(|scope| {
+        let asked: Vec<_> = nodes
+            .into_iter()
+            .map(|node| {
+                let asker = {
+                    let node = node.clone();
+                    thread::Builder::new().spawn_scoped(scope, move || {
+                        let lane = cluster.lanes.borrow();
+                        cluster.health(&lane.transport, &node, limit)
+                    })
+                };
+                (node, asker)
+            })
+            .collect();
+        asked
+            .into_iter()
+            .map(|(node, asker)| {
+                let unasked = |detail: String| Err(Error::Unreachable { after: limit, detail });
+                let answer = match asker {
+                    Ok(asker) => asker.join().unwrap_or_else(|_| unasked(format!("{node}: asking it failed"))),
+                    Err(cause) => unasked(format!("{node}: no thread to ask it with: {cause}")),
+                };
+                (node, answer)
+            })
+            .collect()
+    })
+}
+
+/// One row per member, with the answer it gave at whichever address; then nodes that answered without
+/// being members, such as one that is still forming or has been removed.
+fn assemble(members: Vec<Member>, mut answers: Vec<(Endpoint, Result<Health, Error>)>) -> Vec<NodeStatus> {
+    let mut nodes: Vec<NodeStatus> = Vec::with_capacity(members.len());
+    for member in members {
+        let url = Endpoint::parse(&member.client_url).ok();
+        let of_name = answers.iter().position(|(_, answer)| answer.as_ref().is_ok_and(|health| health.id == member.id));
+        let of_url = || answers.iter().position(|(asked, answer)| answer.is_err() && Some(asked) == url.as_ref());
+        let health = match of_name.or_else(of_url) {
+            Some(index) => answers.swap_remove(index).1,
+            None => Err(Error::Configuration {
+                message: format!("{} advertises `{}`, which is no URL of a node", member.id, member.client_url),
+            }),
+        };
+        nodes.push(NodeStatus { name: member.id, client_url: member.client_url, voter: member.voter, health });
+    }
+    for (endpoint, answer) in answers {
+        if let Ok(health) = answer
+            && !nodes.iter().any(|node| node.name == health.id)
+        {
+            let client_url = endpoint.to_string();
+            nodes.push(NodeStatus { name: health.id.clone(), client_url, voter: false, health: Ok(health) });
+        }
+    }
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use std::time::Duration;
+
+    fn member(name: &str, url: &str) -> Member {
+        Member { id: name.into(), client_url: url.into(), peer_url: url.into(), voter: true }
+    }
+
+    fn answered(url: &str, name: &str) -> (Endpoint, Result<Health, Error>) {
+        (Endpoint::parse(url).unwrap(), Ok(testing::health(name, 1, None, &[])))
+    }
+
+    fn silent(url: &str) -> (Endpoint, Result<Health, Error>) {
+        let error = Error::Unreachable { after: Duration::ZERO, detail: url.into() };
+        (Endpoint::parse(url).unwrap(), Err(error))
+    }
+
+    #[test]
+    fn each_member_has_one_row_however_it_was_reached() {
+        let members =
+            vec![member("node2", "http://b:1"), member("node1", "http://127.0.0.1:1"), member("node3", "http://c:1")];
+        let answers = vec![
+            answered("http://localhost:1", "node1"),
+            silent("http://127.0.0.1:1"),
+            silent("http://typo:1"),
+            answered("http://b:1", "node2"),
+            silent("http://c:1"),
+            answered("http://d:1", "stranger"),
+        ];
+        let rows: Vec<_> =
+            assemble(members, answers).into_iter().map(|n| (n.name, n.client_url, n.voter, n.health.is_ok())).collect();
+        let row = |name: &str, url: &str, voter, reachable| (name.to_owned(), url.to_owned(), voter, reachable);
+        assert_eq!(
+            rows,
+            [
+                row("node1", "http://127.0.0.1:1", true, true),
+                row("node2", "http://b:1", true, true),
+                row("node3", "http://c:1", true, false),
+                row("stranger", "http://d:1", false, true),
+            ]
+        );
+    }
+}
