@@ -1,2 +1,105 @@
-//! Blocking client for kvd, a replicated key-value store.
+//! Blocking client for kvd, a strongly consistent, replicated key-value store.
+//!
+//! ```no_run
+//! use kvclient::{Client, Condition};
+//!
+//! # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+//! // let endpoints = ["http://127.0.0.1:8081", "http://127.0.0.1:8082", "http://127.0.0.1:8083"];
+//! let client = Client::connect(endpoints)?;
+//! client.set("color", "blue")?;
+//! let item = client.get("color")?.expect("just written");
+//! assert_eq!(item.value_str(), Some("blue"));
+//!
+//! // Change it only if nobody else has since.
+//! client.set_if("color", "green", Condition::ModRevision(item.mod_revision))?;
+//! # anyhow::Ok(())
+//! ```
+//!
+//! A [`Client`] is cheap to clone and serves any number of threads. It needs no async runtime and runs no
+//! thread of its own.
+//!
+//! # Finding the cluster
+//!
+//! Give the client URLs of a few nodes. Any one that runs is enough: it tells the others (`/health`), and the
+//! client follows the cluster when members come and go. The endpoints given at first are kept as the way back.
+//!
+//! **Writes** go to the leader, which the client finds through `/health`, remembers, and learns anew from
+//! redirects; in the steady state a write is one round trip. **Reads** go to any node. Each thread keeps to one node
+//! for as long as it answers, and threads that run at the same time spread over the nodes, so that reads are not the
+//! leader's burden alone. A node that does not answer is put aside for a while and tried again ever more seldom.
+//!
+//! # Retries, and why a write is applied once
+//!
+//! An operation is repeated, with growing waits that are drawn at random, until it is answered or its total time is over
+//! ([`ClientBuilder::total_timeout`]); each attempt is bounded as well ([`ClientBuilder::attempt_timeout`]). The
+//! `Retry-After` of an overloaded node is heeded up to the longest wait; that of a node without a leader is not, since
+//! its unit is a second and an election is over in less.
+//!
+//! Every write carries a request id, the same in each of its attempts. The cluster applies an id at most once and answers
+//! repeats from memory, so a write whose answer was lost can be sent again without harm.
+//!
+//! # Consistency
+//!
+//! [`Client::get`] is linearizable on whichever node: it sees every write acknowledged before it began.
+//! [`Client::get_stale`] takes one node's word at once, even if that node is behind or cut off.
+//! A write that was acknowledged is on the disks of a majority. To change what was read, write on condition that it is
+//! still so ([`Client::set_if`]): of all who race exactly one wins, and the others get the item as it is.
+//!
+//! # Errors
+//!
+//! An [`Error`] says what happened and what that means for the data. For writes, [`Error::applied`] is the question
+//! to ask: [`Applied::No`] is a promise; [`Applied::Unknown`] (mostly [`Error::OutcomeUnknown`], when the time was over
+//! before any certain answer) means that the write may have happened, or may still.
+//!
+//! # Features
+//!
+//! `http` (default) is the client. Without it only [`api`] is built: the JSON types, for whoever speaks HTTP by other means.
+
 pub mod api;
+
+#[cfg(feature = "http")]
+mod builder;
+#[cfg(feature = "http")]
+mod client;
+#[cfg(feature = "http")]
+mod cluster;
+#[cfg(feature = "http")]
+mod connection;
+#[cfg(feature = "http")]
+mod endpoints;
+#[cfg(feature = "http")]
+mod error;
+#[cfg(feature = "http")]
+mod lane;
+#[cfg(feature = "http")]
+mod retry;
+#[cfg(feature = "http")]
+mod session;
+#[cfg(feature = "http")]
+mod sse;
+#[cfg(feature = "http")]
+mod status;
+#[cfg(all(test, feature = "http"))]
+mod testing;
+#[cfg(feature = "http")]
+mod transport;
+#[cfg(feature = "http")]
+mod verdict;
+#[cfg(feature = "http")]
+mod watch;
+
+#[doc(inline)]
+pub use api::{
+    Applied, Condition, DeleteReply, DeleteRequest, Health, Item, LeaderReply, Member, NodeState, NodeUrl, RequestId,
+    SetReply, SetRequest,
+};
+#[cfg(feature = "http")]
+pub use builder::ClientBuilder;
+#[cfg(feature = "http")]
+pub use client::Client;
+#[cfg(feature = "http")]
+pub use error::Error;
+#[cfg(feature = "http")]
+pub use status::NodeStatus;
+#[cfg(feature = "http")]
+pub use watch::{LeaderChange, LeaderWatch};

@@ -1,0 +1,158 @@
+use super::*;
+use crate::testing::{self, Act, Node, PATIENCE, dead_url, leader_event};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+fn named(id: &str) -> Option<NodeUrl> {
+    Some(NodeUrl { id: id.into(), url: format!("http://{id}:1") })
+}
+
+fn event(term: u64, leader: &str) -> LeaderEvent {
+    LeaderEvent { term, leader: named(leader) }
+}
+
+#[test]
+fn only_news_is_told() {
+    let start = Instant::now();
+    let at = |ms: u64| start + Duration::from_millis(ms);
+    let mut sight = Sight::default();
+
+    let first = sight.names(&event(5, "a"), at(0)).expect("the present leader comes first");
+    assert_eq!((first.term, first.previous, first.leader, first.without_leader), (5, None, named("a"), None));
+    assert_eq!(sight.names(&event(5, "a"), at(1)), None, "told already");
+    assert_eq!(sight.names(&event(4, "old"), at(2)), None, "a node that is behind");
+    assert_eq!(sight.names(&event(5, "b"), at(3)), None, "a term has one leader");
+
+    let next = sight.names(&event(6, "b"), at(4)).expect("a new leader");
+    assert_eq!((next.term, next.previous, next.leader, next.without_leader), (6, named("a"), named("b"), None));
+    let again = sight.names(&event(8, "b"), at(5)).expect("elected anew");
+    assert_eq!((again.term, again.previous, again.leader), (8, named("b"), named("b")));
+}
+
+#[test]
+fn a_gap_is_measured_from_the_first_doubt() {
+    let start = Instant::now();
+    let at = |ms: u64| start + Duration::from_millis(ms);
+    let mut sight = Sight::default();
+    sight.names(&event(5, "a"), at(0));
+
+    sight.doubt(at(10));
+    assert_eq!(sight.names(&event(5, "a"), at(11)), None, "a false alarm");
+
+    sight.doubt(at(20));
+    sight.doubt(at(25));
+    let none = sight.names_none(6, at(30), SystemTime::now()).expect("no leader");
+    assert_eq!((none.term, none.previous, none.leader, none.without_leader), (6, named("a"), None, None));
+    assert_eq!(sight.names_none(7, at(40), SystemTime::now()), None, "told already");
+    let back = sight.names(&event(7, "b"), at(120)).expect("a leader again");
+    assert_eq!((back.previous, back.leader), (named("a"), named("b")));
+    assert_eq!(back.without_leader, Some(Duration::from_millis(100)));
+}
+
+#[test]
+fn without_any_leader_the_first_item_says_so() {
+    let start = Instant::now();
+    let mut sight = Sight::default();
+    let none = sight.names_none(0, start, SystemTime::now()).expect("the present state");
+    assert_eq!((none.term, none.previous, none.leader), (0, None, None));
+    let back = sight.names(&event(1, "a"), start + Duration::from_secs(1)).expect("a leader");
+    assert_eq!(back.without_leader, Some(Duration::from_secs(1)));
+}
+
+/// A node whose event streams begin with one greeting after the other, the last of them for good, and go
+/// on as the test says.
+fn node(greetings: &[String]) -> (Node, Receiver<Sender<String>>) {
+    let (told, streams) = channel();
+    let mut greetings = greetings.to_vec();
+    let node = Node::start(move |seen| match seen.what.as_str() {
+        "GET /leader/watch" => {
+            let (sender, act) = testing::stream();
+            let greeting = if greetings.len() > 1 { greetings.remove(0) } else { greetings[0].clone() };
+            sender.send(greeting).unwrap();
+            let _ = told.send(sender);
+            act
+        }
+        _ => testing::ok(testing::health("node", 5, None, &[])),
+    });
+    (node, streams)
+}
+
+fn watch(urls: &[&str]) -> LeaderWatch {
+    let mut watch = testing::client(urls, PATIENCE, PATIENCE).watch_leader();
+    watch.start = 0; // the nodes in the order given
+    watch
+}
+
+fn next(watch: &mut LeaderWatch) -> (u64, Option<String>) {
+    let change = watch.next_timeout(PATIENCE).expect("a change");
+    (change.term, change.leader.map(|leader| leader.id))
+}
+
+#[test]
+fn a_watch_moves_on_when_its_node_dies_and_tells_nothing_twice() {
+    let (first, streams) = node(&[leader_event(5, Some("a"))]);
+    let (second, more_streams) = node(&[leader_event(6, Some("b"))]);
+    let mut watch = watch(&[first.url(), second.url()]);
+    assert_eq!(next(&mut watch), (5, Some("a".into())));
+    let stream = streams.recv().unwrap();
+    stream.send(leader_event(5, Some("a"))).unwrap();
+    stream.send(leader_event(6, Some("b"))).unwrap();
+    assert_eq!(next(&mut watch), (6, Some("b".into())));
+
+    drop((first, stream));
+    let teller = thread::spawn(move || {
+        let stream = more_streams.recv().unwrap();
+        stream.send(leader_event(7, Some("c"))).unwrap();
+        stream
+    });
+    assert_eq!(next(&mut watch), (7, Some("c".into())));
+    teller.join().unwrap();
+}
+
+#[test]
+fn a_node_that_is_behind_is_not_believed() {
+    let (first, streams) = node(&[leader_event(6, Some("b"))]);
+    let (behind, more_streams) = node(&[leader_event(5, Some("a"))]);
+    let mut watch = watch(&[first.url(), behind.url()]);
+    assert_eq!(next(&mut watch), (6, Some("b".into())));
+    drop((first, streams));
+    assert_eq!(next(&mut watch), (6, None), "nobody who is there knows a leader of term 6 or later");
+    more_streams.recv().unwrap().send(leader_event(6, Some("b"))).unwrap();
+    assert_eq!(next(&mut watch), (6, Some("b".into())));
+}
+
+#[test]
+fn a_node_that_is_cut_off_raises_no_false_alarm() {
+    let (cut_off, streams) = node(&[leader_event(5, Some("a")), leader_event(5, None)]);
+    let (healthy, _more_streams) = node(&[leader_event(6, Some("b"))]);
+    let mut watch = watch(&[cut_off.url(), healthy.url()]);
+    assert_eq!(next(&mut watch), (5, Some("a".into())));
+    streams.recv().unwrap().send(leader_event(5, None)).unwrap();
+    assert_eq!(next(&mut watch), (6, Some("b".into())), "the healthy node is asked before anything is said");
+}
+
+#[test]
+fn a_loss_of_the_leader_is_told_once_and_its_length_with_the_next() {
+    let (only, streams) = node(&[leader_event(5, Some("a"))]);
+    let mut watch = watch(&[only.url()]);
+    assert_eq!(next(&mut watch), (5, Some("a".into())));
+    drop((only, streams));
+    assert_eq!(next(&mut watch), (5, None));
+    assert_eq!(watch.next_timeout(Duration::from_millis(50)), None);
+}
+
+#[test]
+fn dead_and_silent_nodes_are_passed_by() {
+    let silent = Node::start(|_| Act::KeepSilent);
+    let (alive, _streams) = node(&[leader_event(5, Some("a"))]);
+    let mut watch = watch(&[&dead_url(), silent.url(), alive.url()]);
+    assert_eq!(next(&mut watch), (5, Some("a".into())));
+}
+
+#[test]
+fn a_watch_is_an_iterator_that_goes_to_other_threads() {
+    fn check<T: Iterator<Item = LeaderChange> + Send + 'static>() {}
+    check::<LeaderWatch>();
+    let (alive, _streams) = node(&[leader_event(5, Some("a"))]);
+    let watch = testing::client(&[alive.url()], PATIENCE, PATIENCE).watch_leader();
+    assert_eq!(watch.take(1).count(), 1);
+}
