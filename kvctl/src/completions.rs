@@ -1,0 +1,27 @@
+//! `kvctl completions`: a script that teaches a shell to complete commands and flags.
+
+use crate::Cli;
+use crate::output::Output;
+use clap::{Args, CommandFactory as _};
+use clap_complete::Shell;
+
+/// Print a script that lets a shell complete kvctl's commands and flags
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  bash  kvctl completions bash > ~/.local/share/bash-completion/completions/kvctl
+  zsh   kvctl completions zsh > \"${fpath[1]}/_kvctl\"
+  fish  kvctl completions fish > ~/.config/fish/completions/kvctl.fish")]
+pub(crate) struct Completions {
+    /// The shell to write for
+    shell: Shell,
+}
+
+impl Completions {
+    pub(crate) fn run(self, mut output: Output) -> anyhow::Result<()> {
+        // Written to memory first: clap_complete panics when a pipe is closed.
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "kvctl", &mut script);
+        output.raw(&script)
+    }
+}

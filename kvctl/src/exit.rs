@@ -1,0 +1,110 @@
+//! How kvctl ends: one line on standard error, and an exit code that a script can act upon.
+
+use crate::output;
+use kvclient::api::Applied;
+use std::io;
+use std::process::ExitCode;
+
+/// The exit codes, for `--help`.
+pub(crate) const HELP: &str = "\
+Exit codes:
+    0  done
+    1  any other error
+    2  usage: the command line makes no sense
+    3  key not found
+    4  condition failed; nothing was changed
+    5  no leader, no quorum, or nobody reachable; nothing was changed
+    6  outcome unknown: the write may or may not have been applied
+  130  interrupted";
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// Done; also when the reader of the output had seen enough and closed the pipe.
+    Done = 0,
+    /// Any other error.
+    Failed = 1,
+    /// The command line makes no sense. Nothing was sent.
+    Usage = 2,
+    /// There is no such key.
+    KeyNotFound = 3,
+    /// The condition of a write did not hold. Nothing was changed.
+    ConditionFailed = 4,
+    /// No leader, no quorum, or nobody answers. Nothing was changed.
+    Unavailable = 5,
+    /// The answer to a write was lost: it may have been applied.
+    OutcomeUnknown = 6,
+    /// Stopped by SIGINT or SIGTERM.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// What a command found that is neither an error of the client nor of the system, and what it says of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// There is no such key.
+    KeyNotFound(String),
+    /// The cluster serves nobody, for this reason.
+    Unavailable(String),
+    /// A signal came before the end.
+    Interrupted(String),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::KeyNotFound(why) | Self::Unavailable(why) | Self::Interrupted(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Says in one line on standard error what went wrong and what to do. A closed pipe goes without saying.
+pub(crate) fn report(error: &anyhow::Error) -> Exit {
+    let exit = of(error);
+    if exit != Exit::Done {
+        output::complain("error", &format!("{error:#}{}", advice(error)));
+    }
+    exit
+}
+
+/// What someone at a terminal can do that the client, which knows nothing of flags, does not say.
+fn advice(error: &anyhow::Error) -> &'static str {
+    match error.downcast_ref() {
+        Some(kvclient::Error::Unreachable { .. }) => " (--endpoints says where; `kvd dev` starts a cluster to try)",
+        Some(kvclient::Error::TooLarge { .. }) => " (nodes take larger values with --max-value-bytes)",
+        _ => "",
+    }
+}
+
+/// The exit code that an error stands for.
+fn of(error: &anyhow::Error) -> Exit {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return match failure {
+            Failure::KeyNotFound(_) => Exit::KeyNotFound,
+            Failure::Unavailable(_) => Exit::Unavailable,
+            Failure::Interrupted(_) => Exit::Interrupted,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<kvclient::Error>() {
+        return match error {
+            kvclient::Error::ConditionFailed { .. } => Exit::ConditionFailed,
+            kvclient::Error::NoLeader { .. } | kvclient::Error::Unreachable { .. } => Exit::Unavailable,
+            kvclient::Error::OutcomeUnknown { .. } => Exit::OutcomeUnknown,
+            kvclient::Error::Configuration { .. } => Exit::Usage,
+            error if error.applied() == Applied::Unknown => Exit::OutcomeUnknown,
+            _ => Exit::Failed,
+        };
+    }
+    match error.downcast_ref::<io::Error>() {
+        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        _ => Exit::Failed,
+    }
+}

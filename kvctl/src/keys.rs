@@ -1,0 +1,206 @@
+//! `kvctl set`, `kvctl get`, `kvctl delete`: one key at a time.
+
+use crate::exit::Failure;
+use crate::{Context, usage};
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueHint};
+use kvclient::api::Condition;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+/// The most that is read from a file or from standard input. The cluster has its own limit, usually lower; this one
+/// ends `kvctl set key --file /dev/zero`.
+const VALUE_BYTES_MAX: u64 = 64 << 20;
+
+/// What to say when a signal ends a write whose answer is still to come.
+const INTERRUPTED_WRITE: &str = "interrupted; the write may have been applied: `kvctl get` tells";
+
+/// Write one key
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kvctl set color blue
+  date | kvctl set today -             the value from standard input, to the last byte
+  kvctl set logo --file logo.png
+  kvctl set lock \"$HOSTNAME\" --if-absent
+                                       exit code 4 when someone holds it
+  kvctl set color red --if-revision 7  only if nobody has changed it since
+  kvctl set flag -- --verbose          a value that looks like a flag")]
+pub(crate) struct Set {
+    /// The key, 1 to 4096 bytes
+    #[arg(value_parser = usage::key)]
+    key: String,
+    /// The value; `-` reads it from standard input
+    #[arg(required_unless_present = "file", conflicts_with = "file", allow_negative_numbers = true)]
+    value: Option<OsString>,
+    /// Take the value from this file, byte by byte
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    condition: SetCondition,
+}
+
+#[derive(Args)]
+#[group(multiple = false)]
+struct SetCondition {
+    /// Write only if there is no such key
+    #[arg(long)]
+    if_absent: bool,
+    /// Write only if the key exists
+    #[arg(long)]
+    if_present: bool,
+    /// Write only if the key was last changed at this revision (`mod_revision`)
+    #[arg(long, value_name = "N")]
+    if_revision: Option<u64>,
+    /// Write only if the key has exactly this value
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
+    if_value: Option<OsString>,
+}
+
+impl Set {
+    pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
+        let value = match (self.file, self.value) {
+            (Some(path), _) => {
+                let name = path.display();
+                let file = File::open(&path).with_context(|| format!("cannot open {name}"))?;
+                read_value(file).with_context(|| format!("cannot read {name}"))?
+            }
+            (None, Some(value)) if value == "-" => {
+                read_value(io::stdin().lock()).context("cannot read standard input")?
+            }
+            (None, value) => value.unwrap_or_default().into_encoded_bytes(),
+        };
+        context.interrupt.remark(INTERRUPTED_WRITE);
+        let reply = match self.condition.into_api() {
+            None => context.client.set(&self.key, value)?,
+            Some(condition) => context.client.set_if(&self.key, value, condition)?,
+        };
+        if context.output.is_json() {
+            return context.output.json(&reply);
+        }
+        let created = if reply.created { " (created)" } else { "" };
+        context.output.line(&format!("ok  revision {}{created}", reply.revision))
+    }
+}
+
+impl SetCondition {
+    fn into_api(self) -> Option<Condition> {
+        if self.if_absent {
+            return Some(Condition::Absent);
+        }
+        if self.if_present {
+            return Some(Condition::Present);
+        }
+        let revision = self.if_revision.map(Condition::ModRevision);
+        revision.or_else(|| self.if_value.map(|value| Condition::Value(value.into_encoded_bytes())))
+    }
+}
+
+fn read_value(from: impl Read) -> anyhow::Result<Vec<u8>> {
+    let mut value = Vec::new();
+    // One byte more than allowed tells "full" from "too long".
+    from.take(VALUE_BYTES_MAX + 1).read_to_end(&mut value)?;
+    if value.len() as u64 > VALUE_BYTES_MAX {
+        bail!("it holds more than {} MiB, too much for a value", VALUE_BYTES_MAX >> 20);
+    }
+    Ok(value)
+}
+
+/// Read one key
+///
+/// Prints the value and a newline. On a terminal, control characters in the value are shown as escapes.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kvctl get color
+  kvctl get color -o json              the value with its revisions
+  kvctl get logo --raw > logo.png      the bytes as they are, without a newline
+  kvctl get color --stale              from any one node, even without a leader
+  kvctl get color || [ $? -eq 3 ]      a missing key is exit code 3")]
+pub(crate) struct Get {
+    /// The key
+    #[arg(value_parser = usage::key)]
+    key: String,
+    /// Take what one node has, which may be old, instead of asking a quorum for what is true now
+    #[arg(long)]
+    stale: bool,
+    /// Print the bytes of the value as they are and nothing else, whatever `--output` says
+    #[arg(long)]
+    raw: bool,
+}
+
+impl Get {
+    pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
+        let client = &context.client;
+        let item = if self.stale { client.get_stale(&self.key)? } else { client.get(&self.key)? };
+        let Some(item) = item else {
+            return Err(Failure::KeyNotFound(format!("there is no key `{}`; `kvctl set` creates it", self.key)).into());
+        };
+        match () {
+            () if self.raw => context.output.raw(&item.value),
+            () if context.output.is_json() => context.output.json(&item),
+            () => context.output.value(&item.value),
+        }
+    }
+}
+
+/// Delete one key
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kvctl delete color
+  kvctl delete lock --if-value \"$HOSTNAME\"
+                                       release a lock, but only one's own
+  kvctl delete color || [ $? -eq 3 ]   fine if there was none")]
+pub(crate) struct Delete {
+    /// The key
+    #[arg(value_parser = usage::key)]
+    key: String,
+    #[command(flatten)]
+    condition: DeleteCondition,
+}
+
+#[derive(Args)]
+#[group(multiple = false)]
+struct DeleteCondition {
+    /// Delete only if the key was last changed at this revision (`mod_revision`)
+    #[arg(long, value_name = "N")]
+    if_revision: Option<u64>,
+    /// Delete only if the key has exactly this value
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
+    if_value: Option<OsString>,
+}
+
+impl Delete {
+    pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
+        context.interrupt.remark(INTERRUPTED_WRITE);
+        let DeleteCondition { if_revision, if_value } = self.condition;
+        let condition = if_revision.map(Condition::ModRevision);
+        let reply = match condition.or_else(|| if_value.map(|value| Condition::Value(value.into_encoded_bytes()))) {
+            None => context.client.delete(&self.key)?,
+            Some(condition) => context.client.delete_if(&self.key, condition)?,
+        };
+        if reply.deleted == 0 {
+            return Err(Failure::KeyNotFound(format!("there is no key `{}`, so nothing was deleted", self.key)).into());
+        }
+        if context.output.is_json() {
+            return context.output.json(&reply);
+        }
+        context.output.line(&format!("ok  revision {} (deleted)", reply.revision))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_read_to_the_last_byte_up_to_a_limit() {
+        assert_eq!(read_value(&b"blue\n\xff"[..]).ok(), Some(b"blue\n\xff".to_vec()));
+        assert!(read_value(io::repeat(0).take(VALUE_BYTES_MAX)).is_ok());
+        let error = read_value(io::repeat(0)).expect_err("endless");
+        assert!(error.to_string().contains("more than 64 MiB"), "{error}");
+    }
+}

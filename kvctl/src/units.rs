@@ -1,0 +1,106 @@
+//! Times, durations and large numbers as people read them.
+
+use std::time::{Duration, SystemTime};
+
+/// A moment in UTC to the millisecond: `2026-05-04T03:02:01.234Z` (RFC 3339).
+pub(crate) fn moment(at: SystemTime) -> String {
+    // A clock set before 1970 is the one thing that RFC 3339 here cannot say.
+    humantime::format_rfc3339_millis(at.max(SystemTime::UNIX_EPOCH)).to_string()
+}
+
+/// A long time in its two largest units: `45s`, `2m 5s`, `3h 0m`, `12d 7h`.
+pub(crate) fn long(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
+/// A short time: `310 ms`, `2.4 s`; from a minute on as [`long`].
+pub(crate) fn short(time: Duration) -> String {
+    match time.as_millis() {
+        ms @ 0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{:.1} s", time.as_secs_f64()),
+        _ => long(time),
+    }
+}
+
+/// A latency in milliseconds with three digits that count: `0.123 ms`, `4.56 ms`, `78.9 ms`, `1234 ms`.
+pub(crate) fn latency(time: Duration) -> String {
+    let ms = time.as_secs_f64() * 1e3;
+    let decimals = match ms {
+        ..1.0 => 3,
+        ..10.0 => 2,
+        ..100.0 => 1,
+        _ => 0,
+    };
+    format!("{ms:.decimals$} ms")
+}
+
+/// A number with its thousands apart: `21,034`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_rfc_3339_in_utc() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_709_210_096_007);
+        assert_eq!(moment(at), "2024-02-29T12:34:56.007Z");
+        assert_eq!(moment(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn long_times_have_at_most_two_units() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m 0s"),
+            (3_599, "59m 59s"),
+            (3_600, "1h 0m"),
+            (86_399, "23h 59m"),
+            (86_400, "1d 0h"),
+            (9_000_000, "104d 4h"),
+        ] {
+            assert_eq!(long(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn short_times_have_milliseconds() {
+        for (ms, text) in [(0, "0 ms"), (999, "999 ms"), (1_000, "1.0 s"), (2_449, "2.4 s"), (61_000, "1m 1s")] {
+            assert_eq!(short(Duration::from_millis(ms)), text);
+        }
+    }
+
+    #[test]
+    fn latencies_have_three_digits_that_count() {
+        for (us, text) in
+            [(0, "0.000 ms"), (123, "0.123 ms"), (4_560, "4.56 ms"), (78_910, "78.9 ms"), (1_234_000, "1234 ms")]
+        {
+            assert_eq!(latency(Duration::from_micros(us)), text);
+        }
+    }
+
+    #[test]
+    fn thousands_stand_apart() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (21_034, "21,034"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}
