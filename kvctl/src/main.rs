@@ -5,6 +5,7 @@
 //! its group, and ends the process with the exit code of [`exit`]. What reaches the screen goes through
 //! [`output`].
 
+mod cluster;
 mod completions;
 mod exit;
 mod interrupt;
@@ -78,6 +79,9 @@ enum Command {
     Set(keys::Set),
     Get(keys::Get),
     Delete(keys::Delete),
+    Status(cluster::Status),
+    Members(cluster::Members),
+    Leader(cluster::Leader),
     Completions(completions::Completions),
 }
 
@@ -110,6 +114,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Set(command) => command.run(context),
         Command::Get(command) => command.run(context),
         Command::Delete(command) => command.run(context),
+        Command::Status(command) => command.run(context),
+        Command::Members(command) => command.run(context),
+        Command::Leader(command) => command.run(context),
         Command::Completions(command) => command.run(context.output),
     }
 }

@@ -1,0 +1,317 @@
+//! `kvctl status`, `kvctl members`, `kvctl leader`: the cluster as a whole.
+//!
+//! `status` asks every member for its own view and draws them side by side; [`Survey`] decides from these views
+//! whether the cluster can serve, which is also the exit code: fit for a health check in a script.
+
+use crate::Context;
+use crate::exit::Failure;
+use crate::output::{self, Table, Tone};
+use crate::units;
+use clap::Args;
+use kvclient::api::{Health, MembersReply, NodeState};
+use kvclient::{Error, NodeStatus};
+use serde::Serialize;
+use std::time::Duration;
+
+/// Show every member: state, term, progress of its log, keys
+///
+/// LEADER marks the leader; LAG counts the entries of the log that are committed but not yet applied on this node.
+/// The exit code is 0 when there is a leader and a quorum of the voters answers, else 5.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kvctl status
+  kvctl status -o json | jq -r '.nodes[] | select(.lag > 1000).id'
+  until kvctl status > /dev/null 2>&1; do sleep 1; done")]
+pub(crate) struct Status {}
+
+impl Status {
+    pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
+        let survey = Survey::new(context.client.status()?.into_iter().map(Node::from).collect());
+        if context.output.is_json() {
+            context.output.json(&survey)?;
+        } else {
+            context.output.table(&survey.table())?;
+        }
+        match survey.trouble() {
+            Some(trouble) => Err(Failure::Unavailable(trouble).into()),
+            None => {
+                for node in &survey.nodes {
+                    if let Some(error) = &node.error {
+                        output::complain("warning", &format!("{} is unreachable: {error}", node.id));
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What one member says of itself, or why it says nothing. As in the API, its name is the field `id`.
+#[derive(Clone, Debug, Serialize)]
+struct Node {
+    id: String,
+    client_url: String,
+    voter: bool,
+    reachable: bool,
+    /// Whether this is the leader.
+    leader: bool,
+    /// Entries that are committed, as far as anyone says, and not yet applied here.
+    lag: Option<u64>,
+    error: Option<String>,
+    health: Option<Health>,
+}
+
+impl From<NodeStatus> for Node {
+    fn from(status: NodeStatus) -> Self {
+        let NodeStatus { name, client_url, voter, health, .. } = status;
+        let (health, error) = match health {
+            Ok(health) => (Some(health), None),
+            Err(error) => (None, Some(reason(error))),
+        };
+        Self { id: name, client_url, voter, reachable: health.is_some(), leader: false, lag: None, error, health }
+    }
+}
+
+/// Why a node says nothing, short enough to stand in a list.
+fn reason(error: Error) -> String {
+    match error {
+        Error::Unreachable { detail, .. } | Error::NoLeader { detail, .. } => detail,
+        error => error.to_string(),
+    }
+}
+
+/// The views of all members, and what follows from them.
+#[derive(Debug, Serialize)]
+struct Survey {
+    /// Whether there is a leader and a quorum of the voters answers.
+    healthy: bool,
+    /// Name of the leader.
+    leader: Option<String>,
+    /// The newest term that anyone knows.
+    term: Option<u64>,
+    voters: usize,
+    voters_reachable: usize,
+    /// Voters that must answer for the cluster to serve.
+    quorum: usize,
+    nodes: Vec<Node>,
+}
+
+impl Survey {
+    fn new(mut nodes: Vec<Node>) -> Self {
+        let views = || nodes.iter().filter_map(|node| node.health.as_ref());
+        // A deposed leader may take itself for one until it hears of the newer term.
+        let leading_term = views().filter(|view| view.state == NodeState::Leader).map(|view| view.term).max();
+        let term = views().map(|view| view.term).max();
+        let commit_index = views().map(|view| view.commit_index).max().unwrap_or(0);
+        for node in &mut nodes {
+            if let Some(view) = &node.health {
+                node.leader = view.state == NodeState::Leader && Some(view.term) == leading_term;
+                node.lag = Some(commit_index.saturating_sub(view.applied_index));
+            }
+        }
+        let leader = nodes.iter().find(|node| node.leader).map(|node| node.id.clone());
+        let voters = nodes.iter().filter(|node| node.voter).count();
+        let voters_reachable = nodes.iter().filter(|node| node.voter && node.reachable).count();
+        let quorum = voters / 2 + 1;
+        Self {
+            healthy: leader.is_some() && voters_reachable >= quorum,
+            leader,
+            term,
+            voters,
+            voters_reachable,
+            quorum,
+            nodes,
+        }
+    }
+
+    /// Why the cluster cannot serve, and what to do.
+    fn trouble(&self) -> Option<String> {
+        if self.healthy {
+            return None;
+        }
+        let views = || self.nodes.iter().filter_map(|node| node.health.as_ref());
+        let waiting = views().find_map(|view| Some((&view.id, view.waiting_for.as_ref()?)));
+        if let Some((name, waiting_for)) = waiting
+            && views().all(|view| view.state == NodeState::Forming)
+        {
+            return Some(format!("the cluster is still forming: {name} waits: {waiting_for}"));
+        }
+        let (reachable, voters, quorum) = (self.voters_reachable, self.voters, self.quorum);
+        if reachable < quorum {
+            let silent = self.nodes.iter().filter(|node| node.voter);
+            let silent = silent.filter_map(|node| Some(format!("{} ({})", node.id, node.error.as_ref()?)));
+            let silent = silent.collect::<Vec<_>>().join(", ");
+            let remedy =
+                if silent.is_empty() { "see the nodes' logs".into() } else { format!("start or reconnect {silent}") };
+            return Some(format!("no quorum: {reachable} of {voters} voters answer and {quorum} are needed; {remedy}"));
+        }
+        Some(format!(
+            "no leader: {reachable} of {voters} voters answer, so an election should end within a second; look again, \
+             and if it lasts see the nodes' logs"
+        ))
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new(&[
+            "NAME", "STATE", "LEADER", "#TERM", "#COMMIT", "#APPLIED", "#LAG", "#KEYS", "VERSION", "UPTIME", "URL",
+        ]);
+        for node in &self.nodes {
+            let number =
+                |of: fn(&Health) -> u64| node.health.as_ref().map(|view| of(view).to_string()).unwrap_or_default();
+            let (state, tone) = match node.health.as_ref().map(|view| view.state) {
+                None => ("unreachable".to_owned(), Some(Tone::Bad)),
+                Some(state @ NodeState::Leader) if node.leader => (state.to_string(), Some(Tone::Good)),
+                Some(state @ (NodeState::Follower | NodeState::Learner)) => (state.to_string(), None),
+                Some(state) => (state.to_string(), Some(Tone::Doubtful)),
+            };
+            let cells = [
+                node.id.clone(),
+                state,
+                if node.leader { "*".into() } else { String::new() },
+                number(|view| view.term),
+                number(|view| view.commit_index),
+                number(|view| view.applied_index),
+                node.lag.map(|lag| lag.to_string()).unwrap_or_default(),
+                number(|view| view.keys),
+                node.health.as_ref().map(|view| view.version.clone()).unwrap_or_default(),
+                node.health.as_ref().map(|view| units::long(Duration::from_millis(view.uptime_ms))).unwrap_or_default(),
+                node.client_url.clone(),
+            ];
+            table.push(cells, tone);
+        }
+        table
+    }
+}
+
+/// List the members of the cluster and where they listen
+#[derive(Args)]
+pub(crate) struct Members {}
+
+impl Members {
+    pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
+        let members = context.client.members()?;
+        if context.output.is_json() {
+            return context.output.json(&MembersReply { members });
+        }
+        let mut table = Table::new(&["NAME", "ROLE", "CLIENT URL", "PEER URL"]);
+        for member in members {
+            let role = if member.voter { "voter" } else { "learner" };
+            table.push([member.id, role.into(), member.client_url, member.peer_url], None);
+        }
+        context.output.table(&table)
+    }
+}
+
+/// Show who leads
+///
+/// Exit code 5 when nobody does.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kvctl leader
+  curl \"$(kvctl leader -o json | jq -r .url)/health\"")]
+pub(crate) struct Leader {}
+
+impl Leader {
+    pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
+        let leader = context.client.leader()?;
+        if context.output.is_json() {
+            return context.output.json(&leader);
+        }
+        let mut table = Table::new(&["NAME", "#TERM", "URL"]);
+        table.push([leader.id, leader.term.to_string(), leader.url], None);
+        context.output.table(&table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(number: u8, state: Option<NodeState>) -> Node {
+        let name = format!("node{number}");
+        let health = state.map(|state| Health {
+            id: name.clone(),
+            state,
+            term: 5,
+            leader: None,
+            last_log_index: 20,
+            commit_index: 17 + u64::from(number),
+            applied_index: 17,
+            revision: 9,
+            keys: 3,
+            version: "0.1.0".into(),
+            uptime_ms: 125_000,
+            members: Vec::new(),
+            waiting_for: (state == NodeState::Forming).then(|| "node3 has not answered".into()),
+        });
+        let error = state.is_none().then(|| "connection refused".into());
+        let client_url = format!("http://127.0.0.1:808{number}");
+        Node { id: name, client_url, voter: true, reachable: health.is_some(), leader: false, lag: None, error, health }
+    }
+
+    fn survey(states: &[Option<NodeState>]) -> Survey {
+        Survey::new((1..).zip(states).map(|(number, &state)| node(number, state)).collect())
+    }
+
+    #[test]
+    fn a_cluster_is_healthy_with_a_leader_and_a_quorum() {
+        use NodeState::{Candidate, Follower, Forming, Leader};
+        const DOWN: Option<NodeState> = None;
+        for (states, trouble) in [
+            (&[Some(Leader), Some(Follower), Some(Follower)][..], None),
+            (&[Some(Leader), Some(Follower), DOWN], None),
+            (&[Some(Leader)], None),
+            (&[Some(Leader), Some(Follower), Some(Follower), DOWN, DOWN], None),
+            (&[Some(Leader), DOWN, DOWN], Some("no quorum: 1 of 3 voters answer and 2 are needed")),
+            (&[Some(Leader), Some(Follower), DOWN, DOWN], Some("no quorum: 2 of 4 voters answer and 3 are needed")),
+            (&[Some(Candidate), Some(Follower), DOWN], Some("no leader: 2 of 3 voters answer")),
+            (&[Some(Forming), Some(Forming), DOWN], Some("still forming: node1 waits: node3 has not answered")),
+            (&[DOWN, DOWN, DOWN], Some("start or reconnect node1 (connection refused), node2")),
+            (&[], Some("no quorum: 0 of 0 voters answer and 1 are needed")),
+        ] {
+            let survey = survey(states);
+            assert_eq!(survey.healthy, trouble.is_none(), "{states:?}");
+            let found = survey.trouble();
+            assert!(
+                match (&found, trouble) {
+                    (Some(found), Some(trouble)) => found.contains(trouble),
+                    (None, None) => true,
+                    _ => false,
+                },
+                "{states:?}: {found:?}, not {trouble:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn learners_count_for_nothing() {
+        let mut nodes = vec![node(1, Some(NodeState::Leader)), node(2, None), node(3, Some(NodeState::Learner))];
+        nodes[2].voter = false;
+        let survey = Survey::new(nodes);
+        assert_eq!((survey.voters, survey.voters_reachable, survey.quorum, survey.healthy), (2, 1, 2, false));
+    }
+
+    #[test]
+    fn of_two_that_take_themselves_for_the_leader_the_newer_term_is() {
+        let mut nodes = vec![node(1, Some(NodeState::Leader)), node(2, Some(NodeState::Leader)), node(3, None)];
+        if let Some(view) = &mut nodes[1].health {
+            view.term = 6;
+        }
+        let survey = Survey::new(nodes);
+        assert_eq!(survey.leader.as_deref(), Some("node2"));
+        assert_eq!(survey.nodes.iter().map(|node| node.leader).collect::<Vec<_>>(), [false, true, false]);
+    }
+
+    #[test]
+    fn the_table_shows_every_member() {
+        let table = survey(&[Some(NodeState::Leader), Some(NodeState::Follower), None]).table();
+        let lines = "\
+NAME   STATE        LEADER  TERM  COMMIT  APPLIED  LAG  KEYS  VERSION  UPTIME  URL
+node1  leader       *          5      18       17    2     3  0.1.0    2m 5s   http://127.0.0.1:8081
+node2  follower     -          5      19       17    2     3  0.1.0    2m 5s   http://127.0.0.1:8082
+node3  unreachable  -          -       -        -    -     -  -        -       http://127.0.0.1:8083";
+        assert_eq!(table.to_string(), lines);
+    }
+}
