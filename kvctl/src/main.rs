@@ -13,6 +13,7 @@ mod keys;
 mod output;
 mod units;
 mod usage;
+mod watch;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -33,7 +34,8 @@ Examples:
   kvctl set lock me --if-absent           write only if nobody else has
   kvctl -e 10.0.0.1:8081,10.0.0.2:8081 status
                                           ask another cluster how it is
-  kvctl status -o json | jq .leader       the same for programs";
+  kvctl status -o json | jq .leader       the same for programs
+  kvctl watch-leader                      follow elections as they happen";
 
 /// Reads and writes a kvd cluster, shows its state and measures it.
 ///
@@ -82,6 +84,7 @@ enum Command {
     Status(cluster::Status),
     Members(cluster::Members),
     Leader(cluster::Leader),
+    WatchLeader(watch::WatchLeader),
     Completions(completions::Completions),
 }
 
@@ -117,6 +120,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Status(command) => command.run(context),
         Command::Members(command) => command.run(context),
         Command::Leader(command) => command.run(context),
+        Command::WatchLeader(command) => command.run(context),
         Command::Completions(command) => command.run(context.output),
     }
 }

@@ -1,0 +1,86 @@
+//! `kvctl watch-leader`: a line for each change of leader, until interrupted.
+//!
+//! The changes come from [`kvclient::LeaderWatch`], which moves on to another node when the one it listens to goes
+//! away.
+
+use crate::output::{self, Tone};
+use crate::{Context, units};
+use anyhow::Context as _;
+use clap::Args;
+use kvclient::LeaderChange;
+use kvclient::api::NodeUrl;
+use serde::Serialize;
+use std::thread;
+
+/// Print a line for each change of leader, until interrupted
+///
+/// A line has the time (UTC), the term, the old and the new leader, and how long there was none. The first tells who
+/// leads now. It goes on through the loss of any node, also of all of them.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kvctl watch-leader
+  kvctl watch-leader -o json | jq '.without_leader_ms'")]
+pub(crate) struct WatchLeader {}
+
+impl WatchLeader {
+    pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
+        output::end_when_the_reader_is_gone().context("cannot start a thread")?;
+        // The watch tells no endpoint that is wrong from one that is down; someone asks beside it and says so.
+        let client = context.client.clone();
+        let ask = move || {
+            if let Err(error) = client.leader() {
+                output::complain("warning", &format!("{error}; watching until there is one"));
+            }
+        };
+        thread::Builder::new().name("ask".into()).spawn(ask).context("cannot start a thread")?;
+        for change in context.client.watch_leader() {
+            if context.output.is_json() {
+                context.output.json(&Line::from(&change))?;
+            } else {
+                let tone = if change.leader.is_some() { Tone::Good } else { Tone::Bad };
+                let line = context.output.toned(&text(&change), tone);
+                context.output.line(&line)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn text(change: &LeaderChange) -> String {
+    let name = |node: &Option<NodeUrl>| node.as_ref().map_or("none".to_owned(), |node| output::safe_line(&node.id));
+    let url = change.leader.as_ref().map(|node| format!("  {}", output::safe_line(&node.url))).unwrap_or_default();
+    let gap = match change.without_leader {
+        Some(gap) => format!("  after {} without a leader", units::short(gap)),
+        None => String::new(),
+    };
+    format!(
+        "{}  term {}  {} -> {}{url}{gap}",
+        units::moment(change.at),
+        change.term,
+        name(&change.previous),
+        name(&change.leader)
+    )
+}
+
+/// The same for programs.
+#[derive(Serialize)]
+struct Line<'a> {
+    at: String,
+    term: u64,
+    previous: Option<&'a NodeUrl>,
+    leader: Option<&'a NodeUrl>,
+    without_leader_ms: Option<u64>,
+}
+
+impl<'a> From<&'a LeaderChange> for Line<'a> {
+    fn from(change: &'a LeaderChange) -> Self {
+        Self {
+            at: units::moment(change.at),
+            term: change.term,
+            previous: change.previous.as_ref(),
+            leader: change.leader.as_ref(),
+            without_leader_ms: change.without_leader.map(|gap| u64::try_from(gap.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+}
