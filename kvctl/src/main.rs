@@ -5,6 +5,7 @@
 //! its group, and ends the process with the exit code of [`exit`]. What reaches the screen goes through
 //! [`output`].
 
+mod bench;
 mod cluster;
 mod completions;
 mod exit;
@@ -85,6 +86,7 @@ enum Command {
     Members(cluster::Members),
     Leader(cluster::Leader),
     WatchLeader(watch::WatchLeader),
+    Bench(bench::Bench),
     Completions(completions::Completions),
 }
 
@@ -121,6 +123,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Members(command) => command.run(context),
         Command::Leader(command) => command.run(context),
         Command::WatchLeader(command) => command.run(context),
+        Command::Bench(command) => command.run(context),
         Command::Completions(command) => command.run(context.output),
     }
 }

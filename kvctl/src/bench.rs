@@ -1,0 +1,104 @@
+//! `kvctl bench`: how many requests a cluster answers, and how fast.
+//!
+//! Each client is a thread that sends its next request when the last is answered (a closed loop), through
+//! [`kvclient`] as any Rust program would; so the figures are what a user gets, retries included, and not what the
+//! daemon alone could do. A closed loop sends less while the cluster stands still: the longest latencies say how
+//! long it stood, the percentiles do not.
+//!
+//! [`load`] makes the requests, [`report`] the figures.
+
+mod load;
+mod report;
+
+use crate::Context;
+use crate::exit::Failure;
+use crate::units;
+use clap::{Args, ValueEnum, value_parser};
+use load::Plan;
+use report::Report;
+use serde::Serialize;
+use std::time::Duration;
+
+/// Requests sent before any is counted: connections are opened and the leader is found.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// Measure how many requests the cluster answers, and how fast
+///
+/// Every key is written once, then the load runs for a second uncounted, then for --seconds. Each client sends its
+/// next request when the last is answered. The keys `bench/...` stay in the store.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kvctl bench                                      64 clients write for 10 seconds
+  kvctl bench --workload get --clients 1           the latency of a lone reader
+  kvctl bench -o json | jq '.operations[].per_second'
+
+An interrupt ends the bench early: it prints what it has, exit code 130.
+Requests that fail are listed by kind; the exit code tells of them only when none succeeded.")]
+pub(crate) struct Bench {
+    /// Clients that send at the same time
+    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u32).range(1..=1024))]
+    clients: u32,
+    /// How long to measure
+    #[arg(short, long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(1..=86_400))]
+    seconds: u32,
+    /// What to send
+    #[arg(short, long, value_name = "KIND", default_value = "set")]
+    workload: Workload,
+    /// Bytes in each value
+    #[arg(long, value_name = "BYTES", default_value_t = 256, value_parser = value_parser!(u32).range(0..=16 << 20))]
+    value_size: u32,
+    /// Keys to spread the requests over, drawn at random
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=10_000_000))]
+    keys: u32,
+}
+
+/// What the clients send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Workload {
+    /// Writes
+    Set,
+    /// Linearizable reads
+    Get,
+    /// As many of one as of the other
+    Mixed,
+}
+
+impl Bench {
+    pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
+        let plan = Plan {
+            workload: self.workload,
+            clients: self.clients,
+            keys: self.keys,
+            value: (b'a'..=b'z').cycle().take(self.value_size as usize).collect(),
+            warm_up: WARM_UP,
+            measured: Duration::from_secs(self.seconds.into()),
+        };
+        context.interrupt.notice();
+        load::fill(&context.client, &plan, &context.interrupt)?;
+        let tally = load::run(&context.client, &plan, &context.interrupt)?;
+        let interrupted = context.interrupt.noticed();
+        if interrupted && tally.time.is_zero() {
+            return Err(load::interrupted_early());
+        }
+        let report = Report::new(&plan, &tally, interrupted);
+        if context.output.is_json() {
+            context.output.json(&report)?;
+        } else {
+            context.output.line(&report.heading())?;
+            context.output.table(&report.table())?;
+            for line in report.errors() {
+                context.output.line(&line)?;
+            }
+        }
+        match tally.last_error {
+            _ if interrupted => {
+                let (measured, planned) = (units::short(tally.time), units::short(plan.measured));
+                Err(Failure::Interrupted(format!("interrupted after {measured} of {planned}")).into())
+            }
+            Some(error) if tally.sets.count() + tally.gets.count() == 0 => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The load: threads that send requests and keep time.
+//!
+//! Each thread has a tally of its own, so that measuring costs the threads nothing but two readings of the clock;
+//! only the counters of the live line are shared.
+
+use super::Workload;
+use super::report::Series;
+use crate::exit::Failure;
+use crate::interrupt::Interrupt;
+use crate::units;
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use kvclient::{Client, Error};
+use rand::RngExt as _;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often the live line is drawn.
+const REDRAW: Duration = Duration::from_millis(500);
+
+/// How soon an interrupt and the end of a phase are seen.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// What to say when the system has no thread left.
+const NO_THREAD: &str = "cannot start a thread for each client; ask for fewer --clients";
+
+/// What to send, from how many clients, for how long.
+pub(super) struct Plan {
+    pub(super) workload: Workload,
+    pub(super) clients: u32,
+    pub(super) keys: u32,
+    pub(super) value: Vec<u8>,
+    pub(super) warm_up: Duration,
+    pub(super) measured: Duration,
+}
+
+/// What the clients met.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) sets: Series,
+    pub(super) gets: Series,
+    /// How long the slowest client was measured, its last answer included.
+    pub(super) time: Duration,
+    /// The last error, met while warming up or measured.
+    pub(super) last_error: Option<Error>,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.sets.add(&other.sets);
+        self.gets.add(&other.gets);
+        self.time = self.time.max(other.time);
+        self.last_error = other.last_error.or(self.last_error.take());
+    }
+}
+
+/// The live counters.
+#[derive(Default)]
+struct Live {
+    answered: AtomicU64,
+    failed: AtomicU64,
+}
+
+fn key(number: u32) -> String {
+    format!("bench/{number:08}")
+}
+
+/// Writes every key once, all clients together.
+///
+/// # Errors
+/// The first write that fails, or an interrupt.
+pub(super) fn fill(client: &Client, plan: &Plan, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let next = AtomicU32::new(0);
+    let line = line(u64::from(plan.keys), "writing the keys");
+    let results = thread::scope(|scope| {
+        let write = || {
+            // Each client claims the next key; an error makes the others run out of keys.
+            while !interrupt.noticed() {
+                let number = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |number| {
+                    (number < plan.keys).then_some(number + 1)
+                });
+                let Ok(number) = number else { break };
+                if let Err(error) = client.set(&key(number), &plan.value) {
+                    next.store(plan.keys, Ordering::Relaxed);
+                    return Err(error);
+                }
+                line.inc(1);
+            }
+            Ok(())
+        };
+        let clients = plan.clients.min(plan.keys);
+        let threads = (0..clients).map(|_| thread::Builder::new().spawn_scoped(scope, write));
+        let threads = threads.collect::<Vec<_>>();
+        threads.into_iter().map(|thread| anyhow::Ok(join(thread.context(NO_THREAD)?)?)).collect::<Vec<_>>()
+    });
+    line.finish_and_clear();
+    if interrupt.noticed() {
+        return Err(interrupted_early());
+    }
+    results.into_iter().collect::<Result<(), _>>()
+}
+
+/// What an interrupt ends in while there is nothing to show yet.
+pub(super) fn interrupted_early() -> anyhow::Error {
+    Failure::Interrupted("interrupted before anything was measured".into()).into()
+}
+
+// The phases of a run.
+const WARM_UP: u8 = 0;
+const MEASURE: u8 = 1;
+const DONE: u8 = 2;
+
+/// Runs the load: first uncounted, then measured, until the time is over or an interrupt comes.
+///
+/// # Errors
+/// When the system refuses a thread.
+pub(super) fn run(client: &Client, plan: &Plan, interrupt: &Interrupt) -> anyhow::Result<Tally> {
+    let phase = AtomicU8::new(WARM_UP);
+    let live = Live::default();
+    let mut total = Tally::default();
+    thread::scope(|scope| -> anyhow::Result<()> {
+        let threads = (0..plan.clients)
+            .map(|_| thread::Builder::new().spawn_scoped(scope, || client_loop(client, plan, &phase, &live)))
+            .collect::<Result<Vec<_>, _>>();
+        let threads = match threads {
+            Ok(threads) => threads,
+            Err(error) => {
+                phase.store(DONE, Ordering::Relaxed);
+                return Err(error).context(NO_THREAD);
+            }
+        };
+        if wait(plan.warm_up, "warming up", &live, interrupt) {
+            phase.store(MEASURE, Ordering::Relaxed);
+            wait(plan.measured, "measuring", &live, interrupt);
+        }
+        phase.store(DONE, Ordering::Relaxed);
+        threads.into_iter().for_each(|thread| total.add(join(thread)));
+        Ok(())
+    })?;
+    Ok(total)
+}
+
+/// One client: sends, waits for the answer, sends again.
+fn client_loop(client: &Client, plan: &Plan, phase: &AtomicU8, live: &Live) -> Tally {
+    let mut random = rand::rng();
+    let mut tally = Tally::default();
+    let mut measured_since = None;
+    loop {
+        let now = phase.load(Ordering::Relaxed);
+        if now == DONE {
+            break;
+        }
+        let key = key(random.random_range(0..plan.keys));
+        let writes = match plan.workload {
+            Workload::Set => true,
+            Workload::Get => false,
+            Workload::Mixed => random.random(),
+        };
+        let began = Instant::now();
+        let result = if writes { client.set(&key, &plan.value).map(drop) } else { client.get(&key).map(drop) };
+        let latency = began.elapsed();
+        let series = if writes { &mut tally.sets } else { &mut tally.gets };
+        let measured = now == MEASURE;
+        if measured {
+            measured_since.get_or_insert(began);
+        }
+        match result {
+            Ok(()) => {
+                live.answered.fetch_add(1, Ordering::Relaxed);
+                if measured {
+                    series.answered(latency);
+                }
+            }
+            Err(error) => {
+                live.failed.fetch_add(1, Ordering::Relaxed);
+                if measured {
+                    series.failed(&error);
+                }
+                tally.last_error = Some(error);
+            }
+        }
+    }
+    if let Some(since) = measured_since {
+        tally.time = since.elapsed();
+        tally.sets.over(tally.time);
+        tally.gets.over(tally.time);
+    }
+    tally
+}
+
+/// Lets `time` pass under a live line; false when an interrupt cut it short.
+fn wait(time: Duration, what: &'static str, live: &Live, interrupt: &Interrupt) -> bool {
+    let began = Instant::now();
+    let line = line(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), what);
+    let (mut drawn, mut answered) = (began, live.answered.load(Ordering::Relaxed));
+    while began.elapsed() < time && !interrupt.noticed() {
+        thread::sleep(GLANCE);
+        if drawn.elapsed() >= REDRAW {
+            let (total, failed) = (live.answered.load(Ordering::Relaxed), live.failed.load(Ordering::Relaxed));
+            let rate = (total - answered) as f64 / drawn.elapsed().as_secs_f64();
+            (drawn, answered) = (Instant::now(), total);
+            line.set_position(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+            line.set_message(format!("{} requests/s, {failed} failed", units::grouped(rate as u64)));
+        }
+    }
+    line.finish_and_clear();
+    !interrupt.noticed()
+}
+
+/// A line on standard error, drawn only where that is a terminal.
+fn line(length: u64, what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix} [{bar:30}] {percent:>3}%  {msg}");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ");
+    ProgressBar::new(length).with_style(style).with_prefix(what)
+}
+
+fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
