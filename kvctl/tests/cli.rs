@@ -1,0 +1,199 @@
+//! What kvctl does without a cluster: usage, help, exit codes, closed pipes, terminals, signals.
+
+mod support;
+
+use std::io::{self, BufRead as _, BufReader};
+use std::process::Stdio;
+use support::{kvctl, nobody, run, wait};
+
+#[test]
+fn a_senseless_command_line_is_a_usage_error_on_one_line() {
+    for (arguments, complaint) in [
+        (&["frobnicate"][..], "unrecognized subcommand 'frobnicate'"),
+        (&["get"], "<KEY>"),
+        (&["get", ""], "at least one byte"),
+        (&["get", "k", "extra"], "unexpected argument 'extra'"),
+        (&["set", "k"], "<VALUE>"),
+        (&["set", "k", "v", "--file", "f"], "--file"),
+        (&["set", "k", "v", "--if-absent", "--if-revision", "7"], "--if-revision"),
+        (&["set", "k", "v", "--if-revision", "seven"], "--if-revision"),
+        (&["get", "k", "--timeout", "soon"], "--timeout"),
+        (&["get", "k", "--timeout", "0"], "between 1ms and 30m"),
+        (&["get", "k", "--output", "xml"], "possible values: table, json"),
+        (&["get", "k", "--endpoints", "ftp://localhost:1"], "--endpoints"),
+        (&["get", "k", "--endpoints", "127.0.0.1:8081,"], "--endpoints"),
+        (&["bench", "--clients", "0"], "--clients"),
+        (&["bench", "--workload", "fast"], "possible values: set, get, mixed"),
+        (&["completions", "cmd"], "possible values: bash"),
+    ] {
+        let ended = run(arguments);
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        let message = ended.one_error();
+        assert!(message.contains(complaint), "{arguments:?}: {message}");
+    }
+}
+
+#[test]
+fn an_environment_variable_is_checked_like_its_flag() {
+    for (variable, value) in [("KVCTL_ENDPOINTS", "http://"), ("KVCTL_TIMEOUT", "-1"), ("KVCTL_OUTPUT", "xml")] {
+        let ended = support::Ended::from(kvctl(&["get", "k"]).env(variable, value).output().expect("kvctl starts"));
+        assert_eq!(ended.code, Some(2), "{variable}={value}: {ended:?}");
+        ended.one_error();
+    }
+}
+
+#[test]
+fn help_teaches_commands_flags_and_exit_codes() {
+    let help = run(&["--help"]);
+    assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
+    for part in ["set", "get", "delete", "status", "members", "leader", "watch-leader", "bench", "completions"] {
+        assert!(help.stdout.contains(&format!("  {part} ")), "{part} is missing:\n{}", help.stdout);
+        let of_command = run(&[part, "--help"]);
+        assert_eq!((of_command.code, of_command.stderr.as_str()), (Some(0), ""), "{part}");
+        assert!(of_command.stdout.contains("--endpoints"), "{part}:\n{}", of_command.stdout);
+    }
+    for code in ["0", "1", "2", "3", "4", "5", "6", "130"] {
+        let listed = help.stdout.lines().any(|line| line.trim_start().starts_with(&format!("{code}  ")));
+        assert!(listed, "exit code {code} is missing:\n{}", help.stdout);
+    }
+    for variable in ["KVCTL_ENDPOINTS", "KVCTL_TIMEOUT", "KVCTL_OUTPUT"] {
+        assert!(help.stdout.contains(variable), "{variable} is missing:\n{}", help.stdout);
+    }
+    let nothing = run(&[]);
+    assert_eq!(nothing.code, Some(2));
+    assert!(nothing.stderr.contains("Usage:"), "{nothing:?}");
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    assert_eq!(run(&["--version"]).stdout, concat!("kvctl ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn an_unreachable_cluster_is_exit_code_5() {
+    let endpoint = nobody();
+    for arguments in [
+        &["get", "k"][..],
+        &["get", "k", "--stale"],
+        &["set", "k", "v"],
+        &["delete", "k"],
+        &["members"],
+        &["leader"],
+        &["bench", "--seconds", "1"],
+    ] {
+        let arguments = [&["--endpoints", &endpoint, "--timeout", "200ms"], arguments].concat();
+        let ended = run(&arguments);
+        assert_eq!(ended.code, Some(5), "{arguments:?}: {ended:?}");
+        let message = ended.one_error();
+        assert!(message.contains("--endpoints"), "{arguments:?} does not say what to do: {message}");
+    }
+}
+
+#[test]
+fn the_status_of_an_unreachable_cluster_is_exit_code_5() {
+    let endpoint = nobody();
+    let ended = run(&["--endpoints", &endpoint, "--timeout", "200ms", "status"]);
+    assert_eq!(ended.code, Some(5), "{ended:?}");
+    ended.last_error();
+}
+
+#[test]
+fn the_environment_names_the_endpoints_too() {
+    let endpoint = nobody();
+    let address = endpoint.trim_start_matches("http://");
+    let mut command = kvctl(&["get", "k"]);
+    let ended = command.env("KVCTL_ENDPOINTS", address).env("KVCTL_TIMEOUT", "0.2").output().expect("kvctl starts");
+    let ended = support::Ended::from(ended);
+    assert_eq!(ended.code, Some(5), "{ended:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_any_other_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let missing = folder.path().join("missing").display().to_string();
+    for file in [missing, folder.path().display().to_string()] {
+        let ended = run(&["set", "k", "--file", &file]);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.one_error().contains(&file), "{ended:?}");
+    }
+}
+
+#[test]
+fn completions_are_scripts_that_know_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(&["completions", shell]);
+        assert_eq!((script.code, script.stderr.as_str()), (Some(0), ""), "{shell}");
+        for word in ["watch-leader", "if-absent", "endpoints"] {
+            assert!(script.stdout.contains(word), "{shell} does not know {word}");
+        }
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    for arguments in [&["completions", "bash"][..], &["--help"]] {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        drop(reader);
+        let output = kvctl(arguments).stdout(writer).output().expect("kvctl starts");
+        let ended = support::Ended::from(output);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_takes_nothing_is_an_error() {
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    let output = kvctl(&["completions", "bash"]).stdout(full).output().expect("kvctl starts");
+    let ended = support::Ended::from(output);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    ended.one_error();
+}
+
+#[cfg(unix)]
+mod unix {
+    use super::*;
+    use rustix::process::{Pid, Signal, kill_process};
+
+    #[test]
+    fn colour_is_for_terminals_and_never_with_no_color() {
+        let endpoint = nobody();
+        let arguments = ["--endpoints", &endpoint, "--timeout", "200ms", "get", "k"];
+        let (code, text) = support::terminal::run(&mut kvctl(&arguments));
+        assert_eq!(code, Some(5), "{text}");
+        assert!(text.starts_with("\u{1b}[31merror:\u{1b}[39m "), "{text:?}");
+        for (variable, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+            let (code, text) = support::terminal::run(kvctl(&arguments).env(variable, value));
+            assert_eq!(code, Some(5), "{text}");
+            assert!(text.starts_with("error: "), "{variable}: {text:?}");
+        }
+        run(&arguments).one_error();
+    }
+
+    #[test]
+    fn an_interrupt_is_exit_code_130() {
+        let endpoint = nobody();
+        for signal in [Signal::INT, Signal::TERM] {
+            let mut command = kvctl(&["--endpoints", &endpoint, "--timeout", "200ms", "watch-leader"]);
+            let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("kvctl starts");
+            // Once it warns that nobody answers, it certainly watches.
+            let mut warning = String::new();
+            let stderr = child.stderr.take().expect("standard error is a pipe");
+            BufReader::new(stderr).read_line(&mut warning).expect("a line");
+            assert!(warning.starts_with("warning: ") && warning.contains("watching"), "{warning}");
+            kill_process(Pid::from_child(&child), signal).expect("the child can be interrupted");
+            assert_eq!(wait(&mut child), Some(130));
+        }
+    }
+
+    #[test]
+    fn a_watch_ends_without_error_when_its_reader_is_gone() {
+        let endpoint = nobody();
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let mut command = kvctl(&["--endpoints", &endpoint, "watch-leader"]);
+        let mut child = command.stdout(writer).stderr(Stdio::null()).spawn().expect("kvctl starts");
+        drop(command);
+        drop(reader);
+        assert_eq!(wait(&mut child), Some(0));
+    }
+}
