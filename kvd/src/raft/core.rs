@@ -248,6 +248,17 @@ impl Raft {
         }
     }
 
+    /// How far the leader of this term has committed, as soon as that includes an entry of its term,
+    /// and therefore all that was ever acknowledged before it; `None` until then.
+    pub fn known_commit_index(&self) -> Option<LogIndex> {
+        let commit_index = match &self.role {
+            Role::Follower(follower) if follower.leader.is_some() => follower.leader_commit,
+            Role::Leader(_) => self.log.commit_index(),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => return None,
+        };
+        self.log.matches(commit_index, self.term()).then_some(commit_index)
+    }
+
     /// The log.
     pub fn log(&self) -> &Log {
         &self.log
@@ -315,6 +326,7 @@ impl Follower {
             matched: LogIndex(0),
             acked: LogIndex(0),
             round: 0,
+            leader_commit: LogIndex(0),
             reads: ForwardedReads::default(),
         }
     }

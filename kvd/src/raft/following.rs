@@ -39,6 +39,7 @@ impl Raft {
         let Role::Follower(follower) = &mut self.role else { return };
         let new_round = round > follower.round;
         follower.round = follower.round.max(round);
+        follower.leader_commit = follower.leader_commit.max(leader_commit);
 
         if !self.log.matches(prev_log_index, prev_log_term) {
             let round = follower.round;

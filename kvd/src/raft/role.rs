@@ -46,6 +46,8 @@ pub(super) struct Follower {
     pub(super) acked: LogIndex,
     /// The highest round of leadership confirmation received.
     pub(super) round: u64,
+    /// How far the leader has committed, as far as it has said.
+    pub(super) leader_commit: LogIndex,
     /// Reads whose index the leader is asked for.
     pub(super) reads: ForwardedReads,
 }
