@@ -1,5 +1,14 @@
-//! One replica: consensus, the state machine, and the requests that wait on them.
+//! One replica of the store: consensus, the state machine, and the requests that wait on them.
+//!
+//! [`Replica`] is pure: calls in, effects out. Whoever runs it (the server, or a simulator) brings
+//! time, messages and completed writes, and carries out what it asks for.
 
+mod effects;
+mod recovery;
+mod replica;
 mod request;
 
+pub use effects::Effects;
+pub use recovery::{Recovered, Recovery};
+pub use replica::Replica;
 pub use request::{ReadError, WriteError};

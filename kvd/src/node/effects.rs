@@ -1,0 +1,22 @@
+//! What a replica asks of its caller.
+
+use super::request::{ReadError, WriteError};
+use crate::kv::Outcome;
+use crate::raft::{Fetch, LogWrite, Message, NodeId};
+
+/// What is to be done after some calls to a [`super::Replica`], in any order. `W` and `R` are the
+/// caller's handles on the requests it handed in.
+#[derive(Debug)]
+#[must_use]
+pub struct Effects<W, R> {
+    /// Messages to other nodes; any of them may be lost.
+    pub send: Vec<(NodeId, Message)>,
+    /// What to write to the log: report [`super::Replica::written`] once durable, stop if it fails.
+    pub write: Option<LogWrite>,
+    /// Entries to read back from disk: answer with [`super::Replica::fetched`].
+    pub fetch: Vec<Fetch>,
+    /// Writes that have ended.
+    pub writes: Vec<(W, Result<Outcome, WriteError>)>,
+    /// Reads that have ended; after `Ok` the store is fresh enough for them.
+    pub reads: Vec<(R, Result<(), ReadError>)>,
+}

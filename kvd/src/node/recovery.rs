@@ -1,0 +1,82 @@
+//! Rebuilds a replica from the records of its log.
+//!
+//! Records arrive in the order they were written. Entries known to be committed are applied on the
+//! way and leave memory, so that recovery of a long log takes little more memory than the store.
+
+use super::replica::apply_entry;
+use crate::kv::Store;
+use crate::raft::{Configuration, Entry, HardState, Log, LogIndex, Payload, Record};
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+
+/// What was recovered from a log.
+#[derive(Debug)]
+pub struct Recovered {
+    /// Term and vote.
+    pub hard_state: HardState,
+    /// The log; everything in it is durable.
+    pub log: Log,
+    /// Every configuration in the log by its index.
+    pub configurations: BTreeMap<LogIndex, Configuration>,
+    /// The store, with everything applied that the log says is committed.
+    pub store: Arc<RwLock<Store>>,
+}
+
+/// Takes the records of a log one after the other.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    hard_state: HardState,
+    log: Log,
+    configurations: BTreeMap<LogIndex, Configuration>,
+    store: Store,
+}
+
+/// Committed entries applied at a time.
+const APPLY_ENTRIES_MAX: usize = 1024;
+
+impl Recovery {
+    /// Takes the next record. `cache_bytes_max` bounds the entries that stay in memory; see
+    /// [`crate::raft::Settings::cache_bytes_max`].
+    ///
+    /// # Panics
+    /// If the records contradict each other: the storage layer vouches for their order.
+    pub fn record(&mut self, record: Record, cache_bytes_max: usize) {
+        match record {
+            Record::HardState(hard_state) => self.hard_state = hard_state,
+            Record::Truncate { from } => {
+                self.log.truncate(from);
+                self.configurations.split_off(&from);
+            }
+            Record::Entry(entry) => self.append(entry),
+            Record::Commit(index) => {
+                self.log.commit(index);
+                while self.log.has_unapplied() {
+                    for entry in self.log.take_committed(APPLY_ENTRIES_MAX) {
+                        apply_entry(&mut self.store, &entry);
+                    }
+                    self.log.evict(cache_bytes_max);
+                }
+            }
+        }
+    }
+
+    fn append(&mut self, entry: Entry) {
+        let index = entry.index;
+        if let Payload::Configuration(configuration) = &entry.payload {
+            self.configurations.insert(index, configuration.clone());
+        }
+        self.log.append(entry);
+        self.log.set_durable(index);
+    }
+
+    /// Whether there was no entry at all: the node has not yet been part of a cluster.
+    pub fn is_empty(&self) -> bool {
+        self.log.last_index() == LogIndex(0)
+    }
+
+    /// All records have been taken.
+    pub fn finish(self) -> Recovered {
+        let Self { hard_state, log, configurations, store } = self;
+        Recovered { hard_state, log, configurations, store: Arc::new(RwLock::new(store)) }
+    }
+}

@@ -1,0 +1,284 @@
+//! One replica: consensus, the store, and the requests that wait on them.
+//!
+//! Pure like consensus itself: inputs in, effects out, time handed in. A write waits under the index
+//! and term of its entry. If that very entry is applied, here, the write has its outcome, whoever led
+//! by then; if another entry is applied at that index, the write has failed for good; if neither
+//! happens in time, nobody knows. A read waits for its read index, and then for the store to get there.
+
+use super::effects::Effects;
+use super::recovery::Recovered;
+use super::request::{ReadError, WriteError};
+use crate::kv::{Command, Outcome, Store};
+use crate::raft::{
+    Entry, Fetch, Instant, LogIndex, Message, NodeId, Payload, Raft, ReadToken, Restored, RoleName, Settings, Term,
+    WriteId,
+};
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+
+/// Writes waiting for a quorum. When full, the next gets `Overloaded` at once rather than a late timeout.
+const WAITING_WRITES_MAX: usize = 4096;
+
+/// Bytes of commands waiting for a quorum; with [`WAITING_WRITES_MAX`] this bounds the memory of a
+/// leader that can commit nothing.
+const WAITING_WRITES_BYTES_MAX: usize = 64 << 20;
+
+/// Reads waiting for a read index or for the store to reach it.
+const WAITING_READS_MAX: usize = 16384;
+
+/// One replica of the store. `W` and `R` are the caller's handles on writes and reads, given back
+/// with their results.
+#[derive(Debug)]
+pub struct Replica<W, R> {
+    raft: Raft,
+    store: Arc<RwLock<Store>>,
+    now: Instant,
+    request_timeout_ms: u64,
+    writes: BTreeMap<(LogIndex, Term), WaitingWrite<W>>,
+    writes_bytes: usize,
+    /// Reads that arrived since the last effects; they share one token.
+    arrived: Vec<R>,
+    last_token: ReadToken,
+    /// Reads whose index is being asked for.
+    asked: BTreeMap<ReadToken, WaitingReads<R>>,
+    /// Reads that wait for this index to be applied.
+    indexed: BTreeMap<LogIndex, Vec<WaitingReads<R>>>,
+    waiting_reads: usize,
+    /// No request expires before this.
+    next_expiry: Instant,
+    ended_writes: Vec<(W, Result<Outcome, WriteError>)>,
+    ended_reads: Vec<(R, Result<(), ReadError>)>,
+}
+
+#[derive(Debug)]
+struct WaitingWrite<W> {
+    handle: W,
+    bytes: usize,
+    deadline: Instant,
+}
+
+#[derive(Debug)]
+struct WaitingReads<R> {
+    handles: Vec<R>,
+    deadline: Instant,
+}
+
+impl<W, R> Replica<W, R> {
+    /// A replica with what was recovered from its log. A request that is not answered within
+    /// `request_timeout_ms` ends with `OutcomeUnknown` or `TimedOut`. For `seed` see [`Raft::new`].
+    pub fn new(
+        id: NodeId,
+        settings: Settings,
+        request_timeout_ms: u64,
+        seed: u64,
+        recovered: Recovered,
+        now: Instant,
+    ) -> Self {
+        let Recovered { hard_state, log, configurations, store } = recovered;
+        let raft = Raft::new(id, settings, seed, Restored { hard_state, log, configurations }, now);
+        Self {
+            raft,
+            store,
+            now,
+            request_timeout_ms,
+            writes: BTreeMap::new(),
+            writes_bytes: 0,
+            arrived: Vec::new(),
+            last_token: ReadToken(0),
+            asked: BTreeMap::new(),
+            indexed: BTreeMap::new(),
+            waiting_reads: 0,
+            next_expiry: now,
+            ended_writes: Vec::new(),
+            ended_reads: Vec::new(),
+        }
+    }
+
+    /// It is `now`; see [`Raft::set_time`].
+    pub fn set_time(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        self.raft.set_time(now);
+    }
+
+    /// It is `now`, and nothing else has arrived; see [`Raft::tick`].
+    pub fn tick(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        self.raft.tick(now);
+        if self.now >= self.next_expiry {
+            self.expire();
+        }
+    }
+
+    /// A message from another node.
+    pub fn step(&mut self, from: NodeId, message: Message) {
+        self.raft.step(from, message);
+    }
+
+    /// A write, to be replicated and applied.
+    pub fn write(&mut self, command: &Command, handle: W) {
+        if self.raft.role() == RoleName::Leader
+            && (self.writes.len() >= WAITING_WRITES_MAX || self.writes_bytes >= WAITING_WRITES_BYTES_MAX)
+        {
+            return self.ended_writes.push((handle, Err(WriteError::Overloaded)));
+        }
+        let command = command.encode();
+        let bytes = command.len();
+        match self.raft.propose(command) {
+            Ok(index) => {
+                let deadline = self.deadline();
+                self.writes_bytes += bytes;
+                self.writes.insert((index, self.raft.term()), WaitingWrite { handle, bytes, deadline });
+            }
+            Err(not_leader) => {
+                let error = not_leader.leader.map_or(WriteError::NoLeader, |leader| WriteError::NotLeader { leader });
+                self.ended_writes.push((handle, Err(error)));
+            }
+        }
+    }
+
+    /// A linearizable read, to be told when the store is fresh enough.
+    pub fn read(&mut self, handle: R) {
+        if self.waiting_reads >= WAITING_READS_MAX {
+            return self.ended_reads.push((handle, Err(ReadError::Overloaded)));
+        }
+        self.waiting_reads += 1;
+        self.arrived.push(handle);
+    }
+
+    /// A write to the log is durable; see [`Raft::written`].
+    pub fn written(&mut self, id: WriteId) {
+        self.raft.written(id);
+    }
+
+    /// Entries were read back from disk; see [`Raft::fetched`].
+    pub fn fetched(&mut self, fetch: &Fetch, entries: Vec<Entry>) {
+        self.raft.fetched(fetch, entries);
+    }
+
+    /// The process of a peer is gone; see [`Raft::peer_lost`].
+    pub fn peer_lost(&mut self, peer: NodeId) {
+        self.raft.peer_lost(peer);
+    }
+
+    /// What is to be done after the calls since the last time.
+    pub fn effects(&mut self) -> Effects<W, R> {
+        if !self.arrived.is_empty() {
+            self.last_token = ReadToken(self.last_token.0 + 1);
+            let deadline = self.deadline();
+            let handles = std::mem::take(&mut self.arrived);
+            self.asked.insert(self.last_token, WaitingReads { handles, deadline });
+            self.raft.read_index(self.last_token);
+        }
+        let effects = self.raft.effects();
+        self.apply(&effects.apply);
+        for outcome in effects.reads {
+            // A read that expired meanwhile is no longer here.
+            let Some(reads) = self.asked.remove(&outcome.token) else { continue };
+            match outcome.read_index {
+                Some(index) => self.indexed.entry(index).or_default().push(reads),
+                None => self.end_reads(reads, Err(ReadError::NoLeader)),
+            }
+        }
+        let applied_index = self.raft.log().applied_index();
+        while let Some(first) = self.indexed.first_entry()
+            && *first.key() <= applied_index
+        {
+            for reads in first.remove() {
+                self.end_reads(reads, Ok(()));
+            }
+        }
+        Effects {
+            send: effects.send,
+            write: effects.write,
+            fetch: effects.fetch,
+            writes: std::mem::take(&mut self.ended_writes),
+            reads: std::mem::take(&mut self.ended_reads),
+        }
+    }
+
+    /// Whether committed entries are left that the last effects did not apply: ask again soon.
+    pub fn has_unapplied(&self) -> bool {
+        self.raft.has_unapplied()
+    }
+
+    /// Consensus, to look at.
+    pub fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    /// The store, shared with readers.
+    pub fn store(&self) -> &Arc<RwLock<Store>> {
+        &self.store
+    }
+
+    /// Applies committed entries, and ends the writes that waited at their indexes.
+    fn apply(&mut self, entries: &[Entry]) {
+        if entries.is_empty() {
+            return;
+        }
+        let mut store = lock(&self.store);
+        for entry in entries {
+            let outcome = apply_entry(&mut store, entry);
+            let at_index = (entry.index, Term(0))..(entry.index.next(), Term(0));
+            for ((_, term), write) in self.writes.extract_if(at_index, |_, _| true) {
+                self.writes_bytes -= write.bytes;
+                let ended = match &outcome {
+                    Some(outcome) if term == entry.term => Ok(outcome.clone()),
+                    // Committed is for ever (paper §5.4.3), so the entry that stood here on this node
+                    // before can be committed nowhere.
+                    _ => Err(WriteError::Superseded),
+                };
+                self.ended_writes.push((write.handle, ended));
+            }
+        }
+    }
+
+    fn end_reads(&mut self, reads: WaitingReads<R>, result: Result<(), ReadError>) {
+        self.waiting_reads -= reads.handles.len();
+        self.ended_reads.extend(reads.handles.into_iter().map(|handle| (handle, result)));
+    }
+
+    fn deadline(&self) -> Instant {
+        self.now.plus_ms(self.request_timeout_ms)
+    }
+
+    /// Ends the requests whose time has run out. Their entries may still be committed.
+    fn expire(&mut self) {
+        let now = self.now;
+        for (_, write) in self.writes.extract_if(.., |_, write| write.deadline <= now) {
+            self.writes_bytes -= write.bytes;
+            self.ended_writes.push((write.handle, Err(WriteError::OutcomeUnknown)));
+        }
+        let mut expired: Vec<_> =
+            self.asked.extract_if(.., |_, reads| reads.deadline <= now).map(|(_, reads)| reads).collect();
+        for waiting in self.indexed.values_mut() {
+            expired.extend(waiting.extract_if(.., |reads| reads.deadline <= now));
+        }
+        for reads in expired {
+            self.end_reads(reads, Err(ReadError::TimedOut));
+        }
+        let deadlines = (self.writes.values().map(|write| write.deadline))
+            .chain(self.asked.values().map(|reads| reads.deadline))
+            .chain(self.indexed.values().flatten().map(|reads| reads.deadline));
+        // Whatever arrives from now on expires no earlier than this.
+        self.next_expiry = deadlines.min().unwrap_or_else(|| self.deadline());
+    }
+}
+
+/// Applies one committed entry. `None` where it carries no command.
+pub(super) fn apply_entry(store: &mut Store, entry: &Entry) -> Option<Outcome> {
+    match &entry.payload {
+        Payload::Noop | Payload::Configuration(_) => None,
+        Payload::Command(bytes) => match Command::decode(bytes) {
+            Ok(command) => Some(store.apply(entry.time.0, &command)),
+            // Every replica reads the same bytes. Skipping the entry on one that is too old to know
+            // it would let the replicas drift apart, so that replica must not go on.
+            Err(cause) => panic!("entry {} holds a command this version cannot read: {cause}", entry.index),
+        },
+    }
+}
+
+fn lock(store: &RwLock<Store>) -> RwLockWriteGuard<'_, Store> {
+    // Only this replica writes, and a panic in `apply` ends the process.
+    store.write().unwrap_or_else(PoisonError::into_inner)
+}
