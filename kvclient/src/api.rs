@@ -306,8 +306,10 @@ pub enum ErrorCode {
     NotLeader,
     /// 400: not JSON, a missing, unknown or ill-typed field, a bad key.
     InvalidRequest,
-    /// 403: the request comes from a web page of another origin, or from another cluster.
+    /// 403: the request comes from a web page of another origin.
     ForbiddenOrigin,
+    /// 403: a node of another cluster wanted to join in.
+    WrongCluster,
     /// 404: no such key.
     KeyNotFound,
     /// 404: no such path.
@@ -337,7 +339,7 @@ impl ErrorCode {
         match self {
             Self::NotLeader => 307,
             Self::InvalidRequest => 400,
-            Self::ForbiddenOrigin => 403,
+            Self::ForbiddenOrigin | Self::WrongCluster => 403,
             Self::KeyNotFound | Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::StaleRequest => 409,

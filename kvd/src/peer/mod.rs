@@ -1,1 +1,15 @@
-//! The streams between nodes.
+//! The streams between nodes: who they are, how messages travel, and when a peer counts as lost.
+//!
+//! Each node dials every other ([`Link`]) and sends its messages there; what the others send arrives
+//! on the connections they dialled ([`accept`]). So each direction has a WebSocket of its own, on the
+//! listener that also serves clients.
+
+mod accept;
+mod frame;
+mod hello;
+mod link;
+
+pub use accept::{FRAME_BYTES_MAX, PeerEvent, accept};
+pub use frame::{FrameError, decode, encode};
+pub use hello::{ClusterId, Founder, HELLO_HEADER, Hello, PROTOCOL_VERSION, founding_configuration};
+pub use link::{Link, LinkEvent, LinkOptions};

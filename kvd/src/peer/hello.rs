@@ -1,0 +1,211 @@
+//! What two nodes tell each other of themselves when one dials the other.
+//!
+//! Both sides of the handshake of the WebSocket carry it, as JSON in the header `kvd-hello`, whether
+//! the connection is accepted or refused. Only nodes of the same cluster exchange messages; nodes
+//! that are still forming one learn each other's ids from these handshakes alone.
+
+use crate::raft::{Configuration, MemberInfo, NodeId};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Header of request and response that carries a [`Hello`].
+pub const HELLO_HEADER: &str = "kvd-hello";
+
+/// Version of the protocol between nodes: of handshake and frames.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Identity of a cluster: derived from its first configuration, hence from random ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClusterId(pub u64);
+
+impl ClusterId {
+    /// The identity of the cluster that forms with these members.
+    ///
+    /// Every founding member computes the same, without a further exchange; and since ids are random
+    /// and never used twice, no two clusters share one.
+    pub fn of_founders(founders: &Configuration) -> Self {
+        let mut bytes = Vec::new();
+        for (id, info) in &founders.members {
+            bytes.extend(id.0.to_le_bytes());
+            bytes.extend((info.name.len() as u64).to_le_bytes());
+            bytes.extend(info.name.as_bytes());
+        }
+        Self(xxhash_rust::xxh3::xxh3_64(&bytes))
+    }
+}
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// How a node introduces itself. Fields may be added; a node ignores those it does not know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// See [`PROTOCOL_VERSION`].
+    pub protocol: u32,
+    /// Version of the daemon.
+    pub version: String,
+    /// The node's name.
+    pub name: String,
+    /// Id of this life of the node.
+    #[serde(with = "hex")]
+    pub node: u64,
+    /// Where clients reach it.
+    pub client_url: String,
+    /// Where other nodes reach it.
+    pub peer_url: String,
+    /// The cluster it belongs to; none while forming.
+    #[serde(default, with = "hex_option", skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<u64>,
+    /// The founding members of that cluster, so that a founder which did not hear from all of them
+    /// in time can still join in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub founders: Vec<Founder>,
+}
+
+/// A founding member of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Founder {
+    /// Id of the node.
+    #[serde(with = "hex")]
+    pub node: u64,
+    /// Its name.
+    pub name: String,
+    /// Where clients reach it.
+    pub client_url: String,
+    /// Where other nodes reach it.
+    pub peer_url: String,
+}
+
+impl Hello {
+    /// The id of the node.
+    pub fn node_id(&self) -> NodeId {
+        NodeId(self.node)
+    }
+
+    /// The founder this node would be.
+    pub fn as_founder(&self) -> Founder {
+        let Self { node, name, client_url, peer_url, .. } = self.clone();
+        Founder { node, name, client_url, peer_url }
+    }
+
+    /// As the value of [`HELLO_HEADER`].
+    pub fn to_header(&self) -> String {
+        // JSON escapes of everything that is not printable ASCII keep the header valid.
+        let json = serde_json::to_string(self).expect("a hello can be written as JSON");
+        let mut header = String::with_capacity(json.len());
+        for unit in json.chars() {
+            if unit.is_ascii_graphic() || unit == ' ' {
+                header.push(unit);
+            } else {
+                for code in unit.encode_utf16(&mut [0; 2]) {
+                    header.push_str(&format!("\\u{code:04x}"));
+                }
+            }
+        }
+        header
+    }
+
+    /// From the value of [`HELLO_HEADER`].
+    ///
+    /// # Errors
+    /// A sentence, if it is not a hello of a protocol that this node speaks.
+    pub fn from_header(header: &str) -> Result<Self, String> {
+        let hello: Self = serde_json::from_str(header).map_err(|cause| format!("not a {HELLO_HEADER}: {cause}"))?;
+        if hello.protocol != PROTOCOL_VERSION {
+            return Err(format!(
+                "{} ({}) speaks protocol {} between nodes, this node {PROTOCOL_VERSION}",
+                hello.name, hello.version, hello.protocol
+            ));
+        }
+        Ok(hello)
+    }
+}
+
+/// The first configuration of the cluster that these founders form.
+pub fn founding_configuration(founders: &[Founder]) -> Configuration {
+    Configuration::of_voters(founders.iter().map(|founder| {
+        let Founder { node, name, client_url, peer_url } = founder.clone();
+        (NodeId(node), MemberInfo { name, client_url, peer_url })
+    }))
+}
+
+/// 64-bit ids as sixteen hexadecimal digits: JSON numbers are not exact beyond 53 bits everywhere.
+mod hex {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+    pub(super) fn serialize<S: Serializer>(id: &u64, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{id:016x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(from)?;
+        u64::from_str_radix(&text, 16).map_err(|_| D::Error::custom(format!("`{text}` is not a hexadecimal id")))
+    }
+}
+
+mod hex_option {
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(id: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
+        match id {
+            Some(id) => super::hex::serialize(id, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+        super::hex::deserialize(from).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> Hello {
+        let mut hello = Hello {
+            protocol: PROTOCOL_VERSION,
+            version: "0.1.0".into(),
+            name: "nöde 1".into(),
+            node: u64::MAX - 1,
+            client_url: "http://127.0.0.1:8081".into(),
+            peer_url: "http://127.0.0.1:8081".into(),
+            cluster: Some(7),
+            founders: Vec::new(),
+        };
+        hello.founders.push(hello.as_founder());
+        hello
+    }
+
+    #[test]
+    fn a_hello_survives_its_header() {
+        let header = hello().to_header();
+        assert!(header.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{header}");
+        assert_eq!(Hello::from_header(&header), Ok(hello()));
+        let forming = Hello { cluster: None, founders: Vec::new(), ..hello() };
+        assert_eq!(Hello::from_header(&forming.to_header()), Ok(forming));
+    }
+
+    #[test]
+    fn another_protocol_or_no_hello_at_all_is_refused_with_a_sentence() {
+        let newer = Hello { protocol: PROTOCOL_VERSION + 1, ..hello() };
+        let refusal = Hello::from_header(&newer.to_header()).unwrap_err();
+        assert!(refusal.contains("speaks protocol 2 between nodes, this node 1"), "{refusal}");
+        assert!(Hello::from_header("garbage").unwrap_err().contains("not a kvd-hello"));
+    }
+
+    #[test]
+    fn the_cluster_id_depends_on_founders_and_not_on_their_order() {
+        let founder = |node: u64, name: &str| Founder { node, name: name.into(), ..hello().as_founder() };
+        let id = |founders: &[Founder]| ClusterId::of_founders(&founding_configuration(founders));
+        let ab = id(&[founder(1, "a"), founder(2, "b")]);
+        assert_eq!(ab, id(&[founder(2, "b"), founder(1, "a")]));
+        assert_ne!(ab, id(&[founder(1, "a"), founder(3, "b")]));
+        assert_ne!(ab, id(&[founder(1, "b"), founder(2, "a")]));
+    }
+}
