@@ -1,8 +1,24 @@
-//! kvd: a replicated key-value store.
+//! kvd: a replicated key-value store that a few machines agree on, reached with HTTP and JSON.
+//!
+//! The way of a write, from the outside in: [`http`] parses it and puts it into the inbox of the task
+//! in [`server`], which owns the [`node::Replica`]. There [`raft`] orders it, asks for it to be
+//! written ([`storage`]) and sent to the other nodes ([`peer`]), and once a majority has it on disk,
+//! [`kv`] applies it and the answer goes back. `raft`, `kv` and `node` are pure: no clock, no I/O, no
+//! threads; all of those meet in `server`.
 
+pub mod config;
+pub mod dev;
 pub mod http;
 pub mod kv;
+pub mod logging;
 pub mod node;
 pub mod peer;
 pub mod raft;
+pub mod server;
 pub mod storage;
+
+mod cli;
+mod run;
+
+pub use cli::{Cli, exit_code};
+pub use run::run;

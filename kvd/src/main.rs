@@ -1,3 +1,9 @@
-//! The daemon.
+//! `kvd`: flags and environment to a configuration, a subscriber for logs, exit codes.
 
-fn main() {}
+use clap::Parser;
+use kvd::Cli;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kvd::run(Cli::parse())
+}

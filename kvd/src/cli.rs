@@ -1,0 +1,143 @@
+//! Flags and environment of the daemon.
+
+use crate::config::{self, Config, ElectionTimeout, Options, StorageKind};
+use crate::logging::LogFormat;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// What the exit code tells a supervisor.
+pub mod exit_code {
+    /// Stopped as asked.
+    pub const DONE: u8 = 0;
+    /// Anything that is not one of the others.
+    pub const FAILED: u8 = 1;
+    /// A flag, an environment variable or a setting will not do; starting again changes nothing.
+    pub const USAGE: u8 = 2;
+    /// The data directory or the disk beneath it cannot be used or has failed.
+    pub const STORAGE: u8 = 3;
+}
+
+const ABOUT: &str = "A replicated key-value store: a few machines that agree, and lose nothing.";
+
+const EXAMPLES: &str = "\
+Try it on this machine, three nodes in one process:
+  kvd dev
+
+Run one node of three, the same --peers on each:
+  kvd --name node1 --listen 10.0.0.1:8081 --data-dir /var/lib/kvd \\
+      --peers node1=http://10.0.0.1:8081,node2=http://10.0.0.2:8081,node3=http://10.0.0.3:8081
+
+Run a single node without replication:
+  kvd --name solo --data-dir solo-data
+
+Every flag can be given as an environment variable (KVD_NAME=node1 ...). Logs go to standard error and are
+filtered by RUST_LOG (error, warn, info, debug, trace).
+
+Exit codes: 0 stopped as asked; 1 any other error; 2 a flag or setting that will not do; 3 the data directory
+or the disk beneath it cannot be used, or has failed.";
+
+/// The command line of `kvd`.
+#[derive(Debug, Parser)]
+#[command(name = "kvd", version, about = ABOUT, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+
+    /// How logs are written to standard error.
+    #[arg(long, env = "KVD_LOG_FORMAT", value_enum, default_value_t, global = true)]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a whole cluster in one process on this machine, for trying out.
+    Dev(DevArgs),
+}
+
+/// Flags of `kvd dev`.
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// Number of nodes.
+    #[arg(long, env = "KVD_DEV_NODES", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub(crate) nodes: u16,
+
+    /// The first node listens on this port of 127.0.0.1, the others on the ports after it.
+    #[arg(long, env = "KVD_DEV_BASE_PORT", default_value_t = 8081, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) base_port: u16,
+
+    /// Where the nodes keep their data, each in a directory of its own. Starting again finds it.
+    #[arg(long, env = "KVD_DEV_DATA_DIR", default_value = "kvd-data")]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// Flags of a single node.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// Name of this node, unique in its cluster and the same for as long as its data lives.
+    #[arg(long, env = "KVD_NAME")]
+    name: Option<String>,
+
+    /// Address and port to listen on, for clients and the other nodes. Only this machine can reach the default.
+    #[arg(long, env = "KVD_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8081")]
+    listen: String,
+
+    /// All members of the cluster, this one included, the same list on each. They form a cluster as soon as each
+    /// has heard from every other. Without it the node is a cluster of one.
+    #[arg(long, env = "KVD_PEERS", value_name = "NAME=URL,...", value_delimiter = ',')]
+    peers: Vec<String>,
+
+    /// Where the node keeps its data. No other node may use it.
+    #[arg(long, env = "KVD_DATA_DIR", value_name = "DIR", default_value = "kvd-data")]
+    data_dir: PathBuf,
+
+    /// Where clients reach this node, for redirects; by default its URL in --peers.
+    #[arg(long, env = "KVD_ADVERTISE_CLIENT_URL", value_name = "URL")]
+    advertise_client_url: Option<String>,
+
+    /// Where the other nodes reach this node; by default its URL in --peers.
+    #[arg(long, env = "KVD_ADVERTISE_PEER_URL", value_name = "URL")]
+    advertise_peer_url: Option<String>,
+
+    /// Where the log is kept. With `memory` a node that stops has lost its data and cannot come back as itself;
+    /// the cluster keeps what it acknowledged as long as a majority never stops.
+    #[arg(long, env = "KVD_STORAGE", value_enum, default_value_t)]
+    storage: StorageKind,
+
+    /// Silence after which a leader sends a heartbeat.
+    #[arg(long, env = "KVD_HEARTBEAT_MS", value_name = "MS", default_value_t = config::HEARTBEAT_MS)]
+    heartbeat_ms: u64,
+
+    /// How long a follower waits for its leader before it stands for election, drawn anew each time between the
+    /// two. At least two heartbeats; more on slow networks.
+    #[arg(long, env = "KVD_ELECTION_TIMEOUT_MS", value_name = "MIN..MAX", default_value_t = config::ELECTION_TIMEOUT)]
+    election_timeout_ms: ElectionTimeout,
+
+    /// Largest value accepted, in bytes.
+    #[arg(long, env = "KVD_MAX_VALUE_BYTES", value_name = "BYTES", default_value_t = config::VALUE_BYTES_MAX)]
+    max_value_bytes: usize,
+}
+
+impl NodeArgs {
+    /// Checks the flags.
+    pub(crate) fn config(self) -> Result<Config, String> {
+        let Some(name) = self.name else {
+            return Err("--name is missing: give this node a name, such as --name node1 (or try `kvd dev`)".into());
+        };
+        let options = Options {
+            name,
+            listen: self.listen,
+            peers: self.peers,
+            data_dir: self.data_dir,
+            advertise_client_url: self.advertise_client_url,
+            advertise_peer_url: self.advertise_peer_url,
+            storage: self.storage,
+            heartbeat_ms: self.heartbeat_ms,
+            election_timeout: self.election_timeout_ms,
+            value_bytes_max: self.max_value_bytes,
+        };
+        Config::check(options).map_err(|error| error.to_string())
+    }
+}

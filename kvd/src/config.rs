@@ -1,0 +1,354 @@
+//! The settings of a node, read and checked once.
+//!
+//! Whoever starts a node fills in [`Options`], as text where a user would give text;
+//! [`Config::check`] turns them into a [`Config`] or says in one sentence which flag is wrong and what
+//! it should be. Nothing behind this file checks a setting again.
+
+use crate::raft;
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use thiserror::Error;
+use url::Url;
+
+/// Longest name of a node, in bytes.
+const NAME_BYTES_MAX: usize = 64;
+
+/// More nodes than this vote in no sensible cluster: every write waits for a majority of them.
+const PEERS_MAX: usize = 15;
+
+/// A value may be this large at most, however the daemon is set up: entries travel between nodes in
+/// one frame.
+const VALUE_BYTES_LIMIT: usize = 16 << 20;
+
+/// Where a node keeps its log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum StorageKind {
+    /// In the data directory: survives crashes and power failures.
+    #[default]
+    Disk,
+    /// In memory: a node that stops has lost everything, and must not come back as the same node.
+    Memory,
+}
+
+/// How long a follower waits for its leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ElectionTimeout {
+    /// At least, in milliseconds.
+    pub min_ms: u64,
+    /// At most, in milliseconds.
+    pub max_ms: u64,
+}
+
+impl std::str::FromStr for ElectionTimeout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = |part: &str| part.trim().parse::<u64>().ok();
+        let bounds = text.split_once("..").and_then(|(min, max)| Some((parse(min)?, parse(max)?)));
+        match bounds {
+            Some((min_ms, max_ms)) => Ok(Self { min_ms, max_ms }),
+            None => Err("expected two numbers of milliseconds, such as 150..300".into()),
+        }
+    }
+}
+
+impl std::fmt::Display for ElectionTimeout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}..{}", self.min_ms, self.max_ms)
+    }
+}
+
+/// The settings of a node as they are given.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Name of the node, unique in its cluster.
+    pub name: String,
+    /// Address and port to listen on.
+    pub listen: String,
+    /// All members of a cluster to form, each `name=URL`, this node among them. Empty for a cluster
+    /// of one.
+    pub peers: Vec<String>,
+    /// Where the node keeps its data.
+    pub data_dir: PathBuf,
+    /// Where clients reach the node, if not at the address it listens on.
+    pub advertise_client_url: Option<String>,
+    /// Where the other nodes reach the node, if not at the URL given for it among the peers.
+    pub advertise_peer_url: Option<String>,
+    /// Where the log is kept.
+    pub storage: StorageKind,
+    /// Silence after which a leader sends a heartbeat, in milliseconds.
+    pub heartbeat_ms: u64,
+    /// How long a follower waits for its leader.
+    pub election_timeout: ElectionTimeout,
+    /// Largest value accepted, in bytes.
+    pub value_bytes_max: usize,
+}
+
+/// Heartbeats, unless set otherwise. Milliseconds.
+pub const HEARTBEAT_MS: u64 = 75;
+
+/// Patience of followers, unless set otherwise.
+pub const ELECTION_TIMEOUT: ElectionTimeout = ElectionTimeout { min_ms: 150, max_ms: 300 };
+
+/// Largest value, unless set otherwise. Bytes.
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// A request that has no answer after this long ends as `timeout`. Milliseconds.
+pub const REQUEST_TIMEOUT_MS: u64 = 5_000;
+
+/// The checked settings of a node.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name of the node, unique in its cluster.
+    pub name: String,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The other members of the cluster to form.
+    pub peers: Vec<Peer>,
+    /// Where the node keeps its data.
+    pub data_dir: PathBuf,
+    /// Where clients reach the node: an origin, without a trailing slash.
+    pub client_url: String,
+    /// Where the other nodes reach the node: an origin, without a trailing slash.
+    pub peer_url: String,
+    /// Where the log is kept.
+    pub storage: StorageKind,
+    /// Timings and limits of consensus.
+    pub raft: raft::Settings,
+    /// Largest value accepted, in bytes.
+    pub value_bytes_max: usize,
+}
+
+/// Another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// Where it is dialled: an origin, without a trailing slash.
+    pub url: String,
+}
+
+/// A setting that will not do; the message names the flag.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl Config {
+    /// Checks the settings of a node.
+    ///
+    /// # Errors
+    /// The first setting that will not do, in a sentence that names its flag.
+    pub fn check(options: Options) -> Result<Self, ConfigError> {
+        check_name("--name", &options.name)?;
+        let listen = resolve(&options.listen)?;
+        let peers = check_peers(&options.name, &options.peers)?;
+        let own_url = peers.iter().find(|peer| peer.name == options.name).map(|peer| peer.url.clone());
+        let client_url = match &options.advertise_client_url {
+            Some(url) => check_url("--advertise-client-url", url)?,
+            None => own_url.clone().unwrap_or_else(|| format!("http://{listen}")),
+        };
+        let peer_url = match (&options.advertise_peer_url, own_url) {
+            (Some(url), _) => check_url("--advertise-peer-url", url)?,
+            (None, Some(url)) => url,
+            (None, None) => client_url.clone(),
+        };
+        if options.advertise_client_url.is_none() && options.peers.is_empty() && listen.ip().is_unspecified() {
+            return Err(ConfigError(format!(
+                "--listen {listen} is every address of this machine and none that a client could be sent to: \
+                 name one with --advertise-client-url"
+            )));
+        }
+        let ElectionTimeout { min_ms, max_ms } = options.election_timeout;
+        if options.heartbeat_ms == 0 {
+            return Err(ConfigError("--heartbeat-ms 0: a leader must be silent for at least 1 ms".into()));
+        }
+        if min_ms < 2 * options.heartbeat_ms {
+            return Err(ConfigError(format!(
+                "--election-timeout-ms {min_ms}..{max_ms}: one lost heartbeat would start an election; begin at \
+                 twice --heartbeat-ms ({}) or more",
+                options.heartbeat_ms
+            )));
+        }
+        if max_ms <= min_ms || max_ms > 60_000 {
+            return Err(ConfigError(format!(
+                "--election-timeout-ms {min_ms}..{max_ms}: followers must differ in patience, so the second number \
+                 must be larger than the first (twice as large is usual), and at most 60000"
+            )));
+        }
+        if options.value_bytes_max == 0 || options.value_bytes_max > VALUE_BYTES_LIMIT {
+            return Err(ConfigError(format!(
+                "--max-value-bytes {}: choose between 1 and {VALUE_BYTES_LIMIT}",
+                options.value_bytes_max
+            )));
+        }
+        let raft = raft::Settings {
+            heartbeat_ms: options.heartbeat_ms,
+            election_timeout_min_ms: min_ms,
+            election_timeout_max_ms: max_ms,
+            ..raft::Settings::default()
+        };
+        let others = peers.into_iter().filter(|peer| peer.name != options.name).collect();
+        Ok(Self {
+            name: options.name,
+            listen,
+            peers: others,
+            data_dir: options.data_dir,
+            client_url,
+            peer_url,
+            storage: options.storage,
+            raft,
+            value_bytes_max: options.value_bytes_max,
+        })
+    }
+
+    /// Names of all configured members, this node's among them.
+    pub fn member_names(&self) -> BTreeSet<&str> {
+        self.peers.iter().map(|peer| peer.name.as_str()).chain([self.name.as_str()]).collect()
+    }
+}
+
+fn check_name(flag: &str, name: &str) -> Result<(), ConfigError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(allowed) {
+        return Err(ConfigError(format!(
+            "{flag} {name:?}: a node's name is 1 to {NAME_BYTES_MAX} letters, digits, dots, dashes or underscores"
+        )));
+    }
+    Ok(())
+}
+
+fn resolve(listen: &str) -> Result<SocketAddr, ConfigError> {
+    let mut addresses = listen.to_socket_addrs().map_err(|cause| {
+        ConfigError(format!("--listen {listen}: expected an address and a port, such as 127.0.0.1:8081 ({cause})"))
+    })?;
+    addresses.next().ok_or_else(|| ConfigError(format!("--listen {listen}: this name has no address")))
+}
+
+fn check_peers(name: &str, peers: &[String]) -> Result<Vec<Peer>, ConfigError> {
+    let mut checked: Vec<Peer> = Vec::new();
+    for peer in peers.iter().map(|peer| peer.trim()).filter(|peer| !peer.is_empty()) {
+        let Some((peer_name, url)) = peer.split_once('=') else {
+            return Err(ConfigError(format!("--peers {peer}: expected name=URL, such as node2=http://127.0.0.1:8082")));
+        };
+        check_name("--peers", peer_name)?;
+        let url = check_url("--peers", url)?;
+        if checked.iter().any(|other| other.name == peer_name) {
+            return Err(ConfigError(format!("--peers names {peer_name} twice: every node needs a name of its own")));
+        }
+        if let Some(other) = checked.iter().find(|other| other.url == url) {
+            return Err(ConfigError(format!(
+                "--peers gives {} and {peer_name} the same URL {url}: every node needs one of its own",
+                other.name
+            )));
+        }
+        checked.push(Peer { name: peer_name.to_owned(), url });
+    }
+    if !checked.is_empty() && !checked.iter().any(|peer| peer.name == name) {
+        let names: Vec<_> = checked.iter().map(|peer| peer.name.as_str()).collect();
+        return Err(ConfigError(format!(
+            "--peers lists {} but not this node, --name {name}: it must list every member, this one included",
+            names.join(", ")
+        )));
+    }
+    if checked.len() > PEERS_MAX {
+        return Err(ConfigError(format!("--peers lists {} nodes: at most {PEERS_MAX} can vote", checked.len())));
+    }
+    Ok(checked)
+}
+
+/// Checks a URL of a node, and returns its origin.
+fn check_url(flag: &str, text: &str) -> Result<String, ConfigError> {
+    let wrong = |why: &str| ConfigError(format!("{flag} {text}: {why}, such as http://10.0.0.1:8081"));
+    let url = Url::parse(text).map_err(|cause| wrong(&format!("not a URL ({cause}); expected one")))?;
+    if url.scheme() != "http" {
+        return Err(wrong("only http:// is served"));
+    }
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong("expected a host and a port, without a path"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("expected a host and a port, without a user"));
+    }
+    Ok(url.origin().ascii_serialization())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> Options {
+        Options {
+            name: "node1".into(),
+            listen: "127.0.0.1:8081".into(),
+            peers: vec!["node1=http://127.0.0.1:8081".into(), "node2=http://127.0.0.1:8082/".into()],
+            data_dir: "data".into(),
+            advertise_client_url: None,
+            advertise_peer_url: None,
+            storage: StorageKind::Disk,
+            heartbeat_ms: HEARTBEAT_MS,
+            election_timeout: ELECTION_TIMEOUT,
+            value_bytes_max: VALUE_BYTES_MAX,
+        }
+    }
+
+    #[test]
+    fn urls_default_to_what_the_peers_call_this_node() {
+        let config = Config::check(options()).unwrap();
+        assert_eq!(
+            (config.client_url.as_str(), config.peer_url.as_str()),
+            ("http://127.0.0.1:8081", "http://127.0.0.1:8081")
+        );
+        assert_eq!(config.peers, [Peer { name: "node2".into(), url: "http://127.0.0.1:8082".into() }]);
+        let advertised = Options { advertise_client_url: Some("http://localhost:9".into()), ..options() };
+        let config = Config::check(advertised).unwrap();
+        assert_eq!(
+            (config.client_url.as_str(), config.peer_url.as_str()),
+            ("http://localhost:9", "http://127.0.0.1:8081")
+        );
+        let alone = Config::check(Options { peers: Vec::new(), ..options() }).unwrap();
+        assert_eq!((alone.client_url.as_str(), alone.peers.len()), ("http://127.0.0.1:8081", 0));
+    }
+
+    #[test]
+    fn what_will_not_do_is_refused_with_the_name_of_its_flag() {
+        let peers = |peers: &[&str]| peers.iter().map(|peer| (*peer).to_owned()).collect::<Vec<_>>();
+        let cases = [
+            (Options { name: "node 1".into(), ..options() }, "--name \"node 1\""),
+            (Options { name: String::new(), ..options() }, "--name \"\""),
+            (Options { name: "node3".into(), ..options() }, "not this node, --name node3"),
+            (Options { listen: "8081".into(), ..options() }, "--listen 8081: expected an address and a port"),
+            (Options { peers: peers(&["node1"]), ..options() }, "--peers node1: expected name=URL"),
+            (Options { peers: peers(&["node1=ftp://a:1"]), ..options() }, "only http:// is served"),
+            (Options { peers: peers(&["node1=http://a:1/x"]), ..options() }, "without a path"),
+            (Options { peers: peers(&["node1=127.0.0.1:8081"]), ..options() }, "not a URL"),
+            (Options { peers: peers(&["node1=http://a:1", "node1=http://b:1"]), ..options() }, "names node1 twice"),
+            (Options { peers: peers(&["node1=http://a:1", "node2=http://a:1"]), ..options() }, "the same URL"),
+            (Options { advertise_client_url: Some("x".into()), ..options() }, "--advertise-client-url x"),
+            (Options { advertise_peer_url: Some("x".into()), ..options() }, "--advertise-peer-url x"),
+            (Options { heartbeat_ms: 0, ..options() }, "--heartbeat-ms 0"),
+            (Options { heartbeat_ms: 100, ..options() }, "twice --heartbeat-ms (100)"),
+            (
+                Options { election_timeout: ElectionTimeout { min_ms: 300, max_ms: 300 }, ..options() },
+                "--election-timeout-ms 300..300",
+            ),
+            (Options { value_bytes_max: 0, ..options() }, "--max-value-bytes 0"),
+            (
+                Options { peers: Vec::new(), listen: "0.0.0.0:8081".into(), ..options() },
+                "name one with --advertise-client-url",
+            ),
+        ];
+        for (options, expected) in cases {
+            let error = Config::check(options).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+        }
+    }
+
+    #[test]
+    fn an_election_timeout_is_two_numbers() {
+        assert_eq!("150..300".parse(), Ok(ELECTION_TIMEOUT));
+        for text in ["150", "150..", "a..b", ""] {
+            assert!(text.parse::<ElectionTimeout>().is_err(), "{text}");
+        }
+    }
+}

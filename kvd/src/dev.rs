@@ -1,0 +1,163 @@
+//! A whole cluster in one process: `kvd dev`, and what tests and examples run against.
+
+use crate::config::{Config, ELECTION_TIMEOUT, HEARTBEAT_MS, Options as NodeOptions, StorageKind, VALUE_BYTES_MAX};
+use crate::server::{FatalError, Server, StartError, listen};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+/// How a cluster in one process is made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Number of nodes: `node1`, `node2`, ...
+    pub nodes: u16,
+    /// The first node's port on 127.0.0.1; the others follow. Zero for any that are free.
+    pub base_port: u16,
+    /// Where the nodes keep their data, each in a directory of its own; `None` for memory.
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Options {
+    /// `nodes` nodes on free ports with their data in memory, for tests and examples.
+    pub fn ephemeral(nodes: u16) -> Self {
+        Self { nodes, base_port: 0, data_dir: None }
+    }
+}
+
+/// Why a cluster did not start.
+#[derive(Debug, Error)]
+pub enum DevError {
+    /// The ports do not exist.
+    #[error("--base-port {base_port}: {nodes} nodes need as many ports, and the last is 65535")]
+    Ports {
+        /// The first port.
+        base_port: u16,
+        /// Number of nodes.
+        nodes: u16,
+    },
+    /// A setting will not do.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// A node did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A runtime for the nodes could not be had.
+    #[error("cannot start: {0}")]
+    Resources(#[from] std::io::Error),
+}
+
+/// The running nodes of a cluster.
+#[derive(Debug)]
+pub struct Nodes {
+    servers: Vec<Server>,
+    urls: Vec<String>,
+}
+
+impl Nodes {
+    /// Starts all nodes. They form a cluster and elect a leader shortly after.
+    ///
+    /// # Errors
+    /// [`DevError`], which names the flag at fault.
+    pub async fn start(options: &Options) -> Result<Self, DevError> {
+        let Options { nodes, base_port, data_dir } = options;
+        let listeners: Vec<TcpListener> =
+            (0..*nodes).map(|node| listen_for(node, *base_port, *nodes)).collect::<Result<_, _>>()?;
+        let addresses: Vec<SocketAddr> =
+            listeners.iter().map(TcpListener::local_addr).collect::<std::io::Result<_>>()?;
+        let urls: Vec<String> = addresses.iter().map(|address| format!("http://{address}")).collect();
+        let peers: Vec<String> = urls.iter().zip(1..).map(|(url, number)| format!("node{number}={url}")).collect();
+        let mut servers = Vec::new();
+        for ((listener, address), number) in listeners.into_iter().zip(addresses).zip(1..) {
+            let name = format!("node{number}");
+            let config = Config::check(NodeOptions {
+                listen: address.to_string(),
+                peers: peers.clone(),
+                data_dir: data_dir.as_ref().map_or_else(PathBuf::new, |dir| dir.join(&name)),
+                advertise_client_url: None,
+                advertise_peer_url: None,
+                storage: if data_dir.is_some() { StorageKind::Disk } else { StorageKind::Memory },
+                heartbeat_ms: HEARTBEAT_MS,
+                election_timeout: ELECTION_TIMEOUT,
+                value_bytes_max: VALUE_BYTES_MAX,
+                name,
+            })?;
+            servers.push(Server::start(config, listener).await?);
+        }
+        Ok(Self { servers, urls })
+    }
+
+    /// The nodes' URLs, in the order of their names.
+    pub fn urls(&self) -> &[String] {
+        &self.urls
+    }
+
+    /// Waits until one of the nodes cannot go on.
+    pub async fn failed(&mut self) -> FatalError {
+        let failures = self.servers.iter_mut().map(|server| Box::pin(server.failed()));
+        futures_util::future::select_all(failures).await.0
+    }
+
+    /// Stops all nodes at once, each after the requests under way at it.
+    ///
+    /// # Errors
+    /// [`FatalError`] if one of them failed.
+    pub async fn stop(self) -> Result<(), FatalError> {
+        futures_util::future::join_all(self.servers.into_iter().map(Server::stop)).await.into_iter().collect()
+    }
+}
+
+fn listen_for(node: u16, base_port: u16, nodes: u16) -> Result<TcpListener, DevError> {
+    let port = match base_port {
+        0 => Some(0),
+        _ => base_port.checked_add(node),
+    };
+    let port = port.ok_or(DevError::Ports { base_port, nodes })?;
+    match listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
+        Ok(listener) => Ok(listener),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A cluster with a runtime of its own, for programs that have none: tests and examples of blocking
+/// code. Dropping it stops the nodes.
+///
+/// ```
+/// let cluster = kvd::dev::Cluster::start(&kvd::dev::Options::ephemeral(3))?;
+/// assert_eq!(cluster.endpoints().len(), 3);
+/// # Ok::<(), kvd::dev::DevError>(())
+/// ```
+#[derive(Debug)]
+pub struct Cluster {
+    runtime: Runtime,
+    nodes: Option<Nodes>,
+    endpoints: Vec<String>,
+}
+
+impl Cluster {
+    /// Starts a cluster. It forms, and elects a leader, shortly after.
+    ///
+    /// # Errors
+    /// [`DevError`].
+    pub fn start(options: &Options) -> Result<Self, DevError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let nodes = runtime.block_on(Nodes::start(options))?;
+        let endpoints = nodes.urls().to_vec();
+        Ok(Self { runtime, nodes: Some(nodes), endpoints })
+    }
+
+    /// The nodes' URLs, in the order of their names.
+    pub fn endpoints(&self) -> &[String] {
+        &self.endpoints
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(nodes) = self.nodes.take() {
+            // A node that failed has said so, and there is nobody left to tell.
+            let _ = self.runtime.block_on(nodes.stop());
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! What wakes the task that owns the replica, beside requests and messages.
+
+use crate::peer::LinkEvent;
+use crate::raft::{Entry, Fetch, WriteId};
+use crate::storage::StorageError;
+
+/// Something this node did or found out by itself. Few at a time, so their queue needs no bound.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A write to the log is durable.
+    Written(WriteId),
+    /// Entries have been read back.
+    Fetched(Fetch, Vec<Entry>),
+    /// The disk failed: the node must stop.
+    DiskFailed(StorageError),
+    /// News of the peer of this name.
+    Link(String, LinkEvent),
+}

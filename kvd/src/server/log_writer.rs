@@ -1,0 +1,116 @@
+//! The thread that writes the log, and the reading back of old entries.
+//!
+//! Writes arrive one at a time, since consensus has one under way; each is made durable and reported.
+//! Nothing else waits for the disk. After a write that failed nothing on that disk can be believed, so
+//! the failure is reported once, the thread ends, and the node must stop.
+
+use super::inbox::Event;
+use crate::raft::{Fetch, LogWrite};
+use crate::storage::wal::SpareMaker;
+use crate::storage::{Wal, WalReader};
+use std::sync::mpsc;
+use std::thread;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// The way to the disk. Dropping it ends the thread once its last write is done.
+#[derive(Debug)]
+pub(super) struct LogWriter {
+    writes: Option<mpsc::Sender<LogWrite>>,
+    thread: Option<thread::JoinHandle<()>>,
+    reader: WalReader,
+    events: UnboundedSender<Event>,
+}
+
+impl LogWriter {
+    /// Starts the thread. What becomes of writes and reads is told to `events`.
+    pub(super) fn start(name: &str, wal: Wal, events: UnboundedSender<Event>) -> std::io::Result<Self> {
+        let (writes, queue) = mpsc::channel();
+        let reader = wal.reader();
+        let span = tracing::Span::current();
+        let reports = events.clone();
+        let run = move || span.in_scope(|| write_all(wal, &queue, &reports));
+        let thread = thread::Builder::new().name(format!("{name}-log")).spawn(run)?;
+        Ok(Self { writes: Some(writes), thread: Some(thread), reader, events })
+    }
+
+    /// Makes a write durable and reports [`Event::Written`].
+    pub(super) fn write(&self, write: LogWrite) {
+        if let Some(writes) = &self.writes {
+            // Without a receiver the thread has failed, and reported that.
+            let _ = writes.send(write);
+        }
+    }
+
+    /// Reads entries back and reports [`Event::Fetched`].
+    pub(super) fn fetch(&self, fetch: Fetch) {
+        let (reader, events) = (self.reader.clone(), self.events.clone());
+        tokio::task::spawn_blocking(move || {
+            let event = match reader.read(fetch.from, fetch.through, fetch.bytes_max) {
+                Ok(entries) => Event::Fetched(fetch, entries),
+                Err(cause) => Event::DiskFailed(cause),
+            };
+            // Without a receiver the node has stopped.
+            let _ = events.send(event);
+        });
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        self.writes = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic in there has been reported by the hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write_all(mut wal: Wal, queue: &mpsc::Receiver<LogWrite>, reports: &UnboundedSender<Event>) {
+    let spares = Spares::start(wal.spare_maker());
+    while let Ok(write) = queue.recv() {
+        let event = match wal.append(&write.records) {
+            Ok(appended) => {
+                if appended.began_segment {
+                    spares.make_another();
+                }
+                Event::Written(write.id)
+            }
+            Err(cause) => Event::DiskFailed(cause),
+        };
+        let failed = matches!(event, Event::DiskFailed(_));
+        if reports.send(event).is_err() || failed {
+            break;
+        }
+    }
+}
+
+/// Makes segments ahead of use on a thread of its own, so that no write waits for one to be filled
+/// with zeros.
+struct Spares {
+    wanted: mpsc::SyncSender<()>,
+}
+
+impl Spares {
+    fn start(maker: SpareMaker) -> Self {
+        let (wanted, wishes) = mpsc::sync_channel(1);
+        let span = tracing::Span::current();
+        let make = move || {
+            while wishes.recv().is_ok() {
+                if let Err(cause) = maker.make() {
+                    span.in_scope(|| tracing::warn!("cannot prepare the log's next segment ahead of use: {cause}"));
+                }
+            }
+        };
+        if let Err(cause) = thread::Builder::new().name("log-spare".into()).spawn(make) {
+            tracing::warn!("cannot start the thread that prepares segments of the log: {cause}");
+        }
+        let spares = Self { wanted };
+        spares.make_another();
+        spares
+    }
+
+    fn make_another(&self) {
+        // One wish is enough, and without the thread the log makes its segments itself.
+        let _ = self.wanted.try_send(());
+    }
+}
