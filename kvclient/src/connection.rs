@@ -1,6 +1,6 @@
 //! The TCP connections beneath ureq.
 //!
-//! Three things differ from ureq's own connector, and each is the reason for a part of this file:
+//! Some things differ from ureq's own connector, and each is the reason for a part of this file:
 //!
 //! - A failure to *open* a connection is marked as [`NotConnected`]. Nothing was sent then, so a write
 //!   that met it has certainly not been applied; nothing else about an I/O error tells that for sure.
@@ -9,9 +9,12 @@
 //! - Head and body of a request leave in one write, hence in one packet, instead of two; and a
 //!   connection that was in use a moment ago is not probed for whether it still stands. Should it not,
 //!   the attempt fails and is repeated like any other.
+//!
+//! Besides, a node may refuse a large body before it has read all of it, and close. Sending fails then,
+//! but the answer that says why may have arrived, so it is looked for before the failure counts.
 
 use std::fmt;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 use ureq::config::Config;
@@ -115,6 +118,8 @@ pub(crate) struct Connection {
     stream: TcpStream,
     buffers: LazyBuffers,
     unsent: Vec<u8>,
+    /// Sending has failed; what is left to do is to read what the node had to say.
+    broken: bool,
     last_used: Instant,
     read_limit: Option<Duration>,
     write_limit: Option<Duration>,
@@ -126,6 +131,7 @@ impl Connection {
             stream,
             buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
             unsent: Vec::new(),
+            broken: false,
             last_used: Instant::now(),
             read_limit: None,
             write_limit: None,
@@ -141,7 +147,13 @@ impl Connection {
             self.stream.set_write_timeout(limit)?;
             self.write_limit = limit;
         }
-        self.stream.write_all(&self.unsent).map_err(|cause| timed_out(cause, timeout))?;
+        match self.stream.write_all(&self.unsent) {
+            Ok(()) => {}
+            Err(cause) if matches!(cause.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                self.broken = true;
+            }
+            Err(cause) => return Err(timed_out(cause, timeout)),
+        }
         self.unsent.clear();
         // A large value is not kept in memory for as long as the connection lasts.
         self.unsent.shrink_to(UNSENT_BYTES_MAX);
@@ -155,6 +167,9 @@ impl Transport for Connection {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        if self.broken {
+            return Ok(());
+        }
         self.unsent.extend_from_slice(&self.buffers.output()[..amount]);
         if self.unsent.len() >= UNSENT_BYTES_MAX { self.flush(timeout) } else { Ok(()) }
     }
@@ -170,7 +185,7 @@ impl Transport for Connection {
                 self.read_limit = limit;
             }
             match self.stream.read(self.buffers.input_append_buf()) {
-                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
                 result => break result.map_err(|cause| timed_out(cause, timeout))?,
             }
         };
@@ -180,7 +195,7 @@ impl Transport for Connection {
     }
 
     fn is_open(&mut self) -> bool {
-        self.unsent.is_empty() && (self.last_used.elapsed() < PROBE_AFTER || is_quiet(&self.stream))
+        !self.broken && self.unsent.is_empty() && (self.last_used.elapsed() < PROBE_AFTER || is_quiet(&self.stream))
     }
 }
 
@@ -211,7 +226,7 @@ fn socket_limit(timeout: NextTimeout) -> Result<Option<Duration>, ureq::Error> {
 
 fn timed_out(cause: io::Error, timeout: NextTimeout) -> ureq::Error {
     match cause.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ureq::Error::Timeout(timeout.reason),
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => ureq::Error::Timeout(timeout.reason),
         _ => ureq::Error::Io(cause),
     }
 }
@@ -220,7 +235,7 @@ fn timed_out(cause: io::Error, timeout: NextTimeout) -> ureq::Error {
 fn is_quiet(stream: &TcpStream) -> bool {
     let peek = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
     let blocking = stream.set_nonblocking(false).is_ok();
-    blocking && peek.is_err_and(|cause| cause.kind() == io::ErrorKind::WouldBlock)
+    blocking && peek.is_err_and(|cause| cause.kind() == ErrorKind::WouldBlock)
 }
 
 #[cfg(test)]
@@ -248,7 +263,7 @@ mod tests {
             connection.transmit_output(part.len(), within(Duration::from_secs(5))).unwrap();
         }
         far.set_nonblocking(true).unwrap();
-        assert_eq!(far.peek(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock, "nothing has left yet");
+        assert_eq!(far.peek(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "nothing has left yet");
 
         let timeout = connection.await_input(within(Duration::from_millis(1))).unwrap_err();
         assert!(matches!(timeout, ureq::Error::Timeout(Timeout::Global)), "{timeout}");
@@ -256,6 +271,23 @@ mod tests {
         let mut got = [0; 64];
         let amount = far.read(&mut got).unwrap();
         assert_eq!(&got[..amount], b"head body");
+    }
+
+    #[test]
+    fn an_answer_that_came_before_the_request_was_sent_is_read() {
+        let (near, mut far) = pair();
+        let mut connection = Connection::new(near, &Config::default());
+        far.write_all(b"too large").unwrap();
+        far.shutdown(std::net::Shutdown::Both).unwrap();
+        drop(far);
+        // The system notices the closed end with the first bytes sent, and fails from then on.
+        while !connection.broken {
+            let amount = connection.buffers().output().len();
+            connection.transmit_output(amount, within(Duration::from_secs(5))).unwrap();
+        }
+        assert!(connection.await_input(within(Duration::from_secs(5))).unwrap());
+        assert_eq!(connection.buffers().input(), b"too large");
+        assert!(!connection.is_open(), "not for another request");
     }
 
     #[test]
