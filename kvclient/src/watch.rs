@@ -30,6 +30,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// While there is no leader: how often all nodes are asked again, lest the one listened to is cut off.
 const SURVEY_EVERY: Duration = Duration::from_secs(1);
 
+/// Surveys that may follow each other without a pause: as a leader dies, what a node knows is outdated
+/// within milliseconds.
+const HASTY_SURVEYS_MAX: u32 = 4;
+
 /// A change of leader, as told by [`LeaderWatch`].
 ///
 /// ```no_run
@@ -76,8 +80,8 @@ pub struct LeaderWatch {
     start: usize,
     listening: Option<Listening>,
     surveyed: Instant,
-    /// Surveys in a row in which no node answered.
-    fruitless: u32,
+    /// Surveys in a row, each soon after the one before.
+    hasty: u32,
 }
 
 impl LeaderWatch {
@@ -89,7 +93,7 @@ impl LeaderWatch {
             start: rand::random::<u16>().into(),
             listening: None,
             surveyed: Instant::now(),
-            fruitless: 0,
+            hasty: 0,
         }
     }
 
@@ -147,12 +151,11 @@ impl LeaderWatch {
 
     /// Listens to each node for what it knows, until one names a leader.
     fn survey(&mut self) -> Option<LeaderChange> {
+        self.pause_if_hasty();
         // What is listened to stays, should no node know better.
         let mut fallback = self.listening.take();
         let mut newest_term = 0;
         let mut tried: Vec<Endpoint> = Vec::new();
-        let mut answered = fallback.is_some();
-        self.surveyed = Instant::now();
         loop {
             let node = self.cluster.endpoints().next(self.start, &tried, Instant::now()).cloned();
             let Some(node) = node else { break };
@@ -162,25 +165,26 @@ impl LeaderWatch {
                 let _ = self.cluster.probe(&self.transport, &node, TICK);
             }
             let Some((listening, event)) = self.listen(&node) else { continue };
-            answered = true;
             newest_term = newest_term.max(event.term);
             if event.leader.is_some() && event.term >= self.sight.term {
                 self.listening = Some(listening);
-                self.fruitless = 0;
                 self.learn(&event);
                 return self.sight.names(&event, Instant::now());
             }
             fallback.get_or_insert(listening);
         }
         self.listening = fallback;
-        let change = self.sight.names_none(newest_term, Instant::now(), SystemTime::now());
-        if answered {
-            self.fruitless = 0;
-        } else if change.is_none() {
-            thread::sleep(self.cluster.limits.backoff.wait(self.fruitless, &mut rand::rng()));
-            self.fruitless = self.fruitless.saturating_add(1);
+        self.sight.names_none(newest_term, Instant::now(), SystemTime::now())
+    }
+
+    /// Keeps a watch from spinning where no node answers, or all of them end their streams at once.
+    fn pause_if_hasty(&mut self) {
+        self.hasty = if self.surveyed.elapsed() < SURVEY_EVERY { self.hasty.saturating_add(1) } else { 0 };
+        if self.hasty > HASTY_SURVEYS_MAX {
+            let backoff = self.cluster.limits.backoff;
+            thread::sleep(backoff.wait(self.hasty - HASTY_SURVEYS_MAX, &mut rand::rng()));
         }
-        change
+        self.surveyed = Instant::now();
     }
 
     /// Opens the stream of a node and waits for its first event.

@@ -149,6 +149,18 @@ fn dead_and_silent_nodes_are_passed_by() {
 }
 
 #[test]
+fn a_node_that_ends_its_streams_at_once_is_not_pestered() {
+    let (node, streams) = node(&[leader_event(5, Some("a"))]);
+    // Nobody keeps the other end, so each stream ends after its greeting.
+    drop(streams);
+    let mut watch = testing::client(&[node.url()], PATIENCE, PATIENCE).watch_leader();
+    assert_eq!(next(&mut watch), (5, Some("a".into())));
+    assert_eq!(watch.next_timeout(Duration::from_millis(500)), None);
+    let asked = node.seen("GET /leader/watch").len();
+    assert!(asked < 200, "asked {asked} times in half a second");
+}
+
+#[test]
 fn a_watch_is_an_iterator_that_goes_to_other_threads() {
     fn check<T: Iterator<Item = LeaderChange> + Send + 'static>() {}
     check::<LeaderWatch>();
