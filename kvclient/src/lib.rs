@@ -15,8 +15,8 @@
 //! # anyhow::Ok(())
 //! ```
 //!
-//! A [`Client`] is cheap to clone and serves any number of threads. It needs no async runtime and runs no
-//! thread of its own.
+//! A [`Client`] is cheap to clone and serves any number of threads. It needs no async runtime and keeps no
+//! thread running between calls.
 //!
 //! # Finding the cluster
 //!
