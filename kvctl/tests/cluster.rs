@@ -1,0 +1,261 @@
+//! kvctl against a real cluster of three nodes: what it prints and how it ends.
+
+mod support;
+
+use kvd::dev::{Cluster, Options};
+use serde_json::Value;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+use support::{DEADLINE, Ended, kvctl, wait};
+
+/// A cluster and the way to it.
+struct Fixture {
+    cluster: Cluster,
+}
+
+impl Fixture {
+    fn start() -> Self {
+        Self { cluster: Cluster::start(Options::ephemeral(3)).expect("a cluster starts") }
+    }
+
+    fn kvctl(&self, arguments: &[&str]) -> Command {
+        let mut command = kvctl(arguments);
+        command.env("KVCTL_ENDPOINTS", self.cluster.endpoints().join(","));
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        self.kvctl(arguments).output().expect("kvctl starts").into()
+    }
+
+    /// Runs what has to succeed without a word on standard error.
+    fn done(&self, arguments: &[&str]) -> String {
+        let ended = self.run(arguments);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}: {ended:?}");
+        ended.stdout
+    }
+
+    /// The same with `--output json`, which is one line.
+    fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.done(&[arguments, &["--output", "json"]].concat());
+        assert_eq!(text.lines().count(), 1, "{arguments:?}: {text}");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// Runs with these bytes on standard input.
+    fn feed(&self, arguments: &[&str], input: &[u8]) -> Ended {
+        let mut command = self.kvctl(arguments);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("kvctl starts");
+        child.stdin.take().expect("standard input is a pipe").write_all(input).expect("kvctl reads it all");
+        child.wait_with_output().expect("kvctl ends").into()
+    }
+}
+
+#[test]
+fn a_key_is_written_read_and_deleted() {
+    let fixture = Fixture::start();
+    assert_eq!(fixture.done(&["set", "color", "blue"]), "ok  revision 2 (created)\n");
+    assert_eq!(fixture.done(&["set", "color", "red"]), "ok  revision 3\n");
+    assert_eq!(fixture.done(&["get", "color"]), "red\n");
+    let began = Instant::now();
+    while fixture.run(&["get", "color", "--stale"]).stdout != "red\n" {
+        assert!(began.elapsed() < DEADLINE, "a node stays behind");
+    }
+    assert_eq!(fixture.done(&["get", "color", "--raw"]), "red");
+    let item = fixture.json(&["get", "color"]);
+    assert_eq!(
+        item,
+        serde_json::json!({"key": "color", "value": "red", "create_revision": 2, "mod_revision": 3, "version": 2})
+    );
+    assert_eq!(fixture.json(&["set", "size", "9"]), serde_json::json!({"revision": 4, "created": true}));
+    assert_eq!(fixture.done(&["delete", "color"]), "ok  revision 5 (deleted)\n");
+    assert_eq!(fixture.json(&["delete", "size"]), serde_json::json!({"revision": 6, "deleted": 1}));
+    for command in ["get", "delete"] {
+        let ended = fixture.run(&[command, "color"]);
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        assert!(ended.one_error().contains("`color`"), "{ended:?}");
+    }
+}
+
+#[test]
+fn any_one_endpoint_will_do() {
+    let fixture = Fixture::start();
+    for endpoint in fixture.cluster.endpoints() {
+        fixture.done(&["--endpoints", &endpoint, "set", "color", &endpoint]);
+        assert_eq!(fixture.done(&["--endpoints", &endpoint, "get", "color"]), format!("{endpoint}\n"));
+    }
+}
+
+#[test]
+fn a_condition_that_does_not_hold_is_exit_code_4() {
+    let fixture = Fixture::start();
+    fixture.done(&["set", "lock", "me", "--if-absent"]);
+    for arguments in [
+        &["set", "lock", "you", "--if-absent"][..],
+        &["set", "lock", "you", "--if-revision", "99"],
+        &["set", "lock", "you", "--if-value", "them"],
+        &["set", "missing", "you", "--if-present"],
+        &["delete", "lock", "--if-revision", "99"],
+        &["delete", "lock", "--if-value", "you"],
+        &["delete", "missing", "--if-revision", "2"],
+    ] {
+        let ended = fixture.run(arguments);
+        assert_eq!(ended.code, Some(4), "{arguments:?}: {ended:?}");
+        ended.one_error();
+    }
+    assert_eq!(fixture.done(&["get", "lock"]), "me\n");
+    fixture.done(&["set", "lock", "you", "--if-revision", "2"]);
+    fixture.done(&["set", "lock", "them", "--if-value", "you"]);
+    fixture.done(&["set", "lock", "us", "--if-present"]);
+    fixture.done(&["delete", "lock", "--if-value", "us"]);
+}
+
+#[test]
+fn values_are_bytes_whichever_way_they_come() {
+    let fixture = Fixture::start();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().to_str().expect("a path in UTF-8");
+    for value in [&b""[..], b"two\nlines\n", b"\x00\xff\x1b[2J", &[7; 100_000]] {
+        let ended = fixture.feed(&["set", "piped", "-"], value);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        std::fs::write(path, value).expect("the file is written");
+        fixture.done(&["set", "filed", "--file", path]);
+        for key in ["piped", "filed"] {
+            let raw = fixture.kvctl(&["get", key, "--raw"]).output().expect("kvctl starts");
+            assert_eq!(raw.stdout, value, "{key}");
+        }
+    }
+    fixture.done(&["set", "number", "-5"]);
+    fixture.done(&["set", "flag", "--", "--verbose"]);
+    assert_eq!(fixture.done(&["get", "number"]) + &fixture.done(&["get", "flag"]), "-5\n--verbose\n");
+    assert_eq!(fixture.feed(&["set", "binary", "-"], b"\xff").code, Some(0));
+    assert_eq!(fixture.json(&["get", "binary"])["value_base64"], "/w==");
+}
+
+#[test]
+fn a_value_too_large_for_the_cluster_is_any_other_error() {
+    let fixture = Fixture::start();
+    let ended = fixture.feed(&["set", "large", "-"], &vec![b'x'; 2 << 20]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.one_error().contains("--max-value-bytes"), "{ended:?}");
+}
+
+#[test]
+fn status_shows_every_member_and_one_leader() {
+    let fixture = Fixture::start();
+    fixture.done(&["set", "color", "blue"]);
+    let table = fixture.done(&["status"]);
+    let rows: Vec<_> = table.lines().collect();
+    assert_eq!(rows.len(), 4, "{table}");
+    let columns: Vec<_> = rows[0].split_whitespace().collect();
+    let all = ["NAME", "STATE", "LEADER", "TERM", "COMMIT", "APPLIED", "LAG", "KEYS", "VERSION", "UPTIME", "URL"];
+    assert_eq!(columns, all);
+    assert_eq!(rows.iter().filter(|row| row.contains('*')).count(), 1, "{table}");
+    for endpoint in fixture.cluster.endpoints() {
+        assert!(table.contains(&endpoint), "{endpoint} is missing:\n{table}");
+    }
+
+    let status = fixture.json(&["status"]);
+    assert_eq!((&status["healthy"], &status["voters"], &status["quorum"]), (&true.into(), &3.into(), &2.into()));
+    let leader = fixture.json(&["leader"]);
+    assert_eq!((&status["leader"], &status["term"]), (&leader["id"], &leader["term"]));
+    let ids =
+        |list: &Value| -> Vec<_> { list.as_array().expect("a list").iter().map(|entry| entry["id"].clone()).collect() };
+    assert_eq!(ids(&status["nodes"]), ids(&fixture.json(&["members"])["members"]));
+}
+
+#[test]
+fn bench_measures_every_workload() {
+    let fixture = Fixture::start();
+    for (workload, operations) in [("set", &["set"][..]), ("get", &["get"]), ("mixed", &["set", "get", "all"])] {
+        let load = ["--clients", "4", "--seconds", "1", "--keys", "20", "--workload", workload];
+        let report = fixture.json(&[&["bench"], &load[..]].concat());
+        let measured = report["operations"].as_array().expect("a list");
+        assert_eq!(measured.iter().map(|row| &row["operation"]).collect::<Vec<_>>(), operations);
+        for row in measured {
+            let latency = |name: &str| row["latency_us"][name].as_u64().expect("microseconds");
+            assert!(row["count"].as_u64() > Some(0) && row["errors"].as_object().is_some_and(|all| all.is_empty()));
+            assert!(
+                0 < latency("p50") && latency("p50") <= latency("p99") && latency("p99") <= latency("max"),
+                "{row}"
+            );
+        }
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use super::*;
+    use rustix::process::{Pid, Signal, kill_process};
+
+    #[test]
+    fn a_terminal_shows_the_control_characters_of_a_value_instead_of_obeying_them() {
+        let fixture = Fixture::start();
+        assert_eq!(fixture.feed(&["set", "evil", "-"], b"\x1b]0;title\x07\xff\nnext").code, Some(0));
+        let (code, text) = support::terminal::run(&mut fixture.kvctl(&["get", "evil"]));
+        assert_eq!((code, text.as_str()), (Some(0), "\\u{1b}]0;title\\u{7}\\xff\r\nnext\r\n"));
+        let (_, table) = support::terminal::run(&mut fixture.kvctl(&["status"]));
+        assert!(table.contains("\u{1b}[32m"), "the leader is not green: {table:?}");
+        let (_, table) = support::terminal::run(fixture.kvctl(&["status"]).env("NO_COLOR", "1"));
+        assert!(!table.contains('\u{1b}'), "{table:?}");
+    }
+
+    #[test]
+    fn watch_leader_tells_who_leads_until_it_is_interrupted() {
+        let fixture = Fixture::start();
+        let leader = fixture.json(&["leader"]);
+        for format in ["table", "json"] {
+            let mut command = fixture.kvctl(&["watch-leader", "--output", format]);
+            let mut child = command.stdout(Stdio::piped()).spawn().expect("kvctl starts");
+            let mut line = String::new();
+            let stdout = child.stdout.take().expect("standard output is a pipe");
+            let mut lines = BufReader::new(stdout);
+            lines.read_line(&mut line).expect("a line");
+            if format == "json" {
+                let change: Value = serde_json::from_str(&line).expect("JSON");
+                assert_eq!((&change["term"], &change["leader"]["id"]), (&leader["term"], &leader["id"]));
+            } else {
+                let words: Vec<_> = line.split_whitespace().collect();
+                let (term, id) = (leader["term"].to_string(), leader["id"].as_str().expect("a name"));
+                assert_eq!(words[1..6], ["term", &term, "none", "->", id], "{line}");
+            }
+            kill_process(Pid::from_child(&child), Signal::INT).expect("the child can be interrupted");
+            assert_eq!(wait(&mut child), Some(130));
+        }
+    }
+
+    #[test]
+    fn watch_leader_ends_without_error_when_its_reader_has_seen_enough() {
+        let fixture = Fixture::start();
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let mut command = fixture.kvctl(&["watch-leader"]);
+        let mut child = command.stdout(writer).spawn().expect("kvctl starts");
+        drop(command);
+        let mut reader = BufReader::new(reader);
+        reader.read_line(&mut String::new()).expect("a line");
+        drop(reader);
+        assert_eq!(wait(&mut child), Some(0));
+    }
+
+    #[test]
+    fn an_interrupted_bench_ends_early_with_exit_code_130() {
+        let fixture = Fixture::start();
+        let mut command = fixture.kvctl(&["bench", "--keys", "10", "--seconds", "3600", "--output", "json"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kvctl starts");
+        let began = Instant::now();
+        while fixture.run(&["get", "bench/00000009"]).code != Some(0) {
+            assert!(began.elapsed() < DEADLINE, "the bench does not write its keys");
+        }
+        kill_process(Pid::from_child(&child), Signal::INT).expect("the child can be interrupted");
+        let ended = Ended::from(child.wait_with_output().expect("kvctl ends"));
+        assert_eq!(ended.code, Some(130), "{ended:?}");
+        assert!(ended.last_error().starts_with("interrupted"), "{ended:?}");
+        // What it had measured by then, if anything.
+        if let Some(report) = ended.stdout.lines().next() {
+            let report: Value = serde_json::from_str(report).expect("JSON");
+            assert_eq!(report["interrupted"], true);
+        }
+    }
+}
