@@ -20,10 +20,11 @@ use url::form_urlencoded::byte_serialize;
 /// Clones are cheap and share everything; use one from as many threads as you like. Operations that run
 /// at the same time use connections of their own.
 ///
-/// ```no_run
+/// ```
 /// use kvclient::Client;
 ///
-/// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+/// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+/// # let endpoints = cluster.endpoints();
 /// let client = Client::connect(endpoints)?;
 /// client.set("color", "blue")?;
 /// let item = client.get("color")?.expect("just written");
@@ -97,9 +98,10 @@ impl Client {
     /// [`Error::NoLeader`] or [`Error::Unreachable`] when no node could serve it within the total time,
     /// [`Error::Overloaded`] when none wanted to, [`Error::InvalidRequest`] for a bad key.
     ///
-    /// ```no_run
+    /// ```
     /// # use kvclient::Client;
-    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// assert_eq!(client.get("color")?, None);
     /// client.set("color", "blue")?;
@@ -119,9 +121,10 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     ///
-    /// ```no_run
+    /// ```
     /// # use kvclient::Client;
-    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// match client.get_stale("color")? {
     ///     Some(item) => println!("{} at some time", item.value_str().unwrap_or("(bytes)")),
@@ -144,9 +147,10 @@ impl Client {
     /// [`Error::NoLeader`], [`Error::Unreachable`], [`Error::Overloaded`], [`Error::TooLarge`],
     /// [`Error::InvalidRequest`].
     ///
-    /// ```no_run
+    /// ```
     /// # use kvclient::Client;
-    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// assert!(client.set("color", "blue")?.created);
     /// assert!(!client.set("color", [0xff, 0x00])?.created); // a value is any bytes
@@ -165,10 +169,11 @@ impl Client {
     /// [`Error::ConditionFailed`] with the item as it is, where the condition does not hold; otherwise
     /// as [`Client::set`].
     ///
-    /// ```no_run
+    /// ```
     /// use kvclient::{Client, Condition, Error};
     ///
-    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// let revision = client.set_if("lock", "held by me", Condition::Absent)?.revision;
     /// let error = client.set_if("lock", "held by you", Condition::Absent).unwrap_err();
@@ -187,10 +192,11 @@ impl Client {
     /// As [`Client::set_if`], and [`Error::StaleRequest`] where a newer request under the caller's own
     /// name has been applied.
     ///
-    /// ```no_run
+    /// ```
     /// use kvclient::{Client, RequestId, SetRequest};
     ///
-    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// client.set("color", "blue")?;
     /// let request = Some(RequestId { client: "nightly job".into(), seq: 1 });
@@ -215,9 +221,10 @@ impl Client {
     /// # Errors
     /// As [`Client::set`].
     ///
-    /// ```no_run
+    /// ```
     /// # use kvclient::Client;
-    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// client.set("color", "blue")?;
     /// assert_eq!(client.delete("color")?.deleted, 1);
@@ -233,10 +240,11 @@ impl Client {
     /// # Errors
     /// As [`Client::set_if`].
     ///
-    /// ```no_run
+    /// ```
     /// use kvclient::{Client, Condition};
     ///
-    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// client.set("lock", "held by me")?;
     /// client.delete_if("lock", Condition::Value(b"held by me".to_vec()))?;
@@ -252,10 +260,11 @@ impl Client {
     /// # Errors
     /// As [`Client::set_with`].
     ///
-    /// ```no_run
+    /// ```
     /// use kvclient::{Client, DeleteRequest};
     ///
-    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// client.set("color", "blue")?;
     /// let reply = client.delete_with(DeleteRequest { prev: true, ..DeleteRequest::new("color") })?;
@@ -278,10 +287,11 @@ impl Client {
     /// [`Error::Configuration`] if the endpoint is no URL, [`Error::Unreachable`] if the node does not
     /// answer within the time limit of an attempt.
     ///
-    /// ```no_run
+    /// ```
     /// # use kvclient::Client;
-    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
-    /// let client = Client::connect(&endpoints)?;
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
+    /// let client = Client::connect(endpoints)?;
     /// let health = client.health(&endpoints[0])?;
     /// println!("{} is {} in term {}", health.id, health.state, health.term);
     /// # anyhow::Ok(())
@@ -297,9 +307,10 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     ///
-    /// ```no_run
+    /// ```
     /// # use kvclient::Client;
-    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// for member in client.members()? {
     ///     println!("{} at {}", member.id, member.client_url);
@@ -320,9 +331,10 @@ impl Client {
     /// # Errors
     /// [`Error::Unreachable`] if no node answered at all.
     ///
-    /// ```no_run
+    /// ```
     /// # use kvclient::Client;
-    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// for node in client.status()? {
     ///     match node.health {
@@ -341,9 +353,10 @@ impl Client {
     /// # Errors
     /// [`Error::NoLeader`] when no node knew one within the total time; otherwise as [`Client::get`].
     ///
-    /// ```no_run
+    /// ```
     /// # use kvclient::Client;
-    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// let leader = client.leader()?;
     /// println!("{} leads term {} at {}", leader.id, leader.term, leader.url);
@@ -358,9 +371,10 @@ impl Client {
     /// The watch is an endless iterator, whose `next` waits for the next change. It is independent of
     /// this client, which may be dropped.
     ///
-    /// ```no_run
+    /// ```
     /// # use kvclient::Client;
-    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// for change in client.watch_leader() {
     ///     println!("term {}: {:?} -> {:?}", change.term, change.previous, change.leader);

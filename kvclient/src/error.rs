@@ -9,10 +9,11 @@ use thiserror::Error;
 
 /// Why an operation was not acknowledged.
 ///
-/// ```no_run
+/// ```
 /// use kvclient::{Applied, Client, Condition, Error};
 ///
-/// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+/// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+/// # let endpoints = cluster.endpoints();
 /// let client = Client::connect(endpoints)?;
 /// client.set("color", "blue")?;
 /// match client.set_if("color", "green", Condition::Absent) {

@@ -1,9 +1,10 @@
 //! Blocking client for kvd, a strongly consistent, replicated key-value store.
 //!
-//! ```no_run
+//! ```
 //! use kvclient::{Client, Condition};
 //!
-//! # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+//! # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+//! # let endpoints = cluster.endpoints();
 //! // let endpoints = ["http://127.0.0.1:8081", "http://127.0.0.1:8082", "http://127.0.0.1:8083"];
 //! let client = Client::connect(endpoints)?;
 //! client.set("color", "blue")?;

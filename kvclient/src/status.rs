@@ -8,9 +8,10 @@ use std::thread;
 
 /// One node of the cluster, as [`Client::status`](crate::Client::status) found it.
 ///
-/// ```no_run
+/// ```
 /// # use kvclient::Client;
-/// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+/// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+/// # let endpoints = cluster.endpoints();
 /// let client = Client::connect(endpoints)?;
 /// let nodes = client.status()?;
 /// let voters = nodes.iter().filter(|node| node.voter).count();

@@ -36,9 +36,10 @@ const HASTY_SURVEYS_MAX: u32 = 4;
 
 /// A change of leader, as told by [`LeaderWatch`].
 ///
-/// ```no_run
+/// ```
 /// # use kvclient::Client;
-/// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+/// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+/// # let endpoints = cluster.endpoints();
 /// let client = Client::connect(endpoints)?;
 /// let present = client.watch_leader().find(|change| change.leader.is_some()).expect("a watch has no end");
 /// println!("{} leads term {}", present.leader.expect("asked for").id, present.term);
@@ -63,9 +64,10 @@ pub struct LeaderChange {
 /// The first item says who leads now, or that nobody does; each further one differs from the one before.
 /// `next` waits for as long as nothing changes.
 ///
-/// ```no_run
+/// ```
 /// # use kvclient::Client;
-/// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+/// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+/// # let endpoints = cluster.endpoints();
 /// let client = Client::connect(endpoints)?;
 /// let mut watch = client.watch_leader();
 /// let now = watch.next().expect("a watch has no end");
@@ -101,10 +103,11 @@ impl LeaderWatch {
     ///
     /// May take half a second longer than asked, and as much again per node that does not answer.
     ///
-    /// ```no_run
+    /// ```
     /// # use kvclient::Client;
     /// # use std::time::Duration;
-    /// # let endpoints = ["http://127.0.0.1:8081"]; // any cluster
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// let mut watch = client.watch_leader();
     /// while let Some(change) = watch.next_timeout(Duration::from_secs(1)) {

@@ -154,7 +154,7 @@ fn status_shows_every_member_and_one_leader() {
     assert_eq!(columns, all);
     assert_eq!(rows.iter().filter(|row| row.contains('*')).count(), 1, "{table}");
     for endpoint in fixture.cluster.endpoints() {
-        assert!(table.contains(&endpoint), "{endpoint} is missing:\n{table}");
+        assert!(table.contains(endpoint), "{endpoint} is missing:\n{table}");
     }
 
     let status = fixture.json(&["status"]);

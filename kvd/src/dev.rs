@@ -124,7 +124,7 @@ fn listen_for(node: u16, base_port: u16, nodes: u16) -> Result<TcpListener, DevE
 /// code. Dropping it stops the nodes.
 ///
 /// ```
-/// let cluster = kvd::dev::Cluster::start(&kvd::dev::Options::ephemeral(3))?;
+/// let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
 /// assert_eq!(cluster.endpoints().len(), 3);
 /// # Ok::<(), kvd::dev::DevError>(())
 /// ```
@@ -140,9 +140,9 @@ impl Cluster {
     ///
     /// # Errors
     /// [`DevError`].
-    pub fn start(options: &Options) -> Result<Self, DevError> {
+    pub fn start(options: Options) -> Result<Self, DevError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let nodes = runtime.block_on(Nodes::start(options))?;
+        let nodes = runtime.block_on(Nodes::start(&options))?;
         let endpoints = nodes.urls().to_vec();
         Ok(Self { runtime, nodes: Some(nodes), endpoints })
     }
