@@ -83,8 +83,8 @@ fn a_key_is_written_read_and_deleted() {
 fn any_one_endpoint_will_do() {
     let fixture = Fixture::start();
     for endpoint in fixture.cluster.endpoints() {
-        fixture.done(&["--endpoints", &endpoint, "set", "color", &endpoint]);
-        assert_eq!(fixture.done(&["--endpoints", &endpoint, "get", "color"]), format!("{endpoint}\n"));
+        fixture.done(&["--endpoints", endpoint, "set", "color", endpoint]);
+        assert_eq!(fixture.done(&["--endpoints", endpoint, "get", "color"]), format!("{endpoint}\n"));
     }
 }
 
