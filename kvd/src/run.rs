@@ -4,15 +4,20 @@ use crate::cli::{Cli, Command, DevArgs, exit_code};
 use crate::config::Config;
 use crate::dev::{DevError, Nodes, Options};
 use crate::server::{FatalError, Server, StartError, listen};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::future::Future;
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Open files that are enough for every connection served, and for the log.
+const OPEN_FILES_WANTED: u64 = 16_384;
 
 /// Runs the daemon to its end.
 pub fn run(cli: Cli) -> ExitCode {
     if let Err(error) = crate::logging::init(cli.log_format) {
         return failed(exit_code::USAGE, &error);
     }
+    raise_open_files_limit();
     // On a machine of its own one thread serves more than two would, and a node shares its machine
     // with the disk's threads anyway.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -29,6 +34,19 @@ pub fn run(cli: Cli) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::from(exit_code::DONE),
         Err((code, error)) => failed(code, &error),
+    }
+}
+
+/// Allows as many open files as the system lets this user have: connections and the log share them,
+/// and the usual soft limit is below the number of connections served.
+fn raise_open_files_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.map_or(OPEN_FILES_WANTED, |maximum| maximum.min(OPEN_FILES_WANTED));
+    if current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit { current: Some(wanted), maximum };
+        if let Err(cause) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!("cannot raise the limit on open files to {wanted}: {cause}");
+        }
     }
 }
 
