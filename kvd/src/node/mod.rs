@@ -7,6 +7,8 @@ mod effects;
 mod recovery;
 mod replica;
 mod request;
+#[cfg(test)]
+mod tests;
 
 pub use effects::Effects;
 pub use recovery::{Recovered, Recovery};

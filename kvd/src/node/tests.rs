@@ -1,0 +1,352 @@
+//! What becomes of requests: three replicas with a network that the test holds in its hands.
+
+use super::{Effects, ReadError, Recovery, Replica, WriteError};
+use crate::kv::{Command, Operation, Outcome, RequestId};
+use crate::raft::{
+    ClusterTime, Configuration, Entry, HardState, Instant, LogIndex, MemberInfo, Message, NodeId, Payload, Record,
+    RoleName, Settings, Term,
+};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+
+const TIMEOUT_MS: u64 = 5_000;
+
+/// Handles of requests are numbers.
+type Numbered = Replica<u32, u32>;
+
+struct Cluster {
+    replicas: BTreeMap<NodeId, Numbered>,
+    /// Every record that each node has written: its disk.
+    disks: BTreeMap<NodeId, Vec<Record>>,
+    /// Nodes that neither send nor receive.
+    cut_off: BTreeSet<NodeId>,
+    now: Instant,
+    writes: BTreeMap<u32, Result<Outcome, WriteError>>,
+    reads: BTreeMap<u32, Result<(), ReadError>>,
+}
+
+fn founding_records(nodes: u64) -> Vec<Record> {
+    let info = |id: u64| MemberInfo { name: format!("n{id}"), client_url: String::new(), peer_url: String::new() };
+    let configuration = Configuration::of_voters((1..=nodes).map(|id| (NodeId(id), info(id))));
+    let payload = Payload::Configuration(configuration);
+    vec![
+        Record::HardState(HardState { term: Term(1), vote: None }),
+        Record::Entry(Entry { index: LogIndex(1), term: Term(1), time: ClusterTime(0), payload }),
+        Record::Commit(LogIndex(1)),
+    ]
+}
+
+fn replica(id: NodeId, records: &[Record], now: Instant) -> Numbered {
+    let mut recovery = Recovery::default();
+    for record in records {
+        recovery.record(record.clone(), usize::MAX);
+    }
+    Replica::new(id, Settings::default(), TIMEOUT_MS, id.0 + now.0, recovery.finish(), now)
+}
+
+impl Cluster {
+    fn new(nodes: u64) -> Self {
+        let now = Instant(0);
+        let disks: BTreeMap<_, _> = (1..=nodes).map(|id| (NodeId(id), founding_records(nodes))).collect();
+        let replicas = disks.iter().map(|(id, disk)| (*id, replica(*id, disk, now))).collect();
+        let (writes, reads) = (BTreeMap::new(), BTreeMap::new());
+        Self { replicas, disks, cut_off: BTreeSet::new(), now, writes, reads }
+    }
+
+    /// With a leader that has committed in its term.
+    fn with_leader(nodes: u64) -> (Self, NodeId) {
+        let mut cluster = Self::new(nodes);
+        let leader = cluster.elect();
+        (cluster, leader)
+    }
+
+    fn at(&mut self, id: NodeId) -> &mut Numbered {
+        self.replicas.get_mut(&id).expect("a replica")
+    }
+
+    /// Carries out all effects and delivers all messages until nothing is left to do.
+    fn settle(&mut self) {
+        loop {
+            let mut sent: Vec<(NodeId, NodeId, Message)> = Vec::new();
+            let mut written = false;
+            for (id, replica) in &mut self.replicas {
+                let Effects { send, write, fetch, writes, reads } = replica.effects();
+                assert!(fetch.is_empty(), "everything is in memory");
+                for (handle, result) in writes {
+                    assert!(self.writes.insert(handle, result).is_none(), "write {handle} was answered twice");
+                }
+                for (handle, result) in reads {
+                    assert!(self.reads.insert(handle, result).is_none(), "read {handle} was answered twice");
+                }
+                if let Some(write) = write {
+                    self.disks.entry(*id).or_default().extend(write.records);
+                    replica.written(write.id);
+                    written = true;
+                }
+                sent.extend(send.into_iter().map(|(to, message)| (*id, to, message)));
+            }
+            if sent.is_empty() && !written {
+                return;
+            }
+            for (from, to, message) in sent {
+                if !self.cut_off.contains(&from) && !self.cut_off.contains(&to) {
+                    self.at(to).step(from, message);
+                }
+            }
+        }
+    }
+
+    fn advance(&mut self, ms: u64) {
+        for _ in 0..ms.div_ceil(10) {
+            self.now = self.now.plus_ms(10);
+            let now = self.now;
+            self.replicas.values_mut().for_each(|replica| replica.set_time(now));
+            self.replicas.values_mut().for_each(|replica| replica.tick(now));
+            self.settle();
+        }
+    }
+
+    /// Lets time pass until a node that is not cut off leads; which.
+    fn elect(&mut self) -> NodeId {
+        for _ in 0..500 {
+            self.advance(10);
+            let leads = |(id, replica): (&NodeId, &Numbered)| {
+                (replica.raft().role() == RoleName::Leader && !self.cut_off.contains(id)).then_some(*id)
+            };
+            if let Some(leader) = self.replicas.iter().find_map(leads) {
+                return leader;
+            }
+        }
+        panic!("no leader within 5 s");
+    }
+
+    fn write(&mut self, at: NodeId, handle: u32, command: &Command) {
+        self.at(at).write(command, handle);
+    }
+
+    /// The process dies and starts again from its disk.
+    fn restart(&mut self, id: NodeId) {
+        self.replicas.insert(id, replica(id, &self.disks[&id], self.now));
+    }
+
+    fn value(&self, at: NodeId, key: &str) -> Option<(Bytes, u64)> {
+        let store = self.replicas[&at].store().read().expect("no panic");
+        store.get(key.as_bytes()).map(|item| (item.value, item.version))
+    }
+}
+
+fn set(key: &str, value: &str) -> Command {
+    let (key, value) = (Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(value.as_bytes()));
+    Command { operation: Operation::Set { key, value, condition: None, prev: false }, request: None }
+}
+
+fn set_once(key: &str, value: &str, seq: u64) -> Command {
+    Command { request: Some(RequestId { client: "c".into(), seq }), ..set(key, value) }
+}
+
+#[test]
+fn a_write_is_answered_once_it_is_applied_and_every_replica_gets_it_without_another_write() {
+    let (mut cluster, leader) = Cluster::with_leader(3);
+    cluster.write(leader, 1, &set("color", "blue"));
+    cluster.settle();
+    assert!(matches!(cluster.writes[&1], Ok(Outcome::Set { revision: 2, created: true, .. })));
+    // No time has passed: no heartbeat was needed for the followers to learn of the commit.
+    for id in [1, 2, 3] {
+        assert_eq!(cluster.value(NodeId(id), "color"), Some((Bytes::from("blue"), 1)), "n{id}");
+    }
+}
+
+#[test]
+fn a_follower_names_the_leader_and_changes_nothing() {
+    let (mut cluster, leader) = Cluster::with_leader(3);
+    let follower = NodeId(leader.0 % 3 + 1);
+    cluster.write(follower, 1, &set("color", "blue"));
+    cluster.settle();
+    assert_eq!(cluster.writes[&1], Err(WriteError::NotLeader { leader }));
+    cluster.advance(1_000);
+    assert_eq!(cluster.value(leader, "color"), None);
+}
+
+#[test]
+fn without_a_leader_requests_end_at_once() {
+    let mut cluster = Cluster::new(3);
+    cluster.write(NodeId(1), 1, &set("color", "blue"));
+    cluster.at(NodeId(1)).read(2);
+    cluster.settle();
+    assert_eq!(cluster.writes[&1], Err(WriteError::NoLeader));
+    assert_eq!(cluster.reads[&2], Err(ReadError::NoLeader));
+}
+
+#[test]
+fn a_write_whose_place_another_leaders_entry_took_has_failed_for_good() {
+    let (mut cluster, old) = Cluster::with_leader(3);
+    cluster.cut_off.insert(old);
+    cluster.write(old, 1, &set("color", "lost"));
+    let new = cluster.elect();
+    cluster.write(new, 2, &set("color", "kept"));
+    cluster.settle();
+    assert!(!cluster.writes.contains_key(&1), "stepping down alone decides nothing");
+    cluster.cut_off.clear();
+    cluster.advance(500);
+    assert_eq!(cluster.writes[&1], Err(WriteError::Superseded));
+    assert!(matches!(cluster.writes[&2], Ok(Outcome::Set { .. })));
+    for id in [1, 2, 3] {
+        assert_eq!(cluster.value(NodeId(id), "color"), Some((Bytes::from("kept"), 1)), "n{id}");
+    }
+}
+
+#[test]
+fn a_write_that_a_later_leader_commits_succeeds_where_it_was_asked() {
+    let (mut cluster, old) = Cluster::with_leader(3);
+    // The entry reaches both followers, and their answers are lost with the old leader's connections.
+    cluster.write(old, 1, &set("color", "blue"));
+    let effects = cluster.at(old).effects();
+    let write = effects.write.expect("a write");
+    cluster.at(old).written(write.id);
+    for (to, message) in effects.send {
+        cluster.at(to).step(old, message);
+    }
+    cluster.cut_off.insert(old);
+    let new = cluster.elect();
+    assert_ne!(new, old);
+    assert!(!cluster.writes.contains_key(&1));
+    cluster.cut_off.clear();
+    cluster.advance(200);
+    assert!(matches!(cluster.writes[&1], Ok(Outcome::Set { created: true, .. })), "{:?}", cluster.writes[&1]);
+}
+
+#[test]
+fn a_write_that_nobody_confirms_in_time_is_unknown_and_may_still_take_effect() {
+    let (mut cluster, leader) = Cluster::with_leader(3);
+    let followers: Vec<NodeId> = [1, 2, 3].map(NodeId).into_iter().filter(|id| *id != leader).collect();
+    cluster.cut_off.extend(&followers);
+    cluster.write(leader, 1, &set("color", "blue"));
+    cluster.at(leader).read(2);
+    cluster.advance(TIMEOUT_MS - 100);
+    assert!(!cluster.writes.contains_key(&1), "the log still has it");
+    cluster.advance(300);
+    assert_eq!(cluster.writes[&1], Err(WriteError::OutcomeUnknown));
+    assert_eq!(cluster.reads[&2], Err(ReadError::NoLeader), "the leader stepped down under it");
+    cluster.cut_off.clear();
+    cluster.advance(1_000);
+    let applied = [1, 2, 3].map(|id| cluster.value(NodeId(id), "color").is_some());
+    assert!(applied == [true; 3] || applied == [false; 3], "unknown, but the same everywhere: {applied:?}");
+}
+
+#[test]
+fn a_retry_under_the_same_request_is_applied_once_over_leaders_and_restarts() {
+    let (mut cluster, old) = Cluster::with_leader(3);
+    cluster.write(old, 1, &set_once("color", "blue", 7));
+    cluster.settle();
+    let first = cluster.writes[&1].clone();
+    cluster.cut_off.insert(old);
+    let new = cluster.elect();
+    cluster.write(new, 2, &set_once("color", "blue", 7));
+    cluster.settle();
+    assert_eq!(cluster.writes[&2], first, "the stored reply");
+    cluster.cut_off.clear();
+    for id in [1, 2, 3] {
+        cluster.restart(NodeId(id));
+    }
+    let leader = cluster.elect();
+    cluster.write(leader, 3, &set_once("color", "blue", 7));
+    cluster.write(leader, 4, &set_once("color", "red", 6));
+    cluster.advance(100);
+    assert_eq!(cluster.writes[&3], first);
+    assert_eq!(cluster.writes[&4], Ok(Outcome::StaleRequest { newest: 7 }));
+    for id in [1, 2, 3] {
+        assert_eq!(cluster.value(NodeId(id), "color"), Some((Bytes::from("blue"), 1)), "n{id}");
+    }
+}
+
+#[test]
+fn a_read_waits_until_the_store_has_applied_what_was_committed_before_it() {
+    let (mut cluster, leader) = Cluster::with_leader(3);
+    for id in [1, 2, 3] {
+        cluster.write(leader, id, &set("color", &id.to_string()));
+        cluster.settle();
+        cluster.at(NodeId(u64::from(id))).read(id);
+        cluster.settle();
+        assert_eq!(cluster.reads[&id], Ok(()));
+        let (value, _) = cluster.value(NodeId(u64::from(id)), "color").expect("written");
+        assert_eq!(value, id.to_string());
+    }
+}
+
+#[test]
+fn a_leader_that_was_cut_off_answers_no_read() {
+    let (mut cluster, old) = Cluster::with_leader(3);
+    cluster.cut_off.insert(old);
+    // It does not know yet: it leads, and its clients still reach it.
+    cluster.at(old).read(1);
+    let new = cluster.elect();
+    cluster.write(new, 2, &set("color", "new"));
+    cluster.settle();
+    assert!(matches!(cluster.writes[&2], Ok(Outcome::Set { .. })));
+    assert_ne!(cluster.reads.get(&1), Some(&Ok(())), "it would have read what was overwritten");
+    cluster.advance(1_000);
+    assert_eq!(cluster.reads[&1], Err(ReadError::NoLeader));
+}
+
+#[test]
+fn too_much_waiting_is_refused_at_once_and_frees_itself() {
+    let (mut cluster, leader) = Cluster::with_leader(3);
+    let followers: Vec<NodeId> = [1, 2, 3].map(NodeId).into_iter().filter(|id| *id != leader).collect();
+    cluster.cut_off.extend(&followers);
+    for handle in 0..5_000 {
+        cluster.write(leader, handle, &set("color", "blue"));
+    }
+    cluster.settle();
+    assert_eq!(cluster.writes.len(), 5_000 - 4_096, "the others wait");
+    assert!(cluster.writes.values().all(|result| *result == Err(WriteError::Overloaded)));
+    cluster.cut_off.clear();
+    // Windows open as answers arrive.
+    cluster.advance(1_000);
+    assert_eq!(cluster.writes.len(), 5_000);
+    let leader = cluster.elect();
+    cluster.write(leader, 9_999, &set("color", "red"));
+    cluster.settle();
+    assert!(matches!(cluster.writes[&9_999], Ok(Outcome::Set { .. })));
+}
+
+#[test]
+fn restarted_replicas_have_everything_that_was_acknowledged_and_agree() {
+    let (mut cluster, leader) = Cluster::with_leader(3);
+    for handle in 0..100 {
+        cluster.write(leader, handle, &set(&format!("key{}", handle % 7), &handle.to_string()));
+        cluster.settle();
+    }
+    let hash = |cluster: &Cluster, id| cluster.replicas[&NodeId(id)].store().read().expect("no panic").state_hash();
+    let before = hash(&cluster, 1);
+    for id in [1, 2, 3] {
+        cluster.restart(NodeId(id));
+    }
+    cluster.elect();
+    cluster.advance(200);
+    for id in [1, 2, 3] {
+        assert_eq!(hash(&cluster, id), before, "n{id}");
+    }
+}
+
+#[test]
+fn recovery_applies_what_is_committed_and_voids_what_was_truncated() {
+    let command = |value: &str| Payload::Command(set("color", value).encode());
+    let entry = |index: u64, term: u64, payload| {
+        Record::Entry(Entry { index: LogIndex(index), term: Term(term), time: ClusterTime(index), payload })
+    };
+    let mut records = founding_records(3);
+    records.extend([
+        entry(2, 1, command("committed")),
+        entry(3, 1, command("void")),
+        Record::Commit(LogIndex(2)),
+        Record::HardState(HardState { term: Term(2), vote: Some(NodeId(3)) }),
+        Record::Truncate { from: LogIndex(3) },
+        entry(3, 2, command("uncommitted")),
+    ]);
+    let replica = replica(NodeId(1), &records, Instant(0));
+    let log = replica.raft().log();
+    assert_eq!((log.last_index(), log.last_term()), (LogIndex(3), Term(2)));
+    assert_eq!((log.commit_index(), log.applied_index()), (LogIndex(2), LogIndex(2)));
+    assert_eq!(replica.raft().hard_state(), HardState { term: Term(2), vote: Some(NodeId(3)) });
+    assert_eq!(replica.store().read().unwrap().get(b"color").unwrap().value, "committed");
+}
