@@ -93,8 +93,14 @@ fn banner(urls: &[String], data_dir: &std::path::Path) {
     println!("\ntry in another terminal:\n");
     println!("  curl -L -X POST {}/set -d '{{\"key\":\"color\",\"value\":\"blue\"}}'", urls[0]);
     println!("  curl \"{last}/get?key=color\"");
-    println!("  cargo run --release -p kvctl -- --endpoints {} status", urls.join(","));
+    println!("  cargo run --release -p kvctl --{} status", endpoints_flag(urls));
     println!("\nCtrl-C stops the cluster.\n");
+}
+
+/// What kvctl has to be told to find these nodes: nothing, if they are where it looks by itself.
+fn endpoints_flag(urls: &[String]) -> String {
+    let expected = ["http://127.0.0.1:8081", "http://127.0.0.1:8082", "http://127.0.0.1:8083"];
+    if urls == expected { String::new() } else { format!(" --endpoints {}", urls.join(",")) }
 }
 
 /// Completes when the process is asked to end.

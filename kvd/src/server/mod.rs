@@ -1,7 +1,7 @@
 //! The runtime: the one place where tokio, disk, peers and HTTP meet the pure replica.
 //!
-//! One task owns the replica and drains its inbox in batches ([`replica_task`]); one thread writes the
-//! log ([`log_writer`]); one task per peer sends; HTTP handlers only parse, ask and answer. Every
+//! One task owns the replica and drains its inbox in batches (`replica_task`); one thread writes the
+//! log (`log_writer`); one task per peer sends; HTTP handlers only parse, ask and answer. Every
 //! queue is bounded, and clients and peers have separate ones, so that no crowd of clients holds up
 //! consensus.
 
