@@ -13,6 +13,8 @@ pub(super) enum Event {
     Fetched(Fetch, Vec<Entry>),
     /// The disk failed: the node must stop.
     DiskFailed(StorageError),
+    /// The thread that writes the log ended by a panic: the node must stop.
+    WriterPanicked,
     /// News of the peer of this name.
     Link(String, LinkEvent),
 }

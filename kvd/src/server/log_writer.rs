@@ -65,7 +65,20 @@ impl Drop for LogWriter {
     }
 }
 
+/// Reports the thread's end if that is a panic; otherwise the node would wait for its log for ever.
+struct ReportPanic(UnboundedSender<Event>);
+
+impl Drop for ReportPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // Without a receiver the node has stopped.
+            let _ = self.0.send(Event::WriterPanicked);
+        }
+    }
+}
+
 fn write_all(mut wal: Wal, queue: &mpsc::Receiver<LogWrite>, reports: &UnboundedSender<Event>) {
+    let _report = ReportPanic(reports.clone());
     let spares = Spares::start(wal.spare_maker());
     while let Ok(write) = queue.recv() {
         let event = match wal.append(&write.records) {

@@ -113,7 +113,7 @@ pub enum FatalError {
     #[error("{0}")]
     OtherCluster(String),
     /// A defect in the daemon itself.
-    #[error("the replica ended unexpectedly: this is a defect in kvd. What was acknowledged is on disk")]
+    #[error("the node ended by a panic, reported above: this is a defect in kvd. What was acknowledged is on disk")]
     Panicked,
 }
 

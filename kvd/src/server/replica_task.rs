@@ -228,6 +228,7 @@ impl ReplicaTask {
             match event {
                 Event::Written(_) => break,
                 Event::DiskFailed(cause) => return Err(cause.into()),
+                Event::WriterPanicked => return Err(FatalError::Panicked),
                 Event::Fetched(..) | Event::Link(..) => {}
             }
         }
@@ -295,6 +296,7 @@ impl ReplicaTask {
             Arrived::Event(Event::Written(id)) => replica.written(id),
             Arrived::Event(Event::Fetched(fetch, entries)) => replica.fetched(&fetch, entries),
             Arrived::Event(Event::DiskFailed(cause)) => return Err(cause.into()),
+            Arrived::Event(Event::WriterPanicked) => return Err(FatalError::Panicked),
             Arrived::Event(Event::Link(name, LinkEvent::Lost)) => {
                 if let Some(id) = self.ids.get(&name) {
                     replica.peer_lost(*id);
