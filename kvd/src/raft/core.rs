@@ -14,6 +14,7 @@ use super::effects::{Effects, ReadOutcome};
 use super::entry::{Entry, HardState, Payload};
 use super::log::Log;
 use super::message::{Body, Message, ReadId};
+use super::progress::FollowerProgress;
 use super::reads::ForwardedReads;
 use super::role::{Ballot, Follower, Role, RoleName};
 use super::settings::Settings;
@@ -257,6 +258,14 @@ impl Raft {
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => return None,
         };
         self.log.matches(commit_index, self.term()).then_some(commit_index)
+    }
+
+    /// How far each other member is, in the order of the ids, if this node leads; else nothing.
+    pub fn followers(&self) -> Vec<FollowerProgress> {
+        match &self.role {
+            Role::Leader(leader) => leader.progress.iter().map(|(id, progress)| progress.of(*id)).collect(),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => Vec::new(),
+        }
     }
 
     /// The log.

@@ -32,6 +32,7 @@ pub use effects::{Effects, Fetch, LogWrite, ReadOutcome, ReadToken, WriteId};
 pub use entry::{Entry, HardState, Payload, Record};
 pub use log::Log;
 pub use message::{Body, Message, ReadId};
+pub use progress::FollowerProgress;
 pub use role::RoleName;
 pub use settings::Settings;
 pub use types::{ClusterTime, Instant, LogIndex, NodeId, Term};

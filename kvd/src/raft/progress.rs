@@ -6,8 +6,21 @@
 //! probing, which also forgets the window, so that messages lost with a connection never fill it.
 
 use super::settings::Settings;
-use super::types::{Instant, LogIndex};
+use super::types::{Instant, LogIndex, NodeId};
 use std::collections::VecDeque;
+
+/// How far a follower is, as its leader knows: for those who look on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FollowerProgress {
+    /// The follower.
+    pub follower: NodeId,
+    /// Up to here its log is known to be the leader's, on its disk.
+    pub match_index: LogIndex,
+    /// The next entry to be sent to it.
+    pub next_index: LogIndex,
+    /// Messages with entries on their way to it; `None` while it is probed for where the logs agree.
+    pub in_flight: Option<usize>,
+}
 
 /// Replication to one follower, for one term (paper Figure 2, volatile state on leaders).
 #[derive(Debug)]
@@ -55,6 +68,15 @@ impl Progress {
             heartbeat_due: false,
             fetching: false,
         }
+    }
+
+    /// What is known of `follower`, whose progress this is.
+    pub(super) fn of(&self, follower: NodeId) -> FollowerProgress {
+        let in_flight = match &self.flow {
+            Flow::Probe { .. } => None,
+            Flow::Replicate { in_flight, .. } => Some(in_flight.len()),
+        };
+        FollowerProgress { follower, match_index: self.match_index, next_index: self.next_index, in_flight }
     }
 
     /// Starts over from `next_index`: what was on its way no longer counts.
