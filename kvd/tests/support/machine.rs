@@ -1,0 +1,182 @@
+//! One node on a simulated disk: consensus alone, and what a crash leaves of it.
+//!
+//! The disk is the sum of the records of completed writes, nothing else. It checks what any real log
+//! would rely on: entries without gaps, terms that never go back, one vote per term, nothing cut off
+//! that was committed. The caller decides when a write completes, and whether a crash loses it.
+
+use kvd::raft::{
+    Configuration, Effects, Entry, Fetch, HardState, Instant, Log, LogIndex, LogWrite, MemberInfo, NodeId, Raft,
+    Record, Restored, Settings,
+};
+use std::collections::BTreeMap;
+
+/// A node, running or not.
+pub(crate) struct Machine {
+    id: NodeId,
+    settings: Settings,
+    /// In force from before the first entry on, so that log indexes are those of the paper's figures.
+    configuration: Configuration,
+    seed: u64,
+    lives: u64,
+    pub(crate) now: Instant,
+    pub(crate) disk: Disk,
+    running: Option<Running>,
+}
+
+/// What a crash destroys.
+struct Running {
+    raft: Raft,
+    under_way: Option<LogWrite>,
+    applied_index: LogIndex,
+}
+
+impl Machine {
+    /// A node that starts for the first time, with an empty disk.
+    pub(crate) fn new(id: NodeId, settings: Settings, configuration: Configuration, seed: u64) -> Self {
+        let disk = Disk::default();
+        let mut machine = Self { id, settings, configuration, seed, lives: 0, now: Instant(0), disk, running: None };
+        machine.start();
+        machine
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.id
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Its part in consensus.
+    ///
+    /// # Panics
+    /// If it has crashed.
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.running.as_ref().expect("a running node").raft
+    }
+
+    /// Its part in consensus, to be driven.
+    ///
+    /// # Panics
+    /// If it has crashed.
+    pub(crate) fn raft_mut(&mut self) -> &mut Raft {
+        &mut self.running.as_mut().expect("a running node").raft
+    }
+
+    /// Takes the effects. Keeps the write under way, and checks that entries are applied in order.
+    pub(crate) fn effects(&mut self) -> Effects {
+        let running = self.running.as_mut().expect("a running node");
+        let effects = running.raft.effects();
+        if let Some(write) = &effects.write {
+            assert!(running.under_way.is_none(), "{} has two writes under way", self.id.0);
+            running.under_way = Some(write.clone());
+        }
+        for entry in &effects.apply {
+            assert_eq!(entry.index, running.applied_index.next(), "{} applies out of order", self.id.0);
+            running.applied_index = entry.index;
+        }
+        assert_eq!(running.applied_index, running.raft.log().applied_index());
+        effects
+    }
+
+    /// Completes the write under way, if there is one, and reports it.
+    pub(crate) fn finish_write(&mut self) -> bool {
+        let Some(running) = &mut self.running else { return false };
+        let Some(write) = running.under_way.take() else { return false };
+        self.disk.write(&write.records);
+        running.raft.written(write.id);
+        true
+    }
+
+    /// Reads back from disk what a leader no longer has in memory.
+    pub(crate) fn fetch(&mut self, fetch: &Fetch) {
+        let entries = self.disk.read(fetch);
+        self.raft_mut().fetched(fetch, entries);
+    }
+
+    /// Forgets everything but the disk. The write under way is lost, or `survives` without anyone's
+    /// having been told.
+    pub(crate) fn crash(&mut self, survives: bool) {
+        let write = self.running.take().and_then(|running| running.under_way);
+        if let Some(write) = write.filter(|_| survives) {
+            self.disk.write(&write.records);
+        }
+    }
+
+    /// Begins a new life with what is on disk, unless it is running.
+    pub(crate) fn start(&mut self) {
+        if self.is_running() {
+            return;
+        }
+        self.lives += 1;
+        let seed = self.seed.wrapping_mul(1_000_003) ^ (self.id.0 << 32) ^ self.lives;
+        let restored = self.disk.restore(&self.configuration);
+        let raft = Raft::new(self.id, self.settings.clone(), seed, restored, self.now);
+        self.running = Some(Running { raft, under_way: None, applied_index: LogIndex(0) });
+    }
+}
+
+/// The records of completed writes, in the form they add up to.
+#[derive(Clone, Default)]
+pub(crate) struct Disk {
+    pub(crate) hard_state: HardState,
+    pub(crate) entries: Vec<Entry>,
+    commit: LogIndex,
+}
+
+impl Disk {
+    /// One completed write.
+    pub(crate) fn write(&mut self, records: &[Record]) {
+        for record in records {
+            match record {
+                Record::HardState(HardState { term, vote }) => {
+                    let before = self.hard_state;
+                    let keeps_vote = *term == before.term && (before.vote.is_none() || *vote == before.vote);
+                    assert!(*term > before.term || keeps_vote, "{before:?} on disk, then term {term} vote {vote:?}");
+                    self.hard_state = HardState { term: *term, vote: *vote };
+                }
+                Record::Truncate { from } => {
+                    assert!(*from > self.commit, "cut off from {from}, committed up to {}", self.commit);
+                    self.entries.truncate(from.previous().0 as usize);
+                }
+                Record::Entry(entry) => {
+                    assert_eq!(entry.index.0, self.entries.len() as u64 + 1, "a gap on disk");
+                    assert!(entry.term <= self.hard_state.term, "{entry:?} on disk in {:?}", self.hard_state);
+                    self.entries.push(entry.clone());
+                }
+                Record::Commit(index) => {
+                    assert!(index.0 <= self.entries.len() as u64, "commit {index} of what is not on disk");
+                    self.commit = *index;
+                }
+            }
+        }
+    }
+
+    fn read(&self, fetch: &Fetch) -> Vec<Entry> {
+        let mut bytes = 0;
+        let wanted = self.entries.iter().filter(|entry| (fetch.from..=fetch.through).contains(&entry.index));
+        let within = |entry: &&Entry| {
+            let first = bytes == 0;
+            bytes += entry.size_bytes();
+            first || bytes <= fetch.bytes_max
+        };
+        wanted.take_while(within).cloned().collect()
+    }
+
+    fn restore(&self, configuration: &Configuration) -> Restored {
+        let mut log = Log::default();
+        self.entries.iter().cloned().for_each(|entry| log.append(entry));
+        log.set_durable(log.last_index());
+        log.commit(self.commit);
+        let configurations = BTreeMap::from([(LogIndex(0), configuration.clone())]);
+        Restored { hard_state: self.hard_state, log, configurations }
+    }
+}
+
+/// The nodes 1 to `nodes`, all of them voters.
+pub(crate) fn voters(nodes: u64) -> Configuration {
+    Configuration::of_voters((1..=nodes).map(|id| {
+        let info = MemberInfo { name: format!("n{id}"), client_url: String::new(), peer_url: String::new() };
+        (NodeId(id), info)
+    }))
+}

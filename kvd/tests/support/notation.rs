@@ -1,0 +1,179 @@
+//! How scripts write nodes, entries, messages, writes and state.
+//!
+//! `n1` is the node with id 1. `3@2` is the entry at index 3, of term 2; behind it stands what was
+//! proposed, or nothing for the no-op that opens a term. Everything is written from what the core says
+//! in public, never from what it logs.
+
+use kvd::raft::{Body, Entry, HardState, LogIndex, LogWrite, Message, NodeId, Payload, Raft, Record, RoleName, Term};
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
+
+/// A node as scripts name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Name(pub(crate) NodeId);
+
+impl FromStr for Name {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let id = text.strip_prefix('n').and_then(|id| id.parse().ok());
+        id.map(|id| Self(NodeId(id))).ok_or_else(|| format!("'{text}' names no node: they are n1, n2, ..."))
+    }
+}
+
+impl Display for Name {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "n{}", self.0.0)
+    }
+}
+
+/// The terms of a log from its first entry on, as in the paper's figures: `1 1 2`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms(pub(crate) Vec<Term>);
+
+impl FromStr for Terms {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let term = |word: &str| word.parse().map(Term).map_err(|_| format!("'{word}' is no term"));
+        text.split_whitespace().map(term).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl Display for Terms {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let terms: Vec<String> = self.0.iter().map(Term::to_string).collect();
+        f.write_str(&terms.join(" "))
+    }
+}
+
+/// Name of what a message says, as in the paper.
+pub(crate) fn kind(message: &Message) -> &'static str {
+    match message.body {
+        Body::PreVote { .. } => "PreVote",
+        Body::PreVoteResponse { .. } => "PreVoteResponse",
+        Body::RequestVote { .. } => "RequestVote",
+        Body::RequestVoteResponse { .. } => "RequestVoteResponse",
+        Body::AppendEntries { .. } => "AppendEntries",
+        Body::AppendAccepted { .. } => "AppendAccepted",
+        Body::AppendRejected { .. } => "AppendRejected",
+        Body::ReadIndex { .. } => "ReadIndex",
+        Body::ReadIndexResponse { .. } => "ReadIndexResponse",
+    }
+}
+
+/// `n1 term 2 -> n2: RequestVote, last entry 3@1`
+pub(crate) fn envelope(from: NodeId, to: NodeId, message: &Message) -> String {
+    format!("{} term {} -> {}: {}", Name(from), message.term, Name(to), body(message))
+}
+
+fn body(message: &Message) -> String {
+    let yes_or_no = |granted: bool| if granted { "granted" } else { "refused" };
+    let kind = kind(message);
+    match &message.body {
+        Body::PreVote { last_log_index, last_log_term } => {
+            format!("{kind} for term {}, last entry {}", message.term.next(), at(*last_log_index, *last_log_term))
+        }
+        Body::PreVoteResponse { asked_in, granted } => {
+            format!("PreVote for term {} {}", asked_in.next(), yes_or_no(*granted))
+        }
+        Body::RequestVote { last_log_index, last_log_term } => {
+            format!("{kind}, last entry {}", at(*last_log_index, *last_log_term))
+        }
+        Body::RequestVoteResponse { granted } => format!("RequestVote {}", yes_or_no(*granted)),
+        Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round } => {
+            let carried = if entries.is_empty() { String::new() } else { format!(", entries {}", list(entries)) };
+            let prev = at(*prev_log_index, *prev_log_term);
+            format!("{kind} after {prev}{carried}, commit {leader_commit}{}", in_round(*round))
+        }
+        Body::AppendAccepted { match_index, round } => format!("{kind}, match {match_index}{}", in_round(*round)),
+        Body::AppendRejected { prev_log_index, hint_index, hint_term, round } => {
+            format!("{kind} after {prev_log_index}, hint {}{}", at(*hint_index, *hint_term), in_round(*round))
+        }
+        // The numbers of questions are random.
+        Body::ReadIndex { .. } => kind.to_string(),
+        Body::ReadIndexResponse { read_index, .. } => format!("{kind} {read_index}"),
+    }
+}
+
+/// Rounds of leadership confirmation begin with the first read, and are shown from then on.
+fn in_round(round: u64) -> String {
+    if round == 0 { String::new() } else { format!(", round {round}") }
+}
+
+fn at(index: LogIndex, term: Term) -> String {
+    format!("{index}@{term}")
+}
+
+/// `2@1, 3@2 x`
+pub(crate) fn list(entries: &[Entry]) -> String {
+    let entries: Vec<String> = entries.iter().map(entry).collect();
+    entries.join(", ")
+}
+
+fn entry(entry: &Entry) -> String {
+    let place = at(entry.index, entry.term);
+    match &entry.payload {
+        Payload::Noop => place,
+        Payload::Command(command) => format!("{place} {}", String::from_utf8_lossy(command)),
+        Payload::Configuration(_) => format!("{place} configuration"),
+    }
+}
+
+/// `term 2 vote n1; cut from 3; entry 3@2; commit 2`
+pub(crate) fn write(write: &LogWrite) -> String {
+    let piece = |record: &Record| match record {
+        Record::HardState(state) => hard_state(*state),
+        Record::Truncate { from } => format!("cut from {from}"),
+        Record::Entry(written) => format!("entry {}", entry(written)),
+        Record::Commit(index) => format!("commit {index}"),
+    };
+    let pieces: Vec<String> = write.records.iter().map(piece).collect();
+    pieces.join("; ")
+}
+
+/// `term 2 vote n1`
+pub(crate) fn hard_state(HardState { term, vote }: HardState) -> String {
+    format!("term {term} vote {}", vote.map_or_else(|| "-".to_string(), |vote| Name(vote).to_string()))
+}
+
+/// `follower of n1`
+pub(crate) fn role(raft: &Raft) -> String {
+    match (raft.role(), raft.leader()) {
+        (RoleName::Follower, Some(leader)) => format!("follower of {}", Name(leader)),
+        (RoleName::Follower, None) => "follower".to_string(),
+        (RoleName::PreCandidate, _) => "pre-candidate".to_string(),
+        (RoleName::Candidate, _) => "candidate".to_string(),
+        (RoleName::Leader, _) => "leader".to_string(),
+    }
+}
+
+/// `n1 leader          term 2 vote n1  durable 3 commit 3 applied 3  log 1 1 2`
+pub(crate) fn state(raft: &Raft) -> String {
+    let log = raft.log();
+    let terms = (1..=log.last_index().0).filter_map(|index| log.term_at(LogIndex(index)));
+    format!(
+        "{} {:<14}  {}  durable {} commit {} applied {}  log {}",
+        Name(raft.id()),
+        role(raft),
+        hard_state(raft.hard_state()),
+        log.durable_index(),
+        log.commit_index(),
+        log.applied_index(),
+        Terms(terms.collect()),
+    )
+    .trim_end()
+    .to_string()
+}
+
+/// `n2: match 3, next 4, 0 messages in flight`
+pub(crate) fn followers(raft: &Raft) -> Vec<String> {
+    let line = |progress: kvd::raft::FollowerProgress| {
+        let flow = match progress.in_flight {
+            None => "probing".to_string(),
+            Some(messages) => format!("{messages} in flight"),
+        };
+        format!("{}: match {}, next {}, {flow}", Name(progress.follower), progress.match_index, progress.next_index)
+    };
+    raft.followers().into_iter().map(line).collect()
+}

@@ -1,0 +1,582 @@
+//! The language of the scripts, and what runs it: a cluster in which nothing happens by itself.
+//!
+//! Each command drives nodes by the public calls of [`kvd::raft`]; its output is the effects, one per
+//! line. Messages stay on their way until delivered. Writes complete at once, except on a node whose
+//! disk is on `hold`. Each node has a clock of its own, which moves only when told to.
+//!
+//! A node's choice of its election timeout is random, so a script lets time pass either too short for
+//! any timeout (149 ms) or long enough for all of them (300 ms), and never shows who won a race.
+
+use super::machine::{Machine, voters};
+use super::network::{Envelope, Network, Selection};
+use super::notation::{self, Name, Terms};
+use bytes::Bytes;
+use kvd::raft::{
+    ClusterTime, Effects, Entry, HardState, LogIndex, NodeId, Payload, Raft, ReadOutcome, ReadToken, Record, RoleName,
+    Settings, Term,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::fmt::Write as _;
+
+/// Time between two ticks, in milliseconds.
+const TICK_MS: u64 = 5;
+
+/// `settle` gives up after this much time. Milliseconds.
+const SETTLE_MS_MAX: u64 = 10_000;
+
+/// `stabilize` gives up after this many messages: they would go on for ever.
+const STABILIZE_MESSAGES_MAX: usize = 10_000;
+
+/// A command. Where nodes can be named and none is, all of them are meant.
+#[derive(goldenscript::Command)]
+pub(crate) enum Command {
+    // --- The cluster -----------------------------------------------------------------------------
+    /// `cluster nodes=3 leader=n1`: a new cluster, with n1 elected and everything quiet.
+    Cluster {
+        #[arg(key)]
+        nodes: u64,
+        #[arg(key)]
+        leader: Option<Name>,
+        #[arg(key)]
+        window_messages: Option<usize>,
+        #[arg(key)]
+        window_bytes: Option<usize>,
+        #[arg(key)]
+        message_bytes: Option<usize>,
+        #[arg(key)]
+        write_bytes: Option<usize>,
+        #[arg(key)]
+        cache_bytes: Option<usize>,
+    },
+    /// `disk n1 term=3 vote=n2 log="1 1 3"`: starts a node anew with this past.
+    Disk {
+        node: Name,
+        #[arg(key)]
+        term: u64,
+        #[arg(key)]
+        vote: Option<Name>,
+        #[arg(key, optional)]
+        log: Terms,
+    },
+
+    // --- Messages: those to these nodes, from one node, of one kind, the oldest `count` of them -----
+    /// `deliver n2 from=n1 kind=AppendEntries count=1`
+    Deliver {
+        #[arg(optional)]
+        to: Vec<Name>,
+        #[arg(key)]
+        from: Option<Name>,
+        #[arg(key)]
+        kind: Option<String>,
+        #[arg(key)]
+        count: Option<usize>,
+    },
+    /// Loses messages.
+    Drop {
+        #[arg(optional)]
+        to: Vec<Name>,
+        #[arg(key)]
+        from: Option<Name>,
+        #[arg(key)]
+        kind: Option<String>,
+        #[arg(key)]
+        count: Option<usize>,
+    },
+    /// Puts a copy of messages on the way, behind all others.
+    Duplicate {
+        #[arg(optional)]
+        to: Vec<Name>,
+        #[arg(key)]
+        from: Option<Name>,
+        #[arg(key)]
+        kind: Option<String>,
+        #[arg(key)]
+        count: Option<usize>,
+    },
+    /// Delays messages until `put_back`, which puts them behind all others.
+    SetAside {
+        #[arg(optional)]
+        to: Vec<Name>,
+        #[arg(key)]
+        from: Option<Name>,
+        #[arg(key)]
+        kind: Option<String>,
+        #[arg(key)]
+        count: Option<usize>,
+    },
+    PutBack,
+    /// Lists what is on its way.
+    Network,
+    /// `cut n3`: n3 and the others lose whatever they send each other. `cut n3 to=n1`: n1 hears n3 no
+    /// more, but n3 still hears n1.
+    Cut {
+        node: Name,
+        #[arg(key)]
+        to: Option<Name>,
+    },
+    /// All links work again.
+    Heal,
+
+    // --- Disks -----------------------------------------------------------------------------------
+    /// Writes of the node stay under way from now on, until `written`.
+    Hold {
+        node: Name,
+    },
+    /// The write under way is durable.
+    Written {
+        node: Name,
+    },
+    /// Writes complete at once again, the one under way first.
+    Release {
+        node: Name,
+    },
+
+    // --- Crashes ---------------------------------------------------------------------------------
+    /// `crash n1`: n1 forgets all but its completed writes. With `written=true` the write under way has
+    /// reached the disk, though nobody was told.
+    Crash {
+        node: Name,
+        #[arg(key, optional)]
+        written: bool,
+    },
+    /// Starts a crashed node with what is on its disk.
+    Restart {
+        node: Name,
+    },
+    /// `peer_lost n2 n1`: n2 finds that the process of n1 is gone.
+    PeerLost {
+        node: Name,
+        peer: Name,
+    },
+
+    // --- Time ------------------------------------------------------------------------------------
+    /// `advance n3 ms=300`: time passes at n3, and its timers run out.
+    Advance {
+        #[arg(optional)]
+        nodes: Vec<Name>,
+        #[arg(key)]
+        ms: u64,
+    },
+    /// Time passes, but the node is too busy or paused to look at its timers.
+    Stall {
+        #[arg(optional)]
+        nodes: Vec<Name>,
+        #[arg(key)]
+        ms: u64,
+    },
+    /// The node's election timeout runs out.
+    Campaign {
+        node: Name,
+    },
+
+    // --- Clients ---------------------------------------------------------------------------------
+    /// `propose n1 x y`: both at once, so that they may share messages and writes.
+    Propose {
+        node: Name,
+        commands: Vec<String>,
+    },
+    /// `read n1 a b`: asks for a read index for the reads a and b.
+    Read {
+        node: Name,
+        reads: Vec<String>,
+    },
+
+    // --- What takes many steps -------------------------------------------------------------------
+    /// Delivers everything until nothing is on its way. No time passes.
+    Stabilize,
+    /// `run ms=1000`: time passes at all nodes alike, and messages arrive at once.
+    Run {
+        #[arg(key)]
+        ms: u64,
+    },
+    /// `elect n1`: all have long heard no leader, n1 campaigns first, and everything is stabilized. An
+    /// error if n1 does not lead then.
+    Elect {
+        node: Name,
+    },
+    /// Lets time pass with a working network until one node leads, all running nodes follow it and have
+    /// the same log, committed to its end. Silent on the way, since who wins is left to chance.
+    Settle,
+
+    // --- A look ----------------------------------------------------------------------------------
+    /// Role, term, vote and log of nodes.
+    State {
+        #[arg(optional)]
+        nodes: Vec<Name>,
+    },
+    /// What a leader knows of its followers.
+    Followers {
+        node: Name,
+    },
+}
+
+/// Runs one script.
+#[derive(Default)]
+pub(crate) struct Script {
+    machines: BTreeMap<NodeId, Machine>,
+    network: Network,
+    on_hold: BTreeSet<NodeId>,
+    /// Role and term of each node when last shown.
+    shown: BTreeMap<NodeId, (Term, String)>,
+    /// Names of reads; a token is a place in here.
+    reads: Vec<String>,
+    output: String,
+}
+
+impl goldenscript::Runner for Script {
+    type Command = Command;
+
+    fn run(&mut self, command: &Command, _: &goldenscript::Context) -> Result<String, Box<dyn Error>> {
+        self.execute(command)?;
+        Ok(std::mem::take(&mut self.output))
+    }
+}
+
+impl Script {
+    fn execute(&mut self, command: &Command) -> Result<(), Box<dyn Error>> {
+        match command {
+            Command::Cluster {
+                nodes,
+                leader,
+                window_messages,
+                window_bytes,
+                message_bytes,
+                write_bytes,
+                cache_bytes,
+            } => {
+                let usual = Settings::default();
+                let settings = Settings {
+                    window_messages_max: window_messages.unwrap_or(usual.window_messages_max),
+                    window_bytes_max: window_bytes.unwrap_or(usual.window_bytes_max),
+                    message_bytes_max: message_bytes.unwrap_or(usual.message_bytes_max),
+                    write_bytes_max: write_bytes.unwrap_or(usual.write_bytes_max),
+                    cache_bytes_max: cache_bytes.unwrap_or(usual.cache_bytes_max),
+                    ..usual
+                };
+                self.form(*nodes, &settings);
+                if let Some(leader) = leader {
+                    self.elect(leader.0)?;
+                    self.output.clear();
+                }
+            }
+            Command::Disk { node, term, vote, log } => self.rewrite_disk(node.0, Term(*term), *vote, log),
+
+            Command::Deliver { to, from, kind, count } => {
+                for envelope in self.network.take(&select(to, *from, kind.as_deref(), *count)) {
+                    self.deliver(envelope);
+                }
+            }
+            Command::Drop { to, from, kind, count } => {
+                self.network.take(&select(to, *from, kind.as_deref(), *count));
+            }
+            Command::Duplicate { to, from, kind, count } => {
+                self.network.duplicate(&select(to, *from, kind.as_deref(), *count));
+            }
+            Command::SetAside { to, from, kind, count } => {
+                self.network.set_aside(&select(to, *from, kind.as_deref(), *count));
+            }
+            Command::PutBack => self.network.put_back(),
+            Command::Network => {
+                for Envelope { from, to, message } in self.network.on_their_way() {
+                    writeln!(self.output, "{}", notation::envelope(*from, *to, message))?;
+                }
+            }
+            Command::Cut { node, to: Some(to) } => self.network.cut(node.0, to.0),
+            Command::Cut { node, to: None } => {
+                for other in self.machines.keys() {
+                    self.network.cut(node.0, *other);
+                    self.network.cut(*other, node.0);
+                }
+            }
+            Command::Heal => self.network.heal(),
+
+            Command::Hold { node } => {
+                self.on_hold.insert(node.0);
+            }
+            Command::Written { node } => {
+                if !self.machine(*node)?.finish_write() {
+                    return Err(format!("{node} has no write under way").into());
+                }
+                self.perform(node.0);
+            }
+            Command::Release { node } => {
+                self.on_hold.remove(&node.0);
+                self.machine(*node)?.finish_write();
+                self.drive(node.0, |_| ());
+            }
+
+            Command::Crash { node, written } => {
+                self.machine(*node)?.crash(*written);
+                self.shown.remove(&node.0);
+            }
+            Command::Restart { node } => {
+                self.machine(*node)?.start();
+                self.perform(node.0);
+            }
+            Command::PeerLost { node, peer } => self.drive(node.0, |raft| raft.peer_lost(peer.0)),
+
+            Command::Advance { nodes, ms } => self.advance(&self.named(nodes), *ms),
+            Command::Stall { nodes, ms } => self.stall(&self.named(nodes), *ms),
+            Command::Campaign { node } => self.campaign(node.0),
+
+            Command::Propose { node, commands } => self.propose(node.0, commands),
+            Command::Read { node, reads } => {
+                let first = self.reads.len() as u64;
+                self.reads.extend(reads.iter().cloned());
+                let tokens = first..self.reads.len() as u64;
+                self.drive(node.0, |raft| tokens.for_each(|token| raft.read_index(ReadToken(token))));
+            }
+
+            Command::Stabilize => self.stabilize()?,
+            Command::Run { ms } => self.run(*ms)?,
+            Command::Elect { node } => self.elect(node.0)?,
+            Command::Settle => self.settle()?,
+
+            Command::State { nodes } => {
+                for node in self.named(nodes) {
+                    let machine = &self.machines[&node];
+                    let state = if machine.is_running() { notation::state(machine.raft()) } else { down(machine) };
+                    writeln!(self.output, "{state}")?;
+                }
+            }
+            Command::Followers { node } => {
+                for line in notation::followers(self.machine(*node)?.raft()) {
+                    writeln!(self.output, "{line}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn form(&mut self, nodes: u64, settings: &Settings) {
+        let configuration = voters(nodes);
+        let machine = |id: NodeId| (id, Machine::new(id, settings.clone(), configuration.clone(), 0));
+        *self = Self { machines: configuration.everyone().map(machine).collect(), ..Self::default() };
+        self.machines.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| self.perform(id));
+        self.output.clear();
+    }
+
+    /// Gives a node another past: one that it could have had, which is up to the script.
+    fn rewrite_disk(&mut self, id: NodeId, term: Term, vote: Option<Name>, Terms(log): &Terms) {
+        let entry = |(place, term): (usize, &Term)| Entry {
+            index: LogIndex(place as u64 + 1),
+            term: *term,
+            time: ClusterTime(0),
+            payload: Payload::Noop,
+        };
+        let hard_state = HardState { term, vote: vote.map(|Name(vote)| vote) };
+        let entries = log.iter().enumerate().map(entry).map(Record::Entry);
+        let records: Vec<Record> = std::iter::once(Record::HardState(hard_state)).chain(entries).collect();
+        let machine = self.machines.get_mut(&id).expect("a node of the cluster");
+        machine.crash(false);
+        machine.disk = Default::default();
+        machine.disk.write(&records);
+        machine.start();
+        self.shown.remove(&id);
+        self.perform(id);
+        self.output.clear();
+    }
+
+    fn machine(&mut self, node: Name) -> Result<&mut Machine, String> {
+        self.machines.get_mut(&node.0).ok_or_else(|| format!("there is no {node}"))
+    }
+
+    /// These nodes, or all of them.
+    fn named(&self, nodes: &[Name]) -> Vec<NodeId> {
+        if nodes.is_empty() {
+            self.machines.keys().copied().collect()
+        } else {
+            nodes.iter().map(|node| node.0).collect()
+        }
+    }
+
+    /// Calls the core of a running node and performs the effects. A crashed one hears nothing.
+    fn drive(&mut self, id: NodeId, call: impl FnOnce(&mut Raft)) {
+        let machine = self.machines.get_mut(&id).expect("a node of the cluster");
+        if machine.is_running() {
+            call(machine.raft_mut());
+            self.perform(id);
+        }
+    }
+
+    /// Performs the effects of a node until there are no more, and writes them down.
+    fn perform(&mut self, id: NodeId) {
+        loop {
+            let effects = self.machines.get_mut(&id).expect("a node of the cluster").effects();
+            self.show_role(id);
+            let more = !effects.fetch.is_empty();
+            self.write_down(id, effects);
+            let machine = self.machines.get_mut(&id).expect("a node of the cluster");
+            let wrote = !self.on_hold.contains(&id) && machine.finish_write();
+            if !wrote && !more && !machine.raft().has_unapplied() {
+                break;
+            }
+        }
+        self.show_role(id);
+    }
+
+    /// Writes down role, term and leader of a node if they have changed.
+    fn show_role(&mut self, id: NodeId) {
+        let raft = self.machines[&id].raft();
+        let now = (raft.term(), notation::role(raft));
+        if self.shown.get(&id) != Some(&now) {
+            self.line(format_args!("{} term {}: {}", Name(id), now.0, now.1));
+            self.shown.insert(id, now);
+        }
+    }
+
+    fn write_down(&mut self, id: NodeId, effects: Effects) {
+        let Effects { send, write, apply, reads, fetch } = effects;
+        let node = Name(id);
+        for (to, message) in send {
+            let line = notation::envelope(id, to, &message);
+            let lost = if self.network.send(Envelope { from: id, to, message }) { "" } else { " (lost)" };
+            self.line(format_args!("{line}{lost}"));
+        }
+        if let Some(write) = write.filter(|_| self.on_hold.contains(&id)) {
+            self.line(format_args!("{node} writes {}", notation::write(&write)));
+        }
+        if !apply.is_empty() {
+            self.line(format_args!("{node} applies {}", notation::list(&apply)));
+        }
+        for ReadOutcome { token, read_index } in reads {
+            let name = self.reads[token.0 as usize].clone();
+            match read_index {
+                Some(index) => self.line(format_args!("{node} may serve {name} once it has applied {index}")),
+                None => self.line(format_args!("{node} cannot serve {name}: ask again")),
+            }
+        }
+        for fetch in fetch {
+            self.line(format_args!("{node} reads entries from {} on from its disk for {}", fetch.from, Name(fetch.to)));
+            self.machines.get_mut(&id).expect("a node of the cluster").fetch(&fetch);
+        }
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        writeln!(self.output, "{line}").expect("a string takes all that is written");
+    }
+
+    fn deliver(&mut self, Envelope { from, to, message }: Envelope) {
+        self.drive(to, |raft| raft.step(from, message));
+    }
+
+    fn propose(&mut self, id: NodeId, commands: &[String]) {
+        let mut lines = Vec::new();
+        self.drive(id, |raft| {
+            for command in commands {
+                lines.push(match raft.propose(Bytes::copy_from_slice(command.as_bytes())) {
+                    Ok(index) => format!("{} appends {index}@{} {command}", Name(id), raft.term()),
+                    Err(refusal) => {
+                        let leader = refusal.leader.map_or("no leader known".to_string(), |id| Name(id).to_string());
+                        format!("{} refuses {command}: {leader}", Name(id))
+                    }
+                });
+            }
+        });
+        let effects = std::mem::take(&mut self.output);
+        lines.iter().for_each(|line| self.line(format_args!("{line}")));
+        self.output.push_str(&effects);
+    }
+
+    /// Time passes on these nodes side by side.
+    fn advance(&mut self, nodes: &[NodeId], ms: u64) {
+        for passed in (0..ms).step_by(TICK_MS as usize) {
+            for id in nodes {
+                self.tick(*id, TICK_MS.min(ms - passed));
+            }
+        }
+    }
+
+    fn tick(&mut self, id: NodeId, ms: u64) {
+        self.stall(&[id], ms);
+        let now = self.machines[&id].now;
+        self.drive(id, |raft| raft.tick(now));
+    }
+
+    fn stall(&mut self, nodes: &[NodeId], ms: u64) {
+        for id in nodes {
+            let machine = self.machines.get_mut(id).expect("a node of the cluster");
+            machine.now = machine.now.plus_ms(ms);
+            if machine.is_running() {
+                let now = machine.now;
+                machine.raft_mut().set_time(now);
+            }
+        }
+    }
+
+    /// One tick after the longest patience there is.
+    fn campaign(&mut self, id: NodeId) {
+        self.tick(id, Settings::default().election_timeout_max_ms);
+    }
+
+    fn elect(&mut self, id: NodeId) -> Result<(), Box<dyn Error>> {
+        let others: Vec<NodeId> = self.machines.keys().copied().filter(|other| *other != id).collect();
+        self.stall(&others, Settings::default().election_timeout_max_ms);
+        self.campaign(id);
+        self.stabilize()?;
+        let elected = self.machines[&id].raft().role() == RoleName::Leader;
+        if elected { Ok(()) } else { Err(format!("{} was not elected:\n{}", Name(id), self.output).into()) }
+    }
+
+    fn stabilize(&mut self) -> Result<(), Box<dyn Error>> {
+        let mut delivered = 0;
+        while let Some(envelope) = self.network.take(&Selection { count: Some(1), ..Selection::default() }).pop() {
+            self.deliver(envelope);
+            delivered += 1;
+            if delivered > STABILIZE_MESSAGES_MAX {
+                return Err("the nodes never stop talking".into());
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, ms: u64) -> Result<(), Box<dyn Error>> {
+        let all = self.named(&[]);
+        for passed in (0..ms).step_by(TICK_MS as usize) {
+            self.advance(&all, TICK_MS.min(ms - passed));
+            self.stabilize()?;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), Box<dyn Error>> {
+        let before = std::mem::take(&mut self.output);
+        for _ in 0..SETTLE_MS_MAX / TICK_MS {
+            self.run(TICK_MS)?;
+            if self.is_settled() {
+                self.output = before + "one leader, equal logs, all of them committed and applied";
+                return Ok(());
+            }
+        }
+        self.output.clear();
+        self.execute(&Command::State { nodes: Vec::new() })?;
+        Err(format!("after {SETTLE_MS_MAX} ms:\n{}", self.output).into())
+    }
+
+    fn is_settled(&self) -> bool {
+        let rafts: Vec<&Raft> =
+            self.machines.values().filter(|machine| machine.is_running()).map(Machine::raft).collect();
+        let view = |raft: &Raft| {
+            let log = raft.log();
+            (raft.term(), raft.leader(), log.last_index(), log.last_term(), log.commit_index(), log.applied_index())
+        };
+        let leaders = rafts.iter().filter(|raft| raft.role() == RoleName::Leader).count();
+        let alike = rafts.windows(2).all(|pair| view(pair[0]) == view(pair[1]));
+        leaders == 1 && alike && rafts.iter().all(|raft| raft.log().applied_index() == raft.log().last_index())
+    }
+}
+
+fn select<'a>(to: &'a [Name], from: Option<Name>, kind: Option<&'a str>, count: Option<usize>) -> Selection<'a> {
+    Selection { to, from, kind, count }
+}
+
+fn down(machine: &Machine) -> String {
+    let terms = machine.disk.entries.iter().map(|entry| entry.term).collect();
+    format!(
+        "{} down            {}  log {}",
+        Name(machine.id()),
+        notation::hard_state(machine.disk.hard_state),
+        Terms(terms)
+    )
+}
