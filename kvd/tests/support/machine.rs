@@ -95,12 +95,13 @@ impl Machine {
     }
 
     /// Forgets everything but the disk. The write under way is lost, or `survives` without anyone's
-    /// having been told.
-    pub(crate) fn crash(&mut self, survives: bool) {
+    /// having been told. Returns whether there was one.
+    pub(crate) fn crash(&mut self, survives: bool) -> bool {
         let write = self.running.take().and_then(|running| running.under_way);
-        if let Some(write) = write.filter(|_| survives) {
+        if let Some(write) = write.as_ref().filter(|_| survives) {
             self.disk.write(&write.records);
         }
+        write.is_some()
     }
 
     /// Begins a new life with what is on disk, unless it is running.

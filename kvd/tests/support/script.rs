@@ -307,7 +307,10 @@ impl Script {
             }
 
             Command::Crash { node, written } => {
-                self.machine(*node)?.crash(*written);
+                let writing = self.machine(*node)?.crash(*written);
+                if *written && !writing {
+                    return Err(format!("{node} has no write under way").into());
+                }
                 self.shown.remove(&node.0);
             }
             Command::Restart { node } => {
