@@ -79,7 +79,8 @@ pub enum Body {
     },
     /// Asks the leader for a read index on behalf of all reads that wait at the sender.
     ReadIndex {
-        /// Names the question; never used again, not even by a later life of the sender.
+        /// Names the question and the reads it was first sent for; no other question has this name, not
+        /// even one by a later life of the sender.
         read: ReadId,
     },
     /// Answers [`Body::ReadIndex`].

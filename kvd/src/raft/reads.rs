@@ -11,10 +11,10 @@
 use super::core::Raft;
 use super::effects::{ReadOutcome, ReadToken};
 use super::message::{Body, ReadId};
-use super::role::{Leader, Role};
+use super::role::{Follower, Leader, Role};
 use super::types::{Instant, LogIndex, NodeId};
 
-/// A question to the leader that is not answered for this many heartbeats is asked anew.
+/// A question to the leader that is not answered for this many heartbeats is sent again.
 const FORWARD_RETRY_HEARTBEATS: u64 = 2;
 
 /// Reads at the leader.
@@ -153,7 +153,7 @@ impl Raft {
         }
     }
 
-    /// The leader has answered a question. Any but the latest was given up.
+    /// The leader has answered a question. Any but the one under way was answered before.
     pub(super) fn read_answered(&mut self, read: ReadId, read_index: LogIndex) {
         let Role::Follower(follower) = &mut self.role else { return };
         if let Some(question) = follower.reads.asked.take_if(|question| question.read == read) {
@@ -162,14 +162,17 @@ impl Raft {
         }
     }
 
-    /// Question or answer may be lost: asks anew, under a new number, so that a late answer to the
-    /// old question confirms nothing.
+    /// Question or answer may be lost: asks again, for the same reads under the same number. Reads that
+    /// began since are not among them, so an answer serves its reads however late it comes, and links
+    /// on which every answer is late still serve reads.
     pub(super) fn retry_forwarded_reads(&mut self) {
         let retry_ms = FORWARD_RETRY_HEARTBEATS * self.settings.heartbeat_ms;
-        let Role::Follower(follower) = &mut self.role else { return };
-        let now = self.now;
-        if let Some(question) = follower.reads.asked.take_if(|question| now.ms_since(question.asked_at) >= retry_ms) {
-            follower.reads.waiting.extend(question.tokens);
+        let Role::Follower(Follower { leader: Some(leader), reads, .. }) = &mut self.role else { return };
+        let Some(question) = &mut reads.asked else { return };
+        if self.now.ms_since(question.asked_at) >= retry_ms {
+            question.asked_at = self.now;
+            let (leader, read) = (*leader, question.read);
+            self.send(leader, Body::ReadIndex { read });
         }
     }
 }
