@@ -167,8 +167,13 @@ impl Feed<'_> {
             self.send(entries.unwrap_or_default(), effects);
             sent = true;
         }
-        let news = self.progress.sent_commit < self.log.commit_index() || self.progress.sent_round < self.round;
-        if !sent && (news || self.progress.heartbeat_due) {
+        // To a follower that does not answer, heartbeats repeat the news; messages on their own account
+        // would pile up before it with every commit and read of the others.
+        let commit_is_news =
+            self.progress.sent_commit < self.log.commit_index() && self.progress.has_room(self.settings);
+        let round_is_news =
+            self.progress.sent_round < self.round && self.progress.acked_round >= self.progress.sent_round;
+        if !sent && (commit_is_news || round_is_news || self.progress.heartbeat_due) {
             self.send(Vec::new(), effects);
         }
     }
