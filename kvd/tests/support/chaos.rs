@@ -5,7 +5,7 @@ use super::machine::{Machine, voters};
 use bytes::Bytes;
 use kvd::raft::{Effects, Fetch, Message, NodeId, Raft, ReadToken, Record, RoleName, Settings};
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
@@ -50,7 +50,7 @@ impl Faults {
             write: one_of(&[20, 100, 200]),
             time: one_of(&[10, 20, 40]),
             crash: one_of(&[0, 2, 5, 10]),
-            cut: one_of(&[0, 2, 5]),
+            cut: one_of(&[0, 2, 5, 10]),
             client: one_of(&[10, 20, 40]),
         }
     }
@@ -64,6 +64,9 @@ pub(crate) struct Chaos<'a> {
     on_their_way: Vec<(NodeId, NodeId, Message)>,
     fetches: Vec<(NodeId, Fetch)>,
     cut: BTreeSet<(NodeId, NodeId)>,
+    /// By how much the clock of each node is slow. Safety rests on no clock, so a leader whose own runs
+    /// slow, and who is deposed without noticing for long, must answer nothing wrong.
+    slowness: BTreeMap<NodeId, u64>,
     invariants: Invariants,
     /// Numbers commands and reads.
     next: u64,
@@ -85,8 +88,11 @@ impl<'a> Chaos<'a> {
         };
         let configuration = voters(nodes);
         let machine = |id| (id, Machine::new(id, settings.clone(), configuration.clone(), seed));
+        let machines: BTreeMap<NodeId, Machine> = configuration.everyone().map(machine).collect();
+        let mut slow = |id: &NodeId| (*id, *[1, 1, 2, 10].choose(&mut random).expect("choices"));
         Self {
-            machines: configuration.everyone().map(machine).collect(),
+            slowness: machines.keys().map(&mut slow).collect(),
+            machines,
             faults: Faults::draw(&mut random),
             random,
             on_their_way: Vec::new(),
@@ -110,8 +116,7 @@ impl<'a> Chaos<'a> {
         if happens(deliver) {
             self.deliver_any();
         } else if happens(write) {
-            let id = self.any_node();
-            self.drive(id, |machine| _ = machine.finish_write());
+            self.finish_any_write();
         } else if happens(time) {
             self.time_passes();
         } else if happens(crash) {
@@ -134,8 +139,24 @@ impl<'a> Chaos<'a> {
         NodeId(self.random.random_range(1..=nodes))
     }
 
+    /// Trouble finds leaders more often than others.
+    fn any_victim(&mut self) -> NodeId {
+        let anyone = self.any_node();
+        let leaders = self.leaders();
+        if self.chance(50) { *leaders.choose(&mut self.random).unwrap_or(&anyone) } else { anyone }
+    }
+
+    /// All that believe they lead.
+    fn leaders(&self) -> Vec<NodeId> {
+        self.running().filter(|raft| raft.role() == RoleName::Leader).map(Raft::id).collect()
+    }
+
     fn deliver_any(&mut self) {
         if self.on_their_way.is_empty() {
+            // Nothing else will happen before some write is done or some timer runs out.
+            if !self.finish_any_write() {
+                self.time_passes();
+            }
             return;
         }
         let reordered = self.chance(self.faults.reordered);
@@ -151,14 +172,27 @@ impl<'a> Chaos<'a> {
         self.drive(to, |machine| machine.raft_mut().step(from, message));
     }
 
+    fn finish_any_write(&mut self) -> bool {
+        let mut nodes: Vec<NodeId> = self.machines.keys().copied().collect();
+        nodes.shuffle(&mut self.random);
+        let mut finished = false;
+        for id in nodes {
+            self.drive(id, |machine| finished = machine.finish_write());
+            if finished {
+                break;
+            }
+        }
+        finished
+    }
+
     /// On one node or on all: a tick, or a pause after which the timers have yet to be looked at.
     fn time_passes(&mut self) {
-        let ms = *[1, 5, 20, 80, 150].choose(&mut self.random).expect("choices");
+        let ms: u64 = *[1, 5, 10, 20, 100].choose(&mut self.random).expect("choices");
         let nodes: Vec<NodeId> =
             if self.chance(50) { self.machines.keys().copied().collect() } else { vec![self.any_node()] };
         let paused = self.chance(10);
         for id in nodes {
-            self.pass(id, ms, paused);
+            self.pass(id, ms.div_ceil(self.slowness[&id]), paused);
         }
     }
 
@@ -169,47 +203,63 @@ impl<'a> Chaos<'a> {
         self.drive(id, |machine| if paused { machine.raft_mut().set_time(now) } else { machine.raft_mut().tick(now) });
     }
 
+    /// A node crashes; or one that has comes back, or is found to be gone by another.
     fn crash_or_restart(&mut self) {
-        let id = self.any_node();
-        let machine = self.machines.get_mut(&id).expect("a node");
-        if machine.is_running() {
-            if self.random.random_bool(0.5) {
-                return;
-            }
-            let survives = self.random.random_bool(0.5);
-            let writing = machine.crash(survives);
-            self.invariants.crashed(id);
-            self.fetches.retain(|(leader, _)| *leader != id);
-            self.coverage.count("crashes");
-            if writing {
-                self.coverage.count(if survives { "writes kept" } else { "writes lost" });
-            }
-        } else if self.random.random_bool(0.7) {
-            machine.start();
+        let down: Vec<NodeId> = self.machines.values().filter(|node| !node.is_running()).map(Machine::id).collect();
+        let Some(id) = down.choose(&mut self.random).copied().filter(|_| self.chance(75)) else {
+            return self.crash();
+        };
+        if self.chance(70) {
+            self.machines.get_mut(&id).expect("a node").start();
             self.drive(id, |_| ());
         } else {
-            // The others find out, one by one.
             let other = self.any_node();
             self.drive(other, |machine| machine.raft_mut().peer_lost(id));
         }
     }
 
-    /// A link breaks in one direction, a node is cut off, or everything works again. A broken link may
-    /// be taken for a dead peer.
+    fn crash(&mut self) {
+        let id = self.any_victim();
+        let survives = self.chance(50);
+        let machine = self.machines.get_mut(&id).expect("a node");
+        if !machine.is_running() {
+            return;
+        }
+        let writing = machine.crash(survives);
+        self.invariants.crashed(id);
+        self.fetches.retain(|(leader, _)| *leader != id);
+        self.coverage.count("crashes");
+        if writing {
+            self.coverage.count(if survives { "writes kept" } else { "writes lost" });
+        }
+    }
+
+    /// A link breaks in one direction, a minority is cut off, a broken link is taken for a dead peer, or
+    /// everything works again.
     fn cut_or_heal(&mut self) {
-        let (one, other) = (self.any_node(), self.any_node());
-        match self.random.random_range(0..6) {
-            0 => _ = self.cut.insert((one, other)),
-            1 => self.cut.extend(self.machines.keys().flat_map(|peer| [(one, *peer), (*peer, one)])),
-            2 => self.drive(one, |machine| machine.raft_mut().peer_lost(other)),
+        let (one, other) = (self.any_victim(), self.any_node());
+        match self.random.random_range(0..10) {
+            0 | 1 => _ = self.cut.insert((one, other)),
+            2..6 => self.cut_off_minority(one),
+            6 => self.drive(one, |machine| machine.raft_mut().peer_lost(other)),
             _ => self.cut.clear(),
         }
     }
 
+    /// Splits the cluster in two, with `one` in the smaller part. Both parts work within.
+    fn cut_off_minority(&mut self, one: NodeId) {
+        let (mut minority, mut majority) = (vec![one], self.machines.keys().copied().collect::<Vec<_>>());
+        majority.retain(|id| *id != one);
+        for _ in 0..self.random.random_range(0..=majority.len() / 2).saturating_sub(1) {
+            minority.push(majority.swap_remove(self.random.random_range(0..majority.len())));
+        }
+        let across = |a: &NodeId| majority.iter().flat_map(|b| [(*a, *b), (*b, *a)]).collect::<Vec<_>>();
+        self.cut = minority.iter().flat_map(across).collect();
+    }
+
     fn client_calls(&mut self) {
         // Most clients have found a leader, though not always the latest.
-        let leaders: Vec<NodeId> =
-            self.running().filter(|raft| raft.role() == RoleName::Leader).map(Raft::id).collect();
+        let leaders = self.leaders();
         let anyone = self.any_node();
         let id = if self.chance(70) { *leaders.choose(&mut self.random).unwrap_or(&anyone) } else { anyone };
         if !self.machines[&id].is_running() {
@@ -232,6 +282,9 @@ impl<'a> Chaos<'a> {
         self.next += 1;
         let token = ReadToken(self.next);
         self.invariants.read_begins(token, id);
+        if self.leaders().len() > 1 {
+            self.coverage.count("reads while two lead");
+        }
         self.drive(id, |machine| machine.raft_mut().read_index(token));
     }
 
@@ -363,7 +416,7 @@ pub(crate) struct Coverage {
 
 impl Coverage {
     /// All that is counted.
-    const ALL: [&'static str; 11] = [
+    const ALL: [&'static str; 12] = [
         "elections",
         "commits",
         "truncations",
@@ -374,6 +427,7 @@ impl Coverage {
         "messages doubled",
         "reads at the leader",
         "reads at a follower",
+        "reads while two lead",
         "entries read from disk",
     ];
 
