@@ -6,7 +6,8 @@
 //!
 //!     UPDATE_GOLDENFILES=1 cargo test -p kvd --test scripts
 //!
-//! records them anew, and the difference is reviewed like code.
+//! records them anew, and the difference is reviewed like code. A new script is found when this file is
+//! compiled again: touch it.
 
 #[path = "support/machine.rs"]
 mod machine;
