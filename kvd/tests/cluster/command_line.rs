@@ -1,0 +1,115 @@
+//! Flags and environment: what they do, and what is refused with a sentence that names the culprit.
+
+use crate::harness::{Cluster, Node, Port, error_of, kvd, run, until};
+use kvclient::api::ErrorCode;
+
+/// Flags of a node that have a variable of the same name, beside `--name`, and a value that will not do.
+const BAD_VALUES: [(&str, &str); 9] = [
+    ("--listen", "8081"),
+    ("--peers", "node2"),
+    ("--advertise-client-url", "node1"),
+    ("--advertise-peer-url", "ftp://node1"),
+    ("--storage", "paper"),
+    ("--heartbeat-ms", "0"),
+    ("--election-timeout-ms", "300"),
+    ("--max-value-bytes", "0"),
+    ("--log-format", "verse"),
+];
+
+fn variable_of(flag: &str) -> String {
+    format!("KVD_{}", flag.trim_start_matches('-').replace('-', "_").to_uppercase())
+}
+
+#[test]
+fn settings_that_will_not_do_are_refused_with_2_and_a_sentence() {
+    let peers = |peers: &'static str| vec!["--name", "node1", "--peers", peers];
+    for (arguments, says) in [
+        (vec![], "--name is missing"),
+        (vec!["--name", "node 1"], "--name \"node 1\""),
+        (peers("node2=http://127.0.0.1:2,node3=http://127.0.0.1:3"), "but not this node, --name node1"),
+        (peers("node1=http://127.0.0.1:1,node1=http://127.0.0.1:2"), "--peers names node1 twice"),
+        (peers("node1=http://127.0.0.1:1,node2=http://127.0.0.1:1"), "the same URL"),
+        (peers("node1=127.0.0.1:8081"), "--peers 127.0.0.1:8081: not a URL"),
+        (peers("node1=https://127.0.0.1:8081"), "only http:// is served"),
+        (peers("node1"), "--peers node1: expected name=URL"),
+        (vec!["--name", "node1", "--listen", "here"], "--listen here"),
+        (vec!["--name", "node1", "--listen", "192.0.2.1:8081"], "--listen 192.0.2.1:8081"),
+        (vec!["--name", "node1", "--heartbeat-ms", "100"], "begin at twice --heartbeat-ms"),
+        (vec!["dev", "--nodes", "3", "--base-port", "65534"], "--base-port 65534"),
+    ] {
+        let ended = run(kvd().args(&arguments));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{arguments:?}: {ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+        assert!(ended.error().contains(says), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn every_flag_is_a_variable_too_and_refused_by_its_name() {
+    for (flag, value) in BAD_VALUES {
+        let by_flag = run(kvd().args(["--name", "node1", flag, value]));
+        let by_variable = run(kvd().env("KVD_NAME", "node1").env(variable_of(flag), value));
+        for ended in [by_flag, by_variable] {
+            assert_eq!(ended.code, Some(2), "{flag}: {ended:?}");
+            let sentence = ended.stderr.lines().next().unwrap_or_default();
+            assert!(sentence.starts_with("error: ") && sentence.contains(flag), "{flag}: {ended:?}");
+        }
+    }
+}
+
+#[test]
+fn help_teaches_every_flag_every_variable_and_every_exit_code() {
+    let help = run(kvd().arg("--help"));
+    assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
+    let flags = BAD_VALUES.iter().map(|(flag, _)| *flag).chain(["--name", "--data-dir"]);
+    for flag in flags {
+        assert!(help.stdout.contains(&format!("{flag} <")), "{flag}\n{}", help.stdout);
+        assert!(help.stdout.contains(&format!("[env: {}", variable_of(flag))), "{flag}\n{}", help.stdout);
+    }
+    for words in ["kvd dev", "RUST_LOG", "Exit codes: 0", " 1 ", " 2 ", " 3 "] {
+        assert!(help.stdout.contains(words), "{words}\n{}", help.stdout);
+    }
+    let longest = help.stdout.lines().map(|line| line.chars().count()).max();
+    assert!(longest <= Some(100), "{longest:?} characters in a line\n{}", help.stdout);
+    let dev = run(kvd().args(["dev", "--help"])).stdout;
+    for flag in ["--nodes", "--base-port", "--data-dir"] {
+        assert!(dev.contains(&format!("{flag} <")) && dev.contains("[env: KVD_DEV_"), "{flag}\n{dev}");
+    }
+}
+
+#[test]
+fn a_filter_for_logs_that_cannot_be_understood_is_refused() {
+    let ended = run(kvd().args(["--name", "node1"]).env("RUST_LOG", "kvd=loud"));
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.error().starts_with("RUST_LOG=kvd=loud"), "{ended:?}");
+}
+
+#[test]
+fn a_node_can_be_set_up_by_its_environment_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut node = Node::new("node1", Port::any(), dir.path());
+    let mut command = kvd();
+    command.env("KVD_NAME", "solo").env("KVD_LISTEN", node.address()).env("KVD_DATA_DIR", node.data_dir());
+    command.env("KVD_ADVERTISE_CLIENT_URL", "http://solo.example:1").env("KVD_MAX_VALUE_BYTES", "4");
+    command.env("KVD_HEARTBEAT_MS", "50").env("KVD_ELECTION_TIMEOUT_MS", "100..200").env("KVD_LOG_FORMAT", "json");
+    node.start_as(command);
+    until("it serves", || node.post("/set", r#"{"key":"a","value":"1234"}"#).ok().filter(|reply| reply.status == 200));
+    let reply = node.post("/set", r#"{"key":"a","value":"12345"}"#).expect("it answers");
+    assert_eq!((reply.status, error_of(&reply).code), (413, ErrorCode::TooLarge));
+    let health = node.health().expect("it answers");
+    assert_eq!((health.id.as_str(), health.members[0].client_url.as_str()), ("solo", "http://solo.example:1"));
+    assert!(node.log().lines().all(|line| line.starts_with('{')), "{}", node.log());
+    assert!(node.data_dir().join("identity.json").exists());
+}
+
+#[test]
+fn a_node_without_a_disk_serves_until_it_stops() {
+    let mut cluster = Cluster::start_with(1, "--storage", "memory");
+    let client = cluster.client();
+    client.set("color", "blue").expect("it serves");
+    assert!(client.get("color").expect("it serves").is_some());
+    assert!(!cluster[0].data_dir().exists(), "it leaves nothing on the disk");
+    assert_eq!(cluster[0].terminate(), Some(0));
+    cluster[0].start();
+    assert_eq!(cluster.client().get("color").expect("it serves"), None);
+}

@@ -1,0 +1,174 @@
+//! Data that is not this node's, damaged, or gone: refused at start rather than served.
+
+use crate::harness::{Cluster, Ended, Node, Port, run};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const SEGMENT: &str = "wal-0000000000000001.log";
+
+/// Runs a node that should refuse to start.
+fn refused(node: &Node) -> Ended {
+    run(&mut node.command())
+}
+
+/// A single node that has written ten keys and is stopped.
+fn stopped_node() -> (Cluster, PathBuf) {
+    let mut cluster = Cluster::start(1);
+    let client = cluster.client();
+    for number in 0..10 {
+        client.set(&format!("key{number}"), "value").expect("it serves");
+    }
+    assert_eq!(cluster[0].terminate(), Some(0));
+    let segment = cluster[0].data_dir().join(SEGMENT);
+    (cluster, segment)
+}
+
+/// Where the last byte of the log stands that is not zero.
+fn end_of_log(segment: &Path) -> usize {
+    let bytes = fs::read(segment).expect("a segment");
+    bytes.iter().rposition(|byte| *byte != 0).expect("a log that was written to")
+}
+
+fn change(segment: &Path, at: usize, length: usize, change: impl Fn(u8) -> u8) {
+    let mut bytes = fs::read(segment).expect("a segment");
+    bytes[at..at + length].iter_mut().for_each(|byte| *byte = change(*byte));
+    fs::write(segment, bytes).expect("a segment can be written");
+}
+
+#[test]
+fn a_directory_that_cannot_be_one_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("node1");
+    fs::write(&file, "a file").expect("a file");
+    let in_its_place = Node::new("node1", Port::any(), dir.path());
+    let beneath_it = Node::new("node2", Port::any(), &file);
+    for node in [in_its_place, beneath_it] {
+        let ended = refused(&node);
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        assert!(ended.error().starts_with(&format!("--data-dir {}", node.data_dir().display())), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_directory_in_use_is_refused() {
+    let cluster = Cluster::start(1);
+    let ended = run(&mut cluster[0].command_with("--listen", "127.0.0.1:0"));
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.error().starts_with("--data-dir") && ended.error().contains("in use by another kvd"), "{ended:?}");
+    cluster.client().set("color", "blue").expect("the one that has it goes on");
+}
+
+#[test]
+fn data_of_another_node_is_refused() {
+    let (cluster, _) = stopped_node();
+    let ended = run(&mut cluster[0].command_with("--name", "node2"));
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    let error = ended.error();
+    assert!(error.starts_with("--data-dir") && error.contains("\"node1\"") && error.contains("\"node2\""), "{error}");
+}
+
+#[test]
+fn data_of_a_cluster_with_other_members_is_refused() {
+    let (cluster, _) = stopped_node();
+    let peers = format!("node1={},node9=http://127.0.0.1:9", cluster[0].url());
+    let ended = run(&mut cluster[0].command_with("--peers", peers));
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    let error = ended.error();
+    assert!(error.contains("holds data of a cluster of node1, but --peers lists node1, node9"), "{error}");
+}
+
+#[test]
+fn a_node_with_data_of_another_cluster_of_the_same_names_ends_when_it_meets_the_majority() {
+    let (mut here, mut there) = (Cluster::start(3), Cluster::start(3));
+    there.client().set("color", "blue").expect("the cluster serves");
+    assert_eq!((here[0].terminate(), there[0].terminate()), (Some(0), Some(0)));
+
+    let misled = here[0].command_with("--data-dir", there[0].data_dir());
+    here[0].start_as(misled);
+    assert_eq!(here[0].end(), Some(2));
+    let error = here[0].logged("error: ");
+    assert!(error.contains("--data-dir") && error.contains("--peers") && error.contains("cluster"), "{error}");
+
+    // Neither cluster was harmed, nor the data.
+    for cluster in [&mut here, &mut there] {
+        cluster[0].start();
+        cluster.catch_up();
+    }
+    assert_eq!(here.client().get("color").expect("the cluster serves"), None);
+    let reply = there[0].get("/get?key=color&consistency=stale&raw=true").expect("it answers");
+    assert_eq!(reply.body, b"blue");
+}
+
+#[test]
+fn a_missing_log_is_refused() {
+    let (cluster, segment) = stopped_node();
+    fs::remove_file(segment).expect("a segment");
+    let ended = refused(&cluster[0]);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.error().starts_with("--data-dir") && ended.error().contains("are missing"), "{ended:?}");
+}
+
+#[test]
+fn damage_in_the_middle_of_the_log_is_refused_with_its_place() {
+    let (mut cluster, segment) = stopped_node();
+    let intact = fs::read(&segment).expect("a segment");
+    let middle = end_of_log(&segment) / 2;
+    change(&segment, middle, 1, |byte| byte ^ 0x10);
+    let ended = refused(&cluster[0]);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    let error = ended.error();
+    let (before, after) = error.split_once(" is damaged at byte ").expect("the place of the damage");
+    assert!(before.starts_with("--data-dir") && before.ends_with(SEGMENT), "{error}");
+    let offset: usize = after.split(':').next().and_then(|number| number.parse().ok()).expect("a number");
+    assert!(offset <= middle && middle < offset + 512, "byte {middle} was changed: {error}");
+
+    // Refusing has changed nothing: with the byte put right the node starts.
+    fs::write(&segment, intact).expect("a segment can be written");
+    cluster.start_all();
+    assert!(cluster.client().get("key9").expect("it serves").is_some());
+}
+
+#[test]
+fn a_damaged_identity_is_refused() {
+    let (cluster, _) = stopped_node();
+    let identity = cluster[0].data_dir().join("identity.json");
+    let text = fs::read_to_string(&identity).expect("an identity").replace("node1", "node2");
+    fs::write(&identity, text).expect("it can be written");
+    let ended = run(&mut cluster[0].command_with("--name", "node2"));
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.error().contains("identity.json is damaged"), "{ended:?}");
+}
+
+/// A follower of a cluster that has written ten keys, killed.
+fn killed_follower() -> (Cluster, usize) {
+    let mut cluster = Cluster::start(3);
+    let (client, follower) = (cluster.client(), cluster.follower());
+    for number in 0..10 {
+        client.set(&format!("key{number}"), "value").expect("the cluster serves");
+    }
+    cluster.catch_up();
+    cluster[follower].kill();
+    (cluster, follower)
+}
+
+/// Starts a node the end of whose log cannot be read; it cuts it off, says so, and goes on to have everything.
+#[track_caller]
+fn cuts_off_and_catches_up(cluster: &mut Cluster, node: usize) {
+    cluster[node].start();
+    let warning = cluster[node].logged("of an unfinished write off the log");
+    assert!(warning.contains(" WARN [node") && warning.contains(SEGMENT), "{warning}");
+    cluster.catch_up();
+    for number in 0..10 {
+        let reply = cluster[node].get(&format!("/get?consistency=stale&key=key{number}")).expect("it answers");
+        assert_eq!(reply.status, 200, "key{number}");
+    }
+}
+
+#[test]
+fn an_unfinished_write_at_the_end_of_the_log_is_cut_off_with_a_warning() {
+    let (mut cluster, follower) = killed_follower();
+    let segment = cluster[follower].data_dir().join(SEGMENT);
+    // As if some of it had reached the disk before the power went.
+    change(&segment, end_of_log(&segment) + 20, 50, |_| 0xaa);
+    cuts_off_and_catches_up(&mut cluster, follower);
+}

@@ -1,0 +1,76 @@
+//! `kvd dev`: a cluster for trying out, in one process.
+
+use crate::harness::{Node, Port, kvd, until};
+use kvclient::Client;
+use rustix::process::Signal;
+use std::path::Path;
+
+/// `kvd dev` as a process, with as many nodes.
+struct Dev {
+    process: Node,
+    /// Of the nodes.
+    ports: Vec<Port>,
+}
+
+impl Dev {
+    fn new(nodes: u16, dir: &Path) -> Self {
+        Self { process: Node::new("dev", Port::any(), dir), ports: Port::row(nodes) }
+    }
+
+    /// Starts it, and returns the banner.
+    #[track_caller]
+    fn start(&mut self) -> String {
+        let mut command = kvd();
+        let (nodes, base_port) = (self.ports.len().to_string(), self.ports[0].number().to_string());
+        command.args(["dev", "--nodes", &nodes, "--base-port", &base_port, "--data-dir"]).arg(self.process.data_dir());
+        let printed = self.process.output().len();
+        self.process.start_as(command);
+        until("the banner is complete", || {
+            let banner = self.process.output().split_off(printed);
+            banner.contains("Ctrl-C stops the cluster").then_some(banner)
+        })
+    }
+
+    fn urls(&self) -> Vec<String> {
+        self.ports.iter().map(|port| format!("http://127.0.0.1:{}", port.number())).collect()
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(self.urls()).expect("URLs of nodes")
+    }
+}
+
+#[test]
+fn three_nodes_start_with_a_banner_stop_at_ctrl_c_and_find_their_data_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut dev = Dev::new(3, dir.path());
+    let banner = dev.start();
+    for (url, number) in dev.urls().iter().zip(1..) {
+        assert!(banner.contains(&format!("node{number}  {url}\n")), "{banner}");
+    }
+    let commands = banner.lines().filter(|line| line.starts_with("  curl ") || line.starts_with("  cargo run "));
+    assert_eq!(commands.count(), 3, "three commands to try next:\n{banner}");
+    assert!(banner.lines().count() <= 16, "short:\n{banner}");
+    dev.client().set("color", "blue").expect("it serves");
+    dev.process.signal(Signal::INT);
+    assert_eq!(dev.process.end(), Some(0));
+    assert!(dev.process.output().contains("stopping; the data stays in"), "{}", dev.process.output());
+
+    dev.start();
+    assert_eq!(dev.client().get("color").expect("it serves").expect("the key is there").value, b"blue");
+    assert_eq!(dev.process.terminate(), Some(0));
+}
+
+#[test]
+fn one_node_and_five_will_do_as_well() {
+    for nodes in [1, 5] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut dev = Dev::new(nodes, dir.path());
+        dev.start();
+        let client = dev.client();
+        client.set("color", "blue").expect("it serves");
+        assert_eq!(client.members().expect("it serves").len(), usize::from(nodes));
+        dev.process.signal(Signal::INT);
+        assert_eq!(dev.process.end(), Some(0));
+    }
+}

@@ -1,0 +1,54 @@
+//! The leader dies under load, again and again: nothing acknowledged is lost, and nothing is applied twice.
+
+use crate::harness::{Cluster, Load};
+use std::time::{Duration, Instant};
+
+/// Times the leader is killed.
+const KILLS: usize = 10;
+
+/// Writers at work meanwhile.
+const WRITERS: usize = 8;
+
+/// Writes that must be acknowledged between two steps, so that each kill meets a cluster at work.
+const WRITES_BETWEEN: u64 = 200;
+
+/// An election takes a fraction of a second where there is a processor for it.
+const GAP_MAX: Duration = Duration::from_secs(5);
+
+/// More than the connections of writers and peers and the files of the log; fewer than if each death left some behind.
+const OPEN_FILES_MAX: usize = 60;
+
+#[test]
+fn every_acknowledged_write_survives_ten_deaths_of_the_leader() {
+    let mut cluster = Cluster::start(3);
+    let load = Load::start(&cluster.client(), WRITERS);
+    let mut kills = Vec::new();
+    for _ in 0..KILLS {
+        load.flow(WRITES_BETWEEN);
+        let leader = cluster.leader();
+        kills.push(Instant::now());
+        cluster[leader].kill();
+        load.flow(WRITES_BETWEEN);
+        cluster[leader].start();
+        cluster.catch_up();
+    }
+    load.flow(WRITES_BETWEEN);
+    let ledger = load.stop();
+    cluster.catch_up();
+
+    assert_eq!(ledger.failed(), 0, "the client retries until a write has an outcome");
+    ledger.check(&cluster.nodes);
+    for node in &cluster.nodes {
+        assert!(node.open_files() < OPEN_FILES_MAX, "{} has {} files open", node.name, node.open_files());
+    }
+
+    let mut gaps = ledger.gaps(&kills);
+    gaps.sort_unstable();
+    let (median, worst) = (gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
+    println!(
+        "{} writes acknowledged over {KILLS} deaths of the leader; without writes for {median:?} at the median, \
+         {worst:?} at the worst",
+        ledger.acknowledged()
+    );
+    assert!(worst < GAP_MAX, "without writes for {worst:?}");
+}

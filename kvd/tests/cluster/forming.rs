@@ -1,0 +1,76 @@
+//! How a cluster comes to be, and who is not let in.
+
+use crate::harness::{Cluster, error_of, until};
+use kvclient::NodeState;
+use kvclient::api::{Applied, ErrorCode};
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+#[test]
+fn a_node_waits_for_all_its_peers_says_for_whom_and_can_be_stopped_meanwhile() {
+    let mut cluster = Cluster::prepare(3);
+    cluster[0].start();
+    let waits_for = |cluster: &Cluster, names: &str| {
+        let sentence = format!("to form a cluster it has yet to hear from {names}");
+        until(&sentence, || cluster[0].health().filter(|health| health.waiting_for.as_deref() == Some(&sentence)))
+    };
+    let health = waits_for(&cluster, "node2, node3");
+    assert_eq!((health.state, health.term, health.leader), (NodeState::Forming, 0, None));
+    for (target, status) in [("/livez", 200), ("/readyz", 503), ("/leader", 503), ("/get?key=a", 503)] {
+        assert_eq!(cluster[0].get(target).expect("it answers").status, status, "{target}");
+    }
+    let error = error_of(&cluster[0].post("/set", r#"{"key":"a","value":"b"}"#).expect("it answers"));
+    assert_eq!((error.code, error.applied), (ErrorCode::NoLeader, Applied::No));
+    assert_eq!(cluster[0].terminate(), Some(0));
+
+    cluster[0].start();
+    cluster[1].start();
+    waits_for(&cluster, "node3");
+    cluster[2].start();
+    cluster.leader();
+    cluster.client().set("a", "b").expect("the cluster serves");
+}
+
+#[test]
+fn nodes_that_are_killed_while_they_form_a_cluster_form_one_all_the_same() {
+    for round in 0..12 {
+        let mut cluster = Cluster::prepare(3);
+        cluster.start_all();
+        // The moment is what is tested; nothing is waited for.
+        thread::sleep(Duration::from_millis(round * 8));
+        let killed = [0b111, 0b001, 0b110][round as usize % 3];
+        for number in (0..3).filter(|number| killed & (1 << number) != 0) {
+            cluster[number].kill();
+            cluster[number].start();
+        }
+        cluster.client().set("a", "b").unwrap_or_else(|error| panic!("round {round}: {error}"));
+        cluster.catch_up();
+    }
+}
+
+#[test]
+fn a_node_that_lost_its_data_is_not_taken_for_what_it_was() {
+    let mut cluster = Cluster::start(3);
+    let (client, lost) = (cluster.client(), cluster.follower());
+    client.set("a", "b").expect("the cluster serves");
+    cluster[lost].kill();
+    fs::remove_dir_all(cluster[lost].data_dir()).expect("its data can be removed");
+    cluster[lost].start();
+    let health = until("it knows what happened", || {
+        cluster[lost]
+            .health()
+            .filter(|health| health.waiting_for.as_ref().is_some_and(|why| why.contains("lost its data")))
+    });
+    assert_eq!((health.state, health.keys), (NodeState::Forming, 0));
+    client.set("a", "c").expect("the others go on");
+
+    // It counts for nothing: with one of the others down there is no majority.
+    let leader = cluster.nodes.iter().position(|node| node.health().is_some_and(|h| h.state == NodeState::Leader));
+    let other = (0..3).find(|number| *number != lost && Some(*number) != leader).expect("a third node");
+    cluster[other].kill();
+    let last = &cluster[leader.expect("the others go on")];
+    until("the last of its cluster leads no more", || last.health().filter(|health| health.leader.is_none()));
+    let reply = last.post("/set", r#"{"key":"a","value":"d"}"#).expect("it answers");
+    assert_eq!(reply.status, 503, "{}", reply.text());
+}

@@ -1,0 +1,124 @@
+//! Several nodes that form a cluster.
+
+use super::node::Node;
+use super::port::Port;
+use super::wait::until;
+use kvclient::{Client, Health, NodeState};
+use std::ops::{Index, IndexMut};
+use tempfile::TempDir;
+
+/// See [`Cluster::start_calm`].
+const CALM_ELECTION_TIMEOUT: &str = "1500..2500";
+
+/// A cluster of processes: `node1`, `node2`, ..., which tests count from zero. Dropping it kills them.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Node>,
+    /// After the nodes, so that it is removed when nobody writes there any more.
+    _dir: TempDir,
+}
+
+impl Cluster {
+    /// A cluster that has formed and has a leader.
+    #[track_caller]
+    pub(crate) fn start(size: usize) -> Self {
+        let mut cluster = Self::prepare(size);
+        cluster.start_all();
+        cluster.leader();
+        cluster
+    }
+
+    /// One whose leader changes only when it is made to: however short of processors the machine may be, nobody is
+    /// kept waiting for as long as it takes here to lose patience.
+    #[track_caller]
+    pub(crate) fn start_calm(size: usize) -> Self {
+        Self::start_with(size, "--election-timeout-ms", CALM_ELECTION_TIMEOUT)
+    }
+
+    /// One with a flag for every node.
+    #[track_caller]
+    pub(crate) fn start_with(size: usize, flag: &str, value: &str) -> Self {
+        let mut cluster = Self::prepare(size);
+        cluster.nodes.iter_mut().for_each(|node| node.set_flag(flag, value));
+        cluster.start_all();
+        cluster.leader();
+        cluster
+    }
+
+    /// Nodes that are yet to be started.
+    pub(crate) fn prepare(size: usize) -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let node = |number| Node::new(&format!("node{number}"), Port::any(), dir.path());
+        let mut nodes: Vec<Node> = (1..=size).map(node).collect();
+        let peers: Vec<String> = nodes.iter().map(|node| format!("{}={}", node.name, node.url())).collect();
+        if size > 1 {
+            nodes.iter_mut().for_each(|node| node.set_flag("--peers", peers.join(",")));
+        }
+        Self { nodes, _dir: dir }
+    }
+
+    #[track_caller]
+    pub(crate) fn start_all(&mut self) {
+        self.nodes.iter_mut().for_each(Node::start);
+    }
+
+    pub(crate) fn kill_all(&mut self) {
+        self.nodes.iter_mut().for_each(Node::kill);
+    }
+
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        self.nodes.iter().map(Node::url).collect()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.endpoints()).expect("URLs of nodes")
+    }
+
+    pub(crate) fn running(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.is_running())
+    }
+
+    /// Waits until all running nodes have the same leader, one of them, in the same term; returns its number.
+    #[track_caller]
+    pub(crate) fn leader(&self) -> usize {
+        let name = until("all running nodes agree on their leader", || {
+            let healths: Vec<Health> = self.running().map(Node::health).collect::<Option<_>>()?;
+            let leader = healths.iter().find(|health| health.state == NodeState::Leader)?;
+            let agree = |health: &Health| {
+                health.term == leader.term && health.leader.as_ref().is_some_and(|known| known.id == leader.id)
+            };
+            healths.iter().all(agree).then(|| leader.id.clone())
+        });
+        self.nodes.iter().position(|node| node.name == name).expect("a node of this cluster")
+    }
+
+    /// The number of some node that does not lead.
+    #[track_caller]
+    pub(crate) fn follower(&self) -> usize {
+        (self.leader() + 1) % self.nodes.len()
+    }
+
+    /// Waits until all running nodes have applied whatever the leader has in its log by now; returns that index.
+    #[track_caller]
+    pub(crate) fn catch_up(&self) -> u64 {
+        let leader = &self[self.leader()];
+        let target = until("the leader answers", || leader.health()).last_log_index;
+        let applied = |node: &Node| node.health().is_some_and(|health| health.applied_index >= target);
+        until(&format!("all have applied index {target}"), || self.running().all(applied).then_some(()));
+        target
+    }
+}
+
+impl Index<usize> for Cluster {
+    type Output = Node;
+
+    fn index(&self, number: usize) -> &Node {
+        &self.nodes[number]
+    }
+}
+
+impl IndexMut<usize> for Cluster {
+    fn index_mut(&mut self, number: usize) -> &mut Node {
+        &mut self.nodes[number]
+    }
+}

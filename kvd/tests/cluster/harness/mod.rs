@@ -1,0 +1,15 @@
+//! Real processes on loopback: started, killed, paused, asked and read over their shoulder.
+
+mod cluster;
+mod http;
+mod load;
+mod node;
+mod port;
+mod wait;
+
+pub(crate) use cluster::Cluster;
+pub(crate) use http::{Connection, error_of};
+pub(crate) use load::Load;
+pub(crate) use node::{Ended, Node, kvd, run};
+pub(crate) use port::Port;
+pub(crate) use wait::until;

@@ -1,0 +1,270 @@
+//! One daemon: its process, its data, its log.
+
+use super::http::{self, Reply};
+use super::port::Port;
+use super::wait::until;
+use kvclient::Health;
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Lines of a node's log that a failed test shows.
+const LOG_LINES_SHOWN: usize = 40;
+
+/// The real binary, with none of the environment that would change what it does.
+pub(crate) fn kvd() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kvd"));
+    for (name, _) in std::env::vars_os() {
+        if name == "RUST_LOG" || name.as_encoded_bytes().starts_with(b"KVD_") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// How a daemon ended that was meant to, and what it said.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// `None` if a signal killed it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    /// The error that standard error ends with, which is one line.
+    #[track_caller]
+    pub(crate) fn error(&self) -> &str {
+        let errors: Vec<&str> = self.stderr.lines().filter_map(|line| line.strip_prefix("error: ")).collect();
+        match errors[..] {
+            [error] if self.stderr.ends_with(&format!("error: {error}\n")) => error,
+            _ => panic!("not one error at the end: {self:?}"),
+        }
+    }
+}
+
+/// Runs a daemon that should end by itself.
+pub(crate) fn run(command: &mut Command) -> Ended {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kvd starts");
+    let mut child = KillOnDrop(child);
+    let code = wait_for_end(&mut child.0);
+    let mut ended = Ended { code, stdout: String::new(), stderr: String::new() };
+    // What little it says fits into the pipes, so that it could end without being read.
+    child.0.stdout.take().expect("a pipe").read_to_string(&mut ended.stdout).expect("text");
+    child.0.stderr.take().expect("a pipe").read_to_string(&mut ended.stderr).expect("text");
+    ended
+}
+
+/// The exit code of a process that should end soon; `None` if a signal killed it.
+#[track_caller]
+pub(crate) fn wait_for_end(child: &mut Child) -> Option<i32> {
+    until("a process ends", || child.try_wait().expect("a child can be waited for")).code()
+}
+
+struct KillOnDrop(Child);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        // One that has ended needs no killing.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A node of a cluster. Dropping it kills its process.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    port: Port,
+    data_dir: PathBuf,
+    /// What its processes write to standard error, one after the other.
+    log: PathBuf,
+    /// The same for standard output.
+    output: PathBuf,
+    /// Flags and their values.
+    flags: BTreeMap<String, OsString>,
+    env: Vec<(String, String)>,
+    process: Option<Child>,
+    paused: bool,
+}
+
+impl Node {
+    /// A node that keeps data and log in `dir`, to be started.
+    pub(crate) fn new(name: &str, port: Port, dir: &Path) -> Self {
+        let mut node = Self {
+            name: name.to_owned(),
+            port,
+            data_dir: dir.join(name),
+            log: dir.join(format!("{name}.log")),
+            output: dir.join(format!("{name}.out")),
+            flags: BTreeMap::new(),
+            env: Vec::new(),
+            process: None,
+            paused: false,
+        };
+        node.set_flag("--name", name);
+        node.set_flag("--listen", node.address());
+        node.set_flag("--data-dir", node.data_dir.clone());
+        node
+    }
+
+    /// Sets a flag for all starts from now on.
+    pub(crate) fn set_flag(&mut self, flag: &str, value: impl Into<OsString>) {
+        self.flags.insert(flag.to_owned(), value.into());
+    }
+
+    /// Adds a variable to its environment for all starts from now on.
+    pub(crate) fn add_env(&mut self, name: &str, value: &str) {
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port.number())
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The command line that starts it.
+    pub(crate) fn command(&self) -> Command {
+        self.command_with("--name", &self.name)
+    }
+
+    /// The same with another value for one flag.
+    pub(crate) fn command_with(&self, flag: &str, value: impl Into<OsString>) -> Command {
+        let mut flags = self.flags.clone();
+        flags.insert(flag.to_owned(), value.into());
+        let mut command = kvd();
+        for (flag, value) in flags {
+            command.arg(flag).arg(value);
+        }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Starts its process and returns at once.
+    #[track_caller]
+    pub(crate) fn start(&mut self) {
+        self.start_as(self.command());
+    }
+
+    /// Starts a process of another command line in its place.
+    #[track_caller]
+    pub(crate) fn start_as(&mut self, mut command: Command) {
+        assert!(self.process.is_none(), "{} runs already", self.name);
+        let open = |path| File::options().create(true).append(true).open(path).expect("a file for what it says");
+        self.process = Some(command.stdout(open(&self.output)).stderr(open(&self.log)).spawn().expect("kvd starts"));
+    }
+
+    /// Whether it was started, and neither killed nor paused.
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.is_some() && !self.paused
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.process.take().expect("a running node");
+        self.paused = false;
+        child.kill().expect("a child can be killed");
+        child.wait().expect("a child can be waited for");
+    }
+
+    /// SIGTERM, and waits; returns the exit code.
+    #[track_caller]
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        self.end()
+    }
+
+    /// Waits until it ends by itself; returns the exit code.
+    #[track_caller]
+    pub(crate) fn end(&mut self) -> Option<i32> {
+        let code = wait_for_end(self.process.as_mut().expect("a running node"));
+        self.process = None;
+        code
+    }
+
+    /// SIGSTOP: from now on it does nothing, and its connections stay open.
+    pub(crate) fn pause(&mut self) {
+        self.signal(Signal::STOP);
+        self.paused = true;
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&mut self) {
+        self.signal(Signal::CONT);
+        self.paused = false;
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let child = self.process.as_ref().expect("a running node");
+        kill_process(Pid::from_child(child), signal).expect("a child can be signalled");
+    }
+
+    /// Its resident memory in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let child = self.process.as_ref().expect("a running node");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("the state of a process");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        let kib: u64 = resident.trim().trim_end_matches("kB").trim().parse().expect("a number");
+        kib * 1024
+    }
+
+    /// How many files and connections it has open.
+    pub(crate) fn open_files(&self) -> usize {
+        let child = self.process.as_ref().expect("a running node");
+        std::fs::read_dir(format!("/proc/{}/fd", child.id())).expect("the state of a process").count()
+    }
+
+    /// What it says of itself; `None` while it does not answer.
+    pub(crate) fn health(&self) -> Option<Health> {
+        self.get("/health").ok().map(|reply| reply.json())
+    }
+
+    pub(crate) fn get(&self, target: &str) -> std::io::Result<Reply> {
+        http::get(&self.url(), target)
+    }
+
+    pub(crate) fn post(&self, target: &str, body: impl AsRef<[u8]>) -> std::io::Result<Reply> {
+        http::post(&self.url(), target, body)
+    }
+
+    /// What it has logged since its first start.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// What it has printed since its first start.
+    pub(crate) fn output(&self) -> String {
+        std::fs::read_to_string(&self.output).unwrap_or_default()
+    }
+
+    /// Waits until it has logged a line with this in it, and returns the line.
+    #[track_caller]
+    pub(crate) fn logged(&self, what: &str) -> String {
+        let line = || self.log().lines().find(|line| line.contains(what)).map(str::to_owned);
+        until(&format!("{} logs {what:?}", self.name), line)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        drop(self.process.take().map(KillOnDrop));
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+            eprintln!("--- last {} of {} lines of {}\n{}", shown.len(), lines.len(), self.name, shown.join("\n"));
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What someone with `curl` sees of a cluster.
+
+use crate::harness::{Cluster, Connection, error_of};
+use kvclient::api::{Applied, ErrorCode, SetReply};
+use kvclient::{Health, NodeState};
+use serde_json::{Value, json};
+use std::process::Command;
+
+/// The lines that the documentation begins with, on other ports.
+#[test]
+fn the_first_three_lines_of_anyone_with_curl_work() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        return println!("skipped: there is no curl on this machine");
+    }
+    let cluster = Cluster::start(3);
+    let curl = |node: usize, arguments: &str| -> Value {
+        let at = cluster[node].address().replace("127.0.0.1", "localhost");
+        // As typed into a shell, quotes and all.
+        let line = format!("curl -sS {}", arguments.replace("localhost", &at));
+        let ended = Command::new("sh").args(["-c", &line]).output().expect("a shell");
+        let text = String::from_utf8(ended.stdout).expect("text");
+        assert!(ended.status.success(), "{line}: {}", String::from_utf8_lossy(&ended.stderr));
+        serde_json::from_str(&text).unwrap_or_else(|cause| panic!("{line}: {cause} in {text:?}"))
+    };
+    let written = curl(0, r#"-L -X POST localhost/set -d '{"key":"color","value":"blue"}'"#);
+    assert_eq!(written, json!({"revision": 2, "created": true}));
+    let read = curl(2, r#""localhost/get?key=color""#);
+    let expected = json!({"key": "color", "value": "blue", "create_revision": 2, "mod_revision": 2, "version": 1,
+        "revision": 2});
+    assert_eq!(read, expected);
+    let state = curl(1, "-s localhost/health")["state"].clone();
+    assert!(["leader", "follower"].contains(&state.as_str().expect("text")), "{state}");
+
+    let leader = cluster.leader();
+    let written = curl(leader, r#"-X POST localhost/set -d '{"key":"color","value":"red"}'"#);
+    assert_eq!(written, json!({"revision": 3, "created": false}), "the leader itself needs no -L");
+}
+
+#[test]
+fn a_follower_sends_writes_to_the_leader_by_307() {
+    let cluster = Cluster::start_calm(3);
+    let (leader, follower) = (cluster.leader(), cluster.follower());
+    let reply = cluster[follower].post("/set", r#"{"key":"color","value":"blue"}"#).expect("it answers");
+    let error = error_of(&reply);
+    assert_eq!((reply.status, error.code, error.applied), (307, ErrorCode::NotLeader, Applied::No));
+    assert_eq!(reply.header("location"), Some(format!("{}/set", cluster[leader].url()).as_str()));
+    let named = error.leader.expect("the leader is named");
+    assert_eq!((named.id.as_str(), named.url), (cluster[leader].name.as_str(), cluster[leader].url()));
+
+    // The query goes along, for it holds the key.
+    let mut connection = Connection::open(&cluster[follower].url()).expect("it listens");
+    let octets = ["content-type: application/octet-stream"];
+    connection.send("POST /set?key=a%26b", &octets, &[0, 255]).expect("a request is sent");
+    let reply = connection.receive().expect("it answers");
+    assert_eq!(reply.header("location"), Some(format!("{}/set?key=a%26b", cluster[leader].url()).as_str()));
+    let target = reply.header("location").expect("checked above").replace(&cluster[leader].url(), "");
+    let mut connection = Connection::open(&cluster[leader].url()).expect("it listens");
+    connection.send(&format!("POST {target}"), &octets, &[0, 255]).expect("a request is sent");
+    let reply = connection.receive().expect("it answers");
+    assert_eq!(reply.json::<SetReply>(), SetReply { revision: 2, created: true, prev: None });
+    let reply = cluster[follower].get("/get?key=a%26b&raw=true").expect("it answers");
+    assert_eq!((reply.status, reply.body.as_slice()), (200, &[0, 255][..]));
+}
+
+#[test]
+fn every_node_tells_the_same_of_leader_and_members() {
+    let cluster = Cluster::start_calm(3);
+    let leader = cluster.leader();
+    cluster.catch_up();
+    let healths: Vec<Health> = cluster.nodes.iter().map(|node| node.health().expect("it answers")).collect();
+    for (number, (health, node)) in healths.iter().zip(&cluster.nodes).enumerate() {
+        assert_eq!(health.id, node.name);
+        assert_eq!(health.state, if number == leader { NodeState::Leader } else { NodeState::Follower });
+        assert_eq!(health.members, healths[0].members);
+        let urls: Vec<&str> = health.members.iter().map(|member| member.client_url.as_str()).collect();
+        assert_eq!(urls, cluster.endpoints());
+        assert_eq!((health.revision, health.keys, health.waiting_for.as_deref()), (1, 0, None));
+        let told: Value = node.get("/leader").expect("it answers").json();
+        assert_eq!(told, json!({"id": cluster[leader].name, "url": cluster[leader].url(), "term": health.term}));
+    }
+}

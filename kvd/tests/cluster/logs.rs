@@ -1,0 +1,72 @@
+//! What a node logs: little while all is well, each line with node, term and role, and never a value.
+
+use crate::harness::{Cluster, Connection, Load, Node};
+
+#[test]
+fn a_healthy_cluster_is_silent_under_load() {
+    let cluster = Cluster::start_calm(3);
+    let client = cluster.client();
+    client.set("color", "blue").expect("the cluster serves");
+    cluster.catch_up();
+    let before: Vec<String> = cluster.nodes.iter().map(Node::log).collect();
+    let load = Load::start(&client, 8);
+    for _ in 0..20 {
+        load.flow(50);
+        client.get("color").expect("the cluster serves");
+    }
+    assert_eq!(load.stop().failed(), 0);
+    cluster.catch_up();
+    for (node, before) in cluster.nodes.iter().zip(before) {
+        assert_eq!(node.log(), before);
+    }
+}
+
+/// A value that nothing else looks like.
+const SECRET: &str = "swordfish-and-nothing-else";
+
+#[test]
+fn no_value_is_ever_logged_at_any_level() {
+    let mut cluster = Cluster::prepare(3);
+    cluster.nodes.iter_mut().for_each(|node| node.add_env("RUST_LOG", "trace"));
+    cluster.start_all();
+    let (leader, follower) = (cluster.leader(), cluster.follower());
+    let send = |node: usize, what: &str, header: &str, body: &str| {
+        let mut connection = Connection::open(&cluster[node].url()).expect("it listens");
+        connection.send(what, &[header], body.as_bytes()).expect("a request is sent");
+        connection.receive().expect("it answers").status
+    };
+    let base64 = "c3dvcmRmaXNoLWFuZC1ub3RoaW5nLWVsc2U=";
+    let plain = "content-type: application/json";
+    for (what, header, body, expected) in [
+        ("POST /set", plain, format!(r#"{{"key":"a","value":"{SECRET}"}}"#), 200),
+        ("POST /set", plain, format!(r#"{{"key":"a","value_base64":"{base64}","prev":true}}"#), 200),
+        ("POST /set?key=b", "content-type: application/octet-stream", SECRET.to_owned(), 200),
+        ("POST /set", plain, format!(r#"{{"key":"a","value":"x","if":{{"value":"{SECRET}"}}}}"#), 200),
+        ("POST /set", plain, format!(r#"{{"key":"a","value":"x","if":{{"value":"{SECRET}"}}}}"#), 412),
+        ("POST /set", plain, format!(r#"{{"key":"a","value":"{SECRET}","request":{{"client":"c","seq":2}}}}"#), 200),
+        ("POST /set", plain, format!(r#"{{"key":"a","value":"{SECRET}","request":{{"client":"c","seq":1}}}}"#), 409),
+        ("POST /set", plain, format!(r#"{{"key":"a","value":"{SECRET}","nonsense":1}}"#), 400),
+        ("POST /set", plain, format!(r#"{{"key":"a","value":"{SECRET}"#), 400),
+        ("POST /set", "origin: http://evil.example", format!(r#"{{"key":"a","value":"{SECRET}"}}"#), 403),
+        ("POST /delete", plain, r#"{"key":"b","prev":true}"#.to_owned(), 200),
+        ("GET /get?key=a", plain, String::new(), 200),
+        ("GET /get?key=a&raw=true", plain, String::new(), 200),
+    ] {
+        assert_eq!(send(leader, what, header, &body), expected, "{what} {body}");
+        send(follower, what, header, &body);
+    }
+    // The entries are also read back from the log, at a start and for a follower that lacks them.
+    cluster[follower].kill();
+    cluster.client().set("c", SECRET).expect("a majority is there");
+    cluster[follower].start();
+    cluster.catch_up();
+    let bytes = format!("{:?}", SECRET.as_bytes());
+    for node in &cluster.nodes {
+        let log = node.log();
+        assert!(log.contains(" TRACE ") || log.contains(" DEBUG "), "{}: the filter took effect", node.name);
+        for form in [SECRET, base64, bytes.trim_matches(['[', ']'])] {
+            let line = log.lines().find(|line| line.contains(form));
+            assert_eq!(line, None, "{}", node.name);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Clusters of real processes: the real binary on loopback, killed, paused, restarted and badly treated, under load
+//! from the real client.
+//!
+//! What these tests can show is that the parts work together in a process that dies. The rules of consensus and of
+//! storage have tests of their own, which see more: those play with every message and every block on a disk.
+//!
+//! Each test has its own nodes on ports of its own, waits for states and never for a while, and fails after a
+//! deadline. A failed one prints the end of its nodes' logs.
+
+mod harness;
+
+mod catch_up;
+mod command_line;
+mod crash;
+mod data_directory;
+mod dev;
+mod failover;
+mod forming;
+mod http;
+mod logs;
+mod pause;
+mod quorum;
+mod sizes;

@@ -1,0 +1,53 @@
+//! A leader that is paused, as a virtual machine may be, goes on later as if nothing had happened; but something has.
+
+use crate::harness::{Cluster, Connection};
+use kvclient::api::GetReply;
+use kvclient::{Client, NodeState};
+
+/// Readers with a connection to the paused leader.
+const READERS: usize = 8;
+
+#[test]
+fn a_paused_leader_answers_no_read_with_old_data_and_comes_back_as_a_follower() {
+    let mut cluster = Cluster::start_calm(3);
+    cluster.client().set("color", "old").expect("the cluster serves");
+    let old_leader = cluster.leader();
+    let term = cluster[old_leader].health().expect("it answers").term;
+
+    let url = cluster[old_leader].url();
+    let mut readers: Vec<Connection> = (0..READERS).map(|_| Connection::open(&url).expect("it listens")).collect();
+    let read = |reader: &mut Connection| reader.send("GET /get?key=color", &[], b"").expect("a request is sent");
+    for reader in &mut readers {
+        // A first round, so that the connections are accepted before the pause.
+        read(reader);
+        assert_eq!(reader.receive().expect("a reply").status, 200);
+    }
+    cluster[old_leader].pause();
+    // These wait where the paused process will find them first.
+    readers.iter_mut().for_each(read);
+
+    let new_leader = cluster.leader();
+    assert_ne!(new_leader, old_leader);
+    let others = cluster.running().map(|node| node.url());
+    let written = Client::connect(others).expect("URLs of nodes").set("color", "new").expect("a majority is there");
+    let new_term = cluster[new_leader].health().expect("it answers").term;
+    assert!(new_term > term, "term {new_term} after {term}");
+
+    cluster[old_leader].resume();
+    for reader in &mut readers {
+        let reply = reader.receive().expect("a reply");
+        match reply.status {
+            200 => {
+                let reply: GetReply = reply.json();
+                assert_eq!(reply.item.value_str(), Some("new"));
+                assert!(reply.revision >= written.revision, "{reply:?}");
+            }
+            503 | 504 => {}
+            status => panic!("{status} {}", reply.text()),
+        }
+    }
+    assert_eq!(cluster.leader(), new_leader, "it deposes nobody");
+    let health = cluster[old_leader].health().expect("it answers");
+    assert_eq!((health.state, health.term), (NodeState::Follower, new_term));
+    cluster.catch_up();
+}
