@@ -90,9 +90,12 @@ impl Raft {
         let (agreed, _) = self.log.last_at_or_below(hint.0, hint.1);
         let Some(progress) = self.heard_follower(from, round) else { return };
         // An old rejection, overtaken by what the follower has acknowledged or by another probe.
-        let stale = prev <= progress.match_index
+        let stale = prev < progress.match_index
             || matches!(progress.flow, Flow::Probe { .. }) && prev.next() != progress.next_index;
         if !stale {
+            // Of what it has acknowledged a follower may lose the very last write: damage there looks like a write
+            // that was never finished (see `storage::wal`). It gets it again; what was committed stays committed.
+            progress.match_index = progress.match_index.min(agreed);
             progress.probe_from(agreed.next());
         }
     }

@@ -172,3 +172,12 @@ fn an_unfinished_write_at_the_end_of_the_log_is_cut_off_with_a_warning() {
     change(&segment, end_of_log(&segment) + 20, 50, |_| 0xaa);
     cuts_off_and_catches_up(&mut cluster, follower);
 }
+
+#[test]
+fn a_write_that_the_disk_forgot_after_it_was_acknowledged_comes_back_from_the_others() {
+    let (mut cluster, follower) = killed_follower();
+    // Nothing follows the last write, so its loss looks like a write that was never finished.
+    let segment = cluster[follower].data_dir().join(SEGMENT);
+    change(&segment, end_of_log(&segment) - 3, 4, |_| 0);
+    cuts_off_and_catches_up(&mut cluster, follower);
+}
