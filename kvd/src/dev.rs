@@ -1,7 +1,7 @@
 //! A whole cluster in one process: `kvd dev`, and what tests and examples run against.
 
 use crate::config::{Config, ELECTION_TIMEOUT, HEARTBEAT_MS, Options as NodeOptions, StorageKind, VALUE_BYTES_MAX};
-use crate::server::{FatalError, Server, StartError, listen};
+use crate::server::{FatalError, Server, StartError, listen, listen_hint};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use thiserror::Error;
@@ -36,6 +36,16 @@ pub enum DevError {
         base_port: u16,
         /// Number of nodes.
         nodes: u16,
+    },
+    /// One of the ports cannot be listened on.
+    #[error("--base-port {base_port}: cannot listen on {address}: {cause}{}", listen_hint(.cause))]
+    Listen {
+        /// The first port.
+        base_port: u16,
+        /// The address of the node.
+        address: SocketAddr,
+        /// What the operating system said.
+        cause: std::io::Error,
     },
     /// A setting will not do.
     #[error(transparent)]
@@ -114,10 +124,10 @@ fn listen_for(node: u16, base_port: u16, nodes: u16) -> Result<TcpListener, DevE
         _ => base_port.checked_add(node),
     };
     let port = port.ok_or(DevError::Ports { base_port, nodes })?;
-    match listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
-        Ok(listener) => Ok(listener),
-        Err(error) => Err(error.into()),
-    }
+    listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).map_err(|error| match error {
+        StartError::Listen { address, cause } => DevError::Listen { base_port, address, cause },
+        other => other.into(),
+    })
 }
 
 /// A cluster with a runtime of its own, for programs that have none: tests and examples of blocking

@@ -72,7 +72,9 @@ async fn run_dev(args: DevArgs) -> Ended {
     let options = Options { nodes, base_port, data_dir: Some(data_dir.clone()) };
     let mut nodes = Nodes::start(&options).await.map_err(|error| match error {
         DevError::Start(error) => start_failed(error),
-        error @ (DevError::Ports { .. } | DevError::Config(_)) => (exit_code::USAGE, error.to_string()),
+        error @ (DevError::Ports { .. } | DevError::Listen { .. } | DevError::Config(_)) => {
+            (exit_code::USAGE, error.to_string())
+        }
         error @ DevError::Resources(_) => (exit_code::FAILED, error.to_string()),
     })?;
     banner(nodes.urls(), &data_dir);

@@ -94,7 +94,8 @@ pub enum StartError {
     Resources(#[from] io::Error),
 }
 
-fn listen_hint(cause: &io::Error) -> &'static str {
+/// What to do about an address that cannot be listened on, to follow the `cause` in a message.
+pub(crate) fn listen_hint(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::AddrInUse => "; another program listens there: stop it, or choose another port",
         io::ErrorKind::AddrNotAvailable => "; this machine has no such address",

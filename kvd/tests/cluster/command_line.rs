@@ -2,6 +2,7 @@
 
 use crate::harness::{Cluster, Node, Port, error_of, kvd, run, until};
 use kvclient::api::ErrorCode;
+use std::net::TcpListener;
 
 /// Flags of a node that have a variable of the same name, beside `--name`, and a value that will not do.
 const BAD_VALUES: [(&str, &str); 9] = [
@@ -82,6 +83,23 @@ fn a_filter_for_logs_that_cannot_be_understood_is_refused() {
     let ended = run(kvd().args(["--name", "node1"]).env("RUST_LOG", "kvd=loud"));
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.error().starts_with("RUST_LOG=kvd=loud"), "{ended:?}");
+}
+
+#[test]
+fn a_port_in_use_is_refused_by_the_name_of_its_flag() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = listener.local_addr().expect("a bound port");
+    let (listen, base_port) = (taken.to_string(), taken.port().to_string());
+    for (arguments, says) in [
+        (["--name", "node1", "--listen", &listen].as_slice(), format!("--listen {listen}: ")),
+        (&["dev", "--nodes", "1", "--base-port", &base_port], format!("--base-port {base_port}: ")),
+    ] {
+        let ended = run(kvd().args(arguments).arg("--data-dir").arg(dir.path()));
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.error().starts_with(&says), "{ended:?}");
+        assert!(ended.error().contains("another program listens there"), "{ended:?}");
+    }
 }
 
 #[test]
