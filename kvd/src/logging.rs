@@ -3,10 +3,19 @@
 //! Each node has a span that carries these three; whatever is logged on behalf of a node is logged
 //! within its span, so that the nodes of one process are told apart. As text a line looks like
 //!
-//!     2026-01-31T12:00:00.000Z  INFO [node1][term 5][leader] leads term 5
+//!     2026-01-31T12:00:00.000000Z  INFO [node1][term 5][leader] leads term 5
+//!
+//! and for machines the same is an object with fields of those names:
+//!
+//! ```json
+//! {"timestamp":"2026-01-31T12:00:00.000000Z","level":"INFO","node":"node1","term":5,"role":"leader",
+//!  "target":"kvd::server::replica_task","message":"leads term 5"}
+//! ```
 //!
 //! No value of a user's key is ever logged.
 
+use serde::ser::{SerializeMap, Serializer};
+use serde_json::Value;
 use std::fmt;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -43,14 +52,14 @@ pub fn init(format: LogFormat) -> anyhow::Result<()> {
     let registry = tracing_subscriber::registry().with(filter).with(NodeContexts);
     match format {
         LogFormat::Text => registry.with(lines.event_format(TextLines)).init(),
-        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_span_list(false)).init(),
+        LogFormat::Json => registry.with(lines.event_format(JsonLines)).init(),
     }
     Ok(())
 }
 
 /// The span within which everything about one node is logged.
 pub fn node_span(name: &str) -> Span {
-    tracing::error_span!("node", node = name, term = 0u64, role = "forming")
+    tracing::error_span!("node", node = name, term = 0u64, role = "starting")
 }
 
 /// From now on the node's lines say this term and role.
@@ -131,5 +140,79 @@ where
         }
         context.field_format().format_fields(line.by_ref(), event)?;
         writeln!(line)
+    }
+}
+
+/// Writes a line as a JSON object.
+struct JsonLines;
+
+impl<S, N> FormatEvent<S, N> for JsonLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &tracing_subscriber::fmt::FmtContext<'_, S, N>,
+        mut line: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut timestamp = String::new();
+        TimeFormat.format_time(&mut Writer::new(&mut timestamp))?;
+        let mut fields = JsonFields::default();
+        event.record(&mut fields);
+
+        let mut bytes = Vec::new();
+        let write = |bytes: &mut Vec<u8>| {
+            let mut object = serde_json::Serializer::new(bytes);
+            let mut object = object.serialize_map(None)?;
+            object.serialize_entry("timestamp", &timestamp)?;
+            object.serialize_entry("level", event.metadata().level().as_str())?;
+            for span in context.event_scope().into_iter().flatten() {
+                if let Some(NodeContext { node, term, role }) = span.extensions().get() {
+                    object.serialize_entry("node", node)?;
+                    object.serialize_entry("term", term)?;
+                    object.serialize_entry("role", role)?;
+                }
+            }
+            object.serialize_entry("target", event.metadata().target())?;
+            for (name, value) in &fields.0 {
+                object.serialize_entry(name, value)?;
+            }
+            object.end()
+        };
+        write(&mut bytes).map_err(|_| fmt::Error)?;
+        line.write_str(std::str::from_utf8(&bytes).map_err(|_| fmt::Error)?)?;
+        writeln!(line)
+    }
+}
+
+/// The fields of an event, the message among them, in the order in which they were given.
+#[derive(Default)]
+struct JsonFields(Vec<(&'static str, Value)>);
+
+impl Visit for JsonFields {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.push((field.name(), value.into()));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0.push((field.name(), value.into()));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.0.push((field.name(), value.into()));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.0.push((field.name(), value.into()));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.push((field.name(), value.into()));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.push((field.name(), format!("{value:?}").into()));
     }
 }

@@ -53,12 +53,9 @@ fn raise_open_files_limit() {
 type Ended = Result<(), (u8, String)>;
 
 async fn run_node(config: Config) -> Ended {
-    let name = config.name.clone();
-    let client_url = config.client_url.clone();
     let stopped = stop_signal()?;
     let listener = listen(config.listen).map_err(start_failed)?;
     let mut server = Server::start(config, listener).await.map_err(start_failed)?;
-    tracing::info!("{name} serves clients at {client_url}");
     tokio::select! {
         () = stopped => {}
         error = server.failed() => return Err(fatal(error)),

@@ -165,6 +165,7 @@ impl Server {
         let (requests, requested) = mpsc::channel(REQUESTS_QUEUED_MAX);
         let (peer_events, from_peers) = mpsc::channel(PEER_MESSAGES_QUEUED_MAX);
         let value_bytes_max = config.value_bytes_max;
+        tracing::info!("serves clients at {}", config.client_url);
         let task = ReplicaTask::new(config, opened, Arc::clone(&store), requested, from_peers, span.clone())?;
         let gateway =
             Gateway { requests, view: task.view(), store, value_bytes_max, started: std::time::Instant::now() };

@@ -167,6 +167,7 @@ impl ReplicaTask {
     /// Meets the peers until it is known who founds the cluster, and begins the log with them. `None`
     /// if the node was stopped before.
     async fn form(&mut self, stop: &mut oneshot::Receiver<()>) -> Result<Option<Recovered>, FatalError> {
+        crate::logging::set_term_and_role(&self.span, 0, &NodeState::Forming.to_string());
         let names = self.config.peers.iter().map(|peer| peer.name.clone());
         let mut forming = Forming::new(self.hello.borrow().as_founder(), names);
         let links: Vec<Link> =

@@ -1,6 +1,7 @@
 //! What a node logs: little while all is well, each line with node, term and role, and never a value.
 
 use crate::harness::{Cluster, Connection, Load, Node};
+use serde_json::Value;
 
 #[test]
 fn a_healthy_cluster_is_silent_under_load() {
@@ -19,6 +20,64 @@ fn a_healthy_cluster_is_silent_under_load() {
     for (node, before) in cluster.nodes.iter().zip(before) {
         assert_eq!(node.log(), before);
     }
+}
+
+#[test]
+fn every_line_begins_with_time_level_node_term_and_role() {
+    let mut cluster = Cluster::start_calm(3);
+    let leader = cluster.leader();
+    cluster[leader].kill();
+    let new_leader = cluster.leader();
+    cluster[leader].start();
+    cluster.catch_up();
+    let term = cluster[new_leader].health().expect("it answers").term;
+    cluster[new_leader].logged(&format!("[{}][term {term}][leader] leads", cluster[new_leader].name));
+    for node in &mut cluster.nodes {
+        assert_eq!(node.terminate(), Some(0));
+        let log = node.log();
+        assert!(log.lines().count() >= 3, "{log}");
+        for line in log.lines() {
+            assert!(is_well_formed(line, &node.name), "{line}");
+        }
+    }
+}
+
+/// Whether a line looks like `2026-01-31T12:00:00.000000Z  INFO [node1][term 5][leader] leads term 5`.
+fn is_well_formed(line: &str, name: &str) -> bool {
+    let parse = || {
+        let (time, rest) = line.split_once(' ')?;
+        let (level, rest) = rest.trim_start().split_once(' ')?;
+        let (term, rest) = rest.strip_prefix(&format!("[{name}][term "))?.split_once("][")?;
+        let (role, message) = rest.split_once("] ")?;
+        let roles = ["starting", "forming", "learner", "follower", "candidate", "leader"];
+        let good = time.ends_with('Z')
+            && ["ERROR", "WARN", "INFO"].contains(&level)
+            && term.parse::<u64>().is_ok()
+            && roles.contains(&role)
+            && !message.is_empty();
+        Some(good)
+    };
+    parse() == Some(true)
+}
+
+#[test]
+fn for_machines_a_line_is_a_json_object_with_the_same_fields() {
+    let cluster = Cluster::start_with(3, "--log-format", "json");
+    let leader = &cluster[cluster.leader()];
+    let term = leader.health().expect("it answers").term;
+    leader.logged("leads term");
+    for node in &cluster.nodes {
+        for line in node.log().lines() {
+            let line: Value = serde_json::from_str(line).unwrap_or_else(|cause| panic!("{cause}: {line}"));
+            assert_eq!(line["node"], *node.name, "{line}");
+            assert!(line["term"].is_u64() && line["role"].is_string(), "{line}");
+            for field in ["timestamp", "level", "message"] {
+                assert!(line[field].is_string(), "{field}: {line}");
+            }
+        }
+    }
+    let leads: Value = serde_json::from_str(&leader.logged("leads term")).expect("JSON");
+    assert_eq!((&leads["term"], &leads["role"]), (&Value::from(term), &Value::from("leader")));
 }
 
 /// A value that nothing else looks like.
