@@ -4,7 +4,7 @@
 //! error and, if it introduced itself, our own introduction, so that nodes which are still forming a
 //! cluster learn of each other. A frame that is no message ends its connection and nothing else.
 
-use super::frame;
+use super::frame::{self, FrameError};
 use super::hello::{HELLO_HEADER, Hello};
 use crate::raft::{Message, NodeId};
 use futures_util::StreamExt;
@@ -114,14 +114,26 @@ impl Acceptor {
                 received = socket.next() => received,
                 _ = hello.changed() => break,
             };
-            let Some(Ok(received)) = received else { break };
+            let received = match received {
+                Some(Ok(received)) => received,
+                Some(Err(cause)) => {
+                    // As happens whenever a process ends.
+                    tracing::debug!("connection from {name} broke: {cause}");
+                    break;
+                }
+                None => break,
+            };
             if received.is_ping() || received.is_pong() {
                 continue;
             }
-            if !received.is_binary() {
+            if received.is_close() {
                 break;
             }
-            match frame::decode(received.as_bytes()) {
+            let decoded = match received.is_binary() {
+                true => frame::decode(received.as_bytes()),
+                false => Err(FrameError::Text),
+            };
+            match decoded {
                 Ok(message) => {
                     if self.events.send(PeerEvent::Message(from, message)).await.is_err() {
                         break;

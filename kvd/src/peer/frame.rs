@@ -18,6 +18,9 @@ const HEADER_BYTES: usize = 5;
 /// Why a frame was not understood.
 #[derive(Debug, Error)]
 pub enum FrameError {
+    /// Text, where a message is binary.
+    #[error("a frame of text")]
+    Text,
     /// Shorter than a header.
     #[error("a frame of {0} bytes is too short")]
     Short(usize),

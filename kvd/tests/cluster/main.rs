@@ -21,3 +21,4 @@ mod logs;
 mod pause;
 mod quorum;
 mod sizes;
+mod strangers;

@@ -1,0 +1,176 @@
+//! Whoever should not be talked to: nodes of other clusters, nodes that speak nonsense, and pages in a browser.
+
+use crate::harness::{Cluster, Connection, Node, error_of, until};
+use kvclient::api::{Applied, ErrorCode};
+use kvd::peer::{HELLO_HEADER, Hello};
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::Duration;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
+use tokio_tungstenite::tungstenite::{self, HandshakeError, Message, WebSocket};
+
+/// What a node tells of itself to anyone who introduces himself.
+fn introduction(node: &Node, ours: &Hello) -> Hello {
+    let mut connection = Connection::open(&node.url()).expect("it listens");
+    let header = format!("{HELLO_HEADER}: {}", ours.to_header());
+    connection.send("GET /raft", &[&header], b"").expect("a request is sent");
+    let reply = connection.receive().expect("it answers");
+    Hello::from_header(reply.header(HELLO_HEADER).expect("it introduces itself too")).expect("an introduction")
+}
+
+/// A node that is none.
+fn stranger() -> Hello {
+    let url = "http://127.0.0.1:9".to_owned();
+    Hello {
+        protocol: kvd::peer::PROTOCOL_VERSION,
+        version: "0".into(),
+        name: "stranger".into(),
+        node: 666,
+        client_url: url.clone(),
+        peer_url: url,
+        cluster: None,
+        founders: Vec::new(),
+    }
+}
+
+/// Dials `/raft` as nodes do; the refusal if it is not accepted.
+fn dial(node: &Node, headers: &[(&'static str, &str)]) -> Result<WebSocket<TcpStream>, (StatusCode, String)> {
+    let mut request = format!("ws://{}/raft", node.address()).into_client_request().expect("a URL");
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, HeaderValue::from_str(value).expect("a header"));
+    }
+    let stream = TcpStream::connect(node.address()).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time limit");
+    match tungstenite::client(request, stream) {
+        Ok((socket, _)) => Ok(socket),
+        Err(HandshakeError::Failure(tungstenite::Error::Http(reply))) => {
+            Err((reply.status(), String::from_utf8_lossy(reply.body().as_deref().unwrap_or_default()).into_owned()))
+        }
+        Err(other) => panic!("neither accepted nor refused: {other}"),
+    }
+}
+
+/// A socket on which this node takes us for one of its cluster.
+fn pose_as_member(node: &Node, name: &str) -> WebSocket<TcpStream> {
+    let Hello { cluster, founders, .. } = introduction(node, &stranger());
+    let hello = Hello { name: name.into(), cluster, founders, ..stranger() };
+    dial(node, &[(HELLO_HEADER, &hello.to_header())]).expect("a node of the same cluster is accepted")
+}
+
+/// Waits until the other side has closed the connection.
+fn is_closed(socket: &mut WebSocket<TcpStream>) -> bool {
+    loop {
+        match socket.read() {
+            Ok(_) => {}
+            Err(tungstenite::Error::Io(cause)) => {
+                return !matches!(cause.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut);
+            }
+            Err(_) => return true,
+        }
+    }
+}
+
+#[test]
+fn only_nodes_of_this_cluster_may_open_a_stream() {
+    let cluster = Cluster::start(1);
+    let node = &cluster[0];
+    let other_cluster = Hello { cluster: Some(7), ..stranger() };
+    let other_protocol = Hello { protocol: 999, ..stranger() };
+    for (headers, status, code) in [
+        (vec![], 400, "invalid_request"),
+        (vec![(HELLO_HEADER, "hello")], 400, "invalid_request"),
+        (vec![(HELLO_HEADER, &*other_protocol.to_header())], 400, "invalid_request"),
+        (vec![(HELLO_HEADER, &*other_cluster.to_header())], 403, "wrong_cluster"),
+        (vec![(HELLO_HEADER, &*stranger().to_header())], 503, "no_leader"),
+        (vec![(HELLO_HEADER, &*stranger().to_header()), ("origin", "http://evil.example")], 403, "forbidden_origin"),
+    ] {
+        for _ in 0..3 {
+            let (refusal, body) = dial(node, &headers).err().unwrap_or_else(|| panic!("accepted: {headers:?}"));
+            assert_eq!(refusal.as_u16(), status, "{headers:?}: {body}");
+            assert!(body.contains(&format!("\"code\":\"{code}\"")), "{headers:?}: {body}");
+        }
+    }
+    let warning = node.logged("stranger (http://127.0.0.1:9) belongs to cluster 0000000000000007");
+    assert_eq!(node.log().matches(" belongs to cluster ").count(), 1, "logged once: {warning}");
+    cluster.client().set("color", "blue").expect("the node goes on");
+}
+
+#[test]
+fn a_node_that_sends_nonsense_loses_its_connection_and_harms_nobody() {
+    let cluster = Cluster::start_calm(3);
+    let node = &cluster[cluster.leader()];
+    let term = node.health().expect("it answers").term;
+    let with_right_checksum = |body: &[u8]| {
+        let mut frame = vec![1];
+        frame.extend(crc32c::crc32c(body).to_le_bytes());
+        frame.extend(body);
+        frame
+    };
+    let nonsense = [
+        ("text", Message::text("hello")),
+        ("empty", Message::binary(vec![])),
+        ("garbage", Message::binary(vec![0xff; 1000])),
+        ("checksum", Message::binary(vec![1, 0, 0, 0, 0, 1, 2, 3])),
+        ("no message", Message::binary(with_right_checksum(&[0xff; 50]))),
+    ];
+    for (name, message) in nonsense {
+        for _ in 0..2 {
+            let mut socket = pose_as_member(node, name);
+            // The node may close before all of it is sent.
+            let _ = socket.send(message.clone());
+            assert!(is_closed(&mut socket), "{name}");
+        }
+        node.logged(&format!("connection from {name} closed"));
+        assert_eq!(node.log().matches(&format!("connection from {name} ")).count(), 1, "{name}: logged once");
+    }
+    let mut socket = pose_as_member(node, "endless");
+    // It need not wait for the end of what it will not take.
+    let _ = socket.send(Message::binary(vec![1; kvd::peer::FRAME_BYTES_MAX + 1]));
+    assert!(is_closed(&mut socket), "a frame that is too long");
+    // A frame that breaks off, and bytes that are no frame at all.
+    for bytes in [&[0x82, 0xfe, 0x10][..], &[0xff; 64]] {
+        let mut socket = pose_as_member(node, "cut");
+        socket.get_mut().write_all(bytes).expect("bytes are sent");
+    }
+    cluster.client().set("color", "blue").expect("the cluster goes on");
+    assert_eq!(node.health().expect("it answers").term, term, "nobody was deposed");
+}
+
+#[test]
+fn bytes_that_are_no_http_harm_nobody() {
+    let cluster = Cluster::start(1);
+    let endless = [b"GET /".as_slice(), &vec![b'a'; 1 << 20]].concat();
+    for bytes in [&[0; 100][..], b"\r\n\r\n", b"GET", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00", &endless] {
+        let mut stream = TcpStream::connect(cluster[0].address()).expect("it listens");
+        // The node may close before it has read all of it.
+        let _ = stream.write_all(bytes);
+    }
+    cluster.client().set("color", "blue").expect("the node goes on");
+}
+
+#[test]
+fn a_page_of_another_origin_can_neither_write_nor_read() {
+    let cluster = Cluster::start(1);
+    let node = &cluster[0];
+    let body = br#"{"key":"color","value":"evil"}"#;
+    let send = |what: &str, header: &str, body: &[u8]| {
+        let mut connection = Connection::open(&node.url()).expect("it listens");
+        connection.send(what, &[header], body).expect("a request is sent");
+        connection.receive().expect("it answers")
+    };
+    for header in ["origin: http://evil.example", "origin: null", "sec-fetch-site: cross-site"] {
+        for (what, body) in [("POST /set", &body[..]), ("POST /delete", br#"{"key":"color"}"#), ("GET /get?key=a", b"")]
+        {
+            let reply = send(what, header, body);
+            let error = error_of(&reply);
+            let expected = (403, ErrorCode::ForbiddenOrigin, Applied::No);
+            assert_eq!((reply.status, error.code, error.applied), expected, "{what} with {header}");
+        }
+    }
+    let health = node.health().expect("it answers");
+    assert_eq!((health.revision, health.keys), (1, 0), "nothing was written");
+    let own = send("POST /set", &format!("origin: {}", node.url()), body);
+    assert_eq!(own.status, 200, "its own pages may: {}", own.text());
+    until("it is read back", || node.get("/get?key=color").ok().filter(|reply| reply.status == 200));
+}
