@@ -30,11 +30,14 @@ Run one node of three, the same --peers on each:
 Run a single node without replication:
   kvd --name solo --data-dir solo-data
 
-Every flag can be given as an environment variable (KVD_NAME=node1 ...). Logs go to standard error and are
-filtered by RUST_LOG (error, warn, info, debug, trace).
+Every flag can be given as an environment variable (KVD_NAME=node1 ...). Logs go to standard
+error and are filtered by RUST_LOG (error, warn, info, debug, trace).
 
-Exit codes: 0 stopped as asked; 1 any other error; 2 a flag or setting that will not do; 3 the data directory
-or the disk beneath it cannot be used, or has failed.";
+Exit codes:
+  0  stopped as asked
+  1  any other error
+  2  a flag or setting that will not do
+  3  the data directory or the disk beneath it cannot be used, or has failed";
 
 /// The command line of `kvd`.
 #[derive(Debug, Parser)]
