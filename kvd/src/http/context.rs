@@ -3,17 +3,25 @@
 use super::body::{self, BodyReader};
 use super::error::ApiError;
 use super::gateway::{Gateway, Request};
-use crate::kv::{Command, Outcome, Store};
+use crate::kv::{Outcome, Store};
 use crate::node::WriteError;
+use bytes::Bytes;
 use std::sync::{PoisonError, RwLockReadGuard};
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 const INBOX_FULL: &str = "this node has too much under way: try again shortly";
 
 /// Said of what never reached the replica, or only asked it something.
 const STOPPING: &str = "this node is stopping: ask another one";
+
+/// Up to this many bytes are parsed or rendered where they arrive; beyond it takes longer than handing
+/// the work to another thread.
+const LIGHT_BYTES_MAX: usize = 64 << 10;
+
+/// Requests whose bytes are parsed or rendered on other threads at the same time.
+const HEAVY_WORK_MAX: usize = 2;
 
 /// State of the handlers of one server.
 pub(super) struct Context {
@@ -21,6 +29,7 @@ pub(super) struct Context {
     /// Largest JSON body, in bytes.
     pub(super) json_bytes_max: usize,
     pub(super) bodies: BodyReader,
+    heavy_work: Semaphore,
     /// Closed when the server begins to stop; replies without an end then come to one.
     pub(super) stopping: watch::Receiver<()>,
 }
@@ -28,14 +37,33 @@ pub(super) struct Context {
 impl Context {
     pub(super) fn new(gateway: Gateway, body_time_max: Duration, stopping: watch::Receiver<()>) -> Self {
         let json_bytes_max = body::json_bytes_max(gateway.value_bytes_max);
-        Self { gateway, json_bytes_max, bodies: BodyReader::new(json_bytes_max, body_time_max), stopping }
+        let bodies = BodyReader::new(json_bytes_max, body_time_max);
+        Self { gateway, json_bytes_max, bodies, heavy_work: Semaphore::new(HEAVY_WORK_MAX), stopping }
     }
 
-    /// Has a command replicated and applied. `target` makes the path and query that a redirect leads to.
+    /// Does work whose time grows with `bytes`: here if they are few, else on another thread. The thread that
+    /// polls handlers runs consensus too, and a crowd of large requests must not hold up its heartbeats.
+    pub(super) async fn heavy_work<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        if bytes <= LIGHT_BYTES_MAX {
+            return work();
+        }
+        // The semaphore is never closed. A panic goes on here, where it ends one connection.
+        let _permit = self.heavy_work.acquire().await;
+        match tokio::task::spawn_blocking(work).await {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    /// Has an encoded command replicated and applied. `target` makes the path and query that a redirect leads to.
     ///
     /// # Errors
     /// As the replica says; each keeps the promise of its `applied`.
-    pub(super) async fn write(&self, command: Command, target: impl FnOnce() -> String) -> Result<Outcome, ApiError> {
+    pub(super) async fn write(&self, command: Bytes, target: impl FnOnce() -> String) -> Result<Outcome, ApiError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Write { command, reply })?;
         match answer.await {

@@ -1,7 +1,8 @@
 //! How HTTP handlers reach the replica: requests go into its inbox, views of it come out.
 
-use crate::kv::{Command, Outcome, Store};
+use crate::kv::{Outcome, Store};
 use crate::node::{ReadError, WriteError};
+use bytes::Bytes;
 use kvclient::api::{Member, NodeState, NodeUrl};
 use std::sync::{Arc, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -11,8 +12,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub enum Request {
     /// Replicate and apply a command.
     Write {
-        /// The command.
-        command: Command,
+        /// A valid [`crate::kv::Command`], encoded: that takes time for large values, and is not the replica's work.
+        command: Bytes,
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Outcome, WriteError>>,
     },

@@ -63,20 +63,11 @@ pub(super) async fn set<B: Buf>(
     let value_bytes_max = context.gateway.value_bytes_max;
     let bytes_max = if raw { value_bytes_max } else { context.json_bytes_max };
     let Body { bytes, charge: _held } = context.bodies.read(upload.pieces, upload.content_length, bytes_max).await?;
-    let request = match raw_key {
-        Some(key) => api::SetRequest::new(key, bytes),
-        None => from_json(&bytes, r#"{"key":"color","value":"blue"}"#)?,
-    };
-    let api::SetRequest { key, value, condition, prev, request } = request;
-    if value.len() > value_bytes_max {
-        return Err(ApiError::ValueTooLarge { bytes_max: value_bytes_max });
-    }
-    let condition = to_condition(condition, value_bytes_max)?;
-    let operation = Operation::Set { key: key.clone().into(), value: value.into(), condition, prev };
-    let command = Command { operation, request: request.map(to_request_id) };
-    command.validate()?;
+    let body_bytes = bytes.len();
+    let prepare = move || prepare_set(bytes, raw_key, value_bytes_max);
+    let Prepared { command, key, prev } = context.heavy_work(body_bytes, prepare).await?;
     let outcome = context.write(command, || target("/set", &upload.query)).await?;
-    render(outcome, key, prev)
+    context.heavy_work(item_bytes(&outcome), move || render(outcome, key, prev)).await
 }
 
 /// `POST /delete`.
@@ -88,14 +79,63 @@ pub(super) async fn delete<B: Buf>(
     let [] = query::parse(&upload.query, [])?;
     let Body { bytes, charge: _held } =
         context.bodies.read(upload.pieces, upload.content_length, context.json_bytes_max).await?;
-    let request: api::DeleteRequest = from_json(&bytes, r#"{"key":"color"}"#)?;
+    let value_bytes_max = context.gateway.value_bytes_max;
+    let body_bytes = bytes.len();
+    let prepare = move || prepare_delete(&bytes, value_bytes_max);
+    let Prepared { command, key, prev } = context.heavy_work(body_bytes, prepare).await?;
+    let outcome = context.write(command, || target("/delete", &upload.query)).await?;
+    context.heavy_work(item_bytes(&outcome), move || render(outcome, key, prev)).await
+}
+
+/// A checked write.
+struct Prepared {
+    /// The command as it will stand in the log.
+    command: Bytes,
+    key: String,
+    /// Whether the item before is wanted in the reply.
+    prev: bool,
+}
+
+fn prepare_set(body: Bytes, raw_key: Option<String>, value_bytes_max: usize) -> Result<Prepared, ApiError> {
+    let request = match raw_key {
+        Some(key) => api::SetRequest::new(key, body),
+        None => from_json(&body, r#"{"key":"color","value":"blue"}"#)?,
+    };
+    let api::SetRequest { key, value, condition, prev, request } = request;
+    if value.len() > value_bytes_max {
+        return Err(ApiError::ValueTooLarge { bytes_max: value_bytes_max });
+    }
+    let condition = to_condition(condition, value_bytes_max)?;
+    let operation = Operation::Set { key: key.clone().into(), value: value.into(), condition, prev };
+    prepare(operation, request, key, prev)
+}
+
+fn prepare_delete(body: &[u8], value_bytes_max: usize) -> Result<Prepared, ApiError> {
+    let request: api::DeleteRequest = from_json(body, r#"{"key":"color"}"#)?;
     let api::DeleteRequest { key, condition, prev, request } = request;
-    let condition = to_condition(condition, context.gateway.value_bytes_max)?;
-    let operation = Operation::Delete { key: key.clone().into(), condition, prev };
+    let condition = to_condition(condition, value_bytes_max)?;
+    prepare(Operation::Delete { key: key.clone().into(), condition, prev }, request, key, prev)
+}
+
+fn prepare(
+    operation: Operation,
+    request: Option<api::RequestId>,
+    key: String,
+    prev: bool,
+) -> Result<Prepared, ApiError> {
     let command = Command { operation, request: request.map(to_request_id) };
     command.validate()?;
-    let outcome = context.write(command, || target("/delete", &upload.query)).await?;
-    render(outcome, key, prev)
+    Ok(Prepared { command: command.encode(), key, prev })
+}
+
+/// Bytes of values that go into the reply to a write.
+fn item_bytes(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Set { prev: item, .. }
+        | Outcome::Deleted { prev: item, .. }
+        | Outcome::ConditionFailed { current: item } => item.as_ref().map_or(0, |item| item.value.len()),
+        Outcome::StaleRequest { .. } | Outcome::SessionsFull => 0,
+    }
 }
 
 /// `GET /get`.
@@ -125,7 +165,8 @@ pub(super) async fn get(context: &Context, method: Method, query: String) -> Res
         let item = api::Item { key: key.into_owned(), value, create_revision, mod_revision, version };
         api::GetReply { item, revision: store.revision() }
     };
-    Ok(reply::ok(&reply))
+    let item_bytes = reply.item.value.len();
+    context.heavy_work(item_bytes, move || Ok(reply::ok(&reply))).await
 }
 
 /// Refuses other methods than POST.

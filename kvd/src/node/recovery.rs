@@ -31,8 +31,8 @@ pub struct Recovery {
     store: Store,
 }
 
-/// Committed entries applied at a time.
-const APPLY_ENTRIES_MAX: usize = 1024;
+/// Committed entries of about this many bytes are applied at a time.
+const APPLY_BYTES_MAX: usize = 1 << 20;
 
 impl Recovery {
     /// Takes the next record. `cache_bytes_max` bounds the entries that stay in memory; see
@@ -51,7 +51,7 @@ impl Recovery {
             Record::Commit(index) => {
                 self.log.commit(index);
                 while self.log.has_unapplied() {
-                    for entry in self.log.take_committed(APPLY_ENTRIES_MAX) {
+                    for entry in self.log.take_committed(APPLY_BYTES_MAX) {
                         apply_entry(&mut self.store, &entry);
                     }
                     self.log.evict(cache_bytes_max);

@@ -13,15 +13,16 @@ use crate::raft::{
     Entry, Fetch, Instant, LogIndex, Message, NodeId, Payload, Raft, ReadToken, Restored, RoleName, Settings, Term,
     WriteId,
 };
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 /// Writes waiting for a quorum. When full, the next gets `Overloaded` at once rather than a late timeout.
 const WAITING_WRITES_MAX: usize = 4096;
 
-/// Bytes of commands waiting for a quorum; with [`WAITING_WRITES_MAX`] this bounds the memory of a
-/// leader that can commit nothing.
-const WAITING_WRITES_BYTES_MAX: usize = 64 << 20;
+/// Bytes of entries that have yet to be applied, or to reach this node's disk. They cannot leave memory,
+/// whether anyone still waits for them or not, so this bounds what a leader takes that can commit nothing.
+const UNSETTLED_BYTES_MAX: usize = 64 << 20;
 
 /// Reads waiting for a read index or for the store to reach it.
 const WAITING_READS_MAX: usize = 16384;
@@ -34,8 +35,9 @@ pub struct Replica<W, R> {
     store: Arc<RwLock<Store>>,
     now: Instant,
     request_timeout_ms: u64,
+    /// Bytes of entries in memory beyond which no write is taken.
+    memory_bytes_max: usize,
     writes: BTreeMap<(LogIndex, Term), WaitingWrite<W>>,
-    writes_bytes: usize,
     /// Reads that arrived since the last effects; they share one token.
     arrived: Vec<R>,
     last_token: ReadToken,
@@ -53,7 +55,6 @@ pub struct Replica<W, R> {
 #[derive(Debug)]
 struct WaitingWrite<W> {
     handle: W,
-    bytes: usize,
     deadline: Instant,
 }
 
@@ -75,14 +76,15 @@ impl<W, R> Replica<W, R> {
         now: Instant,
     ) -> Self {
         let Recovered { hard_state, log, configurations, store } = recovered;
+        let memory_bytes_max = settings.cache_bytes_max + UNSETTLED_BYTES_MAX;
         let raft = Raft::new(id, settings, seed, Restored { hard_state, log, configurations }, now);
         Self {
             raft,
             store,
             now,
             request_timeout_ms,
+            memory_bytes_max,
             writes: BTreeMap::new(),
-            writes_bytes: 0,
             arrived: Vec::new(),
             last_token: ReadToken(0),
             asked: BTreeMap::new(),
@@ -114,20 +116,17 @@ impl<W, R> Replica<W, R> {
         self.raft.step(from, message);
     }
 
-    /// A write, to be replicated and applied.
-    pub fn write(&mut self, command: &Command, handle: W) {
+    /// A write, to be replicated and applied: a valid [`Command`], encoded.
+    pub fn write(&mut self, command: Bytes, handle: W) {
         if self.raft.role() == RoleName::Leader
-            && (self.writes.len() >= WAITING_WRITES_MAX || self.writes_bytes >= WAITING_WRITES_BYTES_MAX)
+            && (self.writes.len() >= WAITING_WRITES_MAX || self.raft.log().memory_bytes() >= self.memory_bytes_max)
         {
             return self.ended_writes.push((handle, Err(WriteError::Overloaded)));
         }
-        let command = command.encode();
-        let bytes = command.len();
         match self.raft.propose(command) {
             Ok(index) => {
                 let deadline = self.deadline();
-                self.writes_bytes += bytes;
-                self.writes.insert((index, self.raft.term()), WaitingWrite { handle, bytes, deadline });
+                self.writes.insert((index, self.raft.term()), WaitingWrite { handle, deadline });
             }
             Err(not_leader) => {
                 let error = not_leader.leader.map_or(WriteError::NoLeader, |leader| WriteError::NotLeader { leader });
@@ -221,7 +220,6 @@ impl<W, R> Replica<W, R> {
             let outcome = apply_entry(&mut store, entry);
             let at_index = (entry.index, Term(0))..(entry.index.next(), Term(0));
             for ((_, term), write) in self.writes.extract_if(at_index, |_, _| true) {
-                self.writes_bytes -= write.bytes;
                 let ended = match &outcome {
                     Some(outcome) if term == entry.term => Ok(outcome.clone()),
                     // Committed is for ever (paper §5.4.3), so the entry that stood here on this node
@@ -246,7 +244,6 @@ impl<W, R> Replica<W, R> {
     fn expire(&mut self) {
         let now = self.now;
         for (_, write) in self.writes.extract_if(.., |_, write| write.deadline <= now) {
-            self.writes_bytes -= write.bytes;
             self.ended_writes.push((write.handle, Err(WriteError::OutcomeUnknown)));
         }
         let mut expired: Vec<_> =

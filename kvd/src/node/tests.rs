@@ -3,8 +3,8 @@
 use super::{Effects, ReadError, Recovery, Replica, WriteError};
 use crate::kv::{Command, Operation, Outcome, RequestId};
 use crate::raft::{
-    ClusterTime, Configuration, Entry, HardState, Instant, LogIndex, MemberInfo, Message, NodeId, Payload, Record,
-    RoleName, Settings, Term,
+    Body, ClusterTime, Configuration, Entry, HardState, Instant, LogIndex, MemberInfo, Message, NodeId, Payload,
+    Record, RoleName, Settings, Term,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,7 +121,7 @@ impl Cluster {
     }
 
     fn write(&mut self, at: NodeId, handle: u32, command: &Command) {
-        self.at(at).write(command, handle);
+        self.at(at).write(command.encode(), handle);
     }
 
     /// The process dies and starts again from its disk.
@@ -307,6 +307,36 @@ fn too_much_waiting_is_refused_at_once_and_frees_itself() {
     cluster.write(leader, 9_999, &set("color", "red"));
     cluster.settle();
     assert!(matches!(cluster.writes[&9_999], Ok(Outcome::Set { .. })));
+}
+
+#[test]
+fn a_leader_that_commits_nothing_takes_only_so_much_even_if_nobody_waits_any_more() {
+    let (mut cluster, leader) = Cluster::with_leader(3);
+    let followers: Vec<NodeId> = [1, 2, 3].map(NodeId).into_iter().filter(|id| *id != leader).collect();
+    // The followers answer heartbeats and have a disk that never finishes a write.
+    let value = "x".repeat(1 << 20);
+    let mut taken = 0;
+    for handle in 0..100 {
+        cluster.write(leader, handle, &set("color", &value));
+        let effects = cluster.at(leader).effects();
+        if let Some(write) = effects.write {
+            cluster.at(leader).written(write.id);
+        }
+        taken += usize::from(!effects.writes.contains(&(handle, Err(WriteError::Overloaded))));
+        // Long enough for every write that waits to be given up, while the leader hears from a quorum.
+        for _ in 0..60 {
+            cluster.now = cluster.now.plus_ms(100);
+            let (now, term) = (cluster.now, cluster.replicas[&leader].raft().term());
+            cluster.at(leader).set_time(now);
+            for follower in &followers {
+                let body = Body::AppendAccepted { match_index: LogIndex(0), round: 0 };
+                cluster.at(leader).step(*follower, Message { term, body });
+            }
+            cluster.at(leader).tick(now);
+        }
+    }
+    assert_eq!(cluster.replicas[&leader].raft().role(), RoleName::Leader);
+    assert!((60..90).contains(&taken), "{taken} writes of 1 MiB were taken");
 }
 
 #[test]

@@ -204,7 +204,7 @@ impl Raft {
         self.replicate(&mut effects);
         effects.write = self.next_write();
         effects.send.append(&mut self.durability.ready);
-        effects.apply = self.log.take_committed(self.settings.apply_entries_max);
+        effects.apply = self.log.take_committed(self.settings.apply_bytes_max);
         effects.reads = std::mem::take(&mut self.read_outcomes);
         self.log.evict(self.settings.cache_bytes_max);
         effects

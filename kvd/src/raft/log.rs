@@ -147,16 +147,15 @@ impl Log {
         self.applied_index < self.commit_index
     }
 
-    /// The next committed entries to apply, at most `entries_max`, in log order; they count as
-    /// applied from here on.
-    pub fn take_committed(&mut self, entries_max: usize) -> Vec<Entry> {
+    /// The next committed entries to apply, about `bytes_max` bytes of them but at least one if there is
+    /// any, in log order; they count as applied from here on.
+    pub fn take_committed(&mut self, bytes_max: usize) -> Vec<Entry> {
         let from = self.applied_index.next();
-        let to = LogIndex(self.commit_index.0.min(self.applied_index.0.saturating_add(entries_max as u64)));
-        if to < from {
+        if from > self.commit_index {
             return Vec::new();
         }
-        let entries = self.cached(from, to).cloned().collect();
-        self.applied_index = to;
+        let entries: Vec<Entry> = within(self.cached(from, self.commit_index), bytes_max).cloned().collect();
+        self.applied_index = entries.last().map_or(self.applied_index, |entry| entry.index);
         entries
     }
 
@@ -166,13 +165,7 @@ impl Log {
         if from < self.cached_from() {
             return None;
         }
-        let mut bytes = 0;
-        let within = |entry: &&Entry| {
-            let first = bytes == 0;
-            bytes += entry.size_bytes();
-            first || bytes <= bytes_max
-        };
-        Some(self.cached(from, self.last_index).take_while(within).cloned().collect())
+        Some(within(self.cached(from, self.last_index), bytes_max).cloned().collect())
     }
 
     /// Entries `from..=to`, all of them in memory.
@@ -181,6 +174,12 @@ impl Log {
         let offset = (from.0 - self.cached_from().0) as usize;
         let length = (to.0 + 1).saturating_sub(from.0) as usize;
         self.cache.iter().skip(offset).take(length)
+    }
+
+    /// Bytes of the entries in memory. After [`Log::evict`] no more than it was told to keep, unless more
+    /// than that has yet to be applied or to reach the disk.
+    pub fn memory_bytes(&self) -> usize {
+        self.cache_bytes
     }
 
     /// Forgets the oldest entries that are both applied and durable while more than `bytes_max`
@@ -193,6 +192,16 @@ impl Log {
             }
         }
     }
+}
+
+/// The first of these entries that come to about `bytes_max` bytes, at least one.
+fn within<'a>(entries: impl Iterator<Item = &'a Entry>, bytes_max: usize) -> impl Iterator<Item = &'a Entry> {
+    let mut bytes = 0;
+    entries.take_while(move |entry| {
+        let first = bytes == 0;
+        bytes += entry.size_bytes();
+        first || bytes <= bytes_max
+    })
 }
 
 #[cfg(test)]
@@ -268,19 +277,19 @@ mod tests {
         log.commit(LogIndex(4));
         let mut seen = Vec::new();
         while log.has_unapplied() {
-            let page = log.take_committed(3);
+            let page = log.take_committed(3 * 32);
             assert!((1..=3).contains(&page.len()));
             seen.extend(page.iter().map(|entry| entry.index.0));
         }
         assert_eq!(seen, [1, 2, 3, 4]);
-        assert!(log.take_committed(3).is_empty());
+        assert!(log.take_committed(1).is_empty());
     }
 
     #[test]
     fn only_what_is_applied_and_durable_leaves_memory() {
         let mut log = log(&[1, 1, 1, 1, 1, 1]);
         log.commit(LogIndex(5));
-        log.take_committed(4);
+        log.take_committed(4 * 32);
         log.set_durable(LogIndex(2));
         log.evict(0);
         assert_eq!(log.entries_from(LogIndex(2), usize::MAX), None, "entry 2 is applied and durable");

@@ -20,8 +20,9 @@ pub struct Settings {
     pub window_bytes_max: usize,
     /// Entries of about this many bytes go into one write to disk; always at least one entry.
     pub write_bytes_max: usize,
-    /// Entries handed over for applying at a time, so that a long backlog delays no heartbeat.
-    pub apply_entries_max: usize,
+    /// Entries of about this many bytes are handed over for applying at a time, always at least one, so
+    /// that a long backlog delays no heartbeat.
+    pub apply_bytes_max: usize,
     /// Bytes of applied entries kept in memory for followers that are a little behind.
     pub cache_bytes_max: usize,
 }
@@ -36,7 +37,7 @@ impl Default for Settings {
             window_messages_max: 64,
             window_bytes_max: 8 << 20,
             write_bytes_max: 4 << 20,
-            apply_entries_max: 1024,
+            apply_bytes_max: 1 << 20,
             cache_bytes_max: 16 << 20,
         }
     }

@@ -275,8 +275,9 @@ impl ReplicaTask {
             let first = tokio::select! {
                 biased;
                 _ = &mut stop => return Ok(()),
-                Some(event) = self.events.recv() => Arrived::Event(event),
+                // Messages before events: what a leader sent before its process ended comes before the news of that.
                 Some(event) = self.from_peers.recv() => Arrived::FromPeer(event),
+                Some(event) = self.events.recv() => Arrived::Event(event),
                 Some(request) = self.requests.recv() => Arrived::Request(request),
                 _ = ticks.tick() => Arrived::Nothing,
                 () = tokio::task::yield_now(), if replica.has_unapplied() => Arrived::Nothing,
@@ -311,7 +312,7 @@ impl ReplicaTask {
                 self.met(&hello)?;
             }
             Arrived::FromPeer(PeerEvent::Message(from, message)) => replica.step(from, message),
-            Arrived::Request(Request::Write { command, reply }) => replica.write(&command, reply),
+            Arrived::Request(Request::Write { command, reply }) => replica.write(command, reply),
             Arrived::Request(Request::Read { reply }) => replica.read(reply),
             Arrived::Nothing => {}
         }
@@ -320,12 +321,12 @@ impl ReplicaTask {
 
     fn take_queued(&mut self, replica: &mut Replica<WriteReply, ReadReply>) -> Result<(), FatalError> {
         for _ in 0..BATCH_MAX {
-            let Ok(event) = self.events.try_recv() else { break };
-            self.take(replica, Arrived::Event(event))?;
-        }
-        for _ in 0..BATCH_MAX {
             let Ok(event) = self.from_peers.try_recv() else { break };
             self.take(replica, Arrived::FromPeer(event))?;
+        }
+        for _ in 0..BATCH_MAX {
+            let Ok(event) = self.events.try_recv() else { break };
+            self.take(replica, Arrived::Event(event))?;
         }
         for _ in 0..BATCH_MAX {
             let Ok(request) = self.requests.try_recv() else { break };

@@ -82,7 +82,7 @@ impl<'a> Chaos<'a> {
             window_messages_max: one_of(&[1, 2, 64]),
             window_bytes_max: one_of(&[40, 1 << 20]),
             write_bytes_max: one_of(&[1, 100, 1 << 20]),
-            apply_entries_max: one_of(&[1, 3, 1024]),
+            apply_bytes_max: one_of(&[1, 100, 1 << 20]),
             cache_bytes_max: one_of(&[0, 200, 1 << 20]),
             ..Settings::default()
         };

@@ -2,7 +2,7 @@
 
 use super::wire::{Reply, Wire};
 use crate::http::{Gateway, Limits, Request, View, serve};
-use crate::kv::Store;
+use crate::kv::{Command, Store};
 use kvclient::api::{Member, NodeState, NodeUrl};
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock, mpsc as std_mpsc};
@@ -119,7 +119,7 @@ pub(super) fn honest_replica() -> Replica {
             // A client that has gone needs no answer.
             match request {
                 Request::Write { command, reply } => {
-                    let outcome = store.write().unwrap().apply(0, &command);
+                    let outcome = store.write().unwrap().apply(0, &Command::decode(&command).unwrap());
                     let _ = reply.send(Ok(outcome));
                 }
                 Request::Read { reply } => {
