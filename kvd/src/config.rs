@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use thiserror::Error;
-use url::Url;
+use url::{Host, Url};
 
 /// Longest name of a node, in bytes.
 const NAME_BYTES_MAX: usize = 64;
@@ -20,6 +20,10 @@ const PEERS_MAX: usize = 15;
 /// A value may be this large at most, however the daemon is set up: entries travel between nodes in
 /// one frame.
 const VALUE_BYTES_LIMIT: usize = 16 << 20;
+
+/// Longest heartbeat interval and longest election timeout that can be set, in milliseconds.
+const HEARTBEAT_MS_LIMIT: u64 = 10_000;
+const ELECTION_TIMEOUT_MS_LIMIT: u64 = 60_000;
 
 /// Where a node keeps its log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -153,15 +157,18 @@ impl Config {
             (None, Some(url)) => url,
             (None, None) => client_url.clone(),
         };
-        if options.advertise_client_url.is_none() && options.peers.is_empty() && listen.ip().is_unspecified() {
+        let undialable = listen.ip().is_unspecified() || listen.port() == 0;
+        if undialable && options.advertise_client_url.is_none() && options.peers.is_empty() {
             return Err(ConfigError(format!(
-                "--listen {listen} is every address of this machine and none that a client could be sent to: \
-                 name one with --advertise-client-url"
+                "--listen {listen} is no address that a client could be sent to: name one with --advertise-client-url"
             )));
         }
         let ElectionTimeout { min_ms, max_ms } = options.election_timeout;
-        if options.heartbeat_ms == 0 {
-            return Err(ConfigError("--heartbeat-ms 0: a leader must be silent for at least 1 ms".into()));
+        if !(1..=HEARTBEAT_MS_LIMIT).contains(&options.heartbeat_ms) {
+            return Err(ConfigError(format!(
+                "--heartbeat-ms {}: choose between 1 and {HEARTBEAT_MS_LIMIT}",
+                options.heartbeat_ms
+            )));
         }
         if min_ms < 2 * options.heartbeat_ms {
             return Err(ConfigError(format!(
@@ -170,10 +177,10 @@ impl Config {
                 options.heartbeat_ms
             )));
         }
-        if max_ms <= min_ms || max_ms > 60_000 {
+        if max_ms <= min_ms || max_ms > ELECTION_TIMEOUT_MS_LIMIT {
             return Err(ConfigError(format!(
                 "--election-timeout-ms {min_ms}..{max_ms}: followers must differ in patience, so the second number \
-                 must be larger than the first (twice as large is usual), and at most 60000"
+                 must be larger than the first (twice as large is usual), and at most {ELECTION_TIMEOUT_MS_LIMIT}"
             )));
         }
         if options.value_bytes_max == 0 || options.value_bytes_max > VALUE_BYTES_LIMIT {
@@ -264,6 +271,17 @@ fn check_url(flag: &str, text: &str) -> Result<String, ConfigError> {
     if url.scheme() != "http" {
         return Err(wrong("only http:// is served"));
     }
+    if url.port() == Some(0) {
+        return Err(wrong("port 0 is none that could be dialled; name one"));
+    }
+    let unspecified = match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_unspecified(),
+        Some(Host::Ipv6(ip)) => ip.is_unspecified(),
+        Some(Host::Domain(_)) | None => false,
+    };
+    if unspecified {
+        return Err(wrong("this is every address of a machine and none that could be dialled; name one"));
+    }
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
         return Err(wrong("expected a host and a port, without a path"));
     }
@@ -324,9 +342,12 @@ mod tests {
             (Options { peers: peers(&["node1=127.0.0.1:8081"]), ..options() }, "not a URL"),
             (Options { peers: peers(&["node1=http://a:1", "node1=http://b:1"]), ..options() }, "names node1 twice"),
             (Options { peers: peers(&["node1=http://a:1", "node2=http://a:1"]), ..options() }, "the same URL"),
+            (Options { peers: peers(&["node1=http://0.0.0.0:1"]), ..options() }, "every address of a machine"),
+            (Options { peers: peers(&["node1=http://a:0"]), ..options() }, "port 0"),
             (Options { advertise_client_url: Some("x".into()), ..options() }, "--advertise-client-url x"),
             (Options { advertise_peer_url: Some("x".into()), ..options() }, "--advertise-peer-url x"),
             (Options { heartbeat_ms: 0, ..options() }, "--heartbeat-ms 0"),
+            (Options { heartbeat_ms: u64::MAX / 2 + 1, ..options() }, "--heartbeat-ms 9223372036854775808"),
             (Options { heartbeat_ms: 100, ..options() }, "twice --heartbeat-ms (100)"),
             (
                 Options { election_timeout: ElectionTimeout { min_ms: 300, max_ms: 300 }, ..options() },

@@ -12,7 +12,7 @@ mod log_writer;
 mod replica_task;
 mod startup;
 
-use crate::config::Config;
+use crate::config::{Config, REQUEST_TIMEOUT_MS};
 use crate::http::{self, Gateway, Limits};
 use crate::peer;
 use crate::storage::StorageError;
@@ -21,6 +21,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, oneshot};
@@ -33,6 +34,9 @@ const REQUESTS_QUEUED_MAX: usize = 4096;
 
 /// Messages from peers that wait for the replica to take them. When full, connections are not read on.
 const PEER_MESSAGES_QUEUED_MAX: usize = 1024;
+
+/// When a node stops, requests may take this much longer than their own time limit. Milliseconds.
+const DRAIN_MARGIN_MS: u64 = 1_000;
 
 /// Connections that wait to be accepted.
 const LISTEN_BACKLOG: u32 = 1024;
@@ -171,10 +175,13 @@ impl Server {
             Gateway { requests, view: task.view(), store, value_bytes_max, started: std::time::Instant::now() };
         let raft = peer::accept(task.hello(), peer_events);
 
+        // Longer than any request waits for its answer, so that a stop cuts none off.
+        let drain_time_max = Duration::from_millis(REQUEST_TIMEOUT_MS + DRAIN_MARGIN_MS);
+        let limits = Limits { drain_time_max, ..Limits::default() };
         let (stop_http, http_stopped) = oneshot::channel();
         let (stop_replica, replica_stopped) = oneshot::channel();
         let replica = tokio::spawn(task.run(replica_stopped).instrument(span.clone()));
-        let http = http::serve(listener, gateway, raft, Limits::default(), async {
+        let http = http::serve(listener, gateway, raft, limits, async {
             // A dropped handle stops the node too.
             let _ = http_stopped.await;
         });
