@@ -52,7 +52,8 @@ fn a_directory_that_cannot_be_one_is_refused() {
 #[test]
 fn a_directory_in_use_is_refused() {
     let cluster = Cluster::start(1);
-    let ended = run(&mut cluster[0].command_with("--listen", "127.0.0.1:0"));
+    let port = Port::any();
+    let ended = run(&mut cluster[0].command_with("--listen", format!("127.0.0.1:{}", port.number())));
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(ended.error().starts_with("--data-dir") && ended.error().contains("in use by another kvd"), "{ended:?}");
     cluster.client().set("color", "blue").expect("the one that has it goes on");
