@@ -39,7 +39,7 @@ pub struct Identity {
 /// The cluster that a node belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterIdentity {
-    /// A random number that its first members agreed on.
+    /// A hash of its first members: their ids are random, so no two clusters have the same.
     pub id: u64,
     /// Names of its first members, in order.
     pub first_members: Vec<String>,

@@ -7,7 +7,7 @@ use super::format::{BATCH_ALIGN, BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER
 use super::index::{BatchPlace, Index, Outline};
 use super::reader::WalReader;
 use super::record;
-use super::recovery::{LastSegment, Recovery, recover};
+use super::recovery::{LastSegment, OpenedLog, recover};
 use super::segment::{NEW_FILE, SEGMENT_BYTES_MAX, activate, file_name, make_zeroed};
 use super::spare::SpareMaker;
 use crate::raft::{LogIndex, NodeId, Record};
@@ -94,7 +94,7 @@ impl Wal {
         options: WalOptions,
         node_id: NodeId,
         on_record: &mut dyn FnMut(Record),
-    ) -> Result<(Self, Recovery), StorageError> {
+    ) -> Result<(Self, OpenedLog), StorageError> {
         let WalOptions { segment_bytes, salt, snapshot_index } = options;
         let segment_bytes =
             segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX) / BATCH_ALIGN as u64 * BATCH_ALIGN as u64;
@@ -111,7 +111,7 @@ impl Wal {
                 (checkpoint, index, active, None, true)
             }
         };
-        let recovery = Recovery {
+        let opened = OpenedLog {
             created,
             first_index: index.first(),
             last_index: checkpoint.next_index.previous(),
@@ -132,7 +132,7 @@ impl Wal {
             outline: Outline::default(),
             is_poisoned: false,
         };
-        Ok((wal, recovery))
+        Ok((wal, opened))
     }
 
     /// Appends the records as one batch. They are durable when this returns `Ok`; after an error it is unknown

@@ -50,5 +50,5 @@ mod tests;
 
 pub use log::{Appended, BATCH_BYTES_MAX, SEGMENT_BYTES_DEFAULT, Wal, WalOptions};
 pub use reader::WalReader;
-pub use recovery::{Recovery, TornTail};
+pub use recovery::{OpenedLog, TornTail};
 pub use spare::SpareMaker;

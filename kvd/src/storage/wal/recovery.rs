@@ -14,7 +14,7 @@ use std::fmt;
 
 /// What [`Wal::open`](super::Wal::open) found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recovery {
+pub struct OpenedLog {
     /// There was no log, and one was begun.
     pub created: bool,
     /// The first entry of the log, or where it will stand.

@@ -49,7 +49,7 @@ fn a_power_cut_at_every_step() {
             disk.crash();
             // The next start may be cut short as well, at any of its own steps.
             disk.cut_power_after(cut % 6);
-            torn_tails += open(&disk).map_or(0, |(_, recovery, _)| u32::from(recovery.torn_tail.is_some()));
+            torn_tails += open(&disk).map_or(0, |(_, opened, _)| u32::from(opened.torn_tail.is_some()));
             disk.crash();
             let present = assert_nothing_lost(&disk, &batches, acknowledged);
             assert_goes_on(&disk, &Model::after(&batches[..present]));

@@ -15,7 +15,7 @@ fn assert_corrupt(disk: &FaultyDisk, expected_file: &str, expected_offset: usize
         Err(StorageError::Corrupt { file, offset, .. }) => {
             assert_eq!((file.as_str(), offset), (expected_file, expected_offset as u64));
         }
-        other => panic!("{:?}", other.map(|(_, recovery, _)| recovery)),
+        other => panic!("{:?}", other.map(|(_, opened, _)| opened)),
     }
 }
 
@@ -35,9 +35,9 @@ fn every_flipped_bit_is_refused_unless_only_the_last_batch_is_hurt() {
             let batch = ranges.iter().find(|range| range.contains(&offset));
             if name == last_file && last_range.contains(&offset) {
                 // Nothing bears witness that the last batch was ever whole.
-                let (_, recovery, found) = open(&disk).unwrap();
+                let (_, opened, found) = open(&disk).unwrap();
                 assert_eq!(found, all_but_last);
-                assert_eq!(recovery.torn_tail.unwrap().offset, last_range.start as u64);
+                assert_eq!(opened.torn_tail.unwrap().offset, last_range.start as u64);
             } else if let Some(batch) = batch {
                 assert_corrupt(&disk, &name, batch.start);
                 refused += 1;
@@ -97,8 +97,8 @@ fn the_sectors_of_the_last_batch_may_be_lost_in_any_combination() {
         }
         let disk = copy(&whole);
         disk.set_contents(&name, &torn);
-        let (_, recovery, _) = open(&copy(&disk)).unwrap();
-        assert_eq!(recovery.torn_tail.is_some(), torn[range.start..] != vec![0; bytes.len() - range.start][..]);
+        let (_, opened, _) = open(&copy(&disk)).unwrap();
+        assert_eq!(opened.torn_tail.is_some(), torn[range.start..] != vec![0; bytes.len() - range.start][..]);
         assert_goes_on(&disk, &Model::after(&batches[..batches.len() - 1]));
     }
 }
@@ -109,8 +109,8 @@ fn the_torn_tail_is_told_of_once() {
     let disk = written(&batches);
     let (name, range) = last_batch(&disk);
     disk.flip_bit(&name, range.end as u64 - 1, 0);
-    let (_, recovery, _) = open(&disk).unwrap();
-    let torn = recovery.torn_tail.unwrap();
+    let (_, opened, _) = open(&disk).unwrap();
+    let torn = opened.torn_tail.unwrap();
     assert_eq!(
         torn.to_string(),
         format!("cut {} bytes of an unfinished write off the log, at byte {} of {name}", range.len(), range.start)

@@ -11,7 +11,7 @@ use super::super::error::StorageError;
 use super::super::faulty::{FaultyDisk, Seed};
 use super::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader, align};
 use super::segment::{file_name, sequence_of};
-use super::{Appended, Recovery, Wal, WalOptions};
+use super::{Appended, OpenedLog, Wal, WalOptions};
 use crate::raft::{ClusterTime, Entry, HardState, LogIndex, NodeId, Payload, Record, Term};
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -98,13 +98,13 @@ fn workload(seed: u64, batches: usize) -> Vec<Vec<Record>> {
 }
 
 /// Opens the log and gathers what it says.
-fn open_with(disk: &FaultyDisk, options: WalOptions) -> Result<(Wal, Recovery, Model), StorageError> {
+fn open_with(disk: &FaultyDisk, options: WalOptions) -> Result<(Wal, OpenedLog, Model), StorageError> {
     let mut model = Model::default();
-    let (wal, recovery) = Wal::open(Arc::new(disk.clone()), options, NODE, &mut |record| model.apply(&record))?;
-    Ok((wal, recovery, model))
+    let (wal, opened) = Wal::open(Arc::new(disk.clone()), options, NODE, &mut |record| model.apply(&record))?;
+    Ok((wal, opened, model))
 }
 
-fn open(disk: &FaultyDisk) -> Result<(Wal, Recovery, Model), StorageError> {
+fn open(disk: &FaultyDisk) -> Result<(Wal, OpenedLog, Model), StorageError> {
     open_with(disk, OPTIONS)
 }
 
@@ -165,18 +165,18 @@ fn assert_goes_on(disk: &FaultyDisk, model: &Model) {
         found.apply(&record);
     }
     disk.crash();
-    let (_, recovery, again) = open(disk).unwrap();
+    let (_, opened, again) = open(disk).unwrap();
     assert_eq!(again, found);
-    assert_eq!(recovery.torn_tail, None);
+    assert_eq!(opened.torn_tail, None);
 }
 
 #[test]
 fn a_new_log_is_empty_and_an_old_one_is_found_again() {
     let disk = FaultyDisk::new(Seed(1));
-    let (mut wal, recovery, model) = open(&disk).unwrap();
+    let (mut wal, opened, model) = open(&disk).unwrap();
     assert_eq!(
-        recovery,
-        Recovery {
+        opened,
+        OpenedLog {
             created: true,
             first_index: LogIndex(1),
             last_index: LogIndex(0),
@@ -193,11 +193,11 @@ fn a_new_log_is_empty_and_an_old_one_is_found_again() {
     let expected = Model::after(&batches);
     assert_eq!(wal.last_index().0, expected.entries.len() as u64);
     disk.crash();
-    let (_, recovery, model) = open(&disk).unwrap();
+    let (_, opened, model) = open(&disk).unwrap();
     assert_eq!(model, expected);
-    assert!(!recovery.created);
+    assert!(!opened.created);
     assert_eq!(
-        (recovery.last_index.0, recovery.hard_state, recovery.commit),
+        (opened.last_index.0, opened.hard_state, opened.commit),
         (expected.entries.len() as u64, expected.hard_state, expected.commit)
     );
     assert!(segments(&disk).len() > 3, "the log has grown over several segments");

@@ -58,12 +58,12 @@ fn a_log_whose_first_segments_are_gone_begins_later_and_keeps_the_hard_state() {
 
     let mut records = Vec::new();
     let options = WalOptions { snapshot_index: gone.next_index.previous(), ..OPTIONS };
-    let (wal, recovery) = Wal::open(Arc::new(disk), options, NODE, &mut |record| records.push(record)).unwrap();
+    let (wal, opened) = Wal::open(Arc::new(disk), options, NODE, &mut |record| records.push(record)).unwrap();
     assert_eq!(records[0], Record::HardState(gone.hard_state));
-    assert_eq!((recovery.hard_state, recovery.commit), (all.hard_state, all.commit));
-    let first = recovery.first_index;
-    assert!(first <= gone.next_index && recovery.last_index.0 == all.entries.len() as u64);
-    let entries = wal.reader().read(first, recovery.last_index, usize::MAX).unwrap();
+    assert_eq!((opened.hard_state, opened.commit), (all.hard_state, all.commit));
+    let first = opened.first_index;
+    assert!(first <= gone.next_index && opened.last_index.0 == all.entries.len() as u64);
+    let entries = wal.reader().read(first, opened.last_index, usize::MAX).unwrap();
     assert_eq!(entries, all.entries[first.0 as usize - 1..]);
     let error = wal.reader().read(first.previous(), first, 10).unwrap_err();
     assert!(matches!(error, StorageError::Compacted { .. }), "{error}");
