@@ -7,7 +7,7 @@
 use super::inbox::Event;
 use crate::raft::{Fetch, LogWrite};
 use crate::storage::wal::SpareMaker;
-use crate::storage::{Wal, WalReader};
+use crate::storage::{StorageError, Wal, WalReader};
 use std::sync::mpsc;
 use std::thread;
 use tokio::sync::mpsc::UnboundedSender;
@@ -109,8 +109,8 @@ impl Spares {
         let span = tracing::Span::current();
         let make = move || {
             while wishes.recv().is_ok() {
-                if let Err(cause) = maker.make() {
-                    span.in_scope(|| tracing::warn!("cannot prepare the log's next segment ahead of use: {cause}"));
+                if let Err(failure) = maker.make() {
+                    span.in_scope(|| warn_of_missing_spare(&failure));
                 }
             }
         };
@@ -126,4 +126,13 @@ impl Spares {
         // One wish is enough, and without the thread the log makes its segments itself.
         let _ = self.wanted.try_send(());
     }
+}
+
+/// Says what failed, but not what [`StorageError`] says of it: that the node cannot go on.
+fn warn_of_missing_spare(failure: &StorageError) {
+    let why = match failure {
+        StorageError::Io { action, file, cause } => format!("cannot {action} {file}: {cause}"),
+        other => other.to_string(),
+    };
+    tracing::warn!("{why}; the node goes on, and makes the next segment of its log once the log needs it");
 }

@@ -1,6 +1,6 @@
 //! A segment made ahead of use, so that an append that fills one need not wait until the next is all zeros.
 
-use super::super::disk::{Disk, File};
+use super::super::disk::{Disk, File, remove_if_present};
 use super::super::error::StorageError;
 use super::segment::{NEW_FILE, SPARE_FILE, make_zeroed};
 use std::sync::{Arc, Mutex};
@@ -26,9 +26,15 @@ impl SpareMaker {
     /// [`StorageError::Io`]. The log is none the worse for it: it then makes its next segment itself.
     pub fn make(&self) -> Result<(), StorageError> {
         let mut spare = self.spare.lock().expect("nothing panics while it holds the spare");
-        if spare.is_none() {
-            *spare = Some(make_zeroed(&*self.disk, SPARE_FILE, self.segment_bytes)?);
+        if spare.is_some() {
+            return Ok(());
         }
+        let made = make_zeroed(&*self.disk, SPARE_FILE, self.segment_bytes);
+        if made.is_err() {
+            // Half a spare is of no use, and may be what fills the disk. Failing that, the next start removes it.
+            let _ = remove_if_present(&*self.disk, SPARE_FILE);
+        }
+        *spare = Some(made?);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Calls that fail: the log stops, and a restart finds everything that was acknowledged.
 
 use super::super::super::faulty::{Call, Fault};
+use super::super::segment::SPARE_FILE;
 use super::*;
 
 const CHANGING_CALLS: [Call; 6] = [Call::Create, Call::Rename, Call::SyncDir, Call::Write, Call::Sync, Call::Remove];
@@ -76,6 +77,7 @@ fn a_failed_spare_leaves_the_log_as_it_was() {
     for (call, fault) in [(Call::Create, Fault::NoSpace), (Call::Write, Fault::NoSpace), (Call::Sync, Fault::Io)] {
         disk.fail_after(call, 0, fault);
         wal.spare_maker().make().unwrap_err();
+        assert_eq!(disk.contents(SPARE_FILE), None, "half a spare takes no space");
     }
     let batches: Vec<Vec<Record>> = (1..6).map(|index| one(index, vec![1; 900])).collect();
     for batch in &batches {
