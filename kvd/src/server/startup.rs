@@ -25,7 +25,6 @@ pub(super) fn open(config: &Config) -> Result<Opened, StartError> {
         StorageKind::Memory => Arc::new(MemoryDisk::new()),
         StorageKind::Disk => {
             let dir = &config.data_dir;
-            std::fs::create_dir_all(dir).map_err(|cause| StartError::DataDir { dir: dir.clone(), cause })?;
             let opened = RealDisk::open(dir).map_err(|cause| StartError::DataDir { dir: dir.clone(), cause })?;
             Arc::new(opened)
         }

@@ -21,7 +21,8 @@ impl RealDisk {
     /// Those of the operating system.
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
-        create_durably(&path)?;
+        fs::create_dir_all(&path)?;
+        sync_names_above(&path)?;
         let directory = fs::File::open(&path)?;
         Ok(Self { path, directory })
     }
@@ -32,21 +33,18 @@ impl RealDisk {
     }
 }
 
-/// Creates a directory, and those above it, so that a crash does not take them away again with all that is in them.
-fn create_durably(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
+/// Makes the names durable of a directory and of those above it, so that a crash does not take them away with all
+/// that is in them. Whoever created them need not have done so: not even an earlier start of this node, if it was
+/// killed in between.
+fn sync_names_above(path: &Path) -> io::Result<()> {
+    for above in path.canonicalize()?.ancestors().skip(1) {
+        match fs::File::open(above).and_then(|directory| directory.sync_all()) {
+            // What this user may not read was set up by another.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
     }
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    create_durably(parent)?;
-    match fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    fs::File::open(parent)?.sync_all()
+    Ok(())
 }
 
 impl Disk for RealDisk {
@@ -114,5 +112,30 @@ impl File for RealFile {
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_created_with_those_above_it_and_opened_again_through_a_link() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("above/data");
+        RealDisk::open(&path).unwrap().create("a").unwrap();
+        let link = root.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(RealDisk::open(&link).unwrap().list().unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn a_file_in_its_place_or_above_it_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        for path in [file.clone(), file.join("data")] {
+            RealDisk::open(path).unwrap_err();
+        }
     }
 }
