@@ -110,10 +110,11 @@ const LOCK_FILE: &str = "lock";
 /// Takes the data directory for this daemon alone. Do this before anything else with it.
 ///
 /// # Errors
-/// [`StorageError::Locked`] if another daemon has it.
+/// [`StorageError::Locked`] if another daemon has it, [`StorageError::NotWritable`] if this user may not write there.
 pub fn lock_data_dir(disk: &dyn Disk) -> Result<DirLock, StorageError> {
     disk.try_lock(LOCK_FILE).map_err(|cause| match cause.kind() {
         io::ErrorKind::WouldBlock => StorageError::Locked,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StorageError::NotWritable(cause),
         _ => StorageError::io("lock", LOCK_FILE)(cause),
     })
 }

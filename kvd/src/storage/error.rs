@@ -24,8 +24,9 @@ pub enum StorageError {
     /// Stored bytes are damaged, and not as a crash would leave them: something acknowledged may be gone.
     #[error(
         "{file} is damaged at byte {offset}: {cause}. Writes that were acknowledged may be missing from this node, so \
-         it refuses to start. Put the data directory back from a copy; or, if the other nodes of the cluster are \
-         healthy, move it away and start the node with an empty one, which brings it back as a new member"
+         it refuses to start. Put the file back as it was last, never as an old copy has it. If that cannot be done, \
+         leave this node stopped: the others have what was acknowledged and go on as long as they are a majority, and \
+         this version of kvd cannot bring a node back without its data"
     )]
     Corrupt {
         /// Name of the file within the data directory.
@@ -69,6 +70,9 @@ pub enum StorageError {
         /// Name of the node that opens it.
         expected: String,
     },
+    /// This user may not write to the data directory.
+    #[error("{0}; the directory must be writable for this user")]
+    NotWritable(io::Error),
     /// Another daemon has the data directory.
     #[error("the data directory is in use by another kvd: stop that one, or choose another directory")]
     Locked,

@@ -8,7 +8,7 @@ use super::index::{BatchPlace, Index, Outline};
 use super::reader::WalReader;
 use super::record;
 use super::recovery::{LastSegment, OpenedLog, recover};
-use super::segment::{NEW_FILE, SEGMENT_BYTES_MAX, activate, file_name, make_zeroed};
+use super::segment::{NEW_FILE, SEGMENT_BYTES_MAX, activate, file_name, make_zeroed, sequence_of};
 use super::spare::SpareMaker;
 use crate::raft::{LogIndex, NodeId, Record};
 use std::fmt;
@@ -81,6 +81,15 @@ struct ActiveSegment {
 }
 
 impl Wal {
+    /// Whether there is a log in `disk`, be it empty or damaged.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn exists(disk: &dyn Disk) -> Result<bool, StorageError> {
+        let names = disk.list().map_err(StorageError::io("list", "the data directory"))?;
+        Ok(names.iter().any(|name| sequence_of(name).is_some()))
+    }
+
     /// Opens the log in `disk`, or begins one if there is none, and hands every record in it to `on_record`, in
     /// order. Where the first segments have gone, what they said of hard state and commit index comes first.
     ///

@@ -173,7 +173,9 @@ fn assert_goes_on(disk: &FaultyDisk, model: &Model) {
 #[test]
 fn a_new_log_is_empty_and_an_old_one_is_found_again() {
     let disk = FaultyDisk::new(Seed(1));
+    assert!(!Wal::exists(&disk).unwrap());
     let (mut wal, opened, model) = open(&disk).unwrap();
+    assert!(Wal::exists(&disk).unwrap());
     assert_eq!(
         opened,
         OpenedLog {
