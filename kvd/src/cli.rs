@@ -15,6 +15,8 @@ pub mod exit_code {
     pub const USAGE: u8 = 2;
     /// The data directory or the disk beneath it cannot be used or has failed.
     pub const STORAGE: u8 = 3;
+    /// Ended by a second signal before it had stopped; what was acknowledged is on disk.
+    pub const INTERRUPTED: u8 = 130;
 }
 
 const ABOUT: &str = "A replicated key-value store: a few machines that agree, and lose nothing.";
@@ -37,7 +39,8 @@ Exit codes:
   0  stopped as asked
   1  any other error
   2  a flag or setting that will not do
-  3  the data directory or the disk beneath it cannot be used, or has failed";
+  3  the data directory or the disk beneath it cannot be used, or has failed
+  130  ended at once by a second SIGINT or SIGTERM, before it had stopped";
 
 /// The command line of `kvd`.
 #[derive(Debug, Parser)]

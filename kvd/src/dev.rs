@@ -24,6 +24,16 @@ impl Options {
     pub fn ephemeral(nodes: u16) -> Self {
         Self { nodes, base_port: 0, data_dir: None }
     }
+
+    /// Says it in terms of these options, not of the flags of a single node.
+    fn start_failed(&self, error: StartError) -> DevError {
+        match (error, &self.data_dir) {
+            (StartError::OtherCluster { known, .. }, Some(dir)) => {
+                DevError::OtherNodes { nodes: self.nodes, dir: dir.clone(), known: known.len() }
+            }
+            (error, _) => DevError::Start(error),
+        }
+    }
 }
 
 /// Why a cluster did not start.
@@ -46,6 +56,19 @@ pub enum DevError {
         address: SocketAddr,
         /// What the operating system said.
         cause: std::io::Error,
+    },
+    /// The data is that of a cluster of another size.
+    #[error(
+        "--nodes {nodes}: {} holds data of a cluster of {known}; start it with --nodes {known}, or choose another \
+         --data-dir", .dir.display()
+    )]
+    OtherNodes {
+        /// Number of nodes asked for.
+        nodes: u16,
+        /// Where they keep their data.
+        dir: PathBuf,
+        /// Number of nodes that the cluster was formed of.
+        known: usize,
     },
     /// A setting will not do.
     #[error(transparent)]
@@ -93,7 +116,8 @@ impl Nodes {
                 value_bytes_max: VALUE_BYTES_MAX,
                 name,
             })?;
-            servers.push(Server::start(config, listener).await?);
+            let started = Server::start(config, listener).await;
+            servers.push(started.map_err(|error| options.start_failed(error))?);
         }
         Ok(Self { servers, urls })
     }
@@ -104,7 +128,7 @@ impl Nodes {
     }
 
     /// Waits until one of the nodes cannot go on.
-    pub async fn failed(&mut self) -> FatalError {
+    pub async fn failed(&mut self) -> &FatalError {
         let failures = self.servers.iter_mut().map(|server| Box::pin(server.failed()));
         futures_util::future::select_all(failures).await.0
     }
@@ -140,8 +164,8 @@ fn listen_for(node: u16, base_port: u16, nodes: u16) -> Result<TcpListener, DevE
 /// ```
 #[derive(Debug)]
 pub struct Cluster {
-    runtime: Runtime,
-    nodes: Option<Nodes>,
+    /// Until it is dropped.
+    running: Option<(Runtime, Nodes)>,
     endpoints: Vec<String>,
 }
 
@@ -154,7 +178,7 @@ impl Cluster {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let nodes = runtime.block_on(Nodes::start(&options))?;
         let endpoints = nodes.urls().to_vec();
-        Ok(Self { runtime, nodes: Some(nodes), endpoints })
+        Ok(Self { running: Some((runtime, nodes)), endpoints })
     }
 
     /// The nodes' URLs, in the order of their names.
@@ -165,9 +189,10 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if let Some(nodes) = self.nodes.take() {
+        if let Some((runtime, nodes)) = self.running.take() {
             // A node that failed has said so, and there is nobody left to tell.
-            let _ = self.runtime.block_on(nodes.stop());
+            let _ = runtime.block_on(nodes.stop());
+            runtime.shutdown_background();
         }
     }
 }

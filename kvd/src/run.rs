@@ -1,11 +1,16 @@
 //! The daemon as a process: starts what the flags ask for, waits for a signal, exits with a code.
+//!
+//! A start that is refused ends with one line on standard error that begins with `error: `. A node that fails later
+//! has said so in its log, and nothing is added to that.
 
 use crate::cli::{Cli, Command, DevArgs, exit_code};
 use crate::config::Config;
 use crate::dev::{DevError, Nodes, Options};
 use crate::server::{FatalError, Server, StartError, listen};
+use crate::storage::StorageError;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::future::Future;
+use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -31,9 +36,12 @@ pub fn run(cli: Cli) -> ExitCode {
             Err(error) => return failed(exit_code::USAGE, &error),
         },
     };
+    // What still waits for a disk must not keep the process.
+    runtime.shutdown_background();
     match ended {
         Ok(()) => ExitCode::from(exit_code::DONE),
-        Err((code, error)) => failed(code, &error),
+        Err(Failure::Refused { code, error }) => failed(code, &error),
+        Err(Failure::Logged { code }) => ExitCode::from(code),
     }
 }
 
@@ -50,50 +58,71 @@ fn raise_open_files_limit() {
     }
 }
 
-type Ended = Result<(), (u8, String)>;
+type Ended = Result<(), Failure>;
+
+/// Why the process ends before it was asked to, or otherwise than it was asked to.
+enum Failure {
+    /// It never served: the error is still to be said.
+    Refused { code: u8, error: String },
+    /// Its log says why.
+    Logged { code: u8 },
+}
 
 async fn run_node(config: Config) -> Ended {
-    let stopped = stop_signal()?;
+    let mut signals = StopSignals::new()?;
     let listener = listen(config.listen).map_err(start_failed)?;
-    let mut server = Server::start(config, listener).await.map_err(start_failed)?;
+    let mut server = tokio::select! {
+        started = Server::start(config, listener) => started.map_err(start_failed)?,
+        // What is being read can be read again.
+        () = signals.next() => return Ok(()),
+    };
     tokio::select! {
-        () = stopped => {}
-        error = server.failed() => return Err(fatal(error)),
+        () = signals.next() => {}
+        failure = server.failed() => return Err(fatal(failure)),
     }
-    server.stop().await.map_err(fatal)
+    tokio::select! {
+        stopped = server.stop() => stopped.map_err(|failure| fatal(&failure)),
+        () = signals.next() => Err(interrupted()),
+    }
 }
 
 async fn run_dev(args: DevArgs) -> Ended {
     let DevArgs { nodes, base_port, data_dir } = args;
-    let stopped = stop_signal()?;
+    let mut signals = StopSignals::new()?;
     let options = Options { nodes, base_port, data_dir: Some(data_dir.clone()) };
-    let mut nodes = Nodes::start(&options).await.map_err(|error| match error {
-        DevError::Start(error) => start_failed(error),
-        error @ (DevError::Ports { .. } | DevError::Listen { .. } | DevError::Config(_)) => {
-            (exit_code::USAGE, error.to_string())
-        }
-        error @ DevError::Resources(_) => (exit_code::FAILED, error.to_string()),
-    })?;
-    banner(nodes.urls(), &data_dir);
+    let mut nodes = tokio::select! {
+        started = Nodes::start(&options) => started.map_err(dev_start_failed)?,
+        () = signals.next() => return Ok(()),
+    };
+    say(&banner(nodes.urls(), &data_dir));
     tokio::select! {
-        () = stopped => {}
-        error = nodes.failed() => return Err(fatal(error)),
+        () = signals.next() => {}
+        failure = nodes.failed() => return Err(fatal(failure)),
     }
-    println!("\nstopping; the data stays in {}", data_dir.display());
-    nodes.stop().await.map_err(fatal)
+    say(&format!("\nstopping; the data stays in {}", data_dir.display()));
+    tokio::select! {
+        stopped = nodes.stop() => stopped.map_err(|failure| fatal(&failure)),
+        () = signals.next() => Err(interrupted()),
+    }
 }
 
-fn banner(urls: &[String], data_dir: &std::path::Path) {
-    let last = urls.last().map_or("", String::as_str);
-    println!("kvd {}: {} nodes, data in {}\n", env!("CARGO_PKG_VERSION"), urls.len(), data_dir.display());
-    for (url, number) in urls.iter().zip(1..) {
-        println!("  node{number}  {url}");
-    }
-    println!("\ntry in another terminal:\n");
-    println!("  curl -L -X POST {}/set -d '{{\"key\":\"color\",\"value\":\"blue\"}}'", urls[0]);
-    println!("  curl \"{last}/get?key=color\"");
-    println!("  cargo run --release -p kvctl --{} status", endpoints_flag(urls));
-    println!("\nCtrl-C stops the cluster.\n");
+/// Prints for whoever looks on. If nobody does any more (`kvd dev | head`), the cluster runs all the same.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+fn banner(urls: &[String], data_dir: &Path) -> String {
+    let (version, count, dir) = (env!("CARGO_PKG_VERSION"), urls.len(), data_dir.display());
+    let nodes: String = urls.iter().zip(1..).map(|(url, number)| format!("  node{number}  {url}\n")).collect();
+    let (first, last) = (&urls[0], &urls[urls.len() - 1]);
+    let endpoints = endpoints_flag(urls);
+    format!(
+        "kvd {version}: {count} nodes, data in {dir}\n\n{nodes}\ntry in another terminal:\n\n  \
+         curl -L -X POST {first}/set -d '{{\"key\":\"color\",\"value\":\"blue\"}}'\n  \
+         curl \"{last}/get?key=color\"\n  \
+         cargo run --release -p kvctl --{endpoints} status\n\n\
+         Ctrl-C stops the cluster.\n"
+    )
 }
 
 /// What kvctl has to be told to find these nodes: nothing, if they are where it looks by itself.
@@ -102,34 +131,68 @@ fn endpoints_flag(urls: &[String]) -> String {
     if urls == expected { String::new() } else { format!(" --endpoints {}", urls.join(",")) }
 }
 
-/// Completes when the process is asked to end.
-fn stop_signal() -> Result<impl Future<Output = ()>, (u8, String)> {
-    let on = |kind| signal(kind).map_err(|cause| (exit_code::FAILED, format!("cannot wait for signals: {cause}")));
-    let (mut interrupt, mut terminate): (Signal, Signal) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
-    Ok(async move {
+/// The signals by which the process is asked to end. The first is for ending well, another for ending at once.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn new() -> Result<Self, Failure> {
+        let on = |kind| {
+            signal(kind).map_err(|cause| Failure::Refused {
+                code: exit_code::FAILED,
+                error: format!("cannot wait for signals: {cause}"),
+            })
+        };
+        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
+    }
+
+    /// Completes with the next of them.
+    async fn next(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-    })
+    }
 }
 
-fn start_failed(error: StartError) -> (u8, String) {
+fn start_failed(error: StartError) -> Failure {
     let code = match &error {
-        StartError::Listen { .. } | StartError::OtherCluster { .. } => exit_code::USAGE,
-        StartError::DataDir { .. } | StartError::Storage { .. } | StartError::LogMissing { .. } => exit_code::STORAGE,
-        StartError::Resources(_) => exit_code::FAILED,
+        StartError::Listen { .. } | StartError::OtherNode { .. } | StartError::OtherCluster { .. } => exit_code::USAGE,
+        StartError::Storage { cause: StorageError::OtherNode { .. }, .. } => exit_code::USAGE,
+        StartError::DataDir { .. }
+        | StartError::Storage { .. }
+        | StartError::UnreadableEntry { .. }
+        | StartError::LogMissing { .. } => exit_code::STORAGE,
+        StartError::Resources(_) | StartError::Panicked => exit_code::FAILED,
     };
-    (code, error.to_string())
+    Failure::Refused { code, error: error.to_string() }
 }
 
-fn fatal(error: FatalError) -> (u8, String) {
-    let code = match &error {
-        FatalError::Disk(_) => exit_code::STORAGE,
+fn dev_start_failed(error: DevError) -> Failure {
+    let code = match error {
+        DevError::Start(error) => return start_failed(error),
+        DevError::Ports { .. } | DevError::Listen { .. } | DevError::OtherNodes { .. } | DevError::Config(_) => {
+            exit_code::USAGE
+        }
+        DevError::Resources(_) => exit_code::FAILED,
+    };
+    Failure::Refused { code, error: error.to_string() }
+}
+
+fn fatal(failure: &FatalError) -> Failure {
+    let code = match failure {
+        FatalError::Disk { .. } => exit_code::STORAGE,
         FatalError::OtherCluster(_) => exit_code::USAGE,
-        FatalError::Panicked => exit_code::FAILED,
+        FatalError::Panicked | FatalError::StopTimedOut => exit_code::FAILED,
     };
-    (code, error.to_string())
+    Failure::Logged { code }
+}
+
+fn interrupted() -> Failure {
+    tracing::warn!("ends at once, asked for a second time; what was acknowledged is on disk");
+    Failure::Logged { code: exit_code::INTERRUPTED }
 }
 
 fn failed(code: u8, error: &dyn std::fmt::Display) -> ExitCode {

@@ -21,7 +21,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("server", &["raft", "kv", "node", "storage", "peer", "http", "config", "logging"]),
     ("dev", &["config", "server"]),
     ("cli", &["config", "logging"]),
-    ("run", &["cli", "config", "dev", "logging", "server"]),
+    ("run", &["cli", "config", "dev", "logging", "server", "storage"]),
     ("main", &[]),
     ("lib", &["cli", "run"]),
 ];

@@ -3,6 +3,7 @@
 //! [`Replica`] is pure: calls in, effects out. Whoever runs it (the server, or a simulator) brings
 //! time, messages and completed writes, and carries out what it asks for.
 
+mod apply;
 mod effects;
 mod recovery;
 mod replica;
@@ -10,6 +11,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+pub use apply::UnreadableEntry;
 pub use effects::Effects;
 pub use recovery::{Recovered, Recovery};
 pub use replica::Replica;

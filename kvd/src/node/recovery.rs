@@ -3,7 +3,7 @@
 //! Records arrive in the order they were written. Entries known to be committed are applied on the
 //! way and leave memory, so that recovery of a long log takes little more memory than the store.
 
-use super::replica::apply_entry;
+use super::apply::{UnreadableEntry, apply_entry};
 use crate::kv::Store;
 use crate::raft::{Configuration, Entry, HardState, Log, LogIndex, Payload, Record};
 use std::collections::BTreeMap;
@@ -38,9 +38,12 @@ impl Recovery {
     /// Takes the next record. `cache_bytes_max` bounds the entries that stay in memory; see
     /// [`crate::raft::Settings::cache_bytes_max`].
     ///
+    /// # Errors
+    /// [`UnreadableEntry`], after which nothing more can be recovered.
+    ///
     /// # Panics
     /// If the records contradict each other: the storage layer vouches for their order.
-    pub fn record(&mut self, record: Record, cache_bytes_max: usize) {
+    pub fn record(&mut self, record: Record, cache_bytes_max: usize) -> Result<(), UnreadableEntry> {
         match record {
             Record::HardState(hard_state) => self.hard_state = hard_state,
             Record::Truncate { from } => {
@@ -52,12 +55,13 @@ impl Recovery {
                 self.log.commit(index);
                 while self.log.has_unapplied() {
                     for entry in self.log.take_committed(APPLY_BYTES_MAX) {
-                        apply_entry(&mut self.store, &entry);
+                        apply_entry(&mut self.store, &entry)?;
                     }
                     self.log.evict(cache_bytes_max);
                 }
             }
         }
+        Ok(())
     }
 
     fn append(&mut self, entry: Entry) {

@@ -5,13 +5,13 @@
 //! by then; if another entry is applied at that index, the write has failed for good; if neither
 //! happens in time, nobody knows. A read waits for its read index, and then for the store to get there.
 
+use super::apply::apply_entry;
 use super::effects::Effects;
 use super::recovery::Recovered;
 use super::request::{ReadError, WriteError};
-use crate::kv::{Command, Outcome, Store};
+use crate::kv::{Outcome, Store};
 use crate::raft::{
-    Entry, Fetch, Instant, LogIndex, Message, NodeId, Payload, Raft, ReadToken, Restored, RoleName, Settings, Term,
-    WriteId,
+    Entry, Fetch, Instant, LogIndex, Message, NodeId, Raft, ReadToken, Restored, RoleName, Settings, Term, WriteId,
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -116,7 +116,7 @@ impl<W, R> Replica<W, R> {
         self.raft.step(from, message);
     }
 
-    /// A write, to be replicated and applied: a valid [`Command`], encoded.
+    /// A write, to be replicated and applied: a valid [`Command`](crate::kv::Command), encoded.
     pub fn write(&mut self, command: Bytes, handle: W) {
         if self.raft.role() == RoleName::Leader
             && (self.writes.len() >= WAITING_WRITES_MAX || self.raft.log().memory_bytes() >= self.memory_bytes_max)
@@ -217,7 +217,8 @@ impl<W, R> Replica<W, R> {
         }
         let mut store = lock(&self.store);
         for entry in entries {
-            let outcome = apply_entry(&mut store, entry);
+            // Skipping the entry on a node that is too old to know it would let the replicas drift apart.
+            let outcome = apply_entry(&mut store, entry).unwrap_or_else(|unreadable| panic!("{unreadable}"));
             let at_index = (entry.index, Term(0))..(entry.index.next(), Term(0));
             for ((_, term), write) in self.writes.extract_if(at_index, |_, _| true) {
                 let ended = match &outcome {
@@ -259,19 +260,6 @@ impl<W, R> Replica<W, R> {
             .chain(self.indexed.values().flatten().map(|reads| reads.deadline));
         // Whatever arrives from now on expires no earlier than this.
         self.next_expiry = deadlines.min().unwrap_or_else(|| self.deadline());
-    }
-}
-
-/// Applies one committed entry. `None` where it carries no command.
-pub(super) fn apply_entry(store: &mut Store, entry: &Entry) -> Option<Outcome> {
-    match &entry.payload {
-        Payload::Noop | Payload::Configuration(_) => None,
-        Payload::Command(bytes) => match Command::decode(bytes) {
-            Ok(command) => Some(store.apply(entry.time.0, &command)),
-            // Every replica reads the same bytes. Skipping the entry on one that is too old to know
-            // it would let the replicas drift apart, so that replica must not go on.
-            Err(cause) => panic!("entry {} holds a command this version cannot read: {cause}", entry.index),
-        },
     }
 }
 

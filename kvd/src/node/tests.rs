@@ -1,7 +1,7 @@
 //! What becomes of requests: three replicas with a network that the test holds in its hands.
 
-use super::{Effects, ReadError, Recovery, Replica, WriteError};
-use crate::kv::{Command, Operation, Outcome, RequestId};
+use super::{Effects, ReadError, Recovery, Replica, UnreadableEntry, WriteError};
+use crate::kv::{Command, DecodeError, Operation, Outcome, RequestId};
 use crate::raft::{
     Body, ClusterTime, Configuration, Entry, HardState, Instant, LogIndex, MemberInfo, Message, NodeId, Payload,
     Record, RoleName, Settings, Term,
@@ -39,7 +39,7 @@ fn founding_records(nodes: u64) -> Vec<Record> {
 fn replica(id: NodeId, records: &[Record], now: Instant) -> Numbered {
     let mut recovery = Recovery::default();
     for record in records {
-        recovery.record(record.clone(), usize::MAX);
+        recovery.record(record.clone(), usize::MAX).expect("commands of this version");
     }
     Replica::new(id, Settings::default(), TIMEOUT_MS, id.0 + now.0, recovery.finish(), now)
 }
@@ -142,6 +142,19 @@ fn set(key: &str, value: &str) -> Command {
 
 fn set_once(key: &str, value: &str, seq: u64) -> Command {
     Command { request: Some(RequestId { client: "c".into(), seq }), ..set(key, value) }
+}
+
+#[test]
+fn a_command_of_a_newer_version_ends_recovery_with_the_place_of_its_entry() {
+    let mut recovery = Recovery::default();
+    let payload = Payload::Command(Bytes::from_static(&[200, 1, 2]));
+    let newer = Entry { index: LogIndex(2), term: Term(1), time: ClusterTime(1), payload };
+    let unreadable = Err(UnreadableEntry { index: LogIndex(2), cause: DecodeError::UnknownFormat(200) });
+    for record in founding_records(1) {
+        assert_eq!(recovery.record(record, 0), Ok(()));
+    }
+    assert_eq!(recovery.record(Record::Entry(newer), 0), Ok(()), "it may never be committed");
+    assert_eq!(recovery.record(Record::Commit(LogIndex(2)), 0), unreadable);
 }
 
 #[test]

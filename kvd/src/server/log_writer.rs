@@ -2,66 +2,74 @@
 //!
 //! Writes arrive one at a time, since consensus has one under way; each is made durable and reported.
 //! Nothing else waits for the disk. After a write that failed nothing on that disk can be believed, so
-//! the failure is reported once, the thread ends, and the node must stop.
+//! the failure is reported once, the thread ends, and the node must stop. A disk may also hang: so nothing
+//! here is waited for on a thread that does anything else.
 
 use super::inbox::Event;
 use crate::raft::{Fetch, LogWrite};
 use crate::storage::wal::SpareMaker;
-use crate::storage::{StorageError, Wal, WalReader};
+use crate::storage::{DirLock, StorageError, Wal, WalReader};
 use std::sync::mpsc;
 use std::thread;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
-/// The way to the disk. Dropping it ends the thread once its last write is done.
+/// The way to the disk. Dropping it ends the thread once its last write is done, and does not wait for that.
 #[derive(Debug)]
 pub(super) struct LogWriter {
-    writes: Option<mpsc::Sender<LogWrite>>,
-    thread: Option<thread::JoinHandle<()>>,
+    writes: mpsc::Sender<LogWrite>,
+    /// Ready when the thread has ended.
+    ended: oneshot::Receiver<()>,
     reader: WalReader,
     events: UnboundedSender<Event>,
 }
 
 impl LogWriter {
-    /// Starts the thread. What becomes of writes and reads is told to `events`.
-    pub(super) fn start(name: &str, wal: Wal, events: UnboundedSender<Event>) -> std::io::Result<Self> {
+    /// Starts the thread, which gives `lock` back when it has written its last. What becomes of writes and reads is
+    /// told to `events`.
+    pub(super) fn start(name: &str, wal: Wal, lock: DirLock, events: UnboundedSender<Event>) -> std::io::Result<Self> {
         let (writes, queue) = mpsc::channel();
+        let (end, ended) = oneshot::channel();
         let reader = wal.reader();
         let span = tracing::Span::current();
         let reports = events.clone();
-        let run = move || span.in_scope(|| write_all(wal, &queue, &reports));
-        let thread = thread::Builder::new().name(format!("{name}-log")).spawn(run)?;
-        Ok(Self { writes: Some(writes), thread: Some(thread), reader, events })
+        let run = move || {
+            span.in_scope(|| write_all(wal, &queue, &reports));
+            drop(lock);
+            drop(end);
+        };
+        thread::Builder::new().name(format!("{name}-log")).spawn(run)?;
+        Ok(Self { writes, ended, reader, events })
     }
 
     /// Makes a write durable and reports [`Event::Written`].
     pub(super) fn write(&self, write: LogWrite) {
-        if let Some(writes) = &self.writes {
-            // Without a receiver the thread has failed, and reported that.
-            let _ = writes.send(write);
-        }
+        // Without a receiver the thread has ended by a failure, which is on its way as an event.
+        let _ = self.writes.send(write);
     }
 
     /// Reads entries back and reports [`Event::Fetched`].
     pub(super) fn fetch(&self, fetch: Fetch) {
-        let (reader, events) = (self.reader.clone(), self.events.clone());
+        let (reader, events, span) = (self.reader.clone(), self.events.clone(), tracing::Span::current());
         tokio::task::spawn_blocking(move || {
             let event = match reader.read(fetch.from, fetch.through, fetch.bytes_max) {
                 Ok(entries) => Event::Fetched(fetch, entries),
+                Err(compacted @ StorageError::Compacted { .. }) => {
+                    span.in_scope(|| tracing::warn!("cannot bring node {} up to date: {compacted}", fetch.to));
+                    Event::Fetched(fetch, Vec::new())
+                }
                 Err(cause) => Event::DiskFailed(cause),
             };
             // Without a receiver the node has stopped.
             let _ = events.send(event);
         });
     }
-}
 
-impl Drop for LogWriter {
-    fn drop(&mut self) {
-        self.writes = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic in there has been reported by the hook.
-            let _ = thread.join();
-        }
+    /// Ends the thread and waits until its last write is done. Takes for ever if the disk does.
+    pub(super) async fn close(self) {
+        drop(self.writes);
+        // An end without a word is an end as well.
+        let _ = self.ended.await;
     }
 }
 
@@ -78,8 +86,9 @@ impl Drop for ReportPanic {
 }
 
 fn write_all(mut wal: Wal, queue: &mpsc::Receiver<LogWrite>, reports: &UnboundedSender<Event>) {
-    let _report = ReportPanic(reports.clone());
     let spares = Spares::start(wal.spare_maker());
+    // Dropped before the spares, which may have to be waited for.
+    let _report = ReportPanic(reports.clone());
     while let Ok(write) = queue.recv() {
         let event = match wal.append(&write.records) {
             Ok(appended) => {
@@ -100,7 +109,8 @@ fn write_all(mut wal: Wal, queue: &mpsc::Receiver<LogWrite>, reports: &Unbounded
 /// Makes segments ahead of use on a thread of its own, so that no write waits for one to be filled
 /// with zeros.
 struct Spares {
-    wanted: mpsc::SyncSender<()>,
+    wanted: Option<mpsc::SyncSender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Spares {
@@ -114,17 +124,29 @@ impl Spares {
                 }
             }
         };
-        if let Err(cause) = thread::Builder::new().name("log-spare".into()).spawn(make) {
+        let thread = thread::Builder::new().name("log-spare".into()).spawn(make);
+        let thread = thread.inspect_err(|cause| {
             tracing::warn!("cannot start the thread that prepares segments of the log: {cause}");
-        }
-        let spares = Self { wanted };
+        });
+        let spares = Self { wanted: Some(wanted), thread: thread.ok() };
         spares.make_another();
         spares
     }
 
     fn make_another(&self) {
         // One wish is enough, and without the thread the log makes its segments itself.
-        let _ = self.wanted.try_send(());
+        let _ = self.wanted.as_ref().map(|wanted| wanted.try_send(()));
+    }
+}
+
+impl Drop for Spares {
+    /// Waits for the thread, so that nobody writes to the directory any more once its lock is free.
+    fn drop(&mut self) {
+        self.wanted = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic in there has been reported.
+            let _ = thread.join();
+        }
     }
 }
 

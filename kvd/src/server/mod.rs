@@ -7,6 +7,7 @@
 
 mod directory;
 mod forming;
+mod founding;
 mod inbox;
 mod log_writer;
 mod replica_task;
@@ -14,9 +15,11 @@ mod startup;
 
 use crate::config::{Config, REQUEST_TIMEOUT_MS};
 use crate::http::{self, Gateway, Limits};
+use crate::node::UnreadableEntry;
 use crate::peer;
-use crate::storage::StorageError;
+use crate::storage::{Disk, StorageError};
 use replica_task::ReplicaTask;
+use startup::Opened;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,7 +29,7 @@ use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 /// Requests from clients that wait for the replica to take them. When full, the next gets
 /// `overloaded`.
@@ -40,6 +43,10 @@ const DRAIN_MARGIN_MS: u64 = 1_000;
 
 /// Connections that wait to be accepted.
 const LISTEN_BACKLOG: u32 = 1024;
+
+/// The longest that a node takes to stop. More than requests under way are given to finish; less than supervisors
+/// wait before they kill.
+pub const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Why a node did not start.
 #[derive(Debug, Error)]
@@ -68,34 +75,60 @@ pub enum StartError {
         /// What is wrong with it.
         cause: StorageError,
     },
+    /// The log holds what this version cannot read.
+    #[error("--data-dir {}: {cause}", .dir.display())]
+    UnreadableEntry {
+        /// The directory.
+        dir: PathBuf,
+        /// Which entry, and why.
+        cause: UnreadableEntry,
+    },
     /// The node is part of a cluster, but its log is gone.
     #[error(
-        "--data-dir {}: this node has been part of a cluster, but all files of its log (wal-*.log) are missing, and \
-         with them what it promised the others; it must not go on as if it had promised nothing. Put the files back, \
-         or move the directory away and start with an empty one, as a new member",
+        "--data-dir {}: this node has been part of a cluster, but its log (the files wal-*.log) is missing or empty, \
+         and with it what it promised the others; it must not go on as if it had promised nothing. Put the files back \
+         as they were last. If that cannot be done, leave this node stopped: the others have what was acknowledged \
+         and go on as long as they are a majority, and this version of kvd cannot bring a node back without its data",
         .dir.display()
     )]
     LogMissing {
         /// The directory.
         dir: PathBuf,
     },
+    /// The data belongs to another node.
+    #[error(
+        "--data-dir {} holds data of node {found}, but --name is {configured}: point --data-dir to this node's own \
+         data, or start it as --name {found}",
+        .dir.display()
+    )]
+    OtherNode {
+        /// The directory.
+        dir: PathBuf,
+        /// Name of the node whose data it is.
+        found: String,
+        /// Name configured.
+        configured: String,
+    },
     /// The data belongs to a cluster of other nodes than configured.
     #[error(
-        "--data-dir {} holds data of a cluster of {known}, but --peers lists {configured}: point --data-dir to this \
-         node's own data, or list the nodes of its cluster",
-        .dir.display()
+        "--data-dir {} holds data of a cluster of {}, but --peers lists {}: point --data-dir to this node's own data, \
+         or list the nodes of its cluster",
+        .dir.display(), .known.join(", "), .configured.join(", ")
     )]
     OtherCluster {
         /// The directory.
         dir: PathBuf,
         /// Names of the cluster's founders.
-        known: String,
+        known: Vec<String>,
         /// Names configured.
-        configured: String,
+        configured: Vec<String>,
     },
     /// A thread or the like could not be had.
     #[error("cannot start: {0}")]
     Resources(#[from] io::Error),
+    /// A defect in the daemon itself.
+    #[error("cannot start: a panic, reported above, which is a defect in kvd. It has harmed no data")]
+    Panicked,
 }
 
 /// What to do about an address that cannot be listened on, to follow the `cause` in a message.
@@ -112,14 +145,26 @@ pub(crate) fn listen_hint(cause: &io::Error) -> &'static str {
 #[derive(Debug, Error)]
 pub enum FatalError {
     /// The disk failed. After a failed write or sync nothing on it can be believed.
-    #[error("{0}")]
-    Disk(#[from] StorageError),
+    #[error("--data-dir {}: {cause}", .dir.display())]
+    Disk {
+        /// The data directory.
+        dir: PathBuf,
+        /// What failed.
+        cause: StorageError,
+    },
     /// The data belongs to another cluster than the one it is configured for.
     #[error("{0}")]
     OtherCluster(String),
     /// A defect in the daemon itself.
     #[error("the node ended by a panic, reported above: this is a defect in kvd. What was acknowledged is on disk")]
     Panicked,
+    /// The node was asked to stop, and something did not end in time.
+    #[error(
+        "could not finish within {} s after it was asked to stop, most likely because the disk does not answer. What \
+         was acknowledged is on disk; see that the disk is healthy",
+        STOP_TIME_MAX.as_secs()
+    )]
+    StopTimedOut,
 }
 
 /// Listens where the configuration says, with `SO_REUSEADDR`, so that a restart need not wait.
@@ -141,27 +186,49 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 pub struct Server {
     http: JoinHandle<()>,
     replica: JoinHandle<Result<(), FatalError>>,
+    /// Why the node could not go on, once it is known.
+    failure: Option<FatalError>,
     stop_http: oneshot::Sender<()>,
     stop_replica: oneshot::Sender<()>,
+    span: Span,
 }
 
 impl Server {
     /// Starts a node on a listener made by [`listen`]. Returns when its log has been read and it
     /// serves; it may still be without a leader then.
     ///
+    /// The listener is there before the log is read, so that a port in use is found at once. Who connects meanwhile
+    /// waits, and is answered as soon as the node serves.
+    ///
     /// # Errors
     /// [`StartError`], which names the flag at fault.
     pub async fn start(config: Config, listener: TcpListener) -> Result<Self, StartError> {
-        let span = crate::logging::node_span(&config.name);
-        Self::start_in_span(config, listener, span.clone()).instrument(span).await
+        Self::start_with(config, listener, startup::configured_disk).await
     }
 
-    async fn start_in_span(config: Config, listener: TcpListener, span: tracing::Span) -> Result<Self, StartError> {
-        let opening = config.clone();
-        let in_span = span.clone();
-        let opened = tokio::task::spawn_blocking(move || in_span.in_scope(|| startup::open(&opening)));
-        let opened = opened.await.map_err(|_| io::Error::other("reading the log failed; see the message above"))??;
+    /// The same with this disk, whatever the configuration says of storage.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_on(config: Config, listener: TcpListener, disk: Arc<dyn Disk>) -> Result<Self, StartError> {
+        Self::start_with(config, listener, |_| Ok(disk)).await
+    }
 
+    async fn start_with(
+        config: Config,
+        listener: TcpListener,
+        disk: impl FnOnce(&Config) -> Result<Arc<dyn Disk>, StartError> + Send + 'static,
+    ) -> Result<Self, StartError> {
+        let span = crate::logging::node_span(&config.name);
+        let (opening, in_span) = (config.clone(), span.clone());
+        let open = move || in_span.in_scope(|| startup::open(&opening, disk(&opening)?));
+        let opened = tokio::task::spawn_blocking(open).await.map_err(|_| StartError::Panicked)??;
+        let in_span = span.clone();
+        in_span.in_scope(|| Self::serve(config, listener, opened, span))
+    }
+
+    /// Starts the tasks of a node, whose data is open.
+    fn serve(config: Config, listener: TcpListener, opened: Opened, span: Span) -> Result<Self, StartError> {
         let store = match &opened.recovered {
             Some(recovered) => Arc::clone(&recovered.store),
             None => Arc::new(RwLock::default()),
@@ -185,26 +252,56 @@ impl Server {
             // A dropped handle stops the node too.
             let _ = http_stopped.await;
         });
-        let http = tokio::spawn(http.instrument(span));
-        Ok(Self { http, replica, stop_http, stop_replica })
+        let http = tokio::spawn(http.instrument(span.clone()));
+        Ok(Self { http, replica, failure: None, stop_http, stop_replica, span })
     }
 
-    /// Waits until the node cannot go on. A healthy node never returns from here.
-    pub async fn failed(&mut self) -> FatalError {
-        match (&mut self.replica).await {
-            Ok(Err(error)) => error,
-            Ok(Ok(())) | Err(_) => FatalError::Panicked,
-        }
+    /// Waits until the node cannot go on, and has logged why. A healthy node never returns from here.
+    pub async fn failed(&mut self) -> &FatalError {
+        let failure = match self.failure.take() {
+            Some(failure) => failure,
+            None => {
+                let failure = match (&mut self.replica).await {
+                    Ok(Err(failure)) => failure,
+                    Ok(Ok(())) | Err(_) => FatalError::Panicked,
+                };
+                log_failure(&self.span, &failure);
+                failure
+            }
+        };
+        self.failure.insert(failure)
     }
 
-    /// Stops accepting requests, finishes those under way, and closes the log.
+    /// Stops accepting requests, finishes those under way, and closes the log. Takes [`STOP_TIME_MAX`] at most,
+    /// whatever the disk does.
     ///
     /// # Errors
-    /// [`FatalError`] if the node failed meanwhile.
+    /// [`FatalError`] if the node has failed, or fails meanwhile; it has been logged.
     pub async fn stop(self) -> Result<(), FatalError> {
-        let _ = self.stop_http.send(());
-        let _ = self.http.await;
-        let _ = self.stop_replica.send(());
-        self.replica.await.unwrap_or(Err(FatalError::Panicked))
+        let Self { mut http, mut replica, failure, stop_http, stop_replica, span } = self;
+        let stopping = async {
+            // Whoever is no longer there to be told has ended already.
+            let _ = stop_http.send(());
+            let _ = (&mut http).await;
+            let _ = stop_replica.send(());
+            match failure {
+                Some(failure) => Err(failure),
+                None => {
+                    let ended = (&mut replica).await.unwrap_or(Err(FatalError::Panicked));
+                    ended.inspect_err(|failure| log_failure(&span, failure))
+                }
+            }
+        };
+        let ended = tokio::time::timeout(STOP_TIME_MAX, stopping).await;
+        ended.unwrap_or_else(|_| {
+            http.abort();
+            replica.abort();
+            log_failure(&span, &FatalError::StopTimedOut);
+            Err(FatalError::StopTimedOut)
+        })
     }
+}
+
+fn log_failure(span: &Span, failure: &FatalError) {
+    span.in_scope(|| tracing::error!("{failure}"));
 }

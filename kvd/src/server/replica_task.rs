@@ -7,6 +7,7 @@
 
 use super::directory::Directory;
 use super::forming::Forming;
+use super::founding::{FOUNDING_INDEX, cluster_of, founding_records};
 use super::inbox::Event;
 use super::log_writer::LogWriter;
 use super::startup::Opened;
@@ -18,10 +19,8 @@ use crate::node::{Effects, ReadError, Recovered, Recovery, Replica, WriteError};
 use crate::peer::{
     ClusterId, Founder, Hello, Link, LinkEvent, LinkOptions, PROTOCOL_VERSION, PeerEvent, founding_configuration,
 };
-use crate::raft::{
-    ClusterTime, Configuration, Entry, HardState, Instant, LogIndex, NodeId, Payload, Record, RoleName, Term, WriteId,
-};
-use crate::storage::{ClusterIdentity, DirLock, Disk, Identity};
+use crate::raft::{Configuration, Instant, LogIndex, LogWrite, NodeId, RoleName, WriteId};
+use crate::storage::{Disk, Identity, StorageError};
 use kvclient::api::NodeState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
@@ -39,10 +38,6 @@ const BATCH_MAX: usize = 1024;
 /// While a node waits for its peers to form a cluster, it says so this often.
 const WAITING_LOGGED_EVERY: Duration = Duration::from_secs(10);
 
-/// Index and term of the entry that every founder begins its log with: the first configuration.
-const FOUNDING_INDEX: LogIndex = LogIndex(1);
-const FOUNDING_TERM: Term = Term(1);
-
 type WriteReply = oneshot::Sender<Result<Outcome, WriteError>>;
 type ReadReply = oneshot::Sender<Result<(), ReadError>>;
 
@@ -52,8 +47,6 @@ pub(super) struct ReplicaTask {
     config: Config,
     span: Span,
     disk: Arc<dyn Disk>,
-    /// Held until the task ends.
-    _lock: DirLock,
     identity: Identity,
     store: Arc<RwLock<Store>>,
     recovered: Option<Recovered>,
@@ -84,7 +77,7 @@ impl ReplicaTask {
     ) -> Result<Self, StartError> {
         let Opened { disk, lock, identity, wal, recovered } = opened;
         let (events_in, events) = mpsc::unbounded_channel();
-        let writer = LogWriter::start(&config.name, wal, events_in.clone())?;
+        let writer = LogWriter::start(&config.name, wal, lock, events_in.clone())?;
         let hello = Hello {
             protocol: PROTOCOL_VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -111,7 +104,6 @@ impl ReplicaTask {
             config,
             span,
             disk,
-            _lock: lock,
             identity,
             store,
             recovered,
@@ -146,8 +138,14 @@ impl ReplicaTask {
         self.hello.subscribe()
     }
 
-    /// Runs until `stop`, or until the node cannot go on.
-    pub(super) async fn run(mut self, mut stop: oneshot::Receiver<()>) -> Result<(), FatalError> {
+    /// Runs until `stop`, and returns when the log is closed; or until the node cannot go on, and returns at once.
+    pub(super) async fn run(mut self, stop: oneshot::Receiver<()>) -> Result<(), FatalError> {
+        self.run_until(stop).await?;
+        self.writer.close().await;
+        Ok(())
+    }
+
+    async fn run_until(&mut self, mut stop: oneshot::Receiver<()>) -> Result<(), FatalError> {
         let recovered = match self.recovered.take() {
             Some(recovered) => recovered,
             None => match self.form(&mut stop).await? {
@@ -156,6 +154,10 @@ impl ReplicaTask {
             },
         };
         self.replicate(recovered, stop).await
+    }
+
+    fn disk_failed(&self, cause: StorageError) -> FatalError {
+        FatalError::Disk { dir: self.config.data_dir.clone(), cause }
     }
 
     fn now(&self) -> Instant {
@@ -203,36 +205,31 @@ impl ReplicaTask {
         self.found(&founders.unwrap_or_default()).await.map(Some)
     }
 
-    /// Begins the log with the first configuration. Every founder writes the same entry, so it is
-    /// committed from the start.
+    /// Begins the log with the first configuration, and then notes the cluster in the identity; see
+    /// [`super::founding`].
     async fn found(&mut self, founders: &[Founder]) -> Result<Recovered, FatalError> {
         let configuration = founding_configuration(founders);
-        let names: Vec<String> = founders.iter().map(|founder| founder.name.clone()).collect();
-        tracing::info!("forms a cluster of {}", names.join(", "));
-        let cluster = ClusterIdentity { id: ClusterId::of_founders(&configuration).0, first_members: names };
-        self.identity.cluster = Some(cluster);
-        self.identity.save(&*self.disk)?;
-
-        let payload = Payload::Configuration(configuration.clone());
-        let entry = Entry { index: FOUNDING_INDEX, term: FOUNDING_TERM, time: ClusterTime(0), payload };
-        let records = vec![
-            Record::HardState(HardState { term: FOUNDING_TERM, vote: None }),
-            Record::Entry(entry),
-            Record::Commit(FOUNDING_INDEX),
-        ];
+        let cluster = cluster_of(&configuration);
+        tracing::info!("forms a cluster of {}", cluster.first_members.join(", "));
+        let records = founding_records(configuration.clone());
         let mut recovery = Recovery::default();
         for record in records.clone() {
-            recovery.record(record, self.config.raft.cache_bytes_max);
+            let recovered = recovery.record(record, self.config.raft.cache_bytes_max);
+            recovered.expect("the first configuration is no command");
         }
-        self.writer.write(crate::raft::LogWrite { id: WriteId(0), records });
+        self.writer.write(LogWrite { id: WriteId(0), records });
         while let Some(event) = self.events.recv().await {
             match event {
                 Event::Written(_) => break,
-                Event::DiskFailed(cause) => return Err(cause.into()),
+                Event::DiskFailed(cause) => return Err(self.disk_failed(cause)),
                 Event::WriterPanicked => return Err(FatalError::Panicked),
                 Event::Fetched(..) | Event::Link(..) => {}
             }
         }
+        self.identity.cluster = Some(cluster);
+        let (identity, disk) = (self.identity.clone(), Arc::clone(&self.disk));
+        let saved = tokio::task::spawn_blocking(move || identity.save(&*disk)).await;
+        saved.map_err(|_| FatalError::Panicked)?.map_err(|cause| self.disk_failed(cause))?;
         self.introduce_as_member(&configuration);
         // Both stores are empty; readers already hold the one of this task.
         Ok(Recovered { store: Arc::clone(&self.store), ..recovery.finish() })
@@ -297,7 +294,7 @@ impl ReplicaTask {
         match arrived {
             Arrived::Event(Event::Written(id)) => replica.written(id),
             Arrived::Event(Event::Fetched(fetch, entries)) => replica.fetched(&fetch, entries),
-            Arrived::Event(Event::DiskFailed(cause)) => return Err(cause.into()),
+            Arrived::Event(Event::DiskFailed(cause)) => return Err(self.disk_failed(cause)),
             Arrived::Event(Event::WriterPanicked) => return Err(FatalError::Panicked),
             Arrived::Event(Event::Link(name, LinkEvent::Lost)) => {
                 if let Some(id) = self.ids.get(&name) {

@@ -67,7 +67,7 @@ fn help_teaches_every_flag_every_variable_and_every_exit_code() {
         assert!(help.stdout.contains(&format!("{flag} <")), "{flag}\n{}", help.stdout);
         assert!(help.stdout.contains(&format!("[env: {}", variable_of(flag))), "{flag}\n{}", help.stdout);
     }
-    for words in ["kvd dev", "RUST_LOG", "Exit codes:", "\n  0  ", "\n  1  ", "\n  2  ", "\n  3  "] {
+    for words in ["kvd dev", "RUST_LOG", "Exit codes:", "\n  0  ", "\n  1  ", "\n  2  ", "\n  3  ", "\n  130  "] {
         assert!(help.stdout.contains(words), "{words}\n{}", help.stdout);
     }
     let longest = help.stdout.lines().map(|line| line.chars().count()).max();

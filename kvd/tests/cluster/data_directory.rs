@@ -1,8 +1,10 @@
 //! Data that is not this node's, damaged, or gone: refused at start rather than served.
 
 use crate::harness::{Cluster, Ended, Node, Port, run};
+use kvd::storage::{Disk, Identity, RealDisk, Wal, WalOptions};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const SEGMENT: &str = "wal-0000000000000001.log";
 
@@ -63,9 +65,10 @@ fn a_directory_in_use_is_refused() {
 fn data_of_another_node_is_refused() {
     let (cluster, _) = stopped_node();
     let ended = run(&mut cluster[0].command_with("--name", "node2"));
-    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert_eq!(ended.code, Some(2), "{ended:?}");
     let error = ended.error();
-    assert!(error.starts_with("--data-dir") && error.contains("\"node1\"") && error.contains("\"node2\""), "{error}");
+    let says = "holds data of node node1, but --name is node2";
+    assert!(error.starts_with("--data-dir") && error.contains(says) && error.contains("--name node1"), "{error}");
 }
 
 #[test]
@@ -87,7 +90,7 @@ fn a_node_with_data_of_another_cluster_of_the_same_names_ends_when_it_meets_the_
     let misled = here[0].command_with("--data-dir", there[0].data_dir());
     here[0].start_as(misled);
     assert_eq!(here[0].end(), Some(2));
-    let error = here[0].logged("error: ");
+    let error = here[0].logged(" ERROR [node1]");
     assert!(error.contains("--data-dir") && error.contains("--peers") && error.contains("cluster"), "{error}");
 
     // Neither cluster was harmed, nor the data.
@@ -101,12 +104,48 @@ fn a_node_with_data_of_another_cluster_of_the_same_names_ends_when_it_meets_the_
 }
 
 #[test]
-fn a_missing_log_is_refused() {
+fn a_missing_log_is_refused_at_every_start_until_it_is_back() {
+    let (mut cluster, segment) = stopped_node();
+    let aside = segment.with_extension("aside");
+    fs::rename(&segment, &aside).expect("a segment");
+    for start in 1..=3 {
+        let ended = refused(&cluster[0]);
+        assert_eq!(ended.code, Some(3), "start {start}: {ended:?}");
+        let error = ended.error();
+        assert!(error.starts_with("--data-dir") && error.contains("is missing or empty"), "start {start}: {error}");
+    }
+    fs::rename(&aside, &segment).expect("nothing was put in its place");
+    cluster.start_all();
+    assert!(cluster.client().get("key9").expect("it serves").is_some());
+}
+
+#[test]
+fn an_empty_log_in_place_of_the_one_that_was_is_refused_at_every_start() {
     let (cluster, segment) = stopped_node();
     fs::remove_file(segment).expect("a segment");
-    let ended = refused(&cluster[0]);
-    assert_eq!(ended.code, Some(3), "{ended:?}");
-    assert!(ended.error().starts_with("--data-dir") && ended.error().contains("are missing"), "{ended:?}");
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(cluster[0].data_dir()).expect("a directory"));
+    let identity = Identity::load(&*disk).expect("it can be read").expect("an identity");
+    Wal::open(disk, WalOptions::new(1), identity.node_id, &mut |_| {}).expect("a log begins");
+    for _ in 0..2 {
+        let ended = refused(&cluster[0]);
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        assert!(ended.error().contains("is missing or empty"), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_crash_between_the_first_entry_and_the_note_of_the_cluster_is_made_good() {
+    let (mut cluster, _) = stopped_node();
+    let disk = RealDisk::open(cluster[0].data_dir()).expect("a directory");
+    let whole = Identity::load(&disk).expect("it can be read").expect("an identity");
+    Identity { cluster: None, ..whole.clone() }.save(&disk).expect("it can be written");
+
+    let peers = format!("node1={},node9=http://127.0.0.1:9", cluster[0].url());
+    let ended = run(&mut cluster[0].command_with("--peers", peers));
+    assert_eq!(ended.code, Some(2), "the log knows the members as well: {ended:?}");
+    cluster.start_all();
+    assert!(cluster.client().get("key9").expect("it serves").is_some());
+    assert_eq!(Identity::load(&disk).expect("it can be read"), Some(whole));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! `kvd dev`: a cluster for trying out, in one process.
 
-use crate::harness::{Node, Port, kvd, until};
+use crate::harness::{Node, Port, kvd, run, until, wait_for_end};
 use kvclient::Client;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 /// `kvd dev` as a process, with as many nodes.
 struct Dev {
@@ -17,12 +18,18 @@ impl Dev {
         Self { process: Node::new("dev", Port::any(), dir), ports: Port::row(nodes) }
     }
 
+    /// The command line that starts it with this number of nodes.
+    fn command(&self, nodes: usize) -> Command {
+        let mut command = kvd();
+        let (nodes, base_port) = (nodes.to_string(), self.ports[0].number().to_string());
+        command.args(["dev", "--nodes", &nodes, "--base-port", &base_port, "--data-dir"]).arg(self.process.data_dir());
+        command
+    }
+
     /// Starts it, and returns the banner.
     #[track_caller]
     fn start(&mut self) -> String {
-        let mut command = kvd();
-        let (nodes, base_port) = (self.ports.len().to_string(), self.ports[0].number().to_string());
-        command.args(["dev", "--nodes", &nodes, "--base-port", &base_port, "--data-dir"]).arg(self.process.data_dir());
+        let command = self.command(self.ports.len());
         let printed = self.process.output().len();
         self.process.start_as(command);
         until("the banner is complete", || {
@@ -73,4 +80,32 @@ fn one_node_and_five_will_do_as_well() {
         dev.process.signal(Signal::INT);
         assert_eq!(dev.process.end(), Some(0));
     }
+}
+
+#[test]
+fn another_number_of_nodes_than_the_data_has_is_refused_by_the_name_of_its_flag() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut dev = Dev::new(3, dir.path());
+    dev.start();
+    dev.client().set("color", "blue").expect("it serves");
+    assert_eq!(dev.process.terminate(), Some(0));
+    let ended = run(&mut dev.command(2));
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    let (error, dir) = (ended.error(), dev.process.data_dir().display());
+    assert_eq!(
+        error,
+        format!("--nodes 2: {dir} holds data of a cluster of 3; start it with --nodes 3, or choose another --data-dir")
+    );
+}
+
+#[test]
+fn nobody_needs_to_read_what_it_prints() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let dev = Dev::new(3, dir.path());
+    let mut command = dev.command(3);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("kvd starts");
+    drop(child.stdout.take());
+    dev.client().set("color", "blue").expect("it serves");
+    kill_process(Pid::from_child(&child), Signal::INT).expect("a child can be signalled");
+    assert_eq!(wait_for_end(&mut child), Some(0));
 }

@@ -21,4 +21,5 @@ mod logs;
 mod pause;
 mod quorum;
 mod sizes;
+mod stopping;
 mod strangers;

@@ -52,15 +52,26 @@ impl Connection {
 
     /// Sends a request and does not wait for its reply. `headers` are whole lines without their end.
     pub(crate) fn send(&mut self, what: &str, headers: &[&str], body: &[u8]) -> io::Result<()> {
-        let mut request = format!("{what} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n", self.host, body.len());
-        for header in headers {
-            request.push_str(header);
-            request.push_str("\r\n");
-        }
-        request.push_str("\r\n");
-        let mut request = request.into_bytes();
+        let length = format!("content-length: {}", body.len());
+        let mut request = self.head(what, &[&[length.as_str()], headers].concat());
         request.extend(body);
         self.stream.get_mut().write_all(&request)
+    }
+
+    /// Sends a request without its body.
+    pub(crate) fn send_head(&mut self, what: &str, headers: &[&str]) -> io::Result<()> {
+        let head = self.head(what, headers);
+        self.stream.get_mut().write_all(&head)
+    }
+
+    fn head(&self, what: &str, headers: &[&str]) -> Vec<u8> {
+        let mut head = format!("{what} HTTP/1.1\r\nhost: {}\r\n", self.host);
+        for header in headers {
+            head.push_str(header);
+            head.push_str("\r\n");
+        }
+        head.push_str("\r\n");
+        head.into_bytes()
     }
 
     /// The reply to the first request that has none yet.

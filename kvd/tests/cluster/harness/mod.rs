@@ -10,6 +10,6 @@ mod wait;
 pub(crate) use cluster::Cluster;
 pub(crate) use http::{Connection, error_of};
 pub(crate) use load::Load;
-pub(crate) use node::{Ended, Node, kvd, run};
+pub(crate) use node::{Ended, Node, kvd, run, wait_for_end};
 pub(crate) use port::Port;
 pub(crate) use wait::until;

@@ -1,0 +1,30 @@
+//! Applies committed entries to the store.
+
+use crate::kv::{Command, DecodeError, Outcome, Store};
+use crate::raft::{Entry, LogIndex, Payload};
+use thiserror::Error;
+
+/// A committed entry holds a command that this version does not know. A replica must not skip it: all replicas read
+/// the same bytes, and one that is too old for them would drift apart from the others.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "entry {index} of the log holds a command that this version of kvd cannot read ({cause}): start the version that \
+     the other nodes run, or a newer one"
+)]
+pub struct UnreadableEntry {
+    /// The entry.
+    pub index: LogIndex,
+    /// What is wrong with its command.
+    pub cause: DecodeError,
+}
+
+/// Applies one committed entry. `None` where it carries no command.
+pub(super) fn apply_entry(store: &mut Store, entry: &Entry) -> Result<Option<Outcome>, UnreadableEntry> {
+    match &entry.payload {
+        Payload::Noop | Payload::Configuration(_) => Ok(None),
+        Payload::Command(bytes) => match Command::decode(bytes) {
+            Ok(command) => Ok(Some(store.apply(entry.time.0, &command))),
+            Err(cause) => Err(UnreadableEntry { index: entry.index, cause }),
+        },
+    }
+}

@@ -1,0 +1,31 @@
+//! How a cluster begins: with the entry that every founder writes to its log by itself.
+//!
+//! A founder writes that entry first and then the cluster into its identity. So an identity with a cluster says
+//! that the log was begun: if the log is missing or empty, it was lost. A log without a cluster in the identity is
+//! what a crash between the two leaves; the entry says all that the identity lacks.
+
+use crate::peer::ClusterId;
+use crate::raft::{ClusterTime, Configuration, Entry, HardState, LogIndex, Payload, Record, Term};
+use crate::storage::ClusterIdentity;
+
+/// Index and term of the entry that every founder begins its log with: the first configuration.
+pub(super) const FOUNDING_INDEX: LogIndex = LogIndex(1);
+const FOUNDING_TERM: Term = Term(1);
+
+/// What every founder begins its log with. All write the same, so it is committed from the start.
+pub(super) fn founding_records(founders: Configuration) -> Vec<Record> {
+    let payload = Payload::Configuration(founders);
+    let entry = Entry { index: FOUNDING_INDEX, term: FOUNDING_TERM, time: ClusterTime(0), payload };
+    vec![
+        Record::HardState(HardState { term: FOUNDING_TERM, vote: None }),
+        Record::Entry(entry),
+        Record::Commit(FOUNDING_INDEX),
+    ]
+}
+
+/// The cluster that begins with these members.
+pub(super) fn cluster_of(founders: &Configuration) -> ClusterIdentity {
+    let mut first_members: Vec<String> = founders.members.values().map(|info| info.name.clone()).collect();
+    first_members.sort();
+    ClusterIdentity { id: ClusterId::of_founders(founders).0, first_members }
+}
