@@ -1,0 +1,477 @@
+//! Whole nodes on disks that fail under them: errors, no space, calls that never return, and a panic.
+//!
+//! The nodes run in this process, each on a [`FaultyDisk`], and are driven by the real client. What storage does on such
+//! a disk, call by call, its own tests show; these show that the node draws the consequence: it stops, soon and with
+//! the reason, while the others go on with every write that was acknowledged.
+
+use kvclient::Client;
+use kvclient::api::NodeState;
+use kvd::config::{Config, ELECTION_TIMEOUT, HEARTBEAT_MS, Options, StorageKind, VALUE_BYTES_MAX};
+use kvd::node::UnreadableEntry;
+use kvd::raft::{ClusterTime, Entry, LogIndex, NodeId, Payload, Record, Term};
+use kvd::server::{FatalError, STOP_TIME_MAX, Server, StartError, listen};
+use kvd::storage::faulty::Seed;
+use kvd::storage::{DirLock, Disk, FaultyDisk, File, Identity, StorageError, Wal, WalOptions};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+/// Longer than anything here takes on the slowest machine.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What the disk does when it is written to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mood {
+    #[default]
+    Good,
+    /// Writes fail (`EIO`).
+    FailsWrites,
+    /// Syncs fail (`EIO`).
+    FailsSyncs,
+    /// Writes wait until the mood changes.
+    Hangs,
+    /// The code beneath a write has a defect.
+    Panics,
+    /// The directory may not be written by this user.
+    Forbids,
+}
+
+/// A [`FaultyDisk`] with moods.
+#[derive(Clone, Debug)]
+struct MoodyDisk {
+    disk: FaultyDisk,
+    state: Arc<(Mutex<MoodState>, Condvar)>,
+}
+
+#[derive(Debug, Default)]
+struct MoodState {
+    mood: Mood,
+    /// Writes that wait for a better mood.
+    waiting: usize,
+}
+
+impl MoodyDisk {
+    fn new() -> Self {
+        Self { disk: FaultyDisk::new(Seed(1)), state: Arc::default() }
+    }
+
+    fn set_mood(&self, mood: Mood) {
+        let (state, changed) = &*self.state;
+        state.lock().unwrap().mood = mood;
+        changed.notify_all();
+    }
+
+    fn mood(&self) -> Mood {
+        self.state.0.lock().unwrap().mood
+    }
+
+    /// Waits until a write hangs.
+    fn wait_until_it_hangs(&self) {
+        let (state, changed) = &*self.state;
+        let nobody_waits = |state: &mut MoodState| state.waiting == 0;
+        let (_state, waited) = changed.wait_timeout_while(state.lock().unwrap(), DEADLINE, nobody_waits).unwrap();
+        assert!(!waited.timed_out(), "nothing was written");
+    }
+
+    /// Waits while the disk hangs.
+    fn before_write(&self) -> io::Result<()> {
+        let (state, changed) = &*self.state;
+        let mut state = state.lock().unwrap();
+        state.waiting += 1;
+        changed.notify_all();
+        let mut state = changed.wait_while(state, |state| state.mood == Mood::Hangs).unwrap();
+        state.waiting -= 1;
+        let mood = state.mood;
+        drop(state);
+        match mood {
+            Mood::FailsWrites => Err(device_error()),
+            Mood::Panics => panic!("a defect, on purpose"),
+            Mood::Good | Mood::FailsSyncs | Mood::Hangs | Mood::Forbids => Ok(()),
+        }
+    }
+}
+
+fn device_error() -> io::Error {
+    io::Error::from_raw_os_error(5)
+}
+
+impl Disk for MoodyDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
+        Ok(Box::new(MoodyFile { file: self.disk.open(name)?, disk: self.clone() }))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
+        Ok(Box::new(MoodyFile { file: self.disk.create(name)?, disk: self.clone() }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.disk.sync_dir()
+    }
+
+    fn try_lock(&self, name: &str) -> io::Result<DirLock> {
+        if self.mood() == Mood::Forbids {
+            Err(io::ErrorKind::PermissionDenied.into())
+        } else {
+            self.disk.try_lock(name)
+        }
+    }
+}
+
+#[derive(Debug)]
+struct MoodyFile {
+    file: Box<dyn File>,
+    disk: MoodyDisk,
+}
+
+impl File for MoodyFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(offset, buffer)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        self.disk.before_write()?;
+        self.file.write_at(offset, bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if self.disk.mood() == Mood::FailsSyncs { Err(device_error()) } else { self.file.sync() }
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+}
+
+/// Nodes on disks of their own, which outlive them.
+struct Cluster {
+    runtime: Runtime,
+    disks: Vec<MoodyDisk>,
+    /// `None` for one that was stopped.
+    servers: Vec<Option<Server>>,
+    urls: Vec<String>,
+}
+
+impl Cluster {
+    /// Starts nodes on these disks, which form a cluster or find theirs again.
+    fn start(disks: Vec<MoodyDisk>) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let _context = runtime.enter();
+        let listeners: Vec<TcpListener> = disks.iter().map(|_| listener()).collect();
+        let urls: Vec<String> = listeners.iter().map(url_of).collect();
+        let peers: Vec<String> = urls.iter().zip(1..).map(|(url, number)| format!("node{number}={url}")).collect();
+        let start = |(number, (disk, listener)): (usize, (&MoodyDisk, TcpListener))| {
+            let config = config(&format!("node{}", number + 1), &listener, &peers);
+            let server = runtime.block_on(Server::start_on(config, listener, Arc::new(disk.clone())));
+            Some(server.expect("it starts"))
+        };
+        let servers = disks.iter().zip(listeners).enumerate().map(start).collect();
+        Self { runtime, disks, servers, urls }
+    }
+
+    fn client(&self) -> Client {
+        Client::builder().endpoints(&self.urls).total_timeout(DEADLINE).build().unwrap()
+    }
+
+    /// The number of the node that leads, as soon as one does.
+    fn leader(&self) -> usize {
+        until("one of them leads", || {
+            let health = |url: &String| self.client().health(url).ok();
+            self.urls.iter().position(|url| health(url).is_some_and(|health| health.state == NodeState::Leader))
+        })
+    }
+
+    /// Waits until a node has failed, and stops what is left of it.
+    fn failure(&mut self, number: usize) -> FatalError {
+        let mut server = self.servers[number].take().expect("a running node");
+        self.runtime.block_on(async {
+            let said = tokio::time::timeout(DEADLINE, server.failed()).await.expect("it fails").to_string();
+            let failure = server.stop().await.unwrap_err();
+            assert_eq!(failure.to_string(), said, "stopping a node that has failed tells the same once more");
+            failure
+        })
+    }
+
+    /// Stops the nodes that run, each of which should be well.
+    fn stop(mut self) -> Vec<MoodyDisk> {
+        for server in self.servers.iter_mut().filter_map(Option::take) {
+            self.runtime.block_on(server.stop()).expect("a healthy node");
+        }
+        self.runtime.shutdown_background();
+        self.disks
+    }
+}
+
+fn listener() -> TcpListener {
+    listen("127.0.0.1:0".parse().unwrap()).unwrap()
+}
+
+fn url_of(listener: &TcpListener) -> String {
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+fn config(name: &str, listener: &TcpListener, peers: &[String]) -> Config {
+    let options = Options {
+        name: name.to_owned(),
+        listen: listener.local_addr().unwrap().to_string(),
+        peers: peers.to_vec(),
+        data_dir: "its-disk".into(),
+        advertise_client_url: None,
+        advertise_peer_url: None,
+        storage: StorageKind::Disk,
+        heartbeat_ms: HEARTBEAT_MS,
+        election_timeout: ELECTION_TIMEOUT,
+        value_bytes_max: VALUE_BYTES_MAX,
+    };
+    Config::check(options).unwrap()
+}
+
+/// Why a node on this disk does not start.
+fn refusal(disk: impl Disk + 'static) -> StartError {
+    let runtime = Runtime::new().unwrap();
+    let _context = runtime.enter();
+    let listener = listener();
+    let config = config("node1", &listener, &[]);
+    runtime.block_on(Server::start_on(config, listener, Arc::new(disk))).expect_err("it does not start")
+}
+
+fn new_disks(nodes: usize) -> Vec<MoodyDisk> {
+    (0..nodes).map(|_| MoodyDisk::new()).collect()
+}
+
+#[track_caller]
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(began.elapsed() < DEADLINE, "waited {DEADLINE:?} in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Writes keys of these numbers.
+#[track_caller]
+fn write(client: &Client, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        client.set(&format!("key{number}"), number.to_string()).expect("a majority is well");
+    }
+}
+
+/// Waits until the node at `url` has all keys of these numbers.
+#[track_caller]
+fn has_all(client: &Client, url: &str, keys: u64) {
+    until(&format!("{url} has {keys} keys"), || client.health(url).ok().filter(|health| health.keys == keys));
+}
+
+#[test]
+fn when_the_disk_of_the_leader_fails_another_one_leads_and_nothing_acknowledged_is_lost() {
+    for mood in [Mood::FailsWrites, Mood::FailsSyncs] {
+        let mut cluster = Cluster::start(new_disks(3));
+        let client = cluster.client();
+        write(&client, 0..20);
+        let leader = cluster.leader();
+        cluster.disks[leader].set_mood(mood);
+        write(&client, 20..40);
+        let failure = cluster.failure(leader);
+        assert!(matches!(failure, FatalError::Disk { cause: StorageError::Io { .. }, .. }), "{mood:?}: {failure}");
+        assert!(failure.to_string().starts_with("--data-dir its-disk: cannot "), "{failure}");
+        assert_ne!(cluster.leader(), leader);
+
+        // The power goes everywhere, and what the failing disk has lost meanwhile the others make good.
+        let disks = cluster.stop();
+        for disk in &disks {
+            disk.set_mood(Mood::Good);
+            disk.disk.crash();
+        }
+        let cluster = Cluster::start(disks);
+        let client = cluster.client();
+        for number in 0..40 {
+            let item = client.get(&format!("key{number}")).expect("a majority is well").expect("it was acknowledged");
+            assert_eq!(item.value, number.to_string().as_bytes());
+        }
+        for url in &cluster.urls {
+            has_all(&client, url, 40);
+        }
+        cluster.stop();
+    }
+}
+
+#[test]
+fn a_full_disk_ends_the_node_and_space_brings_it_back_with_everything_acknowledged() {
+    let mut cluster = Cluster::start(new_disks(1));
+    let client = cluster.client();
+    client.set("key", "value").expect("there is space");
+    // Room for what the log has ready ahead of use, and for no more.
+    cluster.disks[0].disk.set_capacity_bytes(Some(0));
+    let value = vec![b'v'; VALUE_BYTES_MAX];
+    let hasty = Client::builder().endpoints(&cluster.urls).total_timeout(Duration::from_secs(5)).build().unwrap();
+    let acknowledged = (0..64).take_while(|number| hasty.set(&format!("key{number}"), &value).is_ok()).count();
+    assert!((1..64).contains(&acknowledged), "{acknowledged} writes");
+    let failure = cluster.failure(0);
+    assert!(failure.to_string().contains("No space left on device"), "{failure}");
+
+    let disks = cluster.stop();
+    disks[0].disk.crash();
+    disks[0].disk.set_capacity_bytes(None);
+    let cluster = Cluster::start(disks);
+    let client = cluster.client();
+    for number in 0..acknowledged {
+        let item = client.get(&format!("key{number}")).expect("it serves");
+        assert_eq!(item.expect("it was acknowledged").value, value, "key{number}");
+    }
+    client.set("key", "value").expect("there is space");
+    cluster.stop();
+}
+
+#[test]
+fn a_panic_of_the_thread_that_writes_the_log_ends_the_node() {
+    let mut cluster = Cluster::start(new_disks(3));
+    let client = cluster.client();
+    write(&client, 0..5);
+    let leader = cluster.leader();
+    cluster.disks[leader].set_mood(Mood::Panics);
+    write(&client, 5..10);
+    let failure = cluster.failure(leader);
+    assert!(matches!(failure, FatalError::Panicked), "{failure}");
+    cluster.stop();
+}
+
+#[test]
+fn a_follower_whose_disk_hangs_delays_nobody_and_stops_in_time_all_the_same() {
+    let mut cluster = Cluster::start(new_disks(3));
+    let client = cluster.client();
+    write(&client, 0..5);
+    let (leader, term) = (cluster.leader(), client.leader().expect("one leads").term);
+    let [hangs, stops] = [1, 2].map(|other| (leader + other) % 3);
+
+    // A disk that answers again after a while.
+    cluster.disks[hangs].set_mood(Mood::Hangs);
+    write(&client, 5..50);
+    cluster.disks[hangs].wait_until_it_hangs();
+    assert_eq!(client.leader().expect("one leads").term, term, "the leader need not change");
+    cluster.disks[hangs].set_mood(Mood::Good);
+    for url in &cluster.urls {
+        has_all(&client, url, 50);
+    }
+
+    // One that does not.
+    cluster.disks[stops].set_mood(Mood::Hangs);
+    write(&client, 50..60);
+    cluster.disks[stops].wait_until_it_hangs();
+    let server = cluster.servers[stops].take().expect("a running node");
+    let began = Instant::now();
+    let failure = cluster.runtime.block_on(server.stop()).unwrap_err();
+    assert!(matches!(failure, FatalError::StopTimedOut), "{failure}");
+    assert!(began.elapsed() < STOP_TIME_MAX + Duration::from_secs(5), "{:?}", began.elapsed());
+    write(&client, 60..70);
+
+    cluster.disks[stops].set_mood(Mood::Good);
+    cluster.stop();
+}
+
+#[test]
+fn a_node_whose_power_goes_at_any_point_of_its_first_start_begins_well_at_the_next() {
+    let mut cuts = 0;
+    // The calls from 7 to 20 fill the first segment with zeros, one like the other.
+    for cut in (0..7).chain(21..46) {
+        let disk = MoodyDisk::new();
+        disk.disk.cut_power_after(cut);
+        let has_ended = first_life(&disk);
+        disk.disk.crash();
+        // Whatever it left, the node founds its cluster or finds it again.
+        let cluster = Cluster::start(vec![disk]);
+        let client = cluster.client();
+        client.set("color", "blue").expect("it serves");
+        let disks = cluster.stop();
+        let identity = Identity::load(&disks[0]).unwrap().expect("an identity");
+        assert_eq!(identity.cluster.expect("a cluster").first_members, ["node1"], "power cut after {cut} changes");
+        if !has_ended {
+            break;
+        }
+        cuts += 1;
+    }
+    assert!(cuts > 15, "only {cuts} points were met");
+}
+
+/// Starts a single node that is to lead; whether the power went before it did.
+fn first_life(disk: &MoodyDisk) -> bool {
+    let runtime = Runtime::new().unwrap();
+    let _context = runtime.enter();
+    let listener = listener();
+    let url = url_of(&listener);
+    let config = config("node1", &listener, &[]);
+    let started = runtime.block_on(Server::start_on(config, listener, Arc::new(disk.clone())));
+    let Ok(mut server) = started else { return true };
+    let client = Client::connect([url.as_str()]).unwrap();
+    let ended = runtime.block_on(async {
+        let leads = || client.health(&url).is_ok_and(|health| health.state == NodeState::Leader);
+        let serves = async {
+            while !tokio::task::block_in_place(leads) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            _ = server.failed() => true,
+            () = serves => false,
+        }
+    });
+    // It ends as the power goes: without a word.
+    runtime.shutdown_background();
+    ended
+}
+
+#[test]
+fn a_lost_log_is_refused_however_often_it_is_tried() {
+    let cluster = Cluster::start(new_disks(1));
+    cluster.client().set("color", "blue").expect("it serves");
+    let disk = cluster.stop().remove(0).disk;
+    for name in disk.list().unwrap().iter().filter(|name| name.starts_with("wal-")) {
+        disk.lose(name);
+    }
+    for _ in 0..2 {
+        let refusal = refusal(disk.clone());
+        assert!(matches!(refusal, StartError::LogMissing { .. }), "{refusal}");
+    }
+}
+
+#[test]
+fn a_command_of_a_newer_version_is_refused_with_its_place() {
+    let cluster = Cluster::start(new_disks(1));
+    cluster.client().set("color", "blue").expect("it serves");
+    let disk = cluster.stop().remove(0).disk;
+    let node_id: NodeId = Identity::load(&disk).unwrap().expect("an identity").node_id;
+    let (mut wal, opened) = Wal::open(Arc::new(disk.clone()), WalOptions::new(1), node_id, &mut |_| {}).unwrap();
+    let index: LogIndex = opened.last_index.next();
+    let payload = Payload::Command(vec![200].into());
+    let entry = Entry { index, term: Term(9), time: ClusterTime(1 << 60), payload };
+    wal.append(&[Record::Entry(entry), Record::Commit(index)]).map(drop).unwrap();
+    let refusal = refusal(disk);
+    let StartError::UnreadableEntry { cause: UnreadableEntry { index: found, .. }, .. } = &refusal else {
+        panic!("{refusal}")
+    };
+    assert_eq!(*found, index);
+    assert!(refusal.to_string().contains("newer"), "{refusal}");
+}
+
+#[test]
+fn a_directory_that_may_not_be_written_is_refused_with_what_to_do() {
+    let disk = MoodyDisk::new();
+    disk.set_mood(Mood::Forbids);
+    let refusal = refusal(disk).to_string();
+    assert_eq!(refusal, "--data-dir its-disk: permission denied; the directory must be writable for this user");
+}
