@@ -86,6 +86,12 @@ impl Progress {
         self.fetching = false;
     }
 
+    /// Sends nothing but heartbeats until the follower answers one.
+    pub(super) fn wait_for_answer(&mut self) {
+        self.flow = Flow::Probe { sent: true };
+        self.fetching = false;
+    }
+
     /// Notes that the follower has everything up to `match_index` on its disk.
     pub(super) fn accept(&mut self, match_index: LogIndex) {
         self.match_index = self.match_index.max(match_index);

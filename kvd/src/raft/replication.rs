@@ -59,14 +59,18 @@ impl Raft {
         }
     }
 
-    /// Entries asked for by a [`Fetch`] have been read from disk. Ignored if they are no longer needed.
+    /// Entries asked for by a [`Fetch`] have been read from disk. Ignored if they are no longer needed. None means that
+    /// there were none to be had; they are asked for again once the follower has answered the next heartbeat.
     pub fn fetched(&mut self, fetch: &Fetch, entries: Vec<Entry>) {
         let term = self.term();
         let Role::Leader(leader) = &mut self.role else { return };
         let round = leader.reads.round();
         let Some(progress) = leader.progress.get_mut(&fetch.to) else { return };
-        if fetch.term != term || !progress.fetching || progress.next_index != fetch.from || entries.is_empty() {
+        if fetch.term != term || !progress.fetching || progress.next_index != fetch.from {
             return;
+        }
+        if entries.is_empty() {
+            return progress.wait_for_answer();
         }
         let mut effects = Effects::default();
         Feed { to: fetch.to, term, round, log: &self.log, settings: &self.settings, progress }

@@ -295,7 +295,12 @@ impl<'a> Chaos<'a> {
         let place = self.random.random_range(0..self.fetches.len());
         let (id, fetch) = self.fetches.remove(place);
         self.coverage.count("entries read from disk");
-        self.drive(id, |machine| machine.fetch(&fetch));
+        // Now and then there is nothing to be had; the leader must ask again.
+        let nothing = self.random.random_bool(0.1);
+        self.drive(
+            id,
+            |machine| if nothing { machine.raft_mut().fetched(&fetch, Vec::new()) } else { machine.fetch(&fetch) },
+        );
     }
 
     /// Calls a node, unless it is down, and mostly performs its effects at once.
