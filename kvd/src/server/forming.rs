@@ -79,8 +79,8 @@ impl Forming {
                 Peer::Unknown => missing.push(name.as_str()),
                 Peer::Met(_) => {}
                 Peer::Elsewhere { own_name_is_known: true } => sentences.push(format!(
-                    "{name} belongs to a cluster that knows {} under another id: this node has lost its data and \
-                     must be replaced",
+                    "{name} belongs to a cluster that knows {} under another id: this node has lost its data, which \
+                     must be put back; the others go on without it",
                     self.own.name
                 )),
                 Peer::Elsewhere { own_name_is_known: false } => sentences
