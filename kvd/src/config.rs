@@ -4,22 +4,19 @@
 //! [`Config::check`] turns them into a [`Config`] or says in one sentence which flag is wrong and what
 //! it should be. Nothing behind this file checks a setting again.
 
+use crate::naming;
 use crate::raft;
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use thiserror::Error;
-use url::{Host, Url};
-
-/// Longest name of a node, in bytes.
-const NAME_BYTES_MAX: usize = 64;
 
 /// More nodes than this vote in no sensible cluster: every write waits for a majority of them.
 const PEERS_MAX: usize = 15;
 
-/// A value may be this large at most, however the daemon is set up: entries travel between nodes in
-/// one frame.
-const VALUE_BYTES_LIMIT: usize = 16 << 20;
+/// A value may be this large at most, however the daemon is set up: an entry travels between nodes in
+/// one frame, and may hold a value to compare with as well.
+pub(crate) const VALUE_BYTES_LIMIT: usize = 8 << 20;
 
 /// Longest heartbeat interval and longest election timeout that can be set, in milliseconds.
 const HEARTBEAT_MS_LIMIT: u64 = 10_000;
@@ -216,13 +213,7 @@ impl Config {
 }
 
 fn check_name(flag: &str, name: &str) -> Result<(), ConfigError> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(allowed) {
-        return Err(ConfigError(format!(
-            "{flag} {name:?}: a node's name is 1 to {NAME_BYTES_MAX} letters, digits, dots, dashes or underscores"
-        )));
-    }
-    Ok(())
+    naming::check_name(name).map_err(|why| ConfigError(format!("{flag} {name:?}: {why}")))
 }
 
 fn resolve(listen: &str) -> Result<SocketAddr, ConfigError> {
@@ -264,31 +255,8 @@ fn check_peers(name: &str, peers: &[String]) -> Result<Vec<Peer>, ConfigError> {
     Ok(checked)
 }
 
-/// Checks a URL of a node, and returns its origin.
 fn check_url(flag: &str, text: &str) -> Result<String, ConfigError> {
-    let wrong = |why: &str| ConfigError(format!("{flag} {text}: {why}, such as http://10.0.0.1:8081"));
-    let url = Url::parse(text).map_err(|cause| wrong(&format!("not a URL ({cause}); expected one")))?;
-    if url.scheme() != "http" {
-        return Err(wrong("only http:// is served"));
-    }
-    if url.port() == Some(0) {
-        return Err(wrong("port 0 is none that could be dialled; name one"));
-    }
-    let unspecified = match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_unspecified(),
-        Some(Host::Ipv6(ip)) => ip.is_unspecified(),
-        Some(Host::Domain(_)) | None => false,
-    };
-    if unspecified {
-        return Err(wrong("this is every address of a machine and none that could be dialled; name one"));
-    }
-    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong("expected a host and a port, without a path"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("expected a host and a port, without a user"));
-    }
-    Ok(url.origin().ascii_serialization())
+    naming::origin(text).map_err(|why| ConfigError(format!("{flag} {text}: {why}")))
 }
 
 #[cfg(test)]
@@ -354,6 +322,7 @@ mod tests {
                 "--election-timeout-ms 300..300",
             ),
             (Options { value_bytes_max: 0, ..options() }, "--max-value-bytes 0"),
+            (Options { value_bytes_max: (8 << 20) + 1, ..options() }, "choose between 1 and 8388608"),
             (
                 Options { peers: Vec::new(), listen: "0.0.0.0:8081".into(), ..options() },
                 "name one with --advertise-client-url",

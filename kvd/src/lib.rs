@@ -11,6 +11,7 @@ pub mod dev;
 pub mod http;
 pub mod kv;
 pub mod logging;
+pub mod naming;
 pub mod node;
 pub mod peer;
 pub mod raft;
