@@ -28,6 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, Sleep};
+use tracing::Instrument;
 
 /// Connections beyond the limit that are still accepted, for the sake of the other nodes.
 const CROWDED_CONNECTIONS_MAX: usize = 64;
@@ -119,7 +120,7 @@ where
         }
         let Ok(permit) = permit.or_else(|_| Arc::clone(&crowded).try_acquire_owned()) else { continue };
         let connection = Connection { permit, is_crowded, limits: limits.clone(), stopping: stopping.clone() };
-        tokio::spawn(connection.serve(stream, service.clone()));
+        tokio::spawn(connection.serve(stream, service.clone()).in_current_span());
     }
     drop(listener);
     drop(stopping);
