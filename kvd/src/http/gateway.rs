@@ -3,7 +3,7 @@
 use crate::kv::{Outcome, Store};
 use crate::node::{ReadError, WriteError};
 use bytes::Bytes;
-use kvclient::api::{Member, NodeState, NodeUrl};
+use kvclient::api::{LeaderEvent, Member, NodeState, NodeUrl};
 use std::sync::{Arc, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -56,6 +56,8 @@ pub struct Gateway {
     pub requests: mpsc::Sender<Request>,
     /// The latest view.
     pub view: watch::Receiver<View>,
+    /// The leader and the term, apart from the view, which changes with every commit.
+    pub leader: watch::Receiver<LeaderEvent>,
     /// The store of this node. Readers share the lock, which no disk or network ever holds.
     pub store: Arc<RwLock<Store>>,
     /// Largest value accepted, in bytes.

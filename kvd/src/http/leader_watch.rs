@@ -6,7 +6,6 @@
 
 use super::context::Context;
 use super::error::ApiError;
-use super::gateway::View;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use kvclient::api::LeaderEvent;
@@ -25,7 +24,7 @@ const COMMENT: &[u8] = b": still here\n\n";
 
 /// Answers with the stream.
 pub(super) fn watch(context: &Context) -> Result<Response, ApiError> {
-    let events = events(context.gateway.view.clone(), context.stopping.clone());
+    let events = events(context.gateway.leader.clone(), context.stopping.clone());
     let mut response = warp::reply::stream(events).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -33,16 +32,19 @@ pub(super) fn watch(context: &Context) -> Result<Response, ApiError> {
 }
 
 struct Watch {
-    view: watch::Receiver<View>,
+    leader: watch::Receiver<LeaderEvent>,
     stopping: watch::Receiver<()>,
     comments: Interval,
     told: Option<LeaderEvent>,
 }
 
-fn events(view: watch::Receiver<View>, stopping: watch::Receiver<()>) -> impl Stream<Item = Result<Bytes, Infallible>> {
+fn events(
+    leader: watch::Receiver<LeaderEvent>,
+    stopping: watch::Receiver<()>,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let mut comments = tokio::time::interval_at(Instant::now() + COMMENT_INTERVAL, COMMENT_INTERVAL);
     comments.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let watch = Watch { view, stopping, comments, told: None };
+    let watch = Watch { leader, stopping, comments, told: None };
     stream::unfold(watch, |mut watch| async move { watch.next().await.map(|bytes| (Ok(bytes), watch)) })
 }
 
@@ -50,18 +52,14 @@ impl Watch {
     /// The next event or comment; none once the node stops.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            // The view changes with every commit, and the leader hardly ever.
-            let event = {
-                let view = self.view.borrow_and_update();
-                LeaderEvent { term: view.term, leader: view.leader.clone() }
-            };
+            let event = self.leader.borrow_and_update().clone();
             if self.told.as_ref() != Some(&event) {
                 let data = serde_json::to_string(&event).ok()?;
                 self.told = Some(event);
                 return Some(format!("event: leader\ndata: {data}\n\n").into());
             }
             tokio::select! {
-                changed = self.view.changed() => changed.ok()?,
+                changed = self.leader.changed() => changed.ok()?,
                 stopping = self.stopping.changed() => stopping.ok()?,
                 _ = self.comments.tick() => return Some(Bytes::from_static(COMMENT)),
             }

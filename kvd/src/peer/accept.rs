@@ -2,27 +2,41 @@
 //!
 //! Whoever dials introduces itself. Only a node of this very cluster is accepted; anyone else gets an
 //! error and, if it introduced itself, our own introduction, so that nodes which are still forming a
-//! cluster learn of each other. A frame that is no message ends its connection and nothing else.
+//! cluster learn of each other. A frame that is no message ends its connection and nothing else; so does
+//! silence, since the node that dialled asks for a sign of life every second.
 
-use super::frame::{self, FrameError};
+use super::frame::{self, FRAME_BYTES_MAX, FrameError};
 use super::hello::{HELLO_HEADER, Hello};
+use super::inbound::{Inbound, InboundStream};
+use super::link::SILENCE_MAX;
 use crate::raft::{Message, NodeId};
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use kvclient::api::{Applied, ErrorBody, ErrorCode, ErrorReply};
 use std::collections::BTreeSet;
+use std::error::Error as _;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tracing::{Instrument, Span};
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::{Reply, Response};
-use warp::ws::{WebSocket, Ws};
+use warp::ws::{Message as WsMessage, WebSocket, Ws};
 use warp::{Filter, Rejection};
-
-/// Largest frame accepted. An AppendEntries is far smaller unless a single entry is larger.
-pub const FRAME_BYTES_MAX: usize = 32 << 20;
 
 /// A reason to refuse a peer is logged once for each; this many different ones are remembered.
 const REFUSALS_LOGGED_MAX: usize = 64;
+
+/// Time to tell a peer why its stream is closed.
+const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Longest reason given there: WebSocket has room for 123 bytes.
+const FAREWELL_CHARS_MAX: usize = 100;
+
+/// Status that a WebSocket is closed with after what the protocol does not allow (RFC 6455 §7.4.1).
+const CLOSE_PROTOCOL_ERROR: u16 = 1002;
 
 /// What arrives from peers.
 #[derive(Debug)]
@@ -36,10 +50,14 @@ pub enum PeerEvent {
 /// The route `GET /raft`.
 ///
 /// `hello` is this node as it introduces itself; a connection is accepted under the cluster id it
-/// has at that moment, and ends when it changes. Events go to `events`; a full channel holds back the
-/// peer that sends, by its connection.
-pub fn accept(hello: watch::Receiver<Hello>, events: mpsc::Sender<PeerEvent>) -> BoxedFilter<(Response,)> {
-    let acceptor = Arc::new(Acceptor { hello, events, refusals: Mutex::default() });
+/// has at that moment, and ends when it changes. Streams that are open stand in `inbound`. Events go to
+/// `events`; a full channel holds back the peer that sends, by its connection.
+pub fn accept(
+    hello: watch::Receiver<Hello>,
+    inbound: Inbound,
+    events: mpsc::Sender<PeerEvent>,
+) -> BoxedFilter<(Response,)> {
+    let acceptor = Arc::new(Acceptor { hello, inbound, events, refusals: Mutex::default() });
     warp::path!("raft")
         .and(warp::get())
         .and(warp::header::optional::<String>(HELLO_HEADER))
@@ -50,6 +68,7 @@ pub fn accept(hello: watch::Receiver<Hello>, events: mpsc::Sender<PeerEvent>) ->
 
 struct Acceptor {
     hello: watch::Receiver<Hello>,
+    inbound: Inbound,
     events: mpsc::Sender<PeerEvent>,
     /// Refusals that were logged already.
     refusals: Mutex<BTreeSet<String>>,
@@ -66,10 +85,16 @@ impl Acceptor {
             Ok(theirs) => theirs,
             Err(why) => {
                 self.log_once(&why);
-                return refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why);
+                // Our own introduction may tell it what is different here: the protocol, for one.
+                return introduce(&ours, refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why));
             }
         };
-        let mut response = match (ours.cluster, theirs.cluster, ws) {
+        if theirs.node == ours.node {
+            let why = format!("{} ({}) introduces itself with the id of this very node", theirs.name, theirs.peer_url);
+            self.log_once(&why);
+            return introduce(&ours, refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why));
+        }
+        let response = match (ours.cluster, theirs.cluster, ws) {
             (Some(our_cluster), Some(their_cluster), _) if our_cluster != their_cluster => {
                 let why = format!(
                     "{} ({}) belongs to cluster {their_cluster:016x}, this node to {our_cluster:016x}",
@@ -78,50 +103,65 @@ impl Acceptor {
                 self.log_once(&why);
                 refuse(ErrorCode::WrongCluster, StatusCode::FORBIDDEN, why)
             }
-            (Some(_), Some(_), Some(ws)) => self.accept(&theirs, ws),
+            (Some(_), Some(_), Some(ws)) => match self.inbound.open(theirs.node_id()) {
+                Some(stream) => return introduce(&ours, self.accept(theirs, stream, ws)),
+                None => {
+                    let why = "more nodes dial this one than any cluster has".to_owned();
+                    self.log_once(&why);
+                    refuse(ErrorCode::Overloaded, StatusCode::TOO_MANY_REQUESTS, why)
+                }
+            },
             (_, _, None) => {
                 let why = "this path speaks WebSocket only".to_owned();
                 refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why)
             }
             (None, _, _) | (_, None, _) => {
-                let why = "the cluster is not formed yet".to_owned();
+                let why = "one of the two nodes is not part of a cluster yet".to_owned();
                 refuse(ErrorCode::NoLeader, StatusCode::SERVICE_UNAVAILABLE, why)
             }
         };
-        if let Ok(header) = HeaderValue::from_str(&ours.to_header()) {
-            response.headers_mut().insert(HELLO_HEADER, header);
-        }
         // If the replica is busy it meets this node at the next attempt.
         let _ = self.events.try_send(PeerEvent::Met(Box::new(theirs)));
-        response
+        introduce(&ours, response)
     }
 
-    fn accept(self: &Arc<Self>, theirs: &Hello, ws: Ws) -> Response {
+    fn accept(self: &Arc<Self>, theirs: Hello, stream: InboundStream, ws: Ws) -> Response {
         let this = Arc::clone(self);
-        let (from, name) = (theirs.node_id(), theirs.name.clone());
-        ws.max_message_size(FRAME_BYTES_MAX)
-            .max_frame_size(FRAME_BYTES_MAX)
-            .on_upgrade(move |socket| async move { this.receive(from, &name, socket).await })
-            .into_response()
+        // warp runs it as a task of its own.
+        let span = Span::current();
+        let receive = move |socket| async move { this.receive(theirs, stream, socket).await }.instrument(span);
+        ws.max_message_size(FRAME_BYTES_MAX).max_frame_size(FRAME_BYTES_MAX).on_upgrade(receive).into_response()
     }
 
     /// Hands on messages until the connection ends.
-    async fn receive(&self, from: NodeId, name: &str, mut socket: WebSocket) {
+    async fn receive(&self, theirs: Hello, stream: InboundStream, mut socket: WebSocket) {
+        let (from, name) = (theirs.node_id(), theirs.name.clone());
+        if self.events.send(PeerEvent::Met(Box::new(theirs))).await.is_err() {
+            return;
+        }
         let mut hello = self.hello.clone();
         hello.mark_unchanged();
         loop {
             let received = tokio::select! {
-                received = socket.next() => received,
+                received = timeout(SILENCE_MAX, socket.next()) => received,
+                () = stream.ended() => break,
                 _ = hello.changed() => break,
             };
             let received = match received {
-                Some(Ok(received)) => received,
-                Some(Err(cause)) => {
-                    // As happens whenever a process ends.
+                Ok(Some(Ok(received))) => received,
+                Ok(Some(Err(cause))) if is_mere_end(&cause) => {
                     tracing::debug!("connection from {name} broke: {cause}");
                     break;
                 }
-                None => break,
+                Ok(Some(Err(cause))) => {
+                    self.close(&name, socket, &cause.to_string()).await;
+                    break;
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    tracing::debug!("connection from {name} is silent, hence closed");
+                    break;
+                }
             };
             if received.is_ping() || received.is_pong() {
                 continue;
@@ -140,11 +180,19 @@ impl Acceptor {
                     }
                 }
                 Err(cause) => {
-                    self.log_once(&format!("connection from {name} closed, for it sent no message: {cause}"));
+                    self.close(&name, socket, &cause.to_string()).await;
                     break;
                 }
             }
         }
+    }
+
+    /// Closes a stream on which something came that is no message, and tells both sides why.
+    async fn close(&self, name: &str, mut socket: WebSocket, why: &str) {
+        self.log_once(&format!("connection from {name} closed, for it sent no message: {why}"));
+        let reason: String = why.chars().take(FAREWELL_CHARS_MAX).collect();
+        // A peer that does not take it has lost nothing but the reason.
+        let _ = timeout(FAREWELL_TIME_MAX, socket.send(WsMessage::close_with(CLOSE_PROTOCOL_ERROR, reason))).await;
     }
 
     fn log_once(&self, what: &str) {
@@ -153,6 +201,27 @@ impl Acceptor {
             tracing::warn!("{what}");
         }
     }
+}
+
+/// Whether a connection broke as it does whenever a process ends, and not over what it carried.
+fn is_mere_end(cause: &warp::Error) -> bool {
+    let mut source = cause.source();
+    while let Some(cause) = source {
+        if cause.is::<io::Error>() {
+            return true;
+        }
+        source = cause.source();
+    }
+    // Of the errors of warp's WebSocket, whose type is not to be had.
+    cause.to_string().contains("without closing handshake")
+}
+
+/// Adds this node's own introduction to an answer.
+fn introduce(ours: &Hello, mut response: Response) -> Response {
+    if let Ok(header) = HeaderValue::from_str(&ours.to_header()) {
+        response.headers_mut().insert(HELLO_HEADER, header);
+    }
+    response
 }
 
 fn refuse(code: ErrorCode, status: StatusCode, message: String) -> Response {

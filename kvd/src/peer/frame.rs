@@ -6,6 +6,7 @@
 //! | 1      | 4     | CRC-32C of what follows, little endian        |
 //! | 5      | rest  | the [`Message`], in the encoding of postcard  |
 
+use super::consistency;
 use crate::raft::Message;
 use bytes::Bytes;
 use thiserror::Error;
@@ -14,6 +15,10 @@ use thiserror::Error;
 const FRAME_VERSION: u8 = 1;
 
 const HEADER_BYTES: usize = 5;
+
+/// Largest frame accepted. An AppendEntries carries one entry, however large, or several that are far
+/// smaller together; whoever sets a limit on entries sees to it that each fits.
+pub const FRAME_BYTES_MAX: usize = 32 << 20;
 
 /// Why a frame was not understood.
 #[derive(Debug, Error)]
@@ -33,6 +38,9 @@ pub enum FrameError {
     /// Whole, but no message.
     #[error("not a message: {0}")]
     Malformed(#[from] postcard::Error),
+    /// A message that no working node sends.
+    #[error("a message that cannot be: {0}")]
+    Inconsistent(&'static str),
 }
 
 /// Encodes a message.
@@ -45,10 +53,10 @@ pub fn encode(message: &Message) -> Bytes {
     frame.into()
 }
 
-/// Decodes a message.
+/// Decodes a message, and checks that it holds together.
 ///
 /// # Errors
-/// [`FrameError`] on anything that [`encode`] did not make; nothing is allocated beyond the size of
+/// [`FrameError`] on anything that [`encode`] did not make of a sensible message; nothing is allocated beyond the size of
 /// the frame.
 pub fn decode(frame: &[u8]) -> Result<Message, FrameError> {
     let Some((header, body)) = frame.split_first_chunk::<HEADER_BYTES>() else {
@@ -62,7 +70,10 @@ pub fn decode(frame: &[u8]) -> Result<Message, FrameError> {
         return Err(FrameError::Checksum);
     }
     match postcard::take_from_bytes(body)? {
-        (message, []) => Ok(message),
+        (message, []) => {
+            consistency::check(&message).map_err(FrameError::Inconsistent)?;
+            Ok(message)
+        }
         (_, _) => Err(FrameError::Malformed(postcard::Error::DeserializeBadEncoding)),
     }
 }

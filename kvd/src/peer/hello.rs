@@ -4,6 +4,7 @@
 //! the connection is accepted or refused. Only nodes of the same cluster exchange messages; nodes
 //! that are still forming one learn each other's ids from these handshakes alone.
 
+use crate::naming;
 use crate::raft::{Configuration, MemberInfo, NodeId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -13,6 +14,12 @@ pub const HELLO_HEADER: &str = "kvd-hello";
 
 /// Version of the protocol between nodes: of handshake and frames.
 pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Longest [`HELLO_HEADER`], in bytes: fifteen founders with URLs of the greatest length take two thirds of it.
+const HELLO_BYTES_MAX: usize = 32 << 10;
+
+/// Longest version of a daemon, in bytes.
+const VERSION_BYTES_MAX: usize = 64;
 
 /// Identity of a cluster: derived from its first configuration, hence from random ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,12 +78,9 @@ pub struct Founder {
     /// Id of the node.
     #[serde(with = "hex")]
     pub node: u64,
-    /// Its name.
-    pub name: String,
-    /// Where clients reach it.
-    pub client_url: String,
-    /// Where other nodes reach it.
-    pub peer_url: String,
+    /// Its name, and where it is reached.
+    #[serde(flatten)]
+    pub info: MemberInfo,
 }
 
 impl Hello {
@@ -87,8 +91,13 @@ impl Hello {
 
     /// The founder this node would be.
     pub fn as_founder(&self) -> Founder {
-        let Self { node, name, client_url, peer_url, .. } = self.clone();
-        Founder { node, name, client_url, peer_url }
+        Founder { node: self.node, info: self.info() }
+    }
+
+    /// The node's name, and where it is reached.
+    pub fn info(&self) -> MemberInfo {
+        let Self { name, client_url, peer_url, .. } = self.clone();
+        MemberInfo { name, client_url, peer_url }
     }
 
     /// As the value of [`HELLO_HEADER`].
@@ -111,9 +120,15 @@ impl Hello {
     /// From the value of [`HELLO_HEADER`].
     ///
     /// # Errors
-    /// A sentence, if it is not a hello of a protocol that this node speaks.
+    /// A sentence, if it is not a hello of a protocol that this node speaks, or names and URLs in it will
+    /// not do.
     pub fn from_header(header: &str) -> Result<Self, String> {
-        let hello: Self = serde_json::from_str(header).map_err(|cause| format!("not a {HELLO_HEADER}: {cause}"))?;
+        let wrong = |why: &dyn fmt::Display| format!("not a {HELLO_HEADER}: {why}");
+        if header.len() > HELLO_BYTES_MAX {
+            return Err(wrong(&format_args!("{} bytes, of {HELLO_BYTES_MAX} at most", header.len())));
+        }
+        let mut hello: Self = serde_json::from_str(header).map_err(|cause| wrong(&cause))?;
+        hello.check().map_err(|why| wrong(&why))?;
         if hello.protocol != PROTOCOL_VERSION {
             return Err(format!(
                 "{} ({}) speaks protocol {} between nodes, this node {PROTOCOL_VERSION}",
@@ -122,14 +137,35 @@ impl Hello {
         }
         Ok(hello)
     }
+
+    /// Checks what others will dial, log and show, and brings URLs to their usual form.
+    fn check(&mut self) -> Result<(), String> {
+        let Self { version, name, client_url, peer_url, founders, .. } = self;
+        if version.len() > VERSION_BYTES_MAX || !version.chars().all(|c| c.is_ascii_graphic()) {
+            return Err(format!("a version has at most {VERSION_BYTES_MAX} letters, digits and signs"));
+        }
+        let founders = founders.iter_mut().map(|Founder { info, .. }| {
+            let MemberInfo { name, client_url, peer_url } = info;
+            (name, client_url, peer_url)
+        });
+        for (name, client_url, peer_url) in founders.chain([(name, client_url, peer_url)]) {
+            naming::check_name(name)?;
+            for url in [client_url, peer_url] {
+                *url = naming::origin(url)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The founders as they stand in the first configuration of their cluster.
+pub fn founders_of(configuration: &Configuration) -> Vec<Founder> {
+    configuration.members.iter().map(|(id, info)| Founder { node: id.0, info: info.clone() }).collect()
 }
 
 /// The first configuration of the cluster that these founders form.
 pub fn founding_configuration(founders: &[Founder]) -> Configuration {
-    Configuration::of_voters(founders.iter().map(|founder| {
-        let Founder { node, name, client_url, peer_url } = founder.clone();
-        (NodeId(node), MemberInfo { name, client_url, peer_url })
-    }))
+    Configuration::of_voters(founders.iter().map(|founder| (NodeId(founder.node), founder.info.clone())))
 }
 
 /// 64-bit ids as sixteen hexadecimal digits: JSON numbers are not exact beyond 53 bits everywhere.
@@ -171,7 +207,7 @@ mod tests {
         let mut hello = Hello {
             protocol: PROTOCOL_VERSION,
             version: "0.1.0".into(),
-            name: "nöde 1".into(),
+            name: "node1".into(),
             node: u64::MAX - 1,
             client_url: "http://127.0.0.1:8081".into(),
             peer_url: "http://127.0.0.1:8081".into(),
@@ -184,6 +220,7 @@ mod tests {
 
     #[test]
     fn a_hello_survives_its_header() {
+        assert!(hello().to_header().contains(r#""founders":[{"node":"fffffffffffffffe","name":"node1","client_url":"#));
         let header = hello().to_header();
         assert!(header.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{header}");
         assert_eq!(Hello::from_header(&header), Ok(hello()));
@@ -193,6 +230,18 @@ mod tests {
 
     #[test]
     fn another_protocol_or_no_hello_at_all_is_refused_with_a_sentence() {
+        for (wrong, why) in [
+            (Hello { name: "nöde 1".into(), ..hello() }, "a node's name is"),
+            (Hello { name: "n".repeat(65), ..hello() }, "a node's name is"),
+            (Hello { client_url: "ftp://a".into(), ..hello() }, "only http://"),
+            (Hello { peer_url: "http://a/b".into(), ..hello() }, "without a path"),
+            (Hello { peer_url: format!("http://{}", "a".repeat(600)), ..hello() }, "at most 512 bytes"),
+            (Hello { version: "0.1\n".into(), ..hello() }, "a version has"),
+            (Hello { founders: vec![hello().as_founder(); 1000], ..hello() }, "bytes, of 32768 at most"),
+        ] {
+            let refusal = Hello::from_header(&wrong.to_header()).unwrap_err();
+            assert!(refusal.starts_with("not a kvd-hello: ") && refusal.contains(why), "{refusal}");
+        }
         let newer = Hello { protocol: PROTOCOL_VERSION + 1, ..hello() };
         let refusal = Hello::from_header(&newer.to_header()).unwrap_err();
         assert!(refusal.contains("speaks protocol 2 between nodes, this node 1"), "{refusal}");
@@ -201,7 +250,7 @@ mod tests {
 
     #[test]
     fn the_cluster_id_depends_on_founders_and_not_on_their_order() {
-        let founder = |node: u64, name: &str| Founder { node, name: name.into(), ..hello().as_founder() };
+        let founder = |node: u64, name: &str| Hello { node, name: name.into(), ..hello() }.as_founder();
         let id = |founders: &[Founder]| ClusterId::of_founders(&founding_configuration(founders));
         let ab = id(&[founder(1, "a"), founder(2, "b")]);
         assert_eq!(ab, id(&[founder(2, "b"), founder(1, "a")]));

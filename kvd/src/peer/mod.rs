@@ -5,11 +5,14 @@
 //! listener that also serves clients.
 
 mod accept;
+mod consistency;
 mod frame;
 mod hello;
+mod inbound;
 mod link;
 
-pub use accept::{FRAME_BYTES_MAX, PeerEvent, accept};
-pub use frame::{FrameError, decode, encode};
-pub use hello::{ClusterId, Founder, HELLO_HEADER, Hello, PROTOCOL_VERSION, founding_configuration};
+pub use accept::{PeerEvent, accept};
+pub use frame::{FRAME_BYTES_MAX, FrameError, decode, encode};
+pub use hello::{ClusterId, Founder, HELLO_HEADER, Hello, PROTOCOL_VERSION, founders_of, founding_configuration};
+pub use inbound::Inbound;
 pub use link::{Link, LinkEvent, LinkOptions};

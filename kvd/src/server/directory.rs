@@ -11,31 +11,41 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The members as this node knows them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Directory {
+    own: (NodeId, MemberInfo),
     configuration: Configuration,
-    /// Who has introduced itself since this node started, and itself.
+    /// Members that have introduced themselves since this node started.
     heard: BTreeMap<NodeId, MemberInfo>,
 }
 
 impl Directory {
+    /// Knows this node, and no member yet.
+    pub(super) fn new(own: &Hello) -> Self {
+        let own = (own.node_id(), own.info());
+        Self { own, configuration: Configuration::default(), heard: BTreeMap::new() }
+    }
+
     /// Takes over a configuration; whether it differs from the one before.
     pub(super) fn set_configuration(&mut self, configuration: &Configuration) -> bool {
         let changed = self.configuration != *configuration;
         if changed {
             self.configuration = configuration.clone();
+            self.heard.retain(|id, _| configuration.members.contains_key(id));
         }
         changed
     }
 
-    /// A node of this cluster has introduced itself; whether that was news.
+    /// A node of this cluster has introduced itself; whether that was news. What others say than members
+    /// under their own names is not kept.
     pub(super) fn heard(&mut self, hello: &Hello) -> bool {
-        let info = MemberInfo {
-            name: hello.name.clone(),
-            client_url: hello.client_url.clone(),
-            peer_url: hello.peer_url.clone(),
-        };
-        self.heard.insert(hello.node_id(), info.clone()) != Some(info)
+        let id = hello.node_id();
+        let is_member = self.configuration.members.get(&id).is_some_and(|member| member.name == hello.name);
+        if !is_member || self.info(id) == Some(&hello.info()) {
+            return false;
+        }
+        self.heard.insert(id, hello.info());
+        true
     }
 
     /// All members.
@@ -46,7 +56,8 @@ impl Directory {
     /// What is known of a member.
     pub(super) fn info(&self, id: NodeId) -> Option<&MemberInfo> {
         let configured = self.configuration.members.get(&id)?;
-        Some(self.heard.get(&id).unwrap_or(configured))
+        let (own_id, own) = &self.own;
+        Some(if id == *own_id { own } else { self.heard.get(&id).unwrap_or(configured) })
     }
 
     /// A member as clients are told of it.
@@ -64,5 +75,39 @@ impl Directory {
         let mut members: Vec<_> = self.configuration.everyone().filter_map(member).collect();
         members.sort_by(|a, b| a.id.cmp(&b.id));
         members.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::PROTOCOL_VERSION;
+
+    fn hello(name: &str, node: u64, url: &str) -> Hello {
+        Hello {
+            protocol: PROTOCOL_VERSION,
+            version: "0.1.0".into(),
+            name: name.into(),
+            node,
+            client_url: url.into(),
+            peer_url: url.into(),
+            cluster: Some(7),
+            founders: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_a_member_said_last_counts_and_strangers_are_not_kept() {
+        let founders = [hello("n1", 1, "http://a"), hello("n2", 2, "http://b")];
+        let configuration = Configuration::of_voters(founders.each_ref().map(|hello| (hello.node_id(), hello.info())));
+        let mut directory = Directory::new(&hello("n1", 1, "http://own"));
+        assert!(directory.set_configuration(&configuration));
+        assert!(!directory.heard(&founders[1]), "no news");
+        assert!(directory.heard(&hello("n2", 2, "http://new")));
+        assert!(!directory.heard(&hello("n2", 2, "http://new")), "no news");
+        assert!(!directory.heard(&hello("n3", 3, "http://c")), "no member");
+        assert!(!directory.heard(&hello("n3", 2, "http://c")), "another's id");
+        let url = |id: u64| directory.node_url(NodeId(id)).map(|node| node.url);
+        assert_eq!([url(1), url(2), url(3)], [Some("http://own".into()), Some("http://new".into()), None]);
     }
 }

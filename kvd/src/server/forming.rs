@@ -1,16 +1,20 @@
 //! Forming a cluster: which nodes found it, agreed on without a leader.
 //!
-//! A node with an empty data directory and configured peers waits until it has met every one of them
-//! and knows their ids. Since all of them do, they arrive at the same founders, hence the same first
-//! configuration and the same cluster id, and the first election can run. A founder that is too late
-//! to meet everyone takes the founders from one that has already formed the cluster.
+//! A node with an empty data directory and configured peers waits until it knows the founders: their
+//! names, ids and addresses. One node fixes them, the first by name, once it has met every other; the
+//! others take them from it, or from another that has. So there is one founding configuration, whoever
+//! was started again meanwhile, under another id or at another address.
+//!
+//! The first counts only those whom it has dialled itself and who were there when it last did: then it
+//! spoke to the process that is there now. Until it has written down who the founders are, nobody acts
+//! on them, so it may itself be started again and fix others.
 //!
 //! A node whose peers have formed a cluster in which its name has another id is not one of the
 //! founders: it has lost its data. It must not pretend to be the node that it was, for that one has
 //! voted and acknowledged, so it goes on waiting.
 
-use crate::peer::{Founder, Hello};
-use std::collections::BTreeMap;
+use crate::peer::{ClusterId, Founder, Hello, founding_configuration};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a forming node knows of its peers.
 #[derive(Debug)]
@@ -19,15 +23,16 @@ pub(super) struct Forming {
     peers: BTreeMap<String, Peer>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum Peer {
-    /// Not met yet.
-    #[default]
-    Unknown,
+    /// Not met, or gone again; why, once that is known.
+    Missing(Option<String>),
     /// Forming too.
     Met(Founder),
     /// Belongs to a cluster that this node is no founder of.
     Elsewhere { own_name_is_known: bool },
+    /// Belongs to a cluster of other founders than configured.
+    OtherFounders(String),
     /// Answers under another name.
     Misnamed(String),
 }
@@ -35,7 +40,7 @@ enum Peer {
 impl Forming {
     /// This node, and the names of the others.
     pub(super) fn new(own: Founder, peers: impl IntoIterator<Item = String>) -> Self {
-        Self { own, peers: peers.into_iter().map(|name| (name, Peer::default())).collect() }
+        Self { own, peers: peers.into_iter().map(|name| (name, Peer::Missing(None))).collect() }
     }
 
     /// The founders, if this node alone is all of them.
@@ -43,8 +48,8 @@ impl Forming {
         self.peers.is_empty().then(|| vec![self.own.clone()])
     }
 
-    /// The node that is configured as `name` has introduced itself. Returns the founders, in the order
-    /// of their names, once they are known.
+    /// The node that was dialled as `name` has introduced itself. Returns the founders, in the order of
+    /// their names, once they are known.
     pub(super) fn met(&mut self, name: &str, hello: &Hello) -> Option<Vec<Founder>> {
         let peer = self.peers.get_mut(name)?;
         if hello.name != name {
@@ -52,39 +57,84 @@ impl Forming {
             return None;
         }
         if hello.cluster.is_some() {
-            let founder = |founder: &&Founder| founder.name == self.own.name;
-            let namesake = hello.founders.iter().find(founder);
-            if namesake.is_some_and(|namesake| namesake.node == self.own.node) {
-                return Some(hello.founders.clone());
-            }
-            *peer = Peer::Elsewhere { own_name_is_known: namesake.is_some() };
-            return None;
+            return self.met_member(hello);
         }
         *peer = Peer::Met(hello.as_founder());
+        if self.first() != self.own.info.name {
+            return None;
+        }
         let met = self.peers.values().map(|peer| match peer {
             Peer::Met(founder) => Some(founder.clone()),
-            Peer::Unknown | Peer::Elsewhere { .. } | Peer::Misnamed(_) => None,
+            Peer::Missing(_) | Peer::Elsewhere { .. } | Peer::OtherFounders(_) | Peer::Misnamed(_) => None,
         });
         let mut founders: Vec<Founder> = met.chain([Some(self.own.clone())]).collect::<Option<_>>()?;
-        founders.sort_by(|a, b| a.name.cmp(&b.name));
+        founders.sort_by(|a, b| a.info.name.cmp(&b.info.name));
         Some(founders)
+    }
+
+    /// A node that is part of a cluster has introduced itself, whoever dialled. Returns the founders, if
+    /// this node is one of them.
+    pub(super) fn met_member(&mut self, hello: &Hello) -> Option<Vec<Founder>> {
+        let peer = self.peers.get_mut(&hello.name)?;
+        let namesake = hello.founders.iter().find(|founder| founder.info.name == self.own.info.name);
+        let own_name_is_known = namesake.is_some();
+        if namesake.is_none_or(|namesake| namesake.node != self.own.node) {
+            *peer = Peer::Elsewhere { own_name_is_known };
+            return None;
+        }
+        let id = ClusterId::of_founders(&founding_configuration(&hello.founders)).0;
+        let founders: BTreeSet<&str> = hello.founders.iter().map(|founder| founder.info.name.as_str()).collect();
+        let expected: BTreeSet<&str> = self.names().collect();
+        if hello.cluster != Some(id) || founders != expected {
+            let founders = founders.into_iter().collect::<Vec<_>>().join(", ");
+            self.peers.insert(hello.name.clone(), Peer::OtherFounders(founders));
+            return None;
+        }
+        Some(hello.founders.clone())
+    }
+
+    /// The node that is configured as `name` was dialled in vain.
+    pub(super) fn missed(&mut self, name: &str, why: String) {
+        if let Some(peer) = self.peers.get_mut(name) {
+            *peer = Peer::Missing(Some(why));
+        }
+    }
+
+    /// Whether this is what the node has said when it was dialled.
+    pub(super) fn has_met(&self, hello: &Hello) -> bool {
+        matches!(self.peers.get(&hello.name), Some(Peer::Met(founder)) if *founder == hello.as_founder())
+    }
+
+    /// Names of all nodes that are to found the cluster.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.peers.keys().map(String::as_str).chain([self.own.info.name.as_str()])
+    }
+
+    /// The node that fixes the founders.
+    fn first(&self) -> &str {
+        self.names().min().unwrap_or_default()
     }
 
     /// What the node waits for, as a sentence.
     pub(super) fn waiting_for(&self) -> String {
         let mut missing = Vec::new();
         let mut sentences = Vec::new();
+        let own = &self.own.info.name;
         for (name, peer) in &self.peers {
             match peer {
-                Peer::Unknown => missing.push(name.as_str()),
+                Peer::Missing(None) => missing.push(name.clone()),
+                Peer::Missing(Some(why)) => missing.push(format!("{name} ({why})")),
                 Peer::Met(_) => {}
                 Peer::Elsewhere { own_name_is_known: true } => sentences.push(format!(
-                    "{name} belongs to a cluster that knows {} under another id: this node has lost its data, which \
-                     must be put back; the others go on without it",
-                    self.own.name
+                    "{name} belongs to a cluster that knows {own} under another id: this node has lost its data, which \
+                     must be put back; the others go on without it"
                 )),
-                Peer::Elsewhere { own_name_is_known: false } => sentences
-                    .push(format!("{name} belongs to a cluster that {} is no member of: check --peers", self.own.name)),
+                Peer::Elsewhere { own_name_is_known: false } => {
+                    sentences.push(format!("{name} belongs to a cluster that {own} is no member of: check --peers"))
+                }
+                Peer::OtherFounders(founders) => sentences.push(format!(
+                    "{name} belongs to a cluster of {founders}, and --peers lists other nodes: check --peers"
+                )),
                 Peer::Misnamed(actual) => {
                     sentences.push(format!("--peers says {name}, but the node at its URL is called {actual}"));
                 }
@@ -93,6 +143,9 @@ impl Forming {
         if !missing.is_empty() {
             sentences.insert(0, format!("to form a cluster it has yet to hear from {}", missing.join(", ")));
         }
+        if sentences.is_empty() {
+            sentences.push(format!("it has heard from all, and {} has yet to form the cluster", self.first()));
+        }
         sentences.join("; ")
     }
 }
@@ -100,7 +153,7 @@ impl Forming {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::{ClusterId, PROTOCOL_VERSION, founding_configuration};
+    use crate::peer::PROTOCOL_VERSION;
 
     fn hello(name: &str, node: u64) -> Hello {
         Hello {
@@ -126,16 +179,52 @@ mod tests {
     }
 
     #[test]
-    fn every_founder_arrives_at_the_same_cluster() {
+    fn the_first_fixes_the_founders_and_the_others_take_them_from_it() {
         let hellos = [hello("n1", 11), hello("n2", 22), hello("n3", 33)];
-        let ids = [0, 1, 2].map(|own: usize| {
-            let others = [1, 2].map(|step| &hellos[(own + step) % 3]);
-            let mut forming = Forming::new(hellos[own].as_founder(), others.iter().map(|hello| hello.name.clone()));
-            assert_eq!(forming.met(&others[0].name, others[0]), None);
-            let founders = forming.met(&others[1].name, others[1]).expect("met everyone");
-            ClusterId::of_founders(&founding_configuration(&founders))
-        });
-        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+        let mut first = forming(11);
+        assert_eq!(first.met("n3", &hellos[2]), None);
+        let founders = first.met("n2", &hellos[1]).expect("met everyone");
+        assert_eq!(founders, hellos.each_ref().map(Hello::as_founder));
+
+        let mut second = Forming::new(hellos[1].as_founder(), ["n1".into(), "n3".into()]);
+        assert_eq!(second.met("n1", &hellos[0]), None);
+        assert_eq!(second.met("n3", &hellos[2]), None);
+        assert_eq!(second.waiting_for(), "it has heard from all, and n1 has yet to form the cluster");
+        assert_eq!(second.met("n1", &formed("n1", 11, &hellos)), Some(founders.clone()));
+        assert_eq!(second.met_member(&formed("n3", 33, &hellos)), Some(founders), "or from another");
+    }
+
+    #[test]
+    fn who_was_started_again_meanwhile_counts_as_it_is_now() {
+        let mut first = forming(11);
+        assert_eq!(first.met("n2", &hello("n2", 22)), None);
+        assert!(first.has_met(&hello("n2", 22)) && !first.has_met(&hello("n2", 23)));
+        let moved = Hello { client_url: "http://elsewhere".into(), ..hello("n2", 23) };
+        assert_eq!(first.met("n2", &moved), None);
+        let founders = first.met("n3", &hello("n3", 33)).expect("met everyone");
+        assert_eq!(founders[1], moved.as_founder());
+    }
+
+    #[test]
+    fn who_is_gone_again_is_waited_for() {
+        let mut first = forming(11);
+        assert_eq!(first.met("n2", &hello("n2", 22)), None);
+        first.missed("n2", "connection refused at http://n2".into());
+        assert_eq!(first.met("n3", &hello("n3", 33)), None);
+        let expected = "to form a cluster it has yet to hear from n2 (connection refused at http://n2)";
+        assert_eq!(first.waiting_for(), expected);
+        assert!(first.met("n2", &hello("n2", 23)).is_some());
+    }
+
+    #[test]
+    fn a_cluster_of_other_founders_is_not_joined() {
+        let two = [hello("n1", 11), hello("n2", 22)];
+        let mut forming = forming(11);
+        assert_eq!(forming.met("n2", &formed("n2", 22, &two)), None);
+        assert!(forming.waiting_for().contains("n2 belongs to a cluster of n1, n2, and"), "{}", forming.waiting_for());
+        let three = [hello("n1", 11), hello("n2", 22), hello("n3", 33)];
+        let forged = Hello { cluster: Some(1), ..formed("n2", 22, &three) };
+        assert_eq!(forming.met("n2", &forged), None, "the id of the cluster follows from its founders");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What wakes the task that owns the replica, beside requests and messages.
 
 use crate::peer::LinkEvent;
-use crate::raft::{Entry, Fetch, WriteId};
+use crate::raft::{Entry, Fetch, NodeId, WriteId};
 use crate::storage::StorageError;
 
 /// Something this node did or found out by itself. Few at a time, so their queue needs no bound.
@@ -15,6 +15,8 @@ pub(super) enum Event {
     DiskFailed(StorageError),
     /// The thread that writes the log ended by a panic: the node must stop.
     WriterPanicked,
-    /// News of the peer of this name.
-    Link(String, LinkEvent),
+    /// While forming a cluster: news of the node that is configured under this name.
+    Founder(String, LinkEvent),
+    /// News of a member.
+    Member(NodeId, LinkEvent),
 }

@@ -10,13 +10,15 @@ mod forming;
 mod founding;
 mod inbox;
 mod log_writer;
+mod publisher;
 mod replica_task;
 mod startup;
 
-use crate::config::{Config, REQUEST_TIMEOUT_MS};
+use crate::config::{Config, REQUEST_TIMEOUT_MS, VALUE_BYTES_LIMIT};
 use crate::http::{self, Gateway, Limits};
+use crate::kv::KEY_BYTES_MAX;
 use crate::node::UnreadableEntry;
-use crate::peer;
+use crate::peer::{self, FRAME_BYTES_MAX};
 use crate::storage::{Disk, StorageError};
 use replica_task::ReplicaTask;
 use startup::Opened;
@@ -40,6 +42,13 @@ const PEER_MESSAGES_QUEUED_MAX: usize = 1024;
 
 /// When a node stops, requests may take this much longer than their own time limit. Milliseconds.
 const DRAIN_MARGIN_MS: u64 = 1_000;
+
+/// Bytes of an entry beside its key and values: a request id with a client's name, and what encodings add.
+const ENTRY_OVERHEAD_BYTES: usize = 1024;
+
+// An entry that does not fit into a frame would be sent again for ever. The largest holds a value, and
+// another that a condition compares with.
+const _: () = assert!(2 * VALUE_BYTES_LIMIT + KEY_BYTES_MAX + ENTRY_OVERHEAD_BYTES <= FRAME_BYTES_MAX);
 
 /// Connections that wait to be accepted.
 const LISTEN_BACKLOG: u32 = 1024;
@@ -238,9 +247,10 @@ impl Server {
         let value_bytes_max = config.value_bytes_max;
         tracing::info!("serves clients at {}", config.client_url);
         let task = ReplicaTask::new(config, opened, Arc::clone(&store), requested, from_peers, span.clone())?;
-        let gateway =
-            Gateway { requests, view: task.view(), store, value_bytes_max, started: std::time::Instant::now() };
-        let raft = peer::accept(task.hello(), peer_events);
+        let started = std::time::Instant::now();
+        let (view, leader) = (task.view(), task.leader());
+        let gateway = Gateway { requests, view, leader, store, value_bytes_max, started };
+        let raft = peer::accept(task.hello(), task.inbound(), peer_events);
 
         // Longer than any request waits for its answer, so that a stop cuts none off.
         let drain_time_max = Duration::from_millis(REQUEST_TIMEOUT_MS + DRAIN_MARGIN_MS);

@@ -4,24 +4,26 @@
 //! so that the busier a node is, the more goes into one message and one write to disk. The clock moves
 //! before a batch is taken and timers run after it, so that a node which was paused hears what waited
 //! for it before it judges the silence of others.
+//!
+//! How a node comes to be part of a cluster in the first place is in `forming_task`.
+
+mod forming_task;
 
 use super::directory::Directory;
-use super::forming::Forming;
-use super::founding::{FOUNDING_INDEX, cluster_of, founding_records};
+use super::founding::FOUNDING_INDEX;
 use super::inbox::Event;
 use super::log_writer::LogWriter;
+use super::publisher::Publisher;
 use super::startup::Opened;
 use super::{FatalError, StartError};
 use crate::config::{Config, REQUEST_TIMEOUT_MS};
 use crate::http::{Request, View};
 use crate::kv::{Outcome, Store};
-use crate::node::{Effects, ReadError, Recovered, Recovery, Replica, WriteError};
-use crate::peer::{
-    ClusterId, Founder, Hello, Link, LinkEvent, LinkOptions, PROTOCOL_VERSION, PeerEvent, founding_configuration,
-};
-use crate::raft::{Configuration, Instant, LogIndex, LogWrite, NodeId, RoleName, WriteId};
+use crate::node::{Effects, ReadError, Recovered, Replica, WriteError};
+use crate::peer::{ClusterId, Hello, Inbound, Link, LinkEvent, LinkOptions, PROTOCOL_VERSION, PeerEvent};
+use crate::raft::{Instant, Message, NodeId, Refusal};
 use crate::storage::{Disk, Identity, StorageError};
-use kvclient::api::NodeState;
+use kvclient::api::LeaderEvent;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -35,8 +37,8 @@ const TICK: Duration = Duration::from_millis(5);
 /// What is taken from one queue at a time, so that none starves the others.
 const BATCH_MAX: usize = 1024;
 
-/// While a node waits for its peers to form a cluster, it says so this often.
-const WAITING_LOGGED_EVERY: Duration = Duration::from_secs(10);
+/// A reason to refuse messages is logged once for each sender; this many are remembered.
+const REFUSALS_LOGGED_MAX: usize = 64;
 
 type WriteReply = oneshot::Sender<Result<Outcome, WriteError>>;
 type ReadReply = oneshot::Sender<Result<(), ReadError>>;
@@ -45,7 +47,6 @@ type ReadReply = oneshot::Sender<Result<(), ReadError>>;
 #[derive(Debug)]
 pub(super) struct ReplicaTask {
     config: Config,
-    span: Span,
     disk: Arc<dyn Disk>,
     identity: Identity,
     store: Arc<RwLock<Store>>,
@@ -57,13 +58,14 @@ pub(super) struct ReplicaTask {
     events: mpsc::UnboundedReceiver<Event>,
     events_in: mpsc::UnboundedSender<Event>,
     hello: watch::Sender<Hello>,
-    view: watch::Sender<View>,
+    /// The streams that peers have open to this node.
+    inbound: Inbound,
+    publisher: Publisher,
     directory: Directory,
     links: BTreeMap<NodeId, Link>,
-    /// Ids by name, for what links report.
-    ids: BTreeMap<String, NodeId>,
     clusters_met: ClustersMet,
-    readiness: Readiness,
+    /// Senders whose messages were refused, and why; each is logged once.
+    refused: BTreeSet<(NodeId, Refusal)>,
 }
 
 impl ReplicaTask {
@@ -88,21 +90,10 @@ impl ReplicaTask {
             cluster: None,
             founders: Vec::new(),
         };
-        let view = View {
-            name: config.name.as_str().into(),
-            state: NodeState::Forming,
-            term: 0,
-            leader: None,
-            last_log_index: 0,
-            commit_index: 0,
-            applied_index: 0,
-            ready: false,
-            members: Arc::new([]),
-            waiting_for: None,
-        };
-        let mut task = Self {
+        let publisher = Publisher::new(&config.name, span);
+        let directory = Directory::new(&hello);
+        let task = Self {
             config,
-            span,
             disk,
             identity,
             store,
@@ -114,15 +105,13 @@ impl ReplicaTask {
             events,
             events_in,
             hello: watch::Sender::new(hello),
-            view: watch::Sender::new(view),
-            directory: Directory::default(),
+            inbound: Inbound::default(),
+            publisher,
+            directory,
             links: BTreeMap::new(),
-            ids: BTreeMap::new(),
             clusters_met: ClustersMet::default(),
-            readiness: Readiness::default(),
+            refused: BTreeSet::new(),
         };
-        let own = task.hello.borrow().clone();
-        task.directory.heard(&own);
         if let Some(recovered) = &task.recovered {
             let founders = recovered.configurations.get(&FOUNDING_INDEX).cloned().unwrap_or_default();
             task.introduce_as_member(&founders);
@@ -131,7 +120,15 @@ impl ReplicaTask {
     }
 
     pub(super) fn view(&self) -> watch::Receiver<View> {
-        self.view.subscribe()
+        self.publisher.view()
+    }
+
+    pub(super) fn leader(&self) -> watch::Receiver<LeaderEvent> {
+        self.publisher.leader()
+    }
+
+    pub(super) fn inbound(&self) -> Inbound {
+        self.inbound.clone()
     }
 
     pub(super) fn hello(&self) -> watch::Receiver<Hello> {
@@ -164,101 +161,26 @@ impl ReplicaTask {
         Instant(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    // Forming a cluster.
-
-    /// Meets the peers until it is known who founds the cluster, and begins the log with them. `None`
-    /// if the node was stopped before.
-    async fn form(&mut self, stop: &mut oneshot::Receiver<()>) -> Result<Option<Recovered>, FatalError> {
-        crate::logging::set_term_and_role(&self.span, 0, &NodeState::Forming.to_string());
-        let names = self.config.peers.iter().map(|peer| peer.name.clone());
-        let mut forming = Forming::new(self.hello.borrow().as_founder(), names);
-        let links: Vec<Link> =
-            self.config.peers.iter().map(|peer| self.open_link(&peer.name, &peer.url, None)).collect();
-        let mut reminders = tokio::time::interval(WAITING_LOGGED_EVERY);
-        reminders.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        reminders.reset();
-        let mut founders = forming.founders_if_alone();
-        while founders.is_none() {
-            let waiting_for = forming.waiting_for();
-            self.view.send_if_modified(|view| {
-                let news = view.waiting_for.as_ref() != Some(&waiting_for);
-                view.waiting_for = Some(waiting_for);
-                news
-            });
-            tokio::select! {
-                _ = &mut *stop => return Ok(None),
-                Some(event) = self.events.recv() => {
-                    if let Event::Link(name, LinkEvent::Met(hello)) = event {
-                        founders = forming.met(&name, &hello);
-                    }
-                }
-                Some(event) = self.from_peers.recv() => {
-                    if let PeerEvent::Met(hello) = event {
-                        founders = forming.met(&hello.name, &hello);
-                    }
-                }
-                Some(request) = self.requests.recv() => refuse(request),
-                _ = reminders.tick() => tracing::info!("forming: {}", forming.waiting_for()),
-            }
-        }
-        drop(links);
-        self.found(&founders.unwrap_or_default()).await.map(Some)
-    }
-
-    /// Begins the log with the first configuration, and then notes the cluster in the identity; see
-    /// [`super::founding`].
-    async fn found(&mut self, founders: &[Founder]) -> Result<Recovered, FatalError> {
-        let configuration = founding_configuration(founders);
-        let cluster = cluster_of(&configuration);
-        tracing::info!("forms a cluster of {}", cluster.first_members.join(", "));
-        let records = founding_records(configuration.clone());
-        let mut recovery = Recovery::default();
-        for record in records.clone() {
-            let recovered = recovery.record(record, self.config.raft.cache_bytes_max);
-            recovered.expect("the first configuration is no command");
-        }
-        self.writer.write(LogWrite { id: WriteId(0), records });
-        while let Some(event) = self.events.recv().await {
-            match event {
-                Event::Written(_) => break,
-                Event::DiskFailed(cause) => return Err(self.disk_failed(cause)),
-                Event::WriterPanicked => return Err(FatalError::Panicked),
-                Event::Fetched(..) | Event::Link(..) => {}
-            }
-        }
-        self.identity.cluster = Some(cluster);
-        let (identity, disk) = (self.identity.clone(), Arc::clone(&self.disk));
-        let saved = tokio::task::spawn_blocking(move || identity.save(&*disk)).await;
-        saved.map_err(|_| FatalError::Panicked)?.map_err(|cause| self.disk_failed(cause))?;
-        self.introduce_as_member(&configuration);
-        // Both stores are empty; readers already hold the one of this task.
-        Ok(Recovered { store: Arc::clone(&self.store), ..recovery.finish() })
-    }
-
-    /// From now on this node introduces itself as a member of its cluster, to whom messages are sent.
-    fn introduce_as_member(&self, founders: &Configuration) {
-        let founder = |(id, info): (&NodeId, &crate::raft::MemberInfo)| {
-            let (node, info) = (id.0, info.clone());
-            Founder { node, name: info.name, client_url: info.client_url, peer_url: info.peer_url }
+    /// Dials a node, to send it messages if it has this id. What is found out comes as the event made of it.
+    fn open_link(
+        &self,
+        (peer_name, peer_url): (&str, &str),
+        peer_id: Option<NodeId>,
+        event: impl Fn(LinkEvent) -> Event + Send + Sync + 'static,
+    ) -> Link {
+        let events = self.events_in.clone();
+        let options = LinkOptions {
+            peer_name: peer_name.to_owned(),
+            peer_url: peer_url.to_owned(),
+            peer_id,
+            hello: self.hello.subscribe(),
+            inbound: self.inbound.clone(),
         };
-        let founders = founders.members.iter().map(founder).collect();
-        let cluster = self.identity.cluster.as_ref().map(|cluster| cluster.id);
-        self.hello.send_modify(|hello| {
-            hello.founders = founders;
-            hello.cluster = cluster;
-        });
-    }
-
-    fn open_link(&self, name: &str, url: &str, id: Option<NodeId>) -> Link {
-        let (events, name) = (self.events_in.clone(), name.to_owned());
-        let options = LinkOptions { peer_url: url.to_owned(), peer_id: id, hello: self.hello.subscribe() };
-        Link::open(options, move |event| {
+        Link::open(options, move |found| {
             // Without a receiver the node has stopped.
-            let _ = events.send(Event::Link(name.clone(), event));
+            let _ = events.send(event(found));
         })
     }
-
-    // Replicating.
 
     async fn replicate(&mut self, recovered: Recovered, mut stop: oneshot::Receiver<()>) -> Result<(), FatalError> {
         let id = self.identity.node_id;
@@ -296,19 +218,20 @@ impl ReplicaTask {
             Arrived::Event(Event::Fetched(fetch, entries)) => replica.fetched(&fetch, entries),
             Arrived::Event(Event::DiskFailed(cause)) => return Err(self.disk_failed(cause)),
             Arrived::Event(Event::WriterPanicked) => return Err(FatalError::Panicked),
-            Arrived::Event(Event::Link(name, LinkEvent::Lost)) => {
-                if let Some(id) = self.ids.get(&name) {
-                    replica.peer_lost(*id);
-                }
+            Arrived::Event(Event::Member(id, LinkEvent::Lost)) => replica.peer_lost(id),
+            Arrived::Event(Event::Member(_, LinkEvent::Met(hello))) => {
+                self.met(&hello);
+                self.check_cluster(&hello)?;
             }
-            Arrived::Event(Event::Link(_, LinkEvent::Met(hello))) => self.met(&hello)?,
+            // The link warns by itself, and nobody forms a cluster any more.
+            Arrived::Event(Event::Member(_, LinkEvent::Failed(_)) | Event::Founder(..)) => {}
             Arrived::FromPeer(PeerEvent::Met(hello)) => {
                 if let Some(link) = self.links.get(&hello.node_id()) {
                     link.redial();
                 }
-                self.met(&hello)?;
+                self.met(&hello);
             }
-            Arrived::FromPeer(PeerEvent::Message(from, message)) => replica.step(from, message),
+            Arrived::FromPeer(PeerEvent::Message(from, message)) => self.step(replica, from, message),
             Arrived::Request(Request::Write { command, reply }) => replica.write(command, reply),
             Arrived::Request(Request::Read { reply }) => replica.read(reply),
             Arrived::Nothing => {}
@@ -332,22 +255,33 @@ impl ReplicaTask {
         Ok(())
     }
 
-    /// A node has introduced itself.
-    fn met(&mut self, hello: &Hello) -> Result<(), FatalError> {
-        let Some(own) = self.identity.cluster.as_ref().map(|cluster| cluster.id) else { return Ok(()) };
-        if hello.cluster == Some(own) {
+    /// A message has arrived. One that no working member would send ends its stream: what follows on it
+    /// would be no better.
+    fn step(&mut self, replica: &mut Replica<WriteReply, ReadReply>, from: NodeId, message: Message) {
+        let Some(refusal) = replica.raft().refusal(from, &message) else { return replica.step(from, message) };
+        self.inbound.close(from);
+        if self.refused.len() < REFUSALS_LOGGED_MAX && self.refused.insert((from, refusal)) {
+            let name = self.directory.info(from).map_or("a node that is no member", |info| &info.name);
+            tracing::error!("refuses a message from {name} (id {from}): {refusal}");
+        }
+    }
+
+    /// A node has introduced itself, whoever dialled.
+    fn met(&mut self, hello: &Hello) {
+        if hello.cluster.is_some() && hello.cluster == self.cluster() {
             self.clusters_met.own = true;
             if self.directory.heard(hello) {
-                let members = self.directory.members();
-                self.view.send_modify(|view| view.members = members);
+                self.connect_members();
             }
-            return Ok(());
         }
+    }
+
+    /// A node that was dialled as a member has introduced itself: finds out whether this node is in the
+    /// wrong place.
+    fn check_cluster(&mut self, hello: &Hello) -> Result<(), FatalError> {
+        let (Some(own), Some(other)) = (self.cluster(), hello.cluster) else { return Ok(()) };
         let configured = self.config.peers.iter().any(|peer| peer.name == hello.name);
-        if let Some(other) = hello.cluster
-            && configured
-            && self.clusters_met.is_outvoted(&hello.name, self.config.peers.len() + 1)
-        {
+        if other != own && configured && self.clusters_met.is_outvoted(&hello.name, self.config.peers.len()) {
             return Err(FatalError::OtherCluster(format!(
                 "--data-dir {} holds data of cluster {}, but the nodes that --peers lists belong to cluster {}: point \
                  --data-dir to this node's own data, or --peers to the nodes of its cluster",
@@ -357,6 +291,10 @@ impl ReplicaTask {
             )));
         }
         Ok(())
+    }
+
+    fn cluster(&self) -> Option<u64> {
+        self.identity.cluster.as_ref().map(|cluster| cluster.id)
     }
 
     /// Does what the replica asks for.
@@ -378,7 +316,7 @@ impl ReplicaTask {
         }
         // First the view, so that whoever has an answer finds it there as well. Nobody waits for an
         // answer if its receiver is gone.
-        self.publish(replica);
+        self.publisher.replica(replica.raft(), &self.directory);
         for (reply, result) in writes {
             let _ = reply.send(result);
         }
@@ -387,67 +325,19 @@ impl ReplicaTask {
         }
     }
 
-    /// Opens links to new members and closes those to members that left.
+    /// Opens links to members that are new or have moved, and closes those to members that left.
     fn connect_members(&mut self) {
+        self.publisher.members(self.directory.members());
         let own = self.identity.node_id;
-        let members = self.directory.members();
-        self.view.send_modify(|view| view.members = members);
         let wanted: BTreeSet<NodeId> = self.directory.ids().filter(|id| *id != own).collect();
         self.links.retain(|id, _| wanted.contains(id));
         for id in wanted {
-            let Some(info) = self.directory.info(id).cloned() else { continue };
-            self.ids.insert(info.name.clone(), id);
-            if !self.links.contains_key(&id) {
-                let configured = self.config.peers.iter().find(|peer| peer.name == info.name);
-                let url = configured.map_or(&info.peer_url, |peer| &peer.url);
-                let link = self.open_link(&info.name, url, Some(id));
+            let Some(info) = self.directory.info(id) else { continue };
+            let configured = self.config.peers.iter().find(|peer| peer.name == info.name);
+            let url = configured.map_or(&info.peer_url, |peer| &peer.url);
+            if self.links.get(&id).is_none_or(|link| link.peer_url() != url) {
+                let link = self.open_link((&info.name, url), Some(id), move |found| Event::Member(id, found));
                 self.links.insert(id, link);
-            }
-        }
-    }
-
-    /// Shows others what the replica is and knows, and logs a change of role.
-    fn publish(&mut self, replica: &Replica<WriteReply, ReadReply>) {
-        let raft = replica.raft();
-        let (term, log, leader) = (raft.term(), raft.log(), raft.leader());
-        let state = match raft.role() {
-            RoleName::Leader => NodeState::Leader,
-            RoleName::PreCandidate | RoleName::Candidate => NodeState::Candidate,
-            RoleName::Follower if raft.configuration().is_voter(raft.id()) => NodeState::Follower,
-            RoleName::Follower => NodeState::Learner,
-        };
-        let ready = self.readiness.update(leader.is_some(), raft.known_commit_index(), log.applied_index());
-        let mut role_changed = false;
-        self.view.send_if_modified(|view| {
-            let leader_name = leader.and_then(|id| self.directory.info(id)).map(|info| info.name.as_str());
-            let leader_changed = view.leader.as_ref().map(|leader| leader.id.as_str()) != leader_name;
-            role_changed = leader_changed || view.state != state || view.term != term.0;
-            if leader_changed {
-                view.leader = leader.and_then(|id| self.directory.node_url(id));
-            }
-            let (last_log_index, commit_index) = (log.last_index().0, log.commit_index().0);
-            let applied_index = log.applied_index().0;
-            let changed = role_changed
-                || view.ready != ready
-                || (view.last_log_index, view.commit_index, view.applied_index)
-                    != (last_log_index, commit_index, applied_index);
-            view.state = state;
-            view.term = term.0;
-            view.last_log_index = last_log_index;
-            view.commit_index = commit_index;
-            view.applied_index = applied_index;
-            view.ready = ready;
-            view.waiting_for = None;
-            changed
-        });
-        if role_changed {
-            crate::logging::set_term_and_role(&self.span, term.0, &state.to_string());
-            match (raft.role(), leader.and_then(|id| self.directory.info(id))) {
-                (RoleName::Leader, _) => tracing::info!("leads term {term}"),
-                (RoleName::Follower, Some(leader)) => tracing::info!("follows {} in term {term}", leader.name),
-                (RoleName::Follower, None) => tracing::info!("has no leader in term {term}"),
-                (RoleName::PreCandidate, _) => tracing::info!("asks whether it could win an election"),
-                (RoleName::Candidate, _) => tracing::info!("stands for election in term {term}"),
             }
         }
     }
@@ -461,17 +351,8 @@ enum Arrived {
     Nothing,
 }
 
-/// Answers a request that came before there was a cluster.
-fn refuse(request: Request) {
-    // Nobody waits for an answer if its receiver is gone.
-    match request {
-        Request::Write { reply, .. } => drop(reply.send(Err(WriteError::NoLeader))),
-        Request::Read { reply } => drop(reply.send(Err(ReadError::NoLeader))),
-    }
-}
-
 /// Whether this node may be in the wrong place: it has met no node of its own cluster, and a majority
-/// of the nodes it was told to work with belongs to another one.
+/// of the other nodes it was told to work with belongs to another one.
 #[derive(Debug, Default)]
 struct ClustersMet {
     own: bool,
@@ -480,27 +361,10 @@ struct ClustersMet {
 
 impl ClustersMet {
     /// Notes that the node of this name belongs to another cluster. A single stranger proves nothing:
-    /// it may be the one in the wrong place.
-    fn is_outvoted(&mut self, name: &str, nodes: usize) -> bool {
+    /// it may be the one in the wrong place. `others` counts the nodes beside this one.
+    fn is_outvoted(&mut self, name: &str, others: usize) -> bool {
         self.strangers.insert(name.to_owned());
-        !self.own && self.strangers.len() > nodes / 2
-    }
-}
-
-/// Whether the node knows a leader and has applied all that was committed when it first did.
-#[derive(Debug, Default)]
-struct Readiness {
-    target: Option<LogIndex>,
-    caught_up: bool,
-}
-
-impl Readiness {
-    fn update(&mut self, has_leader: bool, known_commit: Option<LogIndex>, applied: LogIndex) -> bool {
-        if self.target.is_none() {
-            self.target = known_commit;
-        }
-        self.caught_up |= self.target.is_some_and(|target| applied >= target);
-        self.caught_up && has_leader
+        !self.own && self.strangers.len() > others / 2
     }
 }
 
@@ -509,23 +373,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_is_ready_once_it_has_applied_what_was_committed_when_it_found_a_leader() {
-        let mut readiness = Readiness::default();
-        assert!(!readiness.update(false, None, LogIndex(3)));
-        assert!(!readiness.update(true, Some(LogIndex(9)), LogIndex(3)));
-        assert!(!readiness.update(true, Some(LogIndex(12)), LogIndex(8)));
-        assert!(readiness.update(true, Some(LogIndex(12)), LogIndex(9)), "later commits do not count");
-        assert!(!readiness.update(false, None, LogIndex(9)), "without a leader it is not ready");
-        assert!(readiness.update(true, Some(LogIndex(20)), LogIndex(9)));
-    }
-
-    #[test]
     fn one_stranger_does_not_outvote_a_node_and_a_friend_settles_it() {
         let mut met = ClustersMet::default();
-        assert!(!met.is_outvoted("node2", 3));
-        assert!(!met.is_outvoted("node2", 3), "the same again");
-        assert!(met.is_outvoted("node3", 3));
+        assert!(!met.is_outvoted("node2", 2));
+        assert!(!met.is_outvoted("node2", 2), "the same again");
+        assert!(met.is_outvoted("node3", 2));
         met.own = true;
-        assert!(!met.is_outvoted("node3", 3));
+        assert!(!met.is_outvoted("node3", 2));
+        assert!(ClustersMet::default().is_outvoted("node2", 1), "of two nodes there is nobody else to ask");
     }
 }

@@ -1,6 +1,6 @@
 //! What a node says of itself and its cluster, and the stream of leaders.
 
-use super::server::{Server, node_url, view_of_a_leader};
+use super::server::{Server, leads, node_url};
 use kvclient::api::{Applied, ErrorCode, Health, NodeState};
 
 #[test]
@@ -102,17 +102,14 @@ fn the_watch_tells_the_leader_at_once_and_at_every_change() {
     let told = |term: u64, leader: &str| format!("event: leader\ndata: {{\"term\":{term},\"leader\":{leader}}}\n\n");
     let node = |id: &str| serde_json::to_string(&node_url(id)).unwrap();
     assert!(next().ends_with(&told(5, &node("node1"))));
-    server.view.send_modify(|view| view.leader = None);
+    server.leader.send_replace(leads(5, None));
     assert!(next().ends_with(&told(5, "null")));
     // A commit changes the view, and nothing that is told here.
     server.view.send_modify(|view| view.commit_index += 1);
-    server.view.send_modify(|view| {
-        view.term = 6;
-        view.leader = Some(node_url("node2"));
-    });
+    server.leader.send_replace(leads(6, Some("node2")));
     assert!(next().ends_with(&told(6, &node("node2"))));
     assert!(next().ends_with(": still here\n\n"));
-    server.view.send_replace(view_of_a_leader());
+    server.leader.send_replace(leads(5, Some("node1")));
     assert!(next().ends_with(&told(5, &node("node1"))));
     server.stop();
     assert_eq!(wire.read_through("0\r\n\r\n").trim_start(), "0\r\n\r\n", "the stream ends in order");
@@ -124,6 +121,6 @@ fn the_watch_ends_with_the_replica() {
     let mut wire = server.connect();
     wire.send("GET /leader/watch HTTP/1.1\r\nHost: localhost\r\n\r\n");
     wire.read_through("data: ");
-    server.view = tokio::sync::watch::channel(view_of_a_leader()).0;
+    server.leader = tokio::sync::watch::channel(leads(5, None)).0;
     wire.read_through("0\r\n\r\n");
 }

@@ -3,7 +3,7 @@
 use super::wire::{Reply, Wire};
 use crate::http::{Gateway, Limits, Request, View, serve};
 use crate::kv::{Command, Store};
-use kvclient::api::{Member, NodeState, NodeUrl};
+use kvclient::api::{LeaderEvent, Member, NodeState, NodeUrl};
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock, mpsc as std_mpsc};
 use std::thread::JoinHandle;
@@ -21,6 +21,7 @@ pub(super) type Replica = Box<dyn FnOnce(mpsc::Receiver<Request>, Arc<RwLock<Sto
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) view: watch::Sender<View>,
+    pub(super) leader: watch::Sender<LeaderEvent>,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<()>>,
 }
@@ -50,10 +51,12 @@ impl Server {
     pub(super) fn start(limits: Limits, replica: Replica) -> Self {
         let (requests, inbox) = mpsc::channel(2);
         let (view, view_receiver) = watch::channel(view_of_a_leader());
+        let (leader, leader_receiver) = watch::channel(leads(5, Some("node1")));
         let store = Arc::new(RwLock::new(Store::default()));
         let gateway = Gateway {
             requests,
             view: view_receiver,
+            leader: leader_receiver,
             store: Arc::clone(&store),
             value_bytes_max: VALUE_BYTES_MAX,
             started: Instant::now(),
@@ -72,7 +75,7 @@ impl Server {
                 });
             });
         });
-        Self { address: address.recv().unwrap(), view, stop: Some(stop), serving: Some(serving) }
+        Self { address: address.recv().unwrap(), view, leader, stop: Some(stop), serving: Some(serving) }
     }
 
     pub(super) fn connect(&self) -> Wire {
@@ -139,6 +142,10 @@ fn extra() -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clon
 
 pub(super) fn node_url(id: &str) -> NodeUrl {
     NodeUrl { id: id.into(), url: format!("http://{id}.example:8081") }
+}
+
+pub(super) fn leads(term: u64, id: Option<&str>) -> LeaderEvent {
+    LeaderEvent { term, leader: id.map(node_url) }
 }
 
 pub(super) fn view_of_a_leader() -> View {

@@ -1,0 +1,104 @@
+//! Which nodes have a stream open to this one.
+//!
+//! A node has one at most: whoever dials anew has lost the old one, so the newest wins and the one before
+//! it ends. Whoever dials out asks here too: a peer that refuses to be dialled and still sends is not gone.
+
+use crate::raft::NodeId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
+
+/// More streams than any cluster has members; whoever dials beyond them is none.
+const STREAMS_MAX: usize = 64;
+
+/// The streams that are open to this node. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Inbound {
+    /// The number of the stream of each node.
+    open: Arc<watch::Sender<BTreeMap<NodeId, u64>>>,
+    next: Arc<AtomicU64>,
+}
+
+impl Inbound {
+    /// A node opens a stream, in place of the one it may have had. `None` if there are too many.
+    pub(super) fn open(&self, from: NodeId) -> Option<InboundStream> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let opened = self.open.send_if_modified(|open| {
+            let room = open.len() < STREAMS_MAX || open.contains_key(&from);
+            if room {
+                open.insert(from, number);
+            }
+            room
+        });
+        opened.then(|| InboundStream { from, number, open: Arc::clone(&self.open) })
+    }
+
+    /// Ends the stream of a node, if there is one.
+    pub fn close(&self, from: NodeId) {
+        self.open.send_if_modified(|open| open.remove(&from).is_some());
+    }
+
+    /// Completes as soon as the node has no stream open to this one.
+    pub(super) async fn closed(&self, from: NodeId) {
+        // The sender is `self`, so there is no other way to end.
+        let _ = self.open.subscribe().wait_for(|open| !open.contains_key(&from)).await;
+    }
+}
+
+/// One such stream, from its acceptance until it is dropped.
+#[derive(Debug)]
+pub(super) struct InboundStream {
+    from: NodeId,
+    number: u64,
+    open: Arc<watch::Sender<BTreeMap<NodeId, u64>>>,
+}
+
+impl InboundStream {
+    /// Completes when this stream must end: a newer one has taken its place, or it was closed.
+    pub(super) async fn ended(&self) {
+        // As above.
+        let _ = self.open.subscribe().wait_for(|open| open.get(&self.from) != Some(&self.number)).await;
+    }
+}
+
+impl Drop for InboundStream {
+    fn drop(&mut self) {
+        self.open.send_if_modified(|open| {
+            let is_newest = open.get(&self.from) == Some(&self.number);
+            is_newest && open.remove(&self.from).is_some()
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn a_node_has_one_stream_and_the_newest_wins() {
+        let inbound = Inbound::default();
+        let (older, other) = (inbound.open(NodeId(1)).unwrap(), inbound.open(NodeId(2)).unwrap());
+        assert_eq!(older.ended().now_or_never(), None);
+        let newer = inbound.open(NodeId(1)).unwrap();
+        assert_eq!(older.ended().now_or_never(), Some(()));
+        drop(older);
+        assert_eq!(inbound.closed(NodeId(1)).now_or_never(), None, "the newer is open");
+        drop(newer);
+        assert_eq!(inbound.closed(NodeId(1)).now_or_never(), Some(()));
+        assert_eq!(other.ended().now_or_never(), None);
+        inbound.close(NodeId(2));
+        assert_eq!(other.ended().now_or_never(), Some(()));
+    }
+
+    #[test]
+    fn strangers_do_not_open_streams_without_end() {
+        let inbound = Inbound::default();
+        let streams: Vec<_> = (0..STREAMS_MAX as u64).map(|id| inbound.open(NodeId(id)).unwrap()).collect();
+        assert!(inbound.open(NodeId(1000)).is_none());
+        assert!(inbound.open(NodeId(0)).is_some(), "in place of its own");
+        drop(streams);
+        assert!(inbound.open(NodeId(1000)).is_some());
+    }
+}

@@ -1,0 +1,150 @@
+//! What others see of the replica: the view that HTTP handlers answer from, the leader that clients
+//! watch, the term and role that lines of the log begin with.
+
+use super::directory::Directory;
+use crate::http::View;
+use crate::raft::{LogIndex, Raft, RoleName};
+use kvclient::api::{LeaderEvent, Member, NodeState, NodeUrl};
+use std::sync::Arc;
+use tokio::sync::watch;
+use tracing::Span;
+
+/// Publishes the state of one replica.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    span: Span,
+    view: watch::Sender<View>,
+    /// Apart from the view, so that a commit does not wake everyone who watches the leader.
+    leader: watch::Sender<LeaderEvent>,
+    readiness: Readiness,
+}
+
+impl Publisher {
+    /// Shows a node of this name that is forming a cluster. `span` is the one it logs in.
+    pub(super) fn new(name: &str, span: Span) -> Self {
+        let view = View {
+            name: name.into(),
+            state: NodeState::Forming,
+            term: 0,
+            leader: None,
+            last_log_index: 0,
+            commit_index: 0,
+            applied_index: 0,
+            ready: false,
+            members: Arc::new([]),
+            waiting_for: None,
+        };
+        let leader = watch::Sender::new(LeaderEvent { term: 0, leader: None });
+        Self { span, view: watch::Sender::new(view), leader, readiness: Readiness::default() }
+    }
+
+    pub(super) fn view(&self) -> watch::Receiver<View> {
+        self.view.subscribe()
+    }
+
+    pub(super) fn leader(&self) -> watch::Receiver<LeaderEvent> {
+        self.leader.subscribe()
+    }
+
+    /// The node forms a cluster, and waits for this.
+    pub(super) fn forming(&self, waiting_for: String) {
+        crate::logging::set_term_and_role(&self.span, 0, &NodeState::Forming.to_string());
+        self.view.send_if_modified(|view| {
+            let news = view.waiting_for.as_ref() != Some(&waiting_for);
+            view.waiting_for = Some(waiting_for);
+            news
+        });
+    }
+
+    pub(super) fn members(&self, members: Arc<[Member]>) {
+        self.view.send_modify(|view| view.members = members);
+    }
+
+    /// Shows what the replica is and knows, and logs a change of role.
+    pub(super) fn replica(&mut self, raft: &Raft, directory: &Directory) {
+        let (term, log, leader) = (raft.term(), raft.log(), raft.leader());
+        let state = match raft.role() {
+            RoleName::Leader => NodeState::Leader,
+            RoleName::PreCandidate | RoleName::Candidate => NodeState::Candidate,
+            RoleName::Follower if raft.configuration().is_voter(raft.id()) => NodeState::Follower,
+            RoleName::Follower => NodeState::Learner,
+        };
+        let ready = self.readiness.update(leader.is_some(), raft.known_commit_index(), log.applied_index());
+        let leader_info = leader.and_then(|id| directory.info(id));
+        let mut leader_changed = false;
+        let mut role_changed = false;
+        self.view.send_if_modified(|view| {
+            let shown = view.leader.as_ref().map(|NodeUrl { id, url }| (id, url));
+            // By its URL as well: a leader may have told a new one.
+            let moved = shown != leader_info.map(|info| (&info.name, &info.client_url));
+            let other = shown.map(|(name, _)| name) != leader_info.map(|info| &info.name);
+            leader_changed = moved || view.term != term.0;
+            role_changed = other || view.state != state || view.term != term.0;
+            if moved {
+                view.leader = leader.and_then(|id| directory.node_url(id));
+            }
+            let (last_log_index, commit_index) = (log.last_index().0, log.commit_index().0);
+            let applied_index = log.applied_index().0;
+            let changed = leader_changed
+                || role_changed
+                || view.ready != ready
+                || (view.last_log_index, view.commit_index, view.applied_index)
+                    != (last_log_index, commit_index, applied_index);
+            view.state = state;
+            view.term = term.0;
+            view.last_log_index = last_log_index;
+            view.commit_index = commit_index;
+            view.applied_index = applied_index;
+            view.ready = ready;
+            view.waiting_for = None;
+            changed
+        });
+        if leader_changed {
+            let leader = self.view.borrow().leader.clone();
+            self.leader.send_replace(LeaderEvent { term: term.0, leader });
+        }
+        if role_changed {
+            crate::logging::set_term_and_role(&self.span, term.0, &state.to_string());
+            match (raft.role(), leader_info) {
+                (RoleName::Leader, _) => tracing::info!("leads term {term}"),
+                (RoleName::Follower, Some(leader)) => tracing::info!("follows {} in term {term}", leader.name),
+                (RoleName::Follower, None) => tracing::info!("has no leader in term {term}"),
+                (RoleName::PreCandidate, _) => tracing::info!("asks whether it could win an election"),
+                (RoleName::Candidate, _) => tracing::info!("stands for election in term {term}"),
+            }
+        }
+    }
+}
+
+/// Whether the node knows a leader and has applied all that was committed when it first did.
+#[derive(Debug, Default)]
+struct Readiness {
+    target: Option<LogIndex>,
+    caught_up: bool,
+}
+
+impl Readiness {
+    fn update(&mut self, has_leader: bool, known_commit: Option<LogIndex>, applied: LogIndex) -> bool {
+        if self.target.is_none() {
+            self.target = known_commit;
+        }
+        self.caught_up |= self.target.is_some_and(|target| applied >= target);
+        self.caught_up && has_leader
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_ready_once_it_has_applied_what_was_committed_when_it_found_a_leader() {
+        let mut readiness = Readiness::default();
+        assert!(!readiness.update(false, None, LogIndex(3)));
+        assert!(!readiness.update(true, Some(LogIndex(9)), LogIndex(3)));
+        assert!(!readiness.update(true, Some(LogIndex(12)), LogIndex(8)));
+        assert!(readiness.update(true, Some(LogIndex(12)), LogIndex(9)), "later commits do not count");
+        assert!(!readiness.update(false, None, LogIndex(9)), "without a leader it is not ready");
+        assert!(readiness.update(true, Some(LogIndex(20)), LogIndex(9)));
+    }
+}

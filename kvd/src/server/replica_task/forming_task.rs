@@ -1,0 +1,117 @@
+//! Becoming part of a cluster: dials the configured peers until it is known who the founders are, and
+//! begins the log with them.
+//!
+//! Who they are is decided in `forming`, what the log begins with in `founding`.
+
+use super::{ReplicaTask, Request};
+use crate::node::{ReadError, Recovered, Recovery, WriteError};
+use crate::peer::{Founder, Link, LinkEvent, PeerEvent, founders_of, founding_configuration};
+use crate::raft::{Configuration, LogWrite, WriteId};
+use crate::server::FatalError;
+use crate::server::forming::Forming;
+use crate::server::founding::{cluster_of, founding_records};
+use crate::server::inbox::Event;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::MissedTickBehavior;
+
+/// While a node waits for its peers to form a cluster, it says so this often.
+const WAITING_LOGGED_EVERY: Duration = Duration::from_secs(10);
+
+impl ReplicaTask {
+    /// Meets the peers until it is known who founds the cluster, and begins the log with them. `None`
+    /// if the node was stopped before.
+    pub(super) async fn form(&mut self, stop: &mut oneshot::Receiver<()>) -> Result<Option<Recovered>, FatalError> {
+        let names = self.config.peers.iter().map(|peer| peer.name.clone());
+        let mut forming = Forming::new(self.hello.borrow().as_founder(), names);
+        let links: BTreeMap<String, Link> = self.config.peers.iter().map(|peer| self.dial_founder(peer)).collect();
+        let mut reminders = tokio::time::interval(WAITING_LOGGED_EVERY);
+        reminders.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        reminders.reset();
+        let mut founders = forming.founders_if_alone();
+        while founders.is_none() {
+            self.publisher.forming(forming.waiting_for());
+            tokio::select! {
+                _ = &mut *stop => return Ok(None),
+                Some(event) = self.events.recv() => match event {
+                    Event::Founder(name, LinkEvent::Met(hello)) => founders = forming.met(&name, &hello),
+                    Event::Founder(name, LinkEvent::Failed(why)) => forming.missed(&name, why),
+                    Event::Founder(_, LinkEvent::Lost) | Event::Member(..) | Event::Written(_) | Event::Fetched(..) => {}
+                    Event::DiskFailed(cause) => return Err(self.disk_failed(cause)),
+                    Event::WriterPanicked => return Err(FatalError::Panicked),
+                },
+                Some(event) = self.from_peers.recv() => {
+                    if let PeerEvent::Met(hello) = event {
+                        if hello.cluster.is_some() {
+                            founders = forming.met_member(&hello);
+                        } else if let Some(link) = links.get(&hello.name)
+                            && !forming.has_met(&hello)
+                        {
+                            // It may be the word of a process that is gone by now: what counts is who answers.
+                            link.redial();
+                        }
+                    }
+                }
+                Some(request) = self.requests.recv() => refuse(request),
+                _ = reminders.tick() => tracing::info!("forming: {}", forming.waiting_for()),
+            }
+        }
+        drop(links);
+        self.found(&founders.unwrap_or_default()).await.map(Some)
+    }
+
+    fn dial_founder(&self, peer: &crate::config::Peer) -> (String, Link) {
+        let name = peer.name.clone();
+        let link = self.open_link((&peer.name, &peer.url), None, move |found| Event::Founder(name.clone(), found));
+        (peer.name.clone(), link)
+    }
+
+    /// Begins the log with the first configuration, and then notes the cluster in the identity; see
+    /// [`crate::server::founding`].
+    async fn found(&mut self, founders: &[Founder]) -> Result<Recovered, FatalError> {
+        let configuration = founding_configuration(founders);
+        let cluster = cluster_of(&configuration);
+        tracing::info!("forms a cluster of {}", cluster.first_members.join(", "));
+        let records = founding_records(configuration.clone());
+        let mut recovery = Recovery::default();
+        for record in records.clone() {
+            let recovered = recovery.record(record, self.config.raft.cache_bytes_max);
+            recovered.expect("the first configuration is no command");
+        }
+        self.writer.write(LogWrite { id: WriteId(0), records });
+        while let Some(event) = self.events.recv().await {
+            match event {
+                Event::Written(_) => break,
+                Event::DiskFailed(cause) => return Err(self.disk_failed(cause)),
+                Event::WriterPanicked => return Err(FatalError::Panicked),
+                Event::Fetched(..) | Event::Founder(..) | Event::Member(..) => {}
+            }
+        }
+        self.identity.cluster = Some(cluster);
+        let (identity, disk) = (self.identity.clone(), Arc::clone(&self.disk));
+        let saved = tokio::task::spawn_blocking(move || identity.save(&*disk)).await;
+        saved.map_err(|_| FatalError::Panicked)?.map_err(|cause| self.disk_failed(cause))?;
+        self.introduce_as_member(&configuration);
+        // Both stores are empty; readers already hold the one of this task.
+        Ok(Recovered { store: Arc::clone(&self.store), ..recovery.finish() })
+    }
+
+    /// From now on this node introduces itself as a member of its cluster, to whom messages are sent.
+    pub(super) fn introduce_as_member(&self, founders: &Configuration) {
+        self.hello.send_modify(|hello| {
+            hello.founders = founders_of(founders);
+            hello.cluster = self.cluster();
+        });
+    }
+}
+
+/// Answers a request that came before there was a cluster.
+fn refuse(request: Request) {
+    // Nobody waits for an answer if its receiver is gone.
+    match request {
+        Request::Write { reply, .. } => drop(reply.send(Err(WriteError::NoLeader))),
+        Request::Read { reply } => drop(reply.send(Err(ReadError::NoLeader))),
+    }
+}
