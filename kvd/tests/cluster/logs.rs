@@ -42,6 +42,19 @@ fn every_line_begins_with_time_level_node_term_and_role() {
     }
 }
 
+#[test]
+fn a_member_out_of_reach_is_told_once_with_the_reason_and_again_when_it_is_back() {
+    let mut cluster = Cluster::start_calm(3);
+    let (leader, follower) = (cluster.leader(), cluster.follower());
+    let (name, url) = (cluster[follower].name.clone(), cluster[follower].url());
+    cluster[follower].kill();
+    let warning = format!("cannot reach {name} at {url}: connection refused");
+    assert!(cluster[leader].logged(&warning).contains(&format!(" WARN [{}]", cluster[leader].name)));
+    cluster[follower].start();
+    cluster[leader].logged(&format!("reaches {name} again"));
+    assert_eq!(cluster[leader].log().matches("cannot reach").count(), 1);
+}
+
 /// Whether a line looks like `2026-01-31T12:00:00.000000Z  INFO [node1][term 5][leader] leads term 5`.
 fn is_well_formed(line: &str, name: &str) -> bool {
     let parse = || {

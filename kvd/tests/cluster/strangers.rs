@@ -3,6 +3,7 @@
 use crate::harness::{Cluster, Connection, Node, error_of, until};
 use kvclient::api::{Applied, ErrorCode};
 use kvd::peer::{HELLO_HEADER, Hello};
+use kvd::raft::{Body, ClusterTime, Entry, LogIndex, Payload, Term};
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::Duration;
@@ -92,6 +93,7 @@ fn only_nodes_of_this_cluster_may_open_a_stream() {
         }
     }
     let warning = node.logged("stranger (http://127.0.0.1:9) belongs to cluster 0000000000000007");
+    assert!(warning.contains("WARN [node1][term "), "it is the node that says so: {warning}");
     assert_eq!(node.log().matches(" belongs to cluster ").count(), 1, "logged once: {warning}");
     cluster.client().set("color", "blue").expect("the node goes on");
 }
@@ -112,7 +114,7 @@ fn a_node_that_sends_nonsense_loses_its_connection_and_harms_nobody() {
         ("empty", Message::binary(vec![])),
         ("garbage", Message::binary(vec![0xff; 1000])),
         ("checksum", Message::binary(vec![1, 0, 0, 0, 0, 1, 2, 3])),
-        ("no message", Message::binary(with_right_checksum(&[0xff; 50]))),
+        ("no-message", Message::binary(with_right_checksum(&[0xff; 50]))),
     ];
     for (name, message) in nonsense {
         for _ in 0..2 {
@@ -128,6 +130,7 @@ fn a_node_that_sends_nonsense_loses_its_connection_and_harms_nobody() {
     // It need not wait for the end of what it will not take.
     let _ = socket.send(Message::binary(vec![1; kvd::peer::FRAME_BYTES_MAX + 1]));
     assert!(is_closed(&mut socket), "a frame that is too long");
+    node.logged("connection from endless closed, for it sent no message: Space limit exceeded");
     // A frame that breaks off, and bytes that are no frame at all.
     for bytes in [&[0x82, 0xfe, 0x10][..], &[0xff; 64]] {
         let mut socket = pose_as_member(node, "cut");
@@ -135,6 +138,62 @@ fn a_node_that_sends_nonsense_loses_its_connection_and_harms_nobody() {
     }
     cluster.client().set("color", "blue").expect("the cluster goes on");
     assert_eq!(node.health().expect("it answers").term, term, "nobody was deposed");
+}
+
+#[test]
+fn a_message_that_cannot_be_ends_its_stream_and_not_the_node() {
+    let cluster = Cluster::start_calm(3);
+    let node = &cluster[cluster.leader()];
+    let term = node.health().expect("it answers").term;
+    let entry = |index, entry_term| Entry {
+        index: LogIndex(index),
+        term: Term(entry_term),
+        time: ClusterTime(0),
+        payload: Payload::Noop,
+    };
+    let append = |term, (index, prev_term), entries| {
+        let (prev_log_index, prev_log_term) = (LogIndex(index), Term(prev_term));
+        let body = Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit: LogIndex(1), round: 0 };
+        kvd::raft::Message { term: Term(term), body }
+    };
+    for (message, why) in [
+        (append(term, (0, 0), vec![entry(7, term)]), "its entries do not follow each other"),
+        (append(term, (1, 1), vec![entry(2, term + 1)]), "its log is ahead of its term"),
+        (append(u64::MAX, (1, 1), vec![]), "a number in it is out of range"),
+        (append(term, (1, 1), vec![]), "the sender claims to lead a term that has another leader"),
+        (append(term + 1, (0, 0), vec![entry(1, term + 1)]), "it contradicts committed entries"),
+        (append(term + (1 << 40), (1, 1), vec![]), "its term is out of all proportion"),
+    ] {
+        for _ in 0..2 {
+            let mut socket = pose_as_member(node, "forger");
+            socket.send(Message::binary(kvd::peer::encode(&message))).expect("a message is sent");
+            assert!(is_closed(&mut socket), "{why}");
+        }
+        node.logged(why);
+        assert_eq!(node.log().matches(why).count(), 1, "{why}: logged once");
+    }
+    cluster.client().set("color", "blue").expect("the cluster goes on");
+    assert_eq!(node.health().expect("it answers").term, term, "nobody was deposed");
+}
+
+#[test]
+fn a_node_has_one_stream_at_a_time_and_must_show_signs_of_life() {
+    let cluster = Cluster::start(1);
+    let mut older = pose_as_member(&cluster[0], "twice");
+    let mut newer = pose_as_member(&cluster[0], "twice");
+    assert!(is_closed(&mut older), "the newest counts");
+    newer.send(Message::Ping(Vec::new().into())).expect("it is open");
+    assert!(matches!(newer.read(), Ok(Message::Pong(_))), "and is answered");
+    assert!(is_closed(&mut newer), "who is silent for long is gone");
+}
+
+#[test]
+fn a_node_is_not_taken_for_another() {
+    let cluster = Cluster::start(1);
+    let node = &cluster[0];
+    let theirs = introduction(node, &stranger());
+    let (status, body) = dial(node, &[(HELLO_HEADER, &theirs.to_header())]).expect_err("its own id");
+    assert!(status.as_u16() == 400 && body.contains("with the id of this very node"), "{status} {body}");
 }
 
 #[test]
