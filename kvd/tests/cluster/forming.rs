@@ -11,11 +11,16 @@ use std::time::Duration;
 fn a_node_waits_for_all_its_peers_says_for_whom_and_can_be_stopped_meanwhile() {
     let mut cluster = Cluster::prepare(3);
     cluster[0].start();
-    let waits_for = |cluster: &Cluster, names: &str| {
-        let sentence = format!("to form a cluster it has yet to hear from {names}");
+    let waits_for = |cluster: &Cluster, numbers: &[usize]| {
+        let missing = numbers.iter().map(|number| {
+            let node = &cluster[*number];
+            format!("{} (connection refused at {})", node.name, node.url())
+        });
+        let missing = missing.collect::<Vec<_>>().join(", ");
+        let sentence = format!("to form a cluster it has yet to hear from {missing}");
         until(&sentence, || cluster[0].health().filter(|health| health.waiting_for.as_deref() == Some(&sentence)))
     };
-    let health = waits_for(&cluster, "node2, node3");
+    let health = waits_for(&cluster, &[1, 2]);
     assert_eq!((health.state, health.term, health.leader), (NodeState::Forming, 0, None));
     for (target, status) in [("/livez", 200), ("/readyz", 503), ("/leader", 503), ("/get?key=a", 503)] {
         assert_eq!(cluster[0].get(target).expect("it answers").status, status, "{target}");
@@ -26,7 +31,7 @@ fn a_node_waits_for_all_its_peers_says_for_whom_and_can_be_stopped_meanwhile() {
 
     cluster[0].start();
     cluster[1].start();
-    waits_for(&cluster, "node3");
+    waits_for(&cluster, &[2]);
     cluster[2].start();
     cluster.leader();
     cluster.client().set("a", "b").expect("the cluster serves");
@@ -46,6 +51,29 @@ fn nodes_that_are_killed_while_they_form_a_cluster_form_one_all_the_same() {
         }
         cluster.client().set("a", "b").unwrap_or_else(|error| panic!("round {round}: {error}"));
         cluster.catch_up();
+    }
+}
+
+#[test]
+fn a_founder_that_is_started_again_under_another_id_and_url_is_known_as_it_is_now() {
+    let mut cluster = Cluster::prepare(3);
+    cluster[0].start();
+    cluster[1].start();
+    until("the first has met the second", || {
+        let health = cluster[0].health()?;
+        health.waiting_for.filter(|waiting_for| !waiting_for.contains("node2"))
+    });
+    cluster[1].kill();
+    fs::remove_dir_all(cluster[1].data_dir()).expect("its data can be removed");
+    let url = cluster[1].url().replace("127.0.0.1", "localhost");
+    cluster[1].set_flag("--advertise-client-url", url.clone());
+    cluster[1].start();
+    cluster[2].start();
+    cluster.leader();
+    cluster.client().set("a", "b").expect("the cluster serves");
+    for node in &cluster.nodes {
+        let health = node.health().expect("it answers");
+        assert_eq!(health.members[1].client_url, url, "{}", node.name);
     }
 }
 
