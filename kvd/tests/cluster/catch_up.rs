@@ -1,7 +1,7 @@
 //! A node that was away for many writes catches up by itself, and costs the others little meanwhile.
 
 use crate::harness::Cluster;
-use kvclient::Client;
+use kvclient::{Client, Condition};
 
 /// Bytes of each value.
 const VALUE_BYTES: usize = 256 << 10;
@@ -36,6 +36,27 @@ fn a_follower_that_missed_more_than_the_leader_has_in_memory_gets_it_from_the_le
         let reply = cluster[follower].get(&target).expect("the node answers");
         assert_eq!(reply.status, 200, "{target}");
         assert!(reply.body == value(number), "{target} has another value");
+    }
+}
+
+#[test]
+fn the_largest_entry_there_can_be_reaches_every_node() {
+    const LARGEST: usize = 8 << 20;
+    let mut cluster = Cluster::prepare(3);
+    for node in &mut cluster.nodes {
+        node.set_flag("--max-value-bytes", LARGEST.to_string());
+        node.set_flag("--election-timeout-ms", "1500..2500");
+    }
+    cluster.start_all();
+    let client = cluster.client();
+    let [before, after] = ["a", "b"].map(|letter| letter.repeat(LARGEST));
+    let key = "k".repeat(4096);
+    client.set(&key, &before).expect("a majority is there");
+    client.set_if(&key, &after, Condition::Value(before.into_bytes())).expect("a majority is there");
+    cluster.catch_up();
+    let target = format!("/get?consistency=stale&raw=true&key={key}");
+    for node in &cluster.nodes {
+        assert!(node.get(&target).expect("the node answers").body == after.as_bytes(), "{}", node.name);
     }
 }
 
