@@ -172,9 +172,12 @@ enum Dialled {
 
 impl Dialler {
     async fn run(mut self) {
-        let mut backoff = BACKOFF_MIN;
+        // After attempts that failed, and after connections that did not last: a peer that was down for long
+        // and dies again soon after is to be missed at once.
+        let (mut dials, mut flaps) = (Backoff::default(), Backoff::default());
         loop {
             let mut refused = false;
+            let mut pauses = &mut dials;
             match self.attempt().await {
                 Dialled::Accepted(socket, hello) => {
                     let expected = self.options.peer_id.is_none_or(|id| id == hello.node_id());
@@ -184,10 +187,12 @@ impl Dialler {
                         self.reachability.reached(&self.options);
                         let connected = Instant::now();
                         self.pump(*socket).await;
+                        dials = Backoff::default();
                         if connected.elapsed() >= GOOD_CONNECTION_MIN {
-                            backoff = BACKOFF_MIN;
+                            flaps = Backoff::default();
                             continue;
                         }
+                        pauses = &mut flaps;
                     } else {
                         self.reachability.missed(&self.options, &found);
                     }
@@ -203,14 +208,13 @@ impl Dialler {
                 Dialled::Failed(why) => self.failed(&why),
                 Dialled::Overtaken => continue,
             }
-            let pause = sleep(backoff.mul_f64(rand::rng().random_range(0.5..=1.0)));
+            let pause = sleep(pauses.next());
             tokio::select! {
                 biased;
                 () = self.lost(), if refused => {}
                 () = pause => {}
                 () = self.redial.notified() => {}
             }
-            backoff = (backoff * 2).min(BACKOFF_MAX);
         }
     }
 
@@ -348,6 +352,20 @@ impl Dialler {
         if self.logged.len() < REASONS_LOGGED_MAX && self.logged.insert(why.to_owned()) {
             tracing::warn!("the stream to {} ended: {why}", self.options.peer_name);
         }
+    }
+}
+
+/// Pauses that double, with jitter.
+#[derive(Debug, Default)]
+struct Backoff {
+    last: Option<Duration>,
+}
+
+impl Backoff {
+    fn next(&mut self) -> Duration {
+        let next = self.last.map_or(BACKOFF_MIN, |last| (last * 2).min(BACKOFF_MAX));
+        self.last = Some(next);
+        next.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 }
 
