@@ -241,6 +241,9 @@ fn render(outcome: Outcome, key: String, prev_asked: bool) -> Result<Response, A
             Err(ApiError::ConditionFailed { current: current.map(|item| to_api_item(key, item)) })
         }
         Outcome::StaleRequest { newest } => Err(ApiError::StaleRequest { newest }),
+        Outcome::SeqReused => {
+            Err(ApiError::invalid("this `seq` was another request of this client: use a new, higher `seq`"))
+        }
         Outcome::SessionsFull => {
             Err(ApiError::Overloaded("too many client names are in use: try again later, or send no `request`"))
         }

@@ -110,16 +110,19 @@ pub enum Outcome {
     },
     /// The condition did not hold; nothing changed.
     ConditionFailed {
-        /// The item as it is.
+        /// The item as it is when this is answered, also to a repeat: see [`super::Store::apply`].
         current: Option<Item>,
     },
-    /// A newer request of the same client has been applied; nothing changed.
+    /// This request, or a newer one of the same client, has been applied before, and what came of this one is
+    /// not known any more; nothing changed by this copy of it.
     StaleRequest {
         /// The newest `seq` applied for this client.
         newest: u64,
     },
-    /// There is no room to remember this request by; nothing changed. A later attempt may succeed.
+    /// There is no room for another client's name; nothing changed. A later attempt may succeed.
     SessionsFull,
+    /// The client has used this `seq` for another operation; nothing changed.
+    SeqReused,
 }
 
 /// Why a command may not be proposed.

@@ -31,6 +31,7 @@ const OUTCOME_DELETED: u8 = 2;
 const OUTCOME_CONDITION_FAILED: u8 = 3;
 const OUTCOME_STALE_REQUEST: u8 = 4;
 const OUTCOME_SESSIONS_FULL: u8 = 5;
+const OUTCOME_SEQ_REUSED: u8 = 6;
 
 /// Why bytes are no command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -161,9 +162,9 @@ impl Outcome {
     ///
     /// | offset | size   | field |
     /// |--------|--------|-------|
-    /// | 0      | 1      | 1 set, 2 deleted, 3 condition failed, 4 stale request, 5 sessions full |
+    /// | 0      | 1      | 1 set, 2 deleted, 3 condition failed, 4 stale request, 5 sessions full, 6 seq reused |
     /// | 1      | varies | 1 and 2: revision: number; created or deleted: 0 or 1; `prev`: item |
-    /// |        |        | 3: `current`: item |
+    /// |        |        | 3: nothing: `current` is not remembered |
     /// |        |        | 4: newest: number |
     ///
     /// An item is the byte 0 where there is none, else the byte 1, then create revision, mod revision,
@@ -183,20 +184,18 @@ impl Outcome {
                 to.push(u8::from(*deleted));
                 put_item(&mut to, prev.as_ref());
             }
-            Self::ConditionFailed { current } => {
-                to.push(OUTCOME_CONDITION_FAILED);
-                put_item(&mut to, current.as_ref());
-            }
+            Self::ConditionFailed { current: _ } => to.push(OUTCOME_CONDITION_FAILED),
             Self::StaleRequest { newest } => {
                 to.push(OUTCOME_STALE_REQUEST);
                 put_varint(&mut to, *newest);
             }
             Self::SessionsFull => to.push(OUTCOME_SESSIONS_FULL),
+            Self::SeqReused => to.push(OUTCOME_SEQ_REUSED),
         }
         to
     }
 
-    /// Decodes what [`Outcome::encode`] wrote; `None` for all other bytes.
+    /// Decodes what [`Outcome::encode`] wrote, a failed condition without its `current`; `None` for all other bytes.
     pub(super) fn decode(encoded: &[u8]) -> Option<Self> {
         let from = &mut Reader::new(encoded);
         let outcome = match from.u8()? {
@@ -204,9 +203,10 @@ impl Outcome {
             OUTCOME_DELETED => {
                 Self::Deleted { revision: from.varint()?, deleted: from.bool()?, prev: read_item(from)? }
             }
-            OUTCOME_CONDITION_FAILED => Self::ConditionFailed { current: read_item(from)? },
+            OUTCOME_CONDITION_FAILED => Self::ConditionFailed { current: None },
             OUTCOME_STALE_REQUEST => Self::StaleRequest { newest: from.varint()? },
             OUTCOME_SESSIONS_FULL => Self::SessionsFull,
+            OUTCOME_SEQ_REUSED => Self::SeqReused,
             _ => return None,
         };
         from.rest().is_empty().then_some(outcome)
@@ -275,11 +275,12 @@ mod tests {
         let item = Item { value: "blue".into(), create_revision: 4, mod_revision: 300, version: 2 };
         for (outcome, expected) in [
             (Outcome::Set { revision: 7, created: true, prev: None }, "01070100"),
-            (Outcome::Set { revision: 301, created: false, prev: Some(item.clone()) }, "01ad02000104ac020204626c7565"),
+            (Outcome::Set { revision: 301, created: false, prev: Some(item) }, "01ad02000104ac020204626c7565"),
             (Outcome::Deleted { revision: 7, deleted: false, prev: None }, "02070000"),
-            (Outcome::ConditionFailed { current: Some(item) }, "030104ac020204626c7565"),
+            (Outcome::ConditionFailed { current: None }, "03"),
             (Outcome::StaleRequest { newest: 9 }, "0409"),
             (Outcome::SessionsFull, "05"),
+            (Outcome::SeqReused, "06"),
         ] {
             assert_eq!(hex(&outcome.encode()), expected, "{outcome:?}");
             assert_eq!(Outcome::decode(&outcome.encode()), Some(outcome));

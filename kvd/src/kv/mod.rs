@@ -7,12 +7,13 @@
 //!
 //! A write on its way through these files: `command.rs` is what the log carries and what comes of it,
 //! `encoding.rs` the bytes of both; `store.rs` applies it to the ordered map, whose entries `record.rs`
-//! packs, unless `sessions.rs` says that it was applied before; `hash.rs` sums up the state, so that
+//! packs, unless `sessions.rs` says that it was applied before, going by its `fingerprint.rs`; `hash.rs` sums up the state, so that
 //! replicas can be compared.
 
 mod codec;
 mod command;
 mod encoding;
+mod fingerprint;
 mod hash;
 mod record;
 mod sessions;

@@ -5,6 +5,7 @@
 //! request is applied that could not be told from its repeat.
 
 use super::command::{Command, Condition, Item, Operation, Outcome, Revision};
+use super::fingerprint::Fingerprint;
 use super::hash::{HashSum, Kind, StateHash};
 use super::record::{ItemRef, Record};
 use super::sessions::{Admission, Sessions};
@@ -112,20 +113,28 @@ impl Store {
     ///
     /// What follows from a command depends on the commands before it and on nothing else, so every
     /// replica that applies the same ones in the same order comes to the same outcomes and state.
+    ///
+    /// A repeat comes to the remembered outcome. That a condition failed is remembered, the item is not: a
+    /// repeat fails for sure and shows the item as it is by then, which the condition may even hold of.
     pub fn apply(&mut self, time_ms: u64, command: &Command) -> Outcome {
         self.sessions.advance(time_ms);
-        if let Some(request) = &command.request {
-            match self.sessions.admit(request) {
+        let request = command.request.as_ref().map(|request| (request, Fingerprint::of(&command.operation)));
+        if let Some((request, fingerprint)) = request {
+            match self.sessions.admit(request, fingerprint) {
                 Admission::New => {}
+                Admission::Repeat(Outcome::ConditionFailed { .. }) => {
+                    return Outcome::ConditionFailed { current: self.get(command.operation.key()) };
+                }
                 Admission::Repeat(outcome) => return outcome,
                 Admission::Stale { newest } => return Outcome::StaleRequest { newest },
+                Admission::Reused => return Outcome::SeqReused,
             }
         }
         let Decision { outcome, change } = self.decide(&command.operation);
         // A failed condition is remembered like a success: were it evaluated anew for the repeat, a
         // request could be told as failed to one copy of it and take effect through the other.
-        if let Some(request) = &command.request
-            && self.sessions.remember(request, &outcome).is_err()
+        if let Some((request, fingerprint)) = request
+            && self.sessions.remember(request, fingerprint, &outcome).is_err()
         {
             return Outcome::SessionsFull;
         }

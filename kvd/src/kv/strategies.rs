@@ -55,7 +55,7 @@ fn item() -> impl Strategy<Value = Item> {
     })
 }
 
-/// Any outcome.
+/// Any outcome, as far as sessions remember it.
 pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         (number(), any::<bool>(), prop::option::of(item())).prop_map(|(revision, created, prev)| Outcome::Set {
@@ -68,8 +68,9 @@ pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
             deleted,
             prev
         }),
-        prop::option::of(item()).prop_map(|current| Outcome::ConditionFailed { current }),
+        Just(Outcome::ConditionFailed { current: None }),
         number().prop_map(|newest| Outcome::StaleRequest { newest }),
         Just(Outcome::SessionsFull),
+        Just(Outcome::SeqReused),
     ]
 }

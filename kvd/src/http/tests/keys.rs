@@ -98,9 +98,17 @@ fn a_repeated_request_gets_the_stored_reply_and_an_older_one_a_conflict() {
     assert_eq!(set("first", 7).text(), r#"{"revision":2,"created":true}"#);
     assert_eq!(set("second", 8).text(), r#"{"revision":3,"created":false}"#);
     assert_eq!(set("first", 7).failure(), (409, ErrorCode::StaleRequest, Applied::No));
-    // The same name and number on another path is the client's mistake, and no panic of ours.
-    let reply = server.post("/delete", r#"{"key":"k","request":{"client":"c","seq":8}}"#);
-    assert_eq!(reply.text(), r#"{"revision":3,"created":false}"#);
+    // The same name and number for something else is the client's mistake.
+    for (path, body) in [
+        ("/delete", r#"{"key":"k","request":{"client":"c","seq":8}}"#),
+        ("/set", r#"{"key":"k","value":"second","prev":true,"request":{"client":"c","seq":8}}"#),
+        ("/set", r#"{"key":"l","value":"second","request":{"client":"c","seq":8}}"#),
+    ] {
+        let reply = server.post(path, body);
+        assert_eq!(reply.failure(), (400, ErrorCode::InvalidRequest, Applied::No), "{body}");
+        assert!(reply.text().contains("was another request of this client"), "{reply:?}");
+    }
+    assert_eq!(server.get("/get?key=k&raw=true").text(), "second");
 }
 
 #[test]
