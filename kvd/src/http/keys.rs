@@ -134,7 +134,7 @@ fn item_bytes(outcome: &Outcome) -> usize {
         Outcome::Set { prev: item, .. }
         | Outcome::Deleted { prev: item, .. }
         | Outcome::ConditionFailed { current: item } => item.as_ref().map_or(0, |item| item.value.len()),
-        Outcome::StaleRequest { .. } | Outcome::SessionsFull => 0,
+        Outcome::StaleRequest { .. } | Outcome::SessionsFull | Outcome::SeqReused => 0,
     }
 }
 
