@@ -101,11 +101,12 @@ fn judge_error(kind: Kind, endpoint: &Endpoint, reply: &Reply, error: ErrorBody)
         ErrorCode::Overloaded => again(Reason::Overloaded, error),
         // A write may still reach its quorum. A read found none, which another node may well find.
         ErrorCode::Timeout => again(Reason::NoLeader, error),
+        // What became of it is unknown, and asking again tells no more.
+        ErrorCode::StaleRequest => Verdict::Refused(Error::StaleRequest { message: message(error) }),
         _ if applied == Applied::Unknown => again(Reason::Unreachable, error),
         ErrorCode::InvalidRequest => Verdict::Refused(Error::InvalidRequest { message: message(error) }),
         ErrorCode::TooLarge => Verdict::Refused(Error::TooLarge { message: message(error) }),
         ErrorCode::ForbiddenOrigin => Verdict::Refused(Error::Forbidden { message: message(error) }),
-        ErrorCode::StaleRequest => Verdict::Refused(Error::StaleRequest { message: message(error) }),
         _ if reply.status >= 500 => again(Reason::Unreachable, error),
         _ => {
             let message = format!("status {}: {}", reply.status, error.message);

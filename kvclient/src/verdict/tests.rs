@@ -7,7 +7,8 @@ fn endpoint() -> Endpoint {
 
 /// A node's error reply, with the status and the promise that go with its code.
 fn error(code: ErrorCode) -> Reply {
-    let applied = if code == ErrorCode::Timeout { Applied::Unknown } else { Applied::No };
+    let may_have = matches!(code, ErrorCode::Timeout | ErrorCode::StaleRequest);
+    let applied = if may_have { Applied::Unknown } else { Applied::No };
     error_applied(code, applied)
 }
 

@@ -32,7 +32,7 @@ pub(super) enum ApiError {
     PathNotFound,
     /// The path takes other methods: these, or unknown ones where another part of the daemon answers.
     MethodNotAllowed { allow: Option<&'static str> },
-    /// A newer request of the same client name has been applied.
+    /// This request or a newer one of the same client name has been applied, and the reply is gone.
     StaleRequest { newest: u64 },
     /// The condition of a write did not hold.
     ConditionFailed { current: Option<Item> },
@@ -111,8 +111,11 @@ impl Reply for ApiError {
                 error(ErrorCode::MethodNotAllowed, format!("this path does not take this method: use {methods}"))
             }
             Self::StaleRequest { newest } => {
-                let sentence = format!("seq {newest} of this client has been applied already: use a higher seq");
-                error(ErrorCode::StaleRequest, sentence)
+                let sentence = format!(
+                    "this seq or a later one of this client has been applied already (the newest is {newest}), and what \
+                     became of this one is not known any more: use a higher seq for a new write"
+                );
+                ErrorBody { applied: Applied::Unknown, ..error(ErrorCode::StaleRequest, sentence) }
             }
             Self::ConditionFailed { current } => ErrorBody {
                 current: Some(current),
@@ -156,7 +159,7 @@ impl Reply for ApiError {
     }
 }
 
-/// An error that promises that nothing was changed: what all but one of them promise.
+/// An error that promises that nothing was changed: what nearly all of them promise.
 fn error(code: ErrorCode, sentence: impl Into<String>) -> ErrorBody {
     ErrorBody { code, message: sentence.into(), applied: Applied::No, leader: None, current: None }
 }

@@ -97,7 +97,7 @@ fn a_repeated_request_gets_the_stored_reply_and_an_older_one_a_conflict() {
     assert_eq!(set("first", 7).text(), r#"{"revision":2,"created":true}"#);
     assert_eq!(set("first", 7).text(), r#"{"revision":2,"created":true}"#);
     assert_eq!(set("second", 8).text(), r#"{"revision":3,"created":false}"#);
-    assert_eq!(set("first", 7).failure(), (409, ErrorCode::StaleRequest, Applied::No));
+    assert_eq!(set("first", 7).failure(), (409, ErrorCode::StaleRequest, Applied::Unknown));
     // The same name and number for something else is the client's mistake.
     for (path, body) in [
         ("/delete", r#"{"key":"k","request":{"client":"c","seq":8}}"#),
