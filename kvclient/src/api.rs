@@ -9,8 +9,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::ser::SerializeStruct as _;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::{self, MapAccess, Visitor};
+use serde::ser::{SerializeMap as _, SerializeStruct as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, forward_to_deserialize_any};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Longest key, in bytes. The shortest is one byte.
@@ -20,8 +22,7 @@ pub const KEY_BYTES_MAX: usize = 4096;
 pub const CLIENT_NAME_CHARS_MAX: usize = 64;
 
 /// Body of `POST /set`: writes one key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "SetWire", into = "SetWire")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetRequest {
     /// The key, 1 to [`KEY_BYTES_MAX`] bytes.
     pub key: String,
@@ -43,19 +44,18 @@ impl SetRequest {
 }
 
 /// Body of `POST /delete`: deletes one key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeleteRequest {
     /// The key, 1 to [`KEY_BYTES_MAX`] bytes.
     pub key: String,
     /// Delete only where this holds, else 412 `condition_failed`.
-    #[serde(rename = "if", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "if", skip_serializing_if = "Option::is_none")]
     pub condition: Option<Condition>,
     /// Ask for the item as it was before.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_false")]
     pub prev: bool,
     /// Makes a repeat of this request apply at most once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
 }
 
@@ -70,8 +70,7 @@ impl DeleteRequest {
 ///
 /// The condition is evaluated where the write is applied, in the order of the log, so that of two
 /// writers that race with the same condition exactly one wins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "ConditionWire", into = "ConditionWire")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// There is no such key: `{"absent":true}`.
     Absent,
@@ -86,10 +85,13 @@ pub enum Condition {
 /// Names one write of one client: `{"client":"...","seq":N}`.
 ///
 /// For one `client` the cluster applies each `seq` at most once: a repeat of the newest gets the
-/// stored reply, an older one gets 409 `stale_request`. A client sends one request at a time under
-/// one name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// stored reply, an older one gets 409 `stale_request`, and another request under the same `seq` is
+/// refused. A client sends one request at a time under one name.
+///
+/// Of a reply that tells a failed condition only that is stored: a repeat fails as well, and its `current` is
+/// the item as it is by then. A reply with a large `prev` is dropped when it is not asked for and others need the
+/// room; a repeat then gets `stale_request`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct RequestId {
     /// Name of the client, 1 to [`CLIENT_NAME_CHARS_MAX`] characters.
     pub client: String,
@@ -316,7 +318,8 @@ pub enum ErrorCode {
     NotFound,
     /// 405: the path exists, but not for this method.
     MethodNotAllowed,
-    /// 409: a newer request of the same client name has been applied.
+    /// 409: this request or a newer one of the same client name has been applied, and the reply to this one is
+    /// not known any more.
     StaleRequest,
     /// 412: the condition did not hold; `current` says what is there.
     ConditionFailed,
@@ -326,6 +329,8 @@ pub enum ErrorCode {
     Overloaded,
     /// 503: no leader known, or leadership was lost before the request entered the log.
     NoLeader,
+    /// 503, of `/readyz` alone: a leader is known, and the node still applies what was committed when it started.
+    NotReady,
     /// 504: no quorum answered in time.
     Timeout,
     /// A code of a newer daemon.
@@ -347,7 +352,7 @@ impl ErrorCode {
             Self::TooLarge => 413,
             Self::Overloaded => 429,
             Self::Unknown => 500,
-            Self::NoLeader => 503,
+            Self::NoLeader | Self::NotReady => 503,
             Self::Timeout => 504,
         }
     }
@@ -355,76 +360,139 @@ impl ErrorCode {
 
 // The forms on the wire. They differ from the types above only in how a value is written.
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object with `key` and `value`")]
 struct SetWire {
     key: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     value: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     value_base64: Option<String>,
-    #[serde(rename = "if", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "if", default)]
     condition: Option<Condition>,
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default)]
     prev: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     request: Option<RequestId>,
 }
 
-impl TryFrom<SetWire> for SetRequest {
-    type Error = String;
-
-    fn try_from(wire: SetWire) -> Result<Self, String> {
-        let value = decode_value(wire.value, wire.value_base64)?;
-        Ok(Self { key: wire.key, value, condition: wire.condition, prev: wire.prev, request: wire.request })
+impl<'de> Deserialize<'de> for SetRequest {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let SetWire { key, value, value_base64, condition, prev, request } = SetWire::deserialize(ObjectOnly(from))?;
+        let value = decode_value(value, value_base64).map_err(de::Error::custom)?;
+        Ok(Self { key, value, condition, prev, request })
     }
 }
 
-impl From<SetRequest> for SetWire {
-    fn from(request: SetRequest) -> Self {
-        let (value, value_base64) = encode_value(request.value);
-        let SetRequest { key, condition, prev, request, .. } = SetRequest { value: Vec::new(), ..request };
-        Self { key, value, value_base64, condition, prev, request }
+// By hand, since the derived form would copy the value first.
+impl Serialize for SetRequest {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let optional = [self.condition.is_some(), self.prev, self.request.is_some()];
+        let fields = 2 + optional.into_iter().filter(|present| *present).count();
+        let mut request = to.serialize_struct("SetRequest", fields)?;
+        request.serialize_field("key", &self.key)?;
+        match WireValue::of(&self.value) {
+            WireValue::Text(text) => request.serialize_field("value", text)?,
+            WireValue::Base64(base64) => request.serialize_field("value_base64", &base64)?,
+        }
+        if let Some(condition) = &self.condition {
+            request.serialize_field("if", condition)?;
+        }
+        if self.prev {
+            request.serialize_field("prev", &true)?;
+        }
+        if let Some(id) = &self.request {
+            request.serialize_field("request", id)?;
+        }
+        request.end()
     }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum ConditionWire {
-    Absent(bool),
-    Present(bool),
-    ModRevision(u64),
-    Value(String),
-    ValueBase64(String),
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object with `key`")]
+struct DeleteWire {
+    key: String,
+    #[serde(rename = "if", default)]
+    condition: Option<Condition>,
+    #[serde(default)]
+    prev: bool,
+    #[serde(default)]
+    request: Option<RequestId>,
 }
 
-impl TryFrom<ConditionWire> for Condition {
-    type Error = String;
+impl<'de> Deserialize<'de> for DeleteRequest {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let DeleteWire { key, condition, prev, request } = DeleteWire::deserialize(ObjectOnly(from))?;
+        Ok(Self { key, condition, prev, request })
+    }
+}
 
-    fn try_from(wire: ConditionWire) -> Result<Self, String> {
-        match wire {
-            ConditionWire::Absent(true) => Ok(Self::Absent),
-            ConditionWire::Present(true) => Ok(Self::Present),
-            ConditionWire::Absent(false) => Err("\"absent\" can only be true; say {\"present\":true}".into()),
-            ConditionWire::Present(false) => Err("\"present\" can only be true; say {\"absent\":true}".into()),
-            ConditionWire::ModRevision(revision) => Ok(Self::ModRevision(revision)),
-            ConditionWire::Value(text) => Ok(Self::Value(text.into_bytes())),
-            ConditionWire::ValueBase64(text) => decode_base64(&text).map(Self::Value),
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object with `client` and `seq`")]
+struct RequestIdWire {
+    client: String,
+    seq: u64,
+}
+
+impl<'de> Deserialize<'de> for RequestId {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let RequestIdWire { client, seq } = RequestIdWire::deserialize(ObjectOnly(from))?;
+        Ok(Self { client, seq })
+    }
+}
+
+const ONE_CONDITION: &str = "give exactly one of absent, present, mod_revision, value, value_base64";
+
+impl<'de> Deserialize<'de> for Condition {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(ConditionVisitor)
+    }
+}
+
+struct ConditionVisitor;
+
+impl<'de> Visitor<'de> for ConditionVisitor {
+    type Value = Condition;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an object as condition ({ONE_CONDITION})")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Condition, A::Error> {
+        let wrong = |what: &str| de::Error::custom(format_args!("{what}: {ONE_CONDITION}"));
+        let Some(field) = fields.next_key::<Cow<'de, str>>()? else { return Err(wrong("`if` is empty")) };
+        let condition = match &*field {
+            "absent" if fields.next_value()? => Condition::Absent,
+            "absent" => return Err(de::Error::custom("`absent` can only be true; say {\"present\":true}")),
+            "present" if fields.next_value()? => Condition::Present,
+            "present" => return Err(de::Error::custom("`present` can only be true; say {\"absent\":true}")),
+            "mod_revision" => Condition::ModRevision(fields.next_value()?),
+            "value" => Condition::Value(fields.next_value::<String>()?.into_bytes()),
+            "value_base64" => {
+                Condition::Value(decode_base64(&fields.next_value::<String>()?).map_err(de::Error::custom)?)
+            }
+            unknown => return Err(wrong(&format!("unknown condition `{unknown}`"))),
+        };
+        match fields.next_key::<de::IgnoredAny>()? {
+            None => Ok(condition),
+            Some(_) => Err(wrong("`if` has more than one condition")),
         }
     }
 }
 
-impl From<Condition> for ConditionWire {
-    fn from(condition: Condition) -> Self {
-        match condition {
-            Condition::Absent => Self::Absent(true),
-            Condition::Present => Self::Present(true),
-            Condition::ModRevision(revision) => Self::ModRevision(revision),
-            Condition::Value(bytes) => match encode_value(bytes) {
-                (Some(text), _) => Self::Value(text),
-                (None, base64) => Self::ValueBase64(base64.unwrap_or_default()),
+impl Serialize for Condition {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut condition = to.serialize_map(Some(1))?;
+        match self {
+            Self::Absent => condition.serialize_entry("absent", &true)?,
+            Self::Present => condition.serialize_entry("present", &true)?,
+            Self::ModRevision(revision) => condition.serialize_entry("mod_revision", revision)?,
+            Self::Value(bytes) => match WireValue::of(bytes) {
+                WireValue::Text(text) => condition.serialize_entry("value", text)?,
+                WireValue::Base64(base64) => condition.serialize_entry("value_base64", &base64)?,
             },
         }
+        condition.end()
     }
 }
 
@@ -459,9 +527,9 @@ impl Serialize for Item {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut item = to.serialize_struct("Item", 5)?;
         item.serialize_field("key", &self.key)?;
-        match self.value_str() {
-            Some(text) => item.serialize_field("value", text)?,
-            None => item.serialize_field("value_base64", &BASE64.encode(&self.value))?,
+        match WireValue::of(&self.value) {
+            WireValue::Text(text) => item.serialize_field("value", text)?,
+            WireValue::Base64(base64) => item.serialize_field("value_base64", &base64)?,
         }
         item.serialize_field("create_revision", &self.create_revision)?;
         item.serialize_field("mod_revision", &self.mod_revision)?;
@@ -483,10 +551,55 @@ fn decode_base64(text: &str) -> Result<Vec<u8>, String> {
     BASE64.decode(text).map_err(|cause| format!("`value_base64` is not standard base64 with padding: {cause}"))
 }
 
-fn encode_value(bytes: Vec<u8>) -> (Option<String>, Option<String>) {
-    match String::from_utf8(bytes) {
-        Ok(text) => (Some(text), None),
-        Err(not_utf8) => (None, Some(BASE64.encode(not_utf8.as_bytes()))),
+/// A value as JSON carries it.
+enum WireValue<'a> {
+    Text(&'a str),
+    Base64(String),
+}
+
+impl<'a> WireValue<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        std::str::from_utf8(bytes).map_or_else(|_| Self::Base64(BASE64.encode(bytes)), Self::Text)
+    }
+}
+
+/// Lets a struct be read from an object alone.
+///
+/// serde's derived code also takes an array, as the fields in their order. In JSON that is a request of
+/// which nobody can say what it means, and which changes its meaning when a field is added.
+struct ObjectOnly<T>(T);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
+    type Error = D::Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.0.deserialize_struct(name, fields, ObjectOnly(visitor))
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(ObjectOnly(visitor))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for ObjectOnly<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<V::Value, A::Error> {
+        self.0.visit_map(fields)
     }
 }
 
@@ -531,12 +644,35 @@ mod tests {
             (r#"{"value":"v"}"#, "missing field `key`"),
             (r#"{"key":"k","value":"v","ttl":1}"#, "unknown field `ttl`"),
             (r#"{"key":"k","value":"v","if":{"absent":false}}"#, "can only be true"),
-            (r#"{"key":"k","value":"v","if":{"absnt":true}}"#, "unknown variant `absnt`"),
+            (
+                r#"{"key":"k","value":"v","if":{"absnt":true}}"#,
+                "unknown condition `absnt`: give exactly one of absent,",
+            ),
+            (r#"{"key":"k","value":"v","if":{}}"#, "empty: give exactly one of absent, present, mod_revision, value,"),
+            (r#"{"key":"k","value":"v","if":{"absent":true,"value":""}}"#, "more than one condition: give exactly one"),
+            (r#"{"key":"k","value":"v","if":"absent"}"#, "expected an object as condition (give exactly one of"),
+            (r#"{"key":"k","value":"v","if":["absent",true]}"#, "expected an object as condition"),
+            (r#"{"key":"k","value":"v","request":["c",1]}"#, "expected an object with `client` and `seq`"),
+            (r#"["k","v"]"#, "expected an object with `key` and `value`"),
+            ("null", "expected an object with `key` and `value`"),
             (r#"{"key":"k","value":"v","request":{"client":"c","seq":1,"x":1}}"#, "unknown field `x`"),
         ] {
             let error = parse(json).expect_err(json);
             assert!(error.contains(complaint), "{json}: {error}");
         }
+    }
+
+    #[test]
+    fn a_delete_is_an_object_of_known_fields() {
+        let parse = |json| serde_json::from_str::<DeleteRequest>(json).map_err(|cause| cause.to_string());
+        assert_eq!(parse(r#"{"key":"k"}"#), Ok(DeleteRequest::new("k")));
+        for (json, complaint) in
+            [(r#"["k"]"#, "expected an object with `key`"), (r#"{"key":"k","value":"v"}"#, "unknown field `value`")]
+        {
+            assert!(parse(json).is_err_and(|error| error.contains(complaint)), "{json}");
+        }
+        let whole = r#"{"key":"k","if":{"mod_revision":7},"prev":true,"request":{"client":"c","seq":9}}"#;
+        assert_eq!(serde_json::to_string(&parse(whole).unwrap()).unwrap(), whole);
     }
 
     #[test]
