@@ -156,17 +156,25 @@ impl Command {
     /// # Errors
     /// The first rule that the command breaks.
     pub fn validate(&self) -> Result<(), InvalidCommand> {
-        match self.operation.key().len() {
-            0 => return Err(InvalidCommand::KeyEmpty),
-            1..=KEY_BYTES_MAX => {}
-            bytes => return Err(InvalidCommand::KeyTooLong { bytes }),
-        }
+        check_key(self.operation.key())?;
         let Some(request) = &self.request else { return Ok(()) };
         match request.client.chars().count() {
             0 => Err(InvalidCommand::ClientNameEmpty),
             1..=CLIENT_NAME_CHARS_MAX => Ok(()),
             chars => Err(InvalidCommand::ClientNameTooLong { chars }),
         }
+    }
+}
+
+/// Checks that `key` could be one.
+///
+/// # Errors
+/// [`InvalidCommand::KeyEmpty`] or [`InvalidCommand::KeyTooLong`].
+pub fn check_key(key: &[u8]) -> Result<(), InvalidCommand> {
+    match key.len() {
+        0 => Err(InvalidCommand::KeyEmpty),
+        1..=KEY_BYTES_MAX => Ok(()),
+        bytes => Err(InvalidCommand::KeyTooLong { bytes }),
     }
 }
 

@@ -23,7 +23,7 @@ mod strategies;
 
 pub use command::{
     CLIENT_NAME_CHARS_MAX, Command, Condition, InvalidCommand, Item, KEY_BYTES_MAX, Operation, Outcome, RequestId,
-    Revision,
+    Revision, check_key,
 };
 pub use encoding::DecodeError;
 pub use hash::StateHash;
