@@ -3,11 +3,12 @@
 use super::body::{self, BodyReader};
 use super::error::ApiError;
 use super::gateway::{Gateway, Request};
+use super::listener::Limits;
+use super::reply::ReplyBudget;
 use crate::kv::{Outcome, Store};
 use crate::node::WriteError;
 use bytes::Bytes;
 use std::sync::{PoisonError, RwLockReadGuard};
-use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -29,16 +30,19 @@ pub(super) struct Context {
     /// Largest JSON body, in bytes.
     pub(super) json_bytes_max: usize,
     pub(super) bodies: BodyReader,
+    /// Memory for large replies.
+    pub(super) replies: ReplyBudget,
     heavy_work: Semaphore,
     /// Closed when the server begins to stop; replies without an end then come to one.
     pub(super) stopping: watch::Receiver<()>,
 }
 
 impl Context {
-    pub(super) fn new(gateway: Gateway, body_time_max: Duration, stopping: watch::Receiver<()>) -> Self {
+    pub(super) fn new(gateway: Gateway, limits: &Limits, stopping: watch::Receiver<()>) -> Self {
         let json_bytes_max = body::json_bytes_max(gateway.value_bytes_max);
-        let bodies = BodyReader::new(json_bytes_max, body_time_max);
-        Self { gateway, json_bytes_max, bodies, heavy_work: Semaphore::new(HEAVY_WORK_MAX), stopping }
+        let bodies = BodyReader::new(json_bytes_max, limits.body_time_max);
+        let replies = ReplyBudget::new(limits.reply_bytes_max.max(json_bytes_max));
+        Self { gateway, json_bytes_max, bodies, replies, heavy_work: Semaphore::new(HEAVY_WORK_MAX), stopping }
     }
 
     /// Does work whose time grows with `bytes`: here if they are few, else on another thread. The thread that

@@ -20,6 +20,8 @@ pub(super) enum ApiError {
     BodyTooSlow,
     /// Large bodies of other requests take all the memory there is for them.
     BodiesTooMany,
+    /// Large replies to other requests take all the memory there is for them.
+    RepliesTooMany,
     /// The body is larger than any request needs. It is not read to its end.
     BodyTooLarge { bytes_max: usize },
     /// A value is larger than this node accepts.
@@ -34,8 +36,6 @@ pub(super) enum ApiError {
     MethodNotAllowed { allow: Option<&'static str> },
     /// This request or a newer one of the same client name has been applied, and the reply is gone.
     StaleRequest { newest: u64 },
-    /// The condition of a write did not hold.
-    ConditionFailed { current: Option<Item> },
     /// Too much is under way; the sentence says of what. Nothing was begun.
     Overloaded(&'static str),
     /// There are more connections than the node serves.
@@ -89,6 +89,10 @@ impl Reply for ApiError {
                 headers.push(retry_after);
                 error(ErrorCode::Overloaded, "too many large bodies are under way: try again shortly")
             }
+            Self::RepliesTooMany => {
+                headers.push(retry_after);
+                error(ErrorCode::Overloaded, "too many large replies are under way: try again shortly")
+            }
             Self::BodyTooLarge { bytes_max } => error(
                 ErrorCode::TooLarge,
                 format!("this body may have at most {bytes_max} bytes (see --max-value-bytes of kvd)"),
@@ -117,10 +121,6 @@ impl Reply for ApiError {
                 );
                 ErrorBody { applied: Applied::Unknown, ..error(ErrorCode::StaleRequest, sentence) }
             }
-            Self::ConditionFailed { current } => ErrorBody {
-                current: Some(current),
-                ..error(ErrorCode::ConditionFailed, "the condition does not hold: see `current` for what is there")
-            },
             Self::Overloaded(sentence) => {
                 headers.push(retry_after);
                 error(ErrorCode::Overloaded, sentence)
@@ -157,6 +157,12 @@ impl Reply for ApiError {
         response.headers_mut().extend(headers);
         response
     }
+}
+
+/// What a write is told whose condition did not hold. The one error that may be large, so it is rendered apart.
+pub(super) fn condition_failed(current: Option<Item>) -> ErrorReply {
+    let sentence = "the condition does not hold: see `current` for what is there";
+    ErrorReply { error: ErrorBody { current: Some(current), ..error(ErrorCode::ConditionFailed, sentence) } }
 }
 
 /// An error that promises that nothing was changed: what nearly all of them promise.

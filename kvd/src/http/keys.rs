@@ -6,15 +6,17 @@
 use super::body::Body;
 use super::context::Context;
 use super::error::ApiError;
-use super::{query, reply};
-use crate::kv::{self, Command, InvalidCommand, ItemRef, Operation, Outcome};
+use super::reply::{Charge, ReplyBudget};
+use super::{error, query, reply};
+use crate::kv::{self, Command, ItemRef, Operation, Outcome};
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
 use kvclient::api;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::convert::Infallible;
 use std::str::FromStr;
-use warp::http::Method;
+use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
 /// What matters of a `Content-Type`: everything but raw bytes is read as JSON.
@@ -67,7 +69,8 @@ pub(super) async fn set<B: Buf>(
     let prepare = move || prepare_set(bytes, raw_key, value_bytes_max);
     let Prepared { command, key, prev } = context.heavy_work(body_bytes, prepare).await?;
     let outcome = context.write(command, || target("/set", &upload.query)).await?;
-    context.heavy_work(item_bytes(&outcome), move || render(outcome, key, prev)).await
+    let budget = context.replies.clone();
+    context.heavy_work(item_bytes(&outcome), move || render(&budget, outcome, key, prev)).await
 }
 
 /// `POST /delete`.
@@ -84,7 +87,8 @@ pub(super) async fn delete<B: Buf>(
     let prepare = move || prepare_delete(&bytes, value_bytes_max);
     let Prepared { command, key, prev } = context.heavy_work(body_bytes, prepare).await?;
     let outcome = context.write(command, || target("/delete", &upload.query)).await?;
-    context.heavy_work(item_bytes(&outcome), move || render(outcome, key, prev)).await
+    let budget = context.replies.clone();
+    context.heavy_work(item_bytes(&outcome), move || render(&budget, outcome, key, prev)).await
 }
 
 /// A checked write.
@@ -143,7 +147,7 @@ pub(super) async fn get(context: &Context, method: Method, query: String) -> Res
     get_only(&method)?;
     let [key, raw, consistency] = query::parse(&query, ["key", "raw", "consistency"])?;
     let key = key.ok_or_else(|| ApiError::invalid("name the key: GET /get?key=K"))?;
-    check_key(&key)?;
+    kv::check_key(key.as_bytes())?;
     let raw = match raw.as_deref() {
         None | Some("false") => false,
         Some("true") => true,
@@ -154,19 +158,22 @@ pub(super) async fn get(context: &Context, method: Method, query: String) -> Res
         Some("stale") => {}
         Some(_) => return Err(ApiError::invalid("`consistency` is linearizable or stale")),
     }
+    let charge;
     let reply = {
         let store = context.store();
         let ItemRef { value, create_revision, mod_revision, version } =
             store.get_ref(key.as_bytes()).ok_or(ApiError::KeyNotFound)?;
+        charge = context.replies.charge(value.len())?;
         if raw {
-            return Ok(reply::raw(Bytes::copy_from_slice(value), mod_revision));
+            return Ok(reply::raw(context.replies.attach(charge, value.to_vec())?, mod_revision));
         }
         let value = value.to_vec();
         let item = api::Item { key: key.into_owned(), value, create_revision, mod_revision, version };
         api::GetReply { item, revision: store.revision() }
     };
     let item_bytes = reply.item.value.len();
-    context.heavy_work(item_bytes, move || Ok(reply::ok(&reply))).await
+    let budget = context.replies.clone();
+    context.heavy_work(item_bytes, move || reply::charged(&budget, charge, StatusCode::OK, &reply)).await
 }
 
 /// Refuses other methods than POST.
@@ -190,14 +197,6 @@ fn from_json<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, ApiEr
     serde_json::from_slice(body).map_err(|cause| {
         ApiError::invalid(format!("the body is not the JSON this path takes: {cause}; send {example}"))
     })
-}
-
-fn check_key(key: &str) -> Result<(), InvalidCommand> {
-    match key.len() {
-        0 => Err(InvalidCommand::KeyEmpty),
-        1..=api::KEY_BYTES_MAX => Ok(()),
-        bytes => Err(InvalidCommand::KeyTooLong { bytes }),
-    }
 }
 
 fn to_condition(condition: Option<api::Condition>, value_bytes_max: usize) -> Result<Option<kv::Condition>, ApiError> {
@@ -225,29 +224,39 @@ fn to_api_item(key: String, item: kv::Item) -> api::Item {
     api::Item { key, value: value.into(), create_revision, mod_revision, version }
 }
 
-/// The reply to an applied command. It follows the outcome, not the path: a repeated request id gets the
-/// stored reply of the request that was applied under it.
-fn render(outcome: Outcome, key: String, prev_asked: bool) -> Result<Response, ApiError> {
+/// The reply to a command.
+fn render(budget: &ReplyBudget, outcome: Outcome, key: String, prev_asked: bool) -> Result<Response, ApiError> {
     match outcome {
         Outcome::Set { revision, created, prev } => {
             let prev = prev_asked.then(|| prev.map(|item| to_api_item(key, item)));
-            Ok(reply::ok(&api::SetReply { revision, created, prev }))
+            render_applied(budget, &api::SetReply { revision, created, prev })
         }
         Outcome::Deleted { revision, deleted, prev } => {
             let prev = prev_asked.then(|| prev.map(|item| to_api_item(key, item)));
-            Ok(reply::ok(&api::DeleteReply { revision, deleted: deleted.into(), prev }))
+            render_applied(budget, &api::DeleteReply { revision, deleted: deleted.into(), prev })
         }
         Outcome::ConditionFailed { current } => {
-            Err(ApiError::ConditionFailed { current: current.map(|item| to_api_item(key, item)) })
+            let reply = error::condition_failed(current.map(|item| to_api_item(key, item)));
+            reply::charged(budget, Charge::NONE, StatusCode::PRECONDITION_FAILED, &reply)
         }
         Outcome::StaleRequest { newest } => Err(ApiError::StaleRequest { newest }),
         Outcome::SeqReused => {
             Err(ApiError::invalid("this `seq` was another request of this client: use a new, higher `seq`"))
         }
-        Outcome::SessionsFull => {
-            Err(ApiError::Overloaded("too many client names are in use: try again later, or send no `request`"))
-        }
+        Outcome::SessionsFull => Err(ApiError::Overloaded(
+            "too many client names were used within the last hour: use them again instead of new ones, or send no `request`",
+        )),
     }
+}
+
+/// The reply to a write that was applied: whatever hinders it, it must not be told that it was not.
+fn render_applied(budget: &ReplyBudget, reply: &impl Serialize) -> Result<Response, ApiError> {
+    reply::charged(budget, Charge::NONE, StatusCode::OK, reply).map_err(|_| {
+        ApiError::OutcomeUnknown(
+            "the write was applied, but too many large replies are under way to send the item before: repeat it with \
+             the same `request`, or read the key",
+        )
+    })
 }
 
 /// Path and query of the same request at another node.

@@ -9,6 +9,10 @@
 //! - A reply to a request whose body nobody has read to its end closes the connection, since what follows is
 //!   not worth reading. The client is read on for a moment all the same: closing a socket with unread bytes
 //!   resets it, and the reset can overtake the reply that says what was wrong.
+//! - What is no HTTP, and headers beyond `HEADERS_BYTES_MAX`, hyper refuses on its own, with a status (400, 431)
+//!   and an empty body. It has no hook for that: these replies alone do not have the JSON of the API.
+//! - A client that takes nothing of its reply for [`Limits::write_time_max`] is disconnected, or the reply
+//!   would stay in memory for as long as the client likes.
 //! - Each connection has a task of its own, so a panic in a handler ends that connection and nothing else.
 
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
@@ -58,6 +62,10 @@ pub struct Limits {
     pub headers_time_max: Duration,
     /// Time for a request's body to arrive.
     pub body_time_max: Duration,
+    /// Time in which a client must take at least a byte of what is sent to it.
+    pub write_time_max: Duration,
+    /// Memory for large replies that are under way to clients, in bytes; more where a single one may be larger.
+    pub reply_bytes_max: usize,
     /// Time for requests under way to finish once the server stops.
     pub drain_time_max: Duration,
 }
@@ -68,6 +76,8 @@ impl Default for Limits {
             connections_max: 4096,
             headers_time_max: Duration::from_secs(60),
             body_time_max: Duration::from_secs(30),
+            write_time_max: Duration::from_secs(30),
+            reply_bytes_max: 256 << 20,
             drain_time_max: Duration::from_secs(5),
         }
     }
@@ -151,6 +161,7 @@ impl Connection {
         // Replies are small and whole; waiting to fill a segment would only delay them. Failure: slower.
         let _ = stream.set_nodelay(true);
         let unread = Arc::new(AtomicBool::new(false));
+        let stream = Impatient { stream, time_max: limits.write_time_max, until: None };
         let stream = Lingering { stream, unread: Arc::clone(&unread), until: None };
         let service = service_fn(move |mut request: Request<Incoming>| {
             if is_crowded {
@@ -249,7 +260,7 @@ impl Body for RequestBody {
 
 /// A stream that, where the last body was not read to its end, reads on a moment before it closes.
 struct Lingering {
-    stream: TcpStream,
+    stream: Impatient,
     unread: Arc<AtomicBool>,
     /// Set once the write side is shut down.
     until: Option<Pin<Box<Sleep>>>,
@@ -297,6 +308,61 @@ impl AsyncWrite for Lingering {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// A stream whose writing fails once the other end has taken nothing for a while.
+struct Impatient {
+    stream: TcpStream,
+    time_max: Duration,
+    /// While a write waits: when it is given up.
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+impl Impatient {
+    /// Passes on what became of a write, and fails one that has waited too long.
+    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.until = None;
+            return written;
+        }
+        let until = self.until.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.time_max)));
+        ready!(until.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its reply")))
+    }
+}
+
+impl AsyncRead for Impatient {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Impatient {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch(cx, written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.watch(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -49,7 +49,7 @@ pub async fn serve<R: Reply + 'static>(
     shutdown: impl Future<Output = ()>,
 ) {
     let (stop, stopping) = watch::channel(());
-    let context = Arc::new(Context::new(gateway.clone(), limits.body_time_max, stopping));
+    let context = Arc::new(Context::new(gateway.clone(), &limits, stopping));
     let routes = TowerToHyperService::new(warp::service(routes::routes(&context, extra)));
     let shutdown = async {
         shutdown.await;

@@ -2,9 +2,10 @@
 
 use super::server::{Server, VALUE_BYTES_MAX, ample, honest_replica};
 use crate::http::{Limits, Request};
+use crate::kv::{Command, Operation, Store};
 use kvclient::api::{Applied, ErrorCode};
 use std::io::Write as _;
-use std::sync::mpsc;
+use std::sync::{Arc, RwLock, mpsc};
 use std::time::Duration;
 
 const TOO_LARGE: (u16, ErrorCode, Applied) = (413, ErrorCode::TooLarge, Applied::No);
@@ -248,4 +249,34 @@ fn a_stop_does_not_wait_for_ever() {
     let _unanswered = requests.recv().unwrap();
     server.stop();
     assert!(busy.is_closed());
+}
+
+#[test]
+fn replies_that_nobody_reads_are_bounded_and_given_up() {
+    // More than the buffers of a connection hold.
+    const VALUE_BYTES: usize = 32 << 20;
+    let limits = Limits { write_time_max: 5 * SHORT, reply_bytes_max: VALUE_BYTES * 3 / 2, ..ample() };
+    let (filled, is_filled) = mpsc::channel();
+    let replica = Box::new(move |inbox, store: Arc<RwLock<Store>>| {
+        let (key, value) = ("k".into(), vec![b'x'; VALUE_BYTES].into());
+        let operation = Operation::Set { key, value, condition: None, prev: false };
+        store.write().unwrap().apply(0, &Command { operation, request: None });
+        filled.send(()).unwrap();
+        honest_replica()(inbox, store);
+    });
+    let server = Server::start(limits, replica);
+    is_filled.recv().unwrap();
+    let mut idle = server.connect();
+    idle.send("GET /get?key=k&raw=true HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    idle.read_through("\r\n\r\n");
+    let overloaded = (429, ErrorCode::Overloaded, Applied::No);
+    for path in ["/get?key=k&raw=true", "/get?key=k"] {
+        assert_eq!(server.get(path).failure(), overloaded, "{path}");
+    }
+    assert_eq!(server.get("/health").status, 200, "small replies go on");
+    // The first one is given up, and what it held is free again.
+    while server.request("HEAD /get?key=k&raw=true HTTP/1.1", "").status != 200 {
+        std::thread::yield_now();
+    }
+    while !idle.is_closed() {}
 }

@@ -29,7 +29,14 @@ pub(super) struct Server {
 /// Limits that no test reaches unless it means to.
 pub(super) fn ample() -> Limits {
     let ample = Duration::from_secs(60);
-    Limits { connections_max: 100, headers_time_max: ample, body_time_max: ample, drain_time_max: ample }
+    Limits {
+        connections_max: 100,
+        headers_time_max: ample,
+        body_time_max: ample,
+        write_time_max: ample,
+        reply_bytes_max: 256 << 20,
+        drain_time_max: ample,
+    }
 }
 
 impl Server {
