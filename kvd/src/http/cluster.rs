@@ -45,19 +45,19 @@ pub(super) fn livez(_: &Context) -> Result<Response, ApiError> {
 pub(super) fn readyz(context: &Context) -> Result<Response, ApiError> {
     match obstacle(&context.gateway.view.borrow()) {
         None => Ok(reply::ok(&json!({ "ready": true }))),
-        Some(sentence) => Err(ApiError::NoLeader(sentence.into())),
+        Some(obstacle) => Err(obstacle),
     }
 }
 
 /// Why the node is not ready.
-fn obstacle(view: &View) -> Option<String> {
+fn obstacle(view: &View) -> Option<ApiError> {
     if view.ready {
         return None;
     }
     Some(match (&view.waiting_for, &view.leader) {
-        (Some(waiting_for), _) => format!("not ready: {waiting_for}"),
-        (None, None) => "not ready: no leader is known".to_owned(),
-        (None, Some(_)) => "not ready: still applying what was committed when this node started".to_owned(),
+        (Some(waiting_for), _) => ApiError::NoLeader(format!("not ready: {waiting_for}").into()),
+        (None, None) => ApiError::NoLeader("not ready: no leader is known".into()),
+        (None, Some(_)) => ApiError::NotReady,
     })
 }
 

@@ -44,6 +44,8 @@ pub(super) enum ApiError {
     NotLeader { leader: NodeUrl, location: String },
     /// Nobody can answer at the moment, and nothing was changed; the sentence says why.
     NoLeader(Cow<'static, str>),
+    /// A leader is known, but this node has not applied yet what was committed when it started.
+    NotReady,
     /// The write has been handed over, and its outcome will not be known here.
     OutcomeUnknown(&'static str),
     /// No quorum confirmed a read in time.
@@ -142,6 +144,10 @@ impl Reply for ApiError {
             Self::NoLeader(sentence) => {
                 headers.push(retry_after);
                 error(ErrorCode::NoLeader, sentence)
+            }
+            Self::NotReady => {
+                headers.push(retry_after);
+                error(ErrorCode::NotReady, "not ready: still applying what was committed when this node started")
             }
             Self::OutcomeUnknown(sentence) => {
                 ErrorBody { applied: Applied::Unknown, ..error(ErrorCode::Timeout, sentence) }

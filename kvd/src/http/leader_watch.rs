@@ -1,7 +1,9 @@
 //! `GET /leader/watch`: Server-Sent Events, one for each change of leader that this node sees.
 //!
 //! The first event comes at once and tells how things stand. Of changes that follow each other before the
-//! stream is sent on, only the last is told. A comment line now and then lets both ends notice that the
+//! stream is sent on, only the last is told: an event says how things stand, which older ones would only delay,
+//! and a client that does not read holds one event in memory instead of a history. Terms only grow, so a
+//! client sees by the term that it missed something. A comment line now and then lets both ends notice that the
 //! other is gone. The stream ends when the node stops; a client then asks another node.
 
 use super::context::Context;

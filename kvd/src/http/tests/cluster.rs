@@ -54,10 +54,10 @@ fn members_and_leader() {
 fn supervisors_learn_whether_it_lives_and_whether_it_serves() {
     let server = Server::honest();
     assert_eq!((server.get("/livez").status, server.get("/readyz").status), (200, 200));
-    for (leader, waiting_for, reason) in [
-        (None, Some("waiting for node3"), "waiting for node3"),
-        (None, None, "no leader"),
-        (Some(node_url("node2")), None, "still applying"),
+    for (leader, waiting_for, code, reason) in [
+        (None, Some("waiting for node3"), ErrorCode::NoLeader, "waiting for node3"),
+        (None, None, ErrorCode::NoLeader, "no leader"),
+        (Some(node_url("node2")), None, ErrorCode::NotReady, "still applying"),
     ] {
         server.view.send_modify(|view| {
             view.ready = false;
@@ -65,7 +65,7 @@ fn supervisors_learn_whether_it_lives_and_whether_it_serves() {
             view.waiting_for = waiting_for.map(str::to_owned);
         });
         let reply = server.get("/readyz");
-        assert_eq!(reply.status, 503);
+        assert_eq!(reply.failure(), (503, code, Applied::No));
         assert!(reply.error().error.message.contains(reason), "{reply:?}");
         assert_eq!(server.get("/livez").status, 200);
     }
