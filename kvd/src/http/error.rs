@@ -28,6 +28,8 @@ pub(super) enum ApiError {
     ValueTooLarge { bytes_max: usize },
     /// A web page of another origin asks.
     ForbiddenOrigin,
+    /// A browser asks for a name that may be anyone's.
+    ForbiddenHost,
     /// No such key.
     KeyNotFound,
     /// No such path.
@@ -106,6 +108,10 @@ impl Reply for ApiError {
             Self::ForbiddenOrigin => error(
                 ErrorCode::ForbiddenOrigin,
                 "requests from web pages of another origin are refused: use curl, kvctl or a client library",
+            ),
+            Self::ForbiddenHost => error(
+                ErrorCode::ForbiddenOrigin,
+                "browsers must ask for this node by an IP address, localhost, or a name that --advertise-client-url gives",
             ),
             Self::KeyNotFound => error(ErrorCode::KeyNotFound, "there is no such key: write it with POST /set"),
             Self::PathNotFound => {

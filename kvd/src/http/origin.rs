@@ -2,45 +2,66 @@
 //!
 //! Browsers mark what a page sends. `Origin` names the page's own host; it comes with every POST, with
 //! WebSockets, and with reads across origins. `Sec-Fetch-Site` says whose page it is, also where there is no
-//! `Origin` (images, scripts, links). A request with neither, as of curl and of the clients, passes.
+//! `Origin` (images, scripts, links). A page passes only where its origin is the very host and port it asks.
 //!
-//! A page passes only where its origin is the very host and port it asks. That alone would let through
-//! DNS rebinding, where the name of an attacker's host is made to point to this machine: page and request
-//! then agree. So the name must also be one of ours: an IP address, `localhost`, or the host of a member's URL.
+//! That alone would let through DNS rebinding, where the name of an attacker's host is made to point to this
+//! machine: page and request then agree, and a read carries neither header. So what a browser sends must also
+//! ask for a name that an attacker cannot own: an IP address, `localhost` or a name under it, a name without a
+//! dot (as in compose files and clusters), or the host of a member's URL. Other names are refused to browsers
+//! alone: curl and the clients reach a node by any name that leads to it.
+//!
+//! A browser is known by `Origin`, `Sec-Fetch-Site`, `Accept-Language` or a `User-Agent` of Mozilla. A page can
+//! alter the last two in some browsers; a browser that lets it leave out all of them would pass. This guards
+//! against pages, not against programs: those that reach the port can always ask, and those that look like a
+//! browser must use one of the names above.
 
 use super::error::ApiError;
 use kvclient::api::Member;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use warp::http::HeaderMap;
-use warp::http::header::{HOST, HeaderName, ORIGIN};
+use warp::http::header::{ACCEPT_LANGUAGE, HOST, HeaderName, ORIGIN, USER_AGENT};
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Refuses a request of a page of another origin. `members` is asked only where a page asks.
+/// Refuses a request of a page of another origin. `members` is asked only where a browser asks for a name
+/// that is not local.
 ///
 /// # Errors
-/// [`ApiError::ForbiddenOrigin`].
+/// [`ApiError::ForbiddenOrigin`]; [`ApiError::ForbiddenHost`] to a browser that asks for a strange name.
 pub(super) fn check<M: AsRef<[Member]>>(headers: &HeaderMap, members: impl FnOnce() -> M) -> Result<(), ApiError> {
     let foreign_site = |site: &[u8]| site != b"same-origin" && site != b"none";
     if headers.get_all(&SEC_FETCH_SITE).iter().any(|site| foreign_site(site.as_bytes())) {
         return Err(ApiError::ForbiddenOrigin);
     }
-    if !headers.contains_key(ORIGIN) {
+    if !is_browser(headers) {
         return Ok(());
     }
-    let asked = headers.get(HOST).and_then(|host| host.to_str().ok()).ok_or(ApiError::ForbiddenOrigin)?;
+    let mut hosts = headers.get_all(HOST).iter();
+    let asked = match (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) {
+        (Some(host), None) => host,
+        _ => return Err(ApiError::ForbiddenHost),
+    };
     let same = |origin: &str| authority(origin).is_some_and(|page| page.eq_ignore_ascii_case(asked));
     if !headers.get_all(ORIGIN).iter().all(|origin| origin.to_str().is_ok_and(same)) {
         return Err(ApiError::ForbiddenOrigin);
     }
-    if is_local(asked) || is_member(asked, members().as_ref()) { Ok(()) } else { Err(ApiError::ForbiddenOrigin) }
+    if is_local(asked) || is_member(asked, members().as_ref()) { Ok(()) } else { Err(ApiError::ForbiddenHost) }
 }
 
-/// Whether no DNS server has a say in where the host is.
+/// Whether a browser may have sent this, whatever page made it do so.
+fn is_browser(headers: &HeaderMap) -> bool {
+    [&ORIGIN, &SEC_FETCH_SITE, &ACCEPT_LANGUAGE].into_iter().any(|mark| headers.contains_key(mark))
+        || headers.get_all(USER_AGENT).iter().any(|agent| agent.as_bytes().starts_with(b"Mozilla/"))
+}
+
+/// Whether no DNS server of others has a say in where the host is.
 fn is_local(authority: &str) -> bool {
     let host = host(authority);
     let ipv6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    host.eq_ignore_ascii_case("localhost")
+    let name = host.to_ascii_lowercase();
+    let has_no_dot = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    has_no_dot
+        || name.ends_with(".localhost")
         || host.parse::<Ipv4Addr>().is_ok()
         || ipv6.is_some_and(|host| host.parse::<Ipv6Addr>().is_ok())
 }
@@ -120,7 +141,8 @@ mod tests {
 
     #[test]
     fn without_an_origin_the_fetch_site_decides() {
-        assert!(passes(&[("host", "anything")]), "curl");
+        assert!(passes(&[("host", "anything.example")]), "curl");
+        assert!(passes(&[("host", "anything.example"), ("user-agent", "curl/8.5.0")]));
         assert!(passes(&[]));
         for (site, expected) in
             [("none", true), ("same-origin", true), ("same-site", false), ("cross-site", false), ("new-kind", false)]
@@ -138,5 +160,36 @@ mod tests {
         assert!(!passes(&[host, ("origin", "http://evil.example"), ours]));
         assert!(!passes(&[host, ours, ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")]));
         assert!(!passes(&[ours]), "without a Host header");
+    }
+
+    #[test]
+    fn a_browser_reaches_a_node_only_by_a_name_that_no_attacker_can_own() {
+        let marks = [
+            ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+            ("accept-language", "en-US,en;q=0.5"),
+            ("sec-fetch-site", "same-origin"),
+        ];
+        for (host, expected) in [
+            ("127.0.0.1:8081", true),
+            ("[::1]:8081", true),
+            ("localhost:8081", true),
+            ("kv.localhost:8081", true),
+            ("node1:8081", true),
+            ("node_1", true),
+            ("kv.example.com:8081", true),
+            ("kv.internal", true),
+            ("evil.example:8081", false),
+            ("localhost.evil.example", false),
+            ("evil.example.", false),
+            ("[evil]:8081", false),
+            ("", false),
+        ] {
+            for mark in marks {
+                assert_eq!(passes(&[("host", host), mark]), expected, "{mark:?} asks {host}");
+            }
+            assert!(passes(&[("host", host)]), "a program asks {host}");
+        }
+        assert!(!passes(&[marks[0]]), "without a Host header");
+        assert!(!passes(&[("host", "node1"), ("host", "evil.example"), marks[0]]));
     }
 }
