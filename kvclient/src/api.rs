@@ -16,12 +16,30 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// Longest key, in bytes. The shortest is one byte.
+///
+/// ```
+/// assert_eq!(kvclient::api::KEY_BYTES_MAX, 4096);
+/// ```
 pub const KEY_BYTES_MAX: usize = 4096;
 
 /// Longest client name inside a [`RequestId`], in characters.
+///
+/// ```
+/// assert_eq!(kvclient::api::CLIENT_NAME_CHARS_MAX, 64);
+/// ```
 pub const CLIENT_NAME_CHARS_MAX: usize = 64;
 
 /// Body of `POST /set`: writes one key.
+///
+/// ```
+/// use kvclient::api::{Condition, SetRequest};
+///
+/// let request = SetRequest { condition: Some(Condition::Absent), prev: true, ..SetRequest::new("color", "blue") };
+/// let json = r#"{"key":"color","value":"blue","if":{"absent":true},"prev":true}"#;
+/// assert_eq!(serde_json::to_string(&request)?, json);
+/// assert_eq!(serde_json::from_str::<SetRequest>(json)?, request);
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetRequest {
     /// The key, 1 to [`KEY_BYTES_MAX`] bytes.
@@ -38,12 +56,26 @@ pub struct SetRequest {
 
 impl SetRequest {
     /// An unconditional write without a request id.
+    ///
+    /// ```
+    /// let request = kvclient::api::SetRequest::new("color", "blue");
+    /// assert_eq!(serde_json::to_string(&request)?, r#"{"key":"color","value":"blue"}"#);
+    /// # anyhow::Ok(())
+    /// ```
     pub fn new(key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         Self { key: key.into(), value: value.into(), condition: None, prev: false, request: None }
     }
 }
 
 /// Body of `POST /delete`: deletes one key.
+///
+/// ```
+/// use kvclient::api::{Condition, DeleteRequest};
+///
+/// let request = DeleteRequest { condition: Some(Condition::ModRevision(7)), ..DeleteRequest::new("color") };
+/// assert_eq!(serde_json::to_string(&request)?, r#"{"key":"color","if":{"mod_revision":7}}"#);
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeleteRequest {
     /// The key, 1 to [`KEY_BYTES_MAX`] bytes.
@@ -61,6 +93,12 @@ pub struct DeleteRequest {
 
 impl DeleteRequest {
     /// An unconditional delete without a request id.
+    ///
+    /// ```
+    /// let request = kvclient::api::DeleteRequest::new("color");
+    /// assert_eq!(serde_json::to_string(&request)?, r#"{"key":"color"}"#);
+    /// # anyhow::Ok(())
+    /// ```
     pub fn new(key: impl Into<String>) -> Self {
         Self { key: key.into(), condition: None, prev: false, request: None }
     }
@@ -70,6 +108,14 @@ impl DeleteRequest {
 ///
 /// The condition is evaluated where the write is applied, in the order of the log, so that of two
 /// writers that race with the same condition exactly one wins.
+///
+/// ```
+/// use kvclient::api::Condition;
+///
+/// let condition = Condition::Value(b"blue".to_vec());
+/// assert_eq!(serde_json::to_string(&condition)?, r#"{"value":"blue"}"#);
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// There is no such key: `{"absent":true}`.
@@ -91,6 +137,14 @@ pub enum Condition {
 /// Of a reply that tells a failed condition only that is stored: a repeat fails as well, and its `current` is
 /// the item as it is by then. A reply with a large `prev` is dropped when it is not asked for and others need the
 /// room; a repeat then gets `stale_request`.
+///
+/// ```
+/// use kvclient::api::RequestId;
+///
+/// let id = RequestId { client: "backup".into(), seq: 7 };
+/// assert_eq!(serde_json::to_string(&id)?, r#"{"client":"backup","seq":7}"#);
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct RequestId {
     /// Name of the client, 1 to [`CLIENT_NAME_CHARS_MAX`] characters.
@@ -100,6 +154,15 @@ pub struct RequestId {
 }
 
 /// One key with its value and history.
+///
+/// ```
+/// use kvclient::api::Item;
+///
+/// let json = r#"{"key":"color","value":"blue","create_revision":4,"mod_revision":7,"version":2}"#;
+/// let item: Item = serde_json::from_str(json)?;
+/// assert_eq!((item.value.as_slice(), item.version), (&b"blue"[..], 2));
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "ItemWire")]
 pub struct Item {
@@ -117,12 +180,28 @@ pub struct Item {
 
 impl Item {
     /// The value as text, or `None` where it is not valid UTF-8.
+    ///
+    /// ```
+    /// let json = r#"{"key":"color","value":"blue","create_revision":4,"mod_revision":7,"version":2}"#;
+    /// let item: kvclient::api::Item = serde_json::from_str(json)?;
+    /// assert_eq!(item.value_str(), Some("blue"));
+    /// # anyhow::Ok(())
+    /// ```
     pub fn value_str(&self) -> Option<&str> {
         std::str::from_utf8(&self.value).ok()
     }
 }
 
 /// Reply of `GET /get`: the item and the store's revision, `{"key":...,"revision":9}`.
+///
+/// ```
+/// use kvclient::api::GetReply;
+///
+/// let json = r#"{"key":"color","value":"blue","create_revision":4,"mod_revision":7,"version":2,"revision":9}"#;
+/// let reply: GetReply = serde_json::from_str(json)?;
+/// assert_eq!((reply.item.mod_revision, reply.revision), (7, 9));
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetReply {
     /// The item.
@@ -133,6 +212,14 @@ pub struct GetReply {
 }
 
 /// Reply of `POST /set`.
+///
+/// ```
+/// use kvclient::api::SetReply;
+///
+/// let reply: SetReply = serde_json::from_str(r#"{"revision":7,"created":true,"prev":null}"#)?;
+/// assert_eq!(reply, SetReply { revision: 7, created: true, prev: Some(None) });
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetReply {
     /// Revision of the store after the write.
@@ -145,6 +232,14 @@ pub struct SetReply {
 }
 
 /// Reply of `POST /delete`.
+///
+/// ```
+/// use kvclient::api::DeleteReply;
+///
+/// let reply: DeleteReply = serde_json::from_str(r#"{"revision":8,"deleted":1}"#)?;
+/// assert_eq!(reply, DeleteReply { revision: 8, deleted: 1, prev: None });
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteReply {
     /// Revision of the store after the delete; unchanged when there was no such key.
@@ -157,6 +252,14 @@ pub struct DeleteReply {
 }
 
 /// A node by its name and the URL that clients reach it at.
+///
+/// ```
+/// use kvclient::api::NodeUrl;
+///
+/// let node: NodeUrl = serde_json::from_str(r#"{"id":"node1","url":"http://127.0.0.1:8081"}"#)?;
+/// assert_eq!(node.id, "node1");
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeUrl {
     /// Name of the node, as in `--name`.
@@ -166,6 +269,14 @@ pub struct NodeUrl {
 }
 
 /// Reply of `GET /leader`.
+///
+/// ```
+/// use kvclient::api::LeaderReply;
+///
+/// let leader: LeaderReply = serde_json::from_str(r#"{"id":"node1","url":"http://127.0.0.1:8081","term":5}"#)?;
+/// assert_eq!((leader.id.as_str(), leader.term), ("node1", 5));
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaderReply {
     /// Name of the leader.
@@ -177,6 +288,14 @@ pub struct LeaderReply {
 }
 
 /// Data of each `leader` event of `GET /leader/watch`.
+///
+/// ```
+/// use kvclient::api::LeaderEvent;
+///
+/// let event: LeaderEvent = serde_json::from_str(r#"{"term":5,"leader":null}"#)?;
+/// assert_eq!(event, LeaderEvent { term: 5, leader: None });
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaderEvent {
     /// Term of the node that tells.
@@ -186,6 +305,14 @@ pub struct LeaderEvent {
 }
 
 /// What a node is doing: `"state"` in [`Health`].
+///
+/// ```
+/// use kvclient::api::NodeState;
+///
+/// assert_eq!(serde_json::to_string(&NodeState::Forming)?, r#""forming""#);
+/// assert_eq!(NodeState::Forming.to_string(), "forming");
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeState {
@@ -214,6 +341,17 @@ impl fmt::Display for NodeState {
 }
 
 /// Reply of `GET /health`: what one node knows, whether it is part of a quorum or not.
+///
+/// ```
+/// use kvclient::api::{Health, NodeState};
+///
+/// let json = r#"{"id":"node1","state":"leader","term":5,"leader":{"id":"node1","url":"http://127.0.0.1:8081"},
+///     "last_log_index":12,"commit_index":12,"applied_index":12,"revision":9,"keys":3,"version":"0.1.0",
+///     "uptime_ms":60000,"members":[]}"#;
+/// let health: Health = serde_json::from_str(json)?;
+/// assert_eq!((health.state, health.keys), (NodeState::Leader, 3));
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// Name of this node.
@@ -246,6 +384,15 @@ pub struct Health {
 }
 
 /// Reply of `GET /members`.
+///
+/// ```
+/// use kvclient::api::MembersReply;
+///
+/// let json = r#"{"members":[{"id":"node1","client_url":"http://a:8081","peer_url":"http://a:8081","voter":true}]}"#;
+/// let reply: MembersReply = serde_json::from_str(json)?;
+/// assert_eq!(reply.members.len(), 1);
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MembersReply {
     /// Members of the cluster, in the order of their names.
@@ -253,6 +400,15 @@ pub struct MembersReply {
 }
 
 /// One member of the cluster.
+///
+/// ```
+/// use kvclient::api::Member;
+///
+/// let json = r#"{"id":"node1","client_url":"http://a:8081","peer_url":"http://a:8081","voter":true}"#;
+/// let member: Member = serde_json::from_str(json)?;
+/// assert!(member.voter);
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Name of the node.
@@ -266,6 +422,15 @@ pub struct Member {
 }
 
 /// Body of every reply that is not a success: `{"error":{...}}`.
+///
+/// ```
+/// use kvclient::api::{ErrorCode, ErrorReply};
+///
+/// let json = r#"{"error":{"code":"key_not_found","message":"there is no such key","applied":"no"}}"#;
+/// let reply: ErrorReply = serde_json::from_str(json)?;
+/// assert_eq!(reply.error.code, ErrorCode::KeyNotFound);
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorReply {
     /// The error.
@@ -273,6 +438,15 @@ pub struct ErrorReply {
 }
 
 /// What went wrong and what to do.
+///
+/// ```
+/// use kvclient::api::{Applied, ErrorBody};
+///
+/// let json = r#"{"code":"condition_failed","message":"the condition does not hold","applied":"no","current":null}"#;
+/// let error: ErrorBody = serde_json::from_str(json)?;
+/// assert_eq!((error.applied, error.current), (Applied::No, Some(None)));
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
     /// The kind of error, for programs.
@@ -290,6 +464,13 @@ pub struct ErrorBody {
 }
 
 /// A promise about a request that did not succeed.
+///
+/// ```
+/// use kvclient::api::Applied;
+///
+/// assert_eq!(serde_json::from_str::<Applied>(r#""unknown""#)?, Applied::Unknown);
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Applied {
@@ -300,6 +481,14 @@ pub enum Applied {
 }
 
 /// The kinds of error, each with one HTTP status.
+///
+/// ```
+/// use kvclient::api::ErrorCode;
+///
+/// assert_eq!(serde_json::from_str::<ErrorCode>(r#""no_leader""#)?, ErrorCode::NoLeader);
+/// assert_eq!(serde_json::from_str::<ErrorCode>(r#""of_a_newer_daemon""#)?, ErrorCode::Unknown);
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -340,6 +529,10 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// The HTTP status that goes with this code.
+    ///
+    /// ```
+    /// assert_eq!(kvclient::api::ErrorCode::StaleRequest.status(), 409);
+    /// ```
     pub fn status(self) -> u16 {
         match self {
             Self::NotLeader => 307,
