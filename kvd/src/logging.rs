@@ -3,7 +3,9 @@
 //! Each node has a span that carries these three; whatever is logged on behalf of a node is logged
 //! within its span, so that the nodes of one process are told apart. As text a line looks like
 //!
-//!     2026-01-31T12:00:00.000000Z  INFO [node1][term 5][leader] leads term 5
+//! ```text
+//! 2026-01-31T12:00:00.000000Z  INFO [node1][term 5][leader] leads term 5
+//! ```
 //!
 //! and for machines the same is an object with fields of those names:
 //!

@@ -5,8 +5,10 @@
 //! from the first one that still has to be applied or written, plus a bounded cache before it for
 //! followers that are a little behind; older ones are read back from disk by the caller.
 //!
-//!     base            cached_from            applied   commit   last
-//!      |  on disk only     |  cache, evictable  |   never evicted  |
+//! ```text
+//! base            cached_from            applied   commit   last
+//!  |  on disk only     |  cache, evictable  |   never evicted  |
+//! ```
 
 use super::entry::Entry;
 use super::types::{ClusterTime, LogIndex, Term};

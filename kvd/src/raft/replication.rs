@@ -119,11 +119,13 @@ impl Raft {
     ///
     /// An entry commits by counting copies only if it is of our own term (paper §5.4.2):
     ///
-    ///     log index   1 2 3
-    ///     n1 leader   1 2 4    Index 2 is on a quorum (n1 n2 n3), yet n5 can win term 5 and overwrite it.
-    ///     n2, n3      1 2 .    Once index 3 is on that quorum as well, n5 cannot win, and 2 commits with it.
-    ///     n4          1 . .
-    ///     n5          1 3 .
+    /// ```text
+    /// log index   1 2 3
+    /// n1 leader   1 2 4    Index 2 is on a quorum (n1 n2 n3), yet n5 can win term 5 and overwrite it.
+    /// n2, n3      1 2 .    Once index 3 is on that quorum as well, n5 cannot win, and 2 commits with it.
+    /// n4          1 . .
+    /// n5          1 3 .
+    /// ```
     pub(super) fn advance_commit(&mut self) {
         let Role::Leader(leader) = &self.role else { return };
         let reached = |id: NodeId| match leader.progress.get(&id) {
