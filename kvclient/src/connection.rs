@@ -142,17 +142,27 @@ impl Connection {
         if self.unsent.is_empty() {
             return Ok(());
         }
-        let limit = socket_limit(timeout.for_write())?;
-        if limit != self.write_limit {
-            self.stream.set_write_timeout(limit)?;
-            self.write_limit = limit;
-        }
-        match self.stream.write_all(&self.unsent) {
-            Ok(()) => {}
-            Err(cause) if matches!(cause.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
-                self.broken = true;
+        let timeout = timeout.for_write();
+        let started = Instant::now();
+        let mut sent = 0;
+        // The limit of the socket is that of one call, and a node that takes a little now and then makes many of
+        // them: what is left of the time is looked at before each.
+        while sent < self.unsent.len() {
+            let limit = socket_limit(NextTimeout { after: left(timeout.after, started), ..timeout })?;
+            if limit != self.write_limit {
+                self.stream.set_write_timeout(limit)?;
+                self.write_limit = limit;
             }
-            Err(cause) => return Err(timed_out(cause, timeout)),
+            match self.stream.write(&self.unsent[sent..]) {
+                Ok(0) => return Err(ureq::Error::Io(ErrorKind::WriteZero.into())),
+                Ok(amount) => sent += amount,
+                Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
+                Err(cause) if matches!(cause.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                    self.broken = true;
+                    break;
+                }
+                Err(cause) => return Err(timed_out(cause, timeout)),
+            }
         }
         self.unsent.clear();
         // A large value is not kept in memory for as long as the connection lasts.
@@ -271,6 +281,30 @@ mod tests {
         let mut got = [0; 64];
         let amount = far.read(&mut got).unwrap();
         assert_eq!(&got[..amount], b"head body");
+    }
+
+    #[test]
+    fn a_node_that_takes_a_request_in_trickles_does_not_outlast_the_limit() {
+        let (near, far) = pair();
+        let mut connection = Connection::new(near, &Config::default());
+        connection.unsent = vec![b'x'; 64 << 20];
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stopped = std::sync::Arc::clone(&stop);
+        let trickle = std::thread::spawn(move || {
+            let (mut far, mut buffer) = (far, vec![0; 256 * 1024]);
+            while !stopped.load(std::sync::atomic::Ordering::SeqCst) && far.read(&mut buffer).is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let started = Instant::now();
+        let error = connection.flush(within(Duration::from_millis(300))).unwrap_err();
+        let took = started.elapsed();
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        assert!(matches!(error, ureq::Error::Timeout(Timeout::Global)), "{error}");
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        assert!(!connection.is_open(), "half a request is on its way");
+        drop(connection);
+        trickle.join().unwrap();
     }
 
     #[test]
