@@ -27,8 +27,9 @@ const IDLE_PER_NODE_MAX: usize = 1;
 /// Connections kept open by one transport.
 const IDLE_MAX: usize = 8;
 
-/// Age at which an idle connection is closed rather than used.
-const IDLE_AGE_MAX: Duration = Duration::from_secs(60);
+/// Age at which an idle connection is closed rather than used. Half of what nodes allow, so that a request is
+/// not sent on a connection that its node is just closing.
+const IDLE_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// What a node answered.
 #[derive(Debug, Default)]
