@@ -68,9 +68,11 @@ impl ClientBuilder {
         self
     }
 
-    /// How long to wait for one node to answer one request, connecting included. By default 2 seconds.
+    /// How long to wait for one node to answer one request, connecting included. By default 2 seconds, and
+    /// never more than a share of the total time limit, so that one hung node leaves time for the others.
     ///
-    /// When a node falls silent without closing its connections, this is what noticing it costs.
+    /// When a leader falls silent without closing its connections, this is what noticing it costs a write. A
+    /// read does not wait for it: a second node is asked after 150 milliseconds of silence.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -138,6 +140,16 @@ impl ClientBuilder {
     /// assert!(error.to_string().contains("write http://localhost:8081"));
     /// ```
     pub fn build(self) -> Result<Client, Error> {
+        self.check().map(|(endpoints, limits)| Client::new(endpoints, limits))
+    }
+
+    /// As [`ClientBuilder::build`], with the nodes asked in the order given.
+    #[cfg(test)]
+    pub(crate) fn build_in_order(self) -> Result<Client, Error> {
+        self.check().map(|(endpoints, limits)| Client::in_order(endpoints, limits))
+    }
+
+    fn check(self) -> Result<(Vec<Endpoint>, Limits), Error> {
         let refuse = |message: &str| Err(Error::Configuration { message: message.into() });
         let Limits { attempt_timeout, total_timeout, backoff, .. } = self.limits;
         if self.endpoints.is_empty() {
@@ -159,7 +171,7 @@ impl ClientBuilder {
                 endpoints.push(endpoint);
             }
         }
-        Ok(Client::new(endpoints, self.limits))
+        Ok((endpoints, self.limits))
     }
 }
 

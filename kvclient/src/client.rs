@@ -8,6 +8,7 @@ use crate::builder::ClientBuilder;
 use crate::cluster::Cluster;
 use crate::endpoints::Endpoint;
 use crate::error::Error;
+use crate::lane::Lanes;
 use crate::retry::Limits;
 use crate::status::{self, NodeStatus};
 use crate::watch::LeaderWatch;
@@ -72,7 +73,18 @@ impl Client {
     }
 
     pub(crate) fn new(endpoints: Vec<Endpoint>, limits: Limits) -> Self {
-        Self { cluster: Arc::new(Cluster::new(endpoints, limits)) }
+        Self { cluster: Arc::new(Cluster::new(endpoints, limits, Lanes::new())) }
+    }
+
+    /// As [`Client::new`], with the nodes asked in the order given.
+    #[cfg(test)]
+    pub(crate) fn in_order(endpoints: Vec<Endpoint>, limits: Limits) -> Self {
+        Self { cluster: Arc::new(Cluster::new(endpoints, limits, Lanes::starting_at(0))) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     fn read_key(&self, key: &str, options: &str) -> Result<Option<Item>, Error> {
@@ -299,7 +311,8 @@ impl Client {
     pub fn health(&self, endpoint: &str) -> Result<Health, Error> {
         let endpoint = Endpoint::parse(endpoint).map_err(|message| Error::Configuration { message })?;
         let lane = self.cluster.lanes.borrow();
-        self.cluster.health(&lane.transport, &endpoint, self.cluster.limits.attempt_timeout)
+        let limits = self.cluster.limits;
+        self.cluster.health(&lane.transport, &endpoint, limits.attempt_timeout.min(limits.total_timeout))
     }
 
     /// The members of the cluster, as one node that answers knows them.

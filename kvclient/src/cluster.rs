@@ -2,8 +2,13 @@
 //!
 //! A *write* goes to the leader. Where none is remembered, nodes are asked through `/health` until one
 //! names a leader that has not just failed; redirects are followed, within a limit. A *read* goes to the
-//! node that served the last one on this lane, then to the others in turn. Between rounds that served
-//! nobody there is a wait, and over everything there is one deadline.
+//! node that served the last one on this lane, then to the others. Between rounds that served nobody there
+//! is a wait, and over everything there is one deadline.
+//!
+//! A node that hangs (its connections stand, and nothing comes) must not use up that deadline: reads and
+//! the search for a leader are hedged (see [`crate::hedge`]), and no attempt takes more than its share of
+//! the total. A write whose attempt fell silent is sent again under the same request id, to the same
+//! leader or a new one: whichever copy is applied, it is applied once.
 //!
 //! What an answer means is decided in [`crate::verdict`]; what is known of the nodes is kept in
 //! [`crate::endpoints`].
@@ -11,13 +16,14 @@
 use crate::api::{Applied, Health, NodeState};
 use crate::endpoints::{Endpoint, Endpoints, Leader};
 use crate::error::Error;
+use crate::hedge::{HEDGE_AFTER, Hedge};
 use crate::lane::{Lane, Lanes};
 use crate::retry::{Deadline, Limits};
 use crate::transport::{Failure, Reply, Transport};
 use crate::verdict::{Again, Kind, Reason, Tally, Verdict, judge};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 /// Redirects followed within one attempt. Two are usual right after a change of leader; more means that
@@ -26,6 +32,20 @@ const REDIRECTS_MAX: u32 = 4;
 
 /// Longest that a node may take to tell its health when a leader is sought: others may answer sooner.
 const PROBE_MAX: Duration = Duration::from_secs(1);
+
+/// Nodes that share the total time at most, lest the attempts of a large cluster be too short.
+const SHARES_MAX: usize = 7;
+
+/// What asking a node for its health came to.
+type Probed = (Endpoint, Result<Health, Again>);
+
+/// What asking a node for something else came to.
+struct Read {
+    node: Endpoint,
+    verdict: Verdict,
+    /// How long it took to answer.
+    took: Duration,
+}
 
 /// The way to one cluster: shared by all clones of a client, and by its watches.
 #[derive(Debug)]
@@ -37,8 +57,8 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// A cluster of which the given endpoints are known.
-    pub(crate) fn new(endpoints: Vec<Endpoint>, limits: Limits) -> Self {
-        Self { limits, lanes: Lanes::new(), endpoints: RwLock::new(Endpoints::new(endpoints)) }
+    pub(crate) fn new(endpoints: Vec<Endpoint>, limits: Limits, lanes: Lanes) -> Self {
+        Self { limits, lanes, endpoints: RwLock::new(Endpoints::new(endpoints)) }
     }
 
     // A thread that panicked while it held this lock left at worst an outdated list of nodes behind.
@@ -50,24 +70,42 @@ impl Cluster {
         self.endpoints.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Time for one exchange: a share of the total, so that one hung node leaves enough for all the others.
+    pub(crate) fn attempt_limit(&self) -> Duration {
+        let nodes = self.endpoints().all().take(SHARES_MAX).count();
+        self.limits.attempt_timeout.min(self.limits.total_timeout / (nodes as u32 + 1))
+    }
+
+    /// Time for the first exchange of a round, after which others are asked as well: `patience` where there
+    /// are others.
+    fn first_limit(&self, patience: Duration) -> Duration {
+        let limit = self.attempt_limit();
+        if self.endpoints().all().nth(1).is_some() { limit.min(patience) } else { limit }
+    }
+
     /// Reads `path` from any node; `None` where there is no such key.
-    pub(crate) fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Error> {
+    ///
+    /// One node is asked on this thread. Only where it fails or is silent for longer than its answers took
+    /// before are the others asked, hedged, and it again from the second round on.
+    pub(crate) fn read<T: DeserializeOwned>(self: &Arc<Self>, path: &str) -> Result<Option<T>, Error> {
         let mut lane = self.lanes.borrow();
         let deadline = Deadline::after(self.limits.total_timeout);
         let mut tally = Tally::default();
         for round in 0.. {
-            let mut tried = Vec::new();
             let mut retry_after = None;
-            while let Some(node) = self.node_for_read(&lane, &tried) {
-                let (node, verdict) = self.read_once(&lane, node, path, &deadline);
-                tried.push(node.clone());
+            let attempts = self.limits.retries.saturating_add(1).saturating_sub(tally.attempts);
+            let first = (round == 0).then(|| self.read_alone(&lane, path, &deadline, attempts > 1)).flatten();
+            let others = self.read_hedged(&lane, path, deadline, first.as_ref().map(|read| &read.node), attempts);
+            for Read { node, verdict, took } in first.into_iter().chain(others) {
                 match verdict {
                     Verdict::Done(body) => {
                         lane.reads_from = Some(node.clone());
+                        lane.read_took = took;
                         return decode(Kind::Read, &node, &body).map(Some);
                     }
                     Verdict::Missing => {
                         lane.reads_from = Some(node);
+                        lane.read_took = took;
                         return Ok(None);
                     }
                     Verdict::Refused(error) => return Err(tally.refused(error, deadline.elapsed())),
@@ -89,27 +127,70 @@ impl Cluster {
         Err(tally.give_up(deadline.elapsed()))
     }
 
-    fn node_for_read(&self, lane: &Lane, tried: &[Endpoint]) -> Option<Endpoint> {
-        let endpoints = self.endpoints();
-        let remembered = lane.reads_from.as_ref().filter(|node| !endpoints.is_suspect(node) && !tried.contains(node));
-        remembered.or_else(|| endpoints.next(lane.number, tried, Instant::now())).cloned()
+    /// Asks the first node, on this thread and over the connections of this lane.
+    fn read_alone(&self, lane: &Lane, path: &str, deadline: &Deadline, may_ask_others: bool) -> Option<Read> {
+        let node = self.node_for_read(lane.reads_from.as_ref(), lane.start, &[])?;
+        let patience = HEDGE_AFTER.max(lane.read_took * 2);
+        let limit = if may_ask_others { self.first_limit(patience) } else { self.attempt_limit() };
+        Some(self.read_once(&lane.transport, node, path, deadline, limit))
     }
 
-    /// One attempt at a read, which learns the members on the way where they are not known yet.
-    fn read_once(&self, lane: &Lane, node: Endpoint, path: &str, deadline: &Deadline) -> (Endpoint, Verdict) {
+    /// Asks the others one after another, up to so many `attempts` in this round.
+    fn read_hedged(
+        self: &Arc<Self>,
+        lane: &Lane,
+        path: &str,
+        deadline: Deadline,
+        first: Option<&Endpoint>,
+        attempts: u32,
+    ) -> impl Iterator<Item = Read> + use<> {
+        let mut tried: Vec<Endpoint> = first.into_iter().cloned().collect();
+        let alone = tried.len();
+        let (cluster, preferred, start) = (Arc::clone(self), lane.reads_from.clone(), lane.start);
+        let next = move |asked: &[Endpoint]| {
+            tried.truncate(alone);
+            tried.extend_from_slice(asked);
+            let left = tried.len() < usize::try_from(attempts).unwrap_or(usize::MAX);
+            left.then(|| cluster.node_for_read(preferred.as_ref(), start, &tried)).flatten()
+        };
+        let (cluster, path) = (Arc::clone(self), path.to_owned());
+        Hedge::new(next, deadline.moment(), move |node| {
+            cluster.read_once(&Transport::new(), node.clone(), &path, &deadline, cluster.attempt_limit())
+        })
+    }
+
+    fn node_for_read(&self, preferred: Option<&Endpoint>, start: usize, tried: &[Endpoint]) -> Option<Endpoint> {
+        let endpoints = self.endpoints();
+        let preferred = preferred.filter(|node| !endpoints.is_suspect(node) && !tried.contains(node));
+        preferred.or_else(|| endpoints.next(start, tried, Instant::now())).cloned()
+    }
+
+    /// One attempt at a read, which learns the members on the way where they are not known yet. Each exchange
+    /// may take `limit`.
+    fn read_once(
+        &self,
+        transport: &Transport,
+        node: Endpoint,
+        path: &str,
+        deadline: &Deadline,
+        limit: Duration,
+    ) -> Read {
+        let began = Instant::now();
         let members_known = self.endpoints().members_known();
-        if !members_known
-            && let Some(limit) = deadline.attempt(self.limits.attempt_timeout)
-            && let Err(again) = self.probe(&lane.transport, &node, limit)
-        {
-            return (node, Verdict::Again(again));
-        }
-        self.follow(node, Kind::Read, deadline, |node, limit| lane.transport.get(node, path, limit))
+        let probed = match deadline.attempt(limit) {
+            Some(limit) if !members_known => self.probe(transport, &node, limit).map(drop),
+            _ => Ok(()),
+        };
+        let (node, verdict) = match probed {
+            Ok(()) => self.follow(node, Kind::Read, deadline, limit, |node, limit| transport.get(node, path, limit)),
+            Err(again) => (node, Verdict::Again(again)),
+        };
+        Read { node, verdict, took: began.elapsed() }
     }
 
     /// Sends a write to the leader, until it is answered or the time is over.
     pub(crate) fn write<T: DeserializeOwned>(
-        &self,
+        self: &Arc<Self>,
         lane: &Lane,
         path: &str,
         request: &impl Serialize,
@@ -125,12 +206,17 @@ impl Cluster {
                 Err(again) => tally.add(again),
                 Ok(leader) => {
                     let post = |node: &Endpoint, limit| lane.transport.post(node, path, &body, limit);
-                    let (node, verdict) = self.follow(leader.endpoint.clone(), Kind::Write, &deadline, post);
+                    let (node, verdict) =
+                        self.follow(leader.endpoint.clone(), Kind::Write, &deadline, self.attempt_limit(), post);
                     let leader = self.remember_answer(leader, node);
                     match verdict {
                         Verdict::Done(body) => return decode(Kind::Write, &leader.endpoint, &body),
                         Verdict::Refused(error) => return Err(tally.refused(error, deadline.elapsed())),
-                        Verdict::Missing | Verdict::Redirect(_) => tally.add(in_circles(&leader.endpoint)),
+                        Verdict::Missing | Verdict::Redirect(_) => {
+                            tally.add(in_circles(&leader.endpoint));
+                            self.endpoints_mut().forget_leader(&leader);
+                            failed = Some(leader);
+                        }
                         Verdict::Again(again) if again.reason == Reason::Overloaded => {
                             retry_after = again.retry_after;
                             tally.add(again);
@@ -171,7 +257,12 @@ impl Cluster {
 
     /// The leader that is remembered, or else the one that the nodes name; not one that `failed` unless
     /// nobody knows better.
-    fn find_leader(&self, lane: &Lane, failed: Option<&Leader>, deadline: &Deadline) -> Result<Leader, Again> {
+    fn find_leader(
+        self: &Arc<Self>,
+        lane: &Lane,
+        failed: Option<&Leader>,
+        deadline: &Deadline,
+    ) -> Result<Leader, Again> {
         let trusted = |leader: &Leader| failed.is_none_or(|failed| leader.supersedes(failed));
         if let Some(leader) = self.endpoints().leader().filter(|leader| trusted(leader)) {
             return Ok(leader.clone());
@@ -179,12 +270,10 @@ impl Cluster {
         let mut doubtful: Option<Leader> = None;
         let mut silence: Option<Again> = None;
         let mut answered = None;
-        let mut tried = Vec::new();
-        loop {
-            let next = self.endpoints().next(lane.number, &tried, Instant::now()).cloned();
-            let limit = deadline.attempt(self.limits.attempt_timeout.min(PROBE_MAX));
-            let (Some(node), Some(limit)) = (next, limit) else { break };
-            match self.probe(&lane.transport, &node, limit) {
+        let first = self.probe_alone(lane, deadline);
+        let others = self.probe_hedged(lane, deadline, first.as_ref().map(|(node, _)| node), failed);
+        for (node, answer) in first.into_iter().chain(others) {
+            match answer {
                 Ok(health) => match leader_named(&node, &health) {
                     Some(leader) if trusted(&leader) => {
                         self.endpoints_mut().set_leader(leader.clone());
@@ -194,11 +283,10 @@ impl Cluster {
                         doubtful = Some(leader);
                     }
                     Some(_) => {}
-                    None => answered = Some(node.clone()),
+                    None => answered = Some(node),
                 },
                 Err(again) => silence = Some(again),
             }
-            tried.push(node);
         }
         match (doubtful, answered, silence) {
             (Some(leader), _, _) => {
@@ -208,8 +296,45 @@ impl Cluster {
             (None, Some(node), _) => Err(not_sent(Reason::NoLeader, format!("{node} knows no leader"))),
             // A probe only reads: whatever became of it, the write was not sent.
             (None, None, Some(silence)) => Err(not_sent(silence.reason, silence.detail)),
-            (None, None, None) => Err(not_sent(Reason::Unreachable, "no time left to look for a leader".into())),
+            (None, None, None) => Err(not_sent(Reason::TimeOver, "no time left to look for a leader".into())),
         }
+    }
+
+    /// Asks one node for its health, on this thread and over the connections of this lane.
+    fn probe_alone(&self, lane: &Lane, deadline: &Deadline) -> Option<Probed> {
+        let node = self.endpoints().next(lane.start, &[], Instant::now())?.clone();
+        let limit = deadline.attempt(self.first_limit(HEDGE_AFTER).min(PROBE_MAX))?;
+        let answer = self.probe(&lane.transport, &node, limit);
+        Some((node, answer))
+    }
+
+    /// Asks the others for their health, one after another.
+    fn probe_hedged(
+        self: &Arc<Self>,
+        lane: &Lane,
+        deadline: &Deadline,
+        first: Option<&Endpoint>,
+        failed: Option<&Leader>,
+    ) -> impl Iterator<Item = Probed> + use<> {
+        let mut tried: Vec<Endpoint> = first.into_iter().cloned().collect();
+        let alone = tried.len();
+        let (cluster, start) = (Arc::clone(self), lane.start);
+        let next = move |asked: &[Endpoint]| {
+            tried.truncate(alone);
+            tried.extend_from_slice(asked);
+            cluster.endpoints().next(start, &tried, Instant::now()).cloned()
+        };
+        let (cluster, deadline) = (Arc::clone(self), *deadline);
+        let failed = failed.map(|leader| leader.endpoint.clone());
+        Hedge::new(next, deadline.moment(), move |node: &Endpoint| {
+            // Who did not take the write will hardly say more if waited for longer.
+            let limit_max = if failed.as_ref() == Some(node) { HEDGE_AFTER } else { PROBE_MAX };
+            let answer = match deadline.attempt(cluster.attempt_limit().min(limit_max)) {
+                Some(limit) => cluster.probe(&Transport::new(), node, limit),
+                None => Err(no_time_left(node)),
+            };
+            (node.clone(), answer)
+        })
     }
 
     /// Asks a node for its health and learns from the answer.
@@ -237,23 +362,25 @@ impl Cluster {
             .map_err(|again| Error::Unreachable { after: deadline.elapsed(), detail: again.detail })
     }
 
-    /// Sends a request to `node` and follows redirects; says which node gave the last answer.
+    /// Sends a request to `node` and follows redirects, each within `limit`; says which node gave the last
+    /// answer.
     fn follow(
         &self,
         mut node: Endpoint,
         kind: Kind,
         deadline: &Deadline,
+        limit: Duration,
         send: impl Fn(&Endpoint, Duration) -> Result<Reply, Failure>,
     ) -> (Endpoint, Verdict) {
         for _ in 0..=REDIRECTS_MAX {
-            let Some(limit) = deadline.attempt(self.limits.attempt_timeout) else {
-                let again = not_sent(Reason::NoLeader, format!("{node}: no time left to ask it"));
+            let Some(limit) = deadline.attempt(limit) else {
+                let again = no_time_left(&node);
                 return (node, Verdict::Again(again));
             };
             let result = send(&node, limit);
             self.note(&node, result.as_ref().err());
             match judge(kind, &node, result) {
-                Verdict::Redirect(Some(target)) if target != node => node = target,
+                Verdict::Redirect(target) if target != node => node = target,
                 verdict => return (node, verdict),
             }
         }
@@ -283,8 +410,12 @@ fn leader_named(node: &Endpoint, health: &Health) -> Option<Leader> {
     Some(Leader { endpoint, term: Some(health.term) })
 }
 
+fn no_time_left(node: &Endpoint) -> Again {
+    not_sent(Reason::TimeOver, format!("{node}: no time left to ask it"))
+}
+
 fn in_circles(node: &Endpoint) -> Again {
-    not_sent(Reason::NoLeader, format!("{node} and others redirect to each other"))
+    not_sent(Reason::NoLeader, format!("{node} redirects in circles"))
 }
 
 /// An attempt that ended before the request reached a node that would carry it out.

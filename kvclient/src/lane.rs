@@ -9,6 +9,7 @@ use crate::session::Session;
 use crate::transport::Transport;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Idle lanes that are kept; a burst of more threads than this leaves nothing behind.
 const IDLE_MAX: usize = 1024;
@@ -16,14 +17,16 @@ const IDLE_MAX: usize = 1024;
 /// A name for writes, and connections.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    /// Counts lanes from zero; where a lane begins its round over the nodes.
-    pub(crate) number: usize,
+    /// Where the lane begins its round over the nodes.
+    pub(crate) start: usize,
     /// Names the writes.
     pub(crate) session: Session,
     /// Holds the connections.
     pub(crate) transport: Transport,
     /// The node that served the last read, and gets the next.
     pub(crate) reads_from: Option<Endpoint>,
+    /// How long that took.
+    pub(crate) read_took: Duration,
 }
 
 /// The lanes of a client.
@@ -31,6 +34,9 @@ pub(crate) struct Lane {
 pub(crate) struct Lanes {
     /// Random, so that no two clients share a name.
     prefix: u128,
+    /// Where the first lane begins its round over the nodes; the others follow. Random, so that many
+    /// programs of one operation each spread over the nodes as the threads of one program do.
+    start: usize,
     pool: Mutex<Pool>,
 }
 
@@ -43,7 +49,12 @@ struct Pool {
 impl Lanes {
     /// No lanes yet, under a name that no other client has.
     pub(crate) fn new() -> Self {
-        Self { prefix: rand::random(), pool: Mutex::default() }
+        Self::starting_at(rand::random::<u16>().into())
+    }
+
+    /// As [`Lanes::new`], with the first lane beginning at the `start`-th node.
+    pub(crate) fn starting_at(start: usize) -> Self {
+        Self { prefix: rand::random(), start, pool: Mutex::default() }
     }
 
     /// Borrows a lane for one operation.
@@ -53,10 +64,11 @@ impl Lanes {
             let number = pool.made;
             pool.made += 1;
             Lane {
-                number,
+                start: self.start.wrapping_add(number),
                 session: Session::new(self.prefix, number as u64),
                 transport: Transport::new(),
                 reads_from: None,
+                read_took: Duration::ZERO,
             }
         });
         Borrowed { lanes: self, lane: Some(lane) }

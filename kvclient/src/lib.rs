@@ -71,6 +71,8 @@ mod endpoints;
 #[cfg(feature = "http")]
 mod error;
 #[cfg(feature = "http")]
+mod hedge;
+#[cfg(feature = "http")]
 mod lane;
 #[cfg(feature = "http")]
 mod retry;

@@ -68,6 +68,11 @@ impl Deadline {
         self.started.elapsed()
     }
 
+    /// When the operation ends at the latest.
+    pub(crate) fn moment(&self) -> Instant {
+        self.started + self.limit
+    }
+
     /// Time for one attempt that may take `limit` at most; `None` when the time is over.
     pub(crate) fn attempt(&self, limit: Duration) -> Option<Duration> {
         let left = self.limit.saturating_sub(self.elapsed()).min(limit);

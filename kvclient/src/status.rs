@@ -4,6 +4,7 @@ use crate::api::{Health, Member};
 use crate::cluster::Cluster;
 use crate::endpoints::Endpoint;
 use crate::error::Error;
+use crate::retry::Deadline;
 use std::thread;
 
 /// One node of the cluster, as [`Client::status`](crate::Client::status) found it.
@@ -34,7 +35,8 @@ pub struct NodeStatus {
 /// Asks every node that is known, then every member that those told of and that was not asked yet.
 pub(crate) fn of_all_nodes(cluster: &Cluster) -> Result<Vec<NodeStatus>, Error> {
     let known: Vec<Endpoint> = cluster.endpoints().all().cloned().collect();
-    let mut answers = ask(cluster, known);
+    let deadline = Deadline::after(cluster.limits.total_timeout);
+    let mut answers = ask(cluster, known, &deadline);
     // The node that is furthest knows best who belongs to the cluster.
     let furthest =
         answers.iter().filter_map(|(_, answer)| answer.as_ref().ok()).max_by_key(|h| (h.term, h.commit_index));
@@ -51,13 +53,13 @@ pub(crate) fn of_all_nodes(cluster: &Cluster) -> Result<Vec<NodeStatus>, Error> 
         .iter()
         .filter_map(|member| Endpoint::parse(&member.client_url).ok())
         .filter(|endpoint| !answers.iter().any(|(asked, _)| asked == endpoint));
-    answers.extend(ask(cluster, unasked.collect()));
+    answers.extend(ask(cluster, unasked.collect(), &deadline));
     Ok(assemble(members, answers))
 }
 
 /// Asks all of `nodes` at once, each within the time limit of an attempt.
-fn ask(cluster: &Cluster, nodes: Vec<Endpoint>) -> Vec<(Endpoint, Result<Health, Error>)> {
-    let limit = cluster.limits.attempt_timeout.min(cluster.limits.total_timeout);
+fn ask(cluster: &Cluster, nodes: Vec<Endpoint>, deadline: &Deadline) -> Vec<(Endpoint, Result<Health, Error>)> {
+    let limit = deadline.attempt(cluster.attempt_limit()).unwrap_or_default();
     thread::scope(|scope| {
         let asked: Vec<_> = nodes
             .into_iter()

@@ -239,7 +239,7 @@ pub(crate) fn client(urls: &[&str], attempt: Duration, total: Duration) -> Clien
         .attempt_timeout(attempt)
         .total_timeout(total)
         .backoff(backoff.0, backoff.1)
-        .build()
+        .build_in_order()
         .unwrap()
 }
 

@@ -20,8 +20,12 @@ pub(crate) enum Kind {
 }
 
 /// Why another attempt is worth while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// In the order of what they say of the cluster, least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reason {
+    /// The operation ran out of time before the node was asked.
+    TimeOver,
     /// The node was not reached, or said nothing.
     Unreachable,
     /// The node has no leader, or no quorum to serve with.
@@ -37,8 +41,8 @@ pub(crate) enum Verdict {
     Done(Vec<u8>),
     /// There is no such key: an answer, not a failure.
     Missing,
-    /// Another node takes this request; `None` where the answer does not say which.
-    Redirect(Option<Endpoint>),
+    /// Another node takes this request.
+    Redirect(Endpoint),
     /// No attempt anywhere will end differently.
     Refused(Error),
     /// Not now, or not here.
@@ -93,7 +97,7 @@ fn judge_error(kind: Kind, endpoint: &Endpoint, reply: &Reply, error: ErrorBody)
     match error.code {
         ErrorCode::NotLeader => {
             let named = error.leader.and_then(|leader| Endpoint::parse(&leader.url).ok());
-            Verdict::Redirect(named.or_else(|| reply.location.as_deref().and_then(Endpoint::of_location)))
+            redirect(endpoint, named.or_else(|| reply.location.as_deref().and_then(Endpoint::of_location)))
         }
         ErrorCode::KeyNotFound if kind == Kind::Read => Verdict::Missing,
         ErrorCode::ConditionFailed => Verdict::Refused(Error::ConditionFailed { current: error.current.flatten() }),
@@ -115,11 +119,21 @@ fn judge_error(kind: Kind, endpoint: &Endpoint, reply: &Reply, error: ErrorBody)
     }
 }
 
+/// Where a redirect leads. One that leads nowhere this client can go comes from a node that does not know
+/// who leads.
+fn redirect(endpoint: &Endpoint, target: Option<Endpoint>) -> Verdict {
+    let nowhere = || {
+        let detail = format!("{endpoint} sends us elsewhere and does not say where");
+        Verdict::Again(Again { reason: Reason::NoLeader, detail, applied: Applied::No, retry_after: None })
+    };
+    target.map_or_else(nowhere, Verdict::Redirect)
+}
+
 /// Judges an answer that no kvd gives: of a proxy between, or of something else that listens there.
 fn judge_stranger(kind: Kind, endpoint: &Endpoint, reply: &Reply) -> Verdict {
     let (location, applied) = (reply.location.as_deref(), may_have(kind));
     match reply.status {
-        307 | 308 => Verdict::Redirect(location.and_then(Endpoint::of_location)),
+        307 | 308 => redirect(endpoint, location.and_then(Endpoint::of_location)),
         status @ 500.. => Verdict::Again(Again {
             reason: Reason::Unreachable,
             detail: format!("{endpoint}: status {status} without an explanation"),
@@ -155,18 +169,19 @@ impl Tally {
         self.attempts = self.attempts.saturating_add(1);
         self.may_be_applied |= again.applied == Applied::Unknown;
         // A node that answered says more than one that did not, whichever came last.
-        let outranked = matches!(&self.last, Some((last, _)) if *last != Reason::Unreachable);
-        if !(outranked && again.reason == Reason::Unreachable) {
+        let answered = |reason| reason > Reason::Unreachable;
+        let outranked = |last: Reason| last > again.reason && !answered(again.reason);
+        if !self.last.as_ref().is_some_and(|(last, _)| outranked(*last)) {
             self.last = Some((again.reason, again.detail));
         }
     }
 
     /// The error when no further attempt is made.
     pub(crate) fn give_up(self, after: Duration) -> Error {
-        let (reason, detail) = self.last.unwrap_or((Reason::Unreachable, "no time for any attempt".into()));
+        let (reason, detail) = self.last.unwrap_or((Reason::TimeOver, "no time for any attempt".into()));
         match reason {
             _ if self.may_be_applied => Error::OutcomeUnknown { after, detail },
-            Reason::Unreachable => Error::Unreachable { after, detail },
+            Reason::TimeOver | Reason::Unreachable => Error::Unreachable { after, detail },
             Reason::NoLeader => Error::NoLeader { after, detail },
             Reason::Overloaded => Error::Overloaded { after, detail },
         }

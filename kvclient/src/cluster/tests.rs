@@ -6,6 +6,7 @@ use crate::testing::{
 };
 use serde_json::json;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -152,26 +153,156 @@ fn a_dead_endpoint_is_skipped() {
     client.get("k").unwrap();
 }
 
-#[test]
-fn a_silent_node_costs_one_attempt_and_is_avoided_from_then_on() {
-    let attempt = Duration::from_millis(400);
+/// A node that says nothing, and one that leads the two of them.
+fn silent_and_leader(mut answer: impl FnMut(&Seen) -> Act + Send + 'static) -> (Node, Node) {
     let silent = Node::start(|_| Act::KeepSilent);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let members = [silent.url().to_owned(), url_of(&listener)];
     let url = members[1].clone();
-    let _node = Node::start_on(listener, move |seen| match seen.what.as_str() {
+    let node = Node::start_on(listener, move |seen| match seen.what.as_str() {
         "GET /health" => ok(health("node2", 5, Some(("node2", &url)), &[&members[0], &members[1]])),
-        _ => item_reply(),
+        _ => answer(seen),
     });
-    let client = client(&[silent.url(), _node.url()], attempt, PATIENCE);
+    (silent, node)
+}
+
+#[test]
+fn a_silent_node_costs_a_moment_and_is_avoided_from_then_on() {
+    let (silent, node) = silent_and_leader(|seen| if seen.what == "POST /set" { set_reply() } else { item_reply() });
+    for operation in [|c: &Client| c.set("k", "v").map(drop), |c: &Client| c.get("k").map(drop)] {
+        // A total that leaves no time for waiting until an attempt at the silent node is over.
+        let client = client(&[silent.url(), node.url()], PATIENCE, Duration::from_secs(2));
+        let started = Instant::now();
+        operation(&client).unwrap();
+        let first = started.elapsed();
+        assert!(first >= HEDGE_AFTER && first < client_attempt(&client), "{first:?}");
+        let asked = silent.seen("GET /health").len();
+        for _ in 0..5 {
+            operation(&client).unwrap();
+        }
+        assert_eq!(silent.seen("GET /health").len(), asked);
+        assert_eq!(silent.seen("GET /get").len() + silent.seen("POST /set").len(), 0);
+    }
+}
+
+fn client_attempt(client: &Client) -> Duration {
+    client.cluster().attempt_limit()
+}
+
+#[test]
+fn a_node_that_falls_silent_keeps_a_reader_for_a_moment_only() {
+    let (hung, node) = (Arc::new(AtomicBool::new(false)), leader(|_| item_reply()));
+    let url = node.url().to_owned();
+    let state = Arc::clone(&hung);
+    let other = follower(&url.clone(), &[&url], move |_| match state.load(Ordering::SeqCst) {
+        true => Act::KeepSilent,
+        false => item_reply(),
+    });
+    let urls = [other.url(), node.url()];
+    let client = client(&urls, PATIENCE, PATIENCE);
+    client.cluster().endpoints_mut().learn_members(&health("n", 1, None, &urls).members);
+    client.get("k").unwrap();
+    assert_eq!(other.seen("GET /get").len(), 1);
+    hung.store(true, Ordering::SeqCst);
     let started = Instant::now();
     client.get("k").unwrap();
-    let first = started.elapsed();
-    assert!(first >= attempt && first < attempt * 2, "{first:?}");
-    for _ in 0..5 {
-        client.get("k").unwrap();
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert_eq!((other.seen("GET /get").len(), node.seen("GET /get").len()), (2, 1));
+}
+
+#[test]
+fn nodes_that_are_all_slow_are_waited_for() {
+    let slow = |answer: fn() -> Act| {
+        move |_: &Seen| {
+            thread::sleep(HEDGE_AFTER * 2);
+            answer()
+        }
+    };
+    let (one, two) = (Node::start(slow(item_reply)), Node::start(slow(item_reply)));
+    let urls = [one.url(), two.url()];
+    let client = client(&urls, PATIENCE, PATIENCE);
+    client.cluster().endpoints_mut().learn_members(&health("n", 1, None, &urls).members);
+    client.get("k").unwrap();
+    let asked = || one.seen("GET /get").len() + two.seen("GET /get").len();
+    let first = asked();
+    client.get("k").unwrap();
+    assert_eq!(asked(), first + 1, "once known to be slow, a node is given time");
+}
+
+#[test]
+fn a_silent_leader_leaves_a_write_time_for_the_next_one() {
+    let leaders = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
+    let urls = [url_of(&leaders[0]), url_of(&leaders[1])];
+    let nodes: Vec<_> = leaders
+        .into_iter()
+        .enumerate()
+        .map(|(index, listener)| {
+            let urls = urls.clone();
+            let mut healths = 0;
+            Node::start_on(listener, move |seen| match seen.what.as_str() {
+                // The other learns of the election after the first write has been sent.
+                "GET /health" if index == 1 && healths > 0 => ok(health("b", 6, Some(("b", &urls[1])), &[])),
+                "GET /health" => {
+                    healths += 1;
+                    ok(health(["a", "b"][index], 5, Some(("a", &urls[0])), &[]))
+                }
+                _ if index == 0 => Act::KeepSilent,
+                _ => set_reply(),
+            })
+        })
+        .collect();
+    let client = client(&[nodes[1].url(), nodes[0].url()], PATIENCE, Duration::from_secs(3));
+    client.set("k", "v").unwrap();
+    assert_eq!(request_ids(&nodes[0])[0], request_ids(&nodes[1])[0], "the same write, sent to both");
+}
+
+#[test]
+fn clients_begin_at_different_nodes() {
+    let nodes: Vec<_> = (0..3).map(|_| leader(|_| item_reply())).collect();
+    let urls: Vec<_> = nodes.iter().map(Node::url).collect();
+    let asked = |node: &Node| !node.seen("GET /get").is_empty();
+    for _ in 0..200 {
+        Client::connect(&urls).unwrap().get("k").unwrap();
+        if nodes.iter().all(asked) {
+            return;
+        }
     }
-    assert!(started.elapsed() < attempt * 2, "{:?}", started.elapsed());
+    panic!("200 clients of one operation each left out a node");
+}
+
+#[test]
+fn the_total_bounds_a_single_question_too() {
+    let silent = Node::start(|_| Act::KeepSilent);
+    let client = client(&[silent.url()], PATIENCE, SHORT);
+    let started = Instant::now();
+    assert!(client.health(silent.url()).is_err());
+    assert!(started.elapsed() < SHORT * 4, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_time_limit_too_short_for_anything_is_not_blamed_on_the_leader() {
+    let silent = Node::start(|_| Act::KeepSilent);
+    let client = client(&[silent.url()], PATIENCE, Duration::from_millis(1));
+    for error in [client.get("k").unwrap_err(), client.set("k", "v").unwrap_err()] {
+        assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_redirect_that_names_nobody_makes_the_client_look_elsewhere() {
+    let deposed = leader(|_| Act::Answer(307, String::new(), String::new()));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = url_of(&listener);
+    let next = Node::start_on(listener, move |seen| match seen.what.as_str() {
+        "GET /health" => ok(health("node2", 6, Some(("node2", &url)), &[])),
+        _ => set_reply(),
+    });
+    let several = client(&[deposed.url(), next.url()], PATIENCE, PATIENCE);
+    several.set("k", "v").unwrap();
+    assert_eq!((deposed.seen("POST /set").len(), next.seen("POST /set").len()), (1, 1));
+
+    let error = client(&[deposed.url()], PATIENCE, SHORT).set("k", "v").unwrap_err();
+    assert!(matches!(&error, Error::NoLeader { detail, .. } if detail.contains("does not say where")), "{error:?}");
 }
 
 #[test]

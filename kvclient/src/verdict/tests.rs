@@ -30,8 +30,7 @@ fn summary(verdict: &Verdict) -> (&'static str, Applied) {
     match verdict {
         Verdict::Done(_) => ("done", Applied::No),
         Verdict::Missing => ("missing", Applied::No),
-        Verdict::Redirect(Some(_)) => ("redirect", Applied::No),
-        Verdict::Redirect(None) => ("redirect to nowhere", Applied::No),
+        Verdict::Redirect(_) => ("redirect", Applied::No),
         Verdict::Refused(error) => {
             let name = match error {
                 Error::ConditionFailed { .. } => "condition failed",
@@ -46,6 +45,7 @@ fn summary(verdict: &Verdict) -> (&'static str, Applied) {
         }
         Verdict::Again(again) => {
             let name = match again.reason {
+                Reason::TimeOver => "again, time over",
                 Reason::Unreachable => "again, unreachable",
                 Reason::NoLeader => "again, no leader",
                 Reason::Overloaded => "again, overloaded",
@@ -84,7 +84,7 @@ fn every_answer_has_its_meaning() {
         ("bare 502",          || Ok(bare(502)),                                ("again, unreachable", Unknown), ("again, unreachable", No)),
         ("bare 404",          || Ok(bare(404)),                                ("unexpected", Unknown),        ("unexpected", No)),
         ("bare 204",          || Ok(bare(204)),                                ("unexpected", Unknown),        ("unexpected", No)),
-        ("bare 307",          || Ok(bare(307)),                                ("redirect to nowhere", No),    ("redirect to nowhere", No)),
+        ("bare 307",          || Ok(bare(307)),                                ("again, no leader", No),       ("again, no leader", No)),
         ("connection broke",  || Err(Failure::Broken("reset".into())),         ("again, unreachable", Unknown), ("again, unreachable", No)),
         ("silence",           || Err(Failure::Silent(Duration::from_secs(2))), ("again, unreachable", Unknown), ("again, unreachable", No)),
         ("not connected",     || Err(Failure::NotSent("refused".into())),      ("again, unreachable", No),     ("again, unreachable", No)),
@@ -104,7 +104,8 @@ fn every_answer_has_its_meaning() {
 #[test]
 fn a_redirect_names_the_leader_in_its_body_or_in_its_location() {
     let target = |reply| match judge(Kind::Write, &endpoint(), Ok(reply)) {
-        Verdict::Redirect(target) => target.map(|endpoint| endpoint.to_string()),
+        Verdict::Redirect(target) => Some(target.to_string()),
+        Verdict::Again(_) => None,
         other => panic!("{other:?}"),
     };
     assert_eq!(target(error(ErrorCode::NotLeader)).as_deref(), Some("http://127.0.0.1:8082"));
@@ -129,10 +130,12 @@ fn tally(attempts: &[(Reason, Applied)]) -> Tally {
 #[test]
 fn one_attempt_in_doubt_leaves_the_whole_write_in_doubt() {
     use Applied::{No, Unknown};
-    use Reason::{NoLeader, Overloaded, Unreachable};
+    use Reason::{NoLeader, Overloaded, TimeOver, Unreachable};
     for (attempts, name) in [
         (vec![], "Unreachable"),
         (vec![(Unreachable, No), (Unreachable, No)], "Unreachable"),
+        (vec![(TimeOver, No)], "Unreachable"),
+        (vec![(NoLeader, No), (TimeOver, No)], "NoLeader"),
         (vec![(NoLeader, No), (Unreachable, No)], "NoLeader"),
         (vec![(NoLeader, No), (Overloaded, No)], "Overloaded"),
         (vec![(Overloaded, No), (NoLeader, No)], "NoLeader"),
@@ -144,6 +147,12 @@ fn one_attempt_in_doubt_leaves_the_whole_write_in_doubt() {
         let doubt = attempts.iter().any(|(_, applied)| *applied == Unknown);
         assert_eq!(error.applied() == Unknown, doubt, "{attempts:?}");
     }
+}
+
+#[test]
+fn that_the_time_was_over_hides_no_better_reason() {
+    let error = tally(&[(Reason::Unreachable, Applied::No), (Reason::TimeOver, Applied::No)]).give_up(Duration::ZERO);
+    assert!(matches!(&error, Error::Unreachable { detail, .. } if detail == "Unreachable"), "{error:?}");
 }
 
 #[test]
