@@ -42,6 +42,16 @@ impl<T: Send + 'static, N: FnMut(&[Endpoint]) -> Option<Endpoint>> Hedge<T, N> {
         self.spawn(answer);
     }
 
+    /// Whether there is nobody else to ask.
+    pub(crate) fn all_asked(&mut self) -> bool {
+        (self.next)(&self.asked).is_none()
+    }
+
+    /// How many answers are still to come from those asked so far.
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way
+    }
+
     /// Asks one more node; `false` when there is none.
     fn ask_next(&mut self) -> bool {
         let Some(node) = (self.next)(&self.asked) else { return false };

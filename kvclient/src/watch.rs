@@ -1,17 +1,19 @@
 //! Watching who leads, across the death of any node.
 //!
 //! One node is listened to at a time (`GET /leader/watch`). When it says that it knows no leader, ends
-//! the stream, or says nothing for longer than its comment lines are apart, the others are asked in turn
-//! by listening to each for its first event, which tells what it knows. The first that names a leader is
-//! listened to from then on. Only when none does has the cluster no leader, so a single node that is cut
-//! off causes no false alarm.
+//! the stream, or says nothing for longer than its comment lines are apart, a survey asks the others
+//! (hedged, see [`crate::hedge`]) by listening to each for its first event, which tells what it knows; the
+//! one listened to goes on being heard meanwhile. The first that names a leader is listened to from then
+//! on. Only when none does has the cluster no leader, so a single node that is cut off causes no false
+//! alarm. Times are those at which events arrived, however long a survey had to wait for silent nodes.
 //!
-//! [`Sight`] decides what is news. It takes back nothing: a node that is behind names an older leader
-//! with an older term, and is not believed.
+//! [`Sight`] decides what is news. A node that is behind names an older leader with an older term, and is
+//! not believed, unless survey after survey finds nothing newer: then the cluster has begun anew.
 
 use crate::api::{LeaderEvent, NodeUrl};
 use crate::cluster::Cluster;
 use crate::endpoints::{Endpoint, Leader};
+use crate::hedge::Hedge;
 use crate::sse::{Event, Parser};
 use crate::transport::{Chunk, Failure, Stream, Transport};
 use std::collections::VecDeque;
@@ -26,6 +28,9 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// Silence after which a node is left: nodes send a comment line every five seconds.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// Longest that a survey takes: to ask a node for the members and to wait for its first event.
+const SURVEY_MAX: Duration = Duration::from_secs(1);
 
 /// While there is no leader: how often all nodes are asked again, lest the one listened to is cut off.
 const SURVEY_EVERY: Duration = Duration::from_secs(1);
@@ -55,7 +60,8 @@ pub struct LeaderChange {
     pub previous: Option<NodeUrl>,
     /// Who leads now; `None` when no node that answers knows a leader.
     pub leader: Option<NodeUrl>,
-    /// When a leader appears after a time without one: how long that was, as far as this client saw it.
+    /// When a leader appears after a time without one: how long that was, from the moment at which the node
+    /// listened to lost it (or was lost itself) to the moment at which one was named.
     pub without_leader: Option<Duration>,
 }
 
@@ -76,32 +82,36 @@ pub struct LeaderChange {
 /// ```
 pub struct LeaderWatch {
     cluster: Arc<Cluster>,
-    transport: Transport,
     sight: Sight,
     /// Where each survey begins, so that the watches of many clients spread over the nodes.
     start: usize,
     listening: Option<Listening>,
+    /// Under way, with the node listened to among those asked.
+    survey: Option<Survey>,
     surveyed: Instant,
     /// Surveys in a row, each soon after the one before.
     hasty: u32,
+    /// Since when all nodes that answer have named nothing but a leader of an older term.
+    older_since: Option<Instant>,
 }
 
 impl LeaderWatch {
     pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
         Self {
             cluster,
-            transport: Transport::new(),
             sight: Sight::default(),
             start: rand::random::<u16>().into(),
             listening: None,
+            survey: None,
             surveyed: Instant::now(),
             hasty: 0,
+            older_since: None,
         }
     }
 
     /// The next change, or `None` if there is none for `timeout`; the watch goes on either way.
     ///
-    /// May take half a second longer than asked, and as much again per node that does not answer.
+    /// May take a second longer than asked where nodes do not answer.
     ///
     /// ```
     /// # use kvclient::Client;
@@ -119,7 +129,8 @@ impl LeaderWatch {
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<LeaderChange> {
         let started = Instant::now();
         loop {
-            if let Some(change) = self.advance() {
+            let left = timeout.saturating_sub(started.elapsed());
+            if let Some(change) = self.advance(left) {
                 return Some(change);
             }
             if started.elapsed() >= timeout {
@@ -128,77 +139,97 @@ impl LeaderWatch {
         }
     }
 
-    /// One step: an event, a tick without any, or a survey of all nodes.
-    fn advance(&mut self) -> Option<LeaderChange> {
-        let Some(listening) = &mut self.listening else { return self.survey() };
-        match listening.next(TICK) {
-            Heard::Event(event) if event.leader.is_some() => {
-                let change = self.sight.names(&event, Instant::now());
-                self.learn(&event);
-                return change;
-            }
-            // It may be the cluster, or this node alone.
-            Heard::Event(_) => {}
-            Heard::Nothing if self.sight.sees_leader() || self.surveyed.elapsed() < SURVEY_EVERY => return None,
-            Heard::Nothing => {}
-            Heard::Ended => self.listening = None,
-            Heard::Silence => {
-                let failure = Failure::Silent(SILENCE_MAX);
-                self.cluster.note(&listening.node, Some(&failure));
-                self.listening = None;
-            }
+    /// One step: an event, a tick without any, or part of a survey. Pauses for `left` at most.
+    fn advance(&mut self, left: Duration) -> Option<LeaderChange> {
+        if self.survey.is_some() {
+            return self.go_on_with_survey();
         }
-        self.sight.doubt(Instant::now());
-        self.survey()
+        if let Some(listening) = &mut self.listening {
+            match listening.next(TICK) {
+                Heard::Event(event) if event.leader.is_some() => {
+                    let change = self.sight.names(&event, Instant::now());
+                    self.learn(&event);
+                    return change;
+                }
+                // It may be the cluster, or this node alone.
+                Heard::Event(_) => {}
+                Heard::Nothing if self.sight.sees_leader() || self.surveyed.elapsed() < SURVEY_EVERY => return None,
+                Heard::Nothing => {}
+                Heard::Ended => self.listening = None,
+                Heard::Silence => {
+                    let failure = Failure::Silent(SILENCE_MAX);
+                    self.cluster.note(&listening.node, Some(&failure));
+                    self.listening = None;
+                }
+            }
+            self.sight.doubt(Instant::now());
+        }
+        self.pause_if_hasty(left);
+        self.survey = Some(Survey::start(&self.cluster, self.start, self.listening.take()));
+        self.go_on_with_survey()
     }
 
-    /// Listens to each node for what it knows, until one names a leader.
-    fn survey(&mut self) -> Option<LeaderChange> {
-        self.pause_if_hasty();
-        // What is listened to stays, should no node know better.
-        let mut fallback = self.listening.take();
-        let mut newest_term = 0;
-        let mut tried: Vec<Endpoint> = Vec::new();
+    /// Waits for the nodes asked, until one names a leader, or nobody is left who could.
+    fn go_on_with_survey(&mut self) -> Option<LeaderChange> {
+        let mut survey = self.survey.take()?;
         loop {
-            let node = self.cluster.endpoints().next(self.start, &tried, Instant::now()).cloned();
-            let Some(node) = node else { break };
-            tried.push(node.clone());
-            if !self.cluster.endpoints().members_known() {
-                // For the members it tells; a node that fails here will fail below as well.
-                let _ = self.cluster.probe(&self.transport, &node, TICK);
+            // The node listened to has said that it knows none. There is no need to wait for it to say more before
+            // that is told, and good reason to hear it out afterwards.
+            let heard_all_others = survey.listened_to && survey.asked.under_way() == 1 && survey.asked.all_asked();
+            if heard_all_others && let Some(change) = self.sight.names_none(survey.newest_term, Instant::now()) {
+                self.survey = Some(survey);
+                return Some(change);
             }
-            let Some((listening, event)) = self.listen(&node) else { continue };
-            newest_term = newest_term.max(event.term);
-            if event.leader.is_some() && event.term >= self.sight.term {
-                self.listening = Some(listening);
-                self.learn(&event);
-                return self.sight.names(&event, Instant::now());
+            let Some(told) = survey.asked.next() else { break };
+            survey.listened_to &= !told.listened_to;
+            if let Some((listening, event)) = told.heard {
+                if event.leader.is_some() && event.term >= self.sight.term {
+                    self.listening = Some(listening);
+                    self.older_since = None;
+                    self.learn(&event);
+                    return self.sight.names(&event, told.at);
+                }
+                survey.take(listening, event);
             }
-            fallback.get_or_insert(listening);
         }
-        self.listening = fallback;
-        self.sight.names_none(newest_term, Instant::now(), SystemTime::now())
+        self.listening = survey.fallback;
+        self.restarted(survey.newest_term, survey.older.as_ref())
+            .or_else(|| self.sight.names_none(survey.newest_term, Instant::now()))
+    }
+
+    /// Whether all that is there has begun anew, with terms from one on, after its data was wiped.
+    ///
+    /// Nodes that are merely behind, or on the wrong side of a partition, name an old leader as well; but such a
+    /// leader steps down within an election timeout, so after two surveys [`SURVEY_EVERY`] apart nobody names it.
+    fn restarted(&mut self, newest_term: u64, older: Option<&LeaderEvent>) -> Option<LeaderChange> {
+        let Some(older) = older.filter(|_| newest_term < self.sight.term) else {
+            self.older_since = None;
+            return None;
+        };
+        let since = *self.older_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < SURVEY_EVERY {
+            return None;
+        }
+        self.older_since = None;
+        self.sight.begin_anew();
+        let outdated = self.cluster.endpoints().leader().filter(|leader| leader.term > Some(older.term)).cloned();
+        if let Some(leader) = outdated {
+            self.cluster.endpoints_mut().forget_leader(&leader);
+        }
+        let change = self.sight.names(older, Instant::now());
+        self.learn(older);
+        change
     }
 
     /// Keeps a watch from spinning where no node answers, or all of them end their streams at once.
-    fn pause_if_hasty(&mut self) {
+    fn pause_if_hasty(&mut self, left: Duration) {
         self.hasty = if self.surveyed.elapsed() < SURVEY_EVERY { self.hasty.saturating_add(1) } else { 0 };
         if self.hasty > HASTY_SURVEYS_MAX {
-            let backoff = self.cluster.limits.backoff;
-            thread::sleep(backoff.wait(self.hasty - HASTY_SURVEYS_MAX, &mut rand::rng()));
+            let wait = self.cluster.limits.backoff.wait(self.hasty - HASTY_SURVEYS_MAX, &mut rand::rng());
+            // The waits between retries of a patient program are too long to look away from the cluster.
+            thread::sleep(wait.min(SURVEY_EVERY).min(left));
         }
         self.surveyed = Instant::now();
-    }
-
-    /// Opens the stream of a node and waits for its first event.
-    fn listen(&self, node: &Endpoint) -> Option<(Listening, LeaderEvent)> {
-        let stream = self.transport.stream(node, "/leader/watch", TICK);
-        self.cluster.note(node, stream.as_ref().err());
-        let mut listening = Listening::new(node.clone(), stream.ok()?);
-        match listening.next(TICK) {
-            Heard::Event(event) => Some((listening, event)),
-            Heard::Nothing | Heard::Silence | Heard::Ended => None,
-        }
     }
 
     /// Tells the rest of the client who leads.
@@ -219,7 +250,7 @@ impl Iterator for LeaderWatch {
 
     fn next(&mut self) -> Option<LeaderChange> {
         loop {
-            if let Some(change) = self.advance() {
+            if let Some(change) = self.advance(Duration::MAX) {
                 return Some(change);
             }
         }
@@ -235,12 +266,94 @@ impl fmt::Debug for LeaderWatch {
     }
 }
 
+/// What a node said when it was asked by listening to it.
+struct Told {
+    /// `None` where it did not answer. The event is the newest it has told.
+    heard: Option<(Listening, LeaderEvent)>,
+    at: Instant,
+    /// Whether this is the node that was listened to before.
+    listened_to: bool,
+}
+
+/// A round over all nodes in search of one that names a leader.
+struct Survey {
+    asked: Hedge<Told, Box<dyn FnMut(&[Endpoint]) -> Option<Endpoint> + Send>>,
+    /// Whether the node listened to before has still to answer.
+    listened_to: bool,
+    /// What to listen to, should no node know better.
+    fallback: Option<Listening>,
+    newest_term: u64,
+    /// The newest leader that was named, of a term older than what is known.
+    older: Option<LeaderEvent>,
+}
+
+impl Survey {
+    fn start(cluster: &Arc<Cluster>, start: usize, listening: Option<Listening>) -> Self {
+        let known = listening.as_ref().map(|listening| listening.node.clone());
+        let nodes = Arc::clone(cluster);
+        let next = move |asked: &[Endpoint]| {
+            let tried: Vec<Endpoint> = known.iter().chain(asked).cloned().collect();
+            nodes.endpoints().next(start, &tried, Instant::now()).cloned()
+        };
+        let listener = Arc::clone(cluster);
+        let listen = move |node: &Endpoint| {
+            let heard = listen(&listener, node);
+            Told { heard, at: Instant::now(), listened_to: false }
+        };
+        let mut survey = Self {
+            asked: Hedge::new(Box::new(next), Instant::now() + SURVEY_MAX, listen),
+            listened_to: listening.is_some(),
+            fallback: None,
+            newest_term: 0,
+            older: None,
+        };
+        if let Some(mut listening) = listening {
+            survey.asked.beside(move || {
+                let heard = match listening.next(TICK) {
+                    Heard::Event(event) => Some((listening, event)),
+                    Heard::Nothing => listening.last.clone().map(|last| (listening, last)),
+                    Heard::Silence | Heard::Ended => None,
+                };
+                Told { heard, at: Instant::now(), listened_to: true }
+            });
+        }
+        survey
+    }
+
+    /// Takes note of a node that names no leader worth believing.
+    fn take(&mut self, listening: Listening, event: LeaderEvent) {
+        self.newest_term = self.newest_term.max(event.term);
+        self.fallback.get_or_insert(listening);
+        if event.leader.is_some() && self.older.as_ref().is_none_or(|older| older.term < event.term) {
+            self.older = Some(event);
+        }
+    }
+}
+
+/// Opens the stream of a node and waits for its first event.
+fn listen(cluster: &Cluster, node: &Endpoint) -> Option<(Listening, LeaderEvent)> {
+    let transport = Transport::new();
+    if !cluster.endpoints().members_known() {
+        // For the members it tells; a node that fails here will fail below as well.
+        let _ = cluster.probe(&transport, node, TICK);
+    }
+    let stream = transport.stream(node, "/leader/watch", TICK);
+    cluster.note(node, stream.as_ref().err());
+    let mut listening = Listening::new(node.clone(), stream.ok()?);
+    match listening.next(TICK) {
+        Heard::Event(event) => Some((listening, event)),
+        Heard::Nothing | Heard::Silence | Heard::Ended => None,
+    }
+}
+
 /// The stream of one node.
 struct Listening {
     node: Endpoint,
     stream: Stream,
     parser: Parser,
     ready: VecDeque<LeaderEvent>,
+    /// The newest event.
+    last: Option<LeaderEvent>,
     last_bytes: Instant,
 }
 
@@ -257,7 +370,8 @@ enum Heard {
 
 impl Listening {
     fn new(node: Endpoint, stream: Stream) -> Self {
-        Self { node, stream, parser: Parser::default(), ready: VecDeque::new(), last_bytes: Instant::now() }
+        let (parser, ready) = (Parser::default(), VecDeque::new());
+        Self { node, stream, parser, ready, last: None, last_bytes: Instant::now() }
     }
 
     /// Waits for an event for `patience`, to within a tick.
@@ -266,6 +380,7 @@ impl Listening {
         let mut buffer = [0; 4096];
         loop {
             if let Some(event) = self.ready.pop_front() {
+                self.last = Some(event.clone());
                 return Heard::Event(event);
             }
             match self.stream.read(&mut buffer) {
@@ -311,6 +426,12 @@ impl Sight {
         self.leader.is_some()
     }
 
+    /// Terms count from the beginning again.
+    fn begin_anew(&mut self) {
+        self.term = 0;
+        self.leader = None;
+    }
+
     /// Something suggests that the leader is gone.
     fn doubt(&mut self, now: Instant) {
         if self.told {
@@ -328,13 +449,13 @@ impl Sight {
             }
             return None;
         }
-        let gap = self.doubted.take().filter(|_| self.told && self.leader.is_none());
+        let gap = self.doubted.take().filter(|_| self.told);
         self.term = event.term;
         self.leader.clone_from(&event.leader);
         self.told = true;
         let previous = std::mem::replace(&mut self.previous, event.leader.clone());
         Some(LeaderChange {
-            at: SystemTime::now(),
+            at: by_the_clock(now),
             term: self.term,
             previous,
             leader: self.leader.clone(),
@@ -343,8 +464,8 @@ impl Sight {
     }
 
     /// No node that answers names a leader; the newest of them is at `term`.
-    fn names_none(&mut self, term: u64, now: Instant, at: SystemTime) -> Option<LeaderChange> {
-        self.doubted.get_or_insert(now);
+    fn names_none(&mut self, term: u64, now: Instant) -> Option<LeaderChange> {
+        let since = *self.doubted.get_or_insert(now);
         if self.told && self.leader.is_none() {
             return None;
         }
@@ -352,13 +473,19 @@ impl Sight {
         self.told = true;
         self.leader = None;
         Some(LeaderChange {
-            at,
+            at: by_the_clock(since),
             term: self.term.max(term),
             previous: self.previous.clone(),
             leader: None,
             without_leader: None,
         })
     }
+}
+
+/// A moment by the local clock.
+fn by_the_clock(moment: Instant) -> SystemTime {
+    let now = SystemTime::now();
+    now.checked_sub(moment.elapsed()).unwrap_or(now)
 }
 
 #[cfg(test)]

@@ -40,9 +40,9 @@ fn a_gap_is_measured_from_the_first_doubt() {
 
     sight.doubt(at(20));
     sight.doubt(at(25));
-    let none = sight.names_none(6, at(30), SystemTime::now()).expect("no leader");
+    let none = sight.names_none(6, at(30)).expect("no leader");
     assert_eq!((none.term, none.previous, none.leader, none.without_leader), (6, named("a"), None, None));
-    assert_eq!(sight.names_none(7, at(40), SystemTime::now()), None, "told already");
+    assert_eq!(sight.names_none(7, at(40)), None, "told already");
     let back = sight.names(&event(7, "b"), at(120)).expect("a leader again");
     assert_eq!((back.previous, back.leader), (named("a"), named("b")));
     assert_eq!(back.without_leader, Some(Duration::from_millis(100)));
@@ -52,7 +52,7 @@ fn a_gap_is_measured_from_the_first_doubt() {
 fn without_any_leader_the_first_item_says_so() {
     let start = Instant::now();
     let mut sight = Sight::default();
-    let none = sight.names_none(0, start, SystemTime::now()).expect("the present state");
+    let none = sight.names_none(0, start).expect("the present state");
     assert_eq!((none.term, none.previous, none.leader), (0, None, None));
     let back = sight.names(&event(1, "a"), start + Duration::from_secs(1)).expect("a leader");
     assert_eq!(back.without_leader, Some(Duration::from_secs(1)));
@@ -118,6 +118,52 @@ fn a_node_that_is_behind_is_not_believed() {
     assert_eq!(next(&mut watch), (6, None), "nobody who is there knows a leader of term 6 or later");
     more_streams.recv().unwrap().send(leader_event(6, Some("b"))).unwrap();
     assert_eq!(next(&mut watch), (6, Some("b".into())));
+}
+
+#[test]
+fn a_cluster_that_begins_anew_is_believed_after_a_while() {
+    let (wiped, streams) = node(&[leader_event(9, Some("a")), leader_event(2, Some("b"))]);
+    let mut watch = watch(&[wiped.url()]);
+    assert_eq!(next(&mut watch), (9, Some("a".into())));
+    drop(streams.recv().unwrap());
+    assert_eq!(next(&mut watch), (9, None));
+    let lost = Instant::now();
+    let (stream, change) = (streams.recv().unwrap(), watch.next_timeout(PATIENCE).expect("a change"));
+    assert_eq!((change.term, change.previous, change.leader.map(|node| node.id)), (2, named("a"), Some("b".into())));
+    assert!(lost.elapsed() >= SURVEY_EVERY, "{:?}", lost.elapsed());
+    stream.send(leader_event(3, Some("c"))).unwrap();
+    assert_eq!(next(&mut watch), (3, Some("c".into())), "terms count from there");
+}
+
+#[test]
+fn a_silent_node_makes_a_gap_no_longer() {
+    let (first, streams) = node(&[leader_event(5, Some("a"))]);
+    let silent = Node::start(|_| Act::KeepSilent);
+    let mut watch = watch(&[first.url(), silent.url()]);
+    assert_eq!(next(&mut watch), (5, Some("a".into())));
+    let stream = streams.recv().unwrap();
+    let gap = Duration::from_millis(100);
+    let teller = thread::spawn(move || {
+        stream.send(leader_event(5, None)).unwrap();
+        thread::sleep(gap);
+        stream.send(leader_event(6, Some("b"))).unwrap();
+        stream
+    });
+    let change = watch.next_timeout(PATIENCE).expect("a change");
+    assert_eq!((change.term, change.leader), (6, Some(NodeUrl { id: "b".into(), url: "http://b:1".into() })));
+    let told = change.without_leader.expect("there was none for a while");
+    assert!(told >= gap && told < TICK, "{told:?}");
+    teller.join().unwrap();
+}
+
+#[test]
+fn a_watch_waits_no_longer_than_asked_whatever_the_waits_of_the_client() {
+    let hour = Duration::from_secs(3600);
+    let client = crate::Client::builder().endpoint(dead_url()).backoff(hour, hour).build().unwrap();
+    let mut watch = client.watch_leader();
+    let started = Instant::now();
+    while watch.next_timeout(Duration::from_millis(300)).is_some() {}
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 }
 
 #[test]
