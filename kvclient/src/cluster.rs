@@ -90,7 +90,7 @@ impl Cluster {
     pub(crate) fn read<T: DeserializeOwned>(self: &Arc<Self>, path: &str) -> Result<Option<T>, Error> {
         let mut lane = self.lanes.borrow();
         let deadline = Deadline::after(self.limits.total_timeout);
-        let mut tally = Tally::default();
+        let mut tally = Tally::of(Kind::Read);
         for round in 0.. {
             let mut retry_after = None;
             let attempts = self.limits.retries.saturating_add(1).saturating_sub(tally.attempts);
@@ -198,7 +198,7 @@ impl Cluster {
         let body = serde_json::to_vec(request)
             .map_err(|cause| Error::InvalidRequest { message: format!("cannot be written as JSON: {cause}") })?;
         let deadline = Deadline::after(self.limits.total_timeout);
-        let mut tally = Tally::default();
+        let mut tally = Tally::of(Kind::Write);
         let mut failed: Option<Leader> = None;
         for round in 0_u32.. {
             let mut retry_after = None;
@@ -350,7 +350,7 @@ impl Cluster {
                 Ok(health)
             }
             Verdict::Again(again) => Err(again),
-            Verdict::Refused(error) => Err(unexpected(error.to_string())),
+            Verdict::Refused(error) => Err(not_sent(Reason::Unreachable, error.bare())),
             Verdict::Missing | Verdict::Redirect(_) => Err(unexpected("no health report".into())),
         }
     }
@@ -358,8 +358,11 @@ impl Cluster {
     /// As [`Cluster::probe`], for a caller who asked for just this.
     pub(crate) fn health(&self, transport: &Transport, node: &Endpoint, limit: Duration) -> Result<Health, Error> {
         let deadline = Deadline::after(limit);
-        self.probe(transport, node, limit)
-            .map_err(|again| Error::Unreachable { after: deadline.elapsed(), detail: again.detail })
+        self.probe(transport, node, limit).map_err(|again| Error::Unreachable {
+            after: deadline.elapsed(),
+            detail: again.detail,
+            write: false,
+        })
     }
 
     /// Sends a request to `node` and follows redirects, each within `limit`; says which node gave the last

@@ -1,7 +1,7 @@
 //! What can go wrong, as far as a caller does something different about it.
 //!
-//! Each message says three things in one line: what happened, what that means for the data, and what to
-//! do. [`Error::applied`] says the second of them to a program.
+//! Each message says in one line what happened, for a write what that means for the data, and what to do.
+//! [`Error::applied`] says the second of them to a program.
 
 use crate::api::{Applied, Item};
 use std::time::Duration;
@@ -40,34 +40,39 @@ pub enum Error {
 
     /// Nodes answered, but none led with a quorum behind it within the time limit. Not applied.
     #[error(
-        "no leader in {after:.1?} ({detail}), so nothing was changed; \
-        try again once a majority of the nodes runs and can talk to each other"
+        "no leader{} ({detail}){}; try again once a majority of the nodes runs and can talk to each other",
+        within(*after), unchanged(*write)
     )]
     NoLeader {
         /// How long was tried.
         after: Duration,
         /// What the last attempt met.
         detail: String,
+        /// Whether it was a write, which has then changed nothing and never will.
+        write: bool,
     },
 
     /// No node could be reached within the time limit, or none that was reached answered a read.
     /// Not applied.
     #[error(
-        "no node could be reached in {after:.1?} ({detail}), so nothing was changed; \
-        check the endpoints and that the nodes run"
+        "no node could be reached{} ({detail}){}; check the endpoints and that the nodes run",
+        within(*after), unchanged(*write)
     )]
     Unreachable {
         /// How long was tried.
         after: Duration,
         /// What the last attempt met.
         detail: String,
+        /// Whether it was a write, which has then changed nothing and never will.
+        write: bool,
     },
 
     /// A write was sent, and whether it was applied is not known. It may also still be applied later,
     /// though never twice. Only writes end so.
     #[error(
-        "no certain answer in {after:.1?} ({detail}), so the write may have been applied or may still be; \
-        read the key before you write it again"
+        "no certain answer{} ({detail}), so the write may have been applied or may still be; \
+        read the key before you write it again",
+        within(*after)
     )]
     OutcomeUnknown {
         /// How long was tried.
@@ -77,14 +82,14 @@ pub enum Error {
     },
 
     /// The request cannot be carried out as it stands, say because its key is empty. Not applied.
-    #[error("invalid request, so nothing was changed: {message}")]
+    #[error("invalid request: {message}")]
     InvalidRequest {
         /// What is wrong with it.
         message: String,
     },
 
     /// The value or the request is larger than the nodes accept. Not applied.
-    #[error("too large, so nothing was changed: {message}")]
+    #[error("too large: {message}")]
     TooLarge {
         /// The limit, as the node told it.
         message: String,
@@ -92,14 +97,16 @@ pub enum Error {
 
     /// Nodes had too much in flight throughout the time limit. Not applied.
     #[error(
-        "the cluster was overloaded for {after:.1?} ({detail}), so nothing was changed; \
-        send less at once, or try again later"
+        "the cluster is overloaded ({detail}){}; send less at once, or try again later",
+        unchanged(*write)
     )]
     Overloaded {
         /// How long was tried.
         after: Duration,
         /// What the node said.
         detail: String,
+        /// Whether it was a write, which has then changed nothing and never will.
+        write: bool,
     },
 
     /// A newer write under the same request name has been applied, so this one was not carried out now.
@@ -113,7 +120,7 @@ pub enum Error {
     },
 
     /// The node refuses to serve this caller. Not applied.
-    #[error("refused, so nothing was changed: {message}")]
+    #[error("refused: {message}")]
     Forbidden {
         /// What the node said.
         message: String,
@@ -127,9 +134,9 @@ pub enum Error {
     },
 
     /// A node answered in a way this client does not understand: is the endpoint a kvd node?
-    #[error("unexpected answer from {endpoint}, {}: {message}; check that the endpoint is a kvd node, \
+    #[error("unexpected answer from {endpoint}: {message}{}; check that the endpoint is a kvd node, \
         and that client and daemon are of like version",
-        if *applied == Applied::No { "nothing was changed" } else { "the write may have been applied" })]
+        if *applied == Applied::No { "" } else { ", so the write may have been applied" })]
     Unexpected {
         /// The node that answered.
         endpoint: String,
@@ -169,6 +176,38 @@ impl Error {
     }
 }
 
+impl Error {
+    /// What was met, without what follows from it: for a message that says that itself.
+    pub(crate) fn bare(self) -> String {
+        match self {
+            Self::NoLeader { detail, .. }
+            | Self::Unreachable { detail, .. }
+            | Self::OutcomeUnknown { detail, .. }
+            | Self::Overloaded { detail, .. } => detail,
+            Self::InvalidRequest { message }
+            | Self::TooLarge { message }
+            | Self::StaleRequest { message }
+            | Self::Forbidden { message }
+            | Self::Configuration { message } => message,
+            Self::Unexpected { endpoint, message, .. } => format!("{endpoint}: {message}"),
+            error @ Self::ConditionFailed { .. } => error.to_string(),
+        }
+    }
+}
+
+/// ` in 1.2s`; nothing where it was over at once.
+fn within(after: Duration) -> String {
+    match after.as_millis() {
+        0 => String::new(),
+        ms @ 1..1000 => format!(" in {ms}ms"),
+        _ => format!(" in {after:.1?}"),
+    }
+}
+
+fn unchanged(write: bool) -> &'static str {
+    if write { ", so nothing was changed" } else { "" }
+}
+
 fn describe(current: Option<&Item>) -> String {
     match current {
         Some(item) => format!("the key stands at mod_revision {}, version {}", item.mod_revision, item.version),
@@ -182,7 +221,7 @@ mod tests {
 
     #[test]
     fn messages_are_one_line_and_say_what_became_of_the_data() {
-        let after = Duration::from_millis(1234);
+        let (after, micros) = (Duration::from_millis(1234), Duration::from_micros(126));
         let detail = || "connection refused".to_string();
         let message = || "why".to_string();
         let endpoint = || "http://127.0.0.1:1".to_string();
@@ -190,14 +229,17 @@ mod tests {
         for (error, applied, says) in [
             (Error::ConditionFailed { current: Some(item) }, Applied::No, "mod_revision 7"),
             (Error::ConditionFailed { current: None }, Applied::No, "no such key"),
-            (Error::NoLeader { after, detail: detail() }, Applied::No, "in 1.2s (connection refused)"),
-            (Error::Unreachable { after, detail: detail() }, Applied::No, "nothing was changed"),
+            (Error::NoLeader { after, detail: detail(), write: true }, Applied::No, "in 1.2s (connection refused), so"),
+            (Error::NoLeader { after, detail: detail(), write: false }, Applied::No, "(connection refused); try"),
+            (Error::Unreachable { after, detail: detail(), write: true }, Applied::No, "nothing was changed"),
+            (Error::Unreachable { after: micros, detail: detail(), write: false }, Applied::No, "reached (connection"),
+            (Error::Unreachable { after: micros * 100, detail: detail(), write: false }, Applied::No, "in 12ms ("),
             (Error::OutcomeUnknown { after, detail: detail() }, Applied::Unknown, "may have been applied"),
-            (Error::Overloaded { after, detail: detail() }, Applied::No, "nothing was changed"),
-            (Error::InvalidRequest { message: message() }, Applied::No, "nothing was changed"),
-            (Error::TooLarge { message: message() }, Applied::No, "nothing was changed"),
+            (Error::Overloaded { after, detail: detail(), write: true }, Applied::No, "nothing was changed"),
+            (Error::InvalidRequest { message: message() }, Applied::No, "invalid request: why"),
+            (Error::TooLarge { message: message() }, Applied::No, "too large: why"),
             (Error::StaleRequest { message: message() }, Applied::Unknown, "not carried out now"),
-            (Error::Forbidden { message: message() }, Applied::No, "nothing was changed"),
+            (Error::Forbidden { message: message() }, Applied::No, "refused: why"),
             (Error::Configuration { message: message() }, Applied::No, "why"),
             (
                 Error::Unexpected { endpoint: endpoint(), applied: Applied::Unknown, message: message() },
@@ -207,7 +249,7 @@ mod tests {
             (
                 Error::Unexpected { endpoint: endpoint(), applied: Applied::No, message: message() },
                 Applied::No,
-                "nothing was changed",
+                "http://127.0.0.1:1: why; check",
             ),
         ] {
             let text = error.to_string();

@@ -45,7 +45,11 @@ pub(crate) fn of_all_nodes(cluster: &Cluster) -> Result<Vec<NodeStatus>, Error> 
         None => {
             // None answered, so one failure speaks for all.
             let error = answers.pop().and_then(|(_, answer)| answer.err());
-            let none = || Error::Unreachable { after: cluster.limits.attempt_timeout, detail: "no endpoint".into() };
+            let none = || Error::Unreachable {
+                after: cluster.limits.attempt_timeout,
+                detail: "no endpoint".into(),
+                write: false,
+            };
             return Err(error.unwrap_or_else(none));
         }
     };
@@ -77,7 +81,7 @@ fn ask(cluster: &Cluster, nodes: Vec<Endpoint>, deadline: &Deadline) -> Vec<(End
         asked
             .into_iter()
             .map(|(node, asker)| {
-                let unasked = |detail: String| Err(Error::Unreachable { after: limit, detail });
+                let unasked = |detail: String| Err(Error::Unreachable { after: limit, detail, write: false });
                 let answer = match asker {
                     Ok(asker) => asker.join().unwrap_or_else(|_| unasked(format!("{node}: asking it failed"))),
                     Err(cause) => unasked(format!("{node}: no thread to ask it with: {cause}")),
@@ -131,7 +135,7 @@ mod tests {
     }
 
     fn silent(url: &str) -> (Endpoint, Result<Health, Error>) {
-        let error = Error::Unreachable { after: Duration::ZERO, detail: url.into() };
+        let error = Error::Unreachable { after: Duration::ZERO, detail: url.into(), write: false };
         (Endpoint::parse(url).unwrap(), Err(error))
     }
 

@@ -155,8 +155,9 @@ fn may_have(kind: Kind) -> Applied {
 }
 
 /// The attempts of one operation, added up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tally {
+    kind: Kind,
     /// Failed attempts so far.
     pub(crate) attempts: u32,
     may_be_applied: bool,
@@ -164,6 +165,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// No attempts yet.
+    pub(crate) fn of(kind: Kind) -> Self {
+        Self { kind, attempts: 0, may_be_applied: false, last: None }
+    }
+
     /// Counts an attempt that may be repeated.
     pub(crate) fn add(&mut self, again: Again) {
         self.attempts = self.attempts.saturating_add(1);
@@ -179,11 +185,12 @@ impl Tally {
     /// The error when no further attempt is made.
     pub(crate) fn give_up(self, after: Duration) -> Error {
         let (reason, detail) = self.last.unwrap_or((Reason::TimeOver, "no time for any attempt".into()));
+        let write = self.kind == Kind::Write;
         match reason {
             _ if self.may_be_applied => Error::OutcomeUnknown { after, detail },
-            Reason::TimeOver | Reason::Unreachable => Error::Unreachable { after, detail },
-            Reason::NoLeader => Error::NoLeader { after, detail },
-            Reason::Overloaded => Error::Overloaded { after, detail },
+            Reason::TimeOver | Reason::Unreachable => Error::Unreachable { after, detail, write },
+            Reason::NoLeader => Error::NoLeader { after, detail, write },
+            Reason::Overloaded => Error::Overloaded { after, detail, write },
         }
     }
 
@@ -192,7 +199,7 @@ impl Tally {
         match refusal {
             // Decided by the state machine under this request's id, hence for all attempts at once.
             Error::ConditionFailed { .. } => refusal,
-            refusal if self.may_be_applied => Error::OutcomeUnknown { after, detail: refusal.to_string() },
+            refusal if self.may_be_applied => Error::OutcomeUnknown { after, detail: refusal.bare() },
             refusal => refusal,
         }
     }

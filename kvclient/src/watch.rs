@@ -275,9 +275,12 @@ struct Told {
     listened_to: bool,
 }
 
+/// Names the node to ask after those.
+type NextNode = Box<dyn FnMut(&[Endpoint]) -> Option<Endpoint> + Send>;
+
 /// A round over all nodes in search of one that names a leader.
 struct Survey {
-    asked: Hedge<Told, Box<dyn FnMut(&[Endpoint]) -> Option<Endpoint> + Send>>,
+    asked: Hedge<Told, NextNode>,
     /// Whether the node listened to before has still to answer.
     listened_to: bool,
     /// What to listen to, should no node know better.

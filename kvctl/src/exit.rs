@@ -79,7 +79,6 @@ pub(crate) fn report(error: &anyhow::Error) -> Exit {
 fn advice(error: &anyhow::Error) -> &'static str {
     match error.downcast_ref() {
         Some(kvclient::Error::Unreachable { .. }) => " (--endpoints says where; `kvd dev` starts a cluster to try)",
-        Some(kvclient::Error::TooLarge { .. }) => " (nodes take larger values with --max-value-bytes)",
         _ => "",
     }
 }

@@ -120,7 +120,7 @@ fn again(reason: Reason, applied: Applied) -> Again {
 }
 
 fn tally(attempts: &[(Reason, Applied)]) -> Tally {
-    let mut tally = Tally::default();
+    let mut tally = Tally::of(Kind::Write);
     for (reason, applied) in attempts {
         tally.add(again(*reason, *applied));
     }
