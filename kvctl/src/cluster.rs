@@ -154,7 +154,7 @@ impl Survey {
 
     fn table(&self) -> Table {
         let mut table = Table::new(&[
-            "NAME", "STATE", "LEADER", "#TERM", "#COMMIT", "#APPLIED", "#LAG", "#KEYS", "VERSION", "UPTIME", "URL",
+            "NAME", "STATE", "LEADER", "#TERM", "#COMMIT", "#APPLIED", "#LAG", "#KEYS", "?VERSION", "?UPTIME", "URL",
         ]);
         for node in &self.nodes {
             let number =

@@ -62,7 +62,8 @@ impl Interrupt {
                 return;
             }
             Reaction::EndWith(remark) => output::complain("error", remark),
-            Reaction::End | Reaction::Noticed => {}
+            Reaction::Noticed => output::clear_progress(),
+            Reaction::End => {}
         }
         std::process::exit(i32::from(Exit::Interrupted as u8));
     }

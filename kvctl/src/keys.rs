@@ -23,6 +23,7 @@ const INTERRUPTED_WRITE: &str = "interrupted; the write may have been applied: `
 Examples:
   kvctl set color blue
   date | kvctl set today -             the value from standard input, to the last byte
+  printf - | kvctl set dash -          the value `-` itself
   kvctl set logo --file logo.png
   kvctl set lock \"$HOSTNAME\" --if-absent
                                        exit code 4 when someone holds it

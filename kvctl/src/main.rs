@@ -17,7 +17,7 @@ mod usage;
 mod watch;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand};
 use exit::Exit;
 use interrupt::Interrupt;
 use kvclient::Client;
@@ -98,7 +98,8 @@ struct Context {
 }
 
 fn main() -> ExitCode {
-    match Cli::try_parse() {
+    let parsed = usage::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    match parsed {
         Ok(cli) => match run(cli) {
             Ok(()) => Exit::Done.into(),
             Err(error) => exit::report(&error).into(),

@@ -12,7 +12,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _, StdoutLock, Write as _};
 use tabled::builder::Builder;
 use tabled::settings::object::{Columns, Rows};
-use tabled::settings::{Alignment, Color, Padding, Style};
+use tabled::settings::{Alignment, Color, Padding, Remove, Style};
 use terminal_size::{Width, terminal_size_of};
 
 /// Who reads the output.
@@ -97,6 +97,14 @@ impl Output {
     }
 }
 
+/// Clears the line that a progress bar may have left unfinished on the terminal.
+pub(crate) fn clear_progress() {
+    let mut err = io::stderr().lock();
+    if err.is_terminal() {
+        let _ = write!(err, "\r\u{1b}[2K");
+    }
+}
+
 /// Prints `kind: message` on standard error, as one line whatever the message holds.
 pub(crate) fn complain(kind: &str, message: &str) {
     let mut err = io::stderr().lock();
@@ -165,14 +173,18 @@ pub(crate) struct Table {
     rows: Vec<Vec<String>>,
     tones: Vec<Option<Tone>>,
     numbers: Vec<usize>,
+    dispensable: Vec<usize>,
 }
 
 impl Table {
-    /// An empty table. A column whose name begins with `#` holds numbers, which are aligned to the right.
+    /// An empty table. A column whose name begins with `#` holds numbers, which are aligned to the right; one that
+    /// begins with `?` is left out where the screen is too narrow for all.
     pub(crate) fn new(columns: &[&str]) -> Self {
+        let marked = |mark| (0..columns.len()).filter(|&at| columns[at].starts_with(mark)).collect();
         Self {
-            header: columns.iter().map(|name| name.trim_start_matches('#').to_owned()).collect(),
-            numbers: (0..columns.len()).filter(|&at| columns[at].starts_with('#')).collect(),
+            header: columns.iter().map(|name| name.trim_start_matches(['#', '?']).to_owned()).collect(),
+            numbers: marked('#'),
+            dispensable: marked('?'),
             ..Self::default()
         }
     }
@@ -185,13 +197,18 @@ impl Table {
         self.tones.push(tone);
     }
 
-    /// The lines, without the last newline. A table wider than the screen is turned on its side, one column for each
-    /// row, where that fits.
+    /// The lines, without the last newline. A table wider than the screen does without its dispensable columns; one
+    /// that is still too wide becomes a block of lines for each row, all columns in it.
     fn render(&self, screen: Screen) -> String {
-        let upright = self.upright(screen.colour);
-        let turned = self.turned(screen.colour);
         let fits = |table: &tabled::Table| screen.width.is_none_or(|width| table.total_width() <= width + GAP);
-        if !fits(&upright) && fits(&turned) { trimmed(&turned) } else { trimmed(&upright) }
+        let mut upright = self.upright(screen.colour);
+        if fits(&upright) {
+            return trimmed(&upright);
+        }
+        for &column in self.dispensable.iter().rev() {
+            upright.with(Remove::column(Columns::one(column)));
+        }
+        if fits(&upright) { trimmed(&upright) } else { self.blocks(screen.colour) }
     }
 
     fn upright(&self, colour: bool) -> tabled::Table {
@@ -215,21 +232,20 @@ impl Table {
         table
     }
 
-    fn turned(&self, colour: bool) -> tabled::Table {
-        let mut builder = Builder::new();
-        for (column, name) in self.header.iter().enumerate() {
-            builder.push_record([name].into_iter().chain(self.rows.iter().map(|row| &row[column])));
-        }
-        let mut table = plain(builder);
-        if colour {
-            table.modify(Columns::first(), Color::BOLD);
-            for (tone, column) in self.tones.iter().zip(1..) {
+    fn blocks(&self, colour: bool) -> String {
+        let block = |(row, tone): (&Vec<String>, &Option<Tone>)| {
+            let mut builder = Builder::new();
+            self.header.iter().zip(row).for_each(|(name, cell)| builder.push_record([name, cell]));
+            let mut table = plain(builder);
+            if colour {
+                table.modify(Columns::first(), Color::BOLD);
                 if let Some(tone) = tone {
-                    table.modify(Columns::one(column), tone.colour());
+                    table.modify(Columns::one(1), tone.colour());
                 }
             }
-        }
-        table
+            trimmed(&table)
+        };
+        self.rows.iter().zip(&self.tones).map(block).collect::<Vec<_>>().join("\n\n")
     }
 }
 
@@ -334,13 +350,17 @@ node2  -           7";
     }
 
     #[test]
-    fn a_table_wider_than_the_screen_is_turned_on_its_side() {
-        let mut wide = Table::new(&["A", "B", "C", "D", "E"]);
+    fn a_table_wider_than_the_screen_does_with_less_and_then_with_blocks() {
+        let mut wide = Table::new(&["A", "?B", "C", "?D", "E"]);
         wide.push(["aaaa", "bbbb", "cccc", "dddd", "eeee"].map(String::from), None);
+        wide.push(["1", "2", "3", "4", "5"].map(String::from), None);
         let screen = |width| Screen { width: Some(width), ..Screen::default() };
-        assert_eq!(wide.render(screen(28)), "A     B     C     D     E\naaaa  bbbb  cccc  dddd  eeee");
-        assert_eq!(wide.render(screen(7)), "A  aaaa\nB  bbbb\nC  cccc\nD  dddd\nE  eeee");
-        assert_eq!(wide.render(screen(5)), wide.render(screen(40)), "neither fits: left to the terminal");
+        let all = "A     B     C     D     E\naaaa  bbbb  cccc  dddd  eeee\n1     2     3     4     5";
+        let less = "A     C     E\naaaa  cccc  eeee\n1     3     5";
+        let blocks = "A  aaaa\nB  bbbb\nC  cccc\nD  dddd\nE  eeee\n\nA  1\nB  2\nC  3\nD  4\nE  5";
+        for (width, lines) in [(28, all), (27, less), (16, less), (15, blocks), (2, blocks)] {
+            assert_eq!(wide.render(screen(width)), lines, "{width} columns");
+        }
     }
 
     #[test]

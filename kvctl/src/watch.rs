@@ -48,6 +48,9 @@ impl WatchLeader {
 }
 
 fn text(change: &LeaderChange) -> String {
+    if change.leader.is_none() && change.previous.is_none() {
+        return format!("{}  no leader yet", units::moment(change.at));
+    }
     let name = |node: &Option<NodeUrl>| node.as_ref().map_or("none".to_owned(), |node| output::safe_line(&node.id));
     let url = change.leader.as_ref().map(|node| format!("  {}", output::safe_line(&node.url))).unwrap_or_default();
     let gap = match change.without_leader {
@@ -81,6 +84,31 @@ impl<'a> From<&'a LeaderChange> for Line<'a> {
             previous: change.previous.as_ref(),
             leader: change.leader.as_ref(),
             without_leader_ms: change.without_leader.map(|gap| u64::try_from(gap.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, SystemTime};
+
+    #[test]
+    fn a_line_says_who_leads_or_that_nobody_does() {
+        let node = |id: &str| Some(NodeUrl { id: id.into(), url: format!("http://{id}:1") });
+        let none =
+            LeaderChange { at: SystemTime::UNIX_EPOCH, term: 0, previous: None, leader: None, without_leader: None };
+        let gap = Some(Duration::from_millis(310));
+        for (change, line) in [
+            (none.clone(), "no leader yet"),
+            (LeaderChange { term: 5, leader: node("a"), ..none.clone() }, "term 5  none -> a  http://a:1"),
+            (LeaderChange { term: 6, previous: node("a"), ..none.clone() }, "term 6  a -> none"),
+            (
+                LeaderChange { term: 7, previous: node("a"), leader: node("b"), without_leader: gap, ..none },
+                "term 7  a -> b  http://b:1  after 310 ms without a leader",
+            ),
+        ] {
+            assert_eq!(text(&change), format!("1970-01-01T00:00:00.000Z  {line}"));
         }
     }
 }
