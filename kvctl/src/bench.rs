@@ -5,8 +5,9 @@
 //! daemon alone could do. A closed loop sends less while the cluster stands still: the longest latencies say how
 //! long it stood, the percentiles do not.
 //!
-//! [`load`] makes the requests, [`report`] the figures.
+//! [`load`] makes the requests, [`line`] shows how far they are, [`report`] the figures.
 
+mod line;
 mod load;
 mod report;
 

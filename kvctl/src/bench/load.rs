@@ -4,12 +4,12 @@
 //! only the counters of the live line are shared.
 
 use super::Workload;
+use super::line::line;
 use super::report::Series;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 use crate::units;
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
 use kvclient::{Client, Error};
 use rand::RngExt as _;
 use std::panic::resume_unwind;
@@ -207,13 +207,6 @@ fn wait(time: Duration, what: &'static str, live: &Live, interrupt: &Interrupt) 
     }
     line.finish_and_clear();
     !interrupt.noticed()
-}
-
-/// A line on standard error, drawn only where that is a terminal.
-fn line(length: u64, what: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix} [{bar:30}] {percent:>3}%  {msg}");
-    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ");
-    ProgressBar::new(length).with_style(style).with_prefix(what)
 }
 
 fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {

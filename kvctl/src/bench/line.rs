@@ -1,0 +1,74 @@
+//! The live line: how far a phase of the bench is, on standard error, drawn only where that is a terminal.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+use std::io::{self, IsTerminal as _, Write as _};
+use terminal_size::{Width, terminal_size_of};
+
+/// Columns that the line leaves free at its end.
+///
+/// A terminal echoes an interrupt as `^C`. Were the line as wide as the terminal, that would go to the next one, and
+/// the line could not be cleared any more.
+const FREE: u16 = 4;
+
+/// Columns of a terminal that does not tell.
+const WIDTH_DEFAULT: u16 = 80;
+
+/// A line for `length` steps of `what`.
+pub(super) fn line(length: u64, what: &'static str) -> ProgressBar {
+    let target = if io::stderr().is_terminal() {
+        ProgressDrawTarget::term_like(Box::new(Terminal))
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let style = ProgressStyle::with_template("{prefix} [{bar:30}] {percent:>3}%  {msg}");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ");
+    ProgressBar::with_draw_target(Some(length), target).with_style(style).with_prefix(what)
+}
+
+/// Standard error, a little narrower than it is.
+#[derive(Debug)]
+struct Terminal;
+
+impl TermLike for Terminal {
+    fn width(&self) -> u16 {
+        let width = terminal_size_of(io::stderr()).map_or(WIDTH_DEFAULT, |(Width(columns), _)| columns);
+        width.saturating_sub(FREE)
+    }
+
+    fn move_cursor_up(&self, lines: usize) -> io::Result<()> {
+        step(lines, 'A')
+    }
+
+    fn move_cursor_down(&self, lines: usize) -> io::Result<()> {
+        step(lines, 'B')
+    }
+
+    fn move_cursor_right(&self, columns: usize) -> io::Result<()> {
+        step(columns, 'C')
+    }
+
+    fn move_cursor_left(&self, columns: usize) -> io::Result<()> {
+        step(columns, 'D')
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        writeln!(io::stderr(), "{text}")
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        write!(io::stderr(), "{text}")
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        write!(io::stderr(), "\r\u{1b}[2K")
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// Moves the cursor by so many steps, in the direction that the letter stands for (ECMA-48, CUU and following).
+fn step(steps: usize, direction: char) -> io::Result<()> {
+    if steps == 0 { Ok(()) } else { write!(io::stderr(), "\u{1b}[{steps}{direction}") }
+}
