@@ -338,8 +338,9 @@ impl Client {
 
     /// Every member of the cluster with its health, reachable or not, in the order of their names.
     ///
-    /// All nodes are asked at once. This takes at most twice the time limit of an attempt, however many
-    /// nodes are down, and fails for none of them: a node that is down is part of the answer.
+    /// All nodes are asked at once. This takes at most twice the time limit of an attempt and no longer than
+    /// the total, however many nodes are down, and fails for none of them: a node that is down is part of the
+    /// answer.
     ///
     /// # Errors
     /// [`Error::Unreachable`] if no node answered at all.

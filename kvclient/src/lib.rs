@@ -17,7 +17,7 @@
 //! ```
 //!
 //! A [`Client`] is cheap to clone and serves any number of threads. It needs no async runtime and keeps no
-//! thread running between calls.
+//! thread waiting between calls.
 //!
 //! # Finding the cluster
 //!
@@ -28,6 +28,11 @@
 //! redirects; in the steady state a write is one round trip. **Reads** go to any node. Each thread keeps to one node
 //! for as long as it answers, and threads that run at the same time spread over the nodes, so that reads are not the
 //! leader's burden alone. A node that does not answer is put aside for a while and tried again ever more seldom.
+//!
+//! A node that *hangs* keeps its connections open and says nothing. After 150 milliseconds of that a read asks a second
+//! node as well and takes the first answer, as does the search for the leader; this is the one time that other threads
+//! are started, and they end with their attempts. A write waits for its leader, though never longer than a share of the
+//! total time, and is then sent again.
 //!
 //! # Retries, and why a write is applied once
 //!

@@ -22,6 +22,8 @@ fn a_senseless_command_line_is_a_usage_error_on_one_line() {
         (&["get", "k", "--output", "xml"], "possible values: table, json"),
         (&["get", "k", "--endpoints", "ftp://localhost:1"], "--endpoints"),
         (&["get", "k", "--endpoints", "127.0.0.1:8081,"], "--endpoints"),
+        (&["get", "k", "--endpoints", "8081"], "127.0.0.1:8081"),
+        (&["get", "k", "--endpoints", "localhost"], "localhost:8081"),
         (&["bench", "--clients", "0"], "--clients"),
         (&["bench", "--workload", "fast"], "possible values: set, get, mixed"),
         (&["completions", "cmd"], "possible values: bash"),
@@ -105,6 +107,19 @@ fn the_environment_names_the_endpoints_too() {
     let ended = command.env("KVCTL_ENDPOINTS", address).env("KVCTL_TIMEOUT", "0.2").output().expect("kvctl starts");
     let ended = support::Ended::from(ended);
     assert_eq!(ended.code, Some(5), "{ended:?}");
+}
+
+#[test]
+fn an_empty_variable_counts_as_one_that_is_not_set() {
+    let mut command = kvctl(&["--endpoints", &nobody(), "--timeout", "200ms", "get", "k"]);
+    command.env("KVCTL_ENDPOINTS", "").env("KVCTL_TIMEOUT", "").env("KVCTL_OUTPUT", "");
+    let ended = support::Ended::from(command.output().expect("kvctl starts"));
+    assert_eq!(ended.code, Some(5), "{ended:?}");
+    let ended = support::Ended::from(kvctl(&["get"]).env("KVCTL_ENDPOINTS", "").output().expect("kvctl starts"));
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.one_error().ends_with("; usage: kvctl get [OPTIONS] <KEY>; run `kvctl get --help`"), "{ended:?}");
+    let ended = run(&["--endpoints", "", "get", "k"]);
+    assert_eq!(ended.code, Some(2), "an empty flag was typed: {ended:?}");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! A node is this test binary itself, run once more for [`node`] alone, which is the daemon with other flags than
 //! its own command line: so the binary of kvd need not have been built, and cannot be an old one.
 
+#![allow(dead_code, reason = "each test file uses its part")]
+
 use clap::Parser as _;
 use kvclient::{Client, Health, NodeState};
 use rand::RngExt as _;

@@ -1,0 +1,104 @@
+//! kvctl against a real cluster that loses its leader or its quorum.
+#![cfg(unix)]
+
+#[path = "../../kvclient/tests/support/processes.rs"]
+mod processes;
+mod support;
+
+use kvclient::Client;
+use processes::{Cluster, until};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use support::{Ended, kvctl, run, wait};
+
+/// Pauses all but the leader, whose URL it returns: until it notices, it takes writes that nobody acknowledges.
+fn without_followers(cluster: &Cluster) -> &str {
+    let leader = cluster.leader();
+    // The leader is found, and its connections are opened, while all run.
+    assert_eq!(run(&["--endpoints", &cluster.urls()[leader], "set", "color", "blue"]).code, Some(0));
+    cluster.others(leader).into_iter().for_each(|number| cluster.pause(number));
+    &cluster.urls()[leader]
+}
+
+#[test]
+fn a_write_without_a_certain_answer_is_exit_code_6() {
+    let cluster = Cluster::start();
+    let leader = without_followers(&cluster);
+    let ended = run(&["--endpoints", leader, "--timeout", "1s", "set", "color", "red"]);
+    assert_eq!(ended.code, Some(6), "{ended:?}");
+    assert!(ended.one_error().contains("may have been applied"), "{ended:?}");
+}
+
+#[test]
+fn an_interrupted_write_is_exit_code_130_and_says_that_it_may_have_been_applied() {
+    let cluster = Cluster::start();
+    let leader = without_followers(&cluster);
+    let client = Client::connect([leader]).expect("a URL");
+    let log = || client.health(leader).ok().map(|health| health.last_log_index);
+    let before = log().expect("the leader answers");
+    let mut command = kvctl(&["--endpoints", leader, "--timeout", "30s", "set", "color", "red"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kvctl starts");
+    until("the write is in the log of the leader", || log().filter(|index| *index > before));
+    kill_process(Pid::from_child(&child), Signal::INT).expect("the child can be interrupted");
+    let ended = Ended::from(child.wait_with_output().expect("kvctl ends"));
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(ended.one_error().contains("may have been applied"), "{ended:?}");
+}
+
+#[test]
+fn status_without_a_quorum_shows_who_is_unreachable_and_is_exit_code_5() {
+    let mut cluster = Cluster::start();
+    let survivor = cluster.leader();
+    for other in cluster.others(survivor) {
+        cluster.kill(other);
+    }
+    let ended = run(&["--endpoints", &cluster.urls().join(","), "status"]);
+    assert_eq!(ended.code, Some(5), "{ended:?}");
+    let rows: Vec<_> = ended.stdout.lines().skip(1).collect();
+    assert_eq!(rows.len(), 3, "{ended:?}");
+    for (number, row) in rows.into_iter().enumerate() {
+        assert!(row.contains(&cluster.urls()[number]), "{row}");
+        assert_eq!(row.contains("unreachable"), number != survivor, "{row}");
+    }
+    assert!(ended.last_error().contains("1 of 3 voters answer and 2 are needed"), "{ended:?}");
+}
+
+#[test]
+fn a_hung_node_keeps_no_command_waiting() {
+    let cluster = Cluster::start();
+    let endpoints = cluster.urls().join(",");
+    cluster.pause(cluster.others(cluster.leader())[0]);
+    // Each begins at a random node.
+    for arguments in [["set", "color", "red"].as_slice(), &["get", "color"], &["leader"], &["members"], &["status"]] {
+        for _ in 0..4 {
+            let ended = run(&[&["--endpoints", &endpoints, "--timeout", "3s"], arguments].concat());
+            assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
+        }
+    }
+}
+
+#[test]
+fn watch_leader_prints_a_line_for_each_change() {
+    let mut cluster = Cluster::start();
+    let leader = cluster.leader();
+    let mut command = kvctl(&["--endpoints", &cluster.urls().join(","), "watch-leader"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("kvctl starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("standard output is a pipe")).lines();
+    let mut next = || lines.next().expect("another line").expect("a line");
+    let old = format!("node{}", leader + 1);
+    let line = next();
+    assert!(line.contains(&format!("none -> {old}  {}", cluster.urls()[leader])), "{line}");
+
+    cluster.kill(leader);
+    let mut line = next();
+    if line.contains("-> none") {
+        assert!(line.contains(&format!("{old} -> none")), "{line}");
+        line = next();
+    }
+    let new = cluster.leader();
+    assert!(line.contains(&format!("{old} -> node{}  {}", new + 1, cluster.urls()[new])), "{line}");
+    assert!(line.contains("  after ") && line.ends_with(" without a leader"), "{line}");
+    kill_process(Pid::from_child(&child), Signal::INT).expect("the child can be interrupted");
+    assert_eq!(wait(&mut child), Some(130));
+}
