@@ -9,8 +9,8 @@
 #[path = "../tests/cluster/harness/mod.rs"]
 mod harness;
 
-use harness::{Cluster, Load};
-use std::time::{Duration, Instant};
+use harness::{Cluster, kill_leaders};
+use std::time::Duration;
 
 const KILLS: usize = 20;
 const WRITERS: usize = 8;
@@ -20,23 +20,9 @@ const WRITES_BETWEEN: u64 = 2_000;
 
 fn main() {
     let mut cluster = Cluster::start(3);
-    let load = Load::start(&cluster.client(), WRITERS);
-    let mut kills = Vec::new();
-    for _ in 0..KILLS {
-        load.flow(WRITES_BETWEEN);
-        let leader = cluster.leader();
-        kills.push(Instant::now());
-        cluster[leader].kill();
-        load.flow(WRITES_BETWEEN);
-        cluster[leader].start();
-        cluster.catch_up();
-    }
-    load.flow(WRITES_BETWEEN);
-    let ledger = load.stop();
-    cluster.catch_up();
+    let (ledger, mut gaps) = kill_leaders(&mut cluster, KILLS, WRITERS, WRITES_BETWEEN);
     ledger.check(&cluster.nodes);
 
-    let mut gaps = ledger.gaps(&kills);
     let ms = |gap: &Duration| format!("{:.0}", gap.as_secs_f64() * 1e3);
     let each: Vec<_> = gaps.iter().map(ms).collect();
     gaps.sort_unstable();

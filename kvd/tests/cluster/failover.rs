@@ -1,7 +1,7 @@
 //! The leader dies under load, again and again: nothing acknowledged is lost, and nothing is applied twice.
 
-use crate::harness::{Cluster, Load};
-use std::time::{Duration, Instant};
+use crate::harness::{Cluster, kill_leaders};
+use std::time::Duration;
 
 /// Times the leader is killed.
 const KILLS: usize = 10;
@@ -21,20 +21,7 @@ const OPEN_FILES_MAX: usize = 60;
 #[test]
 fn every_acknowledged_write_survives_ten_deaths_of_the_leader() {
     let mut cluster = Cluster::start(3);
-    let load = Load::start(&cluster.client(), WRITERS);
-    let mut kills = Vec::new();
-    for _ in 0..KILLS {
-        load.flow(WRITES_BETWEEN);
-        let leader = cluster.leader();
-        kills.push(Instant::now());
-        cluster[leader].kill();
-        load.flow(WRITES_BETWEEN);
-        cluster[leader].start();
-        cluster.catch_up();
-    }
-    load.flow(WRITES_BETWEEN);
-    let ledger = load.stop();
-    cluster.catch_up();
+    let (ledger, mut gaps) = kill_leaders(&mut cluster, KILLS, WRITERS, WRITES_BETWEEN);
 
     assert_eq!(ledger.failed(), 0, "the client retries until a write has an outcome");
     ledger.check(&cluster.nodes);
@@ -42,7 +29,6 @@ fn every_acknowledged_write_survives_ten_deaths_of_the_leader() {
         assert!(node.open_files() < OPEN_FILES_MAX, "{} has {} files open", node.name, node.open_files());
     }
 
-    let mut gaps = ledger.gaps(&kills);
     gaps.sort_unstable();
     let (median, worst) = (gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
     println!(

@@ -1,6 +1,7 @@
 //! Real processes on loopback: started, killed, paused, asked and read over their shoulder.
 
 mod cluster;
+mod deaths;
 mod http;
 mod load;
 mod node;
@@ -8,6 +9,7 @@ mod port;
 mod wait;
 
 pub(crate) use cluster::Cluster;
+pub(crate) use deaths::kill_leaders;
 pub(crate) use http::{Connection, error_of};
 pub(crate) use load::Load;
 pub(crate) use node::{Ended, Node, kvd, run, wait_for_end};
