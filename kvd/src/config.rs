@@ -98,6 +98,24 @@ pub const VALUE_BYTES_MAX: usize = 1 << 20;
 /// A request that has no answer after this long ends as `timeout`. Milliseconds.
 pub const REQUEST_TIMEOUT_MS: u64 = 5_000;
 
+impl Options {
+    /// A node of these members with its log on disk, and otherwise as the daemon's flags default.
+    pub fn new(name: impl Into<String>, listen: impl Into<String>, peers: Vec<String>, data_dir: PathBuf) -> Self {
+        Self {
+            name: name.into(),
+            listen: listen.into(),
+            peers,
+            data_dir,
+            advertise_client_url: None,
+            advertise_peer_url: None,
+            storage: StorageKind::Disk,
+            heartbeat_ms: HEARTBEAT_MS,
+            election_timeout: ELECTION_TIMEOUT,
+            value_bytes_max: VALUE_BYTES_MAX,
+        }
+    }
+}
+
 /// The checked settings of a node.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -264,18 +282,8 @@ mod tests {
     use super::*;
 
     fn options() -> Options {
-        Options {
-            name: "node1".into(),
-            listen: "127.0.0.1:8081".into(),
-            peers: vec!["node1=http://127.0.0.1:8081".into(), "node2=http://127.0.0.1:8082/".into()],
-            data_dir: "data".into(),
-            advertise_client_url: None,
-            advertise_peer_url: None,
-            storage: StorageKind::Disk,
-            heartbeat_ms: HEARTBEAT_MS,
-            election_timeout: ELECTION_TIMEOUT,
-            value_bytes_max: VALUE_BYTES_MAX,
-        }
+        let peers = vec!["node1=http://127.0.0.1:8081".into(), "node2=http://127.0.0.1:8082/".into()];
+        Options::new("node1", "127.0.0.1:8081", peers, "data".into())
     }
 
     #[test]

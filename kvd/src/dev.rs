@@ -1,6 +1,6 @@
 //! A whole cluster in one process: `kvd dev`, and what tests and examples run against.
 
-use crate::config::{Config, ELECTION_TIMEOUT, HEARTBEAT_MS, Options as NodeOptions, StorageKind, VALUE_BYTES_MAX};
+use crate::config::{Config, Options as NodeOptions, StorageKind};
 use crate::server::{FatalError, Server, StartError, listen, listen_hint};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -104,18 +104,10 @@ impl Nodes {
         let mut servers = Vec::new();
         for ((listener, address), number) in listeners.into_iter().zip(addresses).zip(1..) {
             let name = format!("node{number}");
-            let config = Config::check(NodeOptions {
-                listen: address.to_string(),
-                peers: peers.clone(),
-                data_dir: data_dir.as_ref().map_or_else(PathBuf::new, |dir| dir.join(&name)),
-                advertise_client_url: None,
-                advertise_peer_url: None,
-                storage: if data_dir.is_some() { StorageKind::Disk } else { StorageKind::Memory },
-                heartbeat_ms: HEARTBEAT_MS,
-                election_timeout: ELECTION_TIMEOUT,
-                value_bytes_max: VALUE_BYTES_MAX,
-                name,
-            })?;
+            let storage = if data_dir.is_some() { StorageKind::Disk } else { StorageKind::Memory };
+            let node_dir = data_dir.as_ref().map_or_else(PathBuf::new, |dir| dir.join(&name));
+            let defaults = NodeOptions::new(name, address.to_string(), peers.clone(), node_dir);
+            let config = Config::check(NodeOptions { storage, ..defaults })?;
             let started = Server::start(config, listener).await;
             servers.push(started.map_err(|error| options.start_failed(error))?);
         }

@@ -6,7 +6,7 @@
 
 use kvclient::Client;
 use kvclient::api::NodeState;
-use kvd::config::{Config, ELECTION_TIMEOUT, HEARTBEAT_MS, Options, StorageKind, VALUE_BYTES_MAX};
+use kvd::config::{Config, Options, VALUE_BYTES_MAX};
 use kvd::node::UnreadableEntry;
 use kvd::raft::{ClusterTime, Entry, LogIndex, NodeId, Payload, Record, Term};
 use kvd::server::{FatalError, STOP_TIME_MAX, Server, StartError, listen};
@@ -224,18 +224,8 @@ fn url_of(listener: &TcpListener) -> String {
 }
 
 fn config(name: &str, listener: &TcpListener, peers: &[String]) -> Config {
-    let options = Options {
-        name: name.to_owned(),
-        listen: listener.local_addr().unwrap().to_string(),
-        peers: peers.to_vec(),
-        data_dir: "its-disk".into(),
-        advertise_client_url: None,
-        advertise_peer_url: None,
-        storage: StorageKind::Disk,
-        heartbeat_ms: HEARTBEAT_MS,
-        election_timeout: ELECTION_TIMEOUT,
-        value_bytes_max: VALUE_BYTES_MAX,
-    };
+    let address = listener.local_addr().unwrap().to_string();
+    let options = Options::new(name, address, peers.to_vec(), "its-disk".into());
     Config::check(options).unwrap()
 }
 
