@@ -7,6 +7,7 @@
 //! threads; all of those meet in `server`.
 
 pub mod config;
+pub mod data;
 pub mod dev;
 pub mod http;
 pub mod kv;

@@ -7,7 +7,6 @@
 
 mod directory;
 mod forming;
-mod founding;
 mod inbox;
 mod log_writer;
 mod publisher;
@@ -15,13 +14,13 @@ mod replica_task;
 mod startup;
 
 use crate::config::{Config, REQUEST_TIMEOUT_MS, VALUE_BYTES_LIMIT};
+use crate::data::Opened;
 use crate::http::{self, Gateway, Limits};
 use crate::kv::KEY_BYTES_MAX;
 use crate::node::UnreadableEntry;
 use crate::peer::{self, FRAME_BYTES_MAX};
 use crate::storage::{Disk, StorageError};
 use replica_task::ReplicaTask;
-use startup::Opened;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -230,14 +229,25 @@ impl Server {
     ) -> Result<Self, StartError> {
         let span = crate::logging::node_span(&config.name);
         let (opening, in_span) = (config.clone(), span.clone());
-        let open = move || in_span.in_scope(|| startup::open(&opening, disk(&opening)?));
-        let opened = tokio::task::spawn_blocking(open).await.map_err(|_| StartError::Panicked)??;
+        let open = move || {
+            in_span.in_scope(|| {
+                let disk = disk(&opening)?;
+                startup::open(&opening, &disk).map(|opened| (disk, opened))
+            })
+        };
+        let (disk, opened) = tokio::task::spawn_blocking(open).await.map_err(|_| StartError::Panicked)??;
         let in_span = span.clone();
-        in_span.in_scope(|| Self::serve(config, listener, opened, span))
+        in_span.in_scope(|| Self::serve(config, listener, disk, opened, span))
     }
 
     /// Starts the tasks of a node, whose data is open.
-    fn serve(config: Config, listener: TcpListener, opened: Opened, span: Span) -> Result<Self, StartError> {
+    fn serve(
+        config: Config,
+        listener: TcpListener,
+        disk: Arc<dyn Disk>,
+        opened: Opened,
+        span: Span,
+    ) -> Result<Self, StartError> {
         let store = match &opened.recovered {
             Some(recovered) => Arc::clone(&recovered.store),
             None => Arc::new(RwLock::default()),
@@ -246,7 +256,7 @@ impl Server {
         let (peer_events, from_peers) = mpsc::channel(PEER_MESSAGES_QUEUED_MAX);
         let value_bytes_max = config.value_bytes_max;
         tracing::info!("serves clients at {}", config.client_url);
-        let task = ReplicaTask::new(config, opened, Arc::clone(&store), requested, from_peers, span.clone())?;
+        let task = ReplicaTask::new(config, disk, opened, Arc::clone(&store), requested, from_peers, span.clone())?;
         let started = std::time::Instant::now();
         let (view, leader) = (task.view(), task.leader());
         let gateway = Gateway { requests, view, leader, store, value_bytes_max, started };

@@ -10,13 +10,12 @@
 mod forming_task;
 
 use super::directory::Directory;
-use super::founding::FOUNDING_INDEX;
 use super::inbox::Event;
 use super::log_writer::LogWriter;
 use super::publisher::Publisher;
-use super::startup::Opened;
 use super::{FatalError, StartError};
 use crate::config::{Config, REQUEST_TIMEOUT_MS};
+use crate::data::{FOUNDING_INDEX, Opened};
 use crate::http::{Request, View};
 use crate::kv::{Outcome, Store};
 use crate::node::{Effects, ReadError, Recovered, Replica, WriteError};
@@ -71,13 +70,14 @@ pub(super) struct ReplicaTask {
 impl ReplicaTask {
     pub(super) fn new(
         config: Config,
+        disk: Arc<dyn Disk>,
         opened: Opened,
         store: Arc<RwLock<Store>>,
         requests: mpsc::Receiver<Request>,
         from_peers: mpsc::Receiver<PeerEvent>,
         span: Span,
     ) -> Result<Self, StartError> {
-        let Opened { disk, lock, identity, wal, recovered } = opened;
+        let Opened { lock, identity, wal, recovered, .. } = opened;
         let (events_in, events) = mpsc::unbounded_channel();
         let writer = LogWriter::start(&config.name, wal, lock, events_in.clone())?;
         let hello = Hello {

@@ -1,15 +1,15 @@
 //! Becoming part of a cluster: dials the configured peers until it is known who the founders are, and
 //! begins the log with them.
 //!
-//! Who they are is decided in `forming`, what the log begins with in `founding`.
+//! Who they are is decided in `forming`, what the log begins with in [`crate::data`].
 
 use super::{ReplicaTask, Request};
+use crate::data::{cluster_of, founding_records};
 use crate::node::{ReadError, Recovered, Recovery, WriteError};
 use crate::peer::{Founder, Link, LinkEvent, PeerEvent, founders_of, founding_configuration};
 use crate::raft::{Configuration, LogWrite, WriteId};
 use crate::server::FatalError;
 use crate::server::forming::Forming;
-use crate::server::founding::{cluster_of, founding_records};
 use crate::server::inbox::Event;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -69,7 +69,7 @@ impl ReplicaTask {
     }
 
     /// Begins the log with the first configuration, and then notes the cluster in the identity; see
-    /// [`crate::server::founding`].
+    /// [`crate::data`].
     async fn found(&mut self, founders: &[Founder]) -> Result<Recovered, FatalError> {
         let configuration = founding_configuration(founders);
         let cluster = cluster_of(&configuration);

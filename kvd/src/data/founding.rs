@@ -9,11 +9,11 @@ use crate::raft::{ClusterTime, Configuration, Entry, HardState, LogIndex, Payloa
 use crate::storage::ClusterIdentity;
 
 /// Index and term of the entry that every founder begins its log with: the first configuration.
-pub(super) const FOUNDING_INDEX: LogIndex = LogIndex(1);
+pub const FOUNDING_INDEX: LogIndex = LogIndex(1);
 const FOUNDING_TERM: Term = Term(1);
 
 /// What every founder begins its log with. All write the same, so it is committed from the start.
-pub(super) fn founding_records(founders: Configuration) -> Vec<Record> {
+pub fn founding_records(founders: Configuration) -> Vec<Record> {
     let payload = Payload::Configuration(founders);
     let entry = Entry { index: FOUNDING_INDEX, term: FOUNDING_TERM, time: ClusterTime(0), payload };
     vec![
@@ -24,7 +24,7 @@ pub(super) fn founding_records(founders: Configuration) -> Vec<Record> {
 }
 
 /// The cluster that begins with these members.
-pub(super) fn cluster_of(founders: &Configuration) -> ClusterIdentity {
+pub fn cluster_of(founders: &Configuration) -> ClusterIdentity {
     let mut first_members: Vec<String> = founders.members.values().map(|info| info.name.clone()).collect();
     first_members.sort();
     ClusterIdentity { id: ClusterId::of_founders(founders).0, first_members }

@@ -1,0 +1,108 @@
+//! Opening what a node has on its disk: the directory is taken, the log is read, the replica rebuilt.
+
+use super::founding::{FOUNDING_INDEX, cluster_of};
+use crate::node::{Recovered, Recovery, UnreadableEntry};
+use crate::raft::NodeId;
+use crate::storage::wal::TornTail;
+use crate::storage::{ClusterIdentity, DirLock, Disk, Identity, StorageError, Wal, WalOptions, lock_data_dir};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// How a node's data is opened.
+#[derive(Clone, Debug)]
+pub struct OpenOptions<'a> {
+    /// Name of the node.
+    pub name: &'a str,
+    /// The id it gets if the directory is empty.
+    pub new_id: NodeId,
+    /// How its log is opened.
+    pub wal: WalOptions,
+    /// Bytes of applied entries that stay in memory; see [`crate::raft::Settings::cache_bytes_max`].
+    pub cache_bytes_max: usize,
+}
+
+/// What a node has when it starts.
+#[derive(Debug)]
+pub struct Opened {
+    /// Holds the data directory.
+    pub lock: DirLock,
+    /// Who the node is.
+    pub identity: Identity,
+    /// Its log, ready for appending.
+    pub wal: Wal,
+    /// What was left of a write that never finished, now cut off. Worth a warning.
+    pub torn_tail: Option<TornTail>,
+    /// `None` if the log is empty: the node has not been part of a cluster.
+    pub recovered: Option<Recovered>,
+}
+
+/// Why a node's data cannot be used.
+#[derive(Debug, Error)]
+pub enum DataError {
+    /// What is stored cannot be read, or does not belong here.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The log holds what this version cannot read.
+    #[error(transparent)]
+    UnreadableEntry(#[from] UnreadableEntry),
+    /// The node is part of a cluster, but its log is gone.
+    #[error("the log is missing or empty")]
+    LogMissing,
+}
+
+/// Opens the node's data. Takes as long as reading its log.
+///
+/// `check` may refuse the cluster that the data belongs to; nothing has been changed by then.
+///
+/// # Errors
+/// [`DataError`], or what `check` says.
+pub fn open<E: From<DataError>>(
+    disk: &Arc<dyn Disk>,
+    options: OpenOptions<'_>,
+    check: impl Fn(&ClusterIdentity) -> Result<(), E>,
+) -> Result<Opened, E> {
+    let lock = lock_data_dir(&**disk).map_err(DataError::from)?;
+    let identity = Identity::load_or_create(&**disk, options.name, || options.new_id);
+    let mut identity = identity.map_err(DataError::from)?;
+    if let Some(cluster) = &identity.cluster {
+        check(cluster)?;
+        // Before a log is begun in place of the missing one, which the next start could not tell from it.
+        if !Wal::exists(&**disk).map_err(DataError::from)? {
+            return Err(DataError::LogMissing.into());
+        }
+    }
+
+    let mut recovery = Recovery::default();
+    let mut unreadable = None;
+    let mut on_record = |record| {
+        if unreadable.is_none() {
+            unreadable = recovery.record(record, options.cache_bytes_max).err();
+        }
+    };
+    let opened = Wal::open(Arc::clone(disk), options.wal, identity.node_id, &mut on_record);
+    let (wal, opened) = opened.map_err(DataError::from)?;
+    if let Some(cause) = unreadable {
+        return Err(DataError::from(cause).into());
+    }
+    let recovered = (!recovery.is_empty()).then(|| recovery.finish());
+    match (&recovered, &identity.cluster) {
+        (None, Some(_)) => return Err(DataError::LogMissing.into()),
+        (Some(recovered), None) => {
+            // The node was killed between the two writes by which it founded its cluster.
+            let cluster = cluster_in(recovered)?;
+            check(&cluster)?;
+            identity.cluster = Some(cluster);
+            identity.save(&**disk).map_err(DataError::from)?;
+        }
+        (None, None) | (Some(_), Some(_)) => {}
+    }
+    Ok(Opened { lock, identity, wal, torn_tail: opened.torn_tail, recovered })
+}
+
+/// The cluster that a log begins with.
+fn cluster_in(recovered: &Recovered) -> Result<ClusterIdentity, DataError> {
+    recovered.configurations.get(&FOUNDING_INDEX).map(cluster_of).ok_or_else(|| {
+        let cause = "it names no cluster, and neither does the beginning of the log".to_owned();
+        StorageError::Corrupt { file: "identity.json".to_owned(), offset: 0, cause }.into()
+    })
+}
