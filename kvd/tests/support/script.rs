@@ -47,6 +47,8 @@ pub(crate) enum Command {
         #[arg(key)]
         write_bytes: Option<usize>,
         #[arg(key)]
+        apply_bytes: Option<usize>,
+        #[arg(key)]
         cache_bytes: Option<usize>,
     },
     /// `disk n1 term=3 vote=n2 log="1 1 3"`: starts a node anew with this past.
@@ -243,6 +245,7 @@ impl Script {
                 window_bytes,
                 message_bytes,
                 write_bytes,
+                apply_bytes,
                 cache_bytes,
             } => {
                 let usual = Settings::default();
@@ -251,6 +254,7 @@ impl Script {
                     window_bytes_max: window_bytes.unwrap_or(usual.window_bytes_max),
                     message_bytes_max: message_bytes.unwrap_or(usual.message_bytes_max),
                     write_bytes_max: write_bytes.unwrap_or(usual.write_bytes_max),
+                    apply_bytes_max: apply_bytes.unwrap_or(usual.apply_bytes_max),
                     cache_bytes_max: cache_bytes.unwrap_or(usual.cache_bytes_max),
                     ..usual
                 };
