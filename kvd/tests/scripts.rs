@@ -1,8 +1,9 @@
 //! Consensus in slow motion: each script shows one rule, or one classic way to break it.
 //!
-//! A script is a text file: commands, a line `---`, and the effects they had. Its name is the rule.
-//! `support/script.rs` documents the commands, `support/notation.rs` how effects are written. A script
-//! fails when effects differ from those recorded; after a change that is meant,
+//! A script is a text file: commands, a line `---`, and the effects they had. Its name is the rule, and
+//! `scripts/README.md` says which script shows which rule of the paper. `support/script.rs` documents the
+//! commands, `support/notation.rs` how effects are written. A script fails when effects differ from those
+//! recorded; after a change that is meant,
 //!
 //!     UPDATE_GOLDENFILES=1 cargo test -p kvd --test scripts
 //!
@@ -19,10 +20,30 @@ mod notation;
 mod script;
 
 use script::Script;
+use std::collections::BTreeSet;
 use std::path::Path;
 
-test_each_file::test_each_path! { in "./kvd/tests/scripts" => run }
+const INDEX: &str = "README.md";
+
+test_each_file::test_each_path! { in "./kvd/tests/scripts" => check }
+
+/// The index has to name the scripts; every other file is one.
+fn check(path: &Path) {
+    if path.ends_with(INDEX) { index_names_every_script(path) } else { run(path) }
+}
 
 fn run(path: &Path) {
     goldenscript::run(&mut Script::default(), path).unwrap_or_else(|failure| panic!("{}: {failure}", path.display()));
+}
+
+/// What stands between backticks in the index is the name of a script.
+fn index_names_every_script(index: &Path) {
+    let text = std::fs::read_to_string(index).expect("the index");
+    let named: BTreeSet<&str> = text.split('`').skip(1).step_by(2).collect();
+    let files = index.parent().expect("its directory").read_dir().expect("the directory of the scripts");
+    let names = files.map(|file| file.expect("a script").file_name().into_string().expect("a name in UTF-8"));
+    let scripts: BTreeSet<String> = names.filter(|name| name != INDEX).collect();
+    let unnamed: Vec<_> = scripts.iter().filter(|script| !named.contains(script.as_str())).collect();
+    let missing: Vec<_> = named.iter().filter(|name| !scripts.contains(**name)).collect();
+    assert!(unnamed.is_empty() && missing.is_empty(), "not in the index: {unnamed:?}; no such script: {missing:?}");
 }
