@@ -164,9 +164,19 @@ impl FaultyDisk {
         self.state().changes_left = Some(changes);
     }
 
+    /// Takes back a power cut that has not come yet.
+    pub fn keep_power(&self) {
+        self.state().changes_left = None;
+    }
+
     /// Makes a coming call of this kind fail: the next for zero, the one after for one, and so on.
     pub fn fail_after(&self, call: Call, calls: u64, fault: Fault) {
         self.state().planned.push(Planned { call, calls_before: calls, fault });
+    }
+
+    /// Lets no coming call fail, whatever was planned.
+    pub fn forget_planned_faults(&self) {
+        self.state().planned.clear();
     }
 
     /// Whether writes are often shorter than asked for, or interrupted, from now on.
@@ -230,6 +240,18 @@ impl FaultyDisk {
         if let Some(byte) = contents.durable.get_mut(offset) {
             *byte ^= 1 << bit;
         }
+    }
+
+    /// Where bytes lie that were written long ago: the sectors of each file that the last sync of that file did not
+    /// write, and all of a file that was written once.
+    pub fn old_sectors(&self) -> Vec<(String, Range<u64>)> {
+        let state = self.state();
+        let sectors = |(name, file): (&String, &FileId)| {
+            let old = state.files[file].old_sectors();
+            old.map(|range| (name.clone(), range)).collect::<Vec<_>>()
+        };
+        let is_durable = |(name, file): &(&String, &FileId)| state.durable_names.get(*name) == Some(file);
+        state.names.iter().filter(is_durable).flat_map(sectors).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -425,18 +447,21 @@ struct Contents {
     durable: Vec<u8>,
     /// Sectors written since the last sync.
     unsynced: BTreeSet<usize>,
+    /// How often the file was synced with something to write, and which of these syncs wrote each sector last.
+    syncs: u32,
+    written_by: Vec<u32>,
 }
 
 impl fmt::Debug for Contents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { live, durable, unsynced } = self;
+        let Self { live, durable, unsynced, .. } = self;
         write!(f, "{} bytes live, {} durable, {} sectors unsynced", live.len(), durable.len(), unsynced.len())
     }
 }
 
 impl Contents {
     fn durable(bytes: Vec<u8>) -> Self {
-        Self { durable: bytes.clone(), live: bytes, unsynced: BTreeSet::new() }
+        Self { durable: bytes.clone(), live: bytes, ..Self::default() }
     }
 
     fn write(&mut self, offset: u64, bytes: &[u8]) {
@@ -452,9 +477,23 @@ impl Contents {
 
     fn sync(&mut self) {
         self.durable.resize(self.live.len(), 0);
-        for sector in std::mem::take(&mut self.unsynced) {
+        let unsynced = std::mem::take(&mut self.unsynced);
+        self.syncs += u32::from(!unsynced.is_empty());
+        self.written_by.resize(self.durable.len().div_ceil(SECTOR_BYTES), 0);
+        for sector in unsynced {
+            self.written_by[sector] = self.syncs;
             self.keep(sector);
         }
+    }
+
+    /// The durable sectors that the last sync did not write; all if there was but one.
+    fn old_sectors(&self) -> impl Iterator<Item = Range<u64>> {
+        let range = |sector| {
+            let start = (sector * SECTOR_BYTES) as u64;
+            start..(start + SECTOR_BYTES as u64).min(self.durable.len() as u64)
+        };
+        let is_old = |(_, written_by): &(usize, &u32)| self.syncs == 1 || **written_by < self.syncs;
+        self.written_by.iter().enumerate().filter(is_old).map(move |(sector, _)| range(sector))
     }
 
     /// Makes any part of what was not synced durable and forgets that the rest was to be.
