@@ -12,6 +12,7 @@ pub mod dev;
 pub mod http;
 pub mod kv;
 pub mod logging;
+pub mod mutants;
 pub mod naming;
 pub mod node;
 pub mod peer;

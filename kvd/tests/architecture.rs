@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 
 /// Each module with those of this crate that it may import.
 const FLOORS: &[(&str, &[&str])] = &[
-    ("raft", &[]),
-    ("kv", &[]),
+    ("mutants", &[]),
+    ("raft", &["mutants"]),
+    ("kv", &["mutants"]),
     ("logging", &[]),
     ("naming", &[]),
-    ("node", &["raft", "kv"]),
-    ("storage", &["raft"]),
+    ("node", &["raft", "kv", "mutants"]),
+    ("storage", &["raft", "mutants"]),
     ("peer", &["raft", "naming"]),
     ("http", &["kv", "node"]),
     ("config", &["raft", "naming"]),

@@ -26,6 +26,7 @@ use super::codec::{put_bytes, put_varint};
 use super::command::{Outcome, RequestId};
 use super::fingerprint::Fingerprint;
 use super::hash::{HashSum, Kind};
+use crate::mutants::{self, Mutant};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -172,7 +173,7 @@ impl Sessions {
             return Admission::New;
         }
         let newest = session.newest_seq;
-        if request.seq > newest {
+        if request.seq > newest || mutants::is_on(Mutant::RetryApplied) {
             return Admission::New;
         }
         let admission = if request.seq < newest {

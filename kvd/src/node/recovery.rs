@@ -5,6 +5,7 @@
 
 use super::apply::{UnreadableEntry, apply_entry};
 use crate::kv::Store;
+use crate::mutants::{self, Mutant};
 use crate::raft::{Configuration, Entry, HardState, Log, LogIndex, Payload, Record};
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
@@ -55,7 +56,9 @@ impl Recovery {
                 self.log.commit(index);
                 while self.log.has_unapplied() {
                     for entry in self.log.take_committed(APPLY_BYTES_MAX) {
-                        apply_entry(&mut self.store, &entry)?;
+                        if !(mutants::is_on(Mutant::AppliedNotAtomic) && entry.index == index) {
+                            apply_entry(&mut self.store, &entry)?;
+                        }
                     }
                     self.log.evict(cache_bytes_max);
                 }

@@ -10,6 +10,7 @@ use super::effects::Effects;
 use super::recovery::Recovered;
 use super::request::{ReadError, WriteError};
 use crate::kv::{Outcome, Store};
+use crate::mutants::{self, Mutant};
 use crate::raft::{
     Entry, Fetch, Instant, LogIndex, Message, NodeId, Raft, ReadToken, Restored, RoleName, Settings, Term, WriteId,
 };
@@ -180,7 +181,7 @@ impl<W, R> Replica<W, R> {
         }
         let applied_index = self.raft.log().applied_index();
         while let Some(first) = self.indexed.first_entry()
-            && *first.key() <= applied_index
+            && (*first.key() <= applied_index || mutants::is_on(Mutant::ReadBeforeApplied))
         {
             for reads in first.remove() {
                 self.end_reads(reads, Ok(()));
@@ -198,6 +199,16 @@ impl<W, R> Replica<W, R> {
     /// Whether committed entries are left that the last effects did not apply: ask again soon.
     pub fn has_unapplied(&self) -> bool {
         self.raft.has_unapplied()
+    }
+
+    /// How many writes wait for a quorum.
+    pub fn waiting_writes(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// How many reads wait for a read index, or for the store to reach it.
+    pub fn waiting_reads(&self) -> usize {
+        self.waiting_reads
     }
 
     /// Consensus, to look at.

@@ -6,6 +6,7 @@
 //! Learners receive everything and count for nothing.
 
 use super::types::NodeId;
+use crate::mutants::{self, Mutant};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,7 +74,7 @@ impl Configuration {
     pub fn is_quorum(&self, agrees: impl Fn(NodeId) -> bool) -> bool {
         let majority_of = |voters: &BTreeSet<NodeId>| {
             let agreeing = voters.iter().filter(|id| agrees(**id)).count();
-            agreeing > voters.len() / 2
+            agreeing > voters.len() / 2 || mutants::is_on(Mutant::QuorumOfHalf) && agreeing == voters.len() / 2
         };
         majority_of(&self.voters) && (self.outgoing.is_empty() || majority_of(&self.outgoing))
     }
@@ -85,7 +86,8 @@ impl Configuration {
             let mut values: Vec<T> = voters.iter().map(|id| reached(*id)).collect();
             values.sort_unstable();
             // Of n sorted ascending, the one at (n - 1) / 2 has n - (n - 1) / 2 > n / 2 at or above it.
-            let middle = values.len().saturating_sub(1) / 2;
+            let half = usize::from(mutants::is_on(Mutant::QuorumOfHalf));
+            let middle = values.len().saturating_sub(1) / 2 + half;
             values.into_iter().nth(middle).unwrap_or_default()
         };
         let incoming = majority_reached(&self.voters);

@@ -19,6 +19,7 @@ use super::reads::ForwardedReads;
 use super::role::{Ballot, Follower, Role, RoleName};
 use super::settings::Settings;
 use super::types::{Instant, LogIndex, NodeId, Term};
+use crate::mutants::{self, Mutant};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -139,7 +140,8 @@ impl Raft {
         if term > self.term() {
             self.adopt_term(term);
         }
-        let stale = term < self.term();
+        let stale = term < self.term()
+            && !(mutants::is_on(Mutant::StaleAckAccepted) && matches!(body, Body::AppendAccepted { .. }));
         match body {
             Body::PreVote { .. } | Body::PreVoteResponse { .. } => {}
             Body::RequestVote { last_log_index, last_log_term } => {
@@ -294,6 +296,9 @@ impl Raft {
     /// Enters the role of a follower in the present term. The vote stays as it is: forgetting it
     /// within a term would allow a second one.
     pub(super) fn become_follower(&mut self, leader: Option<NodeId>) {
+        if mutants::is_on(Mutant::VoteCleared) && !matches!(self.role, Role::Follower(_)) {
+            self.hard_state.vote = None;
+        }
         let election_deadline = self.now.plus_ms(self.draw_election_timeout());
         let follower = Follower { leader, election_deadline, ..Follower::without_leader(self.now) };
         self.change_role(Role::Follower(follower));

@@ -19,6 +19,7 @@ use super::log::Log;
 use super::message::{Body, Message};
 use super::role::Role;
 use super::types::{LogIndex, NodeId};
+use crate::mutants::{self, Mutant};
 
 /// What is on disk, on its way there, and waiting for it.
 #[derive(Debug)]
@@ -80,7 +81,10 @@ impl Raft {
     pub(super) fn send(&mut self, to: NodeId, body: Body) {
         let message = Message { term: self.term(), body };
         let Durability { hard_state_version, hard_state_durable, held, ready, .. } = &mut self.durability;
-        if hard_state_version == hard_state_durable {
+        let is_early = mutants::is_on(Mutant::VoteSavedAfterAnswer)
+            && to != self.id
+            && matches!(message.body, Body::RequestVoteResponse { .. });
+        if hard_state_version == hard_state_durable || is_early {
             ready.push((to, message));
         } else {
             held.push((*hard_state_version, to, message));
@@ -126,7 +130,8 @@ impl Raft {
         let durability = &mut self.durability;
         let mut records = Vec::with_capacity(entries.len() + 3);
         if durability.hard_state_written < durability.hard_state_version {
-            records.push(Record::HardState(hard_state));
+            let vote = hard_state.vote.filter(|_| !mutants::is_on(Mutant::VoteNotSaved));
+            records.push(Record::HardState(HardState { vote, ..hard_state }));
         }
         records.extend(durability.truncate_from.take().map(|from| Record::Truncate { from }));
         records.extend(entries.into_iter().map(Record::Entry));

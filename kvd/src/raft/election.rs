@@ -17,6 +17,7 @@ use super::progress::Progress;
 use super::reads::LeaderReads;
 use super::role::{Ballot, Leader, Role};
 use super::types::{LogIndex, NodeId, Term};
+use crate::mutants::{self, Mutant};
 use rand::RngExt;
 use std::collections::BTreeSet;
 
@@ -102,7 +103,7 @@ impl Raft {
     }
 
     pub(super) fn count_pre_vote(&mut self, from: NodeId, term: Term, asked_in: Term, granted: bool) {
-        if term > self.term() {
+        if term > self.term() && !mutants::is_on(Mutant::PreVoteIgnoresTerm) {
             // Behind the voter's term no election can be won. Adopted here and only here, so that a
             // question never raises the term of the one asked.
             return self.adopt_term(term);
@@ -151,7 +152,11 @@ impl Raft {
     }
 
     pub(super) fn count_vote(&mut self, from: NodeId, granted: bool) {
+        let voters = self.configuration().voters.clone();
         if let Role::Candidate(ballot) = &mut self.role {
+            if mutants::is_on(Mutant::DoubledVoteCounts) && granted && ballot.granted.contains(&from) {
+                ballot.granted.extend(voters.iter().find(|id| !ballot.granted.contains(id)).copied());
+            }
             ballot.granted.extend(granted.then_some(from));
         }
         if let Role::Candidate(ballot) = &self.role
@@ -174,6 +179,8 @@ impl Raft {
             reads: LeaderReads::default(),
         };
         self.change_role(Role::Leader(leader));
-        self.append_as_leader(Payload::Noop);
+        if !mutants::is_on(Mutant::NoNoop) {
+            self.append_as_leader(Payload::Noop);
+        }
     }
 }

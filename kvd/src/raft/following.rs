@@ -5,6 +5,7 @@ use super::entry::Entry;
 use super::message::Body;
 use super::role::Role;
 use super::types::{LogIndex, NodeId, Term};
+use crate::mutants::{self, Mutant};
 
 impl Raft {
     /// `leader` leads the present term: follows it, and waits for it a whole election timeout anew.
@@ -52,7 +53,7 @@ impl Raft {
         let mut matched = prev_log_index;
         for entry in entries {
             matched = entry.index;
-            if self.log.matches(entry.index, entry.term) {
+            if self.log.matches(entry.index, entry.term) && !mutants::is_on(Mutant::TruncateCommitted) {
                 // Already here. What follows it stays, for this message may be older than that
                 // (paper Figure 2, AppendEntries 3: only a conflict deletes).
                 continue;
@@ -67,15 +68,16 @@ impl Raft {
         follower.matched = follower.matched.max(matched);
         // Beyond `matched` our log may differ from the leader's (paper Figure 2, AppendEntries 5).
         self.log.commit(leader_commit.min(follower.matched));
-        if heartbeat || new_round || matched <= self.log.durable_index() {
-            self.acknowledge();
+        let is_early = mutants::is_on(Mutant::AckBeforeSync);
+        if heartbeat || new_round || matched <= self.log.durable_index() || is_early {
+            self.acknowledge(heartbeat && mutants::is_on(Mutant::EmptyAckUnsynced) || is_early);
         }
         // Otherwise the answer follows when the entries are on disk.
     }
 
-    /// Tells the leader how far our log is both its own and on our disk.
-    fn acknowledge(&mut self) {
-        let durable_index = self.log.durable_index();
+    /// Tells the leader how far our log is both its own and on our disk. Never `with_unsynced` entries.
+    fn acknowledge(&mut self, with_unsynced: bool) {
+        let durable_index = if with_unsynced { self.log.last_index() } else { self.log.durable_index() };
         let Role::Follower(follower) = &mut self.role else { return };
         let Some(leader) = follower.leader else { return };
         let match_index = follower.matched.min(durable_index);
@@ -89,7 +91,7 @@ impl Raft {
         if let Role::Follower(follower) = &self.role
             && follower.matched.min(self.log.durable_index()) > follower.acked
         {
-            self.acknowledge();
+            self.acknowledge(false);
         }
     }
 }

@@ -12,6 +12,7 @@
 
 use super::entry::Entry;
 use super::types::{ClusterTime, LogIndex, Term};
+use crate::mutants::{self, Mutant};
 use std::collections::VecDeque;
 
 /// The log of one node.
@@ -116,9 +117,8 @@ impl Log {
 
     /// Drops all entries from `from` on: they conflict with the leader's (paper §5.3).
     pub fn truncate(&mut self, from: LogIndex) {
-        assert!(from > self.commit_index, "truncation from {from} would drop committed entries up to {}", {
-            self.commit_index
-        });
+        let is_allowed = from > self.commit_index || mutants::is_on(Mutant::TruncateCommitted);
+        assert!(is_allowed, "truncation from {from} would drop committed entries up to {}", { self.commit_index });
         if from > self.last_index {
             return;
         }

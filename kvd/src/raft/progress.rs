@@ -7,6 +7,7 @@
 
 use super::settings::Settings;
 use super::types::{Instant, LogIndex, NodeId};
+use crate::mutants::{self, Mutant};
 use std::collections::VecDeque;
 
 /// How far a follower is, as its leader knows: for those who look on.
@@ -82,6 +83,9 @@ impl Progress {
     /// Starts over from `next_index`: what was on its way no longer counts.
     pub(super) fn probe_from(&mut self, next_index: LogIndex) {
         self.next_index = next_index.max(self.match_index.next());
+        if mutants::is_on(Mutant::WindowNotFreed) && matches!(self.flow, Flow::Replicate { .. }) {
+            return;
+        }
         self.flow = Flow::Probe { sent: false };
         self.fetching = false;
     }

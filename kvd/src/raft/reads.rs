@@ -13,6 +13,7 @@ use super::effects::{ReadOutcome, ReadToken};
 use super::message::{Body, ReadId};
 use super::role::{Follower, Leader, Role};
 use super::types::{Instant, LogIndex, NodeId};
+use crate::mutants::{self, Mutant};
 
 /// A question to the leader that is not answered for this many heartbeats is sent again.
 const FORWARD_RETRY_HEARTBEATS: u64 = 2;
@@ -135,8 +136,9 @@ impl Raft {
     pub(super) fn confirm_reads(&mut self) {
         let Role::Leader(leader) = &self.role else { return };
         let confirmed = |id: NodeId| {
-            let acked = |progress: &super::progress::Progress| progress.acked_round >= leader.reads.round;
-            id == self.id || leader.progress.get(&id).is_some_and(acked)
+            let round = leader.reads.round.saturating_sub(u64::from(mutants::is_on(Mutant::OldRoundAccepted)));
+            let acked = |progress: &super::progress::Progress| progress.acked_round >= round;
+            id == self.id || mutants::is_on(Mutant::ReadWithoutRound) || leader.progress.get(&id).is_some_and(acked)
         };
         if leader.reads.confirming.is_none() || !self.configuration().is_quorum(confirmed) {
             return;

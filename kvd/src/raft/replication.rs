@@ -14,6 +14,7 @@ use super::progress::{Flow, Progress};
 use super::role::Role;
 use super::settings::Settings;
 use super::types::{LogIndex, NodeId, Term};
+use crate::mutants::{self, Mutant};
 
 impl Raft {
     /// Appends an entry of the leader's own term and returns its index.
@@ -43,7 +44,7 @@ impl Raft {
                     .get(&id)
                     .is_some_and(|progress| silent_ms(progress) < self.settings.election_timeout_max_ms)
         };
-        if !self.configuration().is_quorum(in_contact) {
+        if !self.configuration().is_quorum(in_contact) && !mutants::is_on(Mutant::NoCheckQuorum) {
             self.become_follower(None);
         }
     }
@@ -130,11 +131,13 @@ impl Raft {
         let Role::Leader(leader) = &self.role else { return };
         let reached = |id: NodeId| match leader.progress.get(&id) {
             Some(progress) => progress.match_index,
+            None if id == self.id && mutants::is_on(Mutant::LeaderCountsUnsynced) => self.log.last_index(),
             None if id == self.id => self.log.durable_index(),
             None => LogIndex(0),
         };
         let quorum_index = self.configuration().quorum_reached(reached);
-        if quorum_index > self.log.commit_index() && self.log.matches(quorum_index, self.term()) {
+        let of_own_term = self.log.matches(quorum_index, self.term()) || mutants::is_on(Mutant::PriorTermByCount);
+        if quorum_index > self.log.commit_index() && of_own_term {
             self.log.commit(quorum_index);
         }
     }
@@ -142,7 +145,8 @@ impl Raft {
     /// Whether an entry of the leader's own term is committed, so that its commit index is no longer
     /// behind that of an earlier leader (thesis §6.4).
     pub(super) fn has_committed_in_term(&self) -> bool {
-        matches!(&self.role, Role::Leader(leader) if self.log.commit_index() >= leader.first_index)
+        let Role::Leader(leader) = &self.role else { return false };
+        self.log.commit_index() >= leader.first_index || mutants::is_on(Mutant::NoNoop)
     }
 }
 

@@ -10,6 +10,7 @@ use super::record;
 use super::recovery::{LastSegment, OpenedLog, recover};
 use super::segment::{NEW_FILE, SEGMENT_BYTES_MAX, activate, file_name, make_zeroed, sequence_of};
 use super::spare::SpareMaker;
+use crate::mutants::{self, Mutant};
 use crate::raft::{LogIndex, NodeId, Record};
 use std::fmt;
 use std::sync::{Arc, RwLock};
@@ -198,7 +199,9 @@ impl Wal {
         self.buffer[..BATCH_HEADER_BYTES].copy_from_slice(&header);
         let ActiveSegment { file, name, position, .. } = &self.active;
         file.write_all_at(*position, &self.buffer).map_err(StorageError::io("write", name))?;
-        file.sync().map_err(StorageError::io("sync", name))?;
+        let synced =
+            file.sync().or_else(|error| if mutants::is_on(Mutant::SyncRetried) { file.sync() } else { Err(error) });
+        synced.map_err(StorageError::io("sync", name))?;
 
         after.end_batch(crc);
         self.checkpoint = after;

@@ -5,10 +5,13 @@
 use super::super::disk::{Disk, File, remove_if_present};
 use super::super::error::StorageError;
 use super::checkpoint::Checkpoint;
-use super::format::{BATCH_ALIGN, BadSegmentHeader, BatchHeader, FORMAT, SEGMENT_HEADER_BYTES, SegmentHeader, align};
+use super::format::{
+    BATCH_ALIGN, BATCH_HEADER_BYTES, BadSegmentHeader, BatchHeader, FORMAT, SEGMENT_HEADER_BYTES, SegmentHeader, align,
+};
 use super::index::{BatchPlace, Index, Outline};
 use super::record::Records;
 use super::segment::{NEW_FILE, SEGMENT_BYTES_MAX, SPARE_FILE, file_name, sequence_of};
+use crate::mutants::{self, Mutant};
 use crate::raft::{HardState, LogIndex, NodeId, Record};
 use std::fmt;
 
@@ -235,7 +238,11 @@ impl<'a> Replay<'a> {
         if (header.sequence, header.chain) != (self.checkpoint.next_batch, self.checkpoint.chain) {
             return None;
         }
-        Some((header, header.records(batch)?))
+        let torn = || {
+            let rest = batch.get(BATCH_HEADER_BYTES..header.batch_bytes())?;
+            mutants::is_on(Mutant::TornTailKept).then_some(rest)
+        };
+        Some((header, header.records(batch).or_else(torn)?))
     }
 
     /// Settles the end of the last segment: everything before it is durable after this, and after it are zeros.
@@ -270,6 +277,9 @@ impl<'a> Replay<'a> {
         let missing = self.checkpoint.next_batch;
         for offset in (self.position..end).step_by(BATCH_ALIGN) {
             let Some(header) = BatchHeader::decode(&segment.bytes[offset..], segment.header.salt) else { continue };
+            if mutants::is_on(Mutant::CorruptionCut) {
+                continue;
+            }
             let cause = if header.sequence > missing {
                 format!("batch {missing} is damaged, though batch {} was begun after it", header.sequence)
             } else if header.sequence == missing && header.chain != self.checkpoint.chain {

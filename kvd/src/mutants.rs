@@ -1,0 +1,107 @@
+//! Defects that can be put back on purpose, one at a time, to see the simulator turn red. A checker that cannot fail is
+//! worthless.
+//!
+//! Each is a mistake that real Raft stores have shipped. With the feature `mutants`, which nothing but the simulator's
+//! own test turns on, [`put_back`] switches one on for this thread. Without it [`is_on`] is a constant, and nothing of
+//! all this is left in the program.
+
+macro_rules! mutants {
+    ($($(#[doc = $doc:literal])+ $mutant:ident = $name:literal),* $(,)?) => {
+        /// A defect that can be put back.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mutant { $($(#[doc = $doc])+ $mutant),* }
+
+        impl Mutant {
+            /// Every one of them.
+            pub const ALL: &[Self] = &[$(Self::$mutant),*];
+
+            /// Its name in reports.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$mutant => $name),* }
+            }
+        }
+    };
+}
+
+mutants! {
+    /// Entries of earlier terms are committed by counting copies (paper §5.4.2, figure 8).
+    PriorTermByCount = "commit prior-term entries by count",
+    /// The vote is not among what is written.
+    VoteNotSaved = "vote not saved",
+    /// The vote leaves before it is durable.
+    VoteSavedAfterAnswer = "vote saved after the answer",
+    /// A candidate that finds a leader in its term forgets whom it voted for.
+    VoteCleared = "vote cleared on same-term step-down",
+    /// A follower acknowledges what is in memory alone.
+    AckBeforeSync = "append acknowledged before fsync",
+    /// An empty append is answered with what is in memory alone.
+    EmptyAckUnsynced = "empty append acknowledges unsynced entries",
+    /// The leader counts its own copy before it is durable.
+    LeaderCountsUnsynced = "leader counts itself before fsync",
+    /// No entry opens a term, and reads are served all the same.
+    NoNoop = "no no-op at term start and ReadIndex allowed",
+    /// A leader answers a read without asking whether it still leads.
+    ReadWithoutRound = "ReadIndex without heartbeat round",
+    /// An answer to an earlier round confirms the present one.
+    OldRoundAccepted = "heartbeat ack of an old round accepted",
+    /// A read is served as soon as its index is known.
+    ReadBeforeApplied = "read before apply reaches the index",
+    /// Half of the voters, rounded down, decide.
+    QuorumOfHalf = "quorum n/2",
+    /// An append deletes what it does not conflict with, committed or not.
+    TruncateCommitted = "truncation below commit",
+    /// What a crash left of the last write is taken for written.
+    TornTailKept = "torn tail kept",
+    /// Damage in the middle is taken for the end of the log.
+    CorruptionCut = "mid-log corruption cut silently",
+    /// Checksums of batches are not looked at.
+    CrcNotChecked = "CRC not checked",
+    /// A failed sync is tried again, and believed.
+    SyncRetried = "fsync error retried",
+    /// An acknowledgement of an earlier term counts.
+    StaleAckAccepted = "stale ack of an earlier term accepted",
+    /// Votes are counted, not voters.
+    DoubledVoteCounts = "duplicate vote counted twice",
+    /// A repeated request is applied again.
+    RetryApplied = "request applied twice on retry",
+    /// After a restart the store lacks the last entry that counts as applied.
+    AppliedNotAtomic = "applied index not atomic with state",
+    /// A refused pre-vote of a higher term teaches nothing.
+    PreVoteIgnoresTerm = "pre-vote without term adoption",
+    /// A leader that reaches nobody goes on leading.
+    NoCheckQuorum = "no check-quorum",
+    /// What was on its way on a broken connection goes on filling the window.
+    WindowNotFreed = "in-flight window not freed on reconnect",
+    /// Timers go by the wall clock.
+    WallClock = "timer by wall clock",
+}
+
+#[cfg(feature = "mutants")]
+mod switch {
+    use super::Mutant;
+    use std::cell::Cell;
+
+    thread_local! {
+        static PUT_BACK: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    /// Puts a defect back for this thread, or takes it away.
+    pub fn put_back(mutant: Option<Mutant>) {
+        PUT_BACK.set(mutant);
+    }
+
+    /// Whether a defect is put back.
+    pub fn is_on(mutant: Mutant) -> bool {
+        PUT_BACK.get() == Some(mutant)
+    }
+}
+
+#[cfg(not(feature = "mutants"))]
+mod switch {
+    /// Whether a defect is put back: in this build, none ever is.
+    pub const fn is_on(_: super::Mutant) -> bool {
+        false
+    }
+}
+
+pub use switch::*;
