@@ -1,0 +1,78 @@
+//! Runs the simulator for as long as you like.
+//!
+//!     cargo run --release -p kvd --example simulate -- --seeds 0..100000 --minutes 30
+//!
+//! Each seed is a run of its own: a cluster, its clients, and a mix of faults. A run that shows a defect ends the
+//! program with the trace that led to it and the line that replays it.
+
+#[allow(dead_code)] // the rest of it is for scripts
+#[path = "../tests/support/notation.rs"]
+mod notation;
+#[path = "../tests/simulator/sim/mod.rs"]
+mod sim;
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::ops::Range;
+use std::panic;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Whole clusters from one seed, under every fault they claim to survive.
+#[derive(Parser)]
+struct Options {
+    /// Which seeds to run: `7` or `0..100000`.
+    #[arg(long, value_parser = seeds, default_value = "0..100000")]
+    seeds: Range<u64>,
+    /// Stop after this many minutes, whatever seeds are left.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Put a defect back, by its number in the list of `kvd::mutants`, to see it found.
+    #[cfg(feature = "mutants")]
+    #[arg(long)]
+    mutant: Option<usize>,
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let number = |text: &str| text.parse::<u64>().map_err(|error| format!("'{text}' is no seed: {error}"));
+    match text.split_once("..") {
+        None => number(text).map(|seed| seed..seed + 1),
+        Some((first, end)) => {
+            let seeds = number(first)?..number(end)?;
+            if seeds.is_empty() { Err("there are no seeds in this range".into()) } else { Ok(seeds) }
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    #[cfg(feature = "mutants")]
+    kvd::mutants::put_back(options.mutant.map(|number| kvd::mutants::Mutant::ALL[number]));
+    // A run that panics is reported like any that fails.
+    panic::set_hook(Box::new(|_| ()));
+    let template = "{wide_bar} {human_pos}/{human_len} seeds  {msg}  {elapsed}, {eta} left";
+    let style = ProgressStyle::with_template(template).expect("a template");
+    let bar = ProgressBar::new(options.seeds.end - options.seeds.start).with_style(style);
+    let began = Instant::now();
+    let time_max = options.minutes.map(|minutes| Duration::from_secs(60 * minutes));
+    let ended = sim::run_all(options.seeds, |total| {
+        let rate = total.events as f64 / began.elapsed().as_secs_f64();
+        bar.set_message(format!("{rate:.0} events/s"));
+        bar.set_position(total.seeds);
+        time_max.is_none_or(|time_max| began.elapsed() < time_max)
+    });
+    match ended {
+        Ok(total) => {
+            bar.finish_and_clear();
+            let seconds = began.elapsed().as_secs_f64();
+            print!("{total}");
+            println!("all correct, in {seconds:.0} s: {:.0} events a second", total.events as f64 / seconds);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            bar.abandon();
+            println!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! A short, fixed set of runs of the simulator; see [`sim`] for what it is. Long runs are for
+//!
+//!     cargo run --release -p kvd --example simulate -- --seeds 0..100000 --minutes 30
+
+#[allow(dead_code)] // the rest of it is for scripts
+#[path = "../support/notation.rs"]
+mod notation;
+mod sim;
+
+use std::ops::Range;
+
+/// In which every kind of fault and event occurs.
+const SEEDS: Range<u64> = 0..60;
+
+fn run_all(seeds: Range<u64>) -> (u64, u64) {
+    let total = sim::run_all(seeds, |_| true).unwrap_or_else(|failure| panic!("{failure}"));
+    (total.events, total.hash)
+}
+
+#[test]
+fn a_cluster_stays_correct_under_every_fault() {
+    let total = sim::run_all(SEEDS, |_| true).unwrap_or_else(|failure| panic!("{failure}"));
+    println!("{total}");
+    assert!(total.missing().is_empty(), "nothing is proved about: {:?}", total.missing());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    assert_eq!(run_all(100..105), run_all(100..105));
+    assert_ne!(run_all(100..101), run_all(101..102), "the hash of a run says something");
+}

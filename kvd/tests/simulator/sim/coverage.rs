@@ -1,0 +1,145 @@
+//! What happened, and how often: a set of runs in which a fault never hit proves nothing about it.
+
+use std::fmt::{self, Display, Formatter};
+use std::ops::AddAssign;
+
+macro_rules! kinds {
+    ($($group:literal: [$($kind:ident = $name:literal),* $(,)?]),* $(,)?) => {
+        /// Something worth counting.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Kind { $($($kind),*),* }
+
+        impl Kind {
+            /// Every kind, with its group and its name in reports.
+            const ALL: &[(Self, &str, &str)] = &[$($((Self::$kind, $group, $name)),*),*];
+        }
+    };
+}
+
+kinds! {
+    "consensus": [
+        Election = "elections won",
+        LeaderDeposed = "leaders deposed",
+        Truncation = "log suffixes cut off",
+        Fetch = "entries read back from disk for a follower",
+        TwoLeaders = "moments with two leaders",
+        LostLeaderCampaign = "leaders found dead by a follower",
+    ],
+    "network": [
+        MessageLost = "messages lost",
+        MessageDoubled = "messages doubled",
+        MessageOvertaken = "messages overtaken by a later one",
+        MessageGarbled = "messages garbled",
+        MessageLate = "messages later than an election",
+        Split = "splits in two",
+        Isolation = "nodes cut off from all",
+        OneWayCut = "links cut in one direction",
+        Bridge = "halves joined by one node alone",
+        Ring = "rings",
+        FlappingLink = "flapping links",
+        ClogLink = "clogged links",
+        FalsePeerLost = "broken links taken for dead peers",
+        PeerLost = "dead peers noticed",
+        ClientsCutOff = "nodes cut off from clients",
+    ],
+    "process": [
+        Kill = "processes killed",
+        PowerCut = "power cuts",
+        PowerCutOfAll = "power cuts of all nodes",
+        CrashWhileWriting = "crashes during a write",
+        CrashWhileStarting = "crashes during a start",
+        CrashWhileMakingSpare = "crashes while a segment is made",
+        NewLeaderStruck = "leaders struck when just elected",
+        Restart = "restarts",
+        Pause = "pauses",
+        LongPause = "pauses longer than an election",
+    ],
+    "disk": [
+        WriteLost = "unfinished writes lost",
+        WriteKept = "unfinished writes kept",
+        TornTail = "torn tails cut off",
+        DiskError = "calls that failed",
+        DiskFull = "full disks",
+        SlowDisk = "slow disks",
+        StuckDisk = "stuck disks",
+        BitFlip = "flipped bits",
+        RefusedDamage = "damaged nodes that refused to start",
+        HarmlessDamage = "damaged nodes that started undamaged",
+        FailedStart = "starts that failed for now",
+        Segment = "log segments begun",
+    ],
+    "clock": [
+        FastClock = "clocks fast by a tenth or more",
+        SlowClock = "clocks slow by a tenth or more",
+        WallClockJump = "jumps of the wall clock",
+    ],
+    "clients": [
+        Write = "writes acknowledged",
+        ConditionFailed = "conditions that did not hold",
+        WriteRetried = "writes repeated under their request id",
+        RepeatAnswered = "repeats answered from memory",
+        WriteUnknown = "writes of unknown outcome",
+        WriteRefused = "writes refused",
+        Superseded = "writes superseded by another leader's",
+        Redirect = "redirects",
+        LeaderRead = "linearizable reads at a leader",
+        FollowerRead = "linearizable reads at a follower",
+        StaleRead = "stale reads",
+        ReadFailed = "reads not answered",
+        ReadWhileTwoLead = "linearizable reads asked while two lead",
+    ],
+    "endings": [
+        AllServe = "runs in which all nodes recover",
+        MajorityServes = "runs in which only a majority recovers",
+        PartialServes = "runs that end with some links cut in one direction",
+    ],
+}
+
+/// Counts of everything.
+#[derive(Clone, Debug)]
+pub(crate) struct Coverage {
+    counts: [u64; Kind::ALL.len()],
+}
+
+impl Default for Coverage {
+    fn default() -> Self {
+        Self { counts: [0; Kind::ALL.len()] }
+    }
+}
+
+impl Coverage {
+    pub(crate) fn count(&mut self, kind: Kind) {
+        self.counts[kind as usize] += 1;
+    }
+
+    pub(crate) fn of(&self, kind: Kind) -> u64 {
+        self.counts[kind as usize]
+    }
+
+    /// Names of all that never happened.
+    pub(crate) fn missing(&self) -> Vec<&'static str> {
+        let missing = Kind::ALL.iter().filter(|(kind, ..)| self.of(*kind) == 0);
+        missing.map(|(_, _, name)| *name).collect()
+    }
+}
+
+impl AddAssign<&Self> for Coverage {
+    fn add_assign(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count += more;
+        }
+    }
+}
+
+impl Display for Coverage {
+    /// A line for each kind, by group.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut last_group = "";
+        for (kind, group, name) in Kind::ALL {
+            let shown = if *group == last_group { "" } else { group };
+            writeln!(f, "{shown:<10} {:>12}  {name}", self.of(*kind))?;
+            last_group = group;
+        }
+        Ok(())
+    }
+}

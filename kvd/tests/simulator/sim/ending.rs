@@ -1,0 +1,209 @@
+//! How a run ends: faults stop, and the cluster must serve again within a bound (liveness).
+//!
+//! In some runs everything works again; in some only a majority, drawn at random, while the others are dead for ever; in
+//! some the links within a majority, while all other links work in both directions, in one, or not at all. Clients go on
+//! all the while, since that is when mistakes show.
+
+use super::client::Client;
+use super::coverage::Kind;
+use super::events::{Event, Micros};
+use super::invariants::{Checked, ensure};
+use super::linearizability;
+use super::network::Link;
+use super::node::State;
+use super::plan::Ending;
+use super::world::World;
+use kvd::raft::{NodeId, RoleName};
+
+const NAME: &str = "Liveness";
+
+/// Within this many of the longest election timeouts there is a leader that serves.
+const ELECTION_TIMEOUTS_MAX: u64 = 20;
+
+/// Clocks may be slow by a fifth.
+const SLOWEST_CLOCK: (u64, u64) = (5, 4);
+
+/// Acknowledged writes that show that the cluster serves.
+const WRITES_WANTED: u64 = 3;
+
+/// From now on clients wait no longer than this for an answer. Milliseconds.
+const CLIENT_PATIENCE_MS: u64 = 500;
+
+/// How long a write to a healthy disk takes, at the mean. Microseconds.
+const CALM_DISK_US: Micros = 300;
+
+impl World {
+    /// Stops all faults and checks what must come true then.
+    pub(crate) fn end(&mut self) -> Checked {
+        self.trace.note(|| "faults stop".into());
+        self.stop_faults()?;
+        let (slow, true_time) = SLOWEST_CLOCK;
+        let patience_ms = ELECTION_TIMEOUTS_MAX * self.plan.settings.election_timeout_max_ms * slow / true_time;
+        let serving = self.plan.ending == Ending::Partial;
+        // A client may still wait for an answer that never comes.
+        let client_ms = std::mem::replace(&mut self.plan.clients.patience_ms, CLIENT_PATIENCE_MS);
+        self.clients.iter_mut().for_each(Client::lose_faith);
+        let acknowledged = self.coverage.of(Kind::Write) + self.coverage.of(Kind::ConditionFailed);
+        self.wait_for("writes are acknowledged", patience_ms + client_ms, |world| {
+            let now = world.coverage.of(Kind::Write) + world.coverage.of(Kind::ConditionFailed);
+            now >= acknowledged + WRITES_WANTED
+        })?;
+        self.clients_stop = true;
+        // Clients give up at last, and nodes answer by their own time limit.
+        let clients_ms = 4 * client_ms + 2 * self.plan.request_timeout_ms;
+        self.wait_for("every client has its answer or has given up", patience_ms + clients_ms, |world| {
+            world.clients.iter().all(Client::is_idle)
+        })?;
+        if !serving {
+            let limit = patience_ms + 2 * self.plan.request_timeout_ms;
+            self.wait_for("all nodes have one leader and the same log, applied to its end", limit, Self::is_settled)?;
+            self.check_states()?;
+        }
+        linearizability::check(&self.history).map_err(|violation| super::invariants::Violation {
+            invariant: "Linearizability",
+            what: violation.to_string(),
+        })
+    }
+
+    fn stop_faults(&mut self) -> Checked {
+        self.is_calm = true;
+        self.network.calm_down();
+        // To this they are mended from now on.
+        self.plan.disk_mean_us = CALM_DISK_US;
+        let all = self.all_nodes();
+        for id in &all {
+            let node = self.node(*id);
+            node.disk.set_capacity_bytes(None);
+            node.disk.forget_planned_faults();
+            node.disk_mean_us = CALM_DISK_US;
+            self.unstick(*id);
+            if let Some(life) = self.nodes[id].process().map(|process| process.life) {
+                self.resume(*id, life)?;
+            }
+        }
+        let mut usable: Vec<NodeId> = all.iter().copied().filter(|id| self.is_usable(*id)).collect();
+        self.chance.shuffle(&mut usable);
+        let majority = usable[..all.len() / 2 + 1].to_vec();
+        match self.plan.ending {
+            Ending::All => self.coverage.count(Kind::AllServe),
+            Ending::Majority => {
+                self.coverage.count(Kind::MajorityServes);
+                for id in all.iter().filter(|id| !majority.contains(id)) {
+                    self.cut_power(*id)?;
+                    self.dead.push(*id);
+                }
+            }
+            Ending::Partial => {
+                self.coverage.count(Kind::PartialServes);
+                let cut = self.draw_dead_links(&all, &majority);
+                self.network.cut(cut);
+            }
+        }
+        for id in all {
+            self.queue.schedule(self.now, Event::Start(id));
+        }
+        Ok(())
+    }
+
+    /// Whether a node can serve again: its data is not damaged in a way that it would notice when it starts.
+    fn is_usable(&self, id: NodeId) -> bool {
+        !matches!(self.nodes[&id].state, State::Refused) && !self.nodes[&id].damaged
+    }
+
+    fn draw_dead_links(&mut self, all: &[NodeId], majority: &[NodeId]) -> Vec<Link> {
+        let mut dead = Vec::new();
+        for from in all {
+            for to in all.iter().filter(|to| *to != from) {
+                let within = majority.contains(from) && majority.contains(to);
+                if !within && self.chance.percent(60) {
+                    dead.push((*from, *to));
+                }
+            }
+        }
+        dead
+    }
+
+    /// Nodes that should work by now.
+    fn living(&self) -> impl Iterator<Item = &super::node::Node> {
+        self.nodes.values().filter(|node| !matches!(node.state, State::Refused) && !self.dead.contains(&node.id))
+    }
+
+    fn is_settled(&self) -> bool {
+        let views: Option<Vec<_>> = self.living().map(|node| node.raft().map(|raft| (raft, raft.log()))).collect();
+        let Some(views) = views else { return false };
+        let Some(leader) = views.iter().find(|(raft, _)| raft.role() == RoleName::Leader) else { return false };
+        let (term, id, last) = (leader.0.term(), leader.0.id(), leader.1.last_index());
+        let is_idle = |node: &super::node::Node| {
+            let process = node.process().expect("a running node");
+            process.writing.is_none()
+                && process.replica.waiting_writes() == 0
+                && process.replica.waiting_reads() == 0
+                && process.replica.raft().followers().iter().all(|follower| {
+                    let dead = self.nodes[&follower.follower].process().is_none();
+                    dead || follower.in_flight == Some(0)
+                })
+        };
+        views.iter().all(|(raft, log)| {
+            let same = (raft.term(), raft.leader(), log.last_index()) == (term, Some(id), last);
+            same && log.applied_index() == last && log.durable_index() == last
+        }) && self.living().all(is_idle)
+    }
+
+    /// Every living node has the state that the model has, key by key, and nothing left over.
+    fn check_states(&self) -> Checked {
+        for node in self.living() {
+            let replica = &node.process().expect("a settled node runs").replica;
+            self.invariants.bounds.check_idle(node.id, replica, |id| self.nodes[&id].process().is_some())?;
+            let store = replica.store().read().expect("nothing panics while it holds the store");
+            let items = store.range_from(std::ops::Bound::Unbounded).map(|(key, item)| (key.to_vec(), item.to_item()));
+            let found: Vec<_> = items.collect();
+            let expected = self.invariants.model.items();
+            ensure!(
+                "State Machine Safety",
+                found == expected,
+                "n{} has {found:?}, and should have {expected:?}",
+                node.id.0
+            );
+            let (kept, computed) = (store.state_hash(), store.recompute_state_hash());
+            ensure!(
+                "State Machine Safety",
+                kept == computed,
+                "n{} has hash {kept}, and should have {computed}",
+                node.id.0
+            );
+        }
+        Ok(())
+    }
+
+    fn wait_for(&mut self, what: &str, limit_ms: u64, reached: impl Fn(&Self) -> bool) -> Checked {
+        let end = self.now + limit_ms * 1_000;
+        while !reached(self) {
+            let roles = || -> Vec<String> { self.nodes.values().map(describe).collect() };
+            ensure!(NAME, self.now < end, "not within {limit_ms} ms: {what}. {}", roles().join("; "));
+            self.step()?;
+        }
+        Ok(())
+    }
+}
+
+fn describe(node: &super::node::Node) -> String {
+    match (&node.state, node.raft()) {
+        (State::Running(process), Some(raft)) => {
+            let log = raft.log();
+            let leader = raft.leader().map_or_else(String::new, |leader| format!(" of n{}", leader.0));
+            let (writes, reads) = (process.replica.waiting_writes(), process.replica.waiting_reads());
+            format!(
+                "n{} {:?}{leader} term {} last {} durable {} commit {} applied {}, {writes} writes and {reads} reads wait",
+                node.id.0,
+                raft.role(),
+                raft.term(),
+                log.last_index(),
+                log.durable_index(),
+                log.commit_index(),
+                log.applied_index()
+            )
+        }
+        (State::Refused, _) => format!("n{} refused to start", node.id.0),
+        (_, _) => format!("n{} is down", node.id.0),
+    }
+}

@@ -1,0 +1,108 @@
+//! What is yet to happen, in the order of time.
+
+use super::client::{AttemptId, ClientId, Reply};
+use super::faults::Fault;
+use super::network::Envelope;
+use kvd::kv::Command;
+use kvd::raft::{Fetch, NodeId, WriteId};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// Simulated time in microseconds since the run began.
+pub(crate) type Micros = u64;
+
+/// Number of a process of a node; events meant for an earlier one come to nothing.
+pub(crate) type Life = u64;
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// A node looks at its timers.
+    Tick(NodeId, Life),
+    /// A node carries out what it left for later.
+    CarryOut(NodeId, Life),
+    /// A frame arrives, if its link still works.
+    Arrive(Envelope),
+    /// The time that a write takes is over.
+    WriteDone(NodeId, Life, WriteId),
+    /// The time that reading back takes is over.
+    FetchDone(NodeId, Life, Fetch),
+    /// A node makes a segment of its log ahead of use.
+    MakeSpare(NodeId, Life),
+    /// `at` finds that the process of `peer` is gone.
+    PeerLost { at: NodeId, peer: NodeId },
+    /// A node is started, unless it runs.
+    Start(NodeId),
+    /// A paused node goes on.
+    Resume(NodeId, Life),
+    /// A request arrives at a node.
+    Request { to: NodeId, attempt: AttemptId, ask: Ask },
+    /// A reply arrives at a client.
+    Reply { attempt: AttemptId, reply: Reply },
+    /// A client has waited long enough for an answer.
+    AttemptTimeout(AttemptId),
+    /// A client does what it does next.
+    ClientTurn(ClientId, u64),
+    /// Something goes wrong.
+    Fault,
+    /// Something goes wrong with a leader that has just been elected.
+    Strike(NodeId),
+    /// Something that was wrong ends.
+    Mend(Fault, NodeId, NodeId),
+}
+
+/// What a request asks a node for.
+#[derive(Clone, Debug)]
+pub(crate) enum Ask {
+    Write(Command),
+    /// A linearizable read of a key.
+    Read(u64),
+    /// A stale read of a key.
+    StaleRead(u64),
+}
+
+/// All that is yet to happen.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    heap: BinaryHeap<Reverse<Scheduled>>,
+    scheduled: u64,
+}
+
+#[derive(Debug)]
+struct Scheduled {
+    at: Micros,
+    /// Of what happens at one time, what was scheduled first happens first.
+    number: u64,
+    event: Event,
+}
+
+impl Queue {
+    pub(crate) fn schedule(&mut self, at: Micros, event: Event) {
+        self.scheduled += 1;
+        self.heap.push(Reverse(Scheduled { at, number: self.scheduled, event }));
+    }
+
+    pub(crate) fn next(&mut self) -> Option<(Micros, Event)> {
+        self.heap.pop().map(|Reverse(Scheduled { at, event, .. })| (at, event))
+    }
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}

@@ -1,0 +1,303 @@
+//! What goes wrong in a run, and for how long.
+
+use super::coverage::Kind;
+use super::events::{Event, Micros};
+use super::invariants::Checked;
+use super::network::Link;
+use super::world::World;
+use kvd::raft::{NodeId, RoleName};
+use kvd::storage::faulty::{Call, Fault as DiskFault};
+
+/// Something that goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    // --- The network -----------------------------------------------------------------------------
+    /// Two parts that work within and do not reach each other.
+    Split,
+    /// One node reaches nobody, and nobody reaches it.
+    Isolate,
+    /// One node hears nobody, or is heard by nobody, or one of its links is dead in one direction.
+    OneWay,
+    /// Two halves that reach each other only through one node.
+    Bridge,
+    /// Each node reaches its two neighbours alone.
+    Ring,
+    /// A link that works and fails in turn.
+    Flap,
+    /// A link on which everything takes seconds.
+    Clog,
+    /// A broken link is taken for a dead peer.
+    FalsePeerLost,
+    /// Clients do not reach a node.
+    HideFromClients,
+    // --- Processes -------------------------------------------------------------------------------
+    /// A process is killed; the operating system lives on.
+    Kill,
+    /// A machine loses its power.
+    PowerCut,
+    /// All machines lose their power.
+    PowerCutAll,
+    /// A process stands still and later goes on.
+    Pause,
+    // --- Disks -----------------------------------------------------------------------------------
+    /// A coming call fails.
+    DiskError,
+    /// There is no space for a while.
+    DiskFull,
+    /// Writes take long for a while.
+    SlowDisk,
+    /// The write under way and all after it take until the disk answers again.
+    StuckDisk,
+    /// A bit of what was written long ago is another.
+    BitFlip,
+    // --- Clocks ----------------------------------------------------------------------------------
+    /// The wall clock of a node jumps, which is nobody's business.
+    WallClockJump,
+}
+
+impl Fault {
+    pub(crate) const ALL: &[Self] = &[
+        Self::Split,
+        Self::Isolate,
+        Self::OneWay,
+        Self::Bridge,
+        Self::Ring,
+        Self::Flap,
+        Self::Clog,
+        Self::FalsePeerLost,
+        Self::HideFromClients,
+        Self::Kill,
+        Self::PowerCut,
+        Self::PowerCutAll,
+        Self::Pause,
+        Self::DiskError,
+        Self::DiskFull,
+        Self::SlowDisk,
+        Self::StuckDisk,
+        Self::BitFlip,
+        Self::WallClockJump,
+    ];
+}
+
+const MS: Micros = 1_000;
+
+impl World {
+    /// Something goes wrong somewhere.
+    pub(crate) fn inflict(&mut self, fault: Fault) -> Checked {
+        let victim = self.any_victim();
+        self.inflict_on(fault, victim)
+    }
+
+    /// A leader that has just been elected is struck: much depends on what it had time for.
+    pub(crate) fn strike(&mut self, leader: NodeId) -> Checked {
+        if self.is_calm {
+            return Ok(());
+        }
+        self.coverage.count(Kind::NewLeaderStruck);
+        let fault = self.chance.one_of(&[Fault::Kill, Fault::PowerCut, Fault::Isolate, Fault::OneWay, Fault::Pause]);
+        self.inflict_on(fault, leader)
+    }
+
+    /// Something goes wrong at a node. What breaks a topology replaces the one before.
+    fn inflict_on(&mut self, fault: Fault, victim: NodeId) -> Checked {
+        let other = self.any_node();
+        self.trace.note(|| format!("fault: {fault:?} at n{}", victim.0));
+        let breaks_links =
+            matches!(fault, Fault::Split | Fault::Isolate | Fault::OneWay | Fault::Bridge | Fault::Ring | Fault::Flap);
+        if breaks_links {
+            let mean_ms = self.plan.links_broken_ms;
+            self.mend_later(fault, victim, other, mean_ms);
+        }
+        match fault {
+            Fault::Split => self.split(victim),
+            Fault::Isolate => {
+                self.network.heal_links();
+                let links: Vec<Link> = self.links_of(victim).collect();
+                self.network.cut(links);
+                self.invariants.bounds.isolated(victim, self.nodes[&victim].term());
+                self.coverage.count(Kind::Isolation);
+            }
+            Fault::OneWay => self.cut_one_way(victim, other),
+            Fault::Bridge => self.bridge(victim),
+            Fault::Ring => self.ring(),
+            Fault::Flap => {
+                let period = self.chance.within(5 * MS..400 * MS);
+                self.network.flap((victim, other), period);
+                if self.chance.percent(50) {
+                    self.network.flap((other, victim), period);
+                }
+                self.coverage.count(Kind::FlappingLink);
+            }
+            Fault::Clog => {
+                let by = self.chance.within(100 * MS..5_000 * MS);
+                self.network.clog((victim, other), by);
+                self.mend_later(fault, victim, other, 3_000);
+                self.coverage.count(Kind::ClogLink);
+            }
+            Fault::FalsePeerLost => {
+                self.coverage.count(Kind::FalsePeerLost);
+                self.queue.schedule(self.now, Event::PeerLost { at: other, peer: victim });
+            }
+            Fault::HideFromClients => {
+                self.network.hide(victim);
+                self.mend_later(fault, victim, other, 2_000);
+                self.coverage.count(Kind::ClientsCutOff);
+            }
+            Fault::Kill => self.kill(victim)?,
+            Fault::PowerCut => self.cut_power(victim)?,
+            Fault::PowerCutAll => {
+                self.coverage.count(Kind::PowerCutOfAll);
+                for id in self.all_nodes() {
+                    self.cut_power(id)?;
+                }
+            }
+            Fault::Pause => self.pause(victim),
+            Fault::DiskError => {
+                let call = self.chance.one_of(&[Call::Write, Call::Sync, Call::Sync, Call::Create, Call::Rename]);
+                let call = if self.chance.percent(30) {
+                    self.chance.one_of(&[Call::Open, Call::Read, Call::List, Call::Remove, Call::SyncDir])
+                } else {
+                    call
+                };
+                let what = self.chance.one_of(&[DiskFault::Io, DiskFault::NoSpace]);
+                let calls = self.chance.within(0..4);
+                self.node(victim).disk.fail_after(call, calls, what);
+                self.coverage.count(Kind::DiskError);
+            }
+            Fault::DiskFull => {
+                let room = self.chance.within(0..20_000);
+                self.node(victim).fill_disk(room);
+                self.mend_later(fault, victim, other, 2_000);
+                self.coverage.count(Kind::DiskFull);
+            }
+            Fault::SlowDisk => {
+                let mean = self.chance.one_of(&[50 * MS, 300 * MS, 1_000 * MS]);
+                self.node(victim).disk_mean_us = mean;
+                self.mend_later(fault, victim, other, 2_000);
+                self.coverage.count(Kind::SlowDisk);
+            }
+            Fault::StuckDisk => {
+                self.node(victim).disk_is_stuck = true;
+                self.mend_later(fault, victim, other, 3_000);
+                self.coverage.count(Kind::StuckDisk);
+            }
+            Fault::BitFlip => self.flip_bit(victim),
+            Fault::WallClockJump => {
+                let by = self.chance.one_of(&[-3_600_000, -2_000, -300, 300, 2_000, 3_600_000]);
+                self.node(victim).wall_clock_jumps(by);
+                self.coverage.count(Kind::WallClockJump);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was wrong for a while no longer is.
+    pub(crate) fn mend(&mut self, fault: Fault, victim: NodeId, other: NodeId) {
+        match fault {
+            Fault::Split | Fault::Isolate | Fault::OneWay | Fault::Bridge | Fault::Ring | Fault::Flap => {
+                self.network.heal_links();
+            }
+            Fault::Clog => self.network.unclog((victim, other)),
+            Fault::HideFromClients => self.network.unhide(victim),
+            Fault::DiskFull => self.node(victim).disk.set_capacity_bytes(None),
+            Fault::SlowDisk => self.node(victim).disk_mean_us = self.plan.disk_mean_us,
+            Fault::StuckDisk => self.unstick(victim),
+            Fault::FalsePeerLost
+            | Fault::Kill
+            | Fault::PowerCut
+            | Fault::PowerCutAll
+            | Fault::Pause
+            | Fault::DiskError
+            | Fault::BitFlip
+            | Fault::WallClockJump => unreachable!("{fault:?} is not mended"),
+        }
+    }
+
+    fn mend_later(&mut self, fault: Fault, victim: NodeId, other: NodeId, mean_ms: u64) {
+        let at = self.now + 20 * MS + self.chance.exponential(mean_ms * MS);
+        self.queue.schedule(at, Event::Mend(fault, victim, other));
+    }
+
+    /// Trouble finds leaders more often than others.
+    pub(crate) fn any_victim(&mut self) -> NodeId {
+        let leaders = self.leaders();
+        match self.chance.any_of(&leaders) {
+            Some(leader) if self.chance.percent(50) => leader,
+            _ => self.any_node(),
+        }
+    }
+
+    /// All that believe they lead.
+    pub(crate) fn leaders(&self) -> Vec<NodeId> {
+        self.nodes.values().filter(|node| node.role() == Some(RoleName::Leader)).map(|node| node.id).collect()
+    }
+
+    fn links_of(&self, one: NodeId) -> impl Iterator<Item = Link> {
+        self.all_nodes()
+            .into_iter()
+            .filter(move |other| *other != one)
+            .flat_map(move |other| [(one, other), (other, one)])
+    }
+
+    /// Splits the cluster in two, with `one` in the smaller part.
+    fn split(&mut self, one: NodeId) {
+        let mut others: Vec<NodeId> = self.all_nodes().into_iter().filter(|id| *id != one).collect();
+        self.chance.shuffle(&mut others);
+        let with_one = self.chance.within(0..(others.len() as u64).div_ceil(2).max(1)) as usize;
+        let (mut minority, majority) = (others[..with_one].to_vec(), &others[with_one..]);
+        minority.push(one);
+        self.network.heal_links();
+        let across = minority.iter().flat_map(|a| majority.iter().flat_map(|b| [(*a, *b), (*b, *a)]));
+        self.network.cut(across);
+        self.coverage.count(Kind::Split);
+    }
+
+    fn cut_one_way(&mut self, one: NodeId, other: NodeId) {
+        let how = self.chance.within(0..3);
+        let outward = self.chance.percent(50);
+        if how > 0 {
+            self.network.heal_links();
+        }
+        let links: Vec<Link> = match how {
+            // One more dead link.
+            0 => vec![(one, other)],
+            _ => self.links_of(one).filter(|(from, _)| (*from == one) == outward).collect(),
+        };
+        self.network.cut(links);
+        self.coverage.count(Kind::OneWayCut);
+    }
+
+    /// Two halves that reach each other only through `one`.
+    fn bridge(&mut self, one: NodeId) {
+        let mut others: Vec<NodeId> = self.all_nodes().into_iter().filter(|id| *id != one).collect();
+        self.chance.shuffle(&mut others);
+        let (left, right) = others.split_at(others.len() / 2);
+        self.network.heal_links();
+        self.network.cut(left.iter().flat_map(|a| right.iter().flat_map(|b| [(*a, *b), (*b, *a)])));
+        self.coverage.count(Kind::Bridge);
+    }
+
+    fn ring(&mut self) {
+        let mut nodes = self.all_nodes();
+        self.chance.shuffle(&mut nodes);
+        let length = nodes.len();
+        let adjoin = |a: usize, b: usize| (a + 1) % length == b || (b + 1) % length == a;
+        let apart = |a: usize| (0..length).filter(move |b| *b != a && !adjoin(a, *b)).map(move |b| (a, b));
+        let cut: Vec<Link> = (0..length).flat_map(apart).map(|(a, b)| (nodes[a], nodes[b])).collect();
+        self.network.heal_links();
+        self.network.cut(cut);
+        self.coverage.count(Kind::Ring);
+    }
+
+    /// Damages what a node wrote long ago, unless so many nodes are damaged that a majority could be.
+    fn flip_bit(&mut self, victim: NodeId) {
+        let damaged = self.nodes.values().filter(|node| node.damaged && node.id != victim).count() as u64;
+        if 2 * (damaged + 1) >= self.plan.nodes {
+            return;
+        }
+        let Self { nodes, chance, .. } = self;
+        if nodes.get_mut(&victim).expect("a node").flip_bit(chance) {
+            self.coverage.count(Kind::BitFlip);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What clients are told is true: a write that was acknowledged is committed, with the outcome it had there; one that
+//! was refused by every node it reached is not and never will be; each is applied once; each request is answered once.
+
+use super::super::model::Model;
+use super::{Checked, ensure};
+use kvd::kv::{Outcome, RequestId};
+use std::collections::HashMap;
+
+const NAME: &str = "Honest Answers";
+
+/// What was sent and what became of it.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    // Looked up and never iterated over.
+    copies: HashMap<RequestKey, Copies>,
+}
+
+type RequestKey = (String, u64);
+
+/// Copies of one request.
+#[derive(Clone, Copy, Debug, Default)]
+struct Copies {
+    /// Sent, and not refused for certain.
+    possible: u32,
+    /// Entries of it that were committed.
+    committed: u32,
+    /// Nodes that acknowledged one.
+    acknowledged: u32,
+}
+
+fn key_of(request: &RequestId) -> RequestKey {
+    (request.client.clone(), request.seq)
+}
+
+impl Answers {
+    /// A copy of a request is sent.
+    pub(crate) fn sent(&mut self, request: &RequestId) {
+        self.copies.entry(key_of(request)).or_default().possible += 1;
+    }
+
+    /// A copy was refused: it has changed nothing and never will.
+    pub(crate) fn refused(&mut self, request: &RequestId) -> Checked {
+        let copies = self.copies.entry(key_of(request)).or_default();
+        copies.possible -= 1;
+        copies.check(request)
+    }
+
+    /// An entry of a request is committed.
+    pub(crate) fn committed(&mut self, request: &RequestId) -> Checked {
+        let copies = self.copies.entry(key_of(request)).or_default();
+        copies.committed += 1;
+        copies.check(request)
+    }
+
+    /// A node acknowledges a write with an outcome.
+    pub(crate) fn acknowledged(&mut self, request: &RequestId, outcome: &Outcome, model: &Model) -> Checked {
+        let name = format!("{}#{}", request.client, request.seq);
+        let Some(expected) = model.outcome_of(request) else {
+            ensure!(NAME, false, "{name} is acknowledged with {outcome:?}, and not committed");
+            return Ok(());
+        };
+        ensure!(NAME, expected.agrees(outcome), "{name} is acknowledged with {outcome:?}, and came to {expected:?}");
+        self.copies.entry(key_of(request)).or_default().acknowledged += 1;
+        Ok(())
+    }
+
+    /// Whether more than one copy of a request was acknowledged.
+    pub(crate) fn is_repeated(&self, request: &RequestId) -> bool {
+        self.copies.get(&key_of(request)).is_some_and(|copies| copies.acknowledged > 1)
+    }
+}
+
+impl Copies {
+    fn check(self, request: &RequestId) -> Checked {
+        let Self { possible, committed, .. } = self;
+        let name = format_args!("{}#{}", request.client, request.seq);
+        ensure!(NAME, committed <= possible, "{name} was committed {committed} times, {possible} copies can be");
+        Ok(())
+    }
+}

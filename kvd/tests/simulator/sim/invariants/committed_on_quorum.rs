@@ -1,0 +1,62 @@
+//! What is committed is on the disks of a majority of its configuration, even if everything unsynced were lost at this
+//! moment, and it never changes: not on this node or another, not at any time (paper §5.3, §5.4).
+
+use super::super::node::Node;
+use super::{Violation, ensure, is_quorum};
+use kvd::raft::{LogIndex, NodeId, Raft, Term};
+use std::collections::BTreeMap;
+
+const NAME: &str = "Committed on Quorum";
+const IMMUTABLE: &str = "Committed is Immutable";
+
+/// A committed entry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Committed {
+    pub(super) term: Term,
+    /// The term of the first node that said so.
+    pub(super) in_term: Term,
+}
+
+/// Everything that was ever committed.
+#[derive(Debug)]
+pub(super) struct CommittedOnQuorum {
+    entries: Vec<Committed>,
+}
+
+impl CommittedOnQuorum {
+    /// The first entry is the same at all founders, which write it by themselves: committed from the start.
+    pub(super) fn of_founders() -> Self {
+        Self { entries: vec![Committed { term: Term(1), in_term: Term(1) }] }
+    }
+
+    pub(super) fn entries(&self) -> &[Committed] {
+        &self.entries
+    }
+
+    /// A node says that `index` is committed. Returns whether that is news.
+    pub(super) fn check(
+        &mut self,
+        index: LogIndex,
+        raft: &Raft,
+        nodes: &BTreeMap<NodeId, Node>,
+    ) -> Result<bool, Violation> {
+        let id = raft.id().0;
+        let Some(term) = raft.log().term_at(index) else {
+            let what = format!("n{id} commits {index}, which it has not");
+            return Err(Violation { invariant: NAME, what });
+        };
+        if let Some(known) = self.entries.get(index.previous().0 as usize) {
+            let first = known.term;
+            ensure!(IMMUTABLE, first == term, "n{id} commits {index} of term {term}, elsewhere it is of term {first}");
+            return Ok(false);
+        }
+        let holds = |id: NodeId| nodes.get(&id).is_some_and(|node| node.image.term_at(index) == Some(term));
+        if !is_quorum(raft, holds) {
+            let on: Vec<String> = nodes.keys().filter(|id| holds(**id)).map(|id| format!("n{}", id.0)).collect();
+            let what = format!("n{id} commits {index} of term {term}, which is on the disks of {on:?} alone");
+            return Err(Violation { invariant: NAME, what });
+        }
+        self.entries.push(Committed { term, in_term: raft.term() });
+        Ok(true)
+    }
+}

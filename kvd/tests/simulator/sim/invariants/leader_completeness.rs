@@ -1,0 +1,51 @@
+//! Leader Completeness: if a log entry is committed in a given term, then that entry will be present in the logs of the
+//! leaders for all higher-numbered terms (paper Figure 3).
+
+use super::super::image::Image;
+use super::super::node::Node;
+use super::committed_on_quorum::Committed;
+use super::{Checked, ensure, is_quorum};
+use kvd::raft::{LogIndex, NodeId, Raft, Term};
+use std::collections::BTreeMap;
+
+const NAME: &str = "Leader Completeness";
+
+/// An entry is committed: by what is on the disks at this moment, no node that lacks it could be elected. So the
+/// mistake of figure 8 shows when it is made, and not only if an election happens to follow.
+pub(super) fn check_committed(index: LogIndex, raft: &Raft, nodes: &BTreeMap<NodeId, Node>) -> Checked {
+    let end = |image: &Image| -> (Term, LogIndex) {
+        let last = image.last_index();
+        (image.term_at(last).unwrap_or_default(), last)
+    };
+    let term = raft.log().term_at(index);
+    for (id, node) in nodes.iter().filter(|(_, node)| node.image.term_at(index) != term) {
+        // The rule by which voters judge a candidate's log (paper §5.4.1).
+        let would_vote = |voter: NodeId| nodes.get(&voter).is_some_and(|voter| end(&node.image) >= end(&voter.image));
+        ensure!(
+            NAME,
+            !is_quorum(raft, would_vote),
+            "n{} commits {index} of term {}, and n{} could be elected without it",
+            raft.id().0,
+            term.unwrap_or_default(),
+            id.0
+        );
+    }
+    Ok(())
+}
+
+/// A node has been elected.
+pub(super) fn check_elected(leader: &Raft, committed: &[Committed]) -> Checked {
+    let earlier = (1..).map(LogIndex).zip(committed).filter(|(_, entry)| entry.in_term < leader.term());
+    for (index, entry) in earlier {
+        ensure!(
+            NAME,
+            leader.log().term_at(index) == Some(entry.term),
+            "n{} leads term {} without entry {index} of term {}, committed in term {}",
+            leader.id().0,
+            leader.term(),
+            entry.term,
+            entry.in_term
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! Log Matching: if two logs contain an entry with the same index and term, then the logs are identical in all entries
+//! up through the given index (paper Figure 3).
+//!
+//! By induction it is enough that entries of the same place say the same and stand behind the same entry.
+
+use super::super::image::{Digest, Image};
+use super::{Checked, Known, Place, command_of, ensure};
+use bytes::Bytes;
+use kvd::raft::{Entry, LogIndex, NodeId, Term};
+use std::collections::HashMap;
+
+const NAME: &str = "Log Matching";
+
+/// Every entry that was ever sent or written.
+#[derive(Debug, Default)]
+pub(super) struct LogMatching {
+    // Looked up and never iterated over, so its order is nobody's business.
+    known: HashMap<Place, Known>,
+    commands: HashMap<Place, Bytes>,
+}
+
+impl LogMatching {
+    /// A node sends an entry or writes it, behind `before`.
+    pub(super) fn check(&mut self, id: NodeId, entry: &Entry, before: Place) -> Checked {
+        ensure!(NAME, entry.index == before.0.next(), "n{} has entry {} behind {}", id.0, entry.index, before.0);
+        let place = (entry.index, entry.term);
+        if !self.known.contains_key(&place)
+            && let Some(command) = command_of(entry)
+        {
+            self.commands.insert(place, command);
+        }
+        self.check_place(id, place, (Digest::of(entry), before.1))
+    }
+
+    /// A node has found this log on its disk.
+    pub(super) fn check_image(&mut self, id: NodeId, image: &Image) -> Checked {
+        let mut before = Term(0);
+        for (index, (term, digest)) in (1..).map(LogIndex).zip(&image.entries) {
+            self.check_place(id, (index, *term), (*digest, before))?;
+            before = *term;
+        }
+        Ok(())
+    }
+
+    fn check_place(&mut self, id: NodeId, (index, term): Place, (digest, before): Known) -> Checked {
+        let (known_digest, known_before) = *self.known.entry((index, term)).or_insert((digest, before));
+        ensure!(NAME, known_digest == digest, "n{} has another entry {index} of term {term} than others", id.0);
+        ensure!(
+            NAME,
+            known_before == before,
+            "entry {index} of term {term} stands behind one of term {before} at n{}, elsewhere of term {known_before}",
+            id.0
+        );
+        Ok(())
+    }
+
+    /// The command of an entry that has been written somewhere.
+    pub(super) fn command_at(&self, index: LogIndex, term: Term) -> Option<Bytes> {
+        self.commands.get(&(index, term)).cloned()
+    }
+}

@@ -1,0 +1,30 @@
+//! What a leader believes of its followers is true: up to the match index, a follower has the leader's entries on its
+//! disk; and the next index lies behind it (paper Figure 2, volatile state on leaders).
+
+use super::super::node::Node;
+use super::{Checked, ensure};
+use kvd::raft::{NodeId, Raft};
+use std::collections::BTreeMap;
+
+const NAME: &str = "Match Index";
+
+/// A leader has changed.
+pub(super) fn check(leader: &Raft, nodes: &BTreeMap<NodeId, Node>) -> Checked {
+    for progress in leader.followers() {
+        let (id, follower) = (leader.id().0, progress.follower.0);
+        let (matched, next) = (progress.match_index, progress.next_index);
+        ensure!(NAME, next > matched, "n{id} believes that n{follower} matches up to {matched}, and sends {next} next");
+        let Some(node) = nodes.get(&progress.follower) else { continue };
+        if node.term() > leader.term() {
+            // It may have been given other entries since.
+            continue;
+        }
+        let (held, expected) = (node.image.term_at(matched), leader.log().term_at(matched));
+        ensure!(
+            NAME,
+            held == expected,
+            "n{id} believes that n{follower} matches up to {matched}, where it has {held:?}"
+        );
+    }
+    Ok(())
+}

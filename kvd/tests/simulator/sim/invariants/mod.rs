@@ -1,0 +1,222 @@
+//! What must hold after every event: each invariant in a file of its own, under its name in the paper where it has one.
+//!
+//! Everything is judged from outside: by what nodes say in public, what they send, what they hand to their disks and
+//! what they answer. Only what is committed is judged against a model of the store that shares no code with it
+//! ([`super::model`]).
+
+mod answers;
+mod bounds;
+mod committed_on_quorum;
+mod configuration;
+mod durable_promises;
+mod election_safety;
+mod leader_append_only;
+mod leader_completeness;
+mod log_matching;
+mod match_index;
+mod monotonic_state;
+mod reads;
+mod state_machine_safety;
+
+pub(crate) use answers::Answers;
+pub(crate) use bounds::Bounds;
+pub(crate) use reads::Reads;
+
+use super::coverage::{Coverage, Kind};
+use super::image::{Digest, Image};
+use super::model::Model;
+use super::node::Node;
+use committed_on_quorum::CommittedOnQuorum;
+use configuration::Configurations;
+use election_safety::ElectionSafety;
+use kvd::kv::Command;
+use kvd::raft::{Body, Entry, LogIndex, LogWrite, Message, NodeId, Payload, Raft, Record, RoleName, Settings, Term};
+use leader_append_only::LeaderAppendOnly;
+use log_matching::LogMatching;
+use monotonic_state::MonotonicState;
+use state_machine_safety::StateMachineSafety;
+use std::collections::BTreeMap;
+
+/// An invariant that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Violation {
+    /// Its name.
+    pub(crate) invariant: &'static str,
+    /// What is wrong, with the values.
+    pub(crate) what: String,
+}
+
+pub(crate) type Checked = Result<(), Violation>;
+
+/// Returns a violation unless the condition holds.
+macro_rules! ensure {
+    ($invariant:expr, $holds:expr, $($what:tt)+) => {
+        if !$holds {
+            return Err($crate::sim::invariants::Violation { invariant: $invariant, what: format!($($what)+) });
+        }
+    };
+}
+pub(crate) use ensure;
+
+/// All invariants, with what they remember.
+#[derive(Debug)]
+pub(crate) struct Invariants {
+    election_safety: ElectionSafety,
+    leader_append_only: LeaderAppendOnly,
+    log_matching: LogMatching,
+    committed: CommittedOnQuorum,
+    state_machine_safety: StateMachineSafety,
+    monotonic_state: MonotonicState,
+    configurations: Configurations,
+    pub(crate) answers: Answers,
+    pub(crate) reads: Reads,
+    pub(crate) bounds: Bounds,
+    pub(crate) model: Model,
+}
+
+impl Invariants {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            election_safety: ElectionSafety::default(),
+            leader_append_only: LeaderAppendOnly::default(),
+            log_matching: LogMatching::default(),
+            committed: CommittedOnQuorum::of_founders(),
+            state_machine_safety: StateMachineSafety::default(),
+            monotonic_state: MonotonicState::default(),
+            configurations: Configurations::default(),
+            answers: Answers::default(),
+            reads: Reads::default(),
+            bounds: Bounds::new(settings),
+            model: Model::default(),
+        }
+    }
+
+    /// A node has changed.
+    pub(crate) fn node_changed(
+        &mut self,
+        id: NodeId,
+        nodes: &BTreeMap<NodeId, Node>,
+        coverage: &mut Coverage,
+    ) -> Checked {
+        let node = &nodes[&id];
+        let Some(process) = node.process() else { return Ok(()) };
+        let raft = process.replica.raft();
+        let (committed_before, role_before) = self.monotonic_state.check(node, process.life, raft)?;
+        for index in (committed_before.0 + 1..=raft.log().commit_index().0).map(LogIndex) {
+            self.entry_committed(index, raft, nodes)?;
+        }
+        self.state_machine_safety.check(id, &process.replica, &self.model)?;
+        self.configurations.check(id, raft)?;
+        self.bounds.check(id, &process.replica)?;
+        if raft.role() == RoleName::Leader {
+            self.election_safety.leads(id, raft.term())?;
+            self.leader_append_only.check(id, process.life, raft)?;
+            match_index::check(raft, nodes)?;
+        }
+        if role_before != raft.role() {
+            if raft.role() == RoleName::Leader {
+                coverage.count(Kind::Election);
+                leader_completeness::check_elected(raft, self.committed.entries())?;
+            } else if role_before == RoleName::Leader {
+                coverage.count(Kind::LeaderDeposed);
+            }
+        }
+        Ok(())
+    }
+
+    /// A node says that the entry at `index` is committed.
+    fn entry_committed(&mut self, index: LogIndex, raft: &Raft, nodes: &BTreeMap<NodeId, Node>) -> Checked {
+        let is_new = self.committed.check(index, raft, nodes)?;
+        if is_new {
+            leader_completeness::check_committed(index, raft, nodes)?;
+            let term = raft.log().term_at(index).unwrap_or_default();
+            let command = self.log_matching.command_at(index, term);
+            let request = self.model.apply(command.as_ref().and_then(|bytes| Command::decode(bytes).ok()).as_ref());
+            if let Some(request) = request {
+                self.answers.committed(&request)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A node hands a write to its disk.
+    pub(crate) fn write_begins(&mut self, node: &Node, write: &LogWrite, coverage: &mut Coverage) -> Checked {
+        let mut after = node.image.last_index();
+        let mut previous_term = node.image.term_at(after).unwrap_or_default();
+        for record in &write.records {
+            match record {
+                Record::Truncate { from } => {
+                    coverage.count(Kind::Truncation);
+                    after = from.previous();
+                    previous_term = node.image.term_at(after).unwrap_or_default();
+                    self.configurations.truncated(node.id, *from);
+                }
+                Record::Entry(entry) => {
+                    self.log_matching.check(node.id, entry, (after, previous_term))?;
+                    (after, previous_term) = (entry.index, entry.term);
+                    self.configurations.appended(node.id, entry);
+                }
+                Record::HardState(_) | Record::Commit(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A message leaves a node.
+    pub(crate) fn message_leaves(&mut self, node: &Node, to: NodeId, message: &Message) -> Checked {
+        durable_promises::check(node, to, message)?;
+        let vote = match message.body {
+            Body::RequestVote { .. } => Some(node.id),
+            Body::RequestVoteResponse { granted: true } => Some(to),
+            _ => None,
+        };
+        if let Some(candidate) = vote {
+            self.election_safety.votes(node.id, message.term, candidate)?;
+        }
+        if let Body::AppendEntries { prev_log_index, prev_log_term, entries, .. } = &message.body {
+            let mut before = (*prev_log_index, *prev_log_term);
+            for entry in entries {
+                self.log_matching.check(node.id, entry, before)?;
+                before = (entry.index, entry.term);
+            }
+        }
+        Ok(())
+    }
+
+    /// A node has started, and found this on its disk.
+    pub(crate) fn restarted(&mut self, node: &Node, found: &Image) -> Checked {
+        durable_promises::check_restart(node, found)?;
+        self.log_matching.check_image(node.id, found)?;
+        self.monotonic_state.restarted(node.id);
+        self.bounds.restarted(node.id, found.hard_state.term);
+        if let Some(raft) = node.raft() {
+            self.configurations.restarted(node.id, raft);
+        }
+        Ok(())
+    }
+}
+
+/// The command that an entry carries.
+fn command_of(entry: &Entry) -> Option<bytes::Bytes> {
+    match &entry.payload {
+        Payload::Command(command) => Some(command.clone()),
+        Payload::Noop | Payload::Configuration(_) => None,
+    }
+}
+
+/// Whether more than half of the voters agree, and of the outgoing ones too while there are any. Counted in the most
+/// naive way, since the code under test is what else counts votes.
+fn is_quorum(raft: &Raft, agrees: impl Fn(NodeId) -> bool) -> bool {
+    let configuration = raft.configuration();
+    let majority = |voters: &std::collections::BTreeSet<NodeId>| {
+        let agreeing = voters.iter().filter(|id| agrees(**id)).count();
+        2 * agreeing > voters.len()
+    };
+    majority(&configuration.voters) && (configuration.outgoing.is_empty() || majority(&configuration.outgoing))
+}
+
+/// An entry by its place and content.
+type Place = (LogIndex, Term);
+
+/// An entry as remembered: what it says, and the term of the one before it.
+type Known = (Digest, Term);

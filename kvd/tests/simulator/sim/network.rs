@@ -1,0 +1,193 @@
+//! The network between nodes: delay, loss, duplication, reordering, garbling, and links that do not work.
+//!
+//! Nodes are reached by the frames of the real wire format, so that every message of a run goes through encoding and
+//! decoding. A link has a direction; each can be cut, clogged or flapping on its own.
+
+use super::chance::Chance;
+use super::coverage::{Coverage, Kind};
+use super::events::{Event, Micros, Queue};
+use super::plan::NetworkPlan;
+use bytes::Bytes;
+use kvd::peer;
+use kvd::raft::{Message, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A message this late has outlived the patience of every follower. Microseconds.
+const LATE_US: Micros = 300_000;
+
+/// A doubled message may come again as late as this. Microseconds.
+const ECHO_US_MAX: Micros = 5_000_000;
+
+/// Frames kept to be replayed out of the blue.
+const MEMORY_FRAMES: usize = 64;
+
+/// From sender to receiver.
+pub(crate) type Link = (NodeId, NodeId);
+
+/// A frame on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Envelope {
+    pub(crate) from: NodeId,
+    pub(crate) to: NodeId,
+    pub(crate) frame: Bytes,
+    /// Whether it was damaged on its way.
+    pub(crate) garbled: bool,
+}
+
+impl Envelope {
+    /// Damages the frame: a bit of it is another, or its end is missing.
+    fn garble(&mut self, chance: &mut Chance) {
+        let place = chance.within(0..self.frame.len() as u64) as usize;
+        let mut frame = self.frame.to_vec();
+        if chance.percent(50) {
+            frame[place] ^= 1 << chance.within(0..8);
+        } else {
+            frame.truncate(place);
+        }
+        self.frame = frame.into();
+        self.garbled = true;
+    }
+}
+
+/// The links between all nodes.
+#[derive(Debug)]
+pub(crate) struct Network {
+    plan: NetworkPlan,
+    cut: BTreeSet<Link>,
+    /// Links that work and fail in turn, each for so long. Microseconds.
+    flapping: BTreeMap<Link, Micros>,
+    /// Links with this much more delay. Microseconds.
+    clogged: BTreeMap<Link, Micros>,
+    /// When the last message on a link arrives.
+    last_arrival: BTreeMap<Link, Micros>,
+    /// Nodes that clients do not reach.
+    hidden: BTreeSet<NodeId>,
+    /// Frames of the past.
+    memory: Vec<Envelope>,
+}
+
+impl Network {
+    pub(crate) fn new(plan: NetworkPlan) -> Self {
+        Self {
+            plan,
+            cut: BTreeSet::new(),
+            flapping: BTreeMap::new(),
+            clogged: BTreeMap::new(),
+            last_arrival: BTreeMap::new(),
+            hidden: BTreeSet::new(),
+            memory: Vec::new(),
+        }
+    }
+
+    /// Sends a message, which may arrive once, more than once, or never.
+    pub(crate) fn send(
+        &mut self,
+        link: Link,
+        message: &Message,
+        now: Micros,
+        chance: &mut Chance,
+        queue: &mut Queue,
+        coverage: &mut Coverage,
+    ) {
+        if !self.works(link, now) || chance.permille(self.plan.lost_permille) {
+            return coverage.count(Kind::MessageLost);
+        }
+        let mut envelope = Envelope { from: link.0, to: link.1, frame: peer::encode(message), garbled: false };
+        if chance.permille(self.plan.garbled_permille) {
+            coverage.count(Kind::MessageGarbled);
+            envelope.garble(chance);
+        }
+        let delay = self.delay(chance);
+        let mut at = now + delay + self.clogged.get(&link).copied().unwrap_or(0);
+        let last = self.last_arrival.entry(link).or_insert(0);
+        if at < *last {
+            if self.plan.in_order {
+                at = *last;
+            } else {
+                coverage.count(Kind::MessageOvertaken);
+            }
+        }
+        *last = at.max(*last);
+        if at - now > LATE_US {
+            coverage.count(Kind::MessageLate);
+        }
+        if chance.permille(self.plan.doubled_permille) {
+            coverage.count(Kind::MessageDoubled);
+            let echo = if chance.percent(30) { chance.within(0..ECHO_US_MAX) } else { self.delay(chance) };
+            queue.schedule(at + echo, Event::Arrive(envelope.clone()));
+            self.remember(envelope.clone(), chance);
+            if chance.percent(20) {
+                // One from the past, of an earlier term or an earlier life of either end.
+                let old = chance.within(0..self.memory.len() as u64) as usize;
+                queue.schedule(at, Event::Arrive(self.memory[old].clone()));
+            }
+        }
+        queue.schedule(at, Event::Arrive(envelope));
+    }
+
+    fn remember(&mut self, envelope: Envelope, chance: &mut Chance) {
+        if self.memory.len() < MEMORY_FRAMES {
+            return self.memory.push(envelope);
+        }
+        let place = chance.within(0..MEMORY_FRAMES as u64) as usize;
+        self.memory[place] = envelope;
+    }
+
+    /// The time that a message takes, to a node or a client.
+    pub(crate) fn delay(&self, chance: &mut Chance) -> Micros {
+        let NetworkPlan { delay_min_us, delay_mean_us, spike_permille, .. } = self.plan;
+        if chance.permille(spike_permille) {
+            return chance.within(delay_min_us..5_000_000);
+        }
+        delay_min_us + chance.exponential(delay_mean_us)
+    }
+
+    /// Whether a message from a client, or to one, is lost.
+    pub(crate) fn loses_client_message(&self, node: NodeId, chance: &mut Chance) -> bool {
+        self.hidden.contains(&node) || chance.permille(self.plan.lost_permille)
+    }
+
+    pub(crate) fn works(&self, link: Link, now: Micros) -> bool {
+        let flaps = self.flapping.get(&link).is_some_and(|period| (now / period) % 2 == 1);
+        !flaps && !self.cut.contains(&link)
+    }
+
+    pub(crate) fn cut(&mut self, links: impl IntoIterator<Item = Link>) {
+        self.cut.extend(links);
+    }
+
+    pub(crate) fn flap(&mut self, link: Link, period: Micros) {
+        self.flapping.insert(link, period);
+    }
+
+    pub(crate) fn clog(&mut self, link: Link, by: Micros) {
+        self.clogged.insert(link, by);
+    }
+
+    pub(crate) fn unclog(&mut self, link: Link) {
+        self.clogged.remove(&link);
+    }
+
+    pub(crate) fn hide(&mut self, node: NodeId) {
+        self.hidden.insert(node);
+    }
+
+    pub(crate) fn unhide(&mut self, node: NodeId) {
+        self.hidden.remove(&node);
+    }
+
+    /// Every link works again.
+    pub(crate) fn heal_links(&mut self) {
+        self.cut.clear();
+        self.flapping.clear();
+        self.clogged.clear();
+    }
+
+    /// Nothing is wrong with the network any more, but for links that are cut afterwards.
+    pub(crate) fn calm_down(&mut self) {
+        self.heal_links();
+        self.hidden.clear();
+        self.memory.clear();
+        self.plan = NetworkPlan::CALM;
+    }
+}

@@ -1,0 +1,248 @@
+//! One node: a process over a disk, with a clock of its own.
+//!
+//! The process is the real replica over the real log, put together as the server does it. What the server leaves to
+//! threads and timers, the world schedules: when a write is done, when timers are looked at, when effects are carried
+//! out.
+
+use super::chance::Chance;
+use super::client::AttemptId;
+use super::events::{Ask, Life, Micros};
+use super::image::{Digest, Image};
+use super::plan::Plan;
+use kvd::data::{self, DataError, OpenOptions, Opened, cluster_of, founding_records};
+use kvd::mutants::{self, Mutant};
+use kvd::node::Replica;
+use kvd::raft::{
+    Configuration, Entry, Fetch, Instant, LogIndex, LogWrite, Message, NodeId, Raft, Record, RoleName, Term, WriteId,
+};
+use kvd::storage::faulty::Seed;
+use kvd::storage::{ClusterIdentity, DirLock, Disk, FaultyDisk, StorageError, Wal, WalOptions};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A node, in all its lives.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) disk: FaultyDisk,
+    /// How long a write takes, at the mean. Microseconds.
+    pub(crate) disk_mean_us: Micros,
+    /// Writes are not done until this is over.
+    pub(crate) disk_is_stuck: bool,
+    /// A bit was flipped of what it had made durable.
+    pub(crate) damaged: bool,
+    pub(crate) state: State,
+    pub(crate) lives: Life,
+    /// What its disk must hold.
+    pub(crate) image: Image,
+    /// The write that a crash interrupted: its disk holds all of it or nothing.
+    pub(crate) unfinished: Option<Vec<Record>>,
+    clock_permille: u64,
+    /// By how much the wall clock is ahead of the monotonic one. Milliseconds.
+    wall_clock_ahead_ms: i64,
+}
+
+/// What a node is doing.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// No process runs.
+    Down,
+    Running(Box<Process>),
+    /// Its data is damaged, and it will not start any more.
+    Refused,
+}
+
+/// A running process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) life: Life,
+    pub(crate) replica: Replica<AttemptId, AttemptId>,
+    pub(crate) wal: Wal,
+    pub(crate) writing: Option<LogWrite>,
+    pub(crate) paused: bool,
+    /// What has arrived since it was paused.
+    pub(crate) waiting: Vec<Input>,
+    /// It has left something for later.
+    pub(crate) will_carry_out: bool,
+    /// Requests that it has yet to answer, and since when.
+    pub(crate) asked: BTreeMap<AttemptId, (Instant, Ask)>,
+    started: Micros,
+    _lock: DirLock,
+}
+
+/// What arrives at a process.
+#[derive(Clone, Debug)]
+pub(crate) enum Input {
+    Tick,
+    CarryOut,
+    Message(NodeId, Message),
+    WriteDone(WriteId),
+    FetchDone(Fetch),
+    MakeSpare,
+    PeerLost(NodeId),
+    Request(AttemptId, Ask),
+}
+
+/// How a start ended, if not well.
+#[derive(Debug)]
+pub(crate) enum StartFailure {
+    /// The disk failed, or the power: it may work next time.
+    ForNow(String),
+    /// The data is no good.
+    ForEver(String),
+}
+
+impl Node {
+    pub(crate) fn new(id: NodeId, plan: &Plan, chance: &mut Chance) -> Self {
+        let disk = FaultyDisk::new(Seed(chance.any()));
+        disk.set_short_writes(plan.short_writes);
+        Self {
+            id,
+            disk,
+            disk_mean_us: plan.disk_mean_us,
+            disk_is_stuck: false,
+            damaged: false,
+            state: State::Down,
+            lives: 0,
+            image: Image::default(),
+            unfinished: None,
+            clock_permille: plan.clock_permille[(id.0 - 1) as usize],
+            wall_clock_ahead_ms: 0,
+        }
+    }
+
+    pub(crate) fn process(&self) -> Option<&Process> {
+        match &self.state {
+            State::Running(process) => Some(process),
+            State::Down | State::Refused => None,
+        }
+    }
+
+    pub(crate) fn process_mut(&mut self) -> Option<&mut Process> {
+        match &mut self.state {
+            State::Running(process) => Some(process),
+            State::Down | State::Refused => None,
+        }
+    }
+
+    pub(crate) fn raft(&self) -> Option<&Raft> {
+        self.process().map(|process| process.replica.raft())
+    }
+
+    pub(crate) fn role(&self) -> Option<RoleName> {
+        self.raft().map(Raft::role)
+    }
+
+    /// Its term, in memory or on disk.
+    pub(crate) fn term(&self) -> Term {
+        self.raft().map_or(self.image.hard_state.term, Raft::term)
+    }
+
+    /// What its process takes for the time.
+    pub(crate) fn time(&self, now: Micros) -> Instant {
+        let started = self.process().map_or(now, |process| process.started);
+        let monotonic_ms = (now - started) * self.clock_permille / 1_000_000;
+        if mutants::is_on(Mutant::WallClock) {
+            return Instant(monotonic_ms.saturating_add_signed(self.wall_clock_ahead_ms));
+        }
+        Instant(monotonic_ms)
+    }
+
+    pub(crate) fn wall_clock_jumps(&mut self, by_ms: i64) {
+        self.wall_clock_ahead_ms += by_ms;
+    }
+
+    /// Lets the disk take this many bytes more, and then no more.
+    pub(crate) fn fill_disk(&self, room_bytes: u64) {
+        let names = self.disk.list().unwrap_or_default();
+        let used: usize = names.iter().filter_map(|name| self.disk.contents(name)).map(|bytes| bytes.len()).sum();
+        self.disk.set_capacity_bytes(Some(used as u64 + room_bytes));
+    }
+
+    /// Flips a bit that was written long ago: of anything but the last write to the log, whose loss on one node nobody
+    /// could tell from that of an unfinished write. Returns whether there was such a bit.
+    pub(crate) fn flip_bit(&mut self, chance: &mut Chance) -> bool {
+        let sectors = self.disk.old_sectors();
+        if sectors.is_empty() {
+            return false;
+        }
+        let (name, range) = &sectors[chance.within(0..sectors.len() as u64) as usize];
+        self.disk.flip_bit(name, chance.within(range.clone()), chance.within(0..8) as u8);
+        self.damaged = true;
+        true
+    }
+
+    /// Starts a process with what is on the disk. The first one founds the cluster.
+    pub(crate) fn start(
+        &mut self,
+        plan: &Plan,
+        founders: &Configuration,
+        now: Micros,
+        chance: &mut Chance,
+    ) -> Result<Started, StartFailure> {
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let wal = WalOptions { segment_bytes: plan.segment_bytes, salt: chance.any(), snapshot_index: LogIndex(0) };
+        let cache_bytes_max = plan.settings.cache_bytes_max;
+        let name = founders.members[&self.id].name.clone();
+        let options = OpenOptions { name: &name, new_id: self.id, wal, cache_bytes_max };
+        let mut opened = data::open(&disk, options.clone(), |_: &ClusterIdentity| Ok::<(), DataError>(()))?;
+        if opened.recovered.is_none() {
+            let records = founding_records(founders.clone());
+            self.unfinished = Some(records.clone());
+            let _ = opened.wal.append(&records).map_err(DataError::from)?;
+            self.image.write(&records);
+            opened.identity.cluster = Some(cluster_of(founders));
+            opened.identity.save(&*disk).map_err(DataError::from)?;
+            drop(opened);
+            opened = data::open(&disk, options, |_: &ClusterIdentity| Ok::<(), DataError>(()))?;
+        }
+        let Opened { lock, wal, torn_tail, recovered, .. } = opened;
+        let recovered = recovered.ok_or_else(|| StartFailure::ForEver("a founded log is empty".into()))?;
+        let found = read_image(&wal, recovered.hard_state, recovered.log.commit_index(), recovered.log.last_index())?;
+        let replica =
+            Replica::new(self.id, plan.settings.clone(), plan.request_timeout_ms, chance.any(), recovered, Instant(0));
+        self.lives += 1;
+        self.state = State::Running(Box::new(Process {
+            life: self.lives,
+            replica,
+            wal,
+            writing: None,
+            paused: false,
+            waiting: Vec::new(),
+            will_carry_out: false,
+            asked: BTreeMap::new(),
+            started: now,
+            _lock: lock,
+        }));
+        Ok(Started { found, torn: torn_tail.is_some() })
+    }
+}
+
+/// What a start found.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) found: Image,
+    /// The end of an unfinished write was cut off.
+    pub(crate) torn: bool,
+}
+
+/// What a log says, as its own reader reads it.
+fn read_image(
+    wal: &Wal,
+    hard_state: kvd::raft::HardState,
+    commit: LogIndex,
+    last: LogIndex,
+) -> Result<Image, StartFailure> {
+    let entries: Vec<Entry> = wal.reader().read(LogIndex(1), last, usize::MAX).map_err(DataError::from)?;
+    let entries = entries.iter().map(|entry| (entry.term, Digest::of(entry))).collect();
+    Ok(Image { hard_state, entries, commit })
+}
+
+impl From<DataError> for StartFailure {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::Storage(StorageError::Io { .. }) => Self::ForNow(error.to_string()),
+            error => Self::ForEver(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What a run is like, drawn from its seed: how many nodes, which limits, how bad a network, which faults and how often.
+//!
+//! Each run has a mix of its own (swarm testing): a mix that is always the same misses what only shows when some fault
+//! is absent, or overwhelming.
+
+use super::chance::Chance;
+use super::events::Micros;
+use super::faults::Fault;
+use kvd::raft::Settings;
+
+/// What a run is like.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) nodes: u64,
+    pub(crate) settings: Settings,
+    pub(crate) request_timeout_ms: u64,
+    pub(crate) segment_bytes: u64,
+    /// Writes to disk are often shorter than asked for, or interrupted.
+    pub(crate) short_writes: bool,
+    /// How long a write to a healthy disk takes, at the mean. Microseconds.
+    pub(crate) disk_mean_us: Micros,
+    /// How fast the clock of each node goes, in thousandths.
+    pub(crate) clock_permille: Vec<u64>,
+    /// Timers are looked at this often. Milliseconds.
+    pub(crate) tick_ms: u64,
+    /// In percent of what happens to a node: what follows is left for later, so that several calls are answered together.
+    pub(crate) batched_percent: u32,
+    pub(crate) network: NetworkPlan,
+    pub(crate) clients: ClientPlan,
+    /// Mean time between two faults. Milliseconds.
+    pub(crate) fault_every_ms: u64,
+    /// Which faults, with their weights. Empty where nothing goes wrong at all.
+    pub(crate) faults: Vec<(Fault, u32)>,
+    /// Links that are cut work again after this time, at the mean. Milliseconds.
+    pub(crate) links_broken_ms: u64,
+    /// New leaders to whom something happens at once.
+    pub(crate) struck_percent: u32,
+    /// And how long after its election, at the mean. Microseconds.
+    pub(crate) struck_after_us: Micros,
+    /// How long things go wrong. Milliseconds.
+    pub(crate) chaos_ms: u64,
+    pub(crate) ending: Ending,
+}
+
+/// How bad the network is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NetworkPlan {
+    pub(crate) delay_min_us: Micros,
+    /// Mean of the exponential delay on top. Microseconds.
+    pub(crate) delay_mean_us: Micros,
+    /// Messages that take up to five seconds.
+    pub(crate) spike_permille: u32,
+    pub(crate) lost_permille: u32,
+    pub(crate) doubled_permille: u32,
+    pub(crate) garbled_permille: u32,
+    /// Messages of one link never overtake each other.
+    pub(crate) in_order: bool,
+}
+
+impl NetworkPlan {
+    /// A good network.
+    pub(crate) const CALM: Self = Self {
+        delay_min_us: 100,
+        delay_mean_us: 500,
+        spike_permille: 0,
+        lost_permille: 0,
+        doubled_permille: 0,
+        garbled_permille: 0,
+        in_order: true,
+    };
+}
+
+/// Who uses the store, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClientPlan {
+    pub(crate) number: usize,
+    /// Keys in use. The last of them sees only reads and conditional writes, so that no write of unknown outcome may
+    /// explain whatever happens to it.
+    pub(crate) keys: u64,
+    /// Mean pause between two requests. Microseconds.
+    pub(crate) pause_us: Micros,
+    /// Length of values: a number, and as much as is missing.
+    pub(crate) value_bytes: usize,
+    /// How long a client waits for an answer. Milliseconds.
+    pub(crate) patience_ms: u64,
+    pub(crate) read_percent: u32,
+    /// Clients that read from one node alone, whatever becomes of it.
+    pub(crate) faithful_percent: u32,
+    /// Of the writes.
+    pub(crate) conditional_percent: u32,
+    /// Requests sent to two nodes at once.
+    pub(crate) hedged_percent: u32,
+}
+
+/// What works in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Everything, but for nodes whose data is damaged.
+    All,
+    /// A majority, drawn at random. The others are dead for ever.
+    Majority,
+    /// The links within a majority. Other nodes live, and each of their links works in both directions, in one, or not
+    /// at all.
+    Partial,
+}
+
+impl Plan {
+    pub(crate) fn draw(chance: &mut Chance) -> Self {
+        let nodes = chance.weighted(&[(1, 2), (3, 9), (5, 6), (7, 3)]);
+        let is_calm = chance.percent(4);
+        let disk_mean_us = chance.one_of(&[100, 300, 1_000, 20_000, 100_000]);
+        Self {
+            nodes,
+            settings: draw_settings(chance),
+            request_timeout_ms: chance.one_of(&[300, 1_000, 5_000]),
+            segment_bytes: chance.one_of(&[1 << 10, 4 << 10, 16 << 10]),
+            short_writes: chance.percent(20),
+            disk_mean_us,
+            clock_permille: (0..nodes).map(|_| if is_calm { 1000 } else { draw_clock(chance) }).collect(),
+            tick_ms: chance.one_of(&[5, 5, 10, 20]),
+            batched_percent: chance.one_of(&[0, 30, 80]),
+            network: if is_calm { NetworkPlan::CALM } else { draw_network(chance) },
+            clients: draw_clients(chance),
+            fault_every_ms: chance.one_of(&[100, 400, 1_000, 2_500]),
+            faults: if is_calm { Vec::new() } else { draw_faults(chance) },
+            links_broken_ms: chance.one_of(&[200, 800, 2_500]),
+            struck_percent: if is_calm { 0 } else { chance.one_of(&[0, 0, 40, 90]) },
+            struck_after_us: chance.one_of(&[1_000, 5_000, 25_000]),
+            chaos_ms: chance.one_of(&[3_000, 8_000, 20_000]),
+            ending: chance.one_of(&[Ending::All, Ending::All, Ending::Majority, Ending::Partial]),
+        }
+    }
+}
+
+fn draw_settings(chance: &mut Chance) -> Settings {
+    Settings {
+        message_bytes_max: chance.one_of(&[1, 300, 1 << 20]),
+        window_messages_max: chance.one_of(&[1, 2, 64]),
+        window_bytes_max: chance.one_of(&[40, 1_000, 1 << 20]),
+        write_bytes_max: chance.one_of(&[1, 300, 1 << 20]),
+        apply_bytes_max: chance.one_of(&[1, 300, 1 << 20]),
+        cache_bytes_max: chance.one_of(&[0, 1_000, 1 << 20]),
+        ..Settings::default()
+    }
+}
+
+/// Most clocks are nearly right; some are off by up to a fifth.
+fn draw_clock(chance: &mut Chance) -> u64 {
+    if chance.percent(60) { chance.within(999..1002) } else { chance.within(800..1201) }
+}
+
+fn draw_network(chance: &mut Chance) -> NetworkPlan {
+    NetworkPlan {
+        delay_min_us: chance.one_of(&[50, 50, 1_000, 30_000]),
+        delay_mean_us: chance.one_of(&[200, 1_000, 5_000, 20_000, 100_000]),
+        spike_permille: chance.one_of(&[0, 0, 2, 20]),
+        lost_permille: chance.one_of(&[0, 0, 10, 100, 300]),
+        doubled_permille: chance.one_of(&[0, 10, 100, 500]),
+        garbled_permille: chance.one_of(&[0, 0, 1, 20]),
+        in_order: chance.percent(30),
+    }
+}
+
+fn draw_clients(chance: &mut Chance) -> ClientPlan {
+    ClientPlan {
+        number: chance.one_of(&[1, 4, 8, 16]),
+        keys: chance.within(2..7),
+        pause_us: chance.one_of(&[1_000, 10_000, 30_000, 150_000]),
+        value_bytes: chance.one_of(&[8, 8, 100, 2_000]),
+        patience_ms: chance.one_of(&[100, 500, 2_000, 6_000]),
+        read_percent: chance.one_of(&[10, 40, 70]),
+        faithful_percent: chance.one_of(&[0, 50, 100]),
+        conditional_percent: chance.one_of(&[0, 30, 70]),
+        hedged_percent: chance.one_of(&[0, 0, 10]),
+    }
+}
+
+/// Some faults, some more often than others.
+fn draw_faults(chance: &mut Chance) -> Vec<(Fault, u32)> {
+    let mut faults = Fault::ALL.to_vec();
+    chance.shuffle(&mut faults);
+    let kinds = chance.within(1..faults.len() as u64 + 1) as usize;
+    faults.truncate(kinds);
+    faults.into_iter().map(|fault| (fault, chance.one_of(&[1, 2, 5]))).collect()
+}

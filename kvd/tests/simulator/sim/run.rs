@@ -1,0 +1,95 @@
+//! One run, from a seed to its end, and what is said of it when it fails.
+
+use super::coverage::Coverage;
+use super::events::Micros;
+use super::invariants::{Checked, Violation};
+use super::trace::Trace;
+use super::world::World;
+use std::fmt::{self, Display, Formatter};
+use std::panic::{self, AssertUnwindSafe};
+
+/// What a run that went well came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Summary {
+    pub(crate) events: u64,
+    /// Simulated time in microseconds.
+    pub(crate) time: Micros,
+    /// Over all events: the same for the same seed.
+    pub(crate) hash: u64,
+    pub(crate) coverage: Coverage,
+}
+
+/// A run that showed a defect.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) seed: u64,
+    /// Number of the event after which it showed.
+    pub(crate) event: u64,
+    pub(crate) violation: Violation,
+    /// What happened before.
+    pub(crate) trace: Vec<String>,
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for line in &self.trace {
+            writeln!(f, "{line}")?;
+        }
+        let Self { seed, event, violation: Violation { invariant, what }, .. } = self;
+        writeln!(f, "{invariant}: {what}")?;
+        write!(
+            f,
+            "seed {seed}, event {event}; replay with: cargo run --release -p kvd --example simulate -- --seeds {seed}"
+        )
+    }
+}
+
+/// Runs a seed to its end. A failure is run a second time, to write down what led to it.
+pub(crate) fn run(seed: u64) -> Result<Summary, Box<Failure>> {
+    match attempt(seed, None) {
+        Ok(world) => Ok(summary_of(&world)),
+        Err(Failed { event, violation, .. }) => {
+            let trace = match attempt(seed, Some(event)) {
+                Ok(_) => {
+                    vec!["(the second run of this seed went well, so something in it is not deterministic)".into()]
+                }
+                Err(again) => again.lines,
+            };
+            Err(Box::new(Failure { seed, event, violation, trace }))
+        }
+    }
+}
+
+fn summary_of(world: &World) -> Summary {
+    let (events, hash) = (world.trace.events(), world.trace.hash());
+    Summary { events, time: world.now, hash, coverage: world.coverage.clone() }
+}
+
+struct Failed {
+    event: u64,
+    violation: Violation,
+    lines: Vec<String>,
+}
+
+fn attempt(seed: u64, fails_at: Option<u64>) -> Result<World, Failed> {
+    let mut world = World::new(seed, Trace::new(fails_at));
+    // A panic is a finding like any other; the world is only read afterwards.
+    let ended = panic::catch_unwind(AssertUnwindSafe(|| run_to_end(&mut world)));
+    let violation = match ended {
+        Ok(Ok(())) => return Ok(world),
+        Ok(Err(violation)) => violation,
+        Err(panic) => Violation { invariant: "Assertion in the Code", what: message_of(panic.as_ref()) },
+    };
+    Err(Failed { event: world.trace.events(), violation, lines: world.trace.into_lines() })
+}
+
+fn run_to_end(world: &mut World) -> Checked {
+    let chaos = world.plan.chaos_ms * 1_000;
+    world.run_until(chaos)?;
+    world.end()
+}
+
+fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message").to_owned()
+}

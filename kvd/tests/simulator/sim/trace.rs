@@ -1,0 +1,71 @@
+//! What happened: a hash over all events, by which two runs are compared, and the last of them in the notation of the
+//! scripts, for those who look for the cause of a failure.
+//!
+//! Writing everything down costs more than running it. So a run writes nothing; one that fails is run again from its
+//! seed, and this time the events before the failure are written down.
+
+use super::super::notation;
+use super::events::Micros;
+use kvd::raft::{Message, NodeId};
+
+/// Events written down before a failure.
+const EVENTS_SHOWN: u64 = 150;
+
+/// What a run leaves behind.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    events: u64,
+    hash: u64,
+    /// The number of the event that failed, when it is known.
+    fails_at: Option<u64>,
+    now: Micros,
+    lines: Vec<String>,
+}
+
+impl Trace {
+    /// `fails_at` says at which event an earlier run of the same seed failed.
+    pub(crate) fn new(fails_at: Option<u64>) -> Self {
+        Self { events: 0, hash: 0xcbf2_9ce4_8422_2325, fails_at, now: 0, lines: Vec::new() }
+    }
+
+    /// The next event begins.
+    pub(crate) fn event(&mut self, now: Micros) {
+        self.events += 1;
+        self.now = now;
+        self.mix(now);
+    }
+
+    /// Takes a number into the hash.
+    pub(crate) fn mix(&mut self, number: u64) {
+        self.hash = (self.hash.rotate_left(5) ^ number).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+
+    /// Takes in something that happened to a node.
+    pub(crate) fn mix_all(&mut self, numbers: &[u64]) {
+        numbers.iter().for_each(|number| self.mix(*number));
+    }
+
+    pub(crate) fn events(&self) -> u64 {
+        self.events
+    }
+
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Writes a line down, if it is wanted.
+    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
+        let wanted = self.fails_at.is_some_and(|at| self.events + EVENTS_SHOWN >= at);
+        if wanted {
+            self.lines.push(format!("{:>10.3} ms  {}", self.now as f64 / 1000.0, line()));
+        }
+    }
+
+    pub(crate) fn message(&mut self, verb: &str, from: NodeId, to: NodeId, message: &Message) {
+        self.note(|| format!("{verb}{}", notation::envelope(from, to, message)));
+    }
+
+    pub(crate) fn into_lines(self) -> Vec<String> {
+        self.lines
+    }
+}
