@@ -1,5 +1,6 @@
 //! A client that behaves, and what it sees of the ill treatment of its cluster by others.
 
+use super::http::Connection;
 use super::wait::until;
 use kvclient::Client;
 use std::sync::Arc;
@@ -45,13 +46,16 @@ impl Bystander {
         })
     }
 
-    /// One that reads a key of nodes which need not have a leader.
-    pub(crate) fn reading_stale(client: &Client, key: &str) -> Self {
-        let (client, key) = (client.clone(), key.to_owned());
-        Self::asking(move |_| match client.get_stale(&key) {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err("the key is not there".to_owned()),
-            Err(error) => Err(error.to_string()),
+    /// One that reads a key of one node, which need not have a leader, over a connection that it keeps.
+    pub(crate) fn connected(mut connection: Connection, key: &str) -> Self {
+        let what = format!("GET /get?consistency=stale&key={key}");
+        Self::asking(move |_| {
+            let reply = connection.send(&what, &[], b"").and_then(|()| connection.receive());
+            match reply {
+                Ok(reply) if reply.status == 200 => Ok(()),
+                Ok(reply) => Err(format!("{} {}", reply.status, reply.text())),
+                Err(cause) => Err(cause.to_string()),
+            }
         })
     }
 
