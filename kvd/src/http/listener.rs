@@ -11,10 +11,13 @@
 //!   resets it, and the reset can overtake the reply that says what was wrong.
 //! - What is no HTTP, and headers beyond `HEADERS_BYTES_MAX`, hyper refuses on its own, with a status (400, 431)
 //!   and an empty body. It has no hook for that: these replies alone do not have the JSON of the API.
+//! - A connection may be idle for [`Limits::idle_time_max`], but a request that has begun must come to the end of
+//!   its headers within [`Limits::headers_time_max`]: see `prompt`.
 //! - A client that takes nothing of its reply for [`Limits::write_time_max`] is disconnected, or the reply
 //!   would stay in memory for as long as the client likes.
 //! - Each connection has a task of its own, so a panic in a handler ends that connection and nothing else.
 
+use super::prompt::{HeadWatch, Prompt};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
@@ -57,8 +60,11 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 pub struct Limits {
     /// Connections served at the same time. WebSockets no longer count once they are open.
     pub connections_max: usize,
-    /// Time for a request's headers to arrive, counted from the reply before: so also the longest time a
-    /// connection may be idle. Longer than clients keep idle connections, so that none writes to one just closed.
+    /// Longest time that a connection may be idle, counted from the reply before. Longer than clients keep idle
+    /// connections, so that none writes to one just closed.
+    pub idle_time_max: Duration,
+    /// Time for a request's headers to arrive: those of the first one from when the connection was accepted, of
+    /// the others from their first byte.
     pub headers_time_max: Duration,
     /// Time for a request's body to arrive.
     pub body_time_max: Duration,
@@ -74,7 +80,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 4096,
-            headers_time_max: Duration::from_secs(60),
+            idle_time_max: Duration::from_secs(60),
+            headers_time_max: Duration::from_secs(10),
             body_time_max: Duration::from_secs(30),
             write_time_max: Duration::from_secs(30),
             reply_bytes_max: 256 << 20,
@@ -93,7 +100,7 @@ pub(super) async fn serve<S, B>(listener: TcpListener, service: S, limits: Limit
 where
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
-    B: Body + Send + 'static,
+    B: Body + Send + Unpin + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
@@ -153,7 +160,7 @@ impl Connection {
     where
         S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Send + 'static,
         S::Future: Send,
-        B: Body + Send + 'static,
+        B: Body + Send + Unpin + 'static,
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
@@ -161,27 +168,32 @@ impl Connection {
         // Replies are small and whole; waiting to fill a segment would only delay them. Failure: slower.
         let _ = stream.set_nodelay(true);
         let unread = Arc::new(AtomicBool::new(false));
+        let heads = HeadWatch::default();
         let stream = Impatient { stream, time_max: limits.write_time_max, until: None };
         let stream = Lingering { stream, unread: Arc::clone(&unread), until: None };
+        let (headers_time_max, idle_time_max) = match is_crowded {
+            true => (CROWDED_HEADERS_TIME_MAX, CROWDED_HEADERS_TIME_MAX),
+            false => (limits.headers_time_max, limits.idle_time_max),
+        };
+        let stream = Prompt::new(stream, heads.clone(), headers_time_max);
         let service = service_fn(move |mut request: Request<Incoming>| {
             if is_crowded {
                 request.extensions_mut().insert(Crowded);
             }
+            heads.arrived();
             let reply = service.call(request.map(|body| RequestBody::new(body, Arc::clone(&unread))));
-            let unread = Arc::clone(&unread);
+            let (unread, heads) = (Arc::clone(&unread), heads.clone());
             async move {
-                let mut reply = reply.await;
-                if let Ok(reply) = &mut reply
-                    && unread.load(Ordering::Relaxed)
-                {
+                let Ok(mut reply) = reply.await;
+                if unread.load(Ordering::Relaxed) {
                     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
-                reply
+                Ok::<_, Infallible>(heads.after(reply))
             }
         });
-        let headers_time_max = if is_crowded { CROWDED_HEADERS_TIME_MAX } else { limits.headers_time_max };
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(headers_time_max).max_buf_size(HEADERS_BYTES_MAX);
+        // hyper counts from the reply before, so this is the limit on idleness.
+        builder.timer(TokioTimer::new()).header_read_timeout(idle_time_max).max_buf_size(HEADERS_BYTES_MAX);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

@@ -16,6 +16,7 @@ mod keys;
 mod leader_watch;
 mod listener;
 mod origin;
+mod prompt;
 mod query;
 mod reply;
 mod routes;

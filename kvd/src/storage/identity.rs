@@ -163,8 +163,9 @@ fn to_hex(id: u64) -> String {
     format!("{id:016x}")
 }
 
+/// Takes what [`to_hex`] writes and nothing else: parsing alone takes signs and capitals, too.
 fn from_hex(text: &str) -> Option<u64> {
-    if text.len() == 16 { u64::from_str_radix(text, 16).ok() } else { None }
+    u64::from_str_radix(text, 16).ok().filter(|id| to_hex(*id) == text)
 }
 
 #[cfg(test)]
@@ -190,6 +191,16 @@ mod tests {
             "\n"
         );
         assert_eq!(String::from_utf8(encode(&formed())).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_id_is_sixteen_small_hexadecimal_digits_and_nothing_else() {
+        for id in [0, 0xabc, u64::MAX] {
+            assert_eq!(from_hex(&to_hex(id)), Some(id));
+        }
+        for text in ["", "abc", "0000000000000ABC", "+000000000000abc", "00000000000000abc", "000000000000wxyz"] {
+            assert_eq!(from_hex(text), None, "{text}");
+        }
     }
 
     #[test]

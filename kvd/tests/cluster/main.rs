@@ -16,6 +16,7 @@ mod data_directory;
 mod dev;
 mod failover;
 mod forming;
+mod hostile_http;
 mod http;
 mod logs;
 mod pause;

@@ -1,6 +1,6 @@
 //! Limits of size, time and number, and how a server stops.
 
-use super::server::{Server, VALUE_BYTES_MAX, ample, honest_replica};
+use super::server::{Server, VALUE_BYTES_MAX, ample, honest_replica, leads};
 use crate::http::{Limits, Request};
 use crate::kv::{Command, Operation, Store};
 use kvclient::api::{Applied, ErrorCode};
@@ -99,12 +99,56 @@ fn headers_that_do_not_come_end_the_connection() {
         let mut wire = server.connect();
         wire.send(sent);
         assert!(wire.is_closed(), "{case}");
+        // The same holds for a later request on a connection, from its first byte.
+        let mut wire = server.connect();
+        assert_eq!(wire.request("GET /health HTTP/1.1", "").status, 200);
+        assert_eq!(wire.request("POST /set HTTP/1.1", r#"{"key":"k","value":"v"}"#).status, 200);
+        if !sent.is_empty() {
+            wire.send(sent);
+            assert!(wire.is_closed(), "{case}, after other requests");
+        }
     }
-    // The same holds between requests.
+}
+
+#[test]
+fn headers_that_come_drop_by_drop_come_too_late() {
+    let server = Server::start(Limits { headers_time_max: SHORT, ..ample() }, honest_replica());
     let mut wire = server.connect();
-    assert_eq!(wire.request("GET /health HTTP/1.1", "").status, 200);
-    assert_eq!(wire.request("GET /health HTTP/1.1", "").status, 200);
+    let mut writer = wire.writer();
+    let dripping = std::thread::spawn(move || {
+        // Each drop comes well within the limit. The server closes the connection at some point.
+        while writer.write_all(b"x: y\r\n").is_ok() {
+            std::thread::sleep(SHORT / 10);
+        }
+    });
+    wire.send("GET /health HTTP/1.1\r\n");
     assert!(wire.is_closed());
+    dripping.join().unwrap();
+}
+
+#[test]
+fn between_requests_a_connection_may_be_idle_for_longer() {
+    let limits = Limits { headers_time_max: SHORT, idle_time_max: 4 * SHORT, ..ample() };
+    let server = Server::start(limits, honest_replica());
+    let mut wire = server.connect();
+    for _ in 0..2 {
+        assert_eq!(wire.request("GET /health HTTP/1.1", "").status, 200);
+        std::thread::sleep(2 * SHORT);
+    }
+    assert!(wire.is_closed(), "but not for ever");
+}
+
+#[test]
+fn a_reply_without_an_end_is_no_request_that_is_late() {
+    let server = Server::start(Limits { headers_time_max: SHORT, ..ample() }, honest_replica());
+    let mut wire = server.connect();
+    wire.send("GET /leader/watch HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    wire.read_through("\r\n\r\n");
+    // Sent ahead; it waits for the end of the reply, and nobody waits for its end meanwhile.
+    wire.send("GET /heal");
+    std::thread::sleep(3 * SHORT);
+    server.leader.send_replace(leads(6, None));
+    wire.read_through(r#"{"term":6,"leader":null}"#);
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub(super) fn ample() -> Limits {
     let ample = Duration::from_secs(60);
     Limits {
         connections_max: 100,
+        idle_time_max: ample,
         headers_time_max: ample,
         body_time_max: ample,
         write_time_max: ample,

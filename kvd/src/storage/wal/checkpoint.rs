@@ -1,6 +1,10 @@
 //! What the log says up to some point, in short: enough to go on from there and to check what comes next.
 
-use crate::raft::{HardState, LogIndex, Record};
+use crate::raft::{Entry, HardState, LogIndex, Record};
+
+/// Batches, indexes, terms and times end here, so that nothing which is added to them overflows. No log comes near it;
+/// what says that it did is damaged, whatever its checksum says.
+const NUMBER_MAX: u64 = 1 << 63;
 
 /// The state between two batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +31,18 @@ impl Checkpoint {
         commit: LogIndex(0),
     };
 
+    /// Checks the state that a log begins with where its first segments have gone.
+    ///
+    /// # Errors
+    /// A sentence about what no log ever said.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let Self { next_batch, chain: _, next_index, hard_state, commit } = self;
+        if *next_batch == 0 || *next_index == LogIndex(0) {
+            return Err("batches and entries are counted from 1".to_owned());
+        }
+        numbers(&[*next_batch, next_index.0, hard_state.term.0, commit.0])
+    }
+
     /// Takes in the next record.
     ///
     /// # Errors
@@ -35,6 +51,7 @@ impl Checkpoint {
     pub(super) fn apply(&mut self, record: &Record) -> Result<(), String> {
         match record {
             Record::HardState(new) => {
+                numbers(&[new.term.0])?;
                 let old = self.hard_state;
                 // A vote, once given, stands for the whole term (paper §5.2).
                 let changes_vote = new.term == old.term && old.vote.is_some() && new.vote != old.vote;
@@ -50,13 +67,17 @@ impl Checkpoint {
                 }
                 self.next_index = *from;
             }
-            Record::Entry(entry) => {
-                if entry.index != self.next_index {
-                    return Err(format!("entry {} stands where {} should", entry.index, self.next_index));
+            Record::Entry(Entry { index, term, time, payload: _ }) => {
+                numbers(&[index.0, term.0, time.0])?;
+                if *index != self.next_index {
+                    return Err(format!("entry {index} stands where {} should", self.next_index));
                 }
-                self.next_index = entry.index.next();
+                self.next_index = index.next();
             }
-            Record::Commit(index) => self.commit = self.commit.max(*index),
+            Record::Commit(index) => {
+                numbers(&[index.0])?;
+                self.commit = self.commit.max(*index);
+            }
         }
         Ok(())
     }
@@ -65,5 +86,13 @@ impl Checkpoint {
     pub(super) fn end_batch(&mut self, chain: u32) {
         self.next_batch += 1;
         self.chain = chain;
+    }
+}
+
+fn numbers(numbers: &[u64]) -> Result<(), String> {
+    if numbers.iter().all(|number| *number < NUMBER_MAX) {
+        Ok(())
+    } else {
+        Err("a number in it is beyond what any log reaches".to_owned())
     }
 }

@@ -10,7 +10,7 @@ use super::format::{
 };
 use super::index::{BatchPlace, Index, Outline};
 use super::record::Records;
-use super::segment::{NEW_FILE, SEGMENT_BYTES_MAX, SPARE_FILE, file_name, sequence_of};
+use super::segment::{NEW_FILE, SEGMENT_BYTES_MAX, SEGMENTS_MAX, SPARE_FILE, file_name, sequence_of};
 use crate::mutants::{self, Mutant};
 use crate::raft::{HardState, LogIndex, NodeId, Record};
 use std::fmt;
@@ -165,11 +165,16 @@ impl<'a> Replay<'a> {
         snapshot_index: LogIndex,
         on_record: &'a mut dyn FnMut(Record),
     ) -> Result<Self, StorageError> {
-        let checkpoint = segment.header.checkpoint;
+        let SegmentHeader { sequence, checkpoint, .. } = segment.header;
+        let corrupt = |cause| StorageError::corrupt(&segment.name, 0, cause);
+        if sequence == 0 || sequence > SEGMENTS_MAX {
+            return Err(corrupt(format!("no log has a segment of the number {sequence}")));
+        }
+        checkpoint.check().map_err(corrupt)?;
         let Checkpoint { next_index, hard_state, commit, .. } = checkpoint;
         if next_index > snapshot_index.next() {
             let cause = format!("the log begins with entry {next_index}, and all files before it are missing");
-            return Err(StorageError::corrupt(&segment.name, 0, cause));
+            return Err(corrupt(cause));
         }
         if hard_state != HardState::default() {
             on_record(Record::HardState(hard_state));

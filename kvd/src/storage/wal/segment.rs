@@ -12,6 +12,9 @@ use super::log::BATCH_BYTES_MAX;
 /// Longest segment: of a batch of the greatest length.
 pub(super) const SEGMENT_BYTES_MAX: u64 = (SEGMENT_HEADER_BYTES + BATCH_BYTES_MAX) as u64;
 
+/// Most segments that a log can have in its life; the numbers of more would not be as long as their names.
+pub(super) const SEGMENTS_MAX: u64 = 9_999_999_999_999_999;
+
 /// A segment about to be activated.
 pub(super) const NEW_FILE: &str = "wal-new.tmp";
 

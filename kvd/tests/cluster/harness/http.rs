@@ -64,6 +64,29 @@ impl Connection {
         self.stream.get_mut().write_all(&head)
     }
 
+    /// Sends bytes as they are.
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    /// Another handle, to send while this one waits for a reply.
+    pub(crate) fn sender(&self) -> io::Result<TcpStream> {
+        self.stream.get_ref().try_clone()
+    }
+
+    /// Reads until the node closes the connection; what it sent until then. A reset closes it as well.
+    ///
+    /// # Errors
+    /// If it is still open after this time without a byte.
+    pub(crate) fn read_to_end(&mut self, silence_max: Duration) -> io::Result<Vec<u8>> {
+        self.stream.get_ref().set_read_timeout(Some(silence_max))?;
+        let mut bytes = Vec::new();
+        match self.stream.read_to_end(&mut bytes) {
+            Err(cause) if cause.kind() != io::ErrorKind::ConnectionReset => Err(cause),
+            Ok(_) | Err(_) => Ok(bytes),
+        }
+    }
+
     fn head(&self, what: &str, headers: &[&str]) -> Vec<u8> {
         let mut head = format!("{what} HTTP/1.1\r\nhost: {}\r\n", self.host);
         for header in headers {

@@ -1,17 +1,21 @@
 //! Real processes on loopback: started, killed, paused, asked and read over their shoulder.
 
+mod bystander;
 mod cluster;
 mod deaths;
 mod http;
 mod load;
 mod node;
 mod port;
+mod vitals;
 mod wait;
 
+pub(crate) use bystander::Bystander;
 pub(crate) use cluster::Cluster;
 pub(crate) use deaths::kill_leaders;
-pub(crate) use http::{Connection, error_of};
+pub(crate) use http::{Connection, Reply, error_of};
 pub(crate) use load::Load;
 pub(crate) use node::{Ended, Node, kvd, run, wait_for_end};
 pub(crate) use port::Port;
+pub(crate) use vitals::Vitals;
 pub(crate) use wait::until;

@@ -213,10 +213,19 @@ impl Node {
 
     /// Its resident memory in bytes.
     pub(crate) fn memory_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most resident memory that its process ever had, in bytes: the kernel keeps count, so no peak is missed.
+    pub(crate) fn peak_memory_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    fn status_bytes(&self, what: &str) -> u64 {
         let child = self.process.as_ref().expect("a running node");
         let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("the state of a process");
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-        let kib: u64 = resident.trim().trim_end_matches("kB").trim().parse().expect("a number");
+        let size = status.lines().find_map(|line| line.strip_prefix(what)).expect("its memory");
+        let kib: u64 = size.trim().trim_end_matches("kB").trim().parse().expect("a number");
         kib * 1024
     }
 

@@ -1,5 +1,7 @@
 //! Files of arbitrary bytes: opening them never panics, and never brings back what was not written.
 
+use super::super::checkpoint::Checkpoint;
+use super::super::record;
 use super::*;
 use proptest::prelude::*;
 
@@ -62,5 +64,48 @@ proptest! {
             let is_prefix = (0..=batches.len()).any(|count| found == Model::after(&batches[..count]));
             prop_assert!(is_prefix, "{:?}", found);
         }
+    }
+}
+
+/// The first segment of a log that says this, and then these records, with every checksum right.
+fn sealed(checkpoint: Checkpoint, records: &[Record]) -> Vec<u8> {
+    let header = SegmentHeader { node_id: NODE, sequence: 1, salt: 7, checkpoint };
+    let mut bytes = Vec::new();
+    records.iter().for_each(|record| record::encode(record, &mut bytes));
+    let (batch, _) = BatchHeader::encode(header.salt, checkpoint.next_batch, checkpoint.chain, &bytes);
+    [&header.encode()[..], &batch, &bytes].concat()
+}
+
+#[test]
+fn numbers_that_no_log_reaches_are_refused_whatever_their_checksums_say() {
+    let empty = Checkpoint::EMPTY;
+    let (index, term, time, payload) = (LogIndex(1), Term(1), ClusterTime(1), Payload::Noop);
+    let first = Entry { index, term, time, payload };
+    let hard_state = HardState { term: Term(u64::MAX), vote: None };
+    for (case, checkpoint, record) in [
+        ("no batch", Checkpoint { next_batch: 0, ..empty }, Record::Commit(index)),
+        ("a batch", Checkpoint { next_batch: u64::MAX, ..empty }, Record::Commit(index)),
+        ("no index", Checkpoint { next_index: LogIndex(0), ..empty }, Record::Commit(index)),
+        ("a term", Checkpoint { hard_state, ..empty }, Record::Commit(index)),
+        ("a commit index", Checkpoint { commit: LogIndex(u64::MAX), ..empty }, Record::Commit(index)),
+        ("a term in a record", empty, Record::HardState(hard_state)),
+        ("a commit index in a record", empty, Record::Commit(LogIndex(u64::MAX))),
+        ("a term in an entry", empty, Record::Entry(Entry { term: Term(u64::MAX), ..first.clone() })),
+        ("a time in an entry", empty, Record::Entry(Entry { time: ClusterTime(u64::MAX), ..first.clone() })),
+    ] {
+        let disk = FaultyDisk::new(Seed(1));
+        disk.set_contents(&file_name(1), &sealed(checkpoint, &[record]));
+        let error = open(&disk).expect_err(case);
+        assert!(matches!(error, StorageError::Corrupt { .. }), "{case}: {error}");
+    }
+    let disk = FaultyDisk::new(Seed(1));
+    disk.set_contents(&file_name(1), &sealed(empty, &[Record::Entry(first)]));
+    assert_eq!(open(&disk).unwrap().2.entries.len(), 1, "others are read");
+    for sequence in [0, u64::MAX] {
+        let disk = FaultyDisk::new(Seed(1));
+        let header = SegmentHeader { node_id: NODE, sequence, salt: 7, checkpoint: empty };
+        disk.set_contents(&file_name(sequence), &header.encode());
+        let error = open(&disk).expect_err("no segment has that number");
+        assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
     }
 }

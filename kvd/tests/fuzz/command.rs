@@ -1,0 +1,44 @@
+//! Any bytes as the command in an entry: what a peer replicates, every node applies.
+
+use bytes::Bytes;
+use kvd::kv::{Command, DecodeError, Operation, Store};
+
+/// What must hold of any bytes.
+pub(crate) fn check(bytes: &[u8]) {
+    let encoded = Bytes::copy_from_slice(bytes);
+    match Command::decode(&encoded) {
+        Ok(command) => {
+            assert_eq!(command.encode(), encoded, "a command has one encoding");
+            let (Operation::Set { key, .. } | Operation::Delete { key, .. }) = &command.operation;
+            let shared = key.is_empty() || encoded.as_ptr_range().contains(&key.as_ptr());
+            assert!(shared, "a key is not copied, so nothing is taken for a length that lies");
+            // Whatever a peer had replicated: nobody asks whether it is valid any more.
+            apply(&command);
+        }
+        Err(DecodeError::UnknownFormat(format)) => assert_eq!(bytes.first(), Some(&format)),
+        Err(DecodeError::Malformed { field }) => assert!(!field.is_empty()),
+    }
+}
+
+/// Two replicas come to the same, and what they say of it is so.
+fn apply(command: &Command) {
+    let mut replicas = [store(), store()];
+    // The second time it is a repeat, if it has a request id.
+    for time_ms in [10, 20] {
+        let outcomes = replicas.each_mut().map(|store| store.apply(time_ms, command));
+        assert_eq!(outcomes[0], outcomes[1]);
+        let hashes = replicas.each_ref().map(Store::state_hash);
+        assert_eq!(hashes[0], hashes[1]);
+        assert_eq!(replicas[0].recompute_state_hash(), hashes[0], "the sum of the state is kept up");
+    }
+}
+
+/// A store with keys to change.
+fn store() -> Store {
+    let mut store = Store::default();
+    for (key, value) in [("color", "blue"), ("k", "v")] {
+        let operation = Operation::Set { key: key.into(), value: value.into(), condition: None, prev: false };
+        store.apply(1, &Command { operation, request: None });
+    }
+    store
+}

@@ -1,0 +1,69 @@
+//! Bytes from outside: what arrives from disks, peers and clients may be anything, and must do no harm.
+//!
+//! What must hold of any bytes is said once, in a function `check` for each place where they come in: [`wal`],
+//! [`identity`], [`frame`], [`body`], [`command`]. The fuzzer (`kvd/fuzz`) feeds these functions what it finds to reach
+//! new code. Here they see, with every ordinary run of the tests,
+//! - every file of the corpus `kvd/fuzz/corpus/<target>`: cases of note, and all that a fuzzer ever found;
+//! - random changes of those files ([`mutations`]), each time others.
+
+mod body;
+mod command;
+mod corpus;
+mod frame;
+mod identity;
+mod mutations;
+mod wal;
+
+use proptest::prelude::*;
+
+#[test]
+fn no_log_of_the_corpus_does_harm() {
+    corpus::files("wal").iter().for_each(|file| file.try_out(wal::check));
+}
+
+#[test]
+fn no_identity_of_the_corpus_does_harm() {
+    corpus::files("identity").iter().for_each(|file| file.try_out(identity::check));
+}
+
+#[test]
+fn no_frame_of_the_corpus_does_harm() {
+    corpus::files("frame").iter().for_each(|file| file.try_out(frame::check));
+}
+
+#[test]
+fn no_body_of_the_corpus_does_harm() {
+    corpus::files("body").iter().for_each(|file| file.try_out(body::check));
+}
+
+#[test]
+fn no_command_of_the_corpus_does_harm() {
+    corpus::files("command").iter().for_each(|file| file.try_out(command::check));
+}
+
+proptest! {
+    #[test]
+    fn no_change_to_a_log_does_harm(bytes in mutations::of("wal")) {
+        wal::check(&bytes);
+    }
+
+    #[test]
+    fn no_change_to_an_identity_does_harm(bytes in mutations::of("identity")) {
+        identity::check(&bytes);
+    }
+
+    #[test]
+    fn no_change_to_a_frame_does_harm(bytes in mutations::of("frame")) {
+        frame::check(&bytes);
+    }
+
+    #[test]
+    fn no_change_to_a_body_does_harm(bytes in mutations::of("body")) {
+        body::check(&bytes);
+    }
+
+    #[test]
+    fn no_change_to_a_command_does_harm(bytes in mutations::of("command")) {
+        command::check(&bytes);
+    }
+}

@@ -1,0 +1,198 @@
+//! Any bytes as the files of a log: it opens with what its checksums vouch for, or it does not open.
+//!
+//! The bytes are cut into segments wherever the magic of a segment stands. What must come of them is read a second
+//! time here, in the plainest way, by the tables of offsets in `storage/wal/format.rs` and `record.rs`. So both must
+//! agree on what is undamaged.
+
+use kvd::raft::{ClusterTime, Entry, HardState, LogIndex, NodeId, Payload, Record, Term};
+use kvd::storage::{Disk, MemoryDisk, StorageError, Wal, WalOptions};
+use std::sync::Arc;
+
+/// The node whose log it is.
+const NODE: NodeId = NodeId(0xabcd);
+
+const SEGMENT_MAGIC: &[u8] = b"kvd-wal\n";
+const SEGMENT_HEADER_BYTES: usize = 512;
+const BATCH_MAGIC: &[u8] = b"kvdB";
+const BATCH_HEADER_BYTES: usize = 40;
+const RECORD_HEADER_BYTES: usize = 8;
+
+/// Files beyond these show nothing new.
+const SEGMENTS_MAX: usize = 8;
+
+/// What must hold of any bytes.
+pub(crate) fn check(bytes: &[u8]) {
+    let mut segments = split(bytes);
+    open(&segments);
+    // Few bytes have the right checksums. Behind them stands more that must hold.
+    seal(&mut segments);
+    open(&segments);
+}
+
+/// The first segment begins with the bytes, the others with their magic.
+fn split(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let starts = (1..bytes.len()).filter(|at| bytes[*at..].starts_with(SEGMENT_MAGIC));
+    let mut bounds: Vec<usize> = std::iter::once(0).chain(starts).take(SEGMENTS_MAX).collect();
+    bounds.push(bytes.len());
+    bounds.windows(2).map(|pair| bytes[pair[0]..pair[1]].to_vec()).collect()
+}
+
+fn open(segments: &[Vec<u8>]) {
+    let disk = MemoryDisk::new();
+    let first = segments.first().and_then(|segment| number(segment, 24)).unwrap_or(1);
+    for (segment, position) in segments.iter().zip(0..) {
+        let sequence = first.wrapping_add(position);
+        let file = disk.create(&format!("wal-{sequence:016}.log"));
+        file.and_then(|file| file.write_all_at(0, segment)).expect("memory takes all");
+    }
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    let options = WalOptions { segment_bytes: 2048, salt: 0x5a17, snapshot_index: LogIndex(0) };
+    let read =
+        |records: &mut Vec<Record>| Wal::open(Arc::clone(&disk), options, NODE, &mut |record| records.push(record));
+    let mut records = Vec::new();
+    let (mut wal, opened) = match read(&mut records) {
+        Ok(opened) => opened,
+        Err(StorageError::Corrupt { .. } | StorageError::UnknownVersion { .. } | StorageError::OtherNode { .. }) => {
+            return;
+        }
+        Err(other) => panic!("an error that says nothing of the bytes: {other}"),
+    };
+    let expected = vouched_for(segments);
+    assert_eq!(records.iter().map(plain).collect::<Vec<_>>(), expected, "what checksums vouch for, and nothing else");
+
+    let entries = replay(&records);
+    assert_eq!(opened.last_index.0 + 1, opened.first_index.0 + entries.len() as u64);
+    let back = wal.reader().read(opened.first_index, opened.last_index, usize::MAX).expect("what was opened is read");
+    assert_eq!(back, entries);
+
+    // It goes on from there.
+    let index = opened.last_index.next();
+    let next = Record::Entry(Entry { index, term: Term(9), time: ClusterTime(9), payload: Payload::Noop });
+    let _ = wal.append(std::slice::from_ref(&next)).expect("memory takes all");
+    drop(wal);
+    let mut again = Vec::new();
+    let (_, opened) = read(&mut again).expect("what was opened once opens again");
+    assert_eq!((again.split_last(), opened.torn_tail), (Some((&next, &records[..])), None));
+}
+
+/// The entries that stand after these records.
+fn replay(records: &[Record]) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    for record in records {
+        match record {
+            Record::Entry(entry) => entries.push(entry.clone()),
+            Record::Truncate { from } => entries.retain(|entry| entry.index < *from),
+            Record::HardState(_) | Record::Commit(_) => {}
+        }
+    }
+    entries
+}
+
+/// A record without its types, as it stands in the file: type, variant, and what follows. Of a configuration only where
+/// it stands.
+type Plain = (u8, u8, Vec<u8>);
+
+fn plain(record: &Record) -> Plain {
+    let numbers = |numbers: &[u64]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+    match record {
+        Record::HardState(HardState { term, vote }) => {
+            (1, u8::from(vote.is_some()), numbers(&[term.0, vote.map_or(0, |id| id.0)]))
+        }
+        Record::Truncate { from } => (2, 0, numbers(&[from.0])),
+        Record::Entry(Entry { index, term, time, payload }) => {
+            let place = numbers(&[index.0, term.0, time.0]);
+            match payload {
+                Payload::Noop => (3, 0, place),
+                Payload::Command(command) => (3, 1, [&place, &command[..]].concat()),
+                Payload::Configuration(_) => (3, 2, place),
+            }
+        }
+        Record::Commit(index) => (4, 0, numbers(&[index.0])),
+    }
+}
+
+/// The records of all batches that are undamaged and follow each other, up to the first of each segment that does not.
+fn vouched_for(segments: &[Vec<u8>]) -> Vec<Plain> {
+    let mut records = Vec::new();
+    let Some(header) = segments.first().filter(|segment| segment.len() >= SEGMENT_HEADER_BYTES) else { return records };
+    // A log whose first segments have gone begins with what they said.
+    let has_vote = header[12..16] == [1, 0, 0, 0];
+    let (term, vote) = (&header[64..72], if has_vote { &header[72..80] } else { &[0; 8] });
+    if has_vote || term != [0; 8] {
+        records.push((1, u8::from(has_vote), [term, vote].concat()));
+    }
+    if header[80..88] != [0; 8] {
+        records.push((4, 0, header[80..88].to_vec()));
+    }
+    let mut batch_number = number(header, 40).expect("a whole header");
+    let mut chain = &header[48..52];
+    for segment in segments {
+        let mut rest = &segment[SEGMENT_HEADER_BYTES..];
+        while let Some(batch) = undamaged_batch(rest, &segment[32..40], batch_number, chain) {
+            (batch_number, chain) = (batch_number.wrapping_add(1), &batch[4..8]);
+            let mut bytes = &batch[BATCH_HEADER_BYTES..];
+            while let Some((head, after)) = bytes.split_at_checked(RECORD_HEADER_BYTES) {
+                let (body, after) = after.split_at(u32::from_le_bytes(head[..4].try_into().expect("four")) as usize);
+                let shown = if head[4..6] == [3, 2] { &body[..24] } else { body };
+                let mut shown = shown.to_vec();
+                if head[4..6] == [1, 0] {
+                    // Nobody reads a vote that is not there.
+                    shown[8..].fill(0);
+                }
+                records.push((head[4], head[5], shown));
+                bytes = after;
+            }
+            rest = rest.get(batch.len().next_multiple_of(8)..).unwrap_or_default();
+        }
+    }
+    records
+}
+
+fn undamaged_batch<'a>(bytes: &'a [u8], salt: &[u8], number: u64, chain: &[u8]) -> Option<&'a [u8]> {
+    let length = BATCH_HEADER_BYTES + length_of_records(bytes)?;
+    let batch = bytes.get(..length)?;
+    let is_right = batch.starts_with(BATCH_MAGIC)
+        && batch[8..16] == *salt
+        && batch[16..24] == number.to_le_bytes()
+        && batch[32..36] == *chain
+        && batch[4..8] == crc32c::crc32c(&batch[8..BATCH_HEADER_BYTES]).to_le_bytes()
+        && batch[28..32] == crc32c::crc32c(&batch[BATCH_HEADER_BYTES..]).to_le_bytes();
+    is_right.then_some(batch)
+}
+
+fn length_of_records(batch: &[u8]) -> Option<usize> {
+    Some(u32::from_le_bytes(batch.get(24..28)?.try_into().expect("four")) as usize)
+}
+
+fn number(bytes: &[u8], offset: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(offset..offset + 8)?.try_into().expect("eight")))
+}
+
+/// Puts the right salts and checksums wherever headers stand, and the node's id: what a disk never does by itself, but
+/// a mistake in whoever writes the log might.
+fn seal(segments: &mut [Vec<u8>]) {
+    let mut chain: Option<[u8; 4]> = None;
+    for segment in segments {
+        let Some((header, mut rest)) = segment.split_at_mut_checked(SEGMENT_HEADER_BYTES) else { return };
+        header[16..24].copy_from_slice(&NODE.0.to_le_bytes());
+        if let Some(chain) = chain {
+            header[48..52].copy_from_slice(&chain);
+        }
+        let crc = crc32c::crc32c(&header[..508]);
+        header[508..].copy_from_slice(&crc.to_le_bytes());
+        let mut last: [u8; 4] = header[48..52].try_into().expect("four");
+        while rest.starts_with(BATCH_MAGIC) && rest.len() >= BATCH_HEADER_BYTES {
+            let length = length_of_records(rest).expect("a whole header").min(rest.len() - BATCH_HEADER_BYTES);
+            let (batch, records) = rest.split_at_mut(BATCH_HEADER_BYTES);
+            batch[8..16].copy_from_slice(&header[32..40]);
+            batch[28..32].copy_from_slice(&crc32c::crc32c(&records[..length]).to_le_bytes());
+            batch[32..36].copy_from_slice(&last);
+            let crc = crc32c::crc32c(&batch[8..]);
+            batch[4..8].copy_from_slice(&crc.to_le_bytes());
+            last = crc.to_le_bytes();
+            let next = (BATCH_HEADER_BYTES + length).next_multiple_of(8).min(rest.len());
+            rest = &mut rest[next..];
+        }
+        chain = Some(last);
+    }
+}
