@@ -12,7 +12,10 @@ mod notation;
 mod sim;
 
 use kvd::mutants::{Mutant, put_back};
+use sim::Failure;
 use std::panic;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 /// A mutant is caught within as many.
 const SEEDS_MAX: u64 = 2_000;
@@ -21,20 +24,37 @@ const SEEDS_MAX: u64 = 2_000;
 fn every_mutant_is_caught() {
     // Assertions in the code find some of them, and their messages are those of the failures.
     panic::set_hook(Box::new(|_| ()));
-    let mut missed = Vec::new();
-    println!("{:<52} {:>6}  caught by", "mutant", "seeds");
-    for mutant in Mutant::ALL {
-        put_back(Some(*mutant));
-        let caught = sim::run_all(0..SEEDS_MAX, |_| true).err();
-        put_back(None);
-        match caught {
-            Some(failure) => {
-                println!("{:<52} {:>6}  {}", mutant.name(), failure.seed + 1, failure.violation.invariant);
-            }
-            None => missed.push(mutant.name()),
-        }
-    }
+    let caught = hunt_all();
     // The panics of the test itself are for people again.
     drop(panic::take_hook());
+    println!("{:<52} {:>6}  caught by", "mutant", "seeds");
+    for (mutant, failure) in &caught {
+        let (seeds, by) = match failure {
+            Some(failure) => (failure.seed + 1, failure.violation.invariant),
+            None => (SEEDS_MAX, "nothing"),
+        };
+        println!("{:<52} {seeds:>6}  {by}", mutant.name());
+    }
+    let missed: Vec<&str> = caught.iter().filter(|(_, failure)| failure.is_none()).map(|(m, _)| m.name()).collect();
     assert!(missed.is_empty(), "not caught within {SEEDS_MAX} seeds: {missed:?}");
+}
+
+/// Hunts every mutant, on as many threads as there are processors: each has a switch of its own.
+fn hunt_all() -> Vec<(Mutant, Option<Box<Failure>>)> {
+    let next = AtomicUsize::new(0);
+    let hunt = || {
+        let mut caught = Vec::new();
+        while let Some(mutant) = Mutant::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+            put_back(Some(*mutant));
+            caught.push((*mutant, sim::run_all(0..SEEDS_MAX, |_| true).err()));
+        }
+        caught
+    };
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let mut caught: Vec<_> = thread::scope(|scope| {
+        let hunters: Vec<_> = (0..processors).map(|_| scope.spawn(hunt)).collect();
+        hunters.into_iter().flat_map(|hunter| hunter.join().expect("hunters do not panic")).collect()
+    });
+    caught.sort_by_key(|(mutant, _)| *mutant as usize);
+    caught
 }

@@ -242,6 +242,22 @@ impl FaultyDisk {
         }
     }
 
+    /// Copies bytes of one file over those of another, or over others of the same, on disk as in memory: as if a write
+    /// had gone to the wrong place.
+    ///
+    /// # Panics
+    /// If there is no such file, or it is shorter.
+    pub fn stray_write(&self, (from, from_offset): (&str, u64), (to, to_offset): (&str, u64), length: usize) {
+        let state = &mut *self.state();
+        let file = |name: &str| *state.names.get(name).unwrap_or_else(|| panic!("no file {name}"));
+        let (from, to) = (file(from), file(to));
+        let start = usize::try_from(from_offset).expect("a file in memory fits into memory");
+        let bytes = state.files[&from].live[start..start + length].to_vec();
+        let contents = state.files.get_mut(&to).expect("a name points at a file");
+        write_slice(&mut contents.live, to_offset, &bytes);
+        write_slice(&mut contents.durable, to_offset, &bytes);
+    }
+
     /// Where bytes lie that were written long ago: the sectors of each file that the last sync of that file did not
     /// write, and all of a file that was written once.
     pub fn old_sectors(&self) -> Vec<(String, Range<u64>)> {

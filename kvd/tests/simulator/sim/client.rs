@@ -69,10 +69,7 @@ enum What {
 pub(crate) struct Attempt {
     pub(crate) client: ClientId,
     pub(crate) to: NodeId,
-    pub(crate) key: u64,
     pub(crate) sent: Moment,
-    /// The highest revision that any client had been told when it was sent.
-    pub(crate) floor: Revision,
 }
 
 /// What a client is answered.
@@ -230,8 +227,7 @@ impl World {
         let Some(doing) = &mut self.clients[id].doing else { return };
         doing.sent += 1;
         doing.open.push(attempt);
-        let floor = self.invariants.reads.floor();
-        let sent = Attempt { client: id, to, key: doing.key, sent: self.moment, floor };
+        let sent = Attempt { client: id, to, sent: self.moment };
         self.attempts.insert(attempt, sent);
         if !self.network.loses_client_message(to, &mut self.chance) {
             let at = self.now + self.network.delay(&mut self.chance);
@@ -315,12 +311,10 @@ impl World {
                 if let Call::Set { value, .. } = &call {
                     client.seen.insert(key, (*value, *revision));
                 }
-                self.invariants.reads.told(*revision);
                 Answer::Written { existed: !created }
             }
-            Outcome::Deleted { revision, deleted, .. } => {
+            Outcome::Deleted { deleted, .. } => {
                 self.coverage.count(Kind::Write);
-                self.invariants.reads.told(*revision);
                 Answer::Written { existed: *deleted }
             }
             Outcome::ConditionFailed { current } => {

@@ -63,6 +63,7 @@ kinds! {
         SlowDisk = "slow disks",
         StuckDisk = "stuck disks",
         BitFlip = "flipped bits",
+        StrayWrite = "sectors written over by others",
         RefusedDamage = "damaged nodes that refused to start",
         HarmlessDamage = "damaged nodes that started undamaged",
         FailedStart = "starts that failed for now",

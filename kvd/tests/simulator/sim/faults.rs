@@ -48,8 +48,8 @@ pub(crate) enum Fault {
     SlowDisk,
     /// The write under way and all after it take until the disk answers again.
     StuckDisk,
-    /// A bit of what was written long ago is another.
-    BitFlip,
+    /// Something that was written long ago is no longer what it was.
+    Damage,
     // --- Clocks ----------------------------------------------------------------------------------
     /// The wall clock of a node jumps, which is nobody's business.
     WallClockJump,
@@ -74,7 +74,7 @@ impl Fault {
         Self::DiskFull,
         Self::SlowDisk,
         Self::StuckDisk,
-        Self::BitFlip,
+        Self::Damage,
         Self::WallClockJump,
     ];
 }
@@ -181,7 +181,7 @@ impl World {
                 self.mend_later(fault, victim, other, 3_000);
                 self.coverage.count(Kind::StuckDisk);
             }
-            Fault::BitFlip => self.flip_bit(victim),
+            Fault::Damage => self.damage(victim),
             Fault::WallClockJump => {
                 let by = self.chance.one_of(&[-3_600_000, -2_000, -300, 300, 2_000, 3_600_000]);
                 self.node(victim).wall_clock_jumps(by);
@@ -208,7 +208,7 @@ impl World {
             | Fault::PowerCutAll
             | Fault::Pause
             | Fault::DiskError
-            | Fault::BitFlip
+            | Fault::Damage
             | Fault::WallClockJump => unreachable!("{fault:?} is not mended"),
         }
     }
@@ -290,14 +290,14 @@ impl World {
     }
 
     /// Damages what a node wrote long ago, unless so many nodes are damaged that a majority could be.
-    fn flip_bit(&mut self, victim: NodeId) {
+    fn damage(&mut self, victim: NodeId) {
         let damaged = self.nodes.values().filter(|node| node.damaged && node.id != victim).count() as u64;
         if 2 * (damaged + 1) >= self.plan.nodes {
             return;
         }
         let Self { nodes, chance, .. } = self;
-        if nodes.get_mut(&victim).expect("a node").flip_bit(chance) {
-            self.coverage.count(Kind::BitFlip);
+        if let Some(kind) = nodes.get_mut(&victim).expect("a node").damage(chance) {
+            self.coverage.count(kind);
         }
     }
 }

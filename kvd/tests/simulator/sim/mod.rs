@@ -33,4 +33,6 @@ mod world;
 #[path = "../../support/linearizability.rs"]
 mod linearizability;
 
+#[allow(unused_imports)] // by name only where failures are kept
+pub(crate) use run::Failure;
 pub(crate) use total::run_all;

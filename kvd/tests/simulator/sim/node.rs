@@ -6,6 +6,7 @@
 
 use super::chance::Chance;
 use super::client::AttemptId;
+use super::coverage::Kind;
 use super::events::{Ask, Life, Micros};
 use super::image::{Digest, Image};
 use super::plan::Plan;
@@ -64,10 +65,19 @@ pub(crate) struct Process {
     pub(crate) waiting: Vec<Input>,
     /// It has left something for later.
     pub(crate) will_carry_out: bool,
-    /// Requests that it has yet to answer, and since when.
-    pub(crate) asked: BTreeMap<AttemptId, (Instant, Ask)>,
+    /// Requests that it has yet to answer.
+    pub(crate) asked: BTreeMap<AttemptId, Asked>,
     started: Micros,
     _lock: DirLock,
+}
+
+/// A request that a process has taken.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) since: Instant,
+    pub(crate) ask: Ask,
+    /// What was committed anywhere by then.
+    pub(crate) floor: LogIndex,
 }
 
 /// What arrives at a process.
@@ -159,17 +169,21 @@ impl Node {
         self.disk.set_capacity_bytes(Some(used as u64 + room_bytes));
     }
 
-    /// Flips a bit that was written long ago: of anything but the last write to the log, whose loss on one node nobody
-    /// could tell from that of an unfinished write. Returns whether there was such a bit.
-    pub(crate) fn flip_bit(&mut self, chance: &mut Chance) -> bool {
+    /// Damages what was written long ago: anything but the last write to the log, whose loss on one node nobody could
+    /// tell from that of an unfinished write. Returns how, if there was something to damage.
+    pub(crate) fn damage(&mut self, chance: &mut Chance) -> Option<Kind> {
         let sectors = self.disk.old_sectors();
-        if sectors.is_empty() {
-            return false;
-        }
-        let (name, range) = &sectors[chance.within(0..sectors.len() as u64) as usize];
-        self.disk.flip_bit(name, chance.within(range.clone()), chance.within(0..8) as u8);
+        let mut any = || Some(sectors.get(chance.within(0..sectors.len().max(1) as u64) as usize)?.clone());
+        let (one, other) = (any()?, any()?);
         self.damaged = true;
-        true
+        if chance.percent(30) {
+            // A write that went astray, or one that never happened and left what was there before.
+            let length = (one.1.end - one.1.start).min(other.1.end - other.1.start) as usize;
+            self.disk.stray_write((&other.0, other.1.start), (&one.0, one.1.start), length);
+            return Some(Kind::StrayWrite);
+        }
+        self.disk.flip_bit(&one.0, chance.within(one.1), chance.within(0..8) as u8);
+        Some(Kind::BitFlip)
     }
 
     /// Starts a process with what is on the disk. The first one founds the cluster.

@@ -11,7 +11,7 @@ use super::image::Image;
 use super::invariants::{Checked, Invariants, Violation, ensure};
 use super::linearizability::{Moment, Operation};
 use super::network::{Envelope, Network};
-use super::node::{Input, Node, Process, StartFailure, Started, State};
+use super::node::{Asked, Input, Node, Process, StartFailure, Started, State};
 use super::plan::Plan;
 use super::trace::Trace;
 use kvd::node::{Effects, ReadError, WriteError};
@@ -218,6 +218,7 @@ impl World {
     /// Something has arrived at a node, which takes it in unless it is down or stands still.
     fn input(&mut self, id: NodeId, input: Input) -> Checked {
         let now = self.now;
+        let floor = self.invariants.committed_index();
         let node = self.node(id);
         let time = node.time(now);
         let Some(process) = node.process_mut() else { return Ok(()) };
@@ -253,7 +254,7 @@ impl World {
             Input::MakeSpare => return self.make_spare(id),
             Input::PeerLost(peer) => process.replica.peer_lost(peer),
             Input::Request(attempt, ask) => {
-                process.asked.insert(attempt, (time, ask.clone()));
+                process.asked.insert(attempt, Asked { since: time, ask: ask.clone(), floor });
                 match ask {
                     Ask::Write(command) => process.replica.write(command.encode(), attempt),
                     Ask::Read(_) => process.replica.read(attempt),
@@ -570,7 +571,7 @@ impl World {
     }
 
     pub(crate) fn pause(&mut self, id: NodeId) {
-        let length = self.chance.one_of(&[20 * MS, 200 * MS, 1_000 * MS, 5_000 * MS]);
+        let length = self.chance.one_of(&[20 * MS, 200 * MS, 1_000 * MS, 5_000 * MS, 30_000 * MS]);
         let length = self.chance.within(MS..length);
         let Some(process) = self.process(id).filter(|process| !process.paused) else { return };
         process.paused = true;
@@ -633,18 +634,17 @@ impl World {
     }
 
     /// A request has its answer: each gets one.
-    fn take_asked(&mut self, id: NodeId, attempt: AttemptId) -> Result<Ask, Violation> {
+    fn take_asked(&mut self, id: NodeId, attempt: AttemptId) -> Result<Asked, Violation> {
         let asked = self.process(id).and_then(|process| process.asked.remove(&attempt));
         let twice = || Violation {
             invariant: "Honest Answers",
             what: format!("n{} answers request {attempt}, which it was not asked, or has answered", id.0),
         };
-        asked.map(|(_, ask)| ask).ok_or_else(twice)
+        asked.ok_or_else(twice)
     }
 
     fn write_ends(&mut self, id: NodeId, attempt: AttemptId, result: Result<kvd::kv::Outcome, WriteError>) -> Checked {
-        let ask = self.take_asked(id, attempt)?;
-        let Ask::Write(command) = ask else { unreachable!("a write was asked for") };
+        let Ask::Write(command) = self.take_asked(id, attempt)?.ask else { unreachable!("a write was asked for") };
         let request = command.request.expect("clients name their requests");
         match &result {
             Ok(outcome) => {
@@ -668,7 +668,7 @@ impl World {
     }
 
     fn read_ends(&mut self, id: NodeId, attempt: AttemptId, result: Result<(), ReadError>) -> Checked {
-        let ask = self.take_asked(id, attempt)?;
+        let Asked { ask, floor, .. } = self.take_asked(id, attempt)?;
         let Ask::Read(key) = ask else { unreachable!("a read was asked for") };
         let Some(process) = self.nodes[&id].process() else { return Ok(()) };
         let result = match result {
@@ -676,7 +676,8 @@ impl World {
                 let leads = process.replica.raft().role() == RoleName::Leader;
                 self.coverage.count(if leads { Kind::LeaderRead } else { Kind::FollowerRead });
                 let store = process.replica.store().read().expect("nothing panics while it holds the store");
-                self.invariants.reads.linearizable(id, &self.attempts[&attempt], &store, &self.invariants.model)?;
+                let Invariants { reads, model, .. } = &self.invariants;
+                reads.linearizable(&process.replica, key, floor, &store, model)?;
                 Ok(store.get(&key_bytes(key)))
             }
             Err(error) => Err(error),
@@ -687,13 +688,12 @@ impl World {
     }
 
     fn stale_read(&mut self, id: NodeId, attempt: AttemptId) -> Checked {
-        let ask = self.take_asked(id, attempt)?;
-        let Ask::StaleRead(key) = ask else { unreachable!("a stale read was asked for") };
+        let Ask::StaleRead(key) = self.take_asked(id, attempt)?.ask else { unreachable!("a stale read was asked for") };
         let Some(process) = self.nodes[&id].process() else { return Ok(()) };
         let store = process.replica.store().read().expect("nothing panics while it holds the store");
         let at = (id, process.life);
         let Invariants { reads, model, .. } = &mut self.invariants;
-        reads.stale(at, &self.attempts[&attempt], &store, model)?;
+        reads.stale(at, key, &store, model)?;
         let item = store.get(&key_bytes(key));
         drop(store);
         self.coverage.count(Kind::StaleRead);
@@ -710,7 +710,7 @@ impl World {
         if process.will_carry_out {
             return Ok(());
         }
-        if let Some((attempt, (since, _))) = process.asked.first_key_value() {
+        if let Some((attempt, Asked { since, .. })) = process.asked.first_key_value() {
             let waited = time.ms_since(*since);
             let allowed = self.plan.request_timeout_ms + ANSWER_SLACK_MS;
             ensure!("Bounded Answers", waited <= allowed, "n{} has not answered {attempt} for {waited} ms", id.0);

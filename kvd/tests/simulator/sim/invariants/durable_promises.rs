@@ -23,8 +23,11 @@ pub(super) fn check(node: &Node, to: NodeId, Message { term, body }: &Message) -
         let on_disk = durable.term > *term || durable.vote == Some(candidate);
         ensure!(NAME, on_disk, "n{id} votes for n{} in term {term} with {durable:?} on disk", candidate.0);
     }
-    if let Body::AppendAccepted { match_index, .. } = body {
-        // A later truncation may be under way; it begins behind all that is acknowledged in this term.
+    if let Body::AppendAccepted { match_index, .. } = body
+        && *term == durable.term
+    {
+        // An answer of an earlier term may have waited for the disk, and a leader elected since may have replaced the
+        // entries that it names. It is then no other than one that was long on its way.
         let last = node.image.last_index();
         ensure!(NAME, *match_index <= last, "n{id} acknowledges {match_index} with {last} on disk");
     }

@@ -91,6 +91,11 @@ impl Invariants {
         }
     }
 
+    /// Everything up to here is committed.
+    pub(crate) fn committed_index(&self) -> LogIndex {
+        LogIndex(self.committed.entries().len() as u64)
+    }
+
     /// A node has changed.
     pub(crate) fn node_changed(
         &mut self,

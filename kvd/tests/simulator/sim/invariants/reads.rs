@@ -1,13 +1,17 @@
 //! Quick checks of reads, while the run goes on: a read shows what stood under the key at the revision it claims, it
-//! sees every write that was acknowledged before it began, and stale reads of one process never go back.
+//! sees all that was committed anywhere before it reached its node, and stale reads of one process never go back.
+//!
+//! A client may only count on what it was told. But a ReadIndex promises more (thesis §6.4): whoever had a quorum for
+//! committing an entry took it from every leader before, so no such leader is confirmed for a read that comes later.
 //!
 //! Linearizability of the whole history is checked in the end.
 
-use super::super::client::{Attempt, key_bytes};
+use super::super::client::key_bytes;
 use super::super::model::Model;
 use super::{Checked, ensure};
 use kvd::kv::{Revision, Store};
-use kvd::raft::NodeId;
+use kvd::node::Replica;
+use kvd::raft::{LogIndex, NodeId};
 use std::collections::BTreeMap;
 
 const NAME: &str = "Reads";
@@ -15,38 +19,35 @@ const NAME: &str = "Reads";
 /// What readers may rely on.
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
-    /// The highest revision that any client was told.
-    floor: Revision,
     /// The revision of the last stale read at each node, by life.
     stale: BTreeMap<(NodeId, u64), Revision>,
 }
 
 impl Reads {
-    pub(crate) fn floor(&self) -> Revision {
-        self.floor
-    }
-
-    /// A client was told that its write made this revision.
-    pub(crate) fn told(&mut self, revision: Revision) {
-        self.floor = self.floor.max(revision);
-    }
-
-    pub(crate) fn linearizable(&self, at: NodeId, attempt: &Attempt, store: &Store, model: &Model) -> Checked {
-        let (revision, floor) = (store.revision(), attempt.floor);
+    /// A read is answered that reached its node when everything up to `floor` was committed.
+    pub(crate) fn linearizable<W, R>(
+        &self,
+        replica: &Replica<W, R>,
+        key: u64,
+        floor: LogIndex,
+        store: &Store,
+        model: &Model,
+    ) -> Checked {
+        let (at, applied) = (replica.raft().id(), replica.raft().log().applied_index());
         ensure!(
             NAME,
-            revision >= floor,
-            "n{} answers a read at revision {revision}, and {floor} was acknowledged before it began",
+            applied >= floor,
+            "n{} answers a read at {applied}, and {floor} was committed before it arrived",
             at.0
         );
-        check_item(at, attempt.key, store, model)
+        check_item(at, key, store, model)
     }
 
-    pub(crate) fn stale(&mut self, at: (NodeId, u64), attempt: &Attempt, store: &Store, model: &Model) -> Checked {
+    pub(crate) fn stale(&mut self, at: (NodeId, u64), key: u64, store: &Store, model: &Model) -> Checked {
         let revision = store.revision();
         let before = self.stale.insert(at, revision).unwrap_or(0);
         ensure!(NAME, revision >= before, "n{} answers a stale read at {revision} after one at {before}", at.0.0);
-        check_item(at.0, attempt.key, store, model)
+        check_item(at.0, key, store, model)
     }
 }
 
