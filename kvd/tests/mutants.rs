@@ -5,9 +5,6 @@
 //! prints by which invariant each was caught, and after how many seeds. A mutant that stays green shows a hole in the
 //! simulator.
 
-#[allow(dead_code)] // the rest of it is for scripts
-#[path = "support/notation.rs"]
-mod notation;
 #[path = "simulator/sim/mod.rs"]
 mod sim;
 

@@ -2,9 +2,6 @@
 //!
 //!     cargo run --release -p kvd --example simulate -- --seeds 0..100000 --minutes 30
 
-#[allow(dead_code)] // the rest of it is for scripts
-#[path = "../support/notation.rs"]
-mod notation;
 mod sim;
 
 use std::ops::Range;

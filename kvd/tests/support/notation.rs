@@ -4,6 +4,8 @@
 //! proposed, or nothing for the no-op that opens a term. Everything is written from what the core says
 //! in public, never from what it logs.
 
+use bytes::Bytes;
+use kvd::kv::{Command, Condition, Operation};
 use kvd::raft::{Body, Entry, HardState, LogIndex, LogWrite, Message, NodeId, Payload, Raft, Record, RoleName, Term};
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
@@ -115,9 +117,28 @@ fn entry(entry: &Entry) -> String {
     let place = at(entry.index, entry.term);
     match &entry.payload {
         Payload::Noop => place,
-        Payload::Command(command) => format!("{place} {}", String::from_utf8_lossy(command)),
+        Payload::Command(bytes) => format!("{place} {}", command(bytes)),
         Payload::Configuration(_) => format!("{place} configuration"),
     }
+}
+
+/// `c2#5 set k3=17`, or the text itself where it is no command of the store.
+fn command(bytes: &Bytes) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let Ok(Command { operation, request }) = Command::decode(bytes) else { return text(bytes) };
+    let (what, condition) = match operation {
+        Operation::Set { key, value, condition, .. } => (format!("set {}={}", text(&key), text(&value)), condition),
+        Operation::Delete { key, condition, .. } => (format!("delete {}", text(&key)), condition),
+    };
+    let request = request.map_or_else(String::new, |request| format!("{}#{} ", request.client, request.seq));
+    let condition = match condition {
+        None => String::new(),
+        Some(Condition::Absent) => " if absent".to_owned(),
+        Some(Condition::Present) => " if present".to_owned(),
+        Some(Condition::ModRevision(revision)) => format!(" if at revision {revision}"),
+        Some(Condition::Value(value)) => format!(" if {}", text(&value)),
+    };
+    format!("{request}{what}{condition}")
 }
 
 /// `term 2 vote n1; cut from 3; entry 3@2; commit 2`

@@ -29,6 +29,9 @@ const WRITES_WANTED: u64 = 3;
 /// From now on clients wait no longer than this for an answer. Milliseconds.
 const CLIENT_PATIENCE_MS: u64 = 500;
 
+/// And between two requests they pause no longer, at the mean. Microseconds.
+const CLIENT_PAUSE_US_MAX: Micros = 10_000;
+
 /// How long a write to a healthy disk takes, at the mean. Microseconds.
 const CALM_DISK_US: Micros = 300;
 
@@ -41,7 +44,9 @@ impl World {
         let patience_ms = ELECTION_TIMEOUTS_MAX * self.plan.settings.election_timeout_max_ms * slow / true_time;
         let serving = self.plan.ending == Ending::Partial;
         // A client may still wait for an answer that never comes.
-        let client_ms = std::mem::replace(&mut self.plan.clients.patience_ms, CLIENT_PATIENCE_MS);
+        let clients = &mut self.plan.clients;
+        let client_ms = std::mem::replace(&mut clients.patience_ms, CLIENT_PATIENCE_MS);
+        clients.pause_us = clients.pause_us.min(CLIENT_PAUSE_US_MAX);
         self.clients.iter_mut().for_each(Client::lose_faith);
         let acknowledged = self.coverage.of(Kind::Write) + self.coverage.of(Kind::ConditionFailed);
         self.wait_for("writes are acknowledged", patience_ms + client_ms, |world| {

@@ -25,13 +25,20 @@ mod model;
 mod network;
 mod node;
 mod plan;
+mod processes;
+mod replicas;
+mod requests;
 mod run;
 mod total;
 mod trace;
 mod world;
+mod writes;
 
 #[path = "../../support/linearizability.rs"]
 mod linearizability;
+#[allow(dead_code)] // the rest of it is for scripts
+#[path = "../../support/notation.rs"]
+mod notation;
 
 #[allow(unused_imports)] // by name only where failures are kept
 pub(crate) use run::Failure;

@@ -188,6 +188,8 @@ impl Network {
         self.heal_links();
         self.hidden.clear();
         self.memory.clear();
+        // What is sent from now on does not queue behind what was sent over bad links.
+        self.last_arrival.clear();
         self.plan = NetworkPlan::CALM;
     }
 }

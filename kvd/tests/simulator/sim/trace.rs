@@ -4,8 +4,8 @@
 //! Writing everything down costs more than running it. So a run writes nothing; one that fails is run again from its
 //! seed, and this time the events before the failure are written down.
 
-use super::super::notation;
 use super::events::Micros;
+use super::notation;
 use kvd::raft::{Message, NodeId};
 
 /// Events written down before a failure.

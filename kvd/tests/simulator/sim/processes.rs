@@ -1,0 +1,192 @@
+//! Processes that start, stand still, and end: by themselves, killed, or with the power.
+
+use super::client::{AttemptId, Reply};
+use super::coverage::Kind;
+use super::events::{Event, Micros};
+use super::image::Image;
+use super::invariants::{Checked, ensure};
+use super::node::{Input, Process, StartFailure, Started, State};
+use super::world::World;
+use kvd::raft::NodeId;
+
+/// A pause at least this long outlasts the patience of all followers.
+const LONG_PAUSE: Micros = 300 * MS;
+
+const MS: Micros = 1_000;
+
+impl World {
+    /// A process ends by itself: its disk failed. It is started again before long.
+    pub(super) fn end_process(&mut self, id: NodeId, why: &str) -> Checked {
+        self.trace.note(|| format!("n{} ends: {why}", id.0));
+        self.close_connections(id);
+        self.node(id).state = State::Down;
+        self.nodes[&id].disk.kill();
+        self.peers_notice(id);
+        self.start_later(id);
+        Ok(())
+    }
+
+    pub(crate) fn kill(&mut self, id: NodeId) -> Checked {
+        if self.nodes[&id].process().is_some() {
+            self.coverage.count(Kind::Kill);
+            self.crash(id)?;
+            self.nodes[&id].disk.kill();
+            self.peers_notice(id);
+            self.start_later(id);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn cut_power(&mut self, id: NodeId) -> Checked {
+        if self.nodes[&id].process().is_some() {
+            self.coverage.count(Kind::PowerCut);
+            self.crash(id)?;
+            self.nodes[&id].disk.crash();
+            self.start_later(id);
+        }
+        Ok(())
+    }
+
+    /// Ends a process in the middle of whatever it does.
+    pub(super) fn crash(&mut self, id: NodeId) -> Checked {
+        self.trace.note(|| format!("n{} crashes", id.0));
+        self.close_connections(id);
+        let changes = self.chance.one_of(&[0, 1, 2, 3, 8, 40]);
+        let makes_spare = self.chance.percent(20);
+        let node = self.node(id);
+        let State::Running(process) = std::mem::replace(&mut node.state, State::Down) else { return Ok(()) };
+        let Process { mut wal, writing, .. } = *process;
+        node.disk.cut_power_after(changes);
+        if makes_spare {
+            let _ = wal.spare_maker().make();
+            self.coverage.count(Kind::CrashWhileMakingSpare);
+        }
+        if let Some(writing) = writing {
+            // What becomes of it nobody is told.
+            let _ = wal.append(&writing.records);
+            self.node(id).unfinished = Some(writing.records);
+            self.coverage.count(Kind::CrashWhileWriting);
+        }
+        Ok(())
+    }
+
+    /// Clients that wait for an answer see their connections close, or nothing at all.
+    pub(super) fn close_connections(&mut self, id: NodeId) {
+        let Some(process) = self.process(id) else { return };
+        let mut asked: Vec<AttemptId> = std::mem::take(&mut process.asked).into_keys().collect();
+        asked.extend(process.waiting.drain(..).filter_map(|input| match input {
+            Input::Request(attempt, _) => Some(attempt),
+            _ => None,
+        }));
+        for attempt in asked {
+            if self.chance.percent(70) {
+                self.reply_later(attempt, Reply::Closed);
+            }
+        }
+    }
+
+    /// The operating system closes the connections of a process that is gone, and refuses new ones.
+    pub(super) fn peers_notice(&mut self, gone: NodeId) {
+        for id in self.all_nodes() {
+            if id != gone && self.network.works((gone, id), self.now) && self.network.works((id, gone), self.now) {
+                let at = self.now + self.chance.within(MS..10 * MS);
+                self.queue.schedule(at, Event::PeerLost { at: id, peer: gone });
+            }
+        }
+    }
+
+    pub(super) fn start_later(&mut self, id: NodeId) {
+        let pause = self.chance.one_of(&[MS, 50 * MS, 500 * MS, 3_000 * MS]);
+        let at = self.now + self.chance.within(0..pause + 1);
+        self.queue.schedule(at, Event::Start(id));
+    }
+
+    pub(super) fn start(&mut self, id: NodeId) -> Checked {
+        let is_down = matches!(self.nodes[&id].state, State::Down);
+        if !is_down || self.dead.contains(&id) {
+            return Ok(());
+        }
+        if !self.is_calm && self.chance.percent(10) {
+            self.coverage.count(Kind::CrashWhileStarting);
+            let changes = self.chance.within(0..6);
+            self.nodes[&id].disk.cut_power_after(changes);
+        }
+        let Self { nodes, plan, founders, chance, now, .. } = self;
+        let node = nodes.get_mut(&id).expect("a node of this cluster");
+        match node.start(plan, founders, *now, chance) {
+            Ok(started) => self.started(id, &started),
+            Err(StartFailure::ForNow(why)) => {
+                self.trace.note(|| format!("n{} does not start: {why}", id.0));
+                self.coverage.count(Kind::FailedStart);
+                self.nodes[&id].disk.crash();
+                self.start_later(id);
+                Ok(())
+            }
+            Err(StartFailure::ForEver(why)) => {
+                self.trace.note(|| format!("n{} refuses to start: {why}", id.0));
+                let node = self.node(id);
+                ensure!("Undamaged Logs Open", node.damaged, "n{} does not start any more: {why}", id.0);
+                node.state = State::Refused;
+                self.coverage.count(Kind::RefusedDamage);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn started(&mut self, id: NodeId, Started { found, torn }: &Started) -> Checked {
+        self.trace.note(|| format!("n{} starts: {:?}, {} entries", id.0, found.hard_state, found.last_index()));
+        // A power cut that was due during the start and did not come is off.
+        self.nodes[&id].disk.keep_power();
+        let node = &self.nodes[&id];
+        self.invariants.restarted(node, found)?;
+        self.coverage.count(Kind::Restart);
+        if *torn {
+            self.coverage.count(Kind::TornTail);
+        }
+        if node.unfinished.is_some() {
+            let kind = if *found == node.image { Kind::WriteLost } else { Kind::WriteKept };
+            self.coverage.count(kind);
+        }
+        if node.damaged {
+            self.coverage.count(Kind::HarmlessDamage);
+        }
+        let node = self.node(id);
+        node.image = Image::clone(found);
+        node.unfinished = None;
+        let life = node.lives;
+        let first = self.now + self.chance.within(0..self.plan.tick_ms * MS);
+        self.queue.schedule(first, Event::Tick(id, life));
+        self.queue.schedule(first, Event::MakeSpare(id, life));
+        self.check(id)?;
+        self.carry_out(id)?;
+        self.check(id)
+    }
+
+    pub(crate) fn pause(&mut self, id: NodeId) {
+        let length = self.chance.one_of(&[20 * MS, 200 * MS, 1_000 * MS, 5_000 * MS, 30_000 * MS]);
+        let length = self.chance.within(MS..length);
+        let Some(process) = self.process(id).filter(|process| !process.paused) else { return };
+        process.paused = true;
+        let life = process.life;
+        self.trace.note(|| format!("n{} stands still for {} ms", id.0, length / MS));
+        self.coverage.count(Kind::Pause);
+        if length > LONG_PAUSE {
+            self.coverage.count(Kind::LongPause);
+        }
+        self.queue.schedule(self.now + length, Event::Resume(id, life));
+    }
+
+    /// Everything that has arrived meanwhile is there at once.
+    pub(crate) fn resume(&mut self, id: NodeId, life: u64) -> Checked {
+        if !self.is_life(id, life) {
+            return Ok(());
+        }
+        let Some(process) = self.process(id) else { return Ok(()) };
+        process.paused = false;
+        for input in std::mem::take(&mut process.waiting) {
+            // It may end on the way, by a disk that fails.
+            self.input_of_life(id, life, input)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! Replicas at work: what arrives at a process, and what it asks for in turn. What the server's own task does.
+
+use super::coverage::Kind;
+use super::events::{Ask, Event, Life, Micros};
+use super::invariants::{Checked, Violation};
+use super::node::{Asked, Input, Node};
+use super::world::World;
+use kvd::node::Effects;
+use kvd::raft::{NodeId, RoleName};
+
+/// What happens to a process that stands still must wait somewhere: sockets hold this much.
+const WAITING_INPUTS_MAX: usize = 2_000;
+
+const MS: Micros = 1_000;
+
+impl World {
+    pub(super) fn is_life(&self, id: NodeId, life: Life) -> bool {
+        self.nodes[&id].process().is_some_and(|process| process.life == life)
+    }
+
+    pub(super) fn input_of_life(&mut self, id: NodeId, life: u64, input: Input) -> Checked {
+        if self.is_life(id, life) { self.input(id, input) } else { Ok(()) }
+    }
+
+    /// Something has arrived at a node, which takes it in unless it is down or stands still.
+    pub(super) fn input(&mut self, id: NodeId, input: Input) -> Checked {
+        let now = self.now;
+        let floor = self.invariants.committed_index();
+        let node = self.node(id);
+        let time = node.time(now);
+        let Some(process) = node.process_mut() else { return Ok(()) };
+        if process.paused {
+            if process.waiting.len() < WAITING_INPUTS_MAX || !matches!(input, Input::Message(..) | Input::Tick) {
+                process.waiting.push(input);
+            }
+            return Ok(());
+        }
+        process.replica.set_time(time);
+        match input {
+            Input::Tick => {
+                process.replica.tick(time);
+                self.after_input(id)?;
+                return self.check_answers_in_time(id);
+            }
+            Input::CarryOut => {
+                process.will_carry_out = false;
+                self.carry_out(id)?;
+                return self.check(id);
+            }
+            Input::Message(from, message) => {
+                self.invariants.bounds.heard(id);
+                let process = self.nodes.get_mut(&id).and_then(Node::process_mut).expect("a running node");
+                if let Some(refusal) = process.replica.raft().refusal(from, &message) {
+                    let what = format!("n{} refuses a message of n{}: {refusal}", id.0, from.0);
+                    return Err(Violation { invariant: "Sensible Messages", what });
+                }
+                process.replica.step(from, message);
+            }
+            Input::WriteDone(write) => return self.write_done(id, write),
+            Input::FetchDone(fetch) => return self.fetch_done(id, &fetch),
+            Input::MakeSpare => return self.make_spare(id),
+            Input::PeerLost(peer) => process.replica.peer_lost(peer),
+            Input::Request(attempt, ask) => {
+                process.asked.insert(attempt, Asked { since: time, ask: ask.clone(), floor });
+                match ask {
+                    Ask::Write(command) => process.replica.write(command.encode(), attempt),
+                    Ask::Read(_) => process.replica.read(attempt),
+                    Ask::StaleRead(_) => return self.stale_read(id, attempt),
+                }
+            }
+        }
+        self.after_input(id)
+    }
+
+    /// What follows from an input is carried out at once, or a little later with what follows from the next ones.
+    pub(super) fn after_input(&mut self, id: NodeId) -> Checked {
+        self.check(id)?;
+        if self.chance.percent(self.plan.batched_percent) {
+            self.carry_out_later(id);
+            return Ok(());
+        }
+        self.carry_out(id)?;
+        self.check(id)
+    }
+
+    pub(super) fn carry_out_later(&mut self, id: NodeId) {
+        let at = self.now + self.chance.within(10..3 * MS);
+        let Some(process) = self.process(id) else { return };
+        if !process.will_carry_out {
+            process.will_carry_out = true;
+            let life = process.life;
+            self.queue.schedule(at, Event::CarryOut(id, life));
+        }
+    }
+
+    pub(super) fn check(&mut self, id: NodeId) -> Checked {
+        let elections = self.coverage.of(Kind::Election);
+        self.invariants.node_changed(id, &self.nodes, &mut self.coverage)?;
+        if self.coverage.of(Kind::Election) > elections && self.chance.percent(self.plan.struck_percent) {
+            let at = self.now + self.chance.exponential(self.plan.struck_after_us);
+            self.queue.schedule(at, Event::Strike(id));
+        }
+        if let Some(raft) = self.nodes[&id].raft() {
+            if raft.role() == RoleName::Leader && self.leaders().len() > 1 {
+                self.coverage.count(Kind::TwoLeaders);
+            }
+            let log = raft.log();
+            let (term, commit) = (raft.term().0, log.commit_index().0);
+            let numbers = [id.0, raft.role() as u64, term, commit, log.last_index().0, log.durable_index().0];
+            self.trace.mix_all(&numbers);
+        }
+        Ok(())
+    }
+
+    /// Does what a replica asks for.
+    pub(super) fn carry_out(&mut self, id: NodeId) -> Checked {
+        let Some(process) = self.process(id) else { return Ok(()) };
+        let (life, role_before) = (process.life, process.replica.raft().role());
+        let Effects { send, write, fetch, writes, reads } = process.replica.effects();
+        let (role, has_unapplied) = (process.replica.raft().role(), process.replica.has_unapplied());
+        debug_assert_eq!(role_before, role);
+        // What is committed and applied by now is what answers rest on.
+        self.check(id)?;
+        for (to, message) in send {
+            self.invariants.message_leaves(&self.nodes[&id], to, &message)?;
+            self.trace.message("", id, to, &message);
+            let Self { network, chance, queue, coverage, now, .. } = self;
+            network.send((id, to), &message, *now, chance, queue, coverage);
+        }
+        if let Some(write) = write {
+            self.begin_write(id, life, write)?;
+        }
+        for fetch in fetch {
+            self.coverage.count(Kind::Fetch);
+            let at = self.now + self.disk_time(id);
+            self.queue.schedule(at, Event::FetchDone(id, life, fetch));
+        }
+        for (attempt, result) in writes {
+            self.write_ends(id, attempt, result)?;
+        }
+        for (attempt, result) in reads {
+            self.read_ends(id, attempt, result)?;
+        }
+        if has_unapplied {
+            self.carry_out_later(id);
+        }
+        Ok(())
+    }
+}

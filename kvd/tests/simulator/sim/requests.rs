@@ -1,0 +1,142 @@
+//! What reaches a node from outside, and the answers that leave it.
+
+use super::client::{AttemptId, Reply, key_bytes};
+use super::coverage::Kind;
+use super::events::Ask;
+use super::invariants::{Checked, Invariants, Violation, ensure};
+use super::network::Envelope;
+use super::node::{Asked, Input};
+use super::world::World;
+use kvd::kv::Outcome;
+use kvd::node::{ReadError, WriteError};
+use kvd::peer;
+use kvd::raft::{NodeId, RoleName};
+
+/// A node answers within its time limit and this much more: timers are looked at now and then. Milliseconds of its own
+/// clock.
+const ANSWER_SLACK_MS: u64 = 100;
+
+impl World {
+    pub(super) fn arrive(&mut self, envelope: &Envelope) -> Checked {
+        let Envelope { from, to, frame, garbled } = envelope;
+        if !self.network.works((*from, *to), self.now) {
+            self.coverage.count(Kind::MessageLost);
+            return Ok(());
+        }
+        match peer::decode(frame) {
+            Ok(message) => {
+                ensure!("Checked Frames", !garbled, "a garbled frame from n{} is read as {message:?}", from.0);
+                self.trace.message("  arrives: ", *from, *to, &message);
+                self.trace.mix_all(&[from.0, message.term.0, frame.len() as u64]);
+                self.input(*to, Input::Message(*from, message))
+            }
+            Err(error) => {
+                ensure!("Sensible Messages", garbled, "a frame from n{} is not read: {error}", from.0);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn request(&mut self, to: NodeId, attempt: AttemptId, ask: Ask) -> Checked {
+        if self.nodes[&to].process().is_some() {
+            return self.input(to, Input::Request(attempt, ask));
+        }
+        if let Ask::Write(command) = &ask
+            && let Some(request) = &command.request
+        {
+            self.invariants.answers.refused(request)?;
+        }
+        self.reply_later(attempt, Reply::Refused);
+        Ok(())
+    }
+
+    /// A request has its answer: each gets one.
+    pub(super) fn take_asked(&mut self, id: NodeId, attempt: AttemptId) -> Result<Asked, Violation> {
+        let asked = self.process(id).and_then(|process| process.asked.remove(&attempt));
+        let twice = || Violation {
+            invariant: "Honest Answers",
+            what: format!("n{} answers request {attempt}, which it was not asked, or has answered", id.0),
+        };
+        asked.ok_or_else(twice)
+    }
+
+    pub(super) fn write_ends(
+        &mut self,
+        id: NodeId,
+        attempt: AttemptId,
+        result: Result<Outcome, WriteError>,
+    ) -> Checked {
+        let Ask::Write(command) = self.take_asked(id, attempt)?.ask else { unreachable!("a write was asked for") };
+        let request = command.request.expect("clients name their requests");
+        match &result {
+            Ok(outcome) => {
+                let Invariants { answers, model, .. } = &mut self.invariants;
+                answers.acknowledged(&request, outcome, model)?;
+                if answers.is_repeated(&request) {
+                    self.coverage.count(Kind::RepeatAnswered);
+                }
+            }
+            Err(WriteError::OutcomeUnknown) => {}
+            Err(refused) => {
+                if *refused == WriteError::Superseded {
+                    self.coverage.count(Kind::Superseded);
+                }
+                self.invariants.answers.refused(&request)?;
+            }
+        }
+        self.trace.note(|| format!("n{} answers {}#{}: {result:?}", id.0, request.client, request.seq));
+        self.reply_later(attempt, Reply::Written(result));
+        Ok(())
+    }
+
+    pub(super) fn read_ends(&mut self, id: NodeId, attempt: AttemptId, result: Result<(), ReadError>) -> Checked {
+        let Asked { ask, floor, .. } = self.take_asked(id, attempt)?;
+        let Ask::Read(key) = ask else { unreachable!("a read was asked for") };
+        let Some(process) = self.nodes[&id].process() else { return Ok(()) };
+        let result = match result {
+            Ok(()) => {
+                let leads = process.replica.raft().role() == RoleName::Leader;
+                self.coverage.count(if leads { Kind::LeaderRead } else { Kind::FollowerRead });
+                let store = process.replica.store().read().expect("nothing panics while it holds the store");
+                let Invariants { reads, model, .. } = &self.invariants;
+                reads.linearizable(&process.replica, key, floor, &store, model)?;
+                Ok(store.get(&key_bytes(key)))
+            }
+            Err(error) => Err(error),
+        };
+        self.trace.note(|| format!("n{} answers a read of k{key}: {result:?}", id.0));
+        self.reply_later(attempt, Reply::Read(result));
+        Ok(())
+    }
+
+    pub(super) fn stale_read(&mut self, id: NodeId, attempt: AttemptId) -> Checked {
+        let Ask::StaleRead(key) = self.take_asked(id, attempt)?.ask else { unreachable!("a stale read was asked for") };
+        let Some(process) = self.nodes[&id].process() else { return Ok(()) };
+        let store = process.replica.store().read().expect("nothing panics while it holds the store");
+        let at = (id, process.life);
+        let Invariants { reads, model, .. } = &mut self.invariants;
+        reads.stale(at, key, &store, model)?;
+        let item = store.get(&key_bytes(key));
+        drop(store);
+        self.coverage.count(Kind::StaleRead);
+        self.reply_later(attempt, Reply::Read(Ok(item)));
+        Ok(())
+    }
+
+    /// Every request is answered within its time, whatever becomes of it.
+    pub(super) fn check_answers_in_time(&mut self, id: NodeId) -> Checked {
+        let node = &self.nodes[&id];
+        let time = node.time(self.now);
+        let Some(process) = node.process() else { return Ok(()) };
+        // An effect left for later may hold an answer.
+        if process.will_carry_out {
+            return Ok(());
+        }
+        if let Some((attempt, Asked { since, .. })) = process.asked.first_key_value() {
+            let waited = time.ms_since(*since);
+            let allowed = self.plan.request_timeout_ms + ANSWER_SLACK_MS;
+            ensure!("Bounded Answers", waited <= allowed, "n{} has not answered {attempt} for {waited} ms", id.0);
+        }
+        Ok(())
+    }
+}
