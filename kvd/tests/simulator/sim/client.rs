@@ -200,6 +200,14 @@ impl World {
         let client = &self.clients[id];
         let leader = client.leader;
         let is_write = matches!(client.doing, Some(Doing { what: What::Write { .. }, .. }));
+        if !is_write
+            && self.chance.percent(15)
+            && let Some(deposed) = self.deposed_leader()
+        {
+            // Nobody would know to ask it, and there is no better place to be told something old.
+            return deposed;
+        }
+        let client = &self.clients[id];
         match (leader, client.reads_from) {
             (Some(leader), _) if self.chance.percent(if is_write { 80 } else { 30 }) => leader,
             (_, Some(node)) if !is_write => node,

@@ -232,6 +232,13 @@ impl World {
         self.nodes.values().filter(|node| node.role() == Some(RoleName::Leader)).map(|node| node.id).collect()
     }
 
+    /// Whoever believes to lead while another leads a later term.
+    pub(crate) fn deposed_leader(&self) -> Option<NodeId> {
+        let leaders = self.leaders();
+        let oldest = leaders.iter().min_by_key(|id| self.nodes[id].term());
+        oldest.filter(|_| leaders.len() > 1).copied()
+    }
+
     fn links_of(&self, one: NodeId) -> impl Iterator<Item = Link> {
         self.all_nodes()
             .into_iter()
