@@ -18,6 +18,7 @@ mod failover;
 mod forming;
 mod hostile_http;
 mod http;
+mod killing;
 mod logs;
 mod pause;
 mod quorum;

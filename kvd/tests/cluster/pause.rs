@@ -1,6 +1,6 @@
 //! A leader that is paused, as a virtual machine may be, goes on later as if nothing had happened; but something has.
 
-use crate::harness::{Cluster, Connection};
+use crate::harness::{Cluster, Connection, Recorder};
 use kvclient::api::GetReply;
 use kvclient::{Client, NodeState};
 
@@ -50,4 +50,31 @@ fn a_paused_leader_answers_no_read_with_old_data_and_comes_back_as_a_follower() 
     let health = cluster[old_leader].health().expect("it answers");
     assert_eq!((health.state, health.term), (NodeState::Follower, new_term));
     cluster.catch_up();
+}
+
+#[test]
+fn what_clients_see_is_linearizable_while_leaders_are_paused_for_longer_than_an_election() {
+    let mut cluster = Cluster::start(3);
+    let recorder = Recorder::start(&cluster);
+    let mut pauses = Vec::new();
+    for _ in 0..3 {
+        recorder.flow(100);
+        let leader = cluster.leader();
+        recorder.flow_at(leader, 20);
+        cluster[leader].pause();
+        let paused = recorder.now();
+        let others: Vec<usize> = (0..3).filter(|number| *number != leader).collect();
+        assert_ne!(cluster.leader_of(&others), leader);
+        // So much has happened that it does not know of; and there are those who will ask for it as soon as it goes on.
+        recorder.flow(100);
+        pauses.push((leader, paused..recorder.now()));
+        cluster[leader].resume();
+        recorder.flow_at(leader, 20);
+    }
+    let history = recorder.stop();
+    for (leader, pause) in pauses {
+        assert_eq!(history.reads_at(leader, &pause).1, 0, "it stood still");
+        assert!(history.reads_under_way(leader, pause.end) > 0, "nobody asked it meanwhile");
+    }
+    history.check(&cluster);
 }

@@ -81,8 +81,14 @@ impl Cluster {
     /// Waits until all running nodes have the same leader, one of them, in the same term; returns its number.
     #[track_caller]
     pub(crate) fn leader(&self) -> usize {
-        let name = until("all running nodes agree on their leader", || {
-            let healths: Vec<Health> = self.running().map(Node::health).collect::<Option<_>>()?;
+        self.leader_of(&(0..self.nodes.len()).filter(|number| self[*number].is_running()).collect::<Vec<_>>())
+    }
+
+    /// The same for some of the nodes.
+    #[track_caller]
+    pub(crate) fn leader_of(&self, nodes: &[usize]) -> usize {
+        let name = until("the nodes agree on their leader", || {
+            let healths: Vec<Health> = nodes.iter().map(|number| self[*number].health()).collect::<Option<_>>()?;
             let leader = healths.iter().find(|health| health.state == NodeState::Leader)?;
             let agree = |health: &Health| {
                 health.term == leader.term && health.leader.as_ref().is_some_and(|known| known.id == leader.id)
@@ -106,6 +112,18 @@ impl Cluster {
         let applied = |node: &Node| node.health().is_some_and(|health| health.applied_index >= target);
         until(&format!("all have applied index {target}"), || self.running().all(applied).then_some(()));
         target
+    }
+
+    /// Waits until all nodes have applied all that any of them has, when nobody writes any more; their stores are then
+    /// at the same revision.
+    #[track_caller]
+    pub(crate) fn converge(&self) {
+        until("all nodes have applied the same", || {
+            let healths: Vec<Health> = self.nodes.iter().map(Node::health).collect::<Option<_>>()?;
+            let state = |health: &Health| (health.last_log_index, health.applied_index, health.revision, health.keys);
+            let same = healths.iter().all(|health| state(health) == state(&healths[0]));
+            (same && healths[0].applied_index == healths[0].last_log_index).then_some(())
+        });
     }
 }
 

@@ -3,10 +3,14 @@
 mod bystander;
 mod cluster;
 mod deaths;
+mod history;
 mod http;
+#[path = "../../support/linearizability.rs"]
+mod linearizability;
 mod load;
 mod node;
 mod port;
+mod recorder;
 mod vitals;
 mod wait;
 
@@ -17,5 +21,6 @@ pub(crate) use http::{Connection, Reply, error_of};
 pub(crate) use load::Load;
 pub(crate) use node::{Ended, Node, kvd, run, wait_for_end};
 pub(crate) use port::Port;
+pub(crate) use recorder::Recorder;
 pub(crate) use vitals::Vitals;
 pub(crate) use wait::until;
