@@ -1,12 +1,10 @@
 //! Data that is not this node's, damaged, or gone: refused at start rather than served.
 
-use crate::harness::{Cluster, Ended, Node, Port, run};
+use crate::harness::{Cluster, Ended, Node, Port, SEGMENT, change_segment, end_of_log, run};
 use kvd::storage::{Disk, Identity, RealDisk, Wal, WalOptions};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-
-const SEGMENT: &str = "wal-0000000000000001.log";
 
 /// Runs a node that should refuse to start.
 fn refused(node: &Node) -> Ended {
@@ -23,18 +21,6 @@ fn stopped_node() -> (Cluster, PathBuf) {
     assert_eq!(cluster[0].terminate(), Some(0));
     let segment = cluster[0].data_dir().join(SEGMENT);
     (cluster, segment)
-}
-
-/// Where the last byte of the log stands that is not zero.
-fn end_of_log(segment: &Path) -> usize {
-    let bytes = fs::read(segment).expect("a segment");
-    bytes.iter().rposition(|byte| *byte != 0).expect("a log that was written to")
-}
-
-fn change(segment: &Path, at: usize, length: usize, change: impl Fn(u8) -> u8) {
-    let mut bytes = fs::read(segment).expect("a segment");
-    bytes[at..at + length].iter_mut().for_each(|byte| *byte = change(*byte));
-    fs::write(segment, bytes).expect("a segment can be written");
 }
 
 #[test]
@@ -153,7 +139,7 @@ fn damage_in_the_middle_of_the_log_is_refused_with_its_place() {
     let (mut cluster, segment) = stopped_node();
     let intact = fs::read(&segment).expect("a segment");
     let middle = end_of_log(&segment) / 2;
-    change(&segment, middle, 1, |byte| byte ^ 0x10);
+    change_segment(&segment, middle, 1, |byte| byte ^ 0x10);
     let ended = refused(&cluster[0]);
     assert_eq!(ended.code, Some(3), "{ended:?}");
     let error = ended.error();
@@ -209,7 +195,7 @@ fn an_unfinished_write_at_the_end_of_the_log_is_cut_off_with_a_warning() {
     let (mut cluster, follower) = killed_follower();
     let segment = cluster[follower].data_dir().join(SEGMENT);
     // As if some of it had reached the disk before the power went.
-    change(&segment, end_of_log(&segment) + 20, 50, |_| 0xaa);
+    change_segment(&segment, end_of_log(&segment) + 20, 50, |_| 0xaa);
     cuts_off_and_catches_up(&mut cluster, follower);
 }
 
@@ -218,6 +204,6 @@ fn a_write_that_the_disk_forgot_after_it_was_acknowledged_comes_back_from_the_ot
     let (mut cluster, follower) = killed_follower();
     // Nothing follows the last write, so its loss looks like a write that was never finished.
     let segment = cluster[follower].data_dir().join(SEGMENT);
-    change(&segment, end_of_log(&segment) - 3, 4, |_| 0);
+    change_segment(&segment, end_of_log(&segment) - 3, 4, |_| 0);
     cuts_off_and_catches_up(&mut cluster, follower);
 }

@@ -11,6 +11,7 @@ mod load;
 mod node;
 mod port;
 mod recorder;
+mod segment;
 mod vitals;
 mod wait;
 
@@ -22,5 +23,6 @@ pub(crate) use load::Load;
 pub(crate) use node::{Ended, Node, kvd, run, wait_for_end};
 pub(crate) use port::Port;
 pub(crate) use recorder::Recorder;
+pub(crate) use segment::{SEGMENT, change_segment, end_of_log};
 pub(crate) use vitals::Vitals;
 pub(crate) use wait::until;
