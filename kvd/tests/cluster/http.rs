@@ -1,6 +1,6 @@
 //! What someone with `curl` sees of a cluster.
 
-use crate::harness::{Cluster, Connection, error_of};
+use crate::harness::{Cluster, Connection, error_of, skip};
 use kvclient::api::{Applied, ErrorCode, SetReply};
 use kvclient::{Health, NodeState};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use std::process::Command;
 #[test]
 fn the_first_three_lines_of_anyone_with_curl_work() {
     if Command::new("curl").arg("--version").output().is_err() {
-        return println!("skipped: there is no curl on this machine");
+        return skip("there is no curl on this machine");
     }
     let cluster = Cluster::start(3);
     let curl = |node: usize, arguments: &str| -> Value {

@@ -17,6 +17,7 @@ mod data_directory;
 mod dev;
 mod failover;
 mod forming;
+mod full_disk;
 mod hostile_http;
 mod http;
 mod killing;

@@ -12,6 +12,8 @@ mod node;
 mod port;
 mod recorder;
 mod segment;
+mod skip;
+mod small_disk;
 mod vitals;
 mod wait;
 
@@ -24,5 +26,7 @@ pub(crate) use node::{Ended, Node, kvd, run, wait_for_end};
 pub(crate) use port::Port;
 pub(crate) use recorder::Recorder;
 pub(crate) use segment::{SEGMENT, change_segment, end_of_log};
+pub(crate) use skip::skip;
+pub(crate) use small_disk::SmallDisk;
 pub(crate) use vitals::Vitals;
 pub(crate) use wait::until;

@@ -17,7 +17,14 @@ const LOG_LINES_SHOWN: usize = 40;
 
 /// The real binary, with none of the environment that would change what it does.
 pub(crate) fn kvd() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kvd"));
+    kvd_through(&[])
+}
+
+/// The same, started by a command that does nothing but to start another one in its own place.
+fn kvd_through(starter: &[String]) -> Command {
+    let mut line = starter.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_kvd")]);
+    let mut command = Command::new(line.next().expect("kvd itself"));
+    command.args(line);
     for (name, _) in std::env::vars_os() {
         if name == "RUST_LOG" || name.as_encoded_bytes().starts_with(b"KVD_") {
             command.env_remove(name);
@@ -80,7 +87,11 @@ impl Drop for KillOnDrop {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) name: String,
-    port: Port,
+    address: String,
+    /// Keeps the port of that address for this node, where others could take it.
+    port: Option<Port>,
+    /// What its processes are started through.
+    starter: Vec<String>,
     data_dir: PathBuf,
     /// What its processes write to standard error, one after the other.
     log: PathBuf,
@@ -96,9 +107,19 @@ pub(crate) struct Node {
 impl Node {
     /// A node that keeps data and log in `dir`, to be started.
     pub(crate) fn new(name: &str, port: Port, dir: &Path) -> Self {
+        let address = format!("127.0.0.1:{}", port.number());
+        let mut node = Self::at(name, address, dir);
+        node.port = Some(port);
+        node
+    }
+
+    /// The same at an address that nobody else can take.
+    pub(crate) fn at(name: &str, address: String, dir: &Path) -> Self {
         let mut node = Self {
             name: name.to_owned(),
-            port,
+            address,
+            port: None,
+            starter: Vec::new(),
             data_dir: dir.join(name),
             log: dir.join(format!("{name}.log")),
             output: dir.join(format!("{name}.out")),
@@ -108,7 +129,7 @@ impl Node {
             paused: false,
         };
         node.set_flag("--name", name);
-        node.set_flag("--listen", node.address());
+        node.set_flag("--listen", node.address.clone());
         node.set_flag("--data-dir", node.data_dir.clone());
         node
     }
@@ -123,12 +144,17 @@ impl Node {
         self.env.push((name.to_owned(), value.to_owned()));
     }
 
-    pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port.number())
+    /// Starts its processes from now on through a command that starts another one in its own place.
+    pub(crate) fn run_through(&mut self, starter: &[impl AsRef<str>]) {
+        self.starter = starter.iter().map(|word| word.as_ref().to_owned()).collect();
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address())
+        format!("http://{}", self.address)
     }
 
     pub(crate) fn data_dir(&self) -> &Path {
@@ -144,7 +170,7 @@ impl Node {
     pub(crate) fn command_with(&self, flag: &str, value: impl Into<OsString>) -> Command {
         let mut flags = self.flags.clone();
         flags.insert(flag.to_owned(), value.into());
-        let mut command = kvd();
+        let mut command = kvd_through(&self.starter);
         for (flag, value) in flags {
             command.arg(flag).arg(value);
         }
@@ -192,6 +218,14 @@ impl Node {
         let code = wait_for_end(self.process.as_mut().expect("a running node"));
         self.process = None;
         code
+    }
+
+    /// Whether it has ended by itself, and with which exit code.
+    pub(crate) fn has_ended(&mut self) -> Option<Option<i32>> {
+        let child = self.process.as_mut().expect("a running node");
+        let status = child.try_wait().expect("a child can be waited for")?;
+        self.process = None;
+        Some(status.code())
     }
 
     /// SIGSTOP: from now on it does nothing, and its connections stay open.

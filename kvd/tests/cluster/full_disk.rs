@@ -1,0 +1,68 @@
+//! The disk of one node is full: that node ends and says why, the others serve, and with space it comes back.
+//!
+//! The disk is a file system of the test's own, which only root may mount. What storage does on a full disk, call by
+//! call, its own tests show.
+
+use crate::harness::{Cluster, Recorder, SmallDisk, skip};
+
+/// Room for one segment of a log and not for two, in mebibytes; and for several.
+const SMALL_MIB: u32 = 24;
+const LARGE_MIB: u32 = 96;
+
+/// What is written until the log needs its next segment.
+const VALUE_BYTES: usize = 256 << 10;
+const VALUES_MAX: usize = 128;
+
+#[test]
+fn a_leader_and_a_follower_whose_disk_is_full_end_the_others_serve_and_space_brings_them_back() {
+    for leads in [true, false] {
+        let mut cluster = Cluster::prepare(3);
+        let disk = match SmallDisk::mount(cluster[0].data_dir(), SMALL_MIB) {
+            Ok(disk) => disk,
+            Err(why) => return skip(&format!("it may not mount a disk: {why}")),
+        };
+        cluster[0].run_through(&disk.enter());
+        cluster.start_all();
+        make_leader(&mut cluster, 0, leads);
+        let recorder = Recorder::start(&cluster);
+        recorder.flow_at(0, 20);
+
+        let code = fill(&mut cluster);
+        assert_eq!(code, Some(3), "the disk is the reason");
+        let error = cluster[0].logged(" ERROR [node1]");
+        assert!(error.contains("No space left on device"), "{error}");
+        recorder.flow(200);
+
+        disk.resize(LARGE_MIB);
+        cluster[0].start();
+        recorder.flow_at(0, 20);
+        recorder.flow(100);
+        let history = recorder.stop();
+        history.check(&cluster);
+    }
+}
+
+/// Kills leaders until this node leads, or does not.
+fn make_leader(cluster: &mut Cluster, node: usize, leads: bool) {
+    loop {
+        let leader = cluster.leader();
+        if (leader == node) == leads {
+            return;
+        }
+        cluster[leader].kill();
+        cluster[leader].start();
+        cluster.catch_up();
+    }
+}
+
+/// Writes until the first node has ended; returns its exit code.
+fn fill(cluster: &mut Cluster) -> Option<i32> {
+    let client = cluster.client();
+    for number in 0..VALUES_MAX {
+        client.set(&format!("large/{number}"), vec![b'v'; VALUE_BYTES]).expect("a majority has space");
+        if let Some(code) = cluster[0].has_ended() {
+            return code;
+        }
+    }
+    cluster[0].end()
+}
