@@ -22,6 +22,7 @@ mod hostile_http;
 mod http;
 mod killing;
 mod logs;
+mod partitions;
 mod pause;
 mod quorum;
 mod sizes;

@@ -1,5 +1,6 @@
 //! Several nodes that form a cluster.
 
+use super::network::Network;
 use super::node::Node;
 use super::port::Port;
 use super::wait::until;
@@ -53,6 +54,18 @@ impl Cluster {
         let peers: Vec<String> = nodes.iter().map(|node| format!("{}={}", node.name, node.url())).collect();
         if size > 1 {
             nodes.iter_mut().for_each(|node| node.set_flag("--peers", peers.join(",")));
+        }
+        Self { nodes, _dir: dir }
+    }
+
+    /// Nodes on a network that can be cut, which are yet to be started.
+    pub(crate) fn prepare_on(network: &dyn Network) -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let mut nodes: Vec<Node> = (0..network.size()).map(|number| network.node(number, dir.path())).collect();
+        let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+        for (from, node) in nodes.iter_mut().enumerate() {
+            let peers = names.iter().enumerate().map(|(to, name)| format!("{name}={}", network.url(from, to)));
+            node.set_flag("--peers", peers.collect::<Vec<_>>().join(","));
         }
         Self { nodes, _dir: dir }
     }

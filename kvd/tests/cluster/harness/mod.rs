@@ -1,4 +1,4 @@
-//! Real processes on loopback: started, killed, paused, asked and read over their shoulder.
+//! Real processes on loopback: started, killed, paused, cut off, asked and read over their shoulder.
 
 mod bystander;
 mod cluster;
@@ -8,8 +8,11 @@ mod http;
 #[path = "../../support/linearizability.rs"]
 mod linearizability;
 mod load;
+mod namespaces;
+mod network;
 mod node;
 mod port;
+mod proxies;
 mod recorder;
 mod segment;
 mod skip;
@@ -22,8 +25,11 @@ pub(crate) use cluster::Cluster;
 pub(crate) use deaths::kill_leaders;
 pub(crate) use http::{Connection, Reply, error_of};
 pub(crate) use load::Load;
+pub(crate) use namespaces::Namespaces;
+pub(crate) use network::Network;
 pub(crate) use node::{Ended, Node, kvd, run, wait_for_end};
 pub(crate) use port::Port;
+pub(crate) use proxies::Proxies;
 pub(crate) use recorder::Recorder;
 pub(crate) use segment::{SEGMENT, change_segment, end_of_log};
 pub(crate) use skip::skip;

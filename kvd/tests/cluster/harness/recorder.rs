@@ -142,6 +142,13 @@ impl Recorder {
         grow("reads are answered", &self.shared.answered[node], reads);
     }
 
+    /// Waits until those who are pinned to the node have asked it once more for a linearizable read, whether it
+    /// answers or not.
+    #[track_caller]
+    pub(crate) fn ask(&self, node: usize) {
+        grow("a read is begun", &self.shared.asked[node], 1);
+    }
+
     /// Stops the clients; each finishes what it is at.
     pub(crate) fn stop(mut self) -> History {
         self.shared.stop.store(true, Ordering::Relaxed);
