@@ -1,10 +1,10 @@
 //! A leader that is paused, as a virtual machine may be, goes on later as if nothing had happened; but something has.
 
-use crate::harness::{Cluster, Connection, Recorder};
+use crate::harness::{Cluster, Connection, Consistency, Recorder};
 use kvclient::api::GetReply;
 use kvclient::{Client, NodeState};
 
-/// Readers with a connection to the paused leader.
+/// Readers with a connection to a leader that is paused.
 const READERS: usize = 8;
 
 #[test]
@@ -55,7 +55,9 @@ fn a_paused_leader_answers_no_read_with_old_data_and_comes_back_as_a_follower() 
 #[test]
 fn what_clients_see_is_linearizable_while_leaders_are_paused_for_longer_than_an_election() {
     let mut cluster = Cluster::start(3);
-    let recorder = Recorder::start(&cluster);
+    let mut recorder = Recorder::start(&cluster);
+    let first = cluster.leader();
+    (0..READERS).for_each(|_| recorder.pin(first, &cluster[first], Consistency::Linearizable));
     let mut pauses = Vec::new();
     for _ in 0..3 {
         recorder.flow(100);

@@ -30,7 +30,7 @@ pub(crate) use network::Network;
 pub(crate) use node::{Ended, Node, kvd, run, wait_for_end};
 pub(crate) use port::Port;
 pub(crate) use proxies::Proxies;
-pub(crate) use recorder::Recorder;
+pub(crate) use recorder::{Consistency, Recorder};
 pub(crate) use segment::{SEGMENT, change_segment, end_of_log};
 pub(crate) use skip::skip;
 pub(crate) use small_disk::SmallDisk;

@@ -47,8 +47,9 @@ const TOTAL_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) struct Clock(Instant);
 
 impl Clock {
+    /// Microseconds since the recording began.
     pub(super) fn now(self) -> Moment {
-        self.0.elapsed().as_nanos().try_into().expect("a test does not take centuries")
+        self.0.elapsed().as_micros().try_into().expect("a test does not take centuries")
     }
 }
 
@@ -118,8 +119,8 @@ impl Recorder {
         recorder
     }
 
-    /// Starts a reader at the node of this number.
-    fn pin(&mut self, number: usize, node: &Node, consistency: Consistency) {
+    /// Starts a reader at the node of this number, beside those that it has already.
+    pub(crate) fn pin(&mut self, number: usize, node: &Node, consistency: Consistency) {
         let (shared, random) = (Arc::clone(&self.shared), StdRng::seed_from_u64(self.clients.len() as u64));
         let life = Life { node: number, reader: self.clients.len(), connection: 0 };
         let reader = Reader { life, url: node.url(), consistency, random, shared, notes: Notes::default() };
@@ -306,7 +307,7 @@ impl Writer {
 
 /// How a reader reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Consistency {
+pub(crate) enum Consistency {
     Linearizable,
     Stale,
 }
