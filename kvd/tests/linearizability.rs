@@ -457,10 +457,10 @@ fn long_histories_are_judged_in_little_time() {
     };
     judge_long("usual", 100, usual);
     let many = Kind { clients: 30, operations: 3_000, unknown: 10, ..usual };
-    judge_long("many clients and unknown outcomes, no deletes", 5, Kind { deletes: 0, ..many });
-    judge_long("compare and set", 5, Kind { conditions: 100, deletes: 0, ..many });
-    judge_long("hardly any reads", 5, Kind { reads: 3, deletes: 0, ..many });
-    judge_long("deletes, all outcomes known", 5, Kind { unknown: 0, ..many });
-    judge_long("deletes and unknown outcomes", 5, Kind { clients: 16, unknown: 5, ..many });
-    judge_long("all of it", 5, many);
+    judge_long("many clients and unknown outcomes, no deletes", 3, Kind { deletes: 0, ..many });
+    judge_long("compare and set", 3, Kind { conditions: 100, deletes: 0, ..many });
+    judge_long("hardly any reads", 3, Kind { reads: 3, deletes: 0, ..many });
+    judge_long("deletes, all outcomes known", 3, Kind { unknown: 0, ..many });
+    judge_long("deletes and unknown outcomes", 3, Kind { clients: 16, unknown: 5, ..many });
+    judge_long("all of it", 3, many);
 }

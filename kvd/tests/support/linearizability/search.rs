@@ -10,7 +10,7 @@ const STATES_MAX: usize = 5;
 
 /// Configurations after which the search gives up. Histories that have an explanation take little more configurations
 /// than they have operations; to be sure that there is none can take more than anyone will wait for.
-const CONFIGURATIONS_MAX: usize = 500_000;
+const CONFIGURATIONS_MAX: usize = 200_000;
 
 /// The next operation of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +172,7 @@ impl<'a> Search<'a> {
         let mut candidates: Vec<usize> = self.candidates().collect();
         let returned = |number: &usize| self.history.required[*number].returned;
         let earliest_return = candidates.iter().map(returned).min().expect("something waits");
+        // First those whose place is known: at another one they would not fit.
         candidates.sort_by_key(|number| (self.history.required[*number].version.is_none(), returned(number)));
         let promises = self.promises();
 
