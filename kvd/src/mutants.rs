@@ -2,7 +2,7 @@
 //! worthless.
 //!
 //! Each is a mistake that real Raft stores have shipped. With the feature `mutants`, which nothing but the simulator's
-//! own test turns on, [`put_back`] switches one on for this thread. Without it [`is_on`] is a constant, and nothing of
+//! own test turns on, `put_back` switches one on for this thread. Without it [`is_on`] is a constant, and nothing of
 //! all this is left in the program.
 
 macro_rules! mutants {
