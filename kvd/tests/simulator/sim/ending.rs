@@ -10,7 +10,7 @@ use super::events::{Event, Micros};
 use super::invariants::{Checked, ensure};
 use super::linearizability;
 use super::network::Link;
-use super::node::State;
+use super::node::{Node, State};
 use super::plan::Ending;
 use super::world::World;
 use kvd::raft::{NodeId, RoleName};
@@ -19,6 +19,9 @@ const NAME: &str = "Liveness";
 
 /// Within this many of the longest election timeouts there is a leader that serves.
 const ELECTION_TIMEOUTS_MAX: u64 = 20;
+
+/// A cluster that makes progress has this many times as long.
+const PROGRESS_TIMES: u64 = 8;
 
 /// Clocks may be slow by a fifth.
 const SLOWEST_CLOCK: (u64, u64) = (5, 4);
@@ -129,7 +132,7 @@ impl World {
     }
 
     /// Nodes that should work by now.
-    fn living(&self) -> impl Iterator<Item = &super::node::Node> {
+    fn living(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values().filter(|node| !matches!(node.state, State::Refused) && !self.dead.contains(&node.id))
     }
 
@@ -138,7 +141,7 @@ impl World {
         let Some(views) = views else { return false };
         let Some(leader) = views.iter().find(|(raft, _)| raft.role() == RoleName::Leader) else { return false };
         let (term, id, last) = (leader.0.term(), leader.0.id(), leader.1.last_index());
-        let is_idle = |node: &super::node::Node| {
+        let is_idle = |node: &Node| {
             let process = node.process().expect("a running node");
             process.writing.is_none()
                 && process.replica.waiting_writes() == 0
@@ -180,9 +183,22 @@ impl World {
         Ok(())
     }
 
+    /// Grows with every entry that is committed or applied anywhere.
+    fn progress(&self) -> u64 {
+        let applied = self.living().filter_map(Node::raft).map(|raft| raft.log().applied_index().0);
+        self.invariants.committed_index().0 + applied.sum::<u64>()
+    }
+
+    /// Waits until something is reached, for no longer than the limit since the last thing that led on to it. A cluster
+    /// that works off what has piled up, one entry a message, is alive; one that goes on so for long is not.
     fn wait_for(&mut self, what: &str, limit_ms: u64, reached: impl Fn(&Self) -> bool) -> Checked {
-        let end = self.now + limit_ms * 1_000;
+        let limit = limit_ms * 1_000;
+        let last_end = self.now + PROGRESS_TIMES * limit;
+        let (mut end, mut progress) = (self.now + limit, self.progress());
         while !reached(self) {
+            if self.progress() > progress {
+                (end, progress) = ((self.now + limit).min(last_end), self.progress());
+            }
             let roles = || -> Vec<String> { self.nodes.values().map(describe).collect() };
             ensure!(NAME, self.now < end, "not within {limit_ms} ms: {what}. {}", roles().join("; "));
             self.step()?;
@@ -191,7 +207,7 @@ impl World {
     }
 }
 
-fn describe(node: &super::node::Node) -> String {
+fn describe(node: &Node) -> String {
     match (&node.state, node.raft()) {
         (State::Running(process), Some(raft)) => {
             let log = raft.log();
