@@ -181,8 +181,13 @@ impl World {
         if !self.is_life(id, life) {
             return Ok(());
         }
-        let Some(process) = self.process(id) else { return Ok(()) };
+        let now = self.now;
+        let node = self.node(id);
+        let time = node.time(now);
+        let Some(process) = node.process_mut() else { return Ok(()) };
         process.paused = false;
+        // It could answer nobody meanwhile, so the time it has for that begins anew.
+        process.asked.values_mut().for_each(|asked| asked.since = time);
         for input in std::mem::take(&mut process.waiting) {
             // It may end on the way, by a disk that fails.
             self.input_of_life(id, life, input)?;
