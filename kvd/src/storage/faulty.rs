@@ -100,6 +100,8 @@ struct State {
     changes_left: Option<u64>,
     short_writes: bool,
     capacity_bytes: Option<u64>,
+    failures: u64,
+    refusals_for_space: u64,
 }
 
 #[derive(Debug)]
@@ -142,6 +144,8 @@ impl FaultyDisk {
             changes_left: None,
             short_writes: false,
             capacity_bytes: None,
+            failures: 0,
+            refusals_for_space: 0,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -187,6 +191,16 @@ impl FaultyDisk {
     /// Limits the length of all files together; writes beyond it are short, or fail with `ENOSPC`.
     pub fn set_capacity_bytes(&self, bytes: Option<u64>) {
         self.state().capacity_bytes = bytes;
+    }
+
+    /// How many calls have failed that were planned to.
+    pub fn failures(&self) -> u64 {
+        self.state().failures
+    }
+
+    /// How many writes have failed because the capacity was used up.
+    pub fn refusals_for_space(&self) -> u64 {
+        self.state().refusals_for_space
     }
 
     /// How often a call was made, successful or not.
@@ -298,6 +312,7 @@ impl State {
         for planned in self.planned.iter_mut().filter(|planned| planned.call == call) {
             planned.calls_before = planned.calls_before.saturating_sub(1);
         }
+        self.failures += u64::from(due.is_some());
         Ok(match due {
             Some(due) => Fate::Fails(self.planned.remove(due).fault.error()),
             None => Fate::Succeeds,
@@ -351,7 +366,10 @@ impl State {
         let (length, answer) = match self.fate(Call::Write)? {
             Fate::Fails(error) => (self.some_of(room), Err(error)),
             Fate::PowerCut => (self.some_of(room), Err(no_power())),
-            Fate::Succeeds if room == 0 && !bytes.is_empty() => (0, Err(Fault::NoSpace.error())),
+            Fate::Succeeds if room == 0 && !bytes.is_empty() => {
+                self.refusals_for_space += 1;
+                (0, Err(Fault::NoSpace.error()))
+            }
             Fate::Succeeds if self.short_writes => match self.some_of(room) {
                 0 if !bytes.is_empty() => (0, Err(io::ErrorKind::Interrupted.into())),
                 length => (length, Ok(length)),

@@ -229,8 +229,6 @@ impl World {
                 self.coverage.count(Kind::WriteRetried);
             }
             self.invariants.answers.sent(request);
-        } else if self.leaders().len() > 1 {
-            self.coverage.count(Kind::ReadWhileTwoLead);
         }
         let Some(doing) = &mut self.clients[id].doing else { return };
         doing.sent += 1;
@@ -313,6 +311,9 @@ impl World {
         let Some(Doing { key, what: What::Write { call, .. }, invoked, sent: times, .. }) = client.doing.take() else {
             return;
         };
+        if self.is_calm && invoked >= self.calm_since {
+            self.served += 1;
+        }
         let answer = match outcome {
             Outcome::Set { revision, created, .. } => {
                 self.coverage.count(Kind::Write);
@@ -331,7 +332,9 @@ impl World {
                 let current = (times == 1).then(|| current.as_ref().map(seen_item));
                 Answer::ConditionFailed { current }
             }
-            Outcome::StaleRequest { .. } | Outcome::SessionsFull | Outcome::SeqReused => return,
+            Outcome::StaleRequest { .. } | Outcome::SessionsFull | Outcome::SeqReused => {
+                unreachable!("a client is told no such thing of the request that it is about")
+            }
         };
         if let Outcome::ConditionFailed { current: Some(item) } = outcome {
             self.clients[id].seen.insert(key, (value_number(&item.value), item.mod_revision));

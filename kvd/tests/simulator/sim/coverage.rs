@@ -50,7 +50,7 @@ kinds! {
         CrashWhileStarting = "crashes during a start",
         CrashWhileMakingSpare = "crashes while a segment is made",
         NewLeaderStruck = "leaders struck when just elected",
-        Restart = "restarts",
+        Restart = "starts on what an earlier life left",
         Pause = "pauses",
         LongPause = "pauses longer than an election",
     ],
@@ -58,8 +58,8 @@ kinds! {
         WriteLost = "unfinished writes lost",
         WriteKept = "unfinished writes kept",
         TornTail = "torn tails cut off",
-        DiskError = "calls that failed",
-        DiskFull = "full disks",
+        DiskError = "calls to the disk that failed",
+        DiskFull = "writes for which there was no space",
         SlowDisk = "slow disks",
         StuckDisk = "stuck disks",
         BitFlip = "flipped bits",
@@ -87,7 +87,7 @@ kinds! {
         FollowerRead = "linearizable reads at a follower",
         StaleRead = "stale reads",
         ReadFailed = "reads not answered",
-        ReadWhileTwoLead = "linearizable reads asked while two lead",
+        ReadWhileTwoLead = "linearizable reads answered by a leader while two lead",
     ],
     "endings": [
         AllServe = "runs in which all nodes recover",
@@ -111,6 +111,10 @@ impl Default for Coverage {
 impl Coverage {
     pub(crate) fn count(&mut self, kind: Kind) {
         self.counts[kind as usize] += 1;
+    }
+
+    pub(crate) fn add(&mut self, kind: Kind, times: u64) {
+        self.counts[kind as usize] += times;
     }
 
     pub(crate) fn of(&self, kind: Kind) -> u64 {

@@ -13,7 +13,7 @@ use super::network::Link;
 use super::node::{Node, State};
 use super::plan::Ending;
 use super::world::World;
-use kvd::raft::{NodeId, RoleName};
+use kvd::raft::{NodeId, RoleName, Term};
 
 const NAME: &str = "Liveness";
 
@@ -25,6 +25,9 @@ const PROGRESS_TIMES: u64 = 8;
 
 /// Clocks may be slow by a fifth.
 const SLOWEST_CLOCK: (u64, u64) = (5, 4);
+
+/// For this many of them nobody else is elected then.
+const STABLE_ELECTION_TIMEOUTS: u64 = 10;
 
 /// Acknowledged writes that show that the cluster serves.
 const WRITES_WANTED: u64 = 3;
@@ -45,27 +48,30 @@ impl World {
         self.stop_faults()?;
         let (slow, true_time) = SLOWEST_CLOCK;
         let patience_ms = ELECTION_TIMEOUTS_MAX * self.plan.settings.election_timeout_max_ms * slow / true_time;
-        let serving = self.plan.ending == Ending::Partial;
+        let links_stay_dead = self.plan.ending == Ending::Partial;
         // A client may still wait for an answer that never comes.
         let clients = &mut self.plan.clients;
         let client_ms = std::mem::replace(&mut clients.patience_ms, CLIENT_PATIENCE_MS);
         clients.pause_us = clients.pause_us.min(CLIENT_PAUSE_US_MAX);
         self.clients.iter_mut().for_each(Client::lose_faith);
-        let acknowledged = self.coverage.of(Kind::Write) + self.coverage.of(Kind::ConditionFailed);
-        self.wait_for("writes are acknowledged", patience_ms + client_ms, |world| {
-            let now = world.coverage.of(Kind::Write) + world.coverage.of(Kind::ConditionFailed);
-            now >= acknowledged + WRITES_WANTED
-        })?;
+        self.wait_for("writes are acknowledged", patience_ms + client_ms, |world| world.served >= WRITES_WANTED)?;
+        if !links_stay_dead {
+            self.check_stability()?;
+        }
         self.clients_stop = true;
         // Clients give up at last, and nodes answer by their own time limit.
         let clients_ms = 4 * client_ms + 2 * self.plan.request_timeout_ms;
         self.wait_for("every client has its answer or has given up", patience_ms + clients_ms, |world| {
             world.clients.iter().all(Client::is_idle)
         })?;
-        if !serving {
+        if !links_stay_dead {
             let limit = patience_ms + 2 * self.plan.request_timeout_ms;
             self.wait_for("all nodes have one leader and the same log, applied to its end", limit, Self::is_settled)?;
             self.check_states()?;
+        }
+        for node in self.nodes.values() {
+            self.coverage.add(Kind::DiskError, node.disk.failures());
+            self.coverage.add(Kind::DiskFull, node.disk.refusals_for_space());
         }
         linearizability::check(&self.history).map_err(|violation| super::invariants::Violation {
             invariant: "Linearizability",
@@ -75,6 +81,7 @@ impl World {
 
     fn stop_faults(&mut self) -> Checked {
         self.is_calm = true;
+        self.calm_since = self.moment;
         self.network.calm_down();
         // To this they are mended from now on.
         self.plan.disk_mean_us = CALM_DISK_US;
@@ -155,6 +162,25 @@ impl World {
             let same = (raft.term(), raft.leader(), log.last_index()) == (term, Some(id), last);
             same && log.applied_index() == last && log.durable_index() == last
         }) && self.living().all(is_idle)
+    }
+
+    /// A leader that all can hear is not disturbed: for some time nobody else is elected.
+    fn check_stability(&mut self) -> Checked {
+        let limit = ELECTION_TIMEOUTS_MAX * self.plan.settings.election_timeout_max_ms;
+        self.wait_for("all nodes follow one leader", limit, |world| world.followed_leader().is_some())?;
+        let before = self.followed_leader();
+        self.run_until(self.now + STABLE_ELECTION_TIMEOUTS * self.plan.settings.election_timeout_max_ms * 1_000)?;
+        let after = self.living().filter_map(Node::raft).map(|raft| raft.term()).max();
+        let term = before.map(|(_, term)| term);
+        ensure!("Stability", after == term, "nothing is wrong, and term {term:?} gives way to {after:?}");
+        Ok(())
+    }
+
+    /// The leader whom all living nodes follow, and its term.
+    fn followed_leader(&self) -> Option<(NodeId, Term)> {
+        let mut views = self.living().map(|node| node.raft().and_then(|raft| Some((raft.leader()?, raft.term()))));
+        let first = views.next()??;
+        views.all(|view| view == Some(first)).then_some(first)
     }
 
     /// Every living node has the state that the model has, key by key, and nothing left over.

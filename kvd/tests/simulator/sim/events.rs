@@ -47,8 +47,8 @@ pub(crate) enum Event {
     Fault,
     /// Something goes wrong with a leader that has just been elected.
     Strike(NodeId),
-    /// Something that was wrong ends.
-    Mend(Fault, NodeId, NodeId),
+    /// Something that was wrong ends, unless something else of its kind has gone wrong there since.
+    Mend { fault: Fault, victim: NodeId, other: NodeId, number: u64 },
 }
 
 /// What a request asks a node for.

@@ -9,7 +9,7 @@ use kvd::raft::{NodeId, RoleName};
 use kvd::storage::faulty::{Call, Fault as DiskFault};
 
 /// Something that goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
     // --- The network -----------------------------------------------------------------------------
     /// Two parts that work within and do not reach each other.
@@ -81,6 +81,18 @@ impl Fault {
 
 const MS: Micros = 1_000;
 
+impl Fault {
+    /// Of what is wrong with the same thing, the latest counts: a topology takes the place of the one before.
+    fn slot(self, victim: NodeId) -> (Self, NodeId) {
+        match self {
+            Self::Split | Self::Isolate | Self::OneWay | Self::Bridge | Self::Ring | Self::Flap => {
+                (Self::Split, NodeId(0))
+            }
+            _ => (self, victim),
+        }
+    }
+}
+
 impl World {
     /// Something goes wrong somewhere.
     pub(crate) fn inflict(&mut self, fault: Fault) -> Checked {
@@ -100,7 +112,13 @@ impl World {
 
     /// Something goes wrong at a node. What breaks a topology replaces the one before.
     fn inflict_on(&mut self, fault: Fault, victim: NodeId) -> Checked {
-        let other = self.any_node();
+        match self.any_other_than(victim) {
+            Some(other) => self.inflict_with(fault, victim, other),
+            None => self.inflict_on_one(fault, victim),
+        }
+    }
+
+    fn inflict_with(&mut self, fault: Fault, victim: NodeId, other: NodeId) -> Checked {
         self.trace.note(|| format!("fault: {fault:?} at n{}", victim.0));
         let breaks_links =
             matches!(fault, Fault::Split | Fault::Isolate | Fault::OneWay | Fault::Bridge | Fault::Ring | Fault::Flap);
@@ -111,7 +129,7 @@ impl World {
         match fault {
             Fault::Split => self.split(victim),
             Fault::Isolate => {
-                self.network.heal_links();
+                self.network.heal_cuts();
                 let links: Vec<Link> = self.links_of(victim).collect();
                 self.network.cut(links);
                 self.invariants.bounds.isolated(victim, self.nodes[&victim].term());
@@ -162,13 +180,11 @@ impl World {
                 let what = self.chance.one_of(&[DiskFault::Io, DiskFault::NoSpace]);
                 let calls = self.chance.within(0..4);
                 self.node(victim).disk.fail_after(call, calls, what);
-                self.coverage.count(Kind::DiskError);
             }
             Fault::DiskFull => {
                 let room = self.chance.within(0..20_000);
                 self.node(victim).fill_disk(room);
                 self.mend_later(fault, victim, other, 2_000);
-                self.coverage.count(Kind::DiskFull);
             }
             Fault::SlowDisk => {
                 let mean = self.chance.one_of(&[50 * MS, 300 * MS, 1_000 * MS]);
@@ -192,10 +208,13 @@ impl World {
     }
 
     /// What was wrong for a while no longer is.
-    pub(crate) fn mend(&mut self, fault: Fault, victim: NodeId, other: NodeId) {
+    pub(crate) fn mend(&mut self, fault: Fault, victim: NodeId, other: NodeId, number: u64) {
+        if self.present_faults.get(&fault.slot(victim)) != Some(&number) {
+            return;
+        }
         match fault {
             Fault::Split | Fault::Isolate | Fault::OneWay | Fault::Bridge | Fault::Ring | Fault::Flap => {
-                self.network.heal_links();
+                self.network.heal_cuts();
             }
             Fault::Clog => self.network.unclog((victim, other)),
             Fault::HideFromClients => self.network.unhide(victim),
@@ -215,7 +234,30 @@ impl World {
 
     fn mend_later(&mut self, fault: Fault, victim: NodeId, other: NodeId, mean_ms: u64) {
         let at = self.now + 20 * MS + self.chance.exponential(mean_ms * MS);
-        self.queue.schedule(at, Event::Mend(fault, victim, other));
+        self.faults_inflicted += 1;
+        let number = self.faults_inflicted;
+        self.present_faults.insert(fault.slot(victim), number);
+        self.queue.schedule(at, Event::Mend { fault, victim, other, number });
+    }
+
+    /// What goes wrong with a node that has no others.
+    fn inflict_on_one(&mut self, fault: Fault, victim: NodeId) -> Checked {
+        match fault {
+            Fault::Split
+            | Fault::Isolate
+            | Fault::OneWay
+            | Fault::Bridge
+            | Fault::Ring
+            | Fault::Flap
+            | Fault::Clog
+            | Fault::FalsePeerLost => Ok(()),
+            _ => self.inflict_with(fault, victim, victim),
+        }
+    }
+
+    fn any_other_than(&mut self, one: NodeId) -> Option<NodeId> {
+        let others: Vec<NodeId> = self.all_nodes().into_iter().filter(|id| *id != one).collect();
+        self.chance.any_of(&others)
     }
 
     /// Trouble finds leaders more often than others.
@@ -253,7 +295,7 @@ impl World {
         let with_one = self.chance.within(0..(others.len() as u64).div_ceil(2).max(1)) as usize;
         let (mut minority, majority) = (others[..with_one].to_vec(), &others[with_one..]);
         minority.push(one);
-        self.network.heal_links();
+        self.network.heal_cuts();
         let across = minority.iter().flat_map(|a| majority.iter().flat_map(|b| [(*a, *b), (*b, *a)]));
         self.network.cut(across);
         self.coverage.count(Kind::Split);
@@ -263,7 +305,7 @@ impl World {
         let how = self.chance.within(0..3);
         let outward = self.chance.percent(50);
         if how > 0 {
-            self.network.heal_links();
+            self.network.heal_cuts();
         }
         let links: Vec<Link> = match how {
             // One more dead link.
@@ -279,7 +321,7 @@ impl World {
         let mut others: Vec<NodeId> = self.all_nodes().into_iter().filter(|id| *id != one).collect();
         self.chance.shuffle(&mut others);
         let (left, right) = others.split_at(others.len() / 2);
-        self.network.heal_links();
+        self.network.heal_cuts();
         self.network.cut(left.iter().flat_map(|a| right.iter().flat_map(|b| [(*a, *b), (*b, *a)])));
         self.coverage.count(Kind::Bridge);
     }
@@ -288,10 +330,14 @@ impl World {
         let mut nodes = self.all_nodes();
         self.chance.shuffle(&mut nodes);
         let length = nodes.len();
+        if length <= 3 {
+            // Everyone is everyone's neighbour.
+            return;
+        }
         let adjoin = |a: usize, b: usize| (a + 1) % length == b || (b + 1) % length == a;
         let apart = |a: usize| (0..length).filter(move |b| *b != a && !adjoin(a, *b)).map(move |b| (a, b));
         let cut: Vec<Link> = (0..length).flat_map(apart).map(|(a, b)| (nodes[a], nodes[b])).collect();
-        self.network.heal_links();
+        self.network.heal_cuts();
         self.network.cut(cut);
         self.coverage.count(Kind::Ring);
     }

@@ -52,9 +52,8 @@ impl Expected {
             Outcome::Set { revision, created, prev } => *self == Self::Set { revision, created, prev },
             Outcome::Deleted { revision, deleted, prev } => *self == Self::Deleted { revision, deleted, prev },
             Outcome::ConditionFailed { .. } => *self == Self::ConditionFailed,
-            // Of an early copy, answered after a newer request.
-            Outcome::StaleRequest { .. } => true,
-            Outcome::SessionsFull | Outcome::SeqReused => false,
+            // See `Answers::acknowledged`.
+            Outcome::StaleRequest { .. } | Outcome::SessionsFull | Outcome::SeqReused => false,
         }
     }
 }
@@ -137,6 +136,11 @@ impl Model {
     /// The revision once everything up to `index` is applied. Zero where that is not committed.
     pub(crate) fn revision_at(&self, index: LogIndex) -> Revision {
         self.revisions.get(index.0 as usize).copied().unwrap_or(0)
+    }
+
+    /// The newest request of a client that is committed.
+    pub(crate) fn newest_of(&self, client: &str) -> u64 {
+        self.newest.get(client).copied().unwrap_or(0)
     }
 
     /// What a committed request came to.

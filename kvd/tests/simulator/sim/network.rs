@@ -176,16 +176,16 @@ impl Network {
         self.hidden.remove(&node);
     }
 
-    /// Every link works again.
-    pub(crate) fn heal_links(&mut self) {
+    /// No link is cut or flapping any more.
+    pub(crate) fn heal_cuts(&mut self) {
         self.cut.clear();
         self.flapping.clear();
-        self.clogged.clear();
     }
 
     /// Nothing is wrong with the network any more, but for links that are cut afterwards.
     pub(crate) fn calm_down(&mut self) {
-        self.heal_links();
+        self.heal_cuts();
+        self.clogged.clear();
         self.hidden.clear();
         self.memory.clear();
         // What is sent from now on does not queue behind what was sent over bad links.

@@ -205,6 +205,7 @@ impl Node {
             self.unfinished = Some(records.clone());
             let _ = opened.wal.append(&records).map_err(DataError::from)?;
             self.image.write(&records);
+            self.unfinished = None;
             opened.identity.cluster = Some(cluster_of(founders));
             opened.identity.save(&*disk).map_err(DataError::from)?;
             drop(opened);

@@ -30,7 +30,11 @@ impl World {
         let time = node.time(now);
         let Some(process) = node.process_mut() else { return Ok(()) };
         if process.paused {
-            if process.waiting.len() < WAITING_INPUTS_MAX || !matches!(input, Input::Message(..) | Input::Tick) {
+            // Timers that ran out during a pause run out once.
+            let is_late_tick =
+                matches!(input, Input::Tick) && process.waiting.iter().any(|waiting| matches!(waiting, Input::Tick));
+            let is_too_much = matches!(input, Input::Message(..)) && process.waiting.len() >= WAITING_INPUTS_MAX;
+            if !is_late_tick && !is_too_much {
                 process.waiting.push(input);
             }
             return Ok(());

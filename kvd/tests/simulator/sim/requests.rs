@@ -96,6 +96,9 @@ impl World {
         let result = match result {
             Ok(()) => {
                 let leads = process.replica.raft().role() == RoleName::Leader;
+                if leads && self.leaders().len() > 1 {
+                    self.coverage.count(Kind::ReadWhileTwoLead);
+                }
                 self.coverage.count(if leads { Kind::LeaderRead } else { Kind::FollowerRead });
                 let store = process.replica.store().read().expect("nothing panics while it holds the store");
                 let Invariants { reads, model, .. } = &self.invariants;

@@ -53,7 +53,11 @@ pub(crate) fn run(seed: u64) -> Result<Summary, Box<Failure>> {
                 Ok(_) => {
                     vec!["(the second run of this seed went well, so something in it is not deterministic)".into()]
                 }
-                Err(again) => again.lines,
+                Err(again) if (again.event, &again.violation) == (event, &violation) => again.lines,
+                Err(again) => vec![format!(
+                    "(the second run of this seed failed otherwise, so something in it is not deterministic: {:?})",
+                    again.violation
+                )],
             };
             Err(Box::new(Failure { seed, event, violation, trace }))
         }

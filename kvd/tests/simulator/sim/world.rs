@@ -9,6 +9,7 @@ use super::chance::Chance;
 use super::client::{Attempt, AttemptId, Client};
 use super::coverage::{Coverage, Kind};
 use super::events::{Event, Micros, Queue};
+use super::faults::Fault;
 use super::invariants::{Checked, Invariants};
 use super::linearizability::{Moment, Operation};
 use super::network::Network;
@@ -35,8 +36,14 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     /// Clients begin nothing any more.
     pub(crate) clients_stop: bool,
-    /// Nothing goes wrong any more.
+    /// Nothing goes wrong any more, since that moment.
     pub(crate) is_calm: bool,
+    pub(crate) calm_since: Moment,
+    /// Writes that were begun since then and have been answered.
+    pub(crate) served: u64,
+    /// Numbers the faults, and says which of them is the present one of its kind at its node.
+    pub(crate) faults_inflicted: u64,
+    pub(crate) present_faults: BTreeMap<(Fault, NodeId), u64>,
     /// Nodes that are dead for ever.
     pub(crate) dead: Vec<NodeId>,
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
@@ -72,6 +79,10 @@ impl World {
             founders,
             clients_stop: false,
             is_calm: false,
+            calm_since: 0,
+            served: 0,
+            faults_inflicted: 0,
+            present_faults: BTreeMap::new(),
             dead: Vec::new(),
             attempts: BTreeMap::new(),
             attempts_sent: 0,
@@ -187,8 +198,8 @@ impl World {
                 Ok(())
             }
             Event::Strike(leader) => self.strike(leader),
-            Event::Mend(fault, one, other) => {
-                self.mend(fault, one, other);
+            Event::Mend { fault, victim, other, number } => {
+                self.mend(fault, victim, other, number);
                 Ok(())
             }
         }

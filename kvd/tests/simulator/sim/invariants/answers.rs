@@ -59,6 +59,12 @@ impl Answers {
             ensure!(NAME, false, "{name} is acknowledged with {outcome:?}, and not committed");
             return Ok(());
         };
+        if let Outcome::StaleRequest { .. } = outcome {
+            // A copy that was long on its way: its client has had a newer request applied, and waits for this no more.
+            let newest = model.newest_of(&request.client);
+            ensure!(NAME, newest > request.seq, "{name} is called stale, and the newest of its client is {newest}");
+            return Ok(());
+        }
         ensure!(NAME, expected.agrees(outcome), "{name} is acknowledged with {outcome:?}, and came to {expected:?}");
         self.copies.entry(key_of(request)).or_default().acknowledged += 1;
         Ok(())

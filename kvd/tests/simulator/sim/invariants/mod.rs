@@ -193,6 +193,7 @@ impl Invariants {
         durable_promises::check_restart(node, found)?;
         self.log_matching.check_image(node.id, found)?;
         self.monotonic_state.restarted(node.id);
+        self.state_machine_safety.restarted(node.id);
         self.bounds.restarted(node.id, found.hard_state.term);
         if let Some(raft) = node.raft() {
             self.configurations.restarted(node.id, raft);

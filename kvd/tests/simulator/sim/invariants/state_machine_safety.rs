@@ -22,6 +22,11 @@ pub(super) struct StateMachineSafety {
 }
 
 impl StateMachineSafety {
+    /// A node has begun a new life: what it comes up with is judged anew.
+    pub(super) fn restarted(&mut self, id: NodeId) {
+        self.checked.remove(&id);
+    }
+
     pub(super) fn check<W, R>(&mut self, id: NodeId, replica: &Replica<W, R>, model: &Model) -> Checked {
         let index = replica.raft().log().applied_index();
         if self.checked.insert(id, index) == Some(index) {
