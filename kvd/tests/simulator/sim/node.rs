@@ -60,6 +60,8 @@ pub(crate) struct Process {
     pub(crate) replica: Replica<AttemptId, AttemptId>,
     pub(crate) wal: Wal,
     pub(crate) writing: Option<LogWrite>,
+    /// A segment of its log is to be made ahead of use.
+    pub(crate) spare_is_due: bool,
     pub(crate) paused: bool,
     /// What has arrived since it was paused.
     pub(crate) waiting: Vec<Input>,
@@ -222,6 +224,7 @@ impl Node {
             replica,
             wal,
             writing: None,
+            spare_is_due: true,
             paused: false,
             waiting: Vec::new(),
             will_carry_out: false,

@@ -52,12 +52,12 @@ impl World {
         self.trace.note(|| format!("n{} crashes", id.0));
         self.close_connections(id);
         let changes = self.chance.one_of(&[0, 1, 2, 3, 8, 40]);
-        let makes_spare = self.chance.percent(20);
+        let is_making = self.chance.percent(80);
         let node = self.node(id);
         let State::Running(process) = std::mem::replace(&mut node.state, State::Down) else { return Ok(()) };
-        let Process { mut wal, writing, .. } = *process;
+        let Process { mut wal, writing, spare_is_due, .. } = *process;
         node.disk.cut_power_after(changes);
-        if makes_spare && wal.spare_maker().make().is_err() {
+        if spare_is_due && is_making && wal.spare_maker().make().is_err() {
             self.coverage.count(Kind::CrashWhileMakingSpare);
         }
         if let Some(writing) = writing {

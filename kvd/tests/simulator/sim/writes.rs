@@ -51,6 +51,7 @@ impl World {
         match process.wal.append(&writing.records) {
             Ok(appended) => {
                 process.replica.written(write);
+                process.spare_is_due |= appended.began_segment;
                 let life = process.life;
                 node.image.write(&writing.records);
                 self.trace.note(|| format!("{} write {} is durable", Name(id), write.0));
@@ -81,6 +82,7 @@ impl World {
 
     pub(super) fn make_spare(&mut self, id: NodeId) -> Checked {
         if let Some(process) = self.process(id) {
+            process.spare_is_due = false;
             // Without a spare the log makes its segments itself.
             let _ = process.wal.spare_maker().make();
         }
