@@ -11,7 +11,6 @@ mod sim;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::Range;
-use std::panic;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -48,8 +47,6 @@ fn main() -> ExitCode {
     let options = Options::parse();
     #[cfg(feature = "mutants")]
     kvd::mutants::put_back(options.mutant.map(|number| kvd::mutants::Mutant::ALL[number]));
-    // A run that panics is reported like any that fails.
-    panic::set_hook(Box::new(|_| ()));
     let template = "{wide_bar} {human_pos}/{human_len} seeds  {msg}  {elapsed}, {eta} left";
     let style = ProgressStyle::with_template(template).expect("a template");
     let bar = ProgressBar::new(options.seeds.end - options.seeds.start).with_style(style);

@@ -24,6 +24,7 @@ mod invariants;
 mod model;
 mod network;
 mod node;
+mod panics;
 mod plan;
 mod processes;
 mod replicas;

@@ -3,10 +3,11 @@
 use super::coverage::Coverage;
 use super::events::Micros;
 use super::invariants::{Checked, Violation};
+use super::panics::{self, Panic};
 use super::trace::Trace;
 use super::world::World;
 use std::fmt::{self, Display, Formatter};
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::AssertUnwindSafe;
 
 /// What a run that went well came to.
 #[derive(Clone, Debug)]
@@ -78,11 +79,12 @@ struct Failed {
 fn attempt(seed: u64, fails_at: Option<u64>) -> Result<World, Failed> {
     let mut world = World::new(seed, Trace::new(fails_at));
     // A panic is a finding like any other; the world is only read afterwards.
-    let ended = panic::catch_unwind(AssertUnwindSafe(|| run_to_end(&mut world)));
+    let ended = panics::catch(AssertUnwindSafe(|| run_to_end(&mut world)));
     let violation = match ended {
         Ok(Ok(())) => return Ok(world),
         Ok(Err(violation)) => violation,
-        Err(panic) => Violation { invariant: "Assertion in the Code", what: message_of(panic.as_ref()) },
+        Err(Panic { what, in_simulator: false }) => Violation { invariant: "Assertion in the Code", what },
+        Err(Panic { what, in_simulator: true }) => Violation { invariant: "Panic of the Simulator", what },
     };
     Err(Failed { event: world.trace.events(), violation, lines: world.trace.into_lines() })
 }
@@ -91,9 +93,4 @@ fn run_to_end(world: &mut World) -> Checked {
     let chaos = world.plan.chaos_ms * 1_000;
     world.run_until(chaos)?;
     world.end()
-}
-
-fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message").to_owned()
 }

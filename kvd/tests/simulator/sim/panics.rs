@@ -1,0 +1,38 @@
+//! Panics as findings: with the place where they happened, and without a word on standard error.
+
+use std::cell::{Cell, RefCell};
+use std::panic::{self, PanicHookInfo, UnwindSafe};
+use std::sync::Once;
+
+/// What a run panicked with.
+#[derive(Debug)]
+pub(crate) struct Panic {
+    /// Place and message.
+    pub(crate) what: String,
+    /// It happened in the simulator itself, which is then what is wrong.
+    pub(crate) in_simulator: bool,
+}
+
+thread_local! {
+    static IS_CATCHING: Cell<bool> = const { Cell::new(false) };
+    static CAUGHT: RefCell<Option<Panic>> = const { RefCell::new(None) };
+}
+
+/// Calls something, and turns its panic into a value. Panics of other threads, and of this one at other times, are told
+/// to people as ever.
+pub(crate) fn catch<T>(call: impl FnOnce() -> T + UnwindSafe) -> Result<T, Panic> {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| if IS_CATCHING.get() { note(info) } else { usual(info) }));
+    });
+    IS_CATCHING.set(true);
+    let ended = panic::catch_unwind(call);
+    IS_CATCHING.set(false);
+    ended.map_err(|_| CAUGHT.take().expect("the hook has noted the panic"))
+}
+
+fn note(info: &PanicHookInfo<'_>) {
+    let in_simulator = info.location().is_some_and(|location| location.file().contains("tests/simulator"));
+    CAUGHT.set(Some(Panic { what: info.to_string(), in_simulator }));
+}
