@@ -8,6 +8,7 @@ use super::coverage::Kind;
 use super::events::{Ask, Event, Micros};
 use super::linearizability::{Answer, Call, Condition, Moment, Operation as Seen, Seen as SeenItem};
 use super::world::World;
+use bytes::Bytes;
 use kvd::kv::{self, Command, Item, Operation, Outcome, RequestId, Revision};
 use kvd::node::{ReadError, WriteError};
 use kvd::raft::NodeId;
@@ -83,13 +84,18 @@ pub(crate) enum Reply {
     Closed,
 }
 
-/// The number that a value was written under; values are that number and padding.
+/// The value of this number: its digits, and as much padding as is missing to `length` bytes.
+fn value_bytes(number: u64, length: usize) -> Bytes {
+    format!("{number:.<length$}").into()
+}
+
+/// The number that a value was written under; see [`value_bytes`].
 pub(crate) fn value_number(value: &[u8]) -> u64 {
     let digits: Vec<u8> = value.iter().copied().take_while(u8::is_ascii_digit).collect();
     String::from_utf8_lossy(&digits).parse().expect("every value begins with its number")
 }
 
-pub(crate) fn key_bytes(key: u64) -> bytes::Bytes {
+pub(crate) fn key_bytes(key: u64) -> Bytes {
     format!("k{key}").into()
 }
 
@@ -169,9 +175,7 @@ impl World {
         let (operation, call) = if self.chance.percent(15) {
             (Operation::Delete { key, condition, prev }, Call::Delete { condition: expected })
         } else {
-            let mut value = number.to_string();
-            value.extend(std::iter::repeat_n('.', plan.value_bytes.saturating_sub(value.len())));
-            let value = value.into();
+            let value = value_bytes(number, plan.value_bytes);
             (Operation::Set { key, value, condition, prev }, Call::Set { value: number, condition: expected })
         };
         What::Write { command: Command { operation, request }, call }
@@ -186,9 +190,8 @@ impl World {
                 (Some(kv::Condition::ModRevision(revision)), Some(Condition::Value(value)))
             }
             (2 | 3, Some((value, _))) => {
-                let mut bytes = value.to_string();
-                bytes.extend(std::iter::repeat_n('.', self.plan.clients.value_bytes.saturating_sub(bytes.len())));
-                (Some(kv::Condition::Value(bytes.into())), Some(Condition::Value(value)))
+                let bytes = value_bytes(value, self.plan.clients.value_bytes);
+                (Some(kv::Condition::Value(bytes)), Some(Condition::Value(value)))
             }
             (4, _) => (Some(kv::Condition::Present), Some(Condition::Present)),
             _ => (Some(kv::Condition::Absent), Some(Condition::Absent)),

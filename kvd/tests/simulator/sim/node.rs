@@ -179,7 +179,7 @@ impl Node {
         let (one, other) = (any()?, any()?);
         self.damaged = true;
         if chance.percent(30) {
-            // A write that went astray, or one that never happened and left what was there before.
+            // A write that went astray.
             let length = (one.1.end - one.1.start).min(other.1.end - other.1.start) as usize;
             self.disk.stray_write((&other.0, other.1.start), (&one.0, one.1.start), length);
             return Some(Kind::StrayWrite);
