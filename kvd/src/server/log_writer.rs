@@ -9,10 +9,15 @@ use super::inbox::Event;
 use crate::raft::{Fetch, LogWrite};
 use crate::storage::wal::SpareMaker;
 use crate::storage::{DirLock, StorageError, Wal, WalReader};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
+
+/// A log that has been idle for so long is sealed. Under load that never happens, and costs a single write now and then
+/// no more than one sync that nobody waits for.
+const SEAL_AFTER: Duration = Duration::from_millis(200);
 
 /// The way to the disk. Dropping it ends the thread once its last write is done, and does not wait for that.
 #[derive(Debug)]
@@ -89,20 +94,42 @@ fn write_all(mut wal: Wal, queue: &mpsc::Receiver<LogWrite>, reports: &Unbounded
     let spares = Spares::start(wal.spare_maker());
     // Dropped before the spares, which may have to be waited for.
     let _report = ReportPanic(reports.clone());
-    while let Ok(write) = queue.recv() {
-        let event = match wal.append(&write.records) {
+    while let Some(wish) = next_wish(&wal, queue) {
+        let (done, report) = match &wish {
+            Wish::Write(write) => (wal.append(&write.records), Some(Event::Written(write.id))),
+            Wish::Seal => (wal.seal(), None),
+        };
+        let report = match done {
             Ok(appended) => {
                 if appended.began_segment {
                     spares.make_another();
                 }
-                Event::Written(write.id)
+                report
             }
-            Err(cause) => Event::DiskFailed(cause),
+            Err(cause) => Some(Event::DiskFailed(cause)),
         };
-        let failed = matches!(event, Event::DiskFailed(_));
-        if reports.send(event).is_err() || failed {
+        let failed = matches!(report, Some(Event::DiskFailed(_)));
+        let is_heard = report.is_none_or(|report| reports.send(report).is_ok());
+        if failed || !is_heard {
             break;
         }
+    }
+}
+
+/// What the thread is to do next.
+enum Wish {
+    Write(LogWrite),
+    Seal,
+}
+
+/// Waits for the next write. A log that is idle is sealed, and so is one that is about to be closed; `None` after that.
+fn next_wish(wal: &Wal, queue: &mpsc::Receiver<LogWrite>) -> Option<Wish> {
+    if wal.is_sealed() {
+        return queue.recv().ok().map(Wish::Write);
+    }
+    match queue.recv_timeout(SEAL_AFTER) {
+        Ok(write) => Some(Wish::Write(write)),
+        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Some(Wish::Seal),
     }
 }
 

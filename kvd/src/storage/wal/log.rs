@@ -66,6 +66,8 @@ pub struct Wal {
     /// The batch being written; kept for its memory.
     buffer: Vec<u8>,
     outline: Outline,
+    /// The last batch is followed by one that bears witness of it.
+    is_sealed: bool,
     is_poisoned: bool,
 }
 
@@ -140,6 +142,7 @@ impl Wal {
             spare,
             buffer: Vec::new(),
             outline: Outline::default(),
+            is_sealed: created,
             is_poisoned: false,
         };
         Ok((wal, opened))
@@ -164,6 +167,32 @@ impl Wal {
         self.is_poisoned = true; // until all has gone well
         let appended = self.write_batch(records)?;
         self.is_poisoned = false;
+        self.is_sealed = false;
+        Ok(appended)
+    }
+
+    /// Whether damage to any batch that matters would be noticed; see [`Wal::seal`].
+    pub fn is_sealed(&self) -> bool {
+        self.is_sealed
+    }
+
+    /// Appends a batch of no records if the last one has some. Then something bears witness that the last records were
+    /// durable, so that damage to them is refused like any other and not taken for a write that never finished. To be
+    /// called once the log has been idle for a moment: the next batch would do the same.
+    ///
+    /// # Errors
+    /// As [`Wal::append`].
+    pub fn seal(&mut self) -> Result<Appended, StorageError> {
+        if self.is_poisoned {
+            return Err(StorageError::Poisoned);
+        }
+        if self.is_sealed {
+            return Ok(Appended::default());
+        }
+        self.is_poisoned = true; // until all has gone well
+        let appended = self.write_batch(&[])?;
+        self.is_poisoned = false;
+        self.is_sealed = true;
         Ok(appended)
     }
 

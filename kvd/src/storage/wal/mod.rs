@@ -21,7 +21,8 @@
 //!   damaged it. That is [`StorageError::Corrupt`](super::StorageError::Corrupt), and the node must not start.
 //!
 //! One case looks like the first and is the second: damage to the very last batch, of which nothing bears witness
-//! but the batch itself. Its loss on one node is what the copies on the others are for.
+//! but the batch itself. So once a log has been idle for a moment it is *sealed* ([`Wal::seal`]) with a batch of no
+//! records, which bears witness of the one before it and whose own loss loses nothing.
 //!
 //! To tell a batch from leftovers and from users' data that looks like one, each carries the random *salt* of its
 //! segment, its number, and the checksum of the batch before (the chain).

@@ -58,6 +58,41 @@ fn every_flipped_bit_is_refused_unless_only_the_last_batch_is_hurt() {
 }
 
 #[test]
+fn every_flipped_bit_of_the_last_batch_is_refused_once_the_log_is_sealed() {
+    let batches = workload(5, 30);
+    let whole = written(&batches);
+    let (name, last) = last_batch(&whole);
+    let (mut wal, ..) = open(&whole).unwrap();
+    assert!(!wal.is_sealed(), "nobody knows whether the last batch is a seal");
+    let _ = wal.seal().unwrap();
+    assert!(wal.is_sealed());
+    drop(wal);
+    let all = Model::after(&batches);
+    assert_eq!(open(&copy(&whole)).unwrap().2, all, "a seal says nothing");
+    for offset in last.clone() {
+        let disk = copy(&whole);
+        disk.flip_bit(&name, offset as u64, (offset % 8) as u8);
+        assert_corrupt(&disk, &name, last.start);
+    }
+    let (seal_name, seal) = last_batch(&whole);
+    for offset in seal {
+        let disk = copy(&whole);
+        disk.flip_bit(&seal_name, offset as u64, (offset % 8) as u8);
+        assert_goes_on(&disk, &all);
+    }
+}
+
+#[test]
+fn a_log_is_sealed_once() {
+    let disk = written(&workload(5, 3));
+    let (mut wal, ..) = open(&disk).unwrap();
+    let _ = wal.seal().unwrap();
+    let changes = disk.changes();
+    assert_eq!(wal.seal().unwrap(), Appended::default());
+    assert_eq!(disk.changes(), changes);
+}
+
+#[test]
 fn a_torn_last_batch_is_cut_off_wherever_it_is_torn() {
     let batches = batches_with_long_end();
     let whole = written(&batches);
