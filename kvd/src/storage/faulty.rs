@@ -173,6 +173,11 @@ impl FaultyDisk {
         self.state().changes_left = None;
     }
 
+    /// Whether there is power: not after a cut that has come.
+    pub fn has_power(&self) -> bool {
+        self.state().powered
+    }
+
     /// Makes a coming call of this kind fail: the next for zero, the one after for one, and so on.
     pub fn fail_after(&self, call: Call, calls: u64, fault: Fault) {
         self.state().planned.push(Planned { call, calls_before: calls, fault });
@@ -272,16 +277,16 @@ impl FaultyDisk {
         write_slice(&mut contents.durable, to_offset, &bytes);
     }
 
-    /// Where bytes lie that were written long ago: the sectors of each file that the last sync of that file did not
-    /// write, and all of a file that was written once.
-    pub fn old_sectors(&self) -> Vec<(String, Range<u64>)> {
+    /// Where bytes lie that were written long ago, by sectors: all durable ones of each file but those that were
+    /// written last, or since; and all of a file that was written once.
+    pub fn old_bytes(&self) -> Vec<(String, Range<u64>)> {
         let state = self.state();
-        let sectors = |(name, file): (&String, &FileId)| {
-            let old = state.files[file].old_sectors();
+        let ranges = |(name, file): (&String, &FileId)| {
+            let old = state.files[file].old_bytes();
             old.map(|range| (name.clone(), range)).collect::<Vec<_>>()
         };
         let is_durable = |(name, file): &(&String, &FileId)| state.durable_names.get(*name) == Some(file);
-        state.names.iter().filter(is_durable).flat_map(sectors).collect()
+        state.names.iter().filter(is_durable).flat_map(ranges).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -481,9 +486,11 @@ struct Contents {
     durable: Vec<u8>,
     /// Sectors written since the last sync.
     unsynced: BTreeSet<usize>,
-    /// How often the file was synced with something to write, and which of these syncs wrote each sector last.
+    /// How often the file was synced with something to write.
     syncs: u32,
-    written_by: Vec<u32>,
+    /// Where bytes were written since the last sync, and before it since the one before: first and end.
+    written: Range<usize>,
+    synced_last: Range<usize>,
 }
 
 impl fmt::Debug for Contents {
@@ -507,27 +514,35 @@ impl Contents {
         let start = (offset as usize).min(end_before); // a gap becomes zeros, and those are written too
         let end = offset as usize + bytes.len();
         self.unsynced.extend(start / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES));
+        self.written =
+            if self.written.is_empty() { start..end } else { self.written.start.min(start)..self.written.end.max(end) };
     }
 
     fn sync(&mut self) {
         self.durable.resize(self.live.len(), 0);
         let unsynced = std::mem::take(&mut self.unsynced);
-        self.syncs += u32::from(!unsynced.is_empty());
-        self.written_by.resize(self.durable.len().div_ceil(SECTOR_BYTES), 0);
+        if !unsynced.is_empty() {
+            self.syncs += 1;
+            self.synced_last = std::mem::take(&mut self.written);
+        }
         for sector in unsynced {
-            self.written_by[sector] = self.syncs;
             self.keep(sector);
         }
     }
 
-    /// The durable sectors that the last sync did not write; all if there was but one.
-    fn old_sectors(&self) -> impl Iterator<Item = Range<u64>> {
-        let range = |sector| {
-            let start = (sector * SECTOR_BYTES) as u64;
-            start..(start + SECTOR_BYTES as u64).min(self.durable.len() as u64)
-        };
-        let is_old = |(_, written_by): &(usize, &u32)| self.syncs == 1 || **written_by < self.syncs;
-        self.written_by.iter().enumerate().filter(is_old).map(move |(sector, _)| range(sector))
+    /// The durable bytes, sector by sector, that neither the last sync wrote nor anyone since; all if there was but one.
+    fn old_bytes(&self) -> impl Iterator<Item = Range<u64>> {
+        let last = if self.syncs == 1 { 0..0 } else { self.synced_last.clone() };
+        let new = [last, self.written.clone()];
+        let sectors = (0..self.durable.len()).step_by(SECTOR_BYTES);
+        let sectors = sectors.map(|start| start..(start + SECTOR_BYTES).min(self.durable.len()));
+        sectors.flat_map(move |sector| {
+            let mut old = vec![sector];
+            for new in new.iter().filter(|new| !new.is_empty()) {
+                old = old.iter().flat_map(|range| without(range, new)).collect();
+            }
+            old.into_iter().map(|range| range.start as u64..range.end as u64)
+        })
     }
 
     /// Makes any part of what was not synced durable and forgets that the rest was to be.
@@ -557,6 +572,13 @@ impl Contents {
         let range: Range<usize> = start..(start + SECTOR_BYTES).min(self.durable.len());
         self.durable[range.clone()].copy_from_slice(&self.live[range]);
     }
+}
+
+/// What is left of `range` before and after `hole`.
+fn without(range: &Range<usize>, hole: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
+    let before = range.start..range.end.min(hole.start);
+    let after = range.start.max(hole.end)..range.end;
+    [before, after].into_iter().filter(|left| left.start < left.end)
 }
 
 impl Disk for FaultyDisk {

@@ -1,13 +1,14 @@
 //! How a run ends: faults stop, and the cluster must serve again within a bound (liveness).
 //!
 //! In some runs everything works again; in some only a majority, drawn at random, while the others are dead for ever; in
-//! some the links within a majority, while all other links work in both directions, in one, or not at all. Clients go on
-//! all the while, since that is when mistakes show.
+//! some the links within a majority, while all other links work in both directions, in one, or not at all; and in some
+//! the disks of a minority stay stuck or full, or its processes stand still for ever. Clients go on all the while, since
+//! that is when mistakes show.
 
 use super::client::Client;
 use super::coverage::Kind;
-use super::events::{Event, Micros};
-use super::invariants::{Checked, ensure};
+use super::events::{Event, Life, Micros};
+use super::invariants::{Checked, Violation, ensure};
 use super::linearizability;
 use super::network::Link;
 use super::node::{Node, State};
@@ -28,6 +29,9 @@ const SLOWEST_CLOCK: (u64, u64) = (5, 4);
 
 /// For this many of them nobody else is elected then.
 const STABLE_ELECTION_TIMEOUTS: u64 = 10;
+
+/// Where links stay dead, so often a node may yet be heard that is in a later term.
+const LATE_TERMS_MAX: usize = 2;
 
 /// Acknowledged writes that show that the cluster serves.
 const WRITES_WANTED: u64 = 3;
@@ -55,9 +59,7 @@ impl World {
         clients.pause_us = clients.pause_us.min(CLIENT_PAUSE_US_MAX);
         self.clients.iter_mut().for_each(Client::lose_faith);
         self.wait_for("writes are acknowledged", patience_ms + client_ms, |world| world.served >= WRITES_WANTED)?;
-        if !links_stay_dead {
-            self.check_stability()?;
-        }
+        self.check_stability()?;
         self.clients_stop = true;
         // Clients give up at last, and nodes answer by their own time limit.
         let clients_ms = 4 * client_ms + 2 * self.plan.request_timeout_ms;
@@ -73,10 +75,17 @@ impl World {
             self.coverage.add(Kind::DiskError, node.disk.failures());
             self.coverage.add(Kind::DiskFull, node.disk.refusals_for_space());
         }
-        linearizability::check(&self.history).map_err(|violation| super::invariants::Violation {
-            invariant: "Linearizability",
-            what: violation.to_string(),
-        })
+        linearizability::check(&self.history)
+            .map_err(|violation| Violation { invariant: "Linearizability", what: violation.to_string() })
+    }
+
+    /// In a run in which nothing goes wrong until `end`, the first leader that all follow is the last: not even slow disks
+    /// are a reason for another.
+    pub(crate) fn check_undisturbed(&mut self, end: Micros) -> Checked {
+        self.coverage.count(Kind::QuietRun);
+        let change = self.look_for_change_of_leader(|_| end)?;
+        ensure!("Stability", change.is_none(), "nothing has gone wrong, and {}", change.unwrap_or_default());
+        Ok(())
     }
 
     fn stop_faults(&mut self) -> Checked {
@@ -86,28 +95,32 @@ impl World {
         // To this they are mended from now on.
         self.plan.disk_mean_us = CALM_DISK_US;
         let all = self.all_nodes();
+        let majority = self.draw_majority(&all);
+        let others: Vec<NodeId> = all.iter().copied().filter(|id| !majority.contains(id)).collect();
         for id in &all {
             let node = self.node(*id);
             node.disk.set_capacity_bytes(None);
             node.disk.forget_planned_faults();
             node.disk_mean_us = CALM_DISK_US;
-            self.unstick(*id);
-            if let Some(life) = self.nodes[id].process().map(|process| process.life) {
-                self.resume(*id, life)?;
+            if self.plan.ending == Ending::Hindered && others.contains(id) {
+                self.hinder(*id);
+            } else {
+                self.unstick(*id);
+                if let Some(life) = self.nodes[id].process().map(|process| process.life) {
+                    self.resume(*id, life)?;
+                }
             }
         }
-        let mut usable: Vec<NodeId> = all.iter().copied().filter(|id| self.is_usable(*id)).collect();
-        self.chance.shuffle(&mut usable);
-        let majority = usable[..all.len() / 2 + 1].to_vec();
         match self.plan.ending {
             Ending::All => self.coverage.count(Kind::AllServe),
             Ending::Majority => {
                 self.coverage.count(Kind::MajorityServes);
-                for id in all.iter().filter(|id| !majority.contains(id)) {
-                    self.cut_power(*id)?;
-                    self.dead.push(*id);
+                for id in others {
+                    self.cut_power(id)?;
+                    self.dead.push(id);
                 }
             }
+            Ending::Hindered => self.coverage.count(Kind::HinderedServe),
             Ending::Partial => {
                 self.coverage.count(Kind::PartialServes);
                 let cut = self.draw_dead_links(&all, &majority);
@@ -123,6 +136,43 @@ impl World {
     /// Whether a node can serve again: its data is not damaged in a way that it would notice when it starts.
     fn is_usable(&self, id: NodeId) -> bool {
         !matches!(self.nodes[&id].state, State::Refused) && !self.nodes[&id].damaged
+    }
+
+    /// More than half of all nodes, drawn at random among those that can serve again. Leaders are left out more often
+    /// than others, since it is their absence that must be noticed.
+    fn draw_majority(&mut self, all: &[NodeId]) -> Vec<NodeId> {
+        let mut usable: Vec<NodeId> = all.iter().copied().filter(|id| self.is_usable(*id)).collect();
+        self.chance.shuffle(&mut usable);
+        if self.chance.percent(50) {
+            let leaders = self.leaders();
+            usable.sort_by_key(|id| leaders.contains(id));
+        }
+        usable[..all.len() / 2 + 1].to_vec()
+    }
+
+    /// From now on something is wrong with a node that never ends: its disk answers no more, or has no space left, or its
+    /// process stands still.
+    fn hinder(&mut self, id: NodeId) {
+        self.hindered.push(id);
+        match self.chance.within(0..3) {
+            0 => {
+                self.node(id).disk_is_stuck = true;
+                self.coverage.count(Kind::StuckForEver);
+            }
+            1 => {
+                self.unstick(id);
+                self.node(id).fill_disk(0);
+                self.coverage.count(Kind::FullForEver);
+            }
+            _ => {
+                if let Some(process) = self.process(id) {
+                    process.paused = true;
+                    // Nobody wakes it any more.
+                    process.life = Life::MAX;
+                }
+                self.coverage.count(Kind::PausedForEver);
+            }
+        }
     }
 
     fn draw_dead_links(&mut self, all: &[NodeId], majority: &[NodeId]) -> Vec<Link> {
@@ -143,51 +193,107 @@ impl World {
         self.nodes.values().filter(|node| !matches!(node.state, State::Refused) && !self.dead.contains(&node.id))
     }
 
+    /// Those of them that nothing is wrong with.
+    fn healthy(&self) -> impl Iterator<Item = &Node> {
+        self.living().filter(|node| !self.hindered.contains(&node.id))
+    }
+
     fn is_settled(&self) -> bool {
-        let views: Option<Vec<_>> = self.living().map(|node| node.raft().map(|raft| (raft, raft.log()))).collect();
-        let Some(views) = views else { return false };
-        let Some(leader) = views.iter().find(|(raft, _)| raft.role() == RoleName::Leader) else { return false };
-        let (term, id, last) = (leader.0.term(), leader.0.id(), leader.1.last_index());
+        let Some((id, term)) = self.followed_leader() else { return false };
+        let last = self.nodes[&id].raft().map(|raft| raft.log().last_index());
+        let views: Option<Vec<_>> = self.healthy().map(|node| node.raft().map(|raft| (raft, raft.log()))).collect();
+        let (Some(last), Some(views)) = (last, views) else { return false };
         let is_idle = |node: &Node| {
             let process = node.process().expect("a running node");
             process.writing.is_none()
                 && process.replica.waiting_writes() == 0
                 && process.replica.waiting_reads() == 0
-                && process.replica.raft().followers().iter().all(|follower| {
-                    let dead = self.nodes[&follower.follower].process().is_none();
-                    dead || follower.in_flight == Some(0)
-                })
+                && process
+                    .replica
+                    .raft()
+                    .followers()
+                    .iter()
+                    .all(|follower| self.is_beyond_reach(follower.follower) || follower.in_flight == Some(0))
         };
         views.iter().all(|(raft, log)| {
             let same = (raft.term(), raft.leader(), log.last_index()) == (term, Some(id), last);
             same && log.applied_index() == last && log.durable_index() == last
-        }) && self.living().all(is_idle)
+        }) && self.healthy().all(is_idle)
     }
 
-    /// A leader that all can hear is not disturbed: for some time nobody else is elected.
+    /// Whether a node may never answer any more.
+    fn is_beyond_reach(&self, id: NodeId) -> bool {
+        self.nodes[&id].process().is_none() || self.hindered.contains(&id)
+    }
+
+    /// A leader that a quorum can hear is not disturbed: for some time nobody else is elected. Only the leader's own end
+    /// gives reason to, and that of a node whose disk is damaged or full may come at any time.
     fn check_stability(&mut self) -> Checked {
-        let limit = ELECTION_TIMEOUTS_MAX * self.plan.settings.election_timeout_max_ms;
-        self.wait_for("all nodes follow one leader", limit, |world| world.followed_leader().is_some())?;
-        let before = self.followed_leader();
-        self.run_until(self.now + STABLE_ELECTION_TIMEOUTS * self.plan.settings.election_timeout_max_ms * 1_000)?;
-        let after = self.living().filter_map(Node::raft).map(|raft| raft.term()).max();
-        let term = before.map(|(_, term)| term);
-        ensure!("Stability", after == term, "nothing is wrong, and term {term:?} gives way to {after:?}");
+        let may_end = self.living().filter(|node| node.damaged || self.hindered.contains(&node.id)).count();
+        let mut changes_allowed = may_end;
+        if self.plan.ending == Ending::Partial {
+            // Nodes that reach some of the others bring the terms that they reached before.
+            changes_allowed += LATE_TERMS_MAX;
+        }
+        let stable = STABLE_ELECTION_TIMEOUTS * self.plan.settings.election_timeout_max_ms * 1_000;
+        let mut changes = Vec::new();
+        while changes.len() <= changes_allowed {
+            match self.look_for_change_of_leader(|now| now + stable)? {
+                None => return Ok(()),
+                Some(change) => changes.push(change),
+            }
+        }
+        ensure!("Stability", false, "nothing is wrong, and leaders change all the same: {}", changes.join("; "));
         Ok(())
     }
 
-    /// The leader whom all living nodes follow, and its term.
+    /// Waits until a leader is followed, and looks on until the end that follows from that time. Returns what became of
+    /// the leader, if anything did.
+    fn look_for_change_of_leader(&mut self, end: impl Fn(Micros) -> Micros) -> Result<Option<String>, Violation> {
+        let limit = ELECTION_TIMEOUTS_MAX * self.plan.settings.election_timeout_max_ms;
+        self.wait_for("one leader is followed", limit, |world| world.followed_leader().is_some())?;
+        let Some((leader, term)) = self.followed_leader() else { unreachable!("it has just been waited for") };
+        let end = end(self.now);
+        while self.now < end {
+            self.step()?;
+            let node = &self.nodes[&leader];
+            if node.role() != Some(RoleName::Leader) || node.term() != term {
+                return Ok(Some(format!("n{} no longer leads term {term}", leader.0)));
+            }
+            // Where links are dead, a node may have been in a later term all the while, and leads nobody in it.
+            let leads_nobody =
+                |node: &&Node| self.plan.ending == Ending::Partial && node.role() != Some(RoleName::Leader);
+            if let Some(other) = self.healthy().filter(|node| !leads_nobody(node)).find(|node| node.term() > term) {
+                return Ok(Some(format!(
+                    "n{} enters term {} after term {term} of n{}",
+                    other.id.0,
+                    other.term(),
+                    leader.0
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The leader whom all healthy nodes follow, and its term; a majority of all nodes where links are dead.
     fn followed_leader(&self) -> Option<(NodeId, Term)> {
-        let mut views = self.living().map(|node| node.raft().and_then(|raft| Some((raft.leader()?, raft.term()))));
-        let first = views.next()??;
-        views.all(|view| view == Some(first)).then_some(first)
+        let leader =
+            self.living().filter(|node| node.role() == Some(RoleName::Leader)).max_by_key(|node| node.term())?;
+        let view = (Some(leader.id), leader.term());
+        let follows = |node: &&Node| node.raft().is_some_and(|raft| (raft.leader(), raft.term()) == view);
+        let is_followed = if self.plan.ending == Ending::Partial {
+            2 * self.healthy().filter(follows).count() > self.nodes.len()
+        } else {
+            self.healthy().all(|node| follows(&node))
+        };
+        is_followed.then_some((leader.id, leader.term()))
     }
 
     /// Every living node has the state that the model has, key by key, and nothing left over.
     fn check_states(&self) -> Checked {
-        for node in self.living() {
+        for node in self.healthy() {
             let replica = &node.process().expect("a settled node runs").replica;
-            self.invariants.bounds.check_idle(node.id, replica, |id| self.nodes[&id].process().is_some())?;
+            self.invariants.bounds.check_idle(node.id, replica, |id| !self.is_beyond_reach(id))?;
             let store = replica.store().read().expect("nothing panics while it holds the store");
             let items = store.range_from(std::ops::Bound::Unbounded).map(|(key, item)| (key.to_vec(), item.to_item()));
             let found: Vec<_> = items.collect();

@@ -16,6 +16,7 @@ pub(crate) type Life = u64;
 
 /// Something that happens.
 #[derive(Clone, Debug)]
+#[repr(u64)]
 pub(crate) enum Event {
     /// A node looks at its timers.
     Tick(NodeId, Life),
@@ -29,6 +30,8 @@ pub(crate) enum Event {
     FetchDone(NodeId, Life, Fetch),
     /// A node makes a segment of its log ahead of use.
     MakeSpare(NodeId, Life),
+    /// A node seals its log, if that has been idle.
+    Seal(NodeId, Life),
     /// `at` finds that the process of `peer` is gone.
     PeerLost { at: NodeId, peer: NodeId },
     /// A node is started, unless it runs.

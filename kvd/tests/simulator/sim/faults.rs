@@ -190,12 +190,10 @@ impl World {
                 let mean = self.chance.one_of(&[50 * MS, 300 * MS, 1_000 * MS]);
                 self.node(victim).disk_mean_us = mean;
                 self.mend_later(fault, victim, other, 2_000);
-                self.coverage.count(Kind::SlowDisk);
             }
             Fault::StuckDisk => {
                 self.node(victim).disk_is_stuck = true;
                 self.mend_later(fault, victim, other, 3_000);
-                self.coverage.count(Kind::StuckDisk);
             }
             Fault::Damage => self.damage(victim),
             Fault::WallClockJump => {

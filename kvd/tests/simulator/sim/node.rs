@@ -62,6 +62,9 @@ pub(crate) struct Process {
     pub(crate) writing: Option<LogWrite>,
     /// A segment of its log is to be made ahead of use.
     pub(crate) spare_is_due: bool,
+    /// Its log will be looked at, to be sealed if it is idle.
+    pub(crate) seal_is_due: bool,
+    pub(crate) last_write: Micros,
     pub(crate) paused: bool,
     /// What has arrived since it was paused.
     pub(crate) waiting: Vec<Input>,
@@ -91,6 +94,7 @@ pub(crate) enum Input {
     WriteDone(WriteId),
     FetchDone(Fetch),
     MakeSpare,
+    Seal,
     PeerLost(NodeId),
     Request(AttemptId, Ask),
 }
@@ -171,10 +175,11 @@ impl Node {
         self.disk.set_capacity_bytes(Some(used as u64 + room_bytes));
     }
 
-    /// Damages what was written long ago: anything but the last write to the log, whose loss on one node nobody could
-    /// tell from that of an unfinished write. Returns how, if there was something to damage.
+    /// Damages what was written long ago: anything but the last write, the loss of which nobody could tell from that
+    /// of an unfinished one. In a log that is idle that is the seal, and no record. Returns how, if there was something
+    /// to damage.
     pub(crate) fn damage(&mut self, chance: &mut Chance) -> Option<Kind> {
-        let sectors = self.disk.old_sectors();
+        let sectors = self.disk.old_bytes();
         let mut any = || Some(sectors.get(chance.within(0..sectors.len().max(1) as u64) as usize)?.clone());
         let (one, other) = (any()?, any()?);
         self.damaged = true;
@@ -225,6 +230,8 @@ impl Node {
             wal,
             writing: None,
             spare_is_due: true,
+            seal_is_due: false,
+            last_write: now,
             paused: false,
             waiting: Vec::new(),
             will_carry_out: false,

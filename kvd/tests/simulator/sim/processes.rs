@@ -3,11 +3,13 @@
 use super::client::{AttemptId, Reply};
 use super::coverage::Kind;
 use super::events::{Event, Micros};
+use super::faults::Fault;
 use super::image::Image;
 use super::invariants::{Checked, ensure};
 use super::node::{Input, Process, StartFailure, Started, State};
 use super::world::World;
 use kvd::raft::NodeId;
+use kvd::storage::faulty::{Call, Fault as DiskFault};
 
 /// A pause at least this long outlasts the patience of all followers.
 const LONG_PAUSE: Micros = 300 * MS;
@@ -56,7 +58,8 @@ impl World {
         let node = self.node(id);
         let State::Running(process) = std::mem::replace(&mut node.state, State::Down) else { return Ok(()) };
         let Process { mut wal, writing, spare_is_due, .. } = *process;
-        node.disk.cut_power_after(changes);
+        let disk = node.disk.clone();
+        disk.cut_power_after(changes);
         if spare_is_due && is_making && wal.spare_maker().make().is_err() {
             self.coverage.count(Kind::CrashWhileMakingSpare);
         }
@@ -64,7 +67,11 @@ impl World {
             // What becomes of it nobody is told.
             let _ = wal.append(&writing.records);
             self.node(id).unfinished = Some(writing.records);
-            self.coverage.count(Kind::CrashWhileWriting);
+            if !disk.has_power() {
+                self.coverage.count(Kind::CrashWhileWriting);
+            }
+        } else if !wal.is_sealed() && self.chance.percent(50) && wal.seal().is_err() && !disk.has_power() {
+            self.coverage.count(Kind::CrashWhileSealing);
         }
         Ok(())
     }
@@ -105,11 +112,8 @@ impl World {
         if !is_down || self.dead.contains(&id) {
             return Ok(());
         }
-        if !self.is_calm && self.chance.percent(10) {
-            self.coverage.count(Kind::CrashWhileStarting);
-            let changes = self.chance.within(0..6);
-            self.nodes[&id].disk.cut_power_after(changes);
-        }
+        self.trouble_start(id);
+        let failures_before = self.nodes[&id].disk.failures();
         let Self { nodes, plan, founders, chance, now, .. } = self;
         let node = nodes.get_mut(&id).expect("a node of this cluster");
         match node.start(plan, founders, *now, chance) {
@@ -117,7 +121,19 @@ impl World {
             Err(StartFailure::ForNow(why)) => {
                 self.trace.note(|| format!("n{} does not start: {why}", id.0));
                 self.coverage.count(Kind::FailedStart);
-                self.nodes[&id].disk.crash();
+                let disk = &self.nodes[&id].disk;
+                if disk.failures() > failures_before {
+                    self.coverage.count(Kind::DiskErrorWhileStarting);
+                }
+                let had_power = disk.has_power();
+                if !had_power {
+                    self.coverage.count(Kind::CrashWhileStarting);
+                }
+                if had_power && self.chance.percent(50) {
+                    self.nodes[&id].disk.kill();
+                } else {
+                    self.nodes[&id].disk.crash();
+                }
                 self.start_later(id);
                 Ok(())
             }
@@ -129,6 +145,22 @@ impl World {
                 self.coverage.count(Kind::RefusedDamage);
                 Ok(())
             }
+        }
+    }
+
+    /// A start may be interrupted by a power cut, or meet a disk that fails.
+    fn trouble_start(&mut self, id: NodeId) {
+        if self.is_calm || self.plan.is_quiet() {
+            return;
+        }
+        let disk = self.nodes[&id].disk.clone();
+        if self.chance.percent(10) {
+            disk.cut_power_after(self.chance.within(0..6));
+        } else if self.plan.faults.iter().any(|(fault, _)| *fault == Fault::DiskError) && self.chance.percent(20) {
+            let calls = [Call::List, Call::Open, Call::Read, Call::Write, Call::Sync, Call::Remove, Call::SyncDir];
+            let call = self.chance.one_of(&calls);
+            let what = self.chance.one_of(&[DiskFault::Io, DiskFault::NoSpace]);
+            disk.fail_after(call, self.chance.within(0..4), what);
         }
     }
 
@@ -158,6 +190,7 @@ impl World {
         let first = self.now + self.chance.within(0..self.plan.tick_ms * MS);
         self.queue.schedule(first, Event::Tick(id, life));
         self.queue.schedule(first, Event::MakeSpare(id, life));
+        self.seal_later(id, first - self.now);
         self.check(id)?;
         self.carry_out(id)?;
         self.check(id)

@@ -63,6 +63,7 @@ impl World {
             Input::WriteDone(write) => return self.write_done(id, write),
             Input::FetchDone(fetch) => return self.fetch_done(id, &fetch),
             Input::MakeSpare => return self.make_spare(id),
+            Input::Seal => return self.seal(id),
             Input::PeerLost(peer) => process.replica.peer_lost(peer),
             Input::Request(attempt, ask) => {
                 process.asked.insert(attempt, Asked { since: time, ask: ask.clone(), floor });
@@ -119,10 +120,9 @@ impl World {
     /// Does what a replica asks for.
     pub(super) fn carry_out(&mut self, id: NodeId) -> Checked {
         let Some(process) = self.process(id) else { return Ok(()) };
-        let (life, role_before) = (process.life, process.replica.raft().role());
+        let life = process.life;
         let Effects { send, write, fetch, writes, reads } = process.replica.effects();
-        let (role, has_unapplied) = (process.replica.raft().role(), process.replica.has_unapplied());
-        debug_assert_eq!(role_before, role);
+        let has_unapplied = process.replica.has_unapplied();
         // What is committed and applied by now is what answers rest on.
         self.check(id)?;
         for (to, message) in send {

@@ -91,6 +91,9 @@ fn attempt(seed: u64, fails_at: Option<u64>) -> Result<World, Failed> {
 
 fn run_to_end(world: &mut World) -> Checked {
     let chaos = world.plan.chaos_ms * 1_000;
+    if world.plan.is_quiet() {
+        world.check_undisturbed(chaos)?;
+    }
     world.run_until(chaos)?;
     world.end()
 }

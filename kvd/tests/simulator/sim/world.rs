@@ -46,6 +46,8 @@ pub(crate) struct World {
     pub(crate) present_faults: BTreeMap<(Fault, NodeId), u64>,
     /// Nodes that are dead for ever.
     pub(crate) dead: Vec<NodeId>,
+    /// Nodes with which something is wrong for ever.
+    pub(crate) hindered: Vec<NodeId>,
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
     pub(crate) attempts_sent: u64,
     /// Numbers the values that are written.
@@ -84,6 +86,7 @@ impl World {
             faults_inflicted: 0,
             present_faults: BTreeMap::new(),
             dead: Vec::new(),
+            hindered: Vec::new(),
             attempts: BTreeMap::new(),
             attempts_sent: 0,
             values: 0,
@@ -105,7 +108,7 @@ impl World {
         for client in 0..world.clients.len() {
             world.turn_later(client, 100 * MS);
         }
-        if !world.plan.faults.is_empty() {
+        if !world.plan.is_quiet() {
             world.queue.schedule(100 * MS, Event::Fault);
         }
         world
@@ -165,6 +168,7 @@ impl World {
             Event::WriteDone(id, life, write) => self.input_of_life(id, life, Input::WriteDone(write)),
             Event::FetchDone(id, life, fetch) => self.input_of_life(id, life, Input::FetchDone(fetch)),
             Event::MakeSpare(id, life) => self.input_of_life(id, life, Input::MakeSpare),
+            Event::Seal(id, life) => self.input_of_life(id, life, Input::Seal),
             Event::PeerLost { at, peer } => {
                 self.coverage.count(Kind::PeerLost);
                 if self.nodes[&at].raft().is_some_and(|raft| raft.leader() == Some(peer)) {

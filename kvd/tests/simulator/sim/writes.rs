@@ -6,6 +6,13 @@ use super::invariants::{Checked, ensure};
 use super::notation::Name;
 use super::world::World;
 use kvd::raft::{Fetch, LogWrite, NodeId, WriteId};
+use kvd::storage::wal::Appended;
+
+/// A log that has been idle for so long is sealed, as in the server. Microseconds.
+const SEAL_AFTER: Micros = 200_000;
+
+/// A segment, which is filled with zeros and synced more than once, takes this many times as long as a write.
+const SPARE_TIMES: u64 = 20;
 
 impl World {
     pub(super) fn disk_time(&mut self, id: NodeId) -> Micros {
@@ -16,14 +23,20 @@ impl World {
     pub(super) fn begin_write(&mut self, id: NodeId, life: u64, write: LogWrite) -> Checked {
         self.invariants.write_begins(&self.nodes[&id], &write, &mut self.coverage)?;
         let at = self.now + self.disk_time(id);
+        let healthy_mean_us = self.plan.disk_mean_us;
         let node = self.node(id);
-        let is_stuck = node.disk_is_stuck;
+        let (is_stuck, is_slow) = (node.disk_is_stuck, node.disk_mean_us != healthy_mean_us);
         let Some(process) = node.process_mut() else { return Ok(()) };
         let write_id = write.id;
         ensure!("One Write at a Time", process.writing.is_none(), "n{} begins a second write", id.0);
         process.writing = Some(write);
-        if !is_stuck {
+        if is_stuck {
+            self.coverage.count(Kind::StuckDisk);
+        } else {
             self.queue.schedule(at, Event::WriteDone(id, life, write_id));
+        }
+        if is_slow {
+            self.coverage.count(Kind::SlowDisk);
         }
         Ok(())
     }
@@ -44,22 +57,23 @@ impl World {
     }
 
     pub(super) fn write_done(&mut self, id: NodeId, write: WriteId) -> Checked {
+        let now = self.now;
         let node = self.node(id);
         let is_stuck = node.disk_is_stuck;
         let Some(process) = node.process_mut() else { return Ok(()) };
-        let Some(writing) = process.writing.take_if(|writing| writing.id == write && !is_stuck) else { return Ok(()) };
+        if is_stuck && process.writing.as_ref().is_some_and(|writing| writing.id == write) {
+            self.coverage.count(Kind::StuckDisk);
+            return Ok(());
+        }
+        let Some(writing) = process.writing.take_if(|writing| writing.id == write) else { return Ok(()) };
         match process.wal.append(&writing.records) {
             Ok(appended) => {
                 process.replica.written(write);
-                process.spare_is_due |= appended.began_segment;
-                let life = process.life;
+                process.last_write = now;
                 node.image.write(&writing.records);
                 self.trace.note(|| format!("{} write {} is durable", Name(id), write.0));
-                if appended.began_segment {
-                    self.coverage.count(Kind::Segment);
-                    let at = self.now + self.disk_time(id);
-                    self.queue.schedule(at, Event::MakeSpare(id, life));
-                }
+                self.appended(id, appended);
+                self.seal_later(id, SEAL_AFTER);
                 self.after_input(id)
             }
             Err(failure) => {
@@ -75,6 +89,54 @@ impl World {
             Ok(entries) => {
                 process.replica.fetched(fetch, entries);
                 self.after_input(id)
+            }
+            Err(failure) => self.end_process(id, &failure.to_string()),
+        }
+    }
+
+    /// A segment that was begun used the spare up.
+    fn appended(&mut self, id: NodeId, appended: Appended) {
+        if !appended.began_segment {
+            return;
+        }
+        self.coverage.count(Kind::Segment);
+        let at = self.now + SPARE_TIMES * self.disk_time(id);
+        let Some(process) = self.process(id) else { return };
+        process.spare_is_due = true;
+        let life = process.life;
+        self.queue.schedule(at, Event::MakeSpare(id, life));
+    }
+
+    /// Looks at the log of a node after a while, to seal it if it is idle by then.
+    pub(super) fn seal_later(&mut self, id: NodeId, after: Micros) {
+        let at = self.now + after;
+        let Some(process) = self.process(id) else { return };
+        if !std::mem::replace(&mut process.seal_is_due, true) {
+            let life = process.life;
+            self.queue.schedule(at, Event::Seal(id, life));
+        }
+    }
+
+    pub(super) fn seal(&mut self, id: NodeId) -> Checked {
+        let now = self.now;
+        let node = self.node(id);
+        let is_stuck = node.disk_is_stuck;
+        let Some(process) = node.process_mut() else { return Ok(()) };
+        process.seal_is_due = false;
+        let idle = now - process.last_write;
+        if is_stuck || process.writing.is_some() || process.wal.is_sealed() {
+            // After the next write it is looked at again.
+            return Ok(());
+        }
+        if idle < SEAL_AFTER {
+            self.seal_later(id, SEAL_AFTER - idle);
+            return Ok(());
+        }
+        match process.wal.seal() {
+            Ok(appended) => {
+                self.coverage.count(Kind::Seal);
+                self.appended(id, appended);
+                Ok(())
             }
             Err(failure) => self.end_process(id, &failure.to_string()),
         }
