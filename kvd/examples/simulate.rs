@@ -26,10 +26,17 @@ struct Options {
     /// Stop after this many minutes, whatever seeds are left.
     #[arg(long)]
     minutes: Option<u64>,
-    /// Put a defect back, by its number in the list of `kvd::mutants`, to see it found.
+    /// Put a defect back to see it found: a name of `kvd::mutants::Mutant`, such as `QuorumOfHalf`.
     #[cfg(feature = "mutants")]
-    #[arg(long)]
-    mutant: Option<usize>,
+    #[arg(long, value_parser = mutant)]
+    mutant: Option<kvd::mutants::Mutant>,
+}
+
+#[cfg(feature = "mutants")]
+fn mutant(name: &str) -> Result<kvd::mutants::Mutant, String> {
+    let all = kvd::mutants::Mutant::ALL;
+    let found = all.iter().find(|mutant| format!("{mutant:?}") == name);
+    found.copied().ok_or_else(|| format!("there is no '{name}' among {all:?}"))
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
@@ -46,7 +53,7 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 fn main() -> ExitCode {
     let options = Options::parse();
     #[cfg(feature = "mutants")]
-    kvd::mutants::put_back(options.mutant.map(|number| kvd::mutants::Mutant::ALL[number]));
+    kvd::mutants::put_back(options.mutant);
     let template = "{wide_bar} {human_pos}/{human_len} seeds  {msg}  {elapsed}, {eta} left";
     let style = ProgressStyle::with_template(template).expect("a template");
     let bar = ProgressBar::new(options.seeds.end - options.seeds.start).with_style(style);

@@ -1,7 +1,7 @@
 //! Defects that can be put back on purpose, one at a time, to see the simulator turn red. A checker that cannot fail is
 //! worthless.
 //!
-//! Each is a mistake that real Raft stores have shipped. With the feature `mutants`, which nothing but the simulator's
+//! Each is a mistake that real Raft stores have shipped, or one that a review found no check for. With the feature `mutants`, which nothing but the simulator's
 //! own test turns on, `put_back` switches one on for this thread. Without it [`is_on`] is a constant, and nothing of
 //! all this is left in the program.
 
@@ -68,11 +68,16 @@ mutants! {
     AppliedNotAtomic = "applied index not atomic with state",
     /// A refused pre-vote of a higher term teaches nothing.
     PreVoteIgnoresTerm = "pre-vote without term adoption",
+    /// A voter that hears a leader promises its vote to another.
+    PreVoteDespiteLeader = "pre-vote granted while a leader is heard",
+    /// A follower answers a heartbeat only when all that came before it is on disk.
+    HeartbeatWaitsForDisk = "heartbeat answered after fsync",
     /// A leader that reaches nobody goes on leading.
     NoCheckQuorum = "no check-quorum",
     /// What was on its way on a broken connection goes on filling the window.
     WindowNotFreed = "in-flight window not freed on reconnect",
-    /// Timers go by the wall clock.
+    /// Timers go by the wall clock. The core is handed its time, so this one is in the simulator's host of a node; that
+    /// the server hands over nothing but a monotonic clock is for `tests/architecture.rs` to say.
     WallClock = "timer by wall clock",
 }
 

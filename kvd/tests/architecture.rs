@@ -126,6 +126,16 @@ fn the_pure_core_stays_pure() {
 }
 
 #[test]
+fn the_time_that_the_core_is_handed_is_no_wall_clock() {
+    // Timers that go by the wall clock fire at once when somebody sets it.
+    for Source { module, file, code } in sources() {
+        if ["server", "peer"].contains(&module.as_str()) {
+            assert!(!code.contains("SystemTime"), "{} reads the wall clock", file.display());
+        }
+    }
+}
+
+#[test]
 fn an_import_that_points_up_would_be_seen() {
     assert_eq!(imports("use crate::raft::{Log, Term};\nuse crate::{kv, server::Server};").len(), 3);
 }

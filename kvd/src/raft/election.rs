@@ -98,7 +98,8 @@ impl Raft {
 
     /// Says whether this node would vote for `from` in the term after `term`. Promises nothing.
     pub(super) fn answer_pre_vote(&mut self, from: NodeId, term: Term, last_index: LogIndex, last_term: Term) {
-        let granted = term >= self.term() && self.log.is_up_to_date(last_index, last_term) && !self.hears_leader(from);
+        let has_leader = self.hears_leader(from) && !mutants::is_on(Mutant::PreVoteDespiteLeader);
+        let granted = term >= self.term() && self.log.is_up_to_date(last_index, last_term) && !has_leader;
         self.send(from, Body::PreVoteResponse { asked_in: term, granted });
     }
 

@@ -69,7 +69,8 @@ impl Raft {
         // Beyond `matched` our log may differ from the leader's (paper Figure 2, AppendEntries 5).
         self.log.commit(leader_commit.min(follower.matched));
         let is_early = mutants::is_on(Mutant::AckBeforeSync);
-        if heartbeat || new_round || matched <= self.log.durable_index() || is_early {
+        let at_once = (heartbeat || new_round) && !mutants::is_on(Mutant::HeartbeatWaitsForDisk);
+        if at_once || matched <= self.log.durable_index() || is_early {
             self.acknowledge(heartbeat && mutants::is_on(Mutant::EmptyAckUnsynced) || is_early);
         }
         // Otherwise the answer follows when the entries are on disk.

@@ -117,8 +117,9 @@ impl Log {
 
     /// Drops all entries from `from` on: they conflict with the leader's (paper §5.3).
     pub fn truncate(&mut self, from: LogIndex) {
-        let is_allowed = from > self.commit_index || mutants::is_on(Mutant::TruncateCommitted);
-        assert!(is_allowed, "truncation from {from} would drop committed entries up to {}", { self.commit_index });
+        let committed = self.commit_index;
+        let is_allowed = from > committed || mutants::is_on(Mutant::TruncateCommitted);
+        assert!(is_allowed, "truncation from {from} would drop committed entries up to {committed}");
         if from > self.last_index {
             return;
         }

@@ -19,8 +19,17 @@ pub struct FollowerProgress {
     pub match_index: LogIndex,
     /// The next entry to be sent to it.
     pub next_index: LogIndex,
-    /// Messages with entries on their way to it; `None` while it is probed for where the logs agree.
-    pub in_flight: Option<usize>,
+    /// What is on its way to it; `None` while it is probed for where the logs agree.
+    pub in_flight: Option<InFlight>,
+}
+
+/// What was sent to a follower that it has not acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InFlight {
+    /// Messages with entries.
+    pub messages: usize,
+    /// Bytes of these entries.
+    pub bytes: usize,
 }
 
 /// Replication to one follower, for one term (paper Figure 2, volatile state on leaders).
@@ -75,7 +84,9 @@ impl Progress {
     pub(super) fn of(&self, follower: NodeId) -> FollowerProgress {
         let in_flight = match &self.flow {
             Flow::Probe { .. } => None,
-            Flow::Replicate { in_flight, .. } => Some(in_flight.len()),
+            Flow::Replicate { in_flight, in_flight_bytes } => {
+                Some(InFlight { messages: in_flight.len(), bytes: *in_flight_bytes })
+            }
         };
         FollowerProgress { follower, match_index: self.match_index, next_index: self.next_index, in_flight }
     }

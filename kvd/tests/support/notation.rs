@@ -192,7 +192,7 @@ pub(crate) fn followers(raft: &Raft) -> Vec<String> {
     let line = |progress: kvd::raft::FollowerProgress| {
         let flow = match progress.in_flight {
             None => "probing".to_string(),
-            Some(messages) => format!("{messages} in flight"),
+            Some(in_flight) => format!("{} in flight", in_flight.messages),
         };
         format!("{}: match {}, next {}, {flow}", Name(progress.follower), progress.match_index, progress.next_index)
     };

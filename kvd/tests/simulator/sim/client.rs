@@ -99,6 +99,21 @@ pub(crate) fn key_bytes(key: u64) -> Bytes {
     format!("k{key}").into()
 }
 
+impl Reply {
+    /// Tells replies apart: by their kinds, and by the revision that a good one names.
+    fn number(&self) -> u64 {
+        match self {
+            Self::Written(Ok(Outcome::Set { revision, .. } | Outcome::Deleted { revision, .. })) => 10 + revision,
+            Self::Written(Ok(_)) => 1,
+            Self::Written(Err(_)) => 2,
+            Self::Read(Ok(item)) => 10 + item.as_ref().map_or(0, |item| item.mod_revision),
+            Self::Read(Err(_)) => 3,
+            Self::Refused => 4,
+            Self::Closed => 5,
+        }
+    }
+}
+
 impl Client {
     pub(crate) fn new(number: usize, reads_from: Option<NodeId>) -> Self {
         Self {
@@ -257,12 +272,13 @@ impl World {
 
     /// Waited in vain: the request may be lost, or on its way, or done.
     pub(crate) fn attempt_timed_out(&mut self, attempt: AttemptId) {
-        let Some(Attempt { client, .. }) = self.attempts.get(&attempt) else { return };
-        let id = *client;
+        let Some(Attempt { client: id, .. }) = self.attempts.remove(&attempt) else { return };
         let Some(doing) = &mut self.clients[id].doing else { return };
         if let Some(place) = doing.open.iter().position(|open| *open == attempt) {
             doing.open.remove(place);
             doing.unknown = true;
+            // Whoever does not answer may never.
+            self.clients[id].leader = None;
             self.turn_later(id, 0);
         }
     }
@@ -273,6 +289,7 @@ impl World {
     }
 
     pub(crate) fn client_hears(&mut self, attempt: AttemptId, reply: Reply) {
+        self.trace.mix_all(&[attempt, reply.number()]);
         let Some(sent) = self.attempts.remove(&attempt) else { return };
         let id = sent.client;
         let Some(doing) = &mut self.clients[id].doing else { return };

@@ -28,6 +28,8 @@ kinds! {
     "network": [
         MessageLost = "messages lost",
         MessageDoubled = "messages doubled",
+        MessageReplayed = "messages of the past replayed",
+        ReplayedToNewLife = "messages replayed to a node that has restarted",
         MessageOvertaken = "messages overtaken by a later one",
         MessageGarbled = "messages garbled",
         MessageLate = "messages later than an election",
@@ -98,6 +100,7 @@ kinds! {
         MajorityServes = "runs in which only a majority recovers",
         PartialServes = "runs that end with some links cut in one direction",
         HinderedServe = "runs that end with a minority hindered",
+        LeaderUnheard = "idle leaders that a few no longer hear",
         StuckForEver = "disks stuck for ever",
         FullForEver = "disks full for ever",
         PausedForEver = "processes that stand still for ever",

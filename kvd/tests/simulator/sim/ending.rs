@@ -14,24 +14,18 @@ use super::network::Link;
 use super::node::{Node, State};
 use super::plan::Ending;
 use super::world::World;
-use kvd::raft::{NodeId, RoleName, Term};
+use kvd::raft::{InFlight, NodeId};
 
 const NAME: &str = "Liveness";
 
 /// Within this many of the longest election timeouts there is a leader that serves.
-const ELECTION_TIMEOUTS_MAX: u64 = 20;
+pub(super) const ELECTION_TIMEOUTS_MAX: u64 = 20;
 
 /// A cluster that makes progress has this many times as long.
 const PROGRESS_TIMES: u64 = 8;
 
 /// Clocks may be slow by a fifth.
 const SLOWEST_CLOCK: (u64, u64) = (5, 4);
-
-/// For this many of them nobody else is elected then.
-const STABLE_ELECTION_TIMEOUTS: u64 = 10;
-
-/// Where links stay dead, so often a node may yet be heard that is in a later term.
-const LATE_TERMS_MAX: usize = 2;
 
 /// Acknowledged writes that show that the cluster serves.
 const WRITES_WANTED: u64 = 3;
@@ -70,6 +64,9 @@ impl World {
             let limit = patience_ms + 2 * self.plan.request_timeout_ms;
             self.wait_for("all nodes have one leader and the same log, applied to its end", limit, Self::is_settled)?;
             self.check_states()?;
+            if self.chance.percent(50) {
+                self.check_unheard_leader()?;
+            }
         }
         for node in self.nodes.values() {
             self.coverage.add(Kind::DiskError, node.disk.failures());
@@ -77,15 +74,6 @@ impl World {
         }
         linearizability::check(&self.history)
             .map_err(|violation| Violation { invariant: "Linearizability", what: violation.to_string() })
-    }
-
-    /// In a run in which nothing goes wrong until `end`, the first leader that all follow is the last: not even slow disks
-    /// are a reason for another.
-    pub(crate) fn check_undisturbed(&mut self, end: Micros) -> Checked {
-        self.coverage.count(Kind::QuietRun);
-        let change = self.look_for_change_of_leader(|_| end)?;
-        ensure!("Stability", change.is_none(), "nothing has gone wrong, and {}", change.unwrap_or_default());
-        Ok(())
     }
 
     fn stop_faults(&mut self) -> Checked {
@@ -189,12 +177,12 @@ impl World {
     }
 
     /// Nodes that should work by now.
-    fn living(&self) -> impl Iterator<Item = &Node> {
+    pub(super) fn living(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values().filter(|node| !matches!(node.state, State::Refused) && !self.dead.contains(&node.id))
     }
 
     /// Those of them that nothing is wrong with.
-    fn healthy(&self) -> impl Iterator<Item = &Node> {
+    pub(super) fn healthy(&self) -> impl Iterator<Item = &Node> {
         self.living().filter(|node| !self.hindered.contains(&node.id))
     }
 
@@ -208,12 +196,9 @@ impl World {
             process.writing.is_none()
                 && process.replica.waiting_writes() == 0
                 && process.replica.waiting_reads() == 0
-                && process
-                    .replica
-                    .raft()
-                    .followers()
-                    .iter()
-                    .all(|follower| self.is_beyond_reach(follower.follower) || follower.in_flight == Some(0))
+                && process.replica.raft().followers().iter().all(|follower| {
+                    self.is_beyond_reach(follower.follower) || follower.in_flight == Some(InFlight::default())
+                })
         };
         views.iter().all(|(raft, log)| {
             let same = (raft.term(), raft.leader(), log.last_index()) == (term, Some(id), last);
@@ -224,69 +209,6 @@ impl World {
     /// Whether a node may never answer any more.
     fn is_beyond_reach(&self, id: NodeId) -> bool {
         self.nodes[&id].process().is_none() || self.hindered.contains(&id)
-    }
-
-    /// A leader that a quorum can hear is not disturbed: for some time nobody else is elected. Only the leader's own end
-    /// gives reason to, and that of a node whose disk is damaged or full may come at any time.
-    fn check_stability(&mut self) -> Checked {
-        let may_end = self.living().filter(|node| node.damaged || self.hindered.contains(&node.id)).count();
-        let mut changes_allowed = may_end;
-        if self.plan.ending == Ending::Partial {
-            // Nodes that reach some of the others bring the terms that they reached before.
-            changes_allowed += LATE_TERMS_MAX;
-        }
-        let stable = STABLE_ELECTION_TIMEOUTS * self.plan.settings.election_timeout_max_ms * 1_000;
-        let mut changes = Vec::new();
-        while changes.len() <= changes_allowed {
-            match self.look_for_change_of_leader(|now| now + stable)? {
-                None => return Ok(()),
-                Some(change) => changes.push(change),
-            }
-        }
-        ensure!("Stability", false, "nothing is wrong, and leaders change all the same: {}", changes.join("; "));
-        Ok(())
-    }
-
-    /// Waits until a leader is followed, and looks on until the end that follows from that time. Returns what became of
-    /// the leader, if anything did.
-    fn look_for_change_of_leader(&mut self, end: impl Fn(Micros) -> Micros) -> Result<Option<String>, Violation> {
-        let limit = ELECTION_TIMEOUTS_MAX * self.plan.settings.election_timeout_max_ms;
-        self.wait_for("one leader is followed", limit, |world| world.followed_leader().is_some())?;
-        let Some((leader, term)) = self.followed_leader() else { unreachable!("it has just been waited for") };
-        let end = end(self.now);
-        while self.now < end {
-            self.step()?;
-            let node = &self.nodes[&leader];
-            if node.role() != Some(RoleName::Leader) || node.term() != term {
-                return Ok(Some(format!("n{} no longer leads term {term}", leader.0)));
-            }
-            // Where links are dead, a node may have been in a later term all the while, and leads nobody in it.
-            let leads_nobody =
-                |node: &&Node| self.plan.ending == Ending::Partial && node.role() != Some(RoleName::Leader);
-            if let Some(other) = self.healthy().filter(|node| !leads_nobody(node)).find(|node| node.term() > term) {
-                return Ok(Some(format!(
-                    "n{} enters term {} after term {term} of n{}",
-                    other.id.0,
-                    other.term(),
-                    leader.0
-                )));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The leader whom all healthy nodes follow, and its term; a majority of all nodes where links are dead.
-    fn followed_leader(&self) -> Option<(NodeId, Term)> {
-        let leader =
-            self.living().filter(|node| node.role() == Some(RoleName::Leader)).max_by_key(|node| node.term())?;
-        let view = (Some(leader.id), leader.term());
-        let follows = |node: &&Node| node.raft().is_some_and(|raft| (raft.leader(), raft.term()) == view);
-        let is_followed = if self.plan.ending == Ending::Partial {
-            2 * self.healthy().filter(follows).count() > self.nodes.len()
-        } else {
-            self.healthy().all(|node| follows(&node))
-        };
-        is_followed.then_some((leader.id, leader.term()))
     }
 
     /// Every living node has the state that the model has, key by key, and nothing left over.
@@ -323,7 +245,7 @@ impl World {
 
     /// Waits until something is reached, for no longer than the limit since the last thing that led on to it. A cluster
     /// that works off what has piled up, one entry a message, is alive; one that goes on so for long is not.
-    fn wait_for(&mut self, what: &str, limit_ms: u64, reached: impl Fn(&Self) -> bool) -> Checked {
+    pub(super) fn wait_for(&mut self, what: &str, limit_ms: u64, reached: impl Fn(&Self) -> bool) -> Checked {
         let limit = limit_ms * 1_000;
         let last_end = self.now + PROGRESS_TIMES * limit;
         let (mut end, mut progress) = (self.now + limit, self.progress());

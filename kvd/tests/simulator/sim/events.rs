@@ -16,7 +16,6 @@ pub(crate) type Life = u64;
 
 /// Something that happens.
 #[derive(Clone, Debug)]
-#[repr(u64)]
 pub(crate) enum Event {
     /// A node looks at its timers.
     Tick(NodeId, Life),
@@ -52,6 +51,31 @@ pub(crate) enum Event {
     Strike(NodeId),
     /// Something that was wrong ends, unless something else of its kind has gone wrong there since.
     Mend { fault: Fault, victim: NodeId, other: NodeId, number: u64 },
+}
+
+impl Event {
+    /// Tells the kinds of events apart.
+    pub(crate) fn number(&self) -> u64 {
+        match self {
+            Self::Tick(..) => 1,
+            Self::CarryOut(..) => 2,
+            Self::Arrive(..) => 3,
+            Self::WriteDone(..) => 4,
+            Self::FetchDone(..) => 5,
+            Self::MakeSpare(..) => 6,
+            Self::Seal(..) => 7,
+            Self::PeerLost { .. } => 8,
+            Self::Start(..) => 9,
+            Self::Resume(..) => 10,
+            Self::Request { .. } => 11,
+            Self::Reply { .. } => 12,
+            Self::AttemptTimeout(..) => 13,
+            Self::ClientTurn(..) => 14,
+            Self::Fault => 15,
+            Self::Strike(..) => 16,
+            Self::Mend { .. } => 17,
+        }
+    }
 }
 
 /// What a request asks a node for.

@@ -7,6 +7,7 @@ use super::network::Link;
 use super::world::World;
 use kvd::raft::{NodeId, RoleName};
 use kvd::storage::faulty::{Call, Fault as DiskFault};
+use std::collections::BTreeSet;
 
 /// Something that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,7 +133,7 @@ impl World {
                 self.network.heal_cuts();
                 let links: Vec<Link> = self.links_of(victim).collect();
                 self.network.cut(links);
-                self.invariants.bounds.isolated(victim, self.nodes[&victim].term());
+                self.hear_nobody_else(BTreeSet::from([victim]));
                 self.coverage.count(Kind::Isolation);
             }
             Fault::OneWay => self.cut_one_way(victim, other),
@@ -296,6 +297,7 @@ impl World {
         self.network.heal_cuts();
         let across = minority.iter().flat_map(|a| majority.iter().flat_map(|b| [(*a, *b), (*b, *a)]));
         self.network.cut(across);
+        self.hear_nobody_else(minority.into_iter().collect());
         self.coverage.count(Kind::Split);
     }
 
@@ -311,6 +313,9 @@ impl World {
             _ => self.links_of(one).filter(|(from, _)| (*from == one) == outward).collect(),
         };
         self.network.cut(links);
+        if how > 0 && !outward {
+            self.hear_nobody_else(BTreeSet::from([one]));
+        }
         self.coverage.count(Kind::OneWayCut);
     }
 
@@ -322,6 +327,12 @@ impl World {
         self.network.heal_cuts();
         self.network.cut(left.iter().flat_map(|a| right.iter().flat_map(|b| [(*a, *b), (*b, *a)])));
         self.coverage.count(Kind::Bridge);
+    }
+
+    /// From now on a minority hears nobody but each other.
+    fn hear_nobody_else(&mut self, minority: BTreeSet<NodeId>) {
+        let latest = minority.iter().map(|id| self.nodes[id].term()).max().unwrap_or_default();
+        self.invariants.bounds.cut_off(minority, latest);
     }
 
     fn ring(&mut self) {

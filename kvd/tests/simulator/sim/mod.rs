@@ -30,6 +30,7 @@ mod processes;
 mod replicas;
 mod requests;
 mod run;
+mod stability;
 mod total;
 mod trace;
 mod world;

@@ -12,14 +12,17 @@ use kvd::peer;
 use kvd::raft::{Message, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A message this late has outlived the patience of every follower. Microseconds.
-const LATE_US: Micros = 300_000;
-
 /// A doubled message may come again as late as this. Microseconds.
 const ECHO_US_MAX: Micros = 5_000_000;
 
 /// Frames kept to be replayed out of the blue.
 const MEMORY_FRAMES: usize = 64;
+
+/// In thousandths of all frames: kept.
+const REMEMBERED_PERMILLE: u32 = 20;
+
+/// Frames of the past that a node is sent when it starts again, at most.
+const REPLAYED_MAX: u64 = 4;
 
 /// From sender to receiver.
 pub(crate) type Link = (NodeId, NodeId);
@@ -53,6 +56,8 @@ impl Envelope {
 #[derive(Debug)]
 pub(crate) struct Network {
     plan: NetworkPlan,
+    /// A message later than this has outlived the patience of every follower. Microseconds.
+    late_us: Micros,
     cut: BTreeSet<Link>,
     /// Links that work and fail in turn, each for so long. Microseconds.
     flapping: BTreeMap<Link, Micros>,
@@ -67,9 +72,10 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn new(plan: NetworkPlan) -> Self {
+    pub(crate) fn new(plan: NetworkPlan, patience_ms: u64) -> Self {
         Self {
             plan,
+            late_us: patience_ms * 1_000,
             cut: BTreeSet::new(),
             flapping: BTreeMap::new(),
             clogged: BTreeMap::new(),
@@ -108,21 +114,47 @@ impl Network {
             }
         }
         *last = at.max(*last);
-        if at - now > LATE_US {
+        if at - now > self.late_us {
             coverage.count(Kind::MessageLate);
         }
         if chance.permille(self.plan.doubled_permille) {
             coverage.count(Kind::MessageDoubled);
             let echo = if chance.percent(30) { chance.within(0..ECHO_US_MAX) } else { self.delay(chance) };
             queue.schedule(at + echo, Event::Arrive(envelope.clone()));
-            self.remember(envelope.clone(), chance);
-            if chance.percent(20) {
-                // One from the past, of an earlier term or an earlier life of either end.
-                let old = chance.within(0..self.memory.len() as u64) as usize;
-                queue.schedule(at, Event::Arrive(self.memory[old].clone()));
+            if let Some(old) = self.any_of_the_past(chance, |_| true).filter(|_| chance.percent(20)) {
+                coverage.count(Kind::MessageReplayed);
+                queue.schedule(at, Event::Arrive(old));
             }
         }
+        if self.plan.doubled_permille > 0 && chance.permille(REMEMBERED_PERMILLE) {
+            self.remember(envelope.clone(), chance);
+        }
         queue.schedule(at, Event::Arrive(envelope));
+    }
+
+    /// A node begins a new life, and may be sent again what was meant for an earlier one.
+    pub(crate) fn replay_to(
+        &self,
+        node: NodeId,
+        now: Micros,
+        chance: &mut Chance,
+        queue: &mut Queue,
+        coverage: &mut Coverage,
+    ) {
+        if !chance.permille(self.plan.doubled_permille) {
+            return;
+        }
+        for _ in 0..chance.within(1..REPLAYED_MAX + 1) {
+            let Some(old) = self.any_of_the_past(chance, |envelope| envelope.to == node) else { break };
+            coverage.count(Kind::ReplayedToNewLife);
+            queue.schedule(now + self.delay(chance), Event::Arrive(old));
+        }
+    }
+
+    /// A frame of an earlier term, or an earlier life of either end.
+    fn any_of_the_past(&self, chance: &mut Chance, fits: impl Fn(&Envelope) -> bool) -> Option<Envelope> {
+        let fitting: Vec<&Envelope> = self.memory.iter().filter(|envelope| fits(envelope)).collect();
+        chance.any_of(&fitting).cloned()
     }
 
     fn remember(&mut self, envelope: Envelope, chance: &mut Chance) {

@@ -83,6 +83,8 @@ pub(crate) struct Asked {
     pub(crate) ask: Ask,
     /// What was committed anywhere by then.
     pub(crate) floor: LogIndex,
+    /// Where in the log its entry stands, if it became one.
+    pub(crate) place: Option<(LogIndex, Term)>,
 }
 
 /// What arrives at a process.

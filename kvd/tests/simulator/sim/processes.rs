@@ -11,9 +11,6 @@ use super::world::World;
 use kvd::raft::NodeId;
 use kvd::storage::faulty::{Call, Fault as DiskFault};
 
-/// A pause at least this long outlasts the patience of all followers.
-const LONG_PAUSE: Micros = 300 * MS;
-
 const MS: Micros = 1_000;
 
 impl World {
@@ -172,7 +169,10 @@ impl World {
         self.invariants.restarted(node, found)?;
         if node.lives > 1 {
             self.coverage.count(Kind::Restart);
+            let Self { network, chance, queue, coverage, now, .. } = self;
+            network.replay_to(id, *now, chance, queue, coverage);
         }
+        let node = &self.nodes[&id];
         if *torn {
             self.coverage.count(Kind::TornTail);
         }
@@ -199,12 +199,13 @@ impl World {
     pub(crate) fn pause(&mut self, id: NodeId) {
         let length = self.chance.one_of(&[20 * MS, 200 * MS, 1_000 * MS, 5_000 * MS, 30_000 * MS]);
         let length = self.chance.within(MS..length);
+        let patience = self.plan.settings.election_timeout_max_ms * MS;
         let Some(process) = self.process(id).filter(|process| !process.paused) else { return };
         process.paused = true;
         let life = process.life;
         self.trace.note(|| format!("n{} stands still for {} ms", id.0, length / MS));
         self.coverage.count(Kind::Pause);
-        if length > LONG_PAUSE {
+        if length > patience {
             self.coverage.count(Kind::LongPause);
         }
         self.queue.schedule(self.now + length, Event::Resume(id, life));

@@ -52,7 +52,7 @@ impl World {
                 return self.check(id);
             }
             Input::Message(from, message) => {
-                self.invariants.bounds.heard(id);
+                self.invariants.bounds.heard(id, from);
                 let process = self.nodes.get_mut(&id).and_then(Node::process_mut).expect("a running node");
                 if let Some(refusal) = process.replica.raft().refusal(from, &message) {
                     let what = format!("n{} refuses a message of n{}: {refusal}", id.0, from.0);
@@ -66,11 +66,19 @@ impl World {
             Input::Seal => return self.seal(id),
             Input::PeerLost(peer) => process.replica.peer_lost(peer),
             Input::Request(attempt, ask) => {
-                process.asked.insert(attempt, Asked { since: time, ask: ask.clone(), floor });
-                match ask {
+                let mut asked = Asked { since: time, ask: ask.clone(), floor, place: None };
+                let last_before = process.replica.raft().log().last_index();
+                match &ask {
                     Ask::Write(command) => process.replica.write(command.encode(), attempt),
                     Ask::Read(_) => process.replica.read(attempt),
-                    Ask::StaleRead(_) => return self.stale_read(id, attempt),
+                    Ask::StaleRead(_) => {}
+                }
+                let raft = process.replica.raft();
+                let last = raft.log().last_index();
+                asked.place = (last > last_before).then_some((last, raft.term()));
+                process.asked.insert(attempt, asked);
+                if matches!(ask, Ask::StaleRead(_)) {
+                    return self.stale_read(id, attempt);
                 }
             }
         }
@@ -119,10 +127,11 @@ impl World {
 
     /// Does what a replica asks for.
     pub(super) fn carry_out(&mut self, id: NodeId) -> Checked {
-        let Some(process) = self.process(id) else { return Ok(()) };
+        let Some(process) = self.nodes.get_mut(&id).and_then(Node::process_mut) else { return Ok(()) };
         let life = process.life;
         let Effects { send, write, fetch, writes, reads } = process.replica.effects();
         let has_unapplied = process.replica.has_unapplied();
+        self.invariants.bounds.check_memory(id, &process.replica)?;
         // What is committed and applied by now is what answers rest on.
         self.check(id)?;
         for (to, message) in send {

@@ -68,7 +68,8 @@ impl World {
         attempt: AttemptId,
         result: Result<Outcome, WriteError>,
     ) -> Checked {
-        let Ask::Write(command) = self.take_asked(id, attempt)?.ask else { unreachable!("a write was asked for") };
+        let Asked { ask, place, .. } = self.take_asked(id, attempt)?;
+        let Ask::Write(command) = ask else { unreachable!("a write was asked for") };
         let request = command.request.expect("clients name their requests");
         match &result {
             Ok(outcome) => {
@@ -84,6 +85,9 @@ impl World {
                     self.coverage.count(Kind::Superseded);
                 }
                 self.invariants.answers.refused(&request)?;
+                if let Some(place) = place {
+                    self.invariants.entry_refused(place)?;
+                }
             }
         }
         self.trace.note(|| format!("n{} answers {}#{}: {result:?}", id.0, request.client, request.seq));

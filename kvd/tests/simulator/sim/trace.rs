@@ -28,11 +28,12 @@ impl Trace {
         Self { events: 0, hash: 0xcbf2_9ce4_8422_2325, fails_at, now: 0, lines: Vec::new() }
     }
 
-    /// The next event begins.
-    pub(crate) fn event(&mut self, now: Micros) {
+    /// The next event begins; `kind` tells it from others.
+    pub(crate) fn event(&mut self, now: Micros, kind: u64) {
         self.events += 1;
         self.now = now;
         self.mix(now);
+        self.mix(kind);
     }
 
     /// Takes a number into the hash.
@@ -61,8 +62,9 @@ impl Trace {
         }
     }
 
-    pub(crate) fn message(&mut self, verb: &str, from: NodeId, to: NodeId, message: &Message) {
-        self.note(|| format!("{verb}{}", notation::envelope(from, to, message)));
+    /// Writes down what becomes of a message, which stands before it.
+    pub(crate) fn message(&mut self, fate: &str, from: NodeId, to: NodeId, message: &Message) {
+        self.note(|| format!("{fate}{}", notation::envelope(from, to, message)));
     }
 
     pub(crate) fn into_lines(self) -> Vec<String> {

@@ -70,7 +70,7 @@ impl World {
         let node = |id| (id, Node::new(id, &plan, &mut chance));
         let nodes: BTreeMap<NodeId, Node> = founders.everyone().map(node).collect();
         let mut world = Self {
-            network: Network::new(plan.network),
+            network: Network::new(plan.network, plan.settings.election_timeout_max_ms),
             clients: Vec::new(),
             invariants: Invariants::new(&plan.settings),
             chance,
@@ -153,7 +153,7 @@ impl World {
         let (at, event) = self.queue.next().expect("timers never end");
         self.now = at;
         self.moment += 1;
-        self.trace.event(at);
+        self.trace.event(at, event.number());
         match event {
             Event::Tick(id, life) => {
                 let next = at + self.plan.tick_ms * MS;

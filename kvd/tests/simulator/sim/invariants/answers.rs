@@ -2,9 +2,10 @@
 //! was refused by every node it reached is not and never will be; each is applied once; each request is answered once.
 
 use super::super::model::Model;
-use super::{Checked, ensure};
+use super::{Checked, Place, ensure};
 use kvd::kv::{Outcome, RequestId};
-use std::collections::HashMap;
+use kvd::raft::Term;
+use std::collections::{HashMap, HashSet};
 
 const NAME: &str = "Honest Answers";
 
@@ -13,6 +14,8 @@ const NAME: &str = "Honest Answers";
 pub(crate) struct Answers {
     // Looked up and never iterated over.
     copies: HashMap<RequestKey, Copies>,
+    /// Where entries stood whose writes were refused.
+    refused: HashSet<Place>,
 }
 
 type RequestKey = (String, u64);
@@ -43,6 +46,22 @@ impl Answers {
         let copies = self.copies.entry(key_of(request)).or_default();
         copies.possible -= 1;
         copies.check(request)
+    }
+
+    /// A write was refused that had become an entry; `committed` is the term of the entry that is committed there.
+    pub(super) fn entry_refused(&mut self, place: Place, committed: Option<Term>) -> Checked {
+        let (index, term) = place;
+        ensure!(NAME, committed != Some(term), "a write is refused, and its entry {index} of term {term} is committed");
+        self.refused.insert(place);
+        Ok(())
+    }
+
+    /// An entry is committed.
+    pub(super) fn entry_committed(&self, place: Place) -> Checked {
+        let (index, term) = place;
+        let is_refused = self.refused.contains(&place);
+        ensure!(NAME, !is_refused, "entry {index} of term {term} is committed, and its write was refused");
+        Ok(())
     }
 
     /// An entry of a request is committed.

@@ -1,68 +1,100 @@
-//! What must stay bounded: what a leader has on its way to each follower, the entries in memory, the terms that a node
-//! gains while nobody hears it (PreVote, thesis §9.6); and what must be nothing once all is quiet.
+//! What must stay bounded: what a leader has on its way to each follower, the entries in memory, the terms that a minority
+//! gains that hears nobody else (PreVote, thesis §9.6); and what must be nothing once all is quiet.
 
 use super::{Checked, ensure};
 use kvd::node::Replica;
-use kvd::raft::{NodeId, Settings, Term};
-use std::collections::BTreeMap;
+use kvd::raft::{Entry, InFlight, NodeId, Settings, Term};
+use std::collections::BTreeSet;
 
 const NAME: &str = "Bounded";
 
-/// Bytes of entries in memory beyond the cache: far more than the clients of a run can have under way.
-const UNSETTLED_BYTES_MAX: usize = 64 << 20;
+/// No entry of a run is longer: a value, its key, and what stands around them. Bytes.
+const ENTRY_BYTES_MAX: usize = 4_096;
 
 /// The limits of a run, and who is cut off from all others.
 #[derive(Debug)]
 pub(crate) struct Bounds {
     window_messages_max: usize,
-    memory_bytes_max: usize,
-    /// The term of each isolated node when it was cut off.
-    isolated: BTreeMap<NodeId, Term>,
+    window_bytes_max: usize,
+    message_bytes_max: usize,
+    cache_bytes_max: usize,
+    cut_off: Option<CutOff>,
+}
+
+/// Nodes that are too few to elect anyone and hear nobody but each other.
+#[derive(Debug)]
+struct CutOff {
+    members: BTreeSet<NodeId>,
+    /// The latest term of any of them when they were cut off.
+    term: Term,
 }
 
 impl Bounds {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
             window_messages_max: settings.window_messages_max,
-            memory_bytes_max: settings.cache_bytes_max + UNSETTLED_BYTES_MAX,
-            isolated: BTreeMap::new(),
+            window_bytes_max: settings.window_bytes_max,
+            message_bytes_max: settings.message_bytes_max.max(ENTRY_BYTES_MAX),
+            cache_bytes_max: settings.cache_bytes_max,
+            cut_off: None,
         }
     }
 
-    /// From now on `id` hears nobody and nobody hears it.
-    pub(crate) fn isolated(&mut self, id: NodeId, term: Term) {
-        self.isolated.insert(id, term);
+    /// From now on these few, the latest of whose terms is `term`, hear nobody but each other.
+    pub(crate) fn cut_off(&mut self, members: BTreeSet<NodeId>, term: Term) {
+        self.cut_off = Some(CutOff { members, term });
     }
 
-    /// A message has reached a node that was cut off.
-    pub(crate) fn heard(&mut self, id: NodeId) {
-        self.isolated.remove(&id);
+    /// A message has reached a node.
+    pub(crate) fn heard(&mut self, to: NodeId, from: NodeId) {
+        self.cut_off.take_if(|cut_off| cut_off.members.contains(&to) && !cut_off.members.contains(&from));
     }
 
     /// A node has started in this term: the write that a crash interrupted may have held a later one than was known.
     pub(super) fn restarted(&mut self, id: NodeId, term: Term) {
-        self.isolated.entry(id).and_modify(|before| *before = term);
+        if let Some(cut_off) = self.cut_off.as_mut().filter(|cut_off| cut_off.members.contains(&id)) {
+            cut_off.term = cut_off.term.max(term);
+        }
     }
 
     pub(super) fn check<W, R>(&self, id: NodeId, replica: &Replica<W, R>) -> Checked {
         let raft = replica.raft();
-        if let Some(before) = self.isolated.get(&id)
-            && raft.configuration().voters.len() > 1
+        if let Some(CutOff { members, term: before }) = &self.cut_off
+            && members.contains(&id)
         {
-            // It may have been told that it can win just before.
+            // One of them may have been told that it can win just before.
             let term = raft.term();
             ensure!(NAME, term.0 <= before.0 + 1, "n{} is cut off, and goes from term {before} to {term}", id.0);
         }
-        let memory = raft.log().memory_bytes();
-        ensure!(NAME, memory <= self.memory_bytes_max, "n{} holds {memory} bytes of entries", id.0);
         for progress in raft.followers() {
-            let in_flight = progress.in_flight.unwrap_or(0);
+            let InFlight { messages, bytes } = progress.in_flight.unwrap_or_default();
+            let to = progress.follower.0;
             ensure!(
                 NAME,
-                in_flight <= self.window_messages_max,
-                "n{} has {in_flight} messages on their way to n{}",
-                id.0,
-                progress.follower.0
+                messages <= self.window_messages_max,
+                "n{} has {messages} messages on their way to n{to}",
+                id.0
+            );
+            // The last message may reach beyond the window.
+            let bytes_max = self.window_bytes_max + self.message_bytes_max;
+            ensure!(NAME, bytes < bytes_max, "n{} has {bytes} bytes on their way to n{to}", id.0);
+        }
+        Ok(())
+    }
+
+    /// A replica has said what is to be done: of what is in memory it has forgotten all that it may.
+    pub(crate) fn check_memory<W, R>(&self, id: NodeId, replica: &Replica<W, R>) -> Checked {
+        let log = replica.raft().log();
+        let bytes = log.memory_bytes();
+        if bytes > self.cache_bytes_max {
+            let settled = log.applied_index().min(log.durable_index());
+            let unsettled = log.entries_from(settled.next(), usize::MAX).unwrap_or_default();
+            let unsettled_bytes: usize = unsettled.iter().map(Entry::size_bytes).sum();
+            ensure!(
+                NAME,
+                bytes <= unsettled_bytes,
+                "n{} holds {bytes} bytes of entries, and {unsettled_bytes} have yet to be applied or written",
+                id.0
             );
         }
         Ok(())
@@ -78,8 +110,9 @@ impl Bounds {
         let (writes, reads) = (replica.waiting_writes(), replica.waiting_reads());
         ensure!(NAME, writes == 0 && reads == 0, "n{} is idle, and {writes} writes and {reads} reads wait", id.0);
         for progress in replica.raft().followers().into_iter().filter(|progress| runs(progress.follower)) {
-            let in_flight = progress.in_flight.unwrap_or(0);
-            ensure!(NAME, in_flight == 0, "n{} is idle with {in_flight} messages to n{}", id.0, progress.follower.0);
+            let in_flight = progress.in_flight.unwrap_or_default();
+            let is_idle = in_flight == InFlight::default();
+            ensure!(NAME, is_idle, "n{} is idle with {in_flight:?} to n{}", id.0, progress.follower.0);
         }
         Ok(())
     }

@@ -4,8 +4,7 @@
 //! By induction it is enough that entries of the same place say the same and stand behind the same entry.
 
 use super::super::image::{Digest, Image};
-use super::{Checked, Known, Place, command_of, ensure};
-use bytes::Bytes;
+use super::{Checked, Known, Place, ensure};
 use kvd::raft::{Entry, LogIndex, NodeId, Term};
 use std::collections::HashMap;
 
@@ -16,7 +15,7 @@ const NAME: &str = "Log Matching";
 pub(super) struct LogMatching {
     // Looked up and never iterated over, so its order is nobody's business.
     known: HashMap<Place, Known>,
-    commands: HashMap<Place, Bytes>,
+    entries: HashMap<Place, Entry>,
 }
 
 impl LogMatching {
@@ -24,11 +23,7 @@ impl LogMatching {
     pub(super) fn check(&mut self, id: NodeId, entry: &Entry, before: Place) -> Checked {
         ensure!(NAME, entry.index == before.0.next(), "n{} has entry {} behind {}", id.0, entry.index, before.0);
         let place = (entry.index, entry.term);
-        if !self.known.contains_key(&place)
-            && let Some(command) = command_of(entry)
-        {
-            self.commands.insert(place, command);
-        }
+        self.entries.entry(place).or_insert_with(|| entry.clone());
         self.check_place(id, place, (Digest::of(entry), before.1))
     }
 
@@ -54,8 +49,8 @@ impl LogMatching {
         Ok(())
     }
 
-    /// The command of an entry that has been written somewhere.
-    pub(super) fn command_at(&self, index: LogIndex, term: Term) -> Option<Bytes> {
-        self.commands.get(&(index, term)).cloned()
+    /// An entry that has been written or sent somewhere.
+    pub(super) fn entry_at(&self, place: Place) -> Option<&Entry> {
+        self.entries.get(&place)
     }
 }

@@ -6,6 +6,7 @@
 
 mod answers;
 mod bounds;
+mod cluster_time;
 mod committed_on_quorum;
 mod configuration;
 mod durable_promises;
@@ -26,11 +27,12 @@ use super::coverage::{Coverage, Kind};
 use super::image::{Digest, Image};
 use super::model::Model;
 use super::node::Node;
+use cluster_time::ClusterTimeNeverFalls;
 use committed_on_quorum::CommittedOnQuorum;
 use configuration::Configurations;
 use election_safety::ElectionSafety;
 use kvd::kv::Command;
-use kvd::raft::{Body, Entry, LogIndex, LogWrite, Message, NodeId, Payload, Raft, Record, RoleName, Settings, Term};
+use kvd::raft::{Body, LogIndex, LogWrite, Message, NodeId, Payload, Raft, Record, RoleName, Settings, Term};
 use leader_append_only::LeaderAppendOnly;
 use log_matching::LogMatching;
 use monotonic_state::MonotonicState;
@@ -65,6 +67,7 @@ pub(crate) struct Invariants {
     leader_append_only: LeaderAppendOnly,
     log_matching: LogMatching,
     committed: CommittedOnQuorum,
+    cluster_time: ClusterTimeNeverFalls,
     state_machine_safety: StateMachineSafety,
     monotonic_state: MonotonicState,
     configurations: Configurations,
@@ -81,6 +84,7 @@ impl Invariants {
             leader_append_only: LeaderAppendOnly::default(),
             log_matching: LogMatching::default(),
             committed: CommittedOnQuorum::of_founders(),
+            cluster_time: ClusterTimeNeverFalls::default(),
             state_machine_safety: StateMachineSafety::default(),
             monotonic_state: MonotonicState::default(),
             configurations: Configurations::default(),
@@ -134,14 +138,27 @@ impl Invariants {
         let is_new = self.committed.check(index, raft, nodes)?;
         if is_new {
             leader_completeness::check_committed(index, raft, nodes)?;
-            let term = raft.log().term_at(index).unwrap_or_default();
-            let command = self.log_matching.command_at(index, term);
-            let request = self.model.apply(command.as_ref().and_then(|bytes| Command::decode(bytes).ok()).as_ref());
-            if let Some(request) = request {
+            let place = (index, raft.log().term_at(index).unwrap_or_default());
+            self.answers.entry_committed(place)?;
+            let entry = self.log_matching.entry_at(place);
+            if let Some(entry) = entry {
+                self.cluster_time.check(entry)?;
+            }
+            let command = match entry.map(|entry| &entry.payload) {
+                Some(Payload::Command(bytes)) => Command::decode(bytes).ok(),
+                Some(Payload::Noop | Payload::Configuration(_)) | None => None,
+            };
+            if let Some(request) = self.model.apply(command.as_ref()) {
                 self.answers.committed(&request)?;
             }
         }
         Ok(())
+    }
+
+    /// A node has said of a write that it took that it never takes effect.
+    pub(crate) fn entry_refused(&mut self, place: Place) -> Checked {
+        let committed = self.committed.entries().get(place.0.previous().0 as usize).map(|entry| entry.term);
+        self.answers.entry_refused(place, committed)
     }
 
     /// A node hands a write to its disk.
@@ -199,14 +216,6 @@ impl Invariants {
             self.configurations.restarted(node.id, raft);
         }
         Ok(())
-    }
-}
-
-/// The command that an entry carries.
-fn command_of(entry: &Entry) -> Option<bytes::Bytes> {
-    match &entry.payload {
-        Payload::Command(command) => Some(command.clone()),
-        Payload::Noop | Payload::Configuration(_) => None,
     }
 }
 

@@ -1,0 +1,130 @@
+//! Stability: a leader that a quorum hears is disturbed by nobody (PreVote, thesis §9.6; and voters that hear a leader help
+//! to elect nobody, paper §6).
+//!
+//! Only the leader's own end is a reason for another: that of a node whose disk is damaged or full may come at any time.
+//! Where links stay dead, some node may be in a later term from before, and say so late.
+
+use super::coverage::Kind;
+use super::ending::ELECTION_TIMEOUTS_MAX;
+use super::events::Micros;
+use super::invariants::{Checked, Violation, ensure};
+use super::node::Node;
+use super::plan::Ending;
+use super::world::World;
+use kvd::raft::{NodeId, RoleName, Term};
+
+const NAME: &str = "Stability";
+
+/// After this many of the longest election timeouts, those who followed a leader that they hear no more have noticed.
+const SETTLED_ELECTION_TIMEOUTS: u64 = 2;
+
+/// For this many more of them nobody else is elected then.
+const STABLE_ELECTION_TIMEOUTS: u64 = 10;
+
+/// Where links stay dead, so often a node may yet be heard that is in a later term.
+const LATE_TERMS_MAX: usize = 2;
+
+impl World {
+    /// In a run in which nothing goes wrong until `end`, the first leader that all follow is the last: not even slow disks
+    /// are a reason for another.
+    pub(super) fn check_undisturbed(&mut self, end: Micros) -> Checked {
+        self.coverage.count(Kind::QuietRun);
+        let reign = self.wait_for_leader()?;
+        let change = self.watch(reign, self.now, end)?;
+        ensure!(NAME, change.is_none(), "nothing has gone wrong, and {}", change.unwrap_or_default());
+        Ok(())
+    }
+
+    /// With faults stopped, a leader lasts.
+    pub(super) fn check_stability(&mut self) -> Checked {
+        let may_end = self.living().filter(|node| node.damaged || self.hindered.contains(&node.id)).count();
+        let late_terms_max = if self.plan.ending == Ending::Partial { LATE_TERMS_MAX } else { 0 };
+        let patience = self.plan.settings.election_timeout_max_ms * 1_000;
+        let mut changes = Vec::new();
+        while changes.len() <= may_end + late_terms_max {
+            let reign = self.wait_for_leader()?;
+            let settled = self.now + SETTLED_ELECTION_TIMEOUTS * patience;
+            match self.watch(reign, settled, settled + STABLE_ELECTION_TIMEOUTS * patience)? {
+                None => return Ok(()),
+                Some(change) => changes.push(change),
+            }
+        }
+        ensure!(NAME, false, "nothing is wrong, and leaders change all the same: {}", changes.join("; "));
+        Ok(())
+    }
+
+    /// A few followers no longer hear a leader that is idle, so that their logs are as good as its own; the others do, and
+    /// nobody is elected.
+    pub(super) fn check_unheard_leader(&mut self) -> Checked {
+        let Some((leader, term)) = self.followed_leader() else { return Ok(()) };
+        let mut others: Vec<NodeId> = self.healthy().map(|node| node.id).filter(|id| *id != leader).collect();
+        // With the leader the others are more than half of all.
+        let few = (others.len() + 1).saturating_sub(self.nodes.len() / 2 + 1);
+        if few == 0 {
+            return Ok(());
+        }
+        self.coverage.count(Kind::LeaderUnheard);
+        self.chance.shuffle(&mut others);
+        let deaf = self.chance.within(1..few as u64 + 1) as usize;
+        self.network.cut(others[..deaf].iter().map(|id| (leader, *id)));
+        let end = self.now + STABLE_ELECTION_TIMEOUTS * self.plan.settings.election_timeout_max_ms * 1_000;
+        let change = self.watch((leader, term), self.now, end)?;
+        ensure!(NAME, change.is_none(), "a few do not hear the leader, and {}", change.unwrap_or_default());
+        Ok(())
+    }
+
+    /// Waits for a leader who is followed. Returns who that is, and its term.
+    fn wait_for_leader(&mut self) -> Result<(NodeId, Term), Violation> {
+        let limit = ELECTION_TIMEOUTS_MAX * self.plan.settings.election_timeout_max_ms;
+        self.wait_for("one leader is followed", limit, |world| world.followed_leader().is_some())?;
+        Ok(self.followed_leader().expect("it has just been waited for"))
+    }
+
+    /// Looks on until the end, and returns what became of the leader if anything did. Once all is settled, nobody brings
+    /// about a later term as long as it leads.
+    fn watch(
+        &mut self,
+        (leader, term): (NodeId, Term),
+        settled: Micros,
+        end: Micros,
+    ) -> Result<Option<String>, Violation> {
+        let mut latest = None;
+        while self.now < end {
+            self.step()?;
+            let node = &self.nodes[&leader];
+            if node.role() != Some(RoleName::Leader) || node.term() != term {
+                return Ok(Some(format!("n{} no longer leads term {term}", leader.0)));
+            }
+            if self.now >= settled {
+                let latest = *latest.get_or_insert_with(|| self.latest_term(term));
+                let disturber = self.healthy().find(|node| node.term() > latest);
+                if let Some(Node { id, .. }) = disturber {
+                    let entered = self.nodes[id].term();
+                    let what = format!("n{} leads term {term}, and n{} enters term {entered}", leader.0, id.0);
+                    return Err(Violation { invariant: NAME, what });
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The latest term that anyone has reason to be in. Where all links work that is the leader's.
+    fn latest_term(&self, of_leader: Term) -> Term {
+        let reached = self.nodes.values().map(Node::term).max().filter(|_| self.plan.ending == Ending::Partial);
+        reached.unwrap_or(of_leader)
+    }
+
+    /// The leader whom all healthy nodes follow, and its term; a majority of all nodes where links are dead.
+    pub(super) fn followed_leader(&self) -> Option<(NodeId, Term)> {
+        let leads = |node: &&Node| node.role() == Some(RoleName::Leader);
+        let leader = self.living().filter(leads).max_by_key(|node| node.term())?;
+        let view = (Some(leader.id), leader.term());
+        let follows = |node: &&Node| node.raft().is_some_and(|raft| (raft.leader(), raft.term()) == view);
+        let is_followed = if self.is_calm && self.plan.ending == Ending::Partial {
+            2 * self.healthy().filter(follows).count() > self.nodes.len()
+        } else {
+            self.healthy().all(|node| follows(&node))
+        };
+        is_followed.then_some((leader.id, leader.term()))
+    }
+}
