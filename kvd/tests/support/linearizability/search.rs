@@ -10,7 +10,7 @@ const STATES_MAX: usize = 5;
 
 /// Configurations after which the search gives up. Histories that have an explanation take little more configurations
 /// than they have operations; to be sure that there is none can take more than anyone will wait for.
-const CONFIGURATIONS_MAX: usize = 200_000;
+const CONFIGURATIONS_MAX: usize = 2_000_000;
 
 /// The next operation of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
