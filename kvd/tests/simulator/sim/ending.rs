@@ -93,7 +93,8 @@ impl World {
             if self.plan.ending == Ending::Hindered && others.contains(id) {
                 self.hinder(*id);
             } else {
-                self.unstick(*id);
+                self.node(*id).disk_is_stuck = false;
+                self.finish_soon(*id);
                 if let Some(life) = self.nodes[id].process().map(|process| process.life) {
                     self.resume(*id, life)?;
                 }
@@ -243,6 +244,13 @@ impl World {
         self.invariants.committed_index().0 + applied.sum::<u64>()
     }
 
+    /// What every node is doing.
+    pub(super) fn describe(&self) -> String {
+        let hindered: Vec<u64> = self.hindered.iter().map(|id| id.0).collect();
+        let nodes: Vec<String> = self.nodes.values().map(describe).collect();
+        format!("{:?}, hindered {hindered:?}; {}", self.plan.ending, nodes.join("; "))
+    }
+
     /// Waits until something is reached, for no longer than the limit since the last thing that led on to it. A cluster
     /// that works off what has piled up, one entry a message, is alive; one that goes on so for long is not.
     pub(super) fn wait_for(&mut self, what: &str, limit_ms: u64, reached: impl Fn(&Self) -> bool) -> Checked {
@@ -253,8 +261,7 @@ impl World {
             if self.progress() > progress {
                 (end, progress) = ((self.now + limit).min(last_end), self.progress());
             }
-            let roles = || -> Vec<String> { self.nodes.values().map(describe).collect() };
-            ensure!(NAME, self.now < end, "not within {limit_ms} ms: {what}. {}", roles().join("; "));
+            ensure!(NAME, self.now < end, "not within {limit_ms} ms: {what}. {}", self.describe());
             self.step()?;
         }
         Ok(())
@@ -262,13 +269,14 @@ impl World {
 }
 
 fn describe(node: &Node) -> String {
+    let damaged = if node.damaged { " (damaged)" } else { "" };
     match (&node.state, node.raft()) {
         (State::Running(process), Some(raft)) => {
             let log = raft.log();
             let leader = raft.leader().map_or_else(String::new, |leader| format!(" of n{}", leader.0));
             let (writes, reads) = (process.replica.waiting_writes(), process.replica.waiting_reads());
             format!(
-                "n{} {:?}{leader} term {} last {} durable {} commit {} applied {}, {writes} writes and {reads} reads wait",
+                "n{}{damaged} {:?}{leader} term {} last {} durable {} commit {} applied {}, {writes} writes and {reads} reads wait",
                 node.id.0,
                 raft.role(),
                 raft.term(),

@@ -57,8 +57,8 @@ impl World {
         if own_ends == OWN_ENDS_MAX {
             return Ok(());
         }
-        ensure!(NAME, false, "nothing is wrong, and leaders change all the same: {}", changes.join("; "));
-        Ok(())
+        let what = format!("leaders change for no reason: {}. {}", changes.join("; "), self.describe());
+        Err(Violation { invariant: NAME, what })
     }
 
     /// A few followers no longer hear a leader that is idle, so that their logs are as good as its own; the others do, and

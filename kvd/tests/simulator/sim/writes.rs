@@ -43,11 +43,15 @@ impl World {
 
     /// A disk that was stuck answers again.
     pub(crate) fn unstick(&mut self, id: NodeId) {
+        if std::mem::take(&mut self.node(id).disk_is_stuck) {
+            self.finish_soon(id);
+        }
+    }
+
+    /// The write under way takes no longer than one that begins now.
+    pub(super) fn finish_soon(&mut self, id: NodeId) {
         let at = self.now + self.disk_time(id);
         let node = self.node(id);
-        if !std::mem::take(&mut node.disk_is_stuck) {
-            return;
-        }
         if let Some(process) = node.process_mut()
             && let Some(write) = &process.writing
         {
