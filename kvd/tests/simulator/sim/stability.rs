@@ -2,7 +2,7 @@
 //! to elect nobody, paper §6).
 //!
 //! Only the leader's own end is a reason for another: that of a node whose disk is damaged or full may come at any time.
-//! Where links stay dead, some node may be in a later term from before, and say so late.
+//! Some node may be in a later term from before, and say so late.
 
 use super::coverage::Kind;
 use super::ending::ELECTION_TIMEOUTS_MAX;
@@ -21,7 +21,8 @@ const SETTLED_ELECTION_TIMEOUTS: u64 = 2;
 /// For this many more of them nobody else is elected then.
 const STABLE_ELECTION_TIMEOUTS: u64 = 10;
 
-/// Where links stay dead, so often a node may yet be heard that is in a later term.
+/// So often a node may yet be heard that is in a later term: where links stay dead, or by a message that was long on its
+/// way, be its sender dead by now.
 const LATE_TERMS_MAX: usize = 2;
 
 /// A node whose disk is full may be elected again after its end; more often than this nobody looks on.
@@ -40,11 +41,10 @@ impl World {
 
     /// With faults stopped, a leader lasts.
     pub(super) fn check_stability(&mut self) -> Checked {
-        let late_terms_max = if self.plan.ending == Ending::Partial { LATE_TERMS_MAX } else { 0 };
         let patience = self.plan.settings.election_timeout_max_ms * 1_000;
         let mut changes = Vec::new();
         let mut own_ends = 0;
-        while changes.len() <= late_terms_max && own_ends < OWN_ENDS_MAX {
+        while changes.len() <= LATE_TERMS_MAX && own_ends < OWN_ENDS_MAX {
             let reign = self.wait_for_leader()?;
             let may_end = self.nodes[&reign.0].damaged || self.hindered.contains(&reign.0);
             let settled = self.now + SETTLED_ELECTION_TIMEOUTS * patience;
@@ -104,7 +104,7 @@ impl World {
                 return Ok(Some(format!("n{} no longer leads term {term}", leader.0)));
             }
             if self.now >= settled {
-                let latest = *latest.get_or_insert_with(|| self.latest_term(term));
+                let latest = *latest.get_or_insert_with(|| self.latest_term());
                 let disturber = self.healthy().find(|node| node.term() > latest);
                 if let Some(Node { id, .. }) = disturber {
                     let entered = self.nodes[id].term();
@@ -116,10 +116,9 @@ impl World {
         Ok(None)
     }
 
-    /// The latest term that anyone has reason to be in. Where all links work that is the leader's.
-    fn latest_term(&self, of_leader: Term) -> Term {
-        let reached = self.nodes.values().map(Node::term).max().filter(|_| self.plan.ending == Ending::Partial);
-        reached.unwrap_or(of_leader)
+    /// The latest term that anyone has reason to be in, since someone was in it before, dead or alive.
+    fn latest_term(&self) -> Term {
+        self.nodes.values().map(Node::term).max().unwrap_or_default()
     }
 
     /// The leader whom all healthy nodes follow, and its term; a majority of all nodes where links are dead.
