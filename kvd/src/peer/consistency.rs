@@ -18,10 +18,10 @@ pub(super) fn check(message: &Message) -> Result<(), &'static str> {
     let Message { term, body } = message;
     numbers(&[term.0])?;
     match body {
-        Body::PreVote { last_log_index, last_log_term } | Body::RequestVote { last_log_index, last_log_term } => {
+        Body::PreVote { last_log_index, last_log_term, .. } | Body::RequestVote { last_log_index, last_log_term } => {
             position(*last_log_index, *last_log_term, *term)
         }
-        Body::PreVoteResponse { asked_in, granted: _ } => numbers(&[asked_in.0]),
+        Body::PreVoteResponse { ballot: _, asked_in, granted: _ } => numbers(&[asked_in.0]),
         Body::RequestVoteResponse { granted: _ } => Ok(()),
         Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round } => {
             numbers(&[leader_commit.0, *round])?;
@@ -90,7 +90,7 @@ fn members(configuration: &Configuration) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::{MemberInfo, NodeId};
+    use crate::raft::{BallotId, MemberInfo, NodeId};
     use bytes::Bytes;
 
     fn entry(index: u64, term: u64) -> Entry {
@@ -151,7 +151,10 @@ mod tests {
             (append((6, 3), vec![Entry { time: ClusterTime(huge), ..entry(7, 3) }]), "out of range"),
             (configure(without_voters), "no voters"),
             (configure(nameless), "does not name its members"),
-            (Body::PreVote { last_log_index: LogIndex(huge), last_log_term: Term(1) }, "out of range"),
+            (
+                Body::PreVote { ballot: BallotId(huge), last_log_index: LogIndex(huge), last_log_term: Term(1) },
+                "out of range",
+            ),
             (Body::RequestVote { last_log_index: LogIndex(3), last_log_term: Term(8) }, "ahead of its term"),
             (Body::AppendAccepted { match_index: LogIndex(huge), round: 0 }, "out of range"),
             (Body::AppendAccepted { match_index: LogIndex(1), round: huge }, "out of range"),

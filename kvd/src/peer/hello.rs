@@ -13,7 +13,7 @@ use std::fmt;
 pub const HELLO_HEADER: &str = "kvd-hello";
 
 /// Version of the protocol between nodes: of handshake and frames.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Longest [`HELLO_HEADER`], in bytes: fifteen founders with URLs of the greatest length take two thirds of it.
 const HELLO_BYTES_MAX: usize = 32 << 10;
@@ -244,7 +244,8 @@ mod tests {
         }
         let newer = Hello { protocol: PROTOCOL_VERSION + 1, ..hello() };
         let refusal = Hello::from_header(&newer.to_header()).unwrap_err();
-        assert!(refusal.contains("speaks protocol 2 between nodes, this node 1"), "{refusal}");
+        let expected = format!("speaks protocol {} between nodes, this node {PROTOCOL_VERSION}", PROTOCOL_VERSION + 1);
+        assert!(refusal.contains(&expected), "{refusal}");
         assert!(Hello::from_header("garbage").unwrap_err().contains("not a kvd-hello"));
     }
 

@@ -13,7 +13,7 @@ use super::durability::Durability;
 use super::effects::{Effects, ReadOutcome};
 use super::entry::{Entry, HardState, Payload};
 use super::log::Log;
-use super::message::{Body, Message, ReadId};
+use super::message::{BallotId, Body, Message, ReadId};
 use super::progress::FollowerProgress;
 use super::reads::ForwardedReads;
 use super::role::{Ballot, Follower, Role, RoleName};
@@ -42,6 +42,7 @@ pub struct Raft {
     pub(super) configurations: BTreeMap<LogIndex, Configuration>,
     pub(super) role: Role,
     pub(super) durability: Durability,
+    pub(super) next_ballot: BallotId,
     pub(super) next_read: ReadId,
     pub(super) read_outcomes: Vec<ReadOutcome>,
 }
@@ -72,7 +73,7 @@ impl Raft {
         let Restored { hard_state, log, configurations } = restored;
         assert!(log.last_term() <= hard_state.term, "log of term {}, but {hard_state:?}", log.last_term());
         let mut random = StdRng::seed_from_u64(seed);
-        let next_read = ReadId(random.random());
+        let (next_ballot, next_read) = (BallotId(random.random()), ReadId(random.random()));
         let durability = Durability::restored(&log);
         let role = Role::Follower(Follower::without_leader(now));
         let read_outcomes = Vec::new();
@@ -86,6 +87,7 @@ impl Raft {
             configurations,
             role,
             durability,
+            next_ballot,
             next_read,
             read_outcomes,
         };
@@ -127,11 +129,11 @@ impl Raft {
         let Message { term, body } = message;
         // Who only asks or answers about a vote that is not yet one changes no term (thesis §9.6).
         match body {
-            Body::PreVote { last_log_index, last_log_term } => {
-                return self.answer_pre_vote(from, term, last_log_index, last_log_term);
+            Body::PreVote { ballot, last_log_index, last_log_term } => {
+                return self.answer_pre_vote(from, term, ballot, (last_log_index, last_log_term));
             }
-            Body::PreVoteResponse { asked_in, granted } => {
-                return self.count_pre_vote(from, term, asked_in, granted);
+            Body::PreVoteResponse { ballot, asked_in: _, granted } => {
+                return self.count_pre_vote(from, term, ballot, granted);
             }
             // The term is not adopted either: it would depose the leader all the same (paper §6).
             Body::RequestVote { .. } if term > self.term() && self.hears_leader(from) => return,

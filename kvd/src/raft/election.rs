@@ -12,7 +12,7 @@
 
 use super::core::Raft;
 use super::entry::{HardState, Payload};
-use super::message::Body;
+use super::message::{BallotId, Body};
 use super::progress::Progress;
 use super::reads::LeaderReads;
 use super::role::{Ballot, Leader, Role};
@@ -70,9 +70,10 @@ impl Raft {
         }
         let mut ballot = self.open_ballot(leader_lost);
         ballot.granted.insert(self.id);
+        let id = ballot.id;
         self.change_role(Role::PreCandidate(ballot));
         let (last_log_index, last_log_term) = (self.log.last_index(), self.log.last_term());
-        self.ask_voters(&Body::PreVote { last_log_index, last_log_term });
+        self.ask_voters(&Body::PreVote { ballot: id, last_log_index, last_log_term });
         self.campaign_if_pre_elected();
     }
 
@@ -84,7 +85,9 @@ impl Raft {
             patience_ms = self.random.random_range(heartbeat_ms / 2..=heartbeat_ms);
         }
         let election_deadline = self.now.plus_ms(patience_ms);
-        Ballot { granted: BTreeSet::new(), election_deadline, leader_lost }
+        let id = self.next_ballot;
+        self.next_ballot = BallotId(id.0.wrapping_add(1));
+        Ballot { id, granted: BTreeSet::new(), election_deadline, leader_lost }
     }
 
     fn ask_voters(&mut self, question: &Body) {
@@ -97,21 +100,26 @@ impl Raft {
     }
 
     /// Says whether this node would vote for `from` in the term after `term`. Promises nothing.
-    pub(super) fn answer_pre_vote(&mut self, from: NodeId, term: Term, last_index: LogIndex, last_term: Term) {
+    pub(super) fn answer_pre_vote(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        ballot: BallotId,
+        (last_index, last_term): (LogIndex, Term),
+    ) {
         let has_leader = self.hears_leader(from) && !mutants::is_on(Mutant::PreVoteDespiteLeader);
         let granted = term >= self.term() && self.log.is_up_to_date(last_index, last_term) && !has_leader;
-        self.send(from, Body::PreVoteResponse { asked_in: term, granted });
+        self.send(from, Body::PreVoteResponse { ballot, asked_in: term, granted });
     }
 
-    pub(super) fn count_pre_vote(&mut self, from: NodeId, term: Term, asked_in: Term, granted: bool) {
+    pub(super) fn count_pre_vote(&mut self, from: NodeId, term: Term, asked: BallotId, granted: bool) {
         if term > self.term() && !mutants::is_on(Mutant::PreVoteIgnoresTerm) {
             // Behind the voter's term no election can be won. Adopted here and only here, so that a
             // question never raises the term of the one asked.
             return self.adopt_term(term);
         }
-        let now = asked_in == self.term();
         let Role::PreCandidate(ballot) = &mut self.role else { return };
-        if now {
+        if asked == ballot.id {
             ballot.granted.extend(granted.then_some(from));
             self.campaign_if_pre_elected();
         }

@@ -16,12 +16,18 @@ pub struct Message {
     pub body: Body,
 }
 
+/// Names a question for pre-votes; the sender chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BallotId(pub u64);
+
 /// What a message says. New kinds go to the end: the order is part of the format between nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
     /// Asks whether a vote would be granted in the term after the sender's. Promises nothing and
     /// changes nothing at the receiver.
     PreVote {
+        /// Tells this question from the sender's others.
+        ballot: BallotId,
         /// Index of the sender's last entry.
         last_log_index: LogIndex,
         /// Term of the sender's last entry.
@@ -29,7 +35,9 @@ pub enum Body {
     },
     /// Answers [`Body::PreVote`].
     PreVoteResponse {
-        /// The term that the question was asked in, so that an answer to an earlier one is told apart.
+        /// The question. A late answer to an earlier one counts for nothing: who gave it may hear a leader by now.
+        ballot: BallotId,
+        /// The term that the question was asked in.
         asked_in: Term,
         /// Whether the vote would be granted.
         granted: bool,

@@ -32,7 +32,7 @@ pub use core::{NotLeader, Raft, Restored};
 pub use effects::{Effects, Fetch, LogWrite, ReadOutcome, ReadToken, WriteId};
 pub use entry::{Entry, HardState, Payload, Record};
 pub use log::Log;
-pub use message::{Body, Message, ReadId};
+pub use message::{BallotId, Body, Message, ReadId};
 pub use progress::{FollowerProgress, InFlight};
 pub use refusal::Refusal;
 pub use role::RoleName;

@@ -1,5 +1,6 @@
 //! What a node is, with the state that only that role has.
 
+use super::message::BallotId;
 use super::progress::Progress;
 use super::reads::{ForwardedReads, LeaderReads};
 use super::types::{ClusterTime, Instant, LogIndex, NodeId};
@@ -55,6 +56,8 @@ pub(super) struct Follower {
 /// Answers to a question put to all voters.
 #[derive(Debug)]
 pub(super) struct Ballot {
+    /// Names the question.
+    pub(super) id: BallotId,
     /// Who said yes. A set: a doubled answer counts once.
     pub(super) granted: BTreeSet<NodeId>,
     /// When to give up and ask again.

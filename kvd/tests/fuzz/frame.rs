@@ -77,9 +77,15 @@ fn hear(raft: &mut Raft, from: NodeId, message: &Message) {
 }
 
 /// Carries out what a node asks of its disk.
-fn settle(raft: &mut Raft) {
-    while let Some(write) = raft.effects().write {
-        raft.written(write.id);
+fn settle(raft: &mut Raft) -> Vec<Message> {
+    let mut sent = Vec::new();
+    loop {
+        let effects = raft.effects();
+        sent.extend(effects.send.into_iter().map(|(_, message)| message));
+        match effects.write {
+            Some(write) => raft.written(write.id),
+            None => return sent,
+        }
     }
 }
 
@@ -108,11 +114,16 @@ fn leader() -> Raft {
     let mut raft = follower();
     let (asked_in, elected) = (raft.term(), raft.term().next());
     raft.tick(Instant(10_000));
-    settle(&mut raft);
-    let pre_vote = Body::PreVoteResponse { asked_in, granted: true };
+    let asked = settle(&mut raft);
+    let ballot = asked.iter().find_map(|message| match message.body {
+        Body::PreVote { ballot, .. } => Some(ballot),
+        _ => None,
+    });
+    let ballot = ballot.expect("a follower whose time is up asks for pre-votes");
+    let pre_vote = Body::PreVoteResponse { ballot, asked_in, granted: true };
     for (term, body) in [(asked_in, pre_vote), (elected, Body::RequestVoteResponse { granted: true })] {
         raft.step(NodeId(2), Message { term, body });
-        settle(&mut raft);
+        let _ = settle(&mut raft);
     }
     assert_eq!(raft.role(), RoleName::Leader);
     raft

@@ -73,10 +73,10 @@ fn body(message: &Message) -> String {
     let yes_or_no = |granted: bool| if granted { "granted" } else { "refused" };
     let kind = kind(message);
     match &message.body {
-        Body::PreVote { last_log_index, last_log_term } => {
+        Body::PreVote { last_log_index, last_log_term, .. } => {
             format!("{kind} for term {}, last entry {}", message.term.next(), at(*last_log_index, *last_log_term))
         }
-        Body::PreVoteResponse { asked_in, granted } => {
+        Body::PreVoteResponse { asked_in, granted, .. } => {
             format!("PreVote for term {} {}", asked_in.next(), yes_or_no(*granted))
         }
         Body::RequestVote { last_log_index, last_log_term } => {
