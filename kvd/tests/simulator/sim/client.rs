@@ -220,7 +220,7 @@ impl World {
         let is_write = matches!(client.doing, Some(Doing { what: What::Write { .. }, .. }));
         if !is_write
             && self.chance.percent(15)
-            && let Some(deposed) = self.deposed_leader()
+            && let Some(deposed) = self.deposed_leader().filter(|deposed| !self.hindered.contains(deposed))
         {
             // Nobody would know to ask it, and there is no better place to be told something old.
             return deposed;

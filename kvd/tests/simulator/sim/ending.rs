@@ -36,6 +36,9 @@ const CLIENT_PATIENCE_MS: u64 = 500;
 /// And between two requests they pause no longer, at the mean. Microseconds.
 const CLIENT_PAUSE_US_MAX: Micros = 10_000;
 
+/// And no more of what they do is reading, since writes are waited for.
+const CLIENT_READ_PERCENT_MAX: u32 = 40;
+
 /// How long a write to a healthy disk takes, at the mean. Microseconds.
 const CALM_DISK_US: Micros = 300;
 
@@ -51,6 +54,7 @@ impl World {
         let clients = &mut self.plan.clients;
         let client_ms = std::mem::replace(&mut clients.patience_ms, CLIENT_PATIENCE_MS);
         clients.pause_us = clients.pause_us.min(CLIENT_PAUSE_US_MAX);
+        clients.read_percent = clients.read_percent.min(CLIENT_READ_PERCENT_MAX);
         self.clients.iter_mut().for_each(Client::lose_faith);
         self.wait_for("writes are acknowledged", patience_ms + client_ms, |world| world.served >= WRITES_WANTED)?;
         self.check_stability()?;
