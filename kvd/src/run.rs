@@ -160,7 +160,9 @@ impl StopSignals {
 fn start_failed(error: StartError) -> Failure {
     let code = match &error {
         StartError::Listen { .. } | StartError::OtherNode { .. } | StartError::OtherCluster { .. } => exit_code::USAGE,
-        StartError::Storage { cause: StorageError::OtherNode { .. }, .. } => exit_code::USAGE,
+        StartError::Storage { cause: StorageError::OtherNode { .. } | StorageError::OtherCluster { .. }, .. } => {
+            exit_code::USAGE
+        }
         StartError::DataDir { .. }
         | StartError::Storage { .. }
         | StartError::UnreadableEntry { .. }

@@ -37,4 +37,4 @@ pub use progress::{FollowerProgress, InFlight};
 pub use refusal::Refusal;
 pub use role::RoleName;
 pub use settings::Settings;
-pub use types::{ClusterTime, Instant, LogIndex, NodeId, Term};
+pub use types::{ClusterTime, Instant, LogBase, LogIndex, NodeId, Term};

@@ -47,6 +47,26 @@ impl fmt::Display for LogIndex {
     }
 }
 
+/// The last entry that a snapshot holds: what comes before a log that begins after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogBase {
+    /// Index of the entry; zero without a snapshot.
+    pub index: LogIndex,
+    /// Its term; zero without a snapshot.
+    pub term: Term,
+}
+
+impl LogBase {
+    /// Without a snapshot: the log begins with the first entry of all.
+    pub const NONE: Self = Self { index: LogIndex(0), term: Term(0) };
+}
+
+impl fmt::Display for LogBase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of term {}", self.index, self.term)
+    }
+}
+
 /// Identity of one life of a node: a random number made once and kept in its data directory.
 ///
 /// Votes, acknowledgements and configurations name ids, never names, so that a node that lost its

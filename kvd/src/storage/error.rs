@@ -62,6 +62,19 @@ pub enum StorageError {
         /// The node that opens it.
         expected: NodeId,
     },
+    /// The file holds data of another cluster.
+    #[error(
+        "{file} belongs to cluster {found:016x}, but this node to cluster {expected:016x}: \
+         files of two clusters are mixed. Put each back where it belongs"
+    )]
+    OtherCluster {
+        /// Name of the file within the data directory.
+        file: String,
+        /// The cluster whose data it holds.
+        found: u64,
+        /// The cluster that the node belongs to.
+        expected: u64,
+    },
     /// The data directory was made by a node of another name.
     #[error("the data directory belongs to node {found:?}, not to {expected:?}")]
     OtherName {

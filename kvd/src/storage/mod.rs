@@ -1,4 +1,4 @@
-//! What a node keeps: its identity and the write-ahead log, over a small [`Disk`] trait.
+//! What a node keeps: its identity, the write-ahead log and snapshots, over a small [`Disk`] trait.
 //!
 //! The data directory is flat:
 //!
@@ -7,6 +7,7 @@
 //! | `lock` | held by the one daemon that uses the directory ([`lock_data_dir`]) |
 //! | `identity.json` | who this node is ([`Identity`]) |
 //! | `wal-<number>.log` | the segments of the write-ahead log ([`wal`]) |
+//! | `snapshot-<index>-<term>.snap` | what the log said up to that entry ([`snapshot`]) |
 //! | `*.tmp` | a file under construction, thrown away by whoever finds it |
 //!
 //! All I/O goes through [`Disk`], so that tests can cut the power between any two steps. Nothing in here
@@ -20,6 +21,7 @@ pub mod faulty;
 mod identity;
 mod memory;
 mod real;
+pub mod snapshot;
 pub mod wal;
 
 pub use disk::{DirLock, Disk, File, lock_data_dir};

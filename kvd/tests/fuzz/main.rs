@@ -1,8 +1,8 @@
 //! Bytes from outside: what arrives from disks, peers and clients may be anything, and must do no harm.
 //!
 //! What must hold of any bytes is said once, in a function `check` for each place where they come in: [`wal`],
-//! [`identity`], [`frame`], [`body`], [`command`]. The fuzzer (`kvd/fuzz`) feeds these functions what it finds to reach
-//! new code. Here they see, with every ordinary run of the tests,
+//! [`snapshot`], [`identity`], [`frame`], [`body`], [`command`]. The fuzzer (`kvd/fuzz`) feeds these functions what it
+//! finds to reach new code. Here they see, with every ordinary run of the tests,
 //! - every file of the corpus `kvd/fuzz/corpus/<target>`: cases of note, and all that a fuzzer ever found;
 //! - random changes of those files ([`mutations`]), each time others.
 
@@ -12,6 +12,7 @@ mod corpus;
 mod frame;
 mod identity;
 mod mutations;
+mod snapshot;
 mod wal;
 
 use proptest::prelude::*;
@@ -19,6 +20,11 @@ use proptest::prelude::*;
 #[test]
 fn no_log_of_the_corpus_does_harm() {
     corpus::files("wal").iter().for_each(|file| file.try_out(wal::check));
+}
+
+#[test]
+fn no_snapshot_of_the_corpus_does_harm() {
+    corpus::files("snapshot").iter().for_each(|file| file.try_out(snapshot::check));
 }
 
 #[test]
@@ -45,6 +51,11 @@ proptest! {
     #[test]
     fn no_change_to_a_log_does_harm(bytes in mutations::of("wal")) {
         wal::check(&bytes);
+    }
+
+    #[test]
+    fn no_change_to_a_snapshot_does_harm(bytes in mutations::of("snapshot")) {
+        snapshot::check(&bytes);
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! time here, in the plainest way, by the tables of offsets in `storage/wal/format.rs` and `record.rs`. So both must
 //! agree on what is undamaged.
 
+use kvd::raft::LogBase;
 use kvd::raft::{ClusterTime, Entry, HardState, LogIndex, NodeId, Payload, Record, Term};
+use kvd::storage::wal::OpenedLog;
 use kvd::storage::{Disk, MemoryDisk, StorageError, Wal, WalOptions};
 use std::sync::Arc;
 
@@ -27,6 +29,15 @@ pub(crate) fn check(bytes: &[u8]) {
     // Few bytes have the right checksums. Behind them stands more that must hold.
     seal(&mut segments);
     open(&segments);
+    // The same log after a snapshot of its first entries, or of what was before them.
+    let before = segments.first().and_then(|segment| number(segment, 56)).unwrap_or(1).wrapping_sub(1);
+    for (entries, term) in [(0, 0), (0, 1), (1, 1), (2, 2), (9, 9)] {
+        let base = LogBase { index: LogIndex(before.wrapping_add(entries)), term: Term(term) };
+        // More than any log reaches is nothing that a snapshot could hold.
+        if base.index.0 < 1 << 62 {
+            open_after(&segments, base);
+        }
+    }
 }
 
 /// The first segment begins with the bytes, the others with their magic.
@@ -37,7 +48,8 @@ fn split(bytes: &[u8]) -> Vec<Vec<u8>> {
     bounds.windows(2).map(|pair| bytes[pair[0]..pair[1]].to_vec()).collect()
 }
 
-fn open(segments: &[Vec<u8>]) {
+/// A disk with these segments.
+fn disk_of(segments: &[Vec<u8>]) -> Arc<dyn Disk> {
     let disk = MemoryDisk::new();
     let first = segments.first().and_then(|segment| number(segment, 24)).unwrap_or(1);
     for (segment, position) in segments.iter().zip(0..) {
@@ -45,18 +57,42 @@ fn open(segments: &[Vec<u8>]) {
         let file = disk.create(&format!("wal-{sequence:016}.log"));
         file.and_then(|file| file.write_all_at(0, segment)).expect("memory takes all");
     }
-    let disk: Arc<dyn Disk> = Arc::new(disk);
-    let options = WalOptions { segment_bytes: 2048, salt: 0x5a17, snapshot_index: LogIndex(0) };
-    let read =
-        |records: &mut Vec<Record>| Wal::open(Arc::clone(&disk), options, NODE, &mut |record| records.push(record));
-    let mut records = Vec::new();
-    let (mut wal, opened) = match read(&mut records) {
-        Ok(opened) => opened,
+    Arc::new(disk)
+}
+
+/// Opens the log after a base; `None` if it is refused.
+fn read(disk: &Arc<dyn Disk>, base: LogBase, records: &mut Vec<Record>) -> Option<(Wal, OpenedLog)> {
+    let options = WalOptions { segment_bytes: 2048, salt: 0x5a17, base };
+    match Wal::open(Arc::clone(disk), options, NODE, &mut |record| records.push(record)) {
+        Ok(opened) => Some(opened),
         Err(StorageError::Corrupt { .. } | StorageError::UnknownVersion { .. } | StorageError::OtherNode { .. }) => {
-            return;
+            None
         }
         Err(other) => panic!("an error that says nothing of the bytes: {other}"),
-    };
+    }
+}
+
+/// What is handed on follows the base, and is found again.
+fn open_after(segments: &[Vec<u8>], base: LogBase) {
+    let disk = disk_of(segments);
+    let mut records = Vec::new();
+    let Some((wal, opened)) = read(&disk, base, &mut records) else { return };
+    let entries = replay(&records);
+    let indexes: Vec<u64> = entries.iter().map(|entry| entry.index.0).collect();
+    assert_eq!(indexes, (base.index.0 + 1..=opened.last_index.0).collect::<Vec<_>>());
+    assert!(opened.first_index <= base.index.next() && opened.commit >= base.index);
+    let back = wal.reader().read(base.index.next(), opened.last_index, usize::MAX).expect("what was opened is read");
+    assert_eq!(back, entries);
+    drop(wal);
+    let mut again = Vec::new();
+    let (_, again_opened) = read(&disk, base, &mut again).expect("what was opened once opens again");
+    assert_eq!((again_opened.reset, replay(&again), again_opened.hard_state), (false, entries, opened.hard_state));
+}
+
+fn open(segments: &[Vec<u8>]) {
+    let disk = disk_of(segments);
+    let mut records = Vec::new();
+    let Some((mut wal, opened)) = read(&disk, LogBase::NONE, &mut records) else { return };
     let expected = vouched_for(segments);
     assert_eq!(records.iter().map(plain).collect::<Vec<_>>(), expected, "what checksums vouch for, and nothing else");
 
@@ -71,7 +107,7 @@ fn open(segments: &[Vec<u8>]) {
     let _ = wal.append(std::slice::from_ref(&next)).expect("memory takes all");
     drop(wal);
     let mut again = Vec::new();
-    let (_, opened) = read(&mut again).expect("what was opened once opens again");
+    let (_, opened) = read(&disk, LogBase::NONE, &mut again).expect("what was opened once opens again");
     assert_eq!((again.split_last(), opened.torn_tail), (Some((&next, &records[..])), None));
 }
 

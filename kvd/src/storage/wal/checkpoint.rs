@@ -1,6 +1,6 @@
 //! What the log says up to some point, in short: enough to go on from there and to check what comes next.
 
-use crate::raft::{Entry, HardState, LogIndex, Record};
+use crate::raft::{Entry, HardState, LogBase, LogIndex, Record};
 
 /// Batches, indexes, terms and times end here, so that nothing which is added to them overflows. No log comes near it;
 /// what says that it did is damaged, whatever its checksum says.
@@ -22,14 +22,29 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The state of an empty log.
-    pub(super) const EMPTY: Self = Self {
-        next_batch: 1,
-        chain: 0,
-        next_index: LogIndex(1),
-        hard_state: HardState { term: crate::raft::Term(0), vote: None },
-        commit: LogIndex(0),
-    };
+    /// The state of an empty log that begins after `base`.
+    pub(super) fn empty(base: LogBase) -> Self {
+        // No node has an entry of a later term than its own.
+        let hard_state = HardState { term: base.term, vote: None };
+        Self { next_batch: 1, chain: 0, next_index: base.index.next(), hard_state, commit: base.index }
+    }
+
+    /// The state of a log that is begun anew after `base`, with this hard state.
+    ///
+    /// # Errors
+    /// A sentence about what never comes before such a log: the caller has a mistake.
+    pub(super) fn reset_to(&self, base: LogBase, hard_state: HardState) -> Result<Self, String> {
+        let mut after = *self;
+        after.apply(&Record::HardState(hard_state))?;
+        if base.term > hard_state.term {
+            return Err(format!("the base is {base}, beyond the term of {hard_state:?}"));
+        }
+        if base.index < self.commit {
+            return Err(format!("the base is {base}, with {} committed", self.commit));
+        }
+        numbers(&[base.index.0])?;
+        Ok(Self { next_index: base.index.next(), commit: base.index, ..after })
+    }
 
     /// Checks the state that a log begins with where its first segments have gone.
     ///
@@ -39,6 +54,9 @@ impl Checkpoint {
         let Self { next_batch, chain: _, next_index, hard_state, commit } = self;
         if *next_batch == 0 || *next_index == LogIndex(0) {
             return Err("batches and entries are counted from 1".to_owned());
+        }
+        if commit >= next_index {
+            return Err(format!("entry {commit} is committed, and {next_index} is next"));
         }
         numbers(&[*next_batch, next_index.0, hard_state.term.0, commit.0])
     }
@@ -75,7 +93,9 @@ impl Checkpoint {
                 self.next_index = index.next();
             }
             Record::Commit(index) => {
-                numbers(&[index.0])?;
+                if *index >= self.next_index {
+                    return Err(format!("entry {index} is committed, and {} is next", self.next_index));
+                }
                 self.commit = self.commit.max(*index);
             }
         }

@@ -11,7 +11,12 @@
 //! ```
 //! Entries 25 to 29 are read from the second mark. Reading on from there would come upon the void entry 30 next,
 //! but the third mark says that 30 and all after it are found elsewhere.
+//!
+//! The index also says which segments a snapshot makes superfluous. A log can begin with a segment only if what the
+//! header says of the entries before it was never taken back: a segment that begins with entry 51 and then cuts off all
+//! from 45 on would tell whoever reads no more than it that the void entry 50 is a part of the log.
 
+use super::checkpoint::Checkpoint;
 use super::format::SEGMENT_HEADER_BYTES;
 use crate::raft::{LogIndex, Record};
 use std::collections::BTreeMap;
@@ -40,6 +45,10 @@ struct Extent {
     salt: u64,
     /// Where its last durable batch ends.
     end: u64,
+    /// The entry that its header says is next.
+    next_at_start: LogIndex,
+    /// An entry before that was cut off since.
+    is_cut: bool,
 }
 
 /// A batch that has become durable.
@@ -118,15 +127,18 @@ pub(super) struct Index {
     first: LogIndex,
     /// The entry after the last durable one.
     next: LogIndex,
+    /// Entries up to here are committed, and the log says so durably.
+    committed: LogIndex,
     /// The next entry needs a mark, however short the way from the last one.
     must_mark: bool,
     truncations: u64,
 }
 
 impl Index {
-    /// The index of a log without entries, whose next one is `next`.
-    pub(super) fn new(next: LogIndex) -> Self {
-        Self { marks: Vec::new(), segments: BTreeMap::new(), first: next, next, must_mark: true, truncations: 0 }
+    /// The index of a log without entries, whose next one is `next`; all up to `committed` are committed.
+    pub(super) fn new(next: LogIndex, committed: LogIndex) -> Self {
+        let (marks, segments) = (Vec::new(), BTreeMap::new());
+        Self { marks, segments, first: next, next, committed, must_mark: true, truncations: 0 }
     }
 
     /// The first entry, or where it will stand.
@@ -141,13 +153,14 @@ impl Index {
 
     /// A new segment is there.
     pub(super) fn add_segment(&mut self, sequence: u64, salt: u64) {
-        self.segments.insert(sequence, Extent { salt, end: SEGMENT_HEADER_BYTES as u64 });
+        let (end, next_at_start) = (SEGMENT_HEADER_BYTES as u64, self.next);
+        self.segments.insert(sequence, Extent { salt, end, next_at_start, is_cut: false });
         // When the segments before it go, what finds its entries must not go with them.
         self.must_mark = true;
     }
 
-    /// A batch has become durable; `next` is the index that the next entry gets.
-    pub(super) fn add_batch(&mut self, place: BatchPlace, outline: &Outline, next: LogIndex) {
+    /// A batch has become durable, and this is what the log says now.
+    pub(super) fn add_batch(&mut self, place: BatchPlace, outline: &Outline, after: &Checkpoint) {
         let extent = self.segments.get_mut(&place.segment).expect("a batch is in a segment that was added");
         extent.end = place.end;
         for step in &outline.steps {
@@ -156,14 +169,52 @@ impl Index {
                 Step::Run { first, record_offset } => self.mark(place, first, record_offset),
             }
         }
-        self.next = next;
+        self.next = after.next_index;
+        self.committed = self.committed.max(after.commit);
+    }
+
+    /// All up to `index` are committed, whatever the log says: a snapshot has them.
+    pub(super) fn commit(&mut self, index: LogIndex) {
+        self.committed = self.committed.max(index);
+    }
+
+    /// The log begins anew with entry `first`, in a segment that is there. Returns the numbers of those before it.
+    pub(super) fn reset(&mut self, first: LogIndex, sequence: u64, salt: u64) -> Vec<u64> {
+        let void = std::mem::take(&mut self.segments).into_keys().collect();
+        let truncations = self.truncations + 1;
+        *self = Self { truncations, ..Self::new(first, first.previous()) };
+        self.add_segment(sequence, salt);
+        void
+    }
+
+    /// Forgets the segments before the last one that the log can begin with if all after `up_to` is kept. Returns their
+    /// numbers, ascending.
+    ///
+    /// What is not known to be committed is kept as well: it may be cut off yet.
+    pub(super) fn forget(&mut self, up_to: LogIndex) -> Vec<u64> {
+        let up_to = up_to.min(self.committed);
+        let can_begin = |extent: &Extent| !extent.is_cut && extent.next_at_start <= up_to.next();
+        let Some((&first, extent)) = self.segments.iter().rev().find(|(_, extent)| can_begin(extent)) else {
+            return Vec::new();
+        };
+        self.first = extent.next_at_start;
+        self.marks.drain(..self.marks.partition_point(|mark| mark.segment < first));
+        let kept = self.segments.split_off(&first);
+        std::mem::replace(&mut self.segments, kept).into_keys().collect()
+    }
+
+    /// Whether the log has the segment of this number.
+    pub(super) fn has_segment(&self, sequence: u64) -> bool {
+        self.segments.contains_key(&sequence)
     }
 
     fn truncate(&mut self, from: LogIndex) {
         while self.marks.last().is_some_and(|mark| mark.first >= from) {
             self.marks.pop();
         }
-        // The first segment kept may begin by cutting into what went with the segments before it.
+        for extent in self.segments.values_mut() {
+            extent.is_cut |= from < extent.next_at_start;
+        }
         self.first = self.first.min(from);
         self.must_mark = true;
         self.truncations += 1;
@@ -189,100 +240,40 @@ impl Index {
         let after = self.marks.partition_point(|mark| mark.first <= index);
         let mark = after.checked_sub(1).map(|at| self.marks[at]).expect("the first entry of a log has a mark");
         let until = self.marks.get(after).map_or(self.next, |mark| mark.first);
-        let Extent { salt, end } = self.segments[&mark.segment];
+        let Extent { salt, end, .. } = self.segments[&mark.segment];
         Ok(Some(Stretch { mark, until, salt, end }))
+    }
+
+    /// About how many bytes of log there are after entry `index`. Between two marks the entries are taken to be of the
+    /// same length.
+    pub(super) fn bytes_after(&self, index: LogIndex) -> u64 {
+        let next = index.next().max(self.first);
+        let Ok(Some(Stretch { mark, until, .. })) = self.find(next) else { return 0 };
+        let after = self.marks.partition_point(|mark| mark.first < until);
+        let (begin, end) = (self.bytes_from(&mark), self.marks.get(after).map_or(0, |mark| self.bytes_from(mark)));
+        let passed = u128::from(begin - end) * u128::from(next.0 - mark.first.0) / u128::from(until.0 - mark.first.0);
+        begin - passed as u64
+    }
+
+    /// The last index after which there are `bytes` bytes of log or more, as [`Index::bytes_after`] counts them. The
+    /// one before the first entry if there are fewer.
+    pub(super) fn last_with_bytes_after(&self, bytes: u64) -> LogIndex {
+        // Indexes up to `low` have as many after them, or are before the log; from `high` on none has.
+        let (mut low, mut high) = (self.first.0 - 1, self.next.0);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if self.bytes_after(LogIndex(middle)) >= bytes { low = middle } else { high = middle }
+        }
+        LogIndex(low)
+    }
+
+    /// Bytes of log from a mark to the end.
+    fn bytes_from(&self, mark: &Mark) -> u64 {
+        let mut extents = self.segments.range(mark.segment..).map(|(_, extent)| extent.end);
+        let own = extents.next().expect("a mark is in a segment that is there") - u64::from(mark.offset);
+        own + extents.map(|end| end - SEGMENT_HEADER_BYTES as u64).sum::<u64>()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::raft::{ClusterTime, Entry, Payload, Term};
-
-    fn entry(index: u64) -> Record {
-        let payload = Payload::Noop;
-        Record::Entry(Entry { index: LogIndex(index), term: Term(1), time: ClusterTime(0), payload })
-    }
-
-    struct Log {
-        index: Index,
-        batch: u64,
-        offset: u64,
-    }
-
-    impl Log {
-        fn new() -> Self {
-            let mut index = Index::new(LogIndex(1));
-            index.add_segment(1, 77);
-            Self { index, batch: 1, offset: 512 }
-        }
-
-        /// Adds a batch of `bytes` bytes with these records, each taken to be 10 bytes long.
-        fn add(&mut self, bytes: u64, records: &[Record], next: u64) -> &mut Self {
-            let mut outline = Outline::default();
-            for (position, record) in records.iter().enumerate() {
-                outline.note(10 * position as u32, record);
-            }
-            let place = BatchPlace { segment: 1, batch: self.batch, offset: self.offset, end: self.offset + bytes };
-            self.index.add_batch(place, &outline, LogIndex(next));
-            self.batch += 1;
-            self.offset += bytes;
-            self
-        }
-
-        /// Batch and record offset to read `index` from, and the entry at which to go elsewhere.
-        fn find(&self, index: u64) -> (u64, u32, u64) {
-            let stretch = self.index.find(LogIndex(index)).unwrap().unwrap();
-            (stretch.mark.batch, stretch.mark.record_offset, stretch.until.0)
-        }
-    }
-
-    #[test]
-    fn marks_are_sparse() {
-        let mut log = Log::new();
-        for index in 1..=10_000 {
-            log.add(100, &[entry(index)], index + 1);
-        }
-        assert_eq!(log.index.marks.len(), 1_000_000usize.div_ceil(65_600), "65,536 bytes are 656 batches");
-        assert_eq!(log.find(1), (1, 0, 657));
-        assert_eq!(log.find(656), (1, 0, 657));
-        assert_eq!(log.find(657), (657, 0, 1313));
-        assert!(log.index.find(LogIndex(10_001)).unwrap().is_none());
-        assert_eq!(log.index.find(LogIndex(0)).unwrap_err(), Gone { first: LogIndex(1) });
-    }
-
-    #[test]
-    fn entries_after_a_truncation_are_found_at_their_new_place() {
-        let mut log = Log::new();
-        log.add(100, &[entry(1), entry(2), entry(3)], 4);
-        log.add(100, &[Record::Truncate { from: LogIndex(2) }], 2);
-        assert_eq!(log.find(1), (1, 0, 2));
-        assert!(log.index.find(LogIndex(2)).unwrap().is_none());
-        log.add(100, &[entry(2), entry(3)], 4);
-        assert_eq!(log.find(1), (1, 0, 2));
-        assert_eq!(log.find(3), (3, 0, 4));
-    }
-
-    #[test]
-    fn one_batch_may_write_void_and_write_again() {
-        let mut log = Log::new();
-        let cut = |from| Record::Truncate { from: LogIndex(from) };
-        log.add(100, &[entry(1), entry(2), cut(2), entry(2), entry(3), cut(3), entry(3)], 4);
-        assert_eq!(log.find(1), (1, 0, 2));
-        assert_eq!(log.find(2), (1, 30, 3));
-        assert_eq!(log.find(3), (1, 60, 4));
-        assert_eq!(log.index.truncations(), 2);
-    }
-
-    #[test]
-    fn every_segment_has_a_mark_of_its_own() {
-        let mut log = Log::new();
-        log.add(100, &[entry(1)], 2);
-        log.index.add_segment(2, 78);
-        let place = BatchPlace { segment: 2, batch: 2, offset: 512, end: 612 };
-        let mut outline = Outline::default();
-        outline.note(0, &entry(2));
-        log.index.add_batch(place, &outline, LogIndex(3));
-        assert_eq!(log.find(2), (2, 0, 3));
-    }
-}
+mod tests;

@@ -1,49 +1,27 @@
-//! The log as its writer sees it: [`Wal::open`] and [`Wal::append`].
+//! The log as its writer sees it: [`Wal::append`] and [`Wal::reset_to`].
 
-use super::super::disk::{Disk, File};
+use super::super::disk::Disk;
 use super::super::error::StorageError;
+use super::active::{ActiveSegment, mix};
 use super::checkpoint::Checkpoint;
-use super::format::{BATCH_ALIGN, BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader, align};
+use super::compaction::Compactor;
+use super::files::remove_segments;
+use super::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader, align};
 use super::index::{BatchPlace, Index, Outline};
 use super::reader::WalReader;
 use super::record;
-use super::recovery::{LastSegment, OpenedLog, recover};
-use super::segment::{NEW_FILE, SEGMENT_BYTES_MAX, activate, file_name, make_zeroed, sequence_of};
+use super::segment::{NEW_FILE, make_zeroed};
 use super::spare::SpareMaker;
 use crate::mutants::{self, Mutant};
-use crate::raft::{LogIndex, NodeId, Record};
+use crate::raft::{HardState, LogBase, LogIndex, NodeId, Record};
 use std::fmt;
 use std::sync::{Arc, RwLock};
 
 /// Longest batch, with its header.
 pub const BATCH_BYTES_MAX: usize = 256 << 20;
 
-/// Length of a segment if nothing else is asked for.
-pub const SEGMENT_BYTES_DEFAULT: u64 = 16 << 20;
-
-/// Shortest segment.
-const SEGMENT_BYTES_MIN: u64 = 1024;
-
 /// What the buffer for batches may keep of its memory from one to the next.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
-
-/// How a log is opened.
-#[derive(Clone, Copy, Debug)]
-pub struct WalOptions {
-    /// Length of new segments in bytes, within limits and rounded down to a multiple of eight.
-    pub segment_bytes: u64,
-    /// A random number, drawn anew each time the log is opened. It keeps users' data from looking like a batch.
-    pub salt: u64,
-    /// The last entry that need not be in the log, because a snapshot has it; zero without one.
-    pub snapshot_index: LogIndex,
-}
-
-impl WalOptions {
-    /// Segments of [`SEGMENT_BYTES_DEFAULT`] and no snapshot.
-    pub fn new(salt: u64) -> Self {
-        Self { segment_bytes: SEGMENT_BYTES_DEFAULT, salt, snapshot_index: LogIndex(0) }
-    }
-}
 
 /// What an append did beside making its records durable.
 #[must_use]
@@ -55,99 +33,24 @@ pub struct Appended {
 
 /// The write-ahead log of one node, for one writer.
 pub struct Wal {
-    disk: Arc<dyn Disk>,
-    node_id: NodeId,
-    salt: u64,
-    segment_bytes: u64,
-    active: ActiveSegment,
-    checkpoint: Checkpoint,
-    index: Arc<RwLock<Index>>,
-    spare: SpareMaker,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) node_id: NodeId,
+    pub(super) salt: u64,
+    pub(super) segment_bytes: u64,
+    pub(super) active: ActiveSegment,
+    pub(super) checkpoint: Checkpoint,
+    pub(super) index: Arc<RwLock<Index>>,
+    pub(super) compactor: Compactor,
+    pub(super) spare: SpareMaker,
     /// The batch being written; kept for its memory.
-    buffer: Vec<u8>,
-    outline: Outline,
-    /// The last batch is followed by one that bears witness of it.
-    is_sealed: bool,
-    is_poisoned: bool,
-}
-
-/// The segment that is appended to.
-struct ActiveSegment {
-    file: Box<dyn File>,
-    name: String,
-    sequence: u64,
-    salt: u64,
-    /// Where the next batch goes.
-    position: u64,
-    /// Length of the file.
-    bytes: u64,
+    pub(super) buffer: Vec<u8>,
+    pub(super) outline: Outline,
+    /// The last batch is followed by something that bears witness of it.
+    pub(super) is_sealed: bool,
+    pub(super) is_poisoned: bool,
 }
 
 impl Wal {
-    /// Whether there is a log in `disk`, be it empty or damaged.
-    ///
-    /// # Errors
-    /// [`StorageError::Io`].
-    pub fn exists(disk: &dyn Disk) -> Result<bool, StorageError> {
-        let names = disk.list().map_err(StorageError::io("list", "the data directory"))?;
-        Ok(names.iter().any(|name| sequence_of(name).is_some()))
-    }
-
-    /// Opens the log in `disk`, or begins one if there is none, and hands every record in it to `on_record`, in
-    /// order. Where the first segments have gone, what they said of hard state and commit index comes first.
-    ///
-    /// All that `on_record` was given is durable when this returns `Ok`, and means nothing if it does not.
-    ///
-    /// # Errors
-    /// [`StorageError::Corrupt`], [`StorageError::UnknownVersion`], [`StorageError::OtherNode`],
-    /// [`StorageError::Io`]: the node must not start.
-    pub fn open(
-        disk: Arc<dyn Disk>,
-        options: WalOptions,
-        node_id: NodeId,
-        on_record: &mut dyn FnMut(Record),
-    ) -> Result<(Self, OpenedLog), StorageError> {
-        let WalOptions { segment_bytes, salt, snapshot_index } = options;
-        let segment_bytes =
-            segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX) / BATCH_ALIGN as u64 * BATCH_ALIGN as u64;
-        let spare = SpareMaker::new(Arc::clone(&disk), segment_bytes);
-        let (checkpoint, index, active, torn_tail, created) = match recover(&*disk, node_id, snapshot_index, on_record)?
-        {
-            Some(found) => (found.checkpoint, found.index, found.active.into(), found.torn_tail, false),
-            None => {
-                let checkpoint = Checkpoint::EMPTY;
-                let header = SegmentHeader { node_id, sequence: 1, salt: mix(salt, 1), checkpoint };
-                let active = ActiveSegment::begin(&*disk, spare.take()?, &header, segment_bytes)?;
-                let mut index = Index::new(checkpoint.next_index);
-                index.add_segment(header.sequence, header.salt);
-                (checkpoint, index, active, None, true)
-            }
-        };
-        let opened = OpenedLog {
-            created,
-            first_index: index.first(),
-            last_index: checkpoint.next_index.previous(),
-            hard_state: checkpoint.hard_state,
-            commit: checkpoint.commit,
-            torn_tail,
-        };
-        let wal = Self {
-            disk,
-            node_id,
-            salt,
-            segment_bytes,
-            active,
-            checkpoint,
-            index: Arc::new(RwLock::new(index)),
-            spare,
-            buffer: Vec::new(),
-            outline: Outline::default(),
-            is_sealed: created,
-            is_poisoned: false,
-        };
-        Ok((wal, opened))
-    }
-
     /// Appends the records as one batch. They are durable when this returns `Ok`; after an error it is unknown
     /// whether they are, and the log takes no more.
     ///
@@ -158,15 +61,10 @@ impl Wal {
     /// If a record cannot follow what the log says already (an index that leaves a gap, a truncation of what is
     /// committed, a term or vote that goes back), or if the records are longer than [`BATCH_BYTES_MAX`].
     pub fn append(&mut self, records: &[Record]) -> Result<Appended, StorageError> {
-        if self.is_poisoned {
-            return Err(StorageError::Poisoned);
-        }
-        if records.is_empty() {
+        if records.is_empty() && !self.is_poisoned {
             return Ok(Appended::default());
         }
-        self.is_poisoned = true; // until all has gone well
-        let appended = self.write_batch(records)?;
-        self.is_poisoned = false;
+        let appended = self.unless_poisoned(|wal| wal.write_batch(records))?;
         self.is_sealed = false;
         Ok(appended)
     }
@@ -183,17 +81,59 @@ impl Wal {
     /// # Errors
     /// As [`Wal::append`].
     pub fn seal(&mut self) -> Result<Appended, StorageError> {
+        if self.is_sealed && !self.is_poisoned {
+            return Ok(Appended::default());
+        }
+        let appended = self.unless_poisoned(|wal| wal.write_batch(&[]))?;
+        self.is_sealed = true;
+        Ok(appended)
+    }
+
+    /// Begins the log anew after `base`, the last entry of a snapshot that is durable, with this hard state: all its
+    /// entries are void. Durable when this returns `Ok`; after an error the log is the old one or the new one, and
+    /// takes no more.
+    ///
+    /// A crash before it is durable leaves the old log, which is then begun anew by [`Wal::open`], unless it has the
+    /// base: then the entries after that stay, as they may (paper Figure 13, step 6).
+    ///
+    /// # Errors
+    /// [`StorageError::Io`], and [`StorageError::Poisoned`] ever after: end the process.
+    ///
+    /// # Panics
+    /// If entries after the base are committed, if the hard state goes back, or if its term is before that of the base.
+    pub fn reset_to(&mut self, base: LogBase, hard_state: HardState) -> Result<Appended, StorageError> {
+        let after = match self.checkpoint.reset_to(base, hard_state) {
+            Ok(after) => after,
+            Err(mistake) => panic!("the log cannot be begun anew: {mistake}"),
+        };
+        self.unless_poisoned(|wal| {
+            // A gap in the numbers of segments says that everything before it is void.
+            let header = wal.begin_segment(wal.active.sequence + 2, after, 0)?;
+            wal.checkpoint = after;
+            let void = wal.with_index(|index| index.reset(after.next_index, header.sequence, header.salt));
+            remove_segments(&*wal.disk, &void)?;
+            // The new header does, of all that was before it.
+            wal.is_sealed = true;
+            Ok(Appended { began_segment: true })
+        })
+    }
+
+    /// Does what may fail, after which the log takes no more.
+    fn unless_poisoned<T>(
+        &mut self,
+        act: impl FnOnce(&mut Self) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
         if self.is_poisoned {
             return Err(StorageError::Poisoned);
         }
-        if self.is_sealed {
-            return Ok(Appended::default());
-        }
         self.is_poisoned = true; // until all has gone well
-        let appended = self.write_batch(&[])?;
+        let done = act(self)?;
         self.is_poisoned = false;
-        self.is_sealed = true;
-        Ok(appended)
+        Ok(done)
+    }
+
+    fn with_index<T>(&self, change: impl FnOnce(&mut Index) -> T) -> T {
+        change(&mut self.index.write().expect("nothing panics while it holds the index"))
     }
 
     /// The last entry that was appended and not cut off; zero in an empty log.
@@ -204,6 +144,11 @@ impl Wal {
     /// Reads entries back while this log is appended to.
     pub fn reader(&self) -> WalReader {
         WalReader::new(Arc::clone(&self.disk), Arc::clone(&self.index))
+    }
+
+    /// Removes the beginning of the log, once a snapshot has it.
+    pub fn compactor(&self) -> Compactor {
+        self.compactor.clone()
     }
 
     /// Makes segments ahead of use, so that no append waits for one.
@@ -218,9 +163,10 @@ impl Wal {
         assert!(padded_bytes <= BATCH_BYTES_MAX, "a batch of {padded_bytes} bytes, of {BATCH_BYTES_MAX} at most");
         self.buffer.resize(padded_bytes, 0);
 
-        let began_segment = self.active.position + padded_bytes as u64 > self.active.bytes;
+        let began_segment = !self.active.has_room(padded_bytes as u64);
         if began_segment {
-            self.begin_segment(padded_bytes as u64)?;
+            let header = self.begin_segment(self.active.sequence + 1, self.checkpoint, padded_bytes as u64)?;
+            self.with_index(|index| index.add_segment(header.sequence, header.salt));
         }
         let Checkpoint { next_batch, chain, .. } = self.checkpoint;
         let records = &self.buffer[BATCH_HEADER_BYTES..batch_bytes];
@@ -237,8 +183,7 @@ impl Wal {
         let offset = self.active.position;
         self.active.position += padded_bytes as u64;
         let place = BatchPlace { segment: self.active.sequence, batch: next_batch, offset, end: self.active.position };
-        let mut index = self.index.write().expect("nothing panics while it holds the index");
-        index.add_batch(place, &self.outline, after.next_index);
+        self.with_index(|index| index.add_batch(place, &self.outline, &after));
         self.buffer.shrink_to(BUFFER_BYTES_KEPT);
         Ok(Appended { began_segment })
     }
@@ -262,8 +207,13 @@ impl Wal {
         after
     }
 
-    /// Goes on to a new segment with room for a batch of this length.
-    fn begin_segment(&mut self, batch_bytes: u64) -> Result<(), StorageError> {
+    /// Goes on to a new segment of this number with room for a batch of this length.
+    fn begin_segment(
+        &mut self,
+        sequence: u64,
+        checkpoint: Checkpoint,
+        batch_bytes: u64,
+    ) -> Result<SegmentHeader, StorageError> {
         let bytes_needed = SEGMENT_HEADER_BYTES as u64 + batch_bytes;
         let (file, bytes) = if bytes_needed <= self.segment_bytes {
             (self.spare.take()?, self.segment_bytes)
@@ -271,12 +221,9 @@ impl Wal {
             // A batch longer than a segment gets one that fits it.
             (make_zeroed(&*self.disk, NEW_FILE, bytes_needed)?, bytes_needed)
         };
-        let sequence = self.active.sequence + 1;
-        let salt = mix(self.salt, sequence);
-        let header = SegmentHeader { node_id: self.node_id, sequence, salt, checkpoint: self.checkpoint };
+        let header = SegmentHeader { node_id: self.node_id, sequence, salt: mix(self.salt, sequence), checkpoint };
         self.active = ActiveSegment::begin(&*self.disk, file, &header, bytes)?;
-        self.index.write().expect("nothing panics while it holds the index").add_segment(sequence, salt);
-        Ok(())
+        Ok(header)
     }
 }
 
@@ -290,28 +237,4 @@ impl fmt::Debug for Wal {
             .field("is_poisoned", &self.is_poisoned)
             .finish_non_exhaustive()
     }
-}
-
-impl ActiveSegment {
-    /// Turns a file of zeros into the segment to append to.
-    fn begin(disk: &dyn Disk, file: Box<dyn File>, header: &SegmentHeader, bytes: u64) -> Result<Self, StorageError> {
-        activate(disk, &*file, header)?;
-        let SegmentHeader { sequence, salt, .. } = *header;
-        Ok(Self { file, name: file_name(sequence), sequence, salt, position: SEGMENT_HEADER_BYTES as u64, bytes })
-    }
-}
-
-impl From<LastSegment> for ActiveSegment {
-    fn from(found: LastSegment) -> Self {
-        let LastSegment { file, sequence, salt, position, bytes } = found;
-        Self { file, name: file_name(sequence), sequence, salt, position, bytes }
-    }
-}
-
-/// The salt of a segment: random as long as `salt` is, and another for each segment (splitmix64).
-fn mix(salt: u64, sequence: u64) -> u64 {
-    let mut mixed = salt.wrapping_add(sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }

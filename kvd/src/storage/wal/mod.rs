@@ -27,29 +27,44 @@
 //! To tell a batch from leftovers and from users' data that looks like one, each carries the random *salt* of its
 //! segment, its number, and the checksum of the batch before (the chain).
 //!
+//! # Its beginning
+//! What a snapshot holds need not be in the log: whole segments go from its beginning, and the checkpoint in the header
+//! of the first that stays carries the hard state over. The last entry of the snapshot is the *base*, and the log must
+//! have all entries after it. It may have some up to it as well.
+//!
+//! A snapshot that came from the leader replaces a log that cannot be brought to agree with it: [`Wal::reset_to`].
+//!
 //! # Files
 //! - `format`: the bytes of headers, `record`: the bytes of records, each with a table of offsets
 //! - `checkpoint`: what the log says so far, in short; every segment begins with it
-//! - `segment`: making segment files, `spare`: making them ahead of use
-//! - `recovery`: reading the log when the node starts
-//! - `log`: appending; `reader`: reading entries back, with the help of the sparse `index`
-//!
-//! A snapshot will let whole leading segments go: nothing here needs the first segment to be number one, and the
-//! checkpoint in each header carries the hard state over.
+//! - `segment`: making segment files, `active`: the one appended to, `spare`: making them ahead of use
+//! - `files`: which segments make up the log; `compaction`: letting its first ones go
+//! - `recovery`: reading the log when the node starts; `base`: what of it follows the snapshot; `terms`: its terms
+//! - `open`: opening; `log`: appending; `reader`: reading entries back, with the help of the sparse `index`
 
+mod active;
+mod base;
 mod checkpoint;
+mod compaction;
+mod files;
 mod format;
 mod index;
 mod log;
+mod open;
+mod opened;
 mod reader;
 mod record;
 mod recovery;
 mod segment;
 mod spare;
+mod terms;
 #[cfg(test)]
 mod tests;
 
-pub use log::{Appended, BATCH_BYTES_MAX, SEGMENT_BYTES_DEFAULT, Wal, WalOptions};
+pub use compaction::Compactor;
+pub use log::{Appended, BATCH_BYTES_MAX, Wal};
+pub use open::{SEGMENT_BYTES_DEFAULT, WalOptions};
+pub use opened::{OpenedLog, TornTail};
 pub use reader::WalReader;
-pub use recovery::{OpenedLog, TornTail};
 pub use spare::SpareMaker;
+pub use terms::LogTerms;

@@ -43,6 +43,23 @@ impl WalReader {
         }
     }
 
+    /// The first entry of the log, or where it will stand.
+    pub fn first_index(&self) -> LogIndex {
+        self.with_index(Index::first)
+    }
+
+    /// About how many bytes of log there are after entry `index`; all of it, where that has left the log.
+    pub fn bytes_since(&self, index: LogIndex) -> u64 {
+        self.with_index(|log| log.bytes_after(index))
+    }
+
+    /// The last index after which there are `bytes` bytes of log or more, as [`WalReader::bytes_since`] counts them.
+    /// The one before the first entry where there are fewer. Compaction up to it leaves that much for followers that
+    /// are a little behind.
+    pub fn last_with_bytes_after(&self, bytes: u64) -> LogIndex {
+        self.with_index(|log| log.last_with_bytes_after(bytes))
+    }
+
     fn read_unless_truncated(
         &self,
         from: LogIndex,
@@ -57,15 +74,20 @@ impl WalReader {
                 Ok(None) => break,
                 Err(Gone { first }) => return Err(StorageError::Compacted { index: page.next, first }),
             };
-            self.read_stretch(&stretch, &mut page)?;
+            // If compaction has taken it since, the index says by now what is left.
+            let _is_there = self.read_stretch(&stretch, &mut page)?;
         }
         Ok((self.with_index(Index::truncations) == truncations).then_some(page.entries))
     }
 
-    /// Reads on from a mark until the page is full or the next mark takes over.
-    fn read_stretch(&self, stretch: &Stretch, page: &mut Page) -> Result<(), StorageError> {
+    /// Reads on from a mark until the page is full or the next mark takes over. Whether the segment is still there.
+    fn read_stretch(&self, stretch: &Stretch, page: &mut Page) -> Result<bool, StorageError> {
         let mark = stretch.mark;
-        let mut window = Window::open(&*self.disk, file_name(mark.segment), stretch.end)?;
+        let mut window = match Window::open(&*self.disk, file_name(mark.segment), stretch.end) {
+            Ok(window) => window,
+            Err(_) if !self.with_index(|index| index.has_segment(mark.segment)) => return Ok(false),
+            Err(failure) => return Err(failure),
+        };
         let (mut offset, mut sequence, mut record_offset) = (u64::from(mark.offset), mark.batch, mark.record_offset);
         while page.wants_more() && page.next < stretch.until {
             let header = BatchHeader::decode(window.get(offset, BATCH_HEADER_BYTES)?, stretch.salt);
@@ -86,7 +108,7 @@ impl WalReader {
             sequence += 1;
             record_offset = 0;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn with_index<T>(&self, look: impl FnOnce(&Index) -> T) -> T {

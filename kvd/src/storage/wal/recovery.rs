@@ -1,150 +1,67 @@
 //! Reading the log when the node starts: every batch in order, the torn tail cut off, damage refused.
 //!
-//! The rule by which a torn tail is told from damage is in the header of [`super`].
+//! The rule by which a torn tail is told from damage is in the header of [`super`]; which files are read, in `files`.
+//! What is handed on is what follows the base (`base`).
 
-use super::super::disk::{Disk, File, remove_if_present};
+use super::super::disk::Disk;
 use super::super::error::StorageError;
+use super::active::ActiveSegment;
+use super::base::AfterBase;
 use super::checkpoint::Checkpoint;
-use super::format::{
-    BATCH_ALIGN, BATCH_HEADER_BYTES, BadSegmentHeader, BatchHeader, FORMAT, SEGMENT_HEADER_BYTES, SegmentHeader, align,
-};
+use super::files::{LogFiles, SegmentBytes, SegmentFile, remove_unfinished};
+use super::format::{BATCH_ALIGN, BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader, align};
 use super::index::{BatchPlace, Index, Outline};
+use super::opened::TornTail;
 use super::record::Records;
-use super::segment::{NEW_FILE, SEGMENT_BYTES_MAX, SEGMENTS_MAX, SPARE_FILE, file_name, sequence_of};
+use super::segment::SEGMENTS_MAX;
+use super::terms::LogTerms;
 use crate::mutants::{self, Mutant};
-use crate::raft::{HardState, LogIndex, NodeId, Record};
-use std::fmt;
-
-/// What [`Wal::open`](super::Wal::open) found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenedLog {
-    /// There was no log, and one was begun.
-    pub created: bool,
-    /// The first entry of the log, or where it will stand.
-    pub first_index: LogIndex,
-    /// The last entry of the log; the one before `first_index` if there are none.
-    pub last_index: LogIndex,
-    /// Term and vote.
-    pub hard_state: HardState,
-    /// The highest index known to be committed when the log was last written; more may be.
-    pub commit: LogIndex,
-    /// What was left of a write that never finished, now cut off. Worth a warning.
-    pub torn_tail: Option<TornTail>,
-}
-
-/// What was left of a write that a crash interrupted. Nobody had been told that it was done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TornTail {
-    /// Name of the file within the data directory.
-    pub file: String,
-    /// Where in the file it began.
-    pub offset: u64,
-    /// How many bytes were overwritten with zeros.
-    pub bytes: u64,
-}
-
-impl fmt::Display for TornTail {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, offset, bytes } = self;
-        write!(f, "cut {bytes} bytes of an unfinished write off the log, at byte {offset} of {file}")
-    }
-}
+use crate::raft::{HardState, LogBase, NodeId, Record};
 
 /// A log that was read through.
 pub(super) struct Recovered {
     pub(super) checkpoint: Checkpoint,
     pub(super) index: Index,
+    pub(super) terms: LogTerms,
+    /// Whether the log has the base, or begins right after it. If not, none of its entries count.
+    pub(super) follows_base: bool,
     /// The last segment, which is appended to.
-    pub(super) active: LastSegment,
+    pub(super) active: ActiveSegment,
     pub(super) torn_tail: Option<TornTail>,
 }
 
-/// The segment with the end of the log.
-pub(super) struct LastSegment {
-    pub(super) file: Box<dyn File>,
-    pub(super) sequence: u64,
-    pub(super) salt: u64,
-    /// Where the next batch goes.
-    pub(super) position: u64,
-    pub(super) bytes: u64,
+impl Recovered {
+    /// A log that was just begun with its first segment.
+    pub(super) fn begun(header: SegmentHeader, active: ActiveSegment) -> Self {
+        let SegmentHeader { sequence, salt, checkpoint, .. } = header;
+        let mut index = Index::new(checkpoint.next_index, checkpoint.commit);
+        index.add_segment(sequence, salt);
+        let terms = LogTerms::starting_at(checkpoint.next_index);
+        Self { checkpoint, index, terms, follows_base: true, active, torn_tail: None }
+    }
 }
 
 /// Reads the whole log and makes it ready for appending; `None` if there is no log.
-///
-/// `snapshot_index` is the last entry that need not be in the log.
 pub(super) fn recover(
     disk: &dyn Disk,
     node_id: NodeId,
-    snapshot_index: LogIndex,
+    base: LogBase,
     on_record: &mut dyn FnMut(Record),
 ) -> Result<Option<Recovered>, StorageError> {
-    let sequences = find_segments(disk)?;
-    let (Some(first), Some(last)) = (sequences.first().copied(), sequences.last().copied()) else {
-        return Ok(None);
-    };
-    let mut segment = SegmentBytes::read(disk, first, node_id)?;
-    let mut replay = Replay::begin(&segment, snapshot_index, on_record)?;
+    remove_unfinished(disk)?;
+    let Some(files) = LogFiles::find(disk)? else { return Ok(None) };
+    let mut segment = SegmentFile::open(disk, *files.log.start(), node_id)?.read()?;
+    let mut replay = Replay::begin(&files, &segment, base, on_record)?;
     replay.run(&segment)?;
-    for sequence in first + 1..=last {
-        let next = SegmentBytes::read(disk, sequence, node_id)?;
+    for sequence in files.log.clone().skip(1) {
+        let next = SegmentFile::open(disk, sequence, node_id)?.read()?;
         replay.enter(&segment, &next)?;
         replay.run(&next)?;
         segment = next;
     }
-    replay.finish(disk, segment).map(Some)
-}
-
-/// Numbers of all segments, ascending. Files that a crash left unfinished are removed.
-fn find_segments(disk: &dyn Disk) -> Result<Vec<u64>, StorageError> {
-    for unfinished in [NEW_FILE, SPARE_FILE] {
-        remove_if_present(disk, unfinished)?;
-    }
-    let names = disk.list().map_err(StorageError::io("list", "the data directory"))?;
-    let mut sequences: Vec<u64> = names.iter().filter_map(|name| sequence_of(name)).collect();
-    sequences.sort_unstable();
-    for pair in sequences.windows(2) {
-        if pair[1] != pair[0] + 1 {
-            let cause = format!("the file is missing, though {} is there", file_name(pair[1]));
-            return Err(StorageError::corrupt(&file_name(pair[0] + 1), 0, cause));
-        }
-    }
-    Ok(sequences)
-}
-
-/// A segment in memory.
-struct SegmentBytes {
-    name: String,
-    file: Box<dyn File>,
-    header: SegmentHeader,
-    bytes: Vec<u8>,
-}
-
-impl SegmentBytes {
-    fn read(disk: &dyn Disk, sequence: u64, node_id: NodeId) -> Result<Self, StorageError> {
-        let name = file_name(sequence);
-        let corrupt = |cause: &str| StorageError::corrupt(&name, 0, cause);
-        let file = disk.open(&name).map_err(StorageError::io("open", &name))?;
-        let size = file.size().map_err(StorageError::io("read", &name))?;
-        if size > SEGMENT_BYTES_MAX {
-            return Err(corrupt("it is longer than a segment can be"));
-        }
-        let mut bytes = vec![0; size as usize];
-        let read = file.read_full_at(0, &mut bytes).map_err(StorageError::io("read", &name))?;
-        bytes.truncate(read);
-        let header = SegmentHeader::decode(&bytes).map_err(|bad| match bad {
-            BadSegmentHeader::Damaged => corrupt("its header does not match its checksum, or is cut short"),
-            BadSegmentHeader::Version(found) => {
-                StorageError::UnknownVersion { file: name.clone(), found, supported: FORMAT }
-            }
-        })?;
-        if header.node_id != node_id {
-            return Err(StorageError::OtherNode { file: name, found: header.node_id, expected: node_id });
-        }
-        if header.sequence != sequence {
-            return Err(corrupt(&format!("it is segment {} under a wrong name", header.sequence)));
-        }
-        Ok(Self { name, file, header, bytes })
-    }
+    let recovered = replay.finish(disk, segment)?;
+    files.remove_void(disk)?;
+    Ok(Some(recovered))
 }
 
 /// How far the log has been read.
@@ -155,37 +72,36 @@ struct Replay<'a> {
     last_batch: Option<usize>,
     position: usize,
     outline: Outline,
-    on_record: &'a mut dyn FnMut(Record),
+    after_base: AfterBase<'a>,
 }
 
 impl<'a> Replay<'a> {
-    /// Begins with the first segment there is.
+    /// Begins with the first segment.
     fn begin(
+        files: &LogFiles,
         segment: &SegmentBytes,
-        snapshot_index: LogIndex,
+        base: LogBase,
         on_record: &'a mut dyn FnMut(Record),
     ) -> Result<Self, StorageError> {
-        let SegmentHeader { sequence, checkpoint, .. } = segment.header;
+        let SegmentHeader { sequence, salt, checkpoint, .. } = segment.header;
         let corrupt = |cause| StorageError::corrupt(&segment.name, 0, cause);
         if sequence == 0 || sequence > SEGMENTS_MAX {
             return Err(corrupt(format!("no log has a segment of the number {sequence}")));
         }
         checkpoint.check().map_err(corrupt)?;
         let Checkpoint { next_index, hard_state, commit, .. } = checkpoint;
-        if next_index > snapshot_index.next() {
-            let cause = format!("the log begins with entry {next_index}, and all files before it are missing");
-            return Err(corrupt(cause));
+        // What it says is committed comes before its first entry, hence is in the snapshot.
+        if next_index > base.index.next() {
+            return Err(files.refuse_gap(next_index));
         }
+        let mut after_base = AfterBase::new(base, next_index, on_record);
         if hard_state != HardState::default() {
-            on_record(Record::HardState(hard_state));
+            after_base.take(Record::HardState(hard_state)).map_err(corrupt)?;
         }
-        if commit != LogIndex::default() {
-            on_record(Record::Commit(commit));
-        }
-        let mut index = Index::new(next_index);
-        index.add_segment(segment.header.sequence, segment.header.salt);
+        let mut index = Index::new(next_index, commit);
+        index.add_segment(sequence, salt);
         let position = SEGMENT_HEADER_BYTES;
-        Ok(Self { checkpoint, index, last_batch: None, position, outline: Outline::default(), on_record })
+        Ok(Self { checkpoint, index, last_batch: None, position, outline: Outline::default(), after_base })
     }
 
     /// Goes on to the next segment, which must begin as the one before ended.
@@ -219,7 +135,7 @@ impl<'a> Replay<'a> {
                 let (offset, record) = record.map_err(corrupt)?;
                 self.checkpoint.apply(&record).map_err(corrupt)?;
                 self.outline.note(offset, &record);
-                (self.on_record)(record);
+                self.after_base.take(record).map_err(corrupt)?;
             }
             let end = self.position + align(header.batch_bytes());
             let place = BatchPlace {
@@ -228,7 +144,7 @@ impl<'a> Replay<'a> {
                 offset: self.position as u64,
                 end: end as u64,
             };
-            self.index.add_batch(place, &self.outline, self.checkpoint.next_index);
+            self.index.add_batch(place, &self.outline, &self.checkpoint);
             self.checkpoint.end_batch(header.crc);
             self.last_batch = Some(self.position);
             self.position = end;
@@ -264,16 +180,21 @@ impl<'a> Replay<'a> {
         file.write_all_at(rewritten.start as u64, &bytes[rewritten]).map_err(StorageError::io("write", &name))?;
         file.sync().map_err(StorageError::io("sync", &name))?;
         disk.sync_dir().map_err(StorageError::io("sync the directory of", &name))?;
-        let torn_tail =
-            (torn_bytes > 0).then_some(TornTail { file: name, offset: position as u64, bytes: torn_bytes as u64 });
-        let active = LastSegment {
+        let torn_tail = (torn_bytes > 0).then(|| TornTail {
+            file: name.clone(),
+            offset: position as u64,
+            bytes: torn_bytes as u64,
+        });
+        let active = ActiveSegment {
             file,
+            name,
             sequence: header.sequence,
             salt: header.salt,
             position: self.position as u64,
             bytes: bytes.len() as u64,
         };
-        Ok(Recovered { checkpoint: self.checkpoint, index: self.index, active, torn_tail })
+        let (follows_base, terms) = self.after_base.finish();
+        Ok(Recovered { checkpoint: self.checkpoint, index: self.index, terms, follows_base, active, torn_tail })
     }
 
     /// Refuses the log if anything shows that the batch that does not check here was durable once: the header of a

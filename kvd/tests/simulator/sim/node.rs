@@ -14,7 +14,8 @@ use kvd::data::{self, DataError, OpenOptions, Opened, cluster_of, founding_recor
 use kvd::mutants::{self, Mutant};
 use kvd::node::Replica;
 use kvd::raft::{
-    Configuration, Entry, Fetch, Instant, LogIndex, LogWrite, Message, NodeId, Raft, Record, RoleName, Term, WriteId,
+    Configuration, Entry, Fetch, Instant, LogBase, LogIndex, LogWrite, Message, NodeId, Raft, Record, RoleName, Term,
+    WriteId,
 };
 use kvd::storage::faulty::Seed;
 use kvd::storage::{ClusterIdentity, DirLock, Disk, FaultyDisk, StorageError, Wal, WalOptions};
@@ -204,7 +205,7 @@ impl Node {
         chance: &mut Chance,
     ) -> Result<Started, StartFailure> {
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
-        let wal = WalOptions { segment_bytes: plan.segment_bytes, salt: chance.any(), snapshot_index: LogIndex(0) };
+        let wal = WalOptions { segment_bytes: plan.segment_bytes, salt: chance.any(), base: LogBase::NONE };
         let cache_bytes_max = plan.settings.cache_bytes_max;
         let name = founders.members[&self.id].name.clone();
         let options = OpenOptions { name: &name, new_id: self.id, wal, cache_bytes_max };

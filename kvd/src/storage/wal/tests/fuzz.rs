@@ -78,7 +78,7 @@ fn sealed(checkpoint: Checkpoint, records: &[Record]) -> Vec<u8> {
 
 #[test]
 fn numbers_that_no_log_reaches_are_refused_whatever_their_checksums_say() {
-    let empty = Checkpoint::EMPTY;
+    let empty = Checkpoint::empty(LogBase::NONE);
     let (index, term, time, payload) = (LogIndex(1), Term(1), ClusterTime(1), Payload::Noop);
     let first = Entry { index, term, time, payload };
     let hard_state = HardState { term: Term(u64::MAX), vote: None };

@@ -1,5 +1,7 @@
 //! The log over the faulty disk: what it must bring back, against a model that forgets nothing.
 
+mod base;
+mod compaction;
 mod crash;
 mod damage;
 mod failure;
@@ -11,8 +13,8 @@ use super::super::error::StorageError;
 use super::super::faulty::{FaultyDisk, Seed};
 use super::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader, align};
 use super::segment::{file_name, sequence_of};
-use super::{Appended, OpenedLog, Wal, WalOptions};
-use crate::raft::{ClusterTime, Entry, HardState, LogIndex, NodeId, Payload, Record, Term};
+use super::{Appended, LogTerms, OpenedLog, Wal, WalOptions, WalReader};
+use crate::raft::{ClusterTime, Entry, HardState, LogBase, LogIndex, NodeId, Payload, Record, Term};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -22,21 +24,27 @@ use std::sync::Arc;
 const NODE: NodeId = NodeId(0xabcd);
 
 /// Small segments, so that a short log has several.
-const OPTIONS: WalOptions = WalOptions { segment_bytes: 2048, salt: 0x5a17, snapshot_index: LogIndex(0) };
+const OPTIONS: WalOptions = WalOptions { segment_bytes: 2048, salt: 0x5a17, base: LogBase::NONE };
 
-/// What a log says.
+/// What a log says after its base.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Model {
+    base: LogBase,
     entries: Vec<Entry>,
     hard_state: HardState,
     commit: LogIndex,
 }
 
 impl Model {
+    /// An empty log after this base.
+    fn starting_after(base: LogBase) -> Self {
+        Self { base, commit: base.index, ..Self::default() }
+    }
+
     fn apply(&mut self, record: &Record) {
         match record {
             Record::HardState(hard_state) => self.hard_state = *hard_state,
-            Record::Truncate { from } => self.entries.truncate(from.0 as usize - 1),
+            Record::Truncate { from } => self.entries.truncate((from.0 - self.base.index.0) as usize - 1),
             Record::Entry(entry) => self.entries.push(entry.clone()),
             Record::Commit(commit) => self.commit = *commit,
         }
@@ -46,6 +54,22 @@ impl Model {
         let mut model = Self::default();
         batches.iter().flatten().for_each(|record| model.apply(record));
         model
+    }
+
+    fn next_index(&self) -> u64 {
+        self.base.index.0 + self.entries.len() as u64 + 1
+    }
+
+    /// The entry at an index as a base.
+    fn base_at(&self, index: u64) -> LogBase {
+        let term = if index == 0 { Term(0) } else { self.entries[(index - self.base.index.0) as usize - 1].term };
+        LogBase { index: LogIndex(index), term }
+    }
+
+    /// What the same log says after a later base.
+    fn after_base(&self, base: LogBase) -> Self {
+        let entries = self.entries.iter().filter(|entry| entry.index > base.index).cloned().collect();
+        Self { base, entries, hard_state: self.hard_state, commit: self.commit.max(base.index) }
     }
 }
 
@@ -64,44 +88,50 @@ fn one(index: u64, command: impl Into<Bytes>) -> Vec<Record> {
 fn workload(seed: u64, batches: usize) -> Vec<Vec<Record>> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut model = Model { hard_state: HardState { term: Term(1), vote: None }, ..Model::default() };
-    (0..batches)
-        .map(|_| {
-            let mut batch = Vec::new();
-            for _ in 0..rng.random_range(1..4) {
-                let last = model.entries.len() as u64;
-                let record = match rng.random_range(0..10) {
-                    0 => Record::HardState(HardState {
-                        term: model.hard_state.term.next(),
-                        vote: rng.random_bool(0.5).then(|| NodeId(rng.random_range(0..3))),
-                    }),
-                    1 if last > model.commit.0 => {
-                        Record::Truncate { from: LogIndex(rng.random_range(model.commit.0 + 1..=last)) }
-                    }
-                    2 => Record::Commit(LogIndex(rng.random_range(model.commit.0..=last))),
-                    _ => {
-                        let length = match rng.random_range(0..12) {
-                            0 => rng.random_range(1500..3000),
-                            1 => 0,
-                            _ => rng.random_range(0..200),
-                        };
-                        let mut bytes = vec![0; length];
-                        rng.fill(&mut bytes[..]);
-                        Record::Entry(entry(last + 1, model.hard_state.term.0, bytes))
-                    }
-                };
-                model.apply(&record);
-                batch.push(record);
+    (0..batches).map(|_| next_batch(&mut rng, &mut model)).collect()
+}
+
+/// The next batch of such a workload, of which the model is told.
+fn next_batch(rng: &mut StdRng, model: &mut Model) -> Vec<Record> {
+    let mut batch = Vec::new();
+    for _ in 0..rng.random_range(1..4) {
+        let last = model.next_index() - 1;
+        let record = match rng.random_range(0..10) {
+            0 => Record::HardState(HardState {
+                term: model.hard_state.term.next(),
+                vote: rng.random_bool(0.5).then(|| NodeId(rng.random_range(0..3))),
+            }),
+            1 if last > model.commit.0 => {
+                Record::Truncate { from: LogIndex(rng.random_range(model.commit.0 + 1..=last)) }
             }
-            batch
-        })
-        .collect()
+            2 => Record::Commit(LogIndex(rng.random_range(model.commit.0..=last))),
+            _ => {
+                let length = match rng.random_range(0..12) {
+                    0 => rng.random_range(1500..3000),
+                    1 => 0,
+                    _ => rng.random_range(0..200),
+                };
+                let mut bytes = vec![0; length];
+                rng.fill(&mut bytes[..]);
+                Record::Entry(entry(last + 1, model.hard_state.term.0, bytes))
+            }
+        };
+        model.apply(&record);
+        batch.push(record);
+    }
+    batch
 }
 
 /// Opens the log and gathers what it says.
 fn open_with(disk: &FaultyDisk, options: WalOptions) -> Result<(Wal, OpenedLog, Model), StorageError> {
-    let mut model = Model::default();
+    let mut model = Model::starting_after(options.base);
     let (wal, opened) = Wal::open(Arc::new(disk.clone()), options, NODE, &mut |record| model.apply(&record))?;
     Ok((wal, opened, model))
+}
+
+/// Opens the log after a base.
+fn open_after(disk: &FaultyDisk, base: LogBase) -> Result<(Wal, OpenedLog, Model), StorageError> {
+    open_with(disk, WalOptions { base, ..OPTIONS })
 }
 
 fn open(disk: &FaultyDisk) -> Result<(Wal, OpenedLog, Model), StorageError> {
@@ -156,18 +186,18 @@ fn last_batch(disk: &FaultyDisk) -> (String, Range<usize>) {
 
 /// Shows that the log says `model` and takes more.
 fn assert_goes_on(disk: &FaultyDisk, model: &Model) {
-    let (mut wal, _, mut found) = open(disk).unwrap();
+    let (mut wal, _, mut found) = open_after(disk, model.base).unwrap();
     assert_eq!(found, *model);
-    let next = found.entries.len() as u64 + 1;
+    let next = found.next_index();
     for index in next..next + 3 {
         let record = Record::Entry(entry(index, found.hard_state.term.0, vec![7; 700]));
         let _: Appended = wal.append(std::slice::from_ref(&record)).unwrap();
         found.apply(&record);
     }
     disk.crash();
-    let (_, opened, again) = open(disk).unwrap();
+    let (_, opened, again) = open_after(disk, model.base).unwrap();
     assert_eq!(again, found);
-    assert_eq!(opened.torn_tail, None);
+    assert_eq!((opened.torn_tail, opened.reset), (None, false));
 }
 
 #[test]
@@ -180,6 +210,8 @@ fn a_new_log_is_empty_and_an_old_one_is_found_again() {
         opened,
         OpenedLog {
             created: true,
+            reset: false,
+            terms: LogTerms::starting_at(LogIndex(1)),
             first_index: LogIndex(1),
             last_index: LogIndex(0),
             hard_state: HardState::default(),

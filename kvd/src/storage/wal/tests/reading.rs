@@ -46,29 +46,6 @@ fn damage_is_never_handed_out() {
     assert!(matches!(&error, StorageError::Corrupt { offset, .. } if *offset == second.start as u64), "{error}");
 }
 
-#[test]
-fn a_log_whose_first_segments_are_gone_begins_later_and_keeps_the_hard_state() {
-    let batches = workload(8, 60);
-    let disk = written(&batches);
-    let names = segments(&disk);
-    let all = Model::after(&batches);
-    let gone = SegmentHeader::decode(&disk.contents(&names[4]).unwrap()).unwrap().checkpoint;
-    names[..4].iter().for_each(|name| disk.lose(name));
-    open(&disk).unwrap_err();
-
-    let mut records = Vec::new();
-    let options = WalOptions { snapshot_index: gone.next_index.previous(), ..OPTIONS };
-    let (wal, opened) = Wal::open(Arc::new(disk), options, NODE, &mut |record| records.push(record)).unwrap();
-    assert_eq!(records[0], Record::HardState(gone.hard_state));
-    assert_eq!((opened.hard_state, opened.commit), (all.hard_state, all.commit));
-    let first = opened.first_index;
-    assert!(first <= gone.next_index && opened.last_index.0 == all.entries.len() as u64);
-    let entries = wal.reader().read(first, opened.last_index, usize::MAX).unwrap();
-    assert_eq!(entries, all.entries[first.0 as usize - 1..]);
-    let error = wal.reader().read(first.previous(), first, 10).unwrap_err();
-    assert!(matches!(error, StorageError::Compacted { .. }), "{error}");
-}
-
 /// One step of a random history.
 #[derive(Clone, Debug)]
 enum Step {

@@ -1,0 +1,121 @@
+//! Reading a snapshot file, checking every byte of it.
+
+use super::super::disk::{Disk, File};
+use super::super::error::StorageError;
+use super::decoder::{SnapshotDecoder, SnapshotItem};
+use super::error::SnapshotError;
+use super::meta::SnapshotMeta;
+use super::names::file_name;
+use crate::raft::LogBase;
+use bytes::Bytes;
+
+/// How much is read at once.
+const READ_BYTES: usize = 256 << 10;
+
+/// Reads one snapshot. It goes on reading it even if the file is removed meanwhile.
+#[derive(Debug)]
+pub struct SnapshotReader {
+    source: Source,
+    meta: SnapshotMeta,
+    damage: Option<SnapshotError>,
+}
+
+impl SnapshotReader {
+    /// Opens the snapshot that ends with this entry, and reads what it holds.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`], [`StorageError::Corrupt`], [`StorageError::UnknownVersion`].
+    pub fn open(disk: &dyn Disk, last: LogBase) -> Result<Self, StorageError> {
+        let name = file_name(last);
+        let file = disk.open(&name).map_err(StorageError::io("open", &name))?;
+        let mut source =
+            Source { name, file, position: 0, chunk: vec![0; READ_BYTES], decoder: SnapshotDecoder::new() };
+        let first = source.next_item().map_err(|error| error.in_file(&source.name))?;
+        let Some(SnapshotItem::Meta(meta)) = first else { unreachable!("a snapshot begins with what it holds") };
+        if meta.last != last {
+            let cause = format!("it is the snapshot that ends with entry {}, under a wrong name", meta.last);
+            return Err(StorageError::corrupt(&source.name, 0, cause));
+        }
+        Ok(Self { source, meta, damage: None })
+    }
+
+    /// What the snapshot holds.
+    pub fn meta(&self) -> &SnapshotMeta {
+        &self.meta
+    }
+
+    /// Length of the file.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn bytes(&self) -> Result<u64, StorageError> {
+        self.source.file.size().map_err(StorageError::io("read", &self.source.name))
+    }
+
+    /// The next piece of data, as it was written; `None` after the last, when all of the file was found undamaged.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`], and [`StorageError::Corrupt`]: then no piece before it means anything either.
+    pub fn next_data(&mut self) -> Result<Option<Bytes>, StorageError> {
+        loop {
+            match self.source.next_item() {
+                Ok(Some(SnapshotItem::Data(data))) => return Ok(Some(data)),
+                Ok(Some(SnapshotItem::Meta(_) | SnapshotItem::End(_))) => {}
+                Ok(None) => return Ok(None),
+                Err(ReadError::Storage(error)) => return Err(error),
+                Err(ReadError::Snapshot(error)) => {
+                    self.damage = Some(error.clone());
+                    return Err(error.in_file(&self.source.name));
+                }
+            }
+        }
+    }
+
+    /// What was found to be damaged, if anything was.
+    pub(super) fn damage(&self) -> Option<&SnapshotError> {
+        self.damage.as_ref()
+    }
+}
+
+/// A file with the decoder that it is read through.
+#[derive(Debug)]
+struct Source {
+    name: String,
+    file: Box<dyn File>,
+    /// What is read next.
+    position: u64,
+    chunk: Vec<u8>,
+    decoder: SnapshotDecoder,
+}
+
+enum ReadError {
+    Storage(StorageError),
+    Snapshot(SnapshotError),
+}
+
+impl ReadError {
+    fn in_file(self, name: &str) -> StorageError {
+        match self {
+            Self::Storage(error) => error,
+            Self::Snapshot(error) => error.in_file(name),
+        }
+    }
+}
+
+impl Source {
+    /// The next item; `None` at the end of the file, when all of it was found undamaged.
+    fn next_item(&mut self) -> Result<Option<SnapshotItem>, ReadError> {
+        loop {
+            if let Some(item) = self.decoder.next_item().map_err(ReadError::Snapshot)? {
+                return Ok(Some(item));
+            }
+            let read = self.file.read_full_at(self.position, &mut self.chunk);
+            let read = read.map_err(|cause| ReadError::Storage(StorageError::io("read", &self.name)(cause)))?;
+            if read == 0 {
+                return self.decoder.finish().map(|_| None).map_err(ReadError::Snapshot);
+            }
+            self.decoder.feed(&self.chunk[..read]);
+            self.position += read as u64;
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Snapshots as bytes, as files on the faulty disk, and together with the log.
+
+mod bytes;
+mod damage;
+mod files;
+mod recovery;
+mod with_log;
+
+use super::super::disk::Disk;
+use super::super::error::StorageError;
+use super::super::faulty::{Call, Fault, FaultyDisk, Seed};
+use super::names::file_name;
+use super::*;
+use crate::raft::{ClusterTime, Configuration, LogBase, LogIndex, MemberInfo, NodeId, Term};
+use std::sync::Arc;
+
+const CLUSTER: u64 = 0xc1;
+
+fn entry(index: u64, term: u64) -> LogBase {
+    LogBase { index: LogIndex(index), term: Term(term) }
+}
+
+fn meta(last: LogBase) -> SnapshotMeta {
+    let info = MemberInfo { name: "a".into(), client_url: "b".into(), peer_url: "c".into() };
+    SnapshotMeta {
+        cluster_id: CLUSTER,
+        last,
+        time: ClusterTime(last.index.0 * 100),
+        configuration: Configuration::of_voters([(NodeId(5), info)]),
+        configuration_index: LogIndex(1),
+        summary: "sum".into(),
+    }
+}
+
+/// The bytes of a snapshot with these pieces of data.
+fn encode(meta: &SnapshotMeta, data: &[&[u8]]) -> Vec<u8> {
+    let (mut encoder, mut bytes) = SnapshotEncoder::begin(meta);
+    for piece in data {
+        bytes.extend_from_slice(&encoder.data(piece));
+        bytes.extend_from_slice(piece);
+    }
+    bytes.extend_from_slice(&encoder.end());
+    bytes
+}
+
+/// All items in bytes that come in pieces of this length, if they are a whole snapshot.
+fn decode(bytes: &[u8], piece_bytes: usize) -> Result<Vec<SnapshotItem>, SnapshotError> {
+    let mut decoder = SnapshotDecoder::new();
+    let mut items = Vec::new();
+    for piece in bytes.chunks(piece_bytes) {
+        decoder.feed(piece);
+        while let Some(item) = decoder.next_item()? {
+            items.push(item);
+        }
+    }
+    decoder.finish()?;
+    Ok(items)
+}
+
+/// Writes a snapshot of these pieces.
+fn write(disk: &FaultyDisk, meta: &SnapshotMeta, data: &[&[u8]]) -> Result<SnapshotFile, StorageError> {
+    let mut writer = SnapshotWriter::begin(Arc::new(disk.clone()), meta)?;
+    for piece in data {
+        writer.write_data(piece)?;
+    }
+    writer.finish()
+}
+
+/// All data of a snapshot in one.
+fn read_all(reader: &mut SnapshotReader) -> Result<Vec<u8>, StorageError> {
+    let mut all = Vec::new();
+    while let Some(data) = reader.next_data()? {
+        all.extend_from_slice(&data);
+    }
+    Ok(all)
+}
+
+fn read(disk: &FaultyDisk, last: LogBase) -> Result<Vec<u8>, StorageError> {
+    read_all(&mut SnapshotReader::open(disk, last)?)
+}
+
+/// Names of all files, in order.
+fn names(disk: &FaultyDisk) -> Vec<String> {
+    let mut names = disk.list().unwrap();
+    names.sort();
+    names
+}

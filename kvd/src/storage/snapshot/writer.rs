@@ -1,0 +1,166 @@
+//! Writing a snapshot file, while the node goes on.
+
+use super::super::disk::{Disk, File, remove_if_present};
+use super::super::error::StorageError;
+use super::encoder::SnapshotEncoder;
+use super::meta::SnapshotMeta;
+use super::names::{file_name, temporary_name};
+use crate::raft::LogBase;
+use std::io;
+use std::sync::Arc;
+
+/// After so many bytes the file is synced: one sync of all at the end could hold up the log's for long.
+const SYNC_EVERY_BYTES: u64 = 4 << 20;
+
+/// A snapshot that is durable: what it replaces may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotFile {
+    last: LogBase,
+    bytes: u64,
+}
+
+impl SnapshotFile {
+    /// Of a file that was found to be whole, and whose name is durable.
+    pub(super) fn of_durable(last: LogBase, bytes: u64) -> Self {
+        Self { last, bytes }
+    }
+
+    /// The last entry in it, by which its reader finds it.
+    pub fn last(&self) -> LogBase {
+        self.last
+    }
+
+    /// Length of the file.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// Writes one snapshot: one that this node takes, or one that another node sends, part by part as it is decoded.
+///
+/// Several may be written at the same time. After a failed call it writes no more, and what it wrote is removed if
+/// possible; if the process ends in between, the next start removes it.
+#[derive(Debug)]
+pub struct SnapshotWriter {
+    disk: Arc<dyn Disk>,
+    last: LogBase,
+    temporary: String,
+    file: Box<dyn File>,
+    encoder: SnapshotEncoder,
+    /// Where the next part goes.
+    position: u64,
+    synced_bytes: u64,
+    is_poisoned: bool,
+}
+
+impl SnapshotWriter {
+    /// Begins a snapshot.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    ///
+    /// # Panics
+    /// If the configuration and the summary come to more than [`PART_BYTES_MAX`](super::PART_BYTES_MAX), or if no
+    /// snapshot can end with that entry.
+    pub fn begin(disk: Arc<dyn Disk>, meta: &SnapshotMeta) -> Result<Self, StorageError> {
+        let (encoder, bytes) = SnapshotEncoder::begin(meta);
+        let (temporary, file) = create_temporary(&*disk, meta.last)?;
+        let last = meta.last;
+        let mut writer =
+            Self { disk, last, temporary, file, encoder, position: 0, synced_bytes: 0, is_poisoned: false };
+        writer.unless_poisoned(|writer| writer.write(&bytes))?;
+        Ok(writer)
+    }
+
+    /// Writes the next piece of data.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`], and [`StorageError::Poisoned`] ever after. Where it is for want of space, only this
+    /// snapshot has failed.
+    ///
+    /// # Panics
+    /// If it is longer than [`PART_BYTES_MAX`](super::PART_BYTES_MAX).
+    pub fn write_data(&mut self, data: &[u8]) -> Result<(), StorageError> {
+        self.unless_poisoned(|writer| {
+            let header = writer.encoder.data(data);
+            writer.write(&header)?;
+            writer.write(data)?;
+            if writer.position - writer.synced_bytes >= SYNC_EVERY_BYTES {
+                writer.sync()?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Ends the snapshot. It is durable under its name when this returns `Ok`; after an error it may be.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`], and [`StorageError::Poisoned`] if an earlier call failed.
+    pub fn finish(mut self) -> Result<SnapshotFile, StorageError> {
+        self.unless_poisoned(|writer| {
+            let end = writer.encoder.clone().end();
+            writer.write(&end)?;
+            // The bytes must be durable before the name points at them, or a crash could leave a part of them under it.
+            writer.sync()?;
+            let Self { disk, temporary, last, position, .. } = writer;
+            disk.rename(temporary, &file_name(*last)).map_err(StorageError::io("rename", temporary))?;
+            disk.sync_dir().map_err(StorageError::io("sync the directory of", &file_name(*last)))?;
+            Ok(SnapshotFile::of_durable(*last, *position))
+        })
+    }
+
+    /// Gives the snapshot up.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`]; the next start removes what is left.
+    pub fn abandon(self) -> Result<(), StorageError> {
+        remove_if_present(&*self.disk, &self.temporary)
+    }
+
+    /// Bytes written so far.
+    pub fn bytes(&self) -> u64 {
+        self.position
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        self.file.write_all_at(self.position, bytes).map_err(StorageError::io("write", &self.temporary))?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StorageError> {
+        self.file.sync().map_err(StorageError::io("sync", &self.temporary))?;
+        self.synced_bytes = self.position;
+        Ok(())
+    }
+
+    /// Does what may fail, after which nothing more is written.
+    fn unless_poisoned<T>(
+        &mut self,
+        act: impl FnOnce(&mut Self) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        if self.is_poisoned {
+            return Err(StorageError::Poisoned);
+        }
+        let done = act(self);
+        if done.is_err() {
+            self.is_poisoned = true;
+            // Half a snapshot is of no use, and may be what fills the disk. Failing that, the next start removes it.
+            let _ = remove_if_present(&*self.disk, &self.temporary);
+        }
+        done
+    }
+}
+
+/// Creates a file that nobody else writes to.
+fn create_temporary(disk: &dyn Disk, last: LogBase) -> Result<(String, Box<dyn File>), StorageError> {
+    let mut attempt = 0;
+    loop {
+        let name = temporary_name(last, attempt);
+        match disk.create(&name) {
+            Ok(file) => return Ok((name, file)),
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => attempt += 1,
+            Err(cause) => return Err(StorageError::io("create", &name)(cause)),
+        }
+    }
+}

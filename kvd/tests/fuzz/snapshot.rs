@@ -1,0 +1,128 @@
+//! Any bytes as a snapshot: it is read as a whole, or it is refused, however its bytes are cut on their way.
+//!
+//! What must come of them is read a second time here, in the plainest way, by the tables of offsets in
+//! `storage/snapshot/format.rs`. So both must agree on what is undamaged.
+
+use bytes::Bytes;
+use kvd::raft::LogIndex;
+use kvd::storage::snapshot::{
+    SnapshotDecoder, SnapshotEncoder, SnapshotError, SnapshotItem, SnapshotReader, SnapshotTotals, recover,
+};
+use kvd::storage::{Disk, MemoryDisk, StorageError};
+
+const MAGIC: &[u8] = b"kvd-snp\n";
+const HEADER_BYTES: usize = 32;
+const PART_HEADER_BYTES: usize = 12;
+const END: u8 = 3;
+
+/// What must hold of any bytes.
+pub(crate) fn check(bytes: &[u8]) {
+    read(bytes);
+    // Few bytes have the right checksums. Behind them stands more that must hold.
+    let mut sealed = bytes.to_vec();
+    seal(&mut sealed);
+    read(&sealed);
+}
+
+fn read(bytes: &[u8]) {
+    let decoded = decode(bytes, bytes.len().max(1));
+    for piece_bytes in [1, 13, 1000] {
+        assert_eq!(decode(bytes, piece_bytes), decoded, "in pieces of {piece_bytes}");
+    }
+    let Ok(items) = decoded else { return };
+    assert_eq!(data_vouched_for(bytes).as_deref(), Some(&data_of(&items)[..]), "what checksums vouch for");
+
+    // It says the same once it is written again, and so does a file of it.
+    assert_eq!(decode(&encode(&items), 1000).as_ref(), Ok(&items));
+    let [SnapshotItem::Meta(meta), .., SnapshotItem::End(totals)] = &items[..] else { panic!("{items:?}") };
+    let data = data_of(&items);
+    let data_bytes = data.iter().map(Bytes::len).sum::<usize>() as u64;
+    assert_eq!(*totals, SnapshotTotals { parts: data.len() as u64, data_bytes });
+    let disk = MemoryDisk::new();
+    let name = format!("snapshot-{:016}-{:016}.snap", meta.last.index.0, meta.last.term.0);
+    disk.create(&name).and_then(|file| file.write_all_at(0, bytes)).expect("memory takes all");
+    let load = |reader: &mut SnapshotReader| -> Result<Vec<Bytes>, StorageError> {
+        std::iter::from_fn(|| reader.next_data().transpose()).collect()
+    };
+    let found = recover(&disk, meta.cluster_id, Some(LogIndex(1)), load).expect("what was decoded is read");
+    let found = found.found.expect("it is there");
+    assert_eq!((&found.meta, &found.state, found.file.bytes()), (meta, &data, bytes.len() as u64));
+}
+
+fn decode(bytes: &[u8], piece_bytes: usize) -> Result<Vec<SnapshotItem>, SnapshotError> {
+    let mut decoder = SnapshotDecoder::new();
+    let mut items = Vec::new();
+    for piece in bytes.chunks(piece_bytes) {
+        decoder.feed(piece);
+        while let Some(item) = decoder.next_item()? {
+            items.push(item);
+        }
+    }
+    decoder.finish()?;
+    Ok(items)
+}
+
+fn data_of(items: &[SnapshotItem]) -> Vec<Bytes> {
+    let data = |item: &SnapshotItem| if let SnapshotItem::Data(data) = item { Some(data.clone()) } else { None };
+    items.iter().filter_map(data).collect()
+}
+
+fn encode(items: &[SnapshotItem]) -> Vec<u8> {
+    let Some(SnapshotItem::Meta(meta)) = items.first() else { panic!("{items:?}") };
+    let (mut encoder, mut bytes) = SnapshotEncoder::begin(meta);
+    for data in data_of(items) {
+        bytes.extend_from_slice(&encoder.data(&data));
+        bytes.extend_from_slice(&data);
+    }
+    bytes.extend_from_slice(&encoder.end());
+    bytes
+}
+
+/// The data between the first part and the last, if all checksums are right and nothing is left over.
+fn data_vouched_for(bytes: &[u8]) -> Option<Vec<Bytes>> {
+    let (header, mut rest) = bytes.split_at_checked(HEADER_BYTES)?;
+    let mut crc = header.get(28..)?;
+    if !header.starts_with(MAGIC) || crc != crc32c::crc32c(&header[..28]).to_le_bytes() {
+        return None;
+    }
+    let mut bodies = Vec::new();
+    while !rest.is_empty() {
+        let (part, after) = rest.split_at_checked(PART_HEADER_BYTES + body_bytes(rest)?)?;
+        let body = &part[PART_HEADER_BYTES..];
+        if part[8..12] != crc32c::crc32c(&[crc, &part[..8], body].concat()).to_le_bytes() {
+            return None;
+        }
+        crc = &part[8..12];
+        bodies.push(Bytes::copy_from_slice(body));
+        rest = after;
+    }
+    bodies.pop();
+    Some(bodies.split_off(1))
+}
+
+fn body_bytes(part: &[u8]) -> Option<usize> {
+    Some(u32::from_le_bytes(*part.first_chunk()?) as usize)
+}
+
+/// Puts the right checksums and totals wherever parts stand: what a disk never does by itself, but a mistake in whoever
+/// writes the snapshot might.
+fn seal(bytes: &mut [u8]) {
+    let Some((header, mut rest)) = bytes.split_at_mut_checked(HEADER_BYTES) else { return };
+    let crc = crc32c::crc32c(&header[..28]);
+    header[28..].copy_from_slice(&crc.to_le_bytes());
+    let mut crc = crc.to_le_bytes();
+    let (mut parts, mut data_bytes) = (0u64, 0u64);
+    while let Some(length) = body_bytes(rest).map(|bytes| PART_HEADER_BYTES.saturating_add(bytes)) {
+        let Some((part, after)) = rest.split_at_mut_checked(length) else { return };
+        if part[4] == END && length == PART_HEADER_BYTES + 16 {
+            part[12..20].copy_from_slice(&parts.saturating_sub(1).to_le_bytes());
+            part[20..28].copy_from_slice(&data_bytes.to_le_bytes());
+        } else if parts > 0 {
+            data_bytes += (length - PART_HEADER_BYTES) as u64;
+        }
+        parts += 1;
+        crc = crc32c::crc32c(&[&crc, &part[..8], &part[12..]].concat()).to_le_bytes();
+        part[8..12].copy_from_slice(&crc);
+        rest = after;
+    }
+}
