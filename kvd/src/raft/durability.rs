@@ -13,12 +13,12 @@
 //! disks get larger writes and nothing else waits for them.
 
 use super::core::Raft;
-use super::effects::{LogWrite, WriteId};
+use super::effects::{LogRestart, LogWrite, WriteId};
 use super::entry::{HardState, Record};
 use super::log::Log;
 use super::message::{Body, Message};
 use super::role::Role;
-use super::types::{LogIndex, NodeId};
+use super::types::{LogBase, LogIndex, NodeId};
 use crate::mutants::{self, Mutant};
 
 /// What is on disk, on its way there, and waiting for it.
@@ -32,6 +32,8 @@ pub(super) struct Durability {
     next_index: LogIndex,
     /// What was written from here on is void, and the disk has yet to be told.
     truncate_from: Option<LogIndex>,
+    /// The log begins anew after a snapshot, and the disk has yet to be told.
+    restart: Option<LogBase>,
     commit_written: LogIndex,
     under_way: Option<UnderWay>,
     last_write: WriteId,
@@ -58,6 +60,7 @@ impl Durability {
             hard_state_durable: 0,
             next_index: log.last_index().next(),
             truncate_from: None,
+            restart: None,
             commit_written: log.commit_index(),
             under_way: None,
             last_write: WriteId(0),
@@ -108,11 +111,24 @@ impl Raft {
         }
     }
 
+    /// The log begins anew after a snapshot that is durable: all entries are void, those of the write under way too.
+    pub(super) fn restart_log(&mut self, base: LogBase) {
+        let durability = &mut self.durability;
+        durability.restart = Some(base);
+        durability.truncate_from = None;
+        durability.next_index = base.index.next();
+        durability.commit_written = base.index;
+        if let Some(under_way) = &mut durability.under_way {
+            under_way.last_index = under_way.last_index.min(base.index);
+        }
+    }
+
     /// Whether a write would be asked for if none were under way.
     fn has_unwritten(&self) -> bool {
         let durability = &self.durability;
         durability.hard_state_written < durability.hard_state_version
             || durability.truncate_from.is_some()
+            || durability.restart.is_some()
             || durability.next_index <= self.log.last_index()
     }
 
@@ -128,6 +144,7 @@ impl Raft {
         let last_index = entries.last().map_or(from.previous(), |entry| entry.index);
 
         let durability = &mut self.durability;
+        let restart = durability.restart.take().map(|base| LogRestart { base, hard_state });
         let mut records = Vec::with_capacity(entries.len() + 3);
         if durability.hard_state_written < durability.hard_state_version {
             let vote = hard_state.vote.filter(|_| !mutants::is_on(Mutant::VoteNotSaved));
@@ -147,7 +164,7 @@ impl Raft {
         durability.next_index = last_index.next();
         durability.hard_state_written = durability.hard_state_version;
         durability.under_way = Some(UnderWay { id, hard_state_version: durability.hard_state_version, last_index });
-        Some(LogWrite { id, records })
+        Some(LogWrite { id, restart, records })
     }
 
     /// The write `id` is on disk. Lets go of what waited for it.

@@ -1,8 +1,8 @@
 //! What consensus asks of its caller.
 
-use super::entry::{Entry, Record};
+use super::entry::{Entry, HardState, Record};
 use super::message::Message;
-use super::types::{LogIndex, NodeId, Term};
+use super::types::{LogBase, LogIndex, NodeId, Term};
 
 /// What is to be done after some calls. The caller may do it in any order, and the parts of it side
 /// by side.
@@ -22,6 +22,8 @@ pub struct Effects {
     pub reads: Vec<ReadOutcome>,
     /// Entries to read back from disk for a follower, answered by [`super::Raft::fetched`].
     pub fetch: Vec<Fetch>,
+    /// Followers to send a snapshot to, answered by [`super::Raft::snapshot_sent`].
+    pub snapshots: Vec<SendSnapshot>,
 }
 
 /// One write to the log: durable together or not at all. Report [`super::Raft::written`] once it is;
@@ -30,8 +32,19 @@ pub struct Effects {
 pub struct LogWrite {
     /// Names the write.
     pub id: WriteId,
+    /// Before anything else the log begins anew: all its entries are void.
+    pub restart: Option<LogRestart>,
     /// What to write, in this order.
     pub records: Vec<Record>,
+}
+
+/// A log that begins anew after a snapshot, which is durable (paper Figure 13, step 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRestart {
+    /// The last entry of the snapshot.
+    pub base: LogBase,
+    /// Term and vote.
+    pub hard_state: HardState,
 }
 
 /// Names one write of one life of a node.
@@ -65,4 +78,14 @@ pub struct Fetch {
     pub through: LogIndex,
     /// About how many bytes at most; at least one entry.
     pub bytes_max: usize,
+}
+
+/// A follower needs entries that are gone from the log, and so a snapshot instead (paper §7): the newest one there is. It
+/// is sent beside the messages, so that it delays none of them, and no other is asked for until what became of it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendSnapshot {
+    /// The follower.
+    pub to: NodeId,
+    /// The leader's term, handed back with the answer.
+    pub term: Term,
 }

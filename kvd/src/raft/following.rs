@@ -33,7 +33,7 @@ impl Raft {
         &mut self,
         from: NodeId,
         (prev_log_index, prev_log_term): (LogIndex, Term),
-        entries: Vec<Entry>,
+        mut entries: Vec<Entry>,
         leader_commit: LogIndex,
         round: u64,
     ) {
@@ -41,6 +41,15 @@ impl Raft {
         let new_round = round > follower.round;
         follower.round = follower.round.max(round);
         follower.leader_commit = follower.leader_commit.max(leader_commit);
+
+        // Whatever a leader has before our base is what our snapshot was made of: both are committed.
+        let base = self.log.base();
+        let is_before_base = prev_log_index < base.index;
+        let (prev_log_index, prev_log_term) =
+            if is_before_base { (base.index, base.term) } else { (prev_log_index, prev_log_term) };
+        if is_before_base {
+            entries.retain(|entry| entry.index > base.index);
+        }
 
         if !self.log.matches(prev_log_index, prev_log_term) {
             let round = follower.round;

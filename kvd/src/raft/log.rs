@@ -3,22 +3,26 @@
 //!
 //! Terms are kept for the whole log, as runs, since a log has few of them. Entries are kept only
 //! from the first one that still has to be applied or written, plus a bounded cache before it for
-//! followers that are a little behind; older ones are read back from disk by the caller.
+//! followers that are a little behind; older ones are read back from disk by the caller. What lies at
+//! and before the base is in a snapshot and nowhere else (paper §7); it is committed, so it is the same
+//! on every node.
 //!
 //! ```text
-//! base            cached_from            applied   commit   last
-//!  |  on disk only     |  cache, evictable  |   never evicted  |
+//!   base            cached_from            applied   commit   last
+//! gone |  on disk only     |  cache, evictable  |   never evicted  |
 //! ```
 
 use super::entry::Entry;
-use super::types::{ClusterTime, LogIndex, Term};
+use super::types::{ClusterTime, LogBase, LogIndex, Term};
 use crate::mutants::{self, Mutant};
 use std::collections::VecDeque;
 
 /// The log of one node.
 #[derive(Debug, Default)]
 pub struct Log {
-    /// First index and term of each run of equal terms, ascending in both.
+    /// The last entry that is gone.
+    base: LogBase,
+    /// First index and term of each run of equal terms after the base, ascending in both.
     term_runs: Vec<(LogIndex, Term)>,
     last_index: LogIndex,
     last_time: ClusterTime,
@@ -28,17 +32,57 @@ pub struct Log {
     durable_index: LogIndex,
     commit_index: LogIndex,
     applied_index: LogIndex,
+    applied_time: ClusterTime,
 }
 
 impl Log {
-    /// Index of the last entry; zero in an empty log.
+    /// An empty log after a snapshot, which has everything up to `base` and is durable, and whose last
+    /// entry is of this time.
+    pub fn after_snapshot(base: LogBase, time: ClusterTime) -> Self {
+        let index = base.index;
+        Self {
+            base,
+            last_index: index,
+            last_time: time,
+            durable_index: index,
+            commit_index: index,
+            applied_index: index,
+            applied_time: time,
+            ..Self::default()
+        }
+    }
+
+    /// A log after a snapshot that still has entries from before: these are their terms, as the first
+    /// index and term of each run, up to the base. They follow the entry before the first one, of whose
+    /// term nothing is known; so the log now begins after the first of them.
+    #[must_use]
+    pub fn with_terms_before(mut self, runs: impl IntoIterator<Item = (LogIndex, Term)>) -> Self {
+        assert!(self.last_index == self.base.index, "entries follow {} already", self.base);
+        let end = self.base;
+        for (first, term) in runs.into_iter().take_while(|(first, _)| *first <= end.index) {
+            if self.base == end {
+                self.base = LogBase { index: first, term };
+            }
+            self.term_runs.push((first, term));
+        }
+        self.drop_runs_before_base();
+        assert!(self.term_at(end.index) == Some(end.term), "entry {end} is of another term in the log");
+        self
+    }
+
+    /// The last entry that is gone; nothing is known of those before.
+    pub fn base(&self) -> LogBase {
+        self.base
+    }
+
+    /// Index of the last entry; that of the base in an empty log.
     pub fn last_index(&self) -> LogIndex {
         self.last_index
     }
 
-    /// Term of the last entry; zero in an empty log.
+    /// Term of the last entry; that of the base in an empty log.
     pub fn last_term(&self) -> Term {
-        self.term_runs.last().map_or(Term(0), |(_, term)| *term)
+        self.term_runs.last().map_or(self.base.term, |(_, term)| *term)
     }
 
     /// Cluster time of the newest entry there ever was in this log.
@@ -61,18 +105,23 @@ impl Log {
         self.applied_index
     }
 
+    /// Cluster time of the newest applied entry.
+    pub fn applied_time(&self) -> ClusterTime {
+        self.applied_time
+    }
+
     /// Index of the oldest entry in memory; one past the last when there is none.
     fn cached_from(&self) -> LogIndex {
         LogIndex(self.last_index.0 + 1 - self.cache.len() as u64)
     }
 
-    /// Term of the entry at `index`, zero at index zero, `None` past the end.
+    /// Term of the entry at `index`, zero at index zero, `None` past the end and before the base.
     pub fn term_at(&self, index: LogIndex) -> Option<Term> {
-        if index > self.last_index {
+        if index > self.last_index || index < self.base.index {
             return None;
         }
         let run = self.term_runs.partition_point(|(first, _)| *first <= index);
-        Some(run.checked_sub(1).map_or(Term(0), |run| self.term_runs[run].1))
+        Some(run.checked_sub(1).map_or(self.base.term, |run| self.term_runs[run].1))
     }
 
     /// Whether an entry of `term` stands at `index`; the position before the first entry always matches.
@@ -83,9 +132,13 @@ impl Log {
     /// The highest index at or below `index` whose term is at most `term`, and its term.
     ///
     /// Where two logs disagree, both sides step down by whole terms with this, so that they find the
-    /// place where they agree in about one round trip per term that differs (paper §5.3, end).
+    /// place where they agree in about one round trip per term that differs (paper §5.3, end). Zero where
+    /// that place would lie before the base.
     pub fn last_at_or_below(&self, index: LogIndex, term: Term) -> (LogIndex, Term) {
         let mut index = index.min(self.last_index);
+        if index < self.base.index {
+            return (LogIndex(0), Term(0));
+        }
         let runs = self.term_runs.partition_point(|(first, _)| *first <= index);
         for (first, run_term) in self.term_runs[..runs].iter().rev() {
             if *run_term <= term {
@@ -93,7 +146,7 @@ impl Log {
             }
             index = first.previous();
         }
-        (LogIndex(0), Term(0))
+        if self.base.term <= term { (self.base.index, self.base.term) } else { (LogIndex(0), Term(0)) }
     }
 
     /// Whether a log that ends in (`last_index`, `last_term`) is at least as up to date as this one
@@ -106,7 +159,7 @@ impl Log {
     pub fn append(&mut self, entry: Entry) {
         assert!(entry.index == self.last_index.next(), "entry {} after {}", entry.index, self.last_index);
         assert!(entry.term >= self.last_term(), "term {} after {}", entry.term, self.last_term());
-        if entry.term > self.last_term() {
+        if entry.term > self.last_term() || self.term_runs.is_empty() {
             self.term_runs.push((entry.index, entry.term));
         }
         self.last_index = entry.index;
@@ -158,7 +211,9 @@ impl Log {
             return Vec::new();
         }
         let entries: Vec<Entry> = within(self.cached(from, self.commit_index), bytes_max).cloned().collect();
-        self.applied_index = entries.last().map_or(self.applied_index, |entry| entry.index);
+        if let Some(last) = entries.last() {
+            (self.applied_index, self.applied_time) = (last.index, self.applied_time.max(last.time));
+        }
         entries
     }
 
@@ -177,6 +232,41 @@ impl Log {
         let offset = (from.0 - self.cached_from().0) as usize;
         let length = (to.0 + 1).saturating_sub(from.0) as usize;
         self.cache.iter().skip(offset).take(length)
+    }
+
+    /// A snapshot that ends with entry `index`, of this time, has become the state: all up to there is committed and
+    /// counts as applied.
+    pub fn install(&mut self, index: LogIndex, time: ClusterTime) {
+        self.commit(index);
+        assert!(index > self.applied_index, "a snapshot up to {index}, with {} applied", self.applied_index);
+        (self.applied_index, self.applied_time) = (index, time);
+    }
+
+    /// Everything up to `index` is in a durable snapshot and will be gone from the disk: the base moves up.
+    pub fn compact(&mut self, index: LogIndex) {
+        let (applied, durable) = (self.applied_index, self.durable_index);
+        assert!(index <= applied && index <= durable, "compaction up to {index}, applied {applied}, durable {durable}");
+        let Some(term) = self.term_at(index) else { return };
+        self.base = LogBase { index, term };
+        self.drop_runs_before_base();
+        while self.cache.front().is_some_and(|entry| entry.index <= index) {
+            if let Some(entry) = self.cache.pop_front() {
+                self.cache_bytes -= entry.size_bytes();
+            }
+        }
+    }
+
+    /// Of runs that begin at or before the base, what is left begins after it.
+    fn drop_runs_before_base(&mut self) {
+        let LogBase { index, term } = self.base;
+        let gone = self.term_runs.partition_point(|(first, _)| *first <= index);
+        self.term_runs.drain(..gone);
+        let next = index.next();
+        let next_run = self.term_runs.first().map(|(first, _)| *first);
+        // The run of the base goes on after it, unless another begins there or nothing does.
+        if next <= self.last_index && next_run != Some(next) {
+            self.term_runs.insert(0, (next, term));
+        }
     }
 
     /// Bytes of the entries in memory. After [`Log::evict`] no more than it was told to keep, unless more
@@ -307,5 +397,77 @@ mod tests {
         assert_eq!(log.entries_from(LogIndex(2), 1).unwrap().len(), 1);
         assert_eq!(log.entries_from(LogIndex(1), 64).unwrap().len(), 2);
         assert_eq!(log.entries_from(LogIndex(4), 64).unwrap().len(), 0);
+    }
+
+    fn base(index: u64, term: u64) -> LogBase {
+        LogBase { index: LogIndex(index), term: Term(term) }
+    }
+
+    fn terms(log: &Log) -> Vec<Option<u64>> {
+        (0..9).map(|index| log.term_at(LogIndex(index)).map(|term| term.0)).collect()
+    }
+
+    #[test]
+    fn what_is_compacted_is_gone_and_the_rest_is_not() {
+        let all = log(&[1, 1, 3, 3, 3, 7]);
+        for gone in 1..=6 {
+            let mut log = log(&[1, 1, 3, 3, 3, 7]);
+            log.set_durable(LogIndex(6));
+            log.commit(LogIndex(6));
+            log.take_committed(usize::MAX);
+            log.compact(LogIndex(gone));
+            log.compact(LogIndex(gone - 1));
+            assert_eq!(log.base().index, LogIndex(gone), "the base never goes back");
+            for index in 0..9 {
+                let expected = all.term_at(LogIndex(index)).filter(|_| index >= gone);
+                assert_eq!(log.term_at(LogIndex(index)), expected, "{index} with {gone} gone");
+                let (found, term) = all.last_at_or_below(LogIndex(6), Term(index));
+                let expected = if found.0 >= gone { (found, term) } else { (LogIndex(0), Term(0)) };
+                assert_eq!(log.last_at_or_below(LogIndex(6), Term(index)), expected, "of {index} with {gone} gone");
+            }
+            assert_eq!((log.last_index(), log.last_term()), (LogIndex(6), Term(7)));
+            assert_eq!(log.entries_from(LogIndex(gone + 1), usize::MAX).unwrap().len() as u64, 6 - gone);
+            log.append(Entry { index: LogIndex(7), term: Term(7), time: ClusterTime(9), payload: Payload::Noop });
+            assert_eq!(log.last_at_or_below(LogIndex(7), Term(7)), (LogIndex(7), Term(7)));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "compaction up to 2, applied 1")]
+    fn only_what_is_applied_can_be_compacted() {
+        let mut log = log(&[1, 1]);
+        log.set_durable(LogIndex(2));
+        log.commit(LogIndex(1));
+        log.take_committed(usize::MAX);
+        log.compact(LogIndex(2));
+    }
+
+    #[test]
+    fn a_log_begins_after_a_snapshot() {
+        let mut log = Log::after_snapshot(base(5, 2), ClusterTime(40));
+        assert_eq!((log.last_index(), log.last_term(), log.last_time()), (LogIndex(5), Term(2), ClusterTime(40)));
+        assert_eq!(
+            (log.durable_index(), log.commit_index(), log.applied_index()),
+            (LogIndex(5), LogIndex(5), LogIndex(5))
+        );
+        assert_eq!(terms(&log), [None, None, None, None, None, Some(2), None, None, None]);
+        log.append(Entry { index: LogIndex(6), term: Term(2), time: ClusterTime(41), payload: Payload::Noop });
+        assert_eq!(log.last_at_or_below(LogIndex(6), Term(2)), (LogIndex(6), Term(2)));
+        log.truncate(LogIndex(6));
+        assert_eq!((log.last_index(), log.last_term()), (LogIndex(5), Term(2)));
+    }
+
+    #[test]
+    fn a_log_may_have_entries_from_before_its_snapshot() {
+        let after = || Log::after_snapshot(base(5, 3), ClusterTime(40));
+        let runs =
+            |runs: &[(u64, u64)]| runs.iter().map(|(index, term)| (LogIndex(*index), Term(*term))).collect::<Vec<_>>();
+        let log = after().with_terms_before(runs(&[(2, 1), (4, 3)]));
+        assert_eq!(terms(&log), [None, None, Some(1), Some(1), Some(3), Some(3), None, None, None]);
+        assert_eq!(log.base(), base(2, 1), "of what is before it nothing is known");
+        let log = after().with_terms_before(runs(&[(2, 3), (7, 4)]));
+        assert_eq!(terms(&log), [None, None, Some(3), Some(3), Some(3), Some(3), None, None, None]);
+        assert_eq!(after().with_terms_before(runs(&[(6, 3)])).base(), base(5, 3));
+        assert_eq!(after().with_terms_before(runs(&[(5, 3)])).base(), base(5, 3));
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! From the floor up: the words (`types`), entries and configurations, messages and effects; the log
 //! and what a leader knows of each follower; then [`Raft`] itself in `core`, with the rules of
-//! elections, replication, reads and durability each in a file of its own.
+//! elections, replication, snapshots, reads and durability each in a file of its own.
 
 mod configuration;
 mod core;
@@ -25,11 +25,12 @@ mod refusal;
 mod replication;
 mod role;
 mod settings;
+mod snapshot;
 mod types;
 
 pub use configuration::{Configuration, MemberInfo};
 pub use core::{NotLeader, Raft, Restored};
-pub use effects::{Effects, Fetch, LogWrite, ReadOutcome, ReadToken, WriteId};
+pub use effects::{Effects, Fetch, LogRestart, LogWrite, ReadOutcome, ReadToken, SendSnapshot, WriteId};
 pub use entry::{Entry, HardState, Payload, Record};
 pub use log::Log;
 pub use message::{BallotId, Body, Message, ReadId};
@@ -37,4 +38,5 @@ pub use progress::{FollowerProgress, InFlight};
 pub use refusal::Refusal;
 pub use role::RoleName;
 pub use settings::Settings;
+pub use snapshot::SnapshotPlace;
 pub use types::{ClusterTime, Instant, LogBase, LogIndex, NodeId, Term};

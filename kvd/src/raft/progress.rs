@@ -4,6 +4,9 @@
 //! agree. Then entries are *pipelined*: sent on without waiting for answers, within a
 //! window of messages and bytes. A rejection, or word that the connection broke, leads back to
 //! probing, which also forgets the window, so that messages lost with a connection never fill it.
+//!
+//! A follower that needs entries from before the log's base is sent a *snapshot*, beside the messages
+//! and by the caller, and nothing but heartbeats until it has that; then it is probed behind it.
 
 use super::settings::Settings;
 use super::types::{Instant, LogIndex, NodeId};
@@ -61,8 +64,21 @@ pub(super) enum Flow {
         /// One is on its way; the next heartbeat asks again.
         sent: bool,
     },
+    /// A snapshot; nothing else is known of where the logs agree.
+    Snapshot(SnapshotFlow),
     /// Entries on their way, each message by its last index and its bytes.
     Replicate { in_flight: VecDeque<(LogIndex, usize)>, in_flight_bytes: usize },
+}
+
+/// How far a follower is with its snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SnapshotFlow {
+    /// The caller has yet to be told to send one.
+    Due,
+    /// One is being sent.
+    Sending,
+    /// Sending has failed; once the follower answers a heartbeat, it is sent one again.
+    Failed,
 }
 
 impl Progress {
@@ -83,7 +99,7 @@ impl Progress {
     /// What is known of `follower`, whose progress this is.
     pub(super) fn of(&self, follower: NodeId) -> FollowerProgress {
         let in_flight = match &self.flow {
-            Flow::Probe { .. } => None,
+            Flow::Probe { .. } | Flow::Snapshot(_) => None,
             Flow::Replicate { in_flight, in_flight_bytes } => {
                 Some(InFlight { messages: in_flight.len(), bytes: *in_flight_bytes })
             }
@@ -91,14 +107,40 @@ impl Progress {
         FollowerProgress { follower, match_index: self.match_index, next_index: self.next_index, in_flight }
     }
 
-    /// Starts over from `next_index`: what was on its way no longer counts.
+    /// Starts over from `next_index`: what was on its way no longer counts. A snapshot on its way does: whoever sends
+    /// it will say what became of it.
     pub(super) fn probe_from(&mut self, next_index: LogIndex) {
+        if matches!(self.flow, Flow::Snapshot(_)) {
+            return;
+        }
         self.next_index = next_index.max(self.match_index.next());
         if mutants::is_on(Mutant::WindowNotFreed) && matches!(self.flow, Flow::Replicate { .. }) {
             return;
         }
         self.flow = Flow::Probe { sent: false };
         self.fetching = false;
+    }
+
+    /// The entries that it needs are gone: it needs a snapshot.
+    pub(super) fn needs_snapshot(&mut self) {
+        if !matches!(self.flow, Flow::Snapshot(_)) {
+            self.flow = Flow::Snapshot(SnapshotFlow::Due);
+            self.fetching = false;
+        }
+    }
+
+    /// A snapshot that ends with entry `last` has become the follower's state, or `None`: has not.
+    pub(super) fn snapshot_sent(&mut self, last: Option<LogIndex>) {
+        if !matches!(self.flow, Flow::Snapshot(SnapshotFlow::Sending)) {
+            return;
+        }
+        match last {
+            Some(last) => {
+                self.next_index = last.max(self.match_index).next();
+                self.flow = Flow::Probe { sent: false };
+            }
+            None => self.flow = Flow::Snapshot(SnapshotFlow::Failed),
+        }
     }
 
     /// Sends nothing but heartbeats until the follower answers one.
@@ -118,6 +160,11 @@ impl Progress {
             Flow::Probe { .. } => {
                 self.flow = Flow::Replicate { in_flight: VecDeque::new(), in_flight_bytes: 0 };
             }
+            Flow::Snapshot(snapshot) => {
+                if *snapshot == SnapshotFlow::Failed {
+                    *snapshot = SnapshotFlow::Due;
+                }
+            }
             Flow::Replicate { in_flight, in_flight_bytes } => {
                 while let Some((last, bytes)) = in_flight.front().copied() {
                     if last > self.match_index {
@@ -133,7 +180,7 @@ impl Progress {
     /// Whether one more message with entries may be sent.
     pub(super) fn has_room(&self, settings: &Settings) -> bool {
         match &self.flow {
-            Flow::Probe { .. } => false,
+            Flow::Probe { .. } | Flow::Snapshot(_) => false,
             Flow::Replicate { in_flight, in_flight_bytes } => {
                 !self.fetching
                     && in_flight.len() < settings.window_messages_max
@@ -147,6 +194,7 @@ impl Progress {
         match &mut self.flow {
             // While probing it is not known whether the entries fit, so the next probe repeats them.
             Flow::Probe { sent } => *sent = true,
+            Flow::Snapshot(_) => {}
             Flow::Replicate { in_flight, in_flight_bytes } => {
                 if let Some((last, bytes)) = last {
                     in_flight.push_back((last, bytes));

@@ -51,6 +51,7 @@ impl Raft {
                 let positions = entries.iter().map(|entry| (entry.index, entry.term));
                 let mut committed = std::iter::once((*prev_log_index, *prev_log_term))
                     .chain(positions)
+                    .skip_while(|(index, _)| *index < self.log.base().index)
                     .take_while(|(index, _)| *index <= self.log.commit_index());
                 if *term == self.term() && self.has_other_leader(from) {
                     Some(Refusal::SecondLeader)

@@ -6,11 +6,11 @@
 //! finds out with the next heartbeat at the latest.
 
 use super::core::Raft;
-use super::effects::{Effects, Fetch};
+use super::effects::{Effects, Fetch, SendSnapshot};
 use super::entry::{Entry, Payload};
 use super::log::Log;
 use super::message::{Body, Message};
-use super::progress::{Flow, Progress};
+use super::progress::{Flow, Progress, SnapshotFlow};
 use super::role::Role;
 use super::settings::Settings;
 use super::types::{LogIndex, NodeId, Term};
@@ -94,6 +94,10 @@ impl Raft {
     pub(super) fn append_rejected(&mut self, from: NodeId, prev: LogIndex, hint: (LogIndex, Term), round: u64) {
         let (agreed, _) = self.log.last_at_or_below(hint.0, hint.1);
         let Some(progress) = self.heard_follower(from, round) else { return };
+        if matches!(progress.flow, Flow::Snapshot(_)) {
+            // Of an earlier message: the heartbeats that go beside a snapshot name no entry.
+            return;
+        }
         // An old rejection, overtaken by what the follower has acknowledged or by another probe.
         let stale = prev < progress.match_index
             || matches!(progress.flow, Flow::Probe { .. }) && prev.next() != progress.next_index;
@@ -165,6 +169,14 @@ impl Feed<'_> {
     /// is due, or where a commit index or round is news that nothing else is about to carry.
     fn send_due(&mut self, effects: &mut Effects) {
         let mut sent = false;
+        // Of the base the term is known, so what follows it can be sent.
+        if self.progress.next_index <= self.log.base().index {
+            self.progress.needs_snapshot();
+        }
+        if matches!(self.progress.flow, Flow::Snapshot(SnapshotFlow::Due)) {
+            self.progress.flow = Flow::Snapshot(SnapshotFlow::Sending);
+            effects.snapshots.push(SendSnapshot { to: self.to, term: self.term });
+        }
         while self.progress.has_room(self.settings) && self.progress.next_index <= self.log.last_index() {
             let from = self.progress.next_index;
             let Some(entries) = self.log.entries_from(from, self.settings.message_bytes_max) else {
@@ -203,9 +215,16 @@ impl Feed<'_> {
     }
 
     fn send(&mut self, entries: Vec<Entry>, effects: &mut Effects) {
-        let prev_log_index = self.progress.next_index.previous();
-        // `next_index` is at most one past the end, so the entry before it is in the log.
-        let prev_log_term = self.log.term_at(prev_log_index).expect("the entry before the next is in the log");
+        let (prev_log_index, prev_log_term) = match self.progress.flow {
+            // Every log matches there, so the follower need not find out that it lacks entries.
+            Flow::Snapshot(_) => (LogIndex(0), Term(0)),
+            Flow::Probe { .. } | Flow::Replicate { .. } => {
+                let prev_log_index = self.progress.next_index.previous();
+                // `next_index` is behind the base and at most one past the end.
+                let term = self.log.term_at(prev_log_index).expect("the entry before the next is in the log");
+                (prev_log_index, term)
+            }
+        };
         let bytes = entries.iter().map(Entry::size_bytes).sum();
         self.progress.sent(entries.last().map(|last| (last.index, bytes)));
         let leader_commit = self.log.commit_index();

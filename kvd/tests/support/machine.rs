@@ -5,8 +5,8 @@
 //! that was committed. The caller decides when a write completes, and whether a crash loses it.
 
 use kvd::raft::{
-    Configuration, Effects, Entry, Fetch, HardState, Instant, Log, LogIndex, LogWrite, MemberInfo, NodeId, Raft,
-    Record, Restored, Settings,
+    Configuration, Effects, Entry, Fetch, HardState, Instant, Log, LogBase, LogIndex, LogWrite, MemberInfo, NodeId,
+    Raft, Record, Restored, Settings, SnapshotPlace, Term,
 };
 use std::collections::BTreeMap;
 
@@ -83,9 +83,37 @@ impl Machine {
     pub(crate) fn finish_write(&mut self) -> bool {
         let Some(running) = &mut self.running else { return false };
         let Some(write) = running.under_way.take() else { return false };
-        self.disk.write(&write.records);
+        self.disk.write(&write);
         running.raft.written(write.id);
         true
+    }
+
+    /// Takes a snapshot of what is applied, which is durable at once.
+    pub(crate) fn take_snapshot(&mut self) -> LogBase {
+        let place = self.raft().snapshot_place();
+        let last = place.last;
+        self.disk.snapshot = Some(place);
+        last
+    }
+
+    /// Lets entries up to `index` go, which the snapshot has. Returns up to where they are gone.
+    pub(crate) fn compact(&mut self, index: LogIndex) -> LogIndex {
+        let snapshot = self.disk.snapshot.as_ref().map_or(LogIndex(0), |place| place.last.index);
+        assert!(index <= snapshot, "compaction up to {index}, and the snapshot ends with {snapshot}");
+        let gone = self.raft_mut().compact(index);
+        self.disk.remove_up_to(gone);
+        gone
+    }
+
+    /// The snapshot of another node has arrived, and is durable. Returns whether it becomes the state.
+    pub(crate) fn install(&mut self, place: SnapshotPlace) -> bool {
+        let running = self.running.as_mut().expect("a running node");
+        if !running.raft.wants_snapshot(place.last) {
+            return false;
+        }
+        self.disk.snapshot = Some(place.clone());
+        running.applied_index = place.last.index;
+        running.raft.install(place)
     }
 
     /// Reads back from disk what a leader no longer has in memory.
@@ -99,7 +127,7 @@ impl Machine {
     pub(crate) fn crash(&mut self, survives: bool) -> bool {
         let write = self.running.take().and_then(|running| running.under_way);
         if let Some(write) = write.as_ref().filter(|_| survives) {
-            self.disk.write(&write.records);
+            self.disk.write(write);
         }
         write.is_some()
     }
@@ -113,7 +141,8 @@ impl Machine {
         let seed = self.seed.wrapping_mul(1_000_003) ^ (self.id.0 << 32) ^ self.lives;
         let restored = self.disk.restore(&self.configuration);
         let raft = Raft::new(self.id, self.settings.clone(), seed, restored, self.now);
-        self.running = Some(Running { raft, under_way: None, applied_index: LogIndex(0) });
+        let applied_index = raft.log().applied_index();
+        self.running = Some(Running { raft, under_way: None, applied_index });
     }
 }
 
@@ -121,14 +150,26 @@ impl Machine {
 #[derive(Clone, Default)]
 pub(crate) struct Disk {
     pub(crate) hard_state: HardState,
+    pub(crate) snapshot: Option<SnapshotPlace>,
+    /// Entries after the base of the log.
     pub(crate) entries: Vec<Entry>,
+    base: LogIndex,
     commit: LogIndex,
 }
 
 impl Disk {
     /// One completed write.
-    pub(crate) fn write(&mut self, records: &[Record]) {
-        for record in records {
+    pub(crate) fn write(&mut self, write: &LogWrite) {
+        if let Some(restart) = write.restart {
+            let base = restart.base;
+            assert!(
+                self.snapshot.as_ref().is_some_and(|place| place.last == base),
+                "a log after {base}, without a snapshot"
+            );
+            self.entries.clear();
+            (self.base, self.commit) = (base.index, base.index);
+        }
+        for record in &write.records {
             match record {
                 Record::HardState(HardState { term, vote }) => {
                     let before = self.hard_state;
@@ -138,19 +179,40 @@ impl Disk {
                 }
                 Record::Truncate { from } => {
                     assert!(*from > self.commit, "cut off from {from}, committed up to {}", self.commit);
-                    self.entries.truncate(from.previous().0 as usize);
+                    self.entries.retain(|entry| entry.index < *from);
                 }
                 Record::Entry(entry) => {
-                    assert_eq!(entry.index.0, self.entries.len() as u64 + 1, "a gap on disk");
+                    assert_eq!(entry.index, self.last_index().next(), "a gap on disk");
                     assert!(entry.term <= self.hard_state.term, "{entry:?} on disk in {:?}", self.hard_state);
                     self.entries.push(entry.clone());
                 }
                 Record::Commit(index) => {
-                    assert!(index.0 <= self.entries.len() as u64, "commit {index} of what is not on disk");
+                    assert!(*index <= self.last_index(), "commit {index} of what is not on disk");
                     self.commit = *index;
                 }
             }
         }
+    }
+
+    fn last_index(&self) -> LogIndex {
+        LogIndex(self.base.0 + self.entries.len() as u64)
+    }
+
+    fn remove_up_to(&mut self, index: LogIndex) {
+        self.entries.retain(|entry| entry.index > index);
+        self.base = self.base.max(index);
+    }
+
+    /// The entries that follow the snapshot, and the terms of those up to its end; nothing if the log does not follow it
+    /// (paper Figure 13, steps 6 and 7).
+    fn after_snapshot(&self, last: LogBase) -> (Vec<(LogIndex, Term)>, &[Entry]) {
+        let followed = self.base == last.index
+            || self.entries.iter().any(|entry| (entry.index, entry.term) == (last.index, last.term));
+        if !followed {
+            return (Vec::new(), &[]);
+        }
+        let (before, after) = self.entries.split_at(self.entries.partition_point(|entry| entry.index <= last.index));
+        (before.iter().map(|entry| (entry.index, entry.term)).collect(), after)
     }
 
     fn read(&self, fetch: &Fetch) -> Vec<Entry> {
@@ -165,8 +227,14 @@ impl Disk {
     }
 
     fn restore(&self, configuration: &Configuration) -> Restored {
-        let mut log = Log::default();
-        self.entries.iter().cloned().for_each(|entry| log.append(entry));
+        let (mut log, entries) = match &self.snapshot {
+            None => (Log::default(), &self.entries[..]),
+            Some(SnapshotPlace { last, time, .. }) => {
+                let (before, after) = self.after_snapshot(*last);
+                (Log::after_snapshot(*last, *time).with_terms_before(before), after)
+            }
+        };
+        entries.iter().cloned().for_each(|entry| log.append(entry));
         log.set_durable(log.last_index());
         log.commit(self.commit);
         let configurations = BTreeMap::from([(LogIndex(0), configuration.clone())]);

@@ -6,7 +6,10 @@
 
 use bytes::Bytes;
 use kvd::kv::{Command, Condition, Operation};
-use kvd::raft::{Body, Entry, HardState, LogIndex, LogWrite, Message, NodeId, Payload, Raft, Record, RoleName, Term};
+use kvd::raft::{
+    Body, Entry, HardState, LogBase, LogIndex, LogRestart, LogWrite, Message, NodeId, Payload, Raft, Record, RoleName,
+    Term,
+};
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
@@ -149,7 +152,8 @@ pub(crate) fn write(write: &LogWrite) -> String {
         Record::Entry(written) => format!("entry {}", entry(written)),
         Record::Commit(index) => format!("commit {index}"),
     };
-    let pieces: Vec<String> = write.records.iter().map(piece).collect();
+    let restart = write.restart.map(|LogRestart { base, .. }| format!("anew after {}@{}", base.index, base.term));
+    let pieces: Vec<String> = restart.into_iter().chain(write.records.iter().map(piece)).collect();
     pieces.join("; ")
 }
 
@@ -169,12 +173,15 @@ pub(crate) fn role(raft: &Raft) -> String {
     }
 }
 
-/// `n1 leader          term 2 vote n1  durable 3 commit 3 applied 3  log 1 1 2`
+/// `n1 leader          term 2 vote n1  durable 3 commit 3 applied 3  log 1 1 2`, the terms of all entries. Where the
+/// first are gone, `log 2@1 : 2` has one entry of term 2, which follows entry 2 of term 1.
 pub(crate) fn state(raft: &Raft) -> String {
     let log = raft.log();
-    let terms = (1..=log.last_index().0).filter_map(|index| log.term_at(LogIndex(index)));
+    let base = log.base();
+    let terms = (base.index.0 + 1..=log.last_index().0).filter_map(|index| log.term_at(LogIndex(index)));
+    let gone = if base == LogBase::NONE { String::new() } else { format!("{} : ", at(base.index, base.term)) };
     format!(
-        "{} {:<14}  {}  durable {} commit {} applied {}  log {}",
+        "{} {:<14}  {}  durable {} commit {} applied {}  log {gone}{}",
         Name(raft.id()),
         role(raft),
         hard_state(raft.hard_state()),

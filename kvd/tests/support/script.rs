@@ -12,8 +12,8 @@ use super::network::{Envelope, Network, Selection};
 use super::notation::{self, Name, Terms};
 use bytes::Bytes;
 use kvd::raft::{
-    ClusterTime, Effects, Entry, HardState, LogIndex, NodeId, Payload, Raft, ReadOutcome, ReadToken, Record, RoleName,
-    Settings, Term,
+    ClusterTime, Effects, Entry, HardState, LogIndex, LogWrite, NodeId, Payload, Raft, ReadOutcome, ReadToken, Record,
+    RoleName, Settings, Term, WriteId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -150,6 +150,27 @@ pub(crate) enum Command {
     PeerLost {
         node: Name,
         peer: Name,
+    },
+
+    // --- Snapshots -------------------------------------------------------------------------------
+    /// Takes a snapshot of what the node has applied.
+    Snapshot {
+        node: Name,
+    },
+    /// `compact n1 3`: lets the entries up to 3 go, which the snapshot has.
+    Compact {
+        node: Name,
+        index: u64,
+    },
+    /// `transfer n1 n3`: the snapshot of n1 arrives at n3, and n1 is told what became of it. With `lost=true` it
+    /// does not arrive; with `untold=true` n1 takes it for lost.
+    Transfer {
+        from: Name,
+        to: Name,
+        #[arg(key, optional)]
+        lost: bool,
+        #[arg(key, optional)]
+        untold: bool,
     },
 
     // --- Time ------------------------------------------------------------------------------------
@@ -323,6 +344,17 @@ impl Script {
             }
             Command::PeerLost { node, peer } => self.drive(node.0, |raft| raft.peer_lost(peer.0)),
 
+            Command::Snapshot { node } => {
+                let last = self.machine(*node)?.take_snapshot();
+                self.line(format_args!("{node} has a snapshot up to {}@{}", last.index, last.term));
+            }
+            Command::Compact { node, index } => {
+                let gone = self.machine(*node)?.compact(LogIndex(*index));
+                self.line(format_args!("{node} has no entries up to {gone}"));
+                self.perform(node.0);
+            }
+            Command::Transfer { from, to, lost, untold } => self.transfer(*from, *to, *lost, *untold)?,
+
             Command::Advance { nodes, ms } => self.advance(&self.named(nodes), *ms),
             Command::Stall { nodes, ms } => self.stall(&self.named(nodes), *ms),
             Command::Campaign { node } => self.campaign(node.0),
@@ -378,7 +410,7 @@ impl Script {
         let machine = self.machines.get_mut(&id).expect("a node of the cluster");
         machine.crash(false);
         machine.disk = Default::default();
-        machine.disk.write(&records);
+        machine.disk.write(&LogWrite { id: WriteId(0), restart: None, records });
         machine.start();
         self.shown.remove(&id);
         self.perform(id);
@@ -434,7 +466,7 @@ impl Script {
     }
 
     fn write_down(&mut self, id: NodeId, effects: Effects) {
-        let Effects { send, write, apply, reads, fetch } = effects;
+        let Effects { send, write, apply, reads, fetch, snapshots } = effects;
         let node = Name(id);
         for (to, message) in send {
             let line = notation::envelope(id, to, &message);
@@ -458,6 +490,9 @@ impl Script {
             self.line(format_args!("{node} reads entries from {} on from its disk for {}", fetch.from, Name(fetch.to)));
             self.machines.get_mut(&id).expect("a node of the cluster").fetch(&fetch);
         }
+        for snapshot in snapshots {
+            self.line(format_args!("{node} is to send its snapshot to {}", Name(snapshot.to)));
+        }
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
@@ -466,6 +501,22 @@ impl Script {
 
     fn deliver(&mut self, Envelope { from, to, message }: Envelope) {
         self.drive(to, |raft| raft.step(from, message));
+    }
+
+    fn transfer(&mut self, from: Name, to: Name, lost: bool, untold: bool) -> Result<(), Box<dyn Error>> {
+        let sender = self.machine(from)?;
+        let term = sender.raft().term();
+        let place = sender.disk.snapshot.clone().ok_or_else(|| format!("{from} has no snapshot"))?;
+        let last = place.last.index;
+        if !lost {
+            let installed = self.machine(to)?.install(place);
+            let what = if installed { "installs" } else { "has everything in" };
+            self.line(format_args!("{to} {what} the snapshot up to {last}"));
+            self.perform(to.0);
+        }
+        let told = (!lost && !untold).then_some(last);
+        self.drive(from.0, |raft| raft.snapshot_sent(to.0, term, told));
+        Ok(())
     }
 
     fn propose(&mut self, id: NodeId, commands: &[String]) {

@@ -80,7 +80,7 @@ impl ReplicaTask {
             let recovered = recovery.record(record, self.config.raft.cache_bytes_max);
             recovered.expect("the first configuration is no command");
         }
-        self.writer.write(LogWrite { id: WriteId(0), records });
+        self.writer.write(LogWrite { id: WriteId(0), restart: None, records });
         while let Some(event) = self.events.recv().await {
             match event {
                 Event::Written(_) => break,
