@@ -1,4 +1,4 @@
-//! What the state machine costs: memory per key and per session, commands and reads a second.
+//! What the state machine costs: memory per key and per session, commands and reads a second, snapshots.
 //!
 //! ```text
 //! cargo bench -p kvd --bench store -- --keys 1000000 --value-bytes 100
@@ -7,10 +7,13 @@
 //! One thread, no log, no network: the share of the store alone in what a node does. Memory is what the
 //! process gained in resident size (VmRSS), so it includes what the allocator and the tree waste. Each
 //! row is measured in a process of its own, which no earlier row has left any memory to.
+//!
+//! Of snapshots, what matters is how long others wait: the longest piece, and the rate at which commands are applied
+//! between pieces. The memory that a restored store takes is less than that of the original, since its tree is full.
 
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
-use kvd::kv::{Command, Operation, RequestId, Store};
+use kvd::kv::{Command, Operation, RequestId, Restoring, Store};
 use std::fmt;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -20,10 +23,16 @@ const KEY_BYTES: usize = 16;
 /// Clients that write under a request id; each repeats its name as a pooled connection would.
 const CLIENTS: usize = 64;
 
+/// Bytes of a snapshot's piece.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Commands applied between two pieces, where commands go on.
+const COMMANDS_PER_PIECE: u64 = 100;
+
 /// Encoded commands prepared at a time, outside of what is measured, so that they take little memory.
 const BATCH: usize = 10_000;
 
-/// Measures the state machine of kvd: memory per key and per session, commands and reads a second.
+/// Measures the state machine of kvd: memory per key and per session, commands and reads a second, snapshots.
 #[derive(Parser)]
 struct Options {
     /// Keys in the store.
@@ -32,12 +41,22 @@ struct Options {
     /// Bytes of each value.
     #[arg(long, default_value_t = 100)]
     value_bytes: usize,
-    /// Measure only with keys that arrive in this order, in this process.
-    #[arg(long)]
+    /// Measure only this, in this process.
+    #[arg(long, requires = "order")]
+    subject: Option<Subject>,
+    /// Measure only with keys that arrive in this order.
+    #[arg(long, requires = "subject")]
     order: Option<Order>,
     /// Passed by `cargo bench`; means nothing.
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, ValueEnum)]
+enum Subject {
+    Commands,
+    Snapshots,
 }
 
 /// The order in which keys arrive decides how full the nodes of the tree are, and how near each other
@@ -59,23 +78,32 @@ impl fmt::Display for Order {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    if let Some(order) = options.order {
-        return measure(&options, order);
+    match (options.subject, options.order) {
+        (Some(Subject::Commands), Some(order)) => return measure_commands(&options, order),
+        (Some(Subject::Snapshots), Some(order)) => return measure_snapshots(&options, order),
+        _ => {}
     }
     println!("{} keys of {KEY_BYTES} bytes with values of {} bytes", options.keys, options.value_bytes);
     println!("keys arrive   memory    per key  new keys/s  overwrites/s      gets/s  per session");
+    measure_each(&options, "commands")?;
+    println!("\nkeys arrive  snapshot  longest piece  with commands  longest piece  commands/s  kept       restored");
+    measure_each(&options, "snapshots")
+}
+
+fn measure_each(options: &Options, subject: &str) -> anyhow::Result<()> {
     for order in [Order::Ascending, Order::Shuffled] {
         let status = std::process::Command::new(std::env::current_exe()?)
             .args(["--keys", &options.keys.to_string()])
             .args(["--value-bytes", &options.value_bytes.to_string()])
+            .args(["--subject", subject])
             .args(["--order", &order.to_string()])
             .status()?;
-        ensure!(status.success(), "the measurement of {order} keys ended with {status}");
+        ensure!(status.success(), "the measurement of {subject} with {order} keys ended with {status}");
     }
     Ok(())
 }
 
-fn measure(options: &Options, order: Order) -> anyhow::Result<()> {
+fn measure_commands(options: &Options, order: Order) -> anyhow::Result<()> {
     let keys = options.keys;
     let mut store = Store::default();
 
@@ -114,6 +142,83 @@ fn measure(options: &Options, order: Order) -> anyhow::Result<()> {
         remembered / sessions,
     );
     Ok(())
+}
+
+fn measure_snapshots(options: &Options, order: Order) -> anyhow::Result<()> {
+    let keys = options.keys;
+    let mut store = Store::default();
+    apply_all(&mut store, keys, |i| set(nth_key(order, i, keys), options.value_bytes, None));
+    let alone = take_snapshot(&mut store, |_| Ok(()))?;
+
+    let summary = store.begin_snapshot()?;
+    let before = resident_bytes()?;
+    let mut restoring = Restoring::new(summary)?;
+    let mut restore_time = Duration::ZERO;
+    while let Some(piece) = store.snapshot_piece(PIECE_BYTES)? {
+        let began = Instant::now();
+        restoring.piece(&piece)?;
+        restore_time += began.elapsed();
+    }
+    let began = Instant::now();
+    let restored = restoring.finish()?;
+    restore_time += began.elapsed();
+    let restored_bytes = resident_bytes()?.saturating_sub(before);
+    drop((store.end_snapshot(), restored));
+
+    let (mut commands, mut command_time) = (0, Duration::ZERO);
+    let before = resident_bytes()?;
+    let mut kept_bytes = 0;
+    let meanwhile = take_snapshot(&mut store, |store| {
+        let first = commands;
+        commands += COMMANDS_PER_PIECE;
+        command_time += apply_all(store, COMMANDS_PER_PIECE, |i| {
+            set(nth_key(Order::Shuffled, (first + i) % keys, keys), options.value_bytes, None)
+        });
+        kept_bytes = kept_bytes.max(resident_bytes()?.saturating_sub(before));
+        Ok(())
+    })?;
+
+    println!(
+        "{order:11}  {:5} ms  {:10} µs  {:10} ms  {:10} µs  {:10.0}  {:3} MB  {:4} ms, {} bytes per key",
+        alone.total.as_millis(),
+        alone.longest_piece.as_micros(),
+        meanwhile.total.as_millis(),
+        meanwhile.longest_piece.as_micros(),
+        rate(commands, command_time),
+        kept_bytes / 1_000_000,
+        restore_time.as_millis(),
+        restored_bytes / keys,
+    );
+    Ok(())
+}
+
+/// How long pieces took.
+#[derive(Default)]
+struct Pieces {
+    total: Duration,
+    longest_piece: Duration,
+}
+
+/// Takes a whole snapshot, and does something else between its pieces.
+fn take_snapshot(
+    store: &mut Store,
+    mut between: impl FnMut(&mut Store) -> anyhow::Result<()>,
+) -> anyhow::Result<Pieces> {
+    let mut pieces = Pieces::default();
+    store.begin_snapshot()?;
+    loop {
+        let began = Instant::now();
+        let piece = store.snapshot_piece(PIECE_BYTES)?;
+        let elapsed = began.elapsed();
+        pieces.total += elapsed;
+        pieces.longest_piece = pieces.longest_piece.max(elapsed);
+        if piece.is_none() {
+            break;
+        }
+        between(store)?;
+    }
+    ensure!(store.end_snapshot().is_empty(), "a complete snapshot keeps nothing");
+    Ok(pieces)
 }
 
 /// Applies `count` commands, each decoded first as a replica has to. Returns the time that took.

@@ -77,6 +77,13 @@ impl<'a> Reader<'a> {
         None
     }
 
+    /// So many bytes.
+    pub(super) fn array<const BYTES: usize>(&mut self) -> Option<[u8; BYTES]> {
+        let (array, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*array)
+    }
+
     /// Bytes behind their length.
     pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.varint()?).ok()?;
@@ -123,6 +130,8 @@ mod tests {
         assert_eq!(Reader::new(&claim).bytes(), None);
         assert_eq!(Reader::new(&[2, b'a']).bytes(), None);
         assert_eq!(Reader::new(&[1, b'a']).bytes(), Some(&b"a"[..]));
+        assert_eq!(Reader::new(b"a").array::<2>(), None);
+        assert_eq!(Reader::new(b"ab").array(), Some(*b"ab"));
     }
 
     proptest! {

@@ -27,26 +27,37 @@ pub(super) enum Kind {
     Counters = 3,
 }
 
-/// The sum of the hashes of a set of byte strings.
+/// The sum of the hashes of a set of byte strings, and of their lengths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct HashSum(u128);
+pub(super) struct HashSum {
+    hash: u128,
+    bytes: u64,
+}
 
 impl HashSum {
     pub(super) fn add(&mut self, kind: Kind, bytes: &[u8]) {
-        self.0 = self.0.wrapping_add(xxh3_128_with_seed(bytes, kind as u64));
+        self.hash = self.hash.wrapping_add(xxh3_128_with_seed(bytes, kind as u64));
+        self.bytes += bytes.len() as u64;
     }
 
     /// Takes away what was added before.
     pub(super) fn remove(&mut self, kind: Kind, bytes: &[u8]) {
-        self.0 = self.0.wrapping_sub(xxh3_128_with_seed(bytes, kind as u64));
+        self.hash = self.hash.wrapping_sub(xxh3_128_with_seed(bytes, kind as u64));
+        self.bytes -= bytes.len() as u64;
     }
 
     pub(super) fn merge(&mut self, other: Self) {
-        self.0 = self.0.wrapping_add(other.0);
+        self.hash = self.hash.wrapping_add(other.hash);
+        self.bytes += other.bytes;
+    }
+
+    /// Bytes of the whole set.
+    pub(super) fn bytes(self) -> u64 {
+        self.bytes
     }
 
     pub(super) fn state_hash(self) -> StateHash {
-        StateHash(self.0)
+        StateHash(self.hash)
     }
 }
 
@@ -69,6 +80,7 @@ mod tests {
         let mut a = ab;
         a.remove(Kind::Session, b"b");
         assert_eq!(a, sum(&[(Kind::Item, b"a")]));
+        assert_eq!((ab.bytes(), a.bytes()), (2, 1));
     }
 
     #[test]

@@ -8,18 +8,21 @@
 //! A write on its way through these files: `command.rs` is what the log carries and what comes of it,
 //! `encoding.rs` the bytes of both; `store.rs` applies it to the ordered map, whose entries `record.rs`
 //! packs, unless `sessions.rs` says that it was applied before, going by its `fingerprint.rs`; `hash.rs` sums up the state, so that
-//! replicas can be compared.
+//! replicas can be compared. `snapshot.rs` says how all of it is written down for later and for others, and read again.
 
 mod codec;
 mod command;
 mod encoding;
 mod fingerprint;
 mod hash;
+mod pieces;
 mod record;
 mod sessions;
+mod snapshot;
 mod store;
 #[cfg(test)]
 mod strategies;
+mod walk;
 
 pub use command::{
     CLIENT_NAME_CHARS_MAX, Command, Condition, InvalidCommand, Item, KEY_BYTES_MAX, Operation, Outcome, RequestId,
@@ -29,4 +32,5 @@ pub use encoding::DecodeError;
 pub use hash::StateHash;
 pub use record::ItemRef;
 pub use sessions::{SESSION_IDLE_MS_MAX, SESSION_REPLY_BYTES_MAX, SESSIONS_MAX};
-pub use store::Store;
+pub use snapshot::{NoSnapshot, RestoreError, SnapshotBusy, SnapshotSummary};
+pub use store::{Restoring, SnapshotRemains, Store};

@@ -32,6 +32,24 @@ impl ItemRef<'_> {
         let Self { value, create_revision, mod_revision, version } = self;
         Item { value: Bytes::copy_from_slice(value), create_revision, mod_revision, version }
     }
+
+    /// Whether writes can have led to such an item by the time the store is at revision `newest`.
+    pub(super) fn is_possible_at(self, newest: Revision) -> bool {
+        let Self { create_revision, mod_revision, version, .. } = self;
+        // The first change makes revision 2. Each write to the key makes a revision of its own.
+        2 <= create_revision
+            && create_revision <= mod_revision
+            && mod_revision <= newest
+            && (1..=mod_revision - create_revision + 1).contains(&version)
+            && (version == 1) == (create_revision == mod_revision)
+    }
+}
+
+impl<'a> From<&'a Item> for ItemRef<'a> {
+    fn from(Item { value, create_revision, mod_revision, version }: &'a Item) -> Self {
+        let (create_revision, mod_revision, version) = (*create_revision, *mod_revision, *version);
+        Self { value, create_revision, mod_revision, version }
+    }
 }
 
 impl fmt::Debug for ItemRef<'_> {
@@ -69,6 +87,16 @@ impl Record {
         bytes.extend_from_slice(value);
         debug_assert_eq!(bytes.len(), length);
         Self(bytes.into_boxed_slice())
+    }
+
+    /// Reads [canonical bytes](Record::canonical_bytes); `None` where these are none.
+    pub(super) fn read(canonical: &[u8]) -> Option<Self> {
+        let from = &mut Reader::new(canonical);
+        from.bytes()?;
+        for _ in 0..3 {
+            from.varint()?;
+        }
+        Some(Self(canonical.into()))
     }
 
     pub(super) fn key(&self) -> &[u8] {
@@ -121,6 +149,27 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn each_write_to_a_key_makes_a_revision() {
+        for (case, (create_revision, mod_revision, version), is_possible) in [
+            ("created first", (2, 2, 1), true),
+            ("created last", (9, 9, 1), true),
+            ("written once more", (2, 9, 2), true),
+            ("written by each change", (2, 9, 8), true),
+            ("written before there was anything", (1, 1, 1), false),
+            ("written later than now", (2, 10, 2), false),
+            ("changed before it was created", (3, 2, 1), false),
+            ("never written", (2, 2, 0), false),
+            ("written twice at once", (2, 2, 2), false),
+            ("written once, at two revisions", (2, 3, 1), false),
+            ("written more often than anything changed", (2, 9, 9), false),
+            ("all that a number can be", (2, u64::MAX, u64::MAX), false),
+        ] {
+            let item = ItemRef { value: b"", create_revision, mod_revision, version };
+            assert_eq!(item.is_possible_at(9), is_possible, "{case}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_record_holds_what_it_was_given(
@@ -130,8 +179,18 @@ mod tests {
         ) {
             let item = ItemRef { value: &value, create_revision, mod_revision, version };
             let record = Record::new(&key, item);
-            prop_assert_eq!(record.key(), key);
+            prop_assert_eq!(record.key(), &key[..]);
             prop_assert_eq!(record.item(), item);
+            let read = Record::read(record.canonical_bytes()).unwrap();
+            prop_assert_eq!((read.key(), read.item()), (&key[..], item));
+        }
+
+        #[test]
+        fn bytes_that_do_not_begin_as_a_record_does_are_refused(bytes in prop::collection::vec(0..6u8, 0..12)) {
+            if let Some(record) = Record::read(&bytes) {
+                let again = Record::new(record.key(), record.item());
+                prop_assert_eq!(again.canonical_bytes(), bytes);
+            }
         }
 
         #[test]

@@ -22,10 +22,17 @@
 //!
 //! The constants below are rules of the state machine, not settings: replicas that disagree on them part.
 
+mod restoring;
+mod taking;
+
+pub(super) use restoring::RestoringSessions;
+pub(super) use taking::KeptSession;
+
 use super::codec::{put_bytes, put_varint};
 use super::command::{Outcome, RequestId};
 use super::fingerprint::Fingerprint;
 use super::hash::{HashSum, Kind};
+use super::walk::Walk;
 use crate::mutants::{self, Mutant};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,7 +43,7 @@ pub const SESSION_IDLE_MS_MAX: u64 = 60 * 60 * 1000;
 /// Sessions kept at once; a further client is told [`Outcome::SessionsFull`].
 ///
 /// Enough for a shell loop that starts a new client, under a new name, 250 times a second for the whole
-/// time that names are kept. A session takes about 270 bytes (`benches/store.rs`), so a full table takes about 270 MB.
+/// time that names are kept. A session takes about 300 bytes (`benches/store.rs`), so a full table takes about 300 MB.
 pub const SESSIONS_MAX: usize = 1_000_000;
 
 /// Bytes that long replies may take together. Where a new one does not fit, others are dropped.
@@ -79,6 +86,7 @@ pub(super) enum Admission {
 pub(super) struct Full;
 
 /// What is remembered of one client.
+#[derive(Clone)]
 struct Session {
     newest_seq: u64,
     last_used_ms: u64,
@@ -87,6 +95,8 @@ struct Session {
     /// The outcome of the newest request, encoded: it is hashed with every change and read only for a repeat.
     /// Empty once dropped.
     reply: Box<[u8]>,
+    /// Snapshots begun when this changed last. Not part of the state.
+    last_change: u64,
 }
 
 impl Session {
@@ -94,14 +104,27 @@ impl Session {
         self.reply.len() > SHORT_REPLY_BYTES_MAX
     }
 
-    /// Everything that tells this session from another, in the one form that it has.
+    /// Everything that tells this session from another, in the one form that it has:
+    ///
+    /// | size   | field |
+    /// |--------|-------|
+    /// | varies | client: varint length and bytes, UTF-8 |
+    /// | varies | newest seq, last used at: varints |
+    /// | 8      | fingerprint, lowest byte first |
+    /// | varies | reply: the rest |
     fn canonical_bytes(&self, client: &str) -> Vec<u8> {
-        let mut to = Vec::with_capacity(client.len() + self.reply.len() + 40);
+        let mut to = self.canonical_head(client, self.reply.len());
+        to.extend_from_slice(&self.reply);
+        to
+    }
+
+    /// What stands ahead of the reply, with room for more bytes.
+    fn canonical_head(&self, client: &str, more: usize) -> Vec<u8> {
+        let mut to = Vec::with_capacity(client.len() + 40 + more);
         put_bytes(&mut to, client.as_bytes());
         put_varint(&mut to, self.newest_seq);
         put_varint(&mut to, self.last_used_ms);
         to.extend_from_slice(&self.fingerprint.0.to_le_bytes());
-        to.extend_from_slice(&self.reply);
         to
     }
 }
@@ -120,6 +143,9 @@ pub(super) struct Sessions {
     now_ms: u64,
     hash: HashSum,
     limits: Limits,
+    snapshots_begun: u64,
+    /// That of the snapshot under way.
+    walk: Option<Walk<KeptSession>>,
 }
 
 impl Sessions {
@@ -205,7 +231,8 @@ impl Sessions {
             None => Arc::from(request.client.as_str()),
         };
         let reply = outcome.encode().into_boxed_slice();
-        self.insert(client, Session { newest_seq: request.seq, last_used_ms: self.now_ms, fingerprint, reply });
+        let (newest_seq, last_used_ms, last_change) = (request.seq, self.now_ms, self.snapshots_begun);
+        self.insert(client, Session { newest_seq, last_used_ms, fingerprint, reply, last_change });
         self.drop_long_replies();
         Ok(())
     }
@@ -216,7 +243,8 @@ impl Sessions {
             && let Some((_, client)) = self.long_by_last_use.first().cloned()
             && let Some((client, session)) = self.remove(&client)
         {
-            self.insert(client, Session { reply: Box::default(), ..session });
+            let last_change = self.snapshots_begun;
+            self.insert(client, Session { reply: Box::default(), last_change, ..session });
         }
     }
 
@@ -226,11 +254,13 @@ impl Sessions {
 
     fn touch(&mut self, client: &str) {
         if let Some((client, session)) = self.remove(client) {
-            self.insert(client, Session { last_used_ms: self.now_ms, ..session });
+            let (last_used_ms, last_change) = (self.now_ms, self.snapshots_begun);
+            self.insert(client, Session { last_used_ms, last_change, ..session });
         }
     }
 
-    // The maps, the byte count and the hash change together, in these two places only.
+    // The maps, the byte count and the hash change together, in these two places only; and whatever changes is first
+    // removed, and kept for the snapshot under way.
 
     fn insert(&mut self, client: Arc<str>, session: Session) {
         self.hash.add(Kind::Session, &session.canonical_bytes(&client));
@@ -244,6 +274,7 @@ impl Sessions {
 
     fn remove(&mut self, client: &str) -> Option<(Arc<str>, Session)> {
         let (client, session) = self.by_client.remove_entry(client)?;
+        self.keep_for_snapshot(&client, &session);
         self.hash.remove(Kind::Session, &session.canonical_bytes(&client));
         let by_last_use = (session.last_used_ms, client);
         if session.has_long_reply() {
@@ -256,168 +287,4 @@ impl Sessions {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::command::Item;
-    use super::*;
-
-    const OPERATION: Fingerprint = Fingerprint(1);
-
-    fn request(client: &str, seq: u64) -> RequestId {
-        RequestId { client: client.into(), seq }
-    }
-
-    fn outcome(revision: u64) -> Outcome {
-        Outcome::Set { revision, created: false, prev: None }
-    }
-
-    /// An outcome whose reply is long.
-    fn long_outcome() -> Outcome {
-        let item = Item { value: vec![b'x'; 100].into(), create_revision: 1, mod_revision: 1, version: 1 };
-        Outcome::Deleted { revision: 2, deleted: true, prev: Some(item) }
-    }
-
-    /// The maps name the same sessions, and the sums agree with them.
-    fn assert_consistent(sessions: &Sessions) {
-        let by_client: BTreeSet<_> =
-            sessions.by_client.iter().map(|(client, session)| (session.last_used_ms, Arc::clone(client))).collect();
-        assert_eq!(by_client, sessions.by_last_use);
-        let long = || sessions.by_client.iter().filter(|(_, session)| session.has_long_reply());
-        let long_by_client: BTreeSet<_> =
-            long().map(|(client, session)| (session.last_used_ms, Arc::clone(client))).collect();
-        assert_eq!(long_by_client, sessions.long_by_last_use);
-        assert_eq!(long().map(|(_, session)| session.reply.len()).sum::<usize>(), sessions.long_reply_bytes);
-        assert_eq!(sessions.recompute_hash(), sessions.hash());
-    }
-
-    #[test]
-    fn the_newest_request_is_remembered_and_older_ones_are_stale() {
-        let mut sessions = Sessions::default();
-        assert_eq!(sessions.remember(&request("a", 5), OPERATION, &outcome(2)), Ok(()));
-        for (case, asked, expected) in [
-            ("the same again", request("a", 5), Admission::Repeat(outcome(2))),
-            ("an older one, seen or not", request("a", 4), Admission::Stale { newest: 5 }),
-            ("a newer one", request("a", 6), Admission::New),
-            ("a newer one that skips some", request("a", u64::MAX), Admission::New),
-            ("the same number of another client", request("b", 5), Admission::New),
-        ] {
-            assert_eq!(sessions.admit(&asked, OPERATION), expected, "{case}");
-            assert_consistent(&sessions);
-        }
-    }
-
-    #[test]
-    fn a_session_is_forgotten_when_unused_for_the_idle_time() {
-        let start = 1_000;
-        for (case, used_at, asked_at, expected) in [
-            ("just before", None, start + SESSION_IDLE_MS_MAX - 1, Admission::Repeat(outcome(2))),
-            ("just then", None, start + SESSION_IDLE_MS_MAX, Admission::New),
-            ("a repeat is a use", Some(start + 1), start + SESSION_IDLE_MS_MAX, Admission::Repeat(outcome(2))),
-            ("at the end of time", None, u64::MAX, Admission::New),
-        ] {
-            let mut sessions = Sessions::default();
-            sessions.advance(start);
-            sessions.remember(&request("a", 1), OPERATION, &outcome(2)).unwrap();
-            if let Some(used_at) = used_at {
-                sessions.advance(used_at);
-                sessions.admit(&request("a", 1), OPERATION);
-            }
-            sessions.advance(asked_at);
-            assert_eq!(sessions.admit(&request("a", 1), OPERATION), expected, "{case}");
-            assert_consistent(&sessions);
-        }
-    }
-
-    #[test]
-    fn time_that_goes_backward_changes_nothing() {
-        let mut sessions = Sessions::default();
-        sessions.advance(5 * SESSION_IDLE_MS_MAX);
-        sessions.advance(0);
-        sessions.remember(&request("a", 1), OPERATION, &outcome(2)).unwrap();
-        sessions.advance(5 * SESSION_IDLE_MS_MAX + 1);
-        assert_eq!(sessions.admit(&request("a", 1), OPERATION), Admission::Repeat(outcome(2)));
-        assert_consistent(&sessions);
-    }
-
-    #[test]
-    fn idle_sessions_go_a_few_at_a_time_but_none_is_found_any_more() {
-        let mut sessions = Sessions::default();
-        let clients = 3 * FORGOTTEN_PER_COMMAND_MAX + 1;
-        for number in 0..clients {
-            sessions.advance(number as u64);
-            sessions.remember(&request(&format!("client {number}"), 1), OPERATION, &outcome(2)).unwrap();
-        }
-        let mut left = clients;
-        while left > 0 {
-            // The last to be forgotten is unknown long before its turn; asking removes it as well.
-            sessions.advance(2 * SESSION_IDLE_MS_MAX);
-            let (_, last) = sessions.by_last_use.last().cloned().unwrap_or_default();
-            assert_eq!(sessions.admit(&request(&last, 1), OPERATION), Admission::New);
-            let forgotten = left - sessions.by_client.len();
-            assert!((1..=FORGOTTEN_PER_COMMAND_MAX + 1).contains(&forgotten), "{forgotten} forgotten at once");
-            left = sessions.by_client.len();
-            assert_consistent(&sessions);
-        }
-    }
-
-    #[test]
-    fn a_full_table_takes_no_new_client_until_one_is_forgotten() {
-        let mut sessions = Sessions::with_limits(Limits { sessions_max: 2, ..Limits::default() });
-        sessions.remember(&request("a", 1), OPERATION, &outcome(2)).unwrap();
-        sessions.advance(1);
-        sessions.remember(&request("b", 1), OPERATION, &outcome(3)).unwrap();
-        let before = sessions.hash();
-        assert_eq!(sessions.remember(&request("c", 1), OPERATION, &outcome(4)), Err(Full));
-        assert_eq!(sessions.hash(), before);
-        assert_eq!(sessions.remember(&request("b", 2), OPERATION, &outcome(4)), Ok(()), "those in the table go on");
-
-        sessions.advance(SESSION_IDLE_MS_MAX);
-        assert_eq!(sessions.remember(&request("c", 1), OPERATION, &outcome(5)), Ok(()), "a is forgotten");
-        assert_eq!(sessions.admit(&request("b", 2), OPERATION), Admission::Repeat(outcome(4)), "b is not");
-        assert_consistent(&sessions);
-    }
-
-    #[test]
-    fn a_number_stands_for_one_operation() {
-        let mut sessions = Sessions::default();
-        sessions.remember(&request("a", 5), OPERATION, &outcome(2)).unwrap();
-        for (seq, expected) in [(4, Admission::Stale { newest: 5 }), (5, Admission::Reused), (6, Admission::New)] {
-            assert_eq!(sessions.admit(&request("a", seq), Fingerprint(2)), expected, "{seq}");
-        }
-        assert_eq!(sessions.admit(&request("a", 5), OPERATION), Admission::Repeat(outcome(2)), "as before");
-        assert_consistent(&sessions);
-    }
-
-    #[test]
-    fn long_replies_are_bounded_and_the_longest_unused_goes_first() {
-        let reply_bytes_max = 2 * long_outcome().encode().len();
-        let mut sessions = Sessions::with_limits(Limits { reply_bytes_max, ..Limits::default() });
-        sessions.remember(&request("short", 1), OPERATION, &outcome(2)).unwrap();
-        for (time_ms, client) in [(1, "a"), (2, "b")] {
-            sessions.advance(time_ms);
-            sessions.remember(&request(client, 1), OPERATION, &long_outcome()).unwrap();
-        }
-        sessions.advance(3);
-        let repeat = Admission::Repeat(long_outcome());
-        assert_eq!(sessions.admit(&request("a", 1), OPERATION), repeat, "and is used by that");
-        sessions.remember(&request("c", 1), OPERATION, &long_outcome()).unwrap();
-        for (client, expected) in [
-            ("a", Admission::Repeat(long_outcome())),
-            ("b", Admission::Stale { newest: 1 }),
-            ("c", Admission::Repeat(long_outcome())),
-            ("short", Admission::Repeat(outcome(2))),
-        ] {
-            assert_eq!(sessions.admit(&request(client, 1), OPERATION), expected, "{client}");
-        }
-        sessions.remember(&request("a", 2), OPERATION, &long_outcome()).unwrap();
-        assert_eq!(sessions.admit(&request("c", 1), OPERATION), repeat, "a's own predecessor made room");
-        assert_consistent(&sessions);
-    }
-
-    #[test]
-    fn a_reply_that_never_fits_is_not_kept_but_its_number_is() {
-        let mut sessions = Sessions::with_limits(Limits { reply_bytes_max: 100, ..Limits::default() });
-        sessions.remember(&request("a", 1), OPERATION, &long_outcome()).unwrap();
-        assert_eq!(sessions.admit(&request("a", 1), OPERATION), Admission::Stale { newest: 1 });
-        assert_consistent(&sessions);
-    }
-}
+mod tests;

@@ -4,11 +4,18 @@
 //! items as they are; and only when that outcome is remembered for a repeat does anything change. So no
 //! request is applied that could not be told from its repeat.
 
+mod restoring;
+mod taking;
+
+pub use restoring::Restoring;
+pub use taking::SnapshotRemains;
+
 use super::command::{Command, Condition, Item, Operation, Outcome, Revision};
 use super::fingerprint::Fingerprint;
 use super::hash::{HashSum, Kind, StateHash};
 use super::record::{ItemRef, Record};
 use super::sessions::{Admission, Sessions};
+use super::walk::Walk;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Bound;
@@ -20,6 +27,8 @@ pub struct Store {
     revision: Revision,
     sessions: Sessions,
     items_hash: HashSum,
+    /// That of the snapshot under way.
+    walk: Option<Walk<Record>>,
 }
 
 /// An outcome, with the change to make for it to come true.
@@ -35,7 +44,13 @@ enum Change {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { records: BTreeSet::new(), revision: 1, sessions: Sessions::default(), items_hash: HashSum::default() }
+        Self {
+            records: BTreeSet::new(),
+            revision: 1,
+            sessions: Sessions::default(),
+            items_hash: HashSum::default(),
+            walk: None,
+        }
     }
 }
 
@@ -184,6 +199,7 @@ impl Store {
         self.items_hash.add(Kind::Item, record.canonical_bytes());
         if let Some(replaced) = self.records.replace(record) {
             self.items_hash.remove(Kind::Item, replaced.canonical_bytes());
+            self.keep_for_snapshot(replaced);
         }
     }
 
@@ -191,6 +207,7 @@ impl Store {
         self.revision += 1;
         if let Some(removed) = self.records.take(key) {
             self.items_hash.remove(Kind::Item, removed.canonical_bytes());
+            self.keep_for_snapshot(removed);
         }
     }
 

@@ -8,32 +8,32 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 
-fn set(key: &str, value: &str) -> Command {
+pub(super) fn set(key: &str, value: &str) -> Command {
     let (key, value) = (Bytes::from(key.to_owned()), Bytes::from(value.to_owned()));
     Command { operation: Operation::Set { key, value, condition: None, prev: false }, request: None }
 }
 
-fn delete(key: &str) -> Command {
+pub(super) fn delete(key: &str) -> Command {
     let key = Bytes::from(key.to_owned());
     Command { operation: Operation::Delete { key, condition: None, prev: false }, request: None }
 }
 
 impl Command {
-    fn only_if(mut self, wanted: Condition) -> Self {
+    pub(super) fn only_if(mut self, wanted: Condition) -> Self {
         match &mut self.operation {
             Operation::Set { condition, .. } | Operation::Delete { condition, .. } => *condition = Some(wanted),
         }
         self
     }
 
-    fn with_prev(mut self) -> Self {
+    pub(super) fn with_prev(mut self) -> Self {
         match &mut self.operation {
             Operation::Set { prev, .. } | Operation::Delete { prev, .. } => *prev = true,
         }
         self
     }
 
-    fn request(mut self, client: &str, seq: u64) -> Self {
+    pub(super) fn request(mut self, client: &str, seq: u64) -> Self {
         self.request = Some(RequestId { client: client.into(), seq });
         self
     }
@@ -56,7 +56,7 @@ fn failed(current: Option<Item>) -> Outcome {
 }
 
 /// A store in which `commands` were applied at time 0.
-fn store_after(commands: impl IntoIterator<Item = Command>) -> Store {
+pub(super) fn store_after(commands: impl IntoIterator<Item = Command>) -> Store {
     let mut store = Store::default();
     for command in commands {
         store.apply(0, &command);
@@ -379,7 +379,7 @@ impl Model {
 
 /// Cluster time that mostly creeps, at times leaps to where sessions turn idle, and once in a while goes
 /// backward, which it never should.
-fn time_step() -> impl Strategy<Value = i64> {
+pub(super) fn time_step() -> impl Strategy<Value = i64> {
     let idle = SESSION_IDLE_MS_MAX as i64;
     prop_oneof![16 => 0..100i64, 2 => idle - 20..idle + 20, 1 => idle / 2..2 * idle, 1 => -idle..0]
 }

@@ -1,0 +1,155 @@
+//! Makes a store of a snapshot's pieces.
+//!
+//! What the pieces hold may come from a damaged file or from anyone, so nothing in them is believed: each entry is checked
+//! when it comes, against its neighbour and the summary, and all of them at the end against the state's hash. What is
+//! kept takes memory in proportion to what has come, never to what is announced.
+
+use super::super::command::{Revision, check_key};
+use super::super::hash::{HashSum, Kind};
+use super::super::pieces::{Entry, split_entry};
+use super::super::record::Record;
+use super::super::sessions::{RestoringSessions, SESSIONS_MAX};
+use super::super::snapshot::{RestoreError, SnapshotSummary, malformed};
+use super::Store;
+use std::fmt;
+
+/// No store comes to a revision beyond this one; at a million changes a second it would take 292,000 years. So adding to
+/// one that was restored never overflows.
+const REVISION_MAX: Revision = 1 << 63;
+
+/// A store of which not all pieces have come.
+pub struct Restoring {
+    summary: SnapshotSummary,
+    /// Bytes of the pieces that have come.
+    bytes: u64,
+    /// The start of an entry whose rest is in pieces to come.
+    unread: Vec<u8>,
+    /// Ordered by key.
+    records: Vec<Record>,
+    items_hash: HashSum,
+    sessions: RestoringSessions,
+}
+
+impl fmt::Debug for Restoring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Restoring").field("summary", &self.summary).field("bytes", &self.bytes).finish()
+    }
+}
+
+impl Restoring {
+    /// Begins to restore what `summary` describes.
+    ///
+    /// # Errors
+    /// [`RestoreError::Malformed`] if there can be no such store.
+    pub fn new(summary: SnapshotSummary) -> Result<Self, RestoreError> {
+        if !(1..=REVISION_MAX).contains(&summary.revision) {
+            return Err(malformed("revision"));
+        }
+        // Each key took a change to create.
+        if summary.keys >= summary.revision {
+            return Err(malformed("number of keys"));
+        }
+        if summary.sessions > SESSIONS_MAX as u64 {
+            return Err(malformed("number of sessions"));
+        }
+        let (unread, records) = (Vec::new(), Vec::new());
+        let (items_hash, sessions) = (HashSum::default(), RestoringSessions::default());
+        Ok(Self { summary, bytes: 0, unread, records, items_hash, sessions })
+    }
+
+    /// Takes the next piece. After an error, give up.
+    ///
+    /// # Errors
+    /// Every [`RestoreError`] but an unknown format: as soon as what has come cannot be the start of the snapshot.
+    pub fn piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
+        self.bytes += piece.len() as u64;
+        if self.bytes > self.summary.bytes {
+            return Err(RestoreError::Count { what: "bytes", expected: self.summary.bytes, found: self.bytes });
+        }
+        let mut unread = std::mem::take(&mut self.unread);
+        unread.extend_from_slice(piece);
+        let mut rest = unread.as_slice();
+        while let Some((entry, next)) = split_entry(rest)? {
+            self.add(entry)?;
+            rest = next;
+        }
+        let read = unread.len() - rest.len();
+        unread.drain(..read);
+        self.unread = unread;
+        Ok(())
+    }
+
+    fn add(&mut self, entry: Entry<'_>) -> Result<(), RestoreError> {
+        match entry {
+            Entry::Item(canonical) => {
+                self.add_item(canonical)?;
+                at_most("keys", self.summary.keys, self.records.len())
+            }
+            Entry::Session(canonical) => {
+                self.sessions.add(canonical, &self.summary)?;
+                at_most("sessions", self.summary.sessions, self.sessions.len())
+            }
+        }
+    }
+
+    fn add_item(&mut self, canonical: &[u8]) -> Result<(), RestoreError> {
+        let record = Record::read(canonical).ok_or(malformed("an item"))?;
+        check_key(record.key()).map_err(|_| malformed("a key"))?;
+        if !record.item().is_possible_at(self.summary.revision) {
+            return Err(malformed("an item's revisions or version"));
+        }
+        if self.sessions.len() > 0 || self.records.last().is_some_and(|last| *last >= record) {
+            return Err(RestoreError::OutOfOrder { entry: "an item" });
+        }
+        self.items_hash.add(Kind::Item, canonical);
+        self.records.push(record);
+        Ok(())
+    }
+
+    /// The store, when all pieces have come.
+    ///
+    /// # Errors
+    /// [`RestoreError::Count`] if something is missing, [`RestoreError::StateHash`] if it is not what was written.
+    pub fn finish(self) -> Result<Store, RestoreError> {
+        let Self { summary, bytes, unread, records, items_hash, sessions } = self;
+        for (what, expected, found) in [
+            ("bytes", summary.bytes, bytes),
+            ("keys", summary.keys, records.len() as u64),
+            ("sessions", summary.sessions, sessions.len() as u64),
+        ] {
+            if found != expected {
+                return Err(RestoreError::Count { what, expected, found });
+            }
+        }
+        if !unread.is_empty() {
+            return Err(malformed("bytes after the end"));
+        }
+        let store = Store {
+            // Of what is sorted already a tree is built at once, not by one insertion after the other.
+            records: records.into_iter().collect(),
+            revision: summary.revision,
+            sessions: sessions.finish(summary.time_ms),
+            items_hash,
+            walk: None,
+        };
+        match store.state_hash() {
+            found if found == summary.state_hash => Ok(store),
+            found => Err(RestoreError::StateHash { expected: summary.state_hash, found }),
+        }
+    }
+
+    /// Restores a store that remembers less, as tests have it.
+    #[cfg(test)]
+    pub(super) fn with_session_limits(mut self, limits: super::super::sessions::Limits) -> Self {
+        self.sessions = RestoringSessions::with_limits(limits);
+        self
+    }
+}
+
+fn at_most(what: &'static str, expected: u64, found: usize) -> Result<(), RestoreError> {
+    let found = found as u64;
+    if found > expected { Err(RestoreError::Count { what, expected, found }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests;

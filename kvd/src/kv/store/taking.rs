@@ -1,0 +1,115 @@
+//! Takes snapshots: what a snapshot is, and how it keeps up with commands, says [`super::super::snapshot`].
+//!
+//! An item knows the revision of its last change, and no revision is given twice; so whether it is of the snapshot is
+//! plain to see. Items come first, then sessions, which are taken in `sessions/taking.rs` in the same manner.
+
+use super::super::hash::Kind;
+use super::super::pieces::{Content, ENTRY_HEADER_BYTES, PieceWriter};
+use super::super::record::Record;
+use super::super::sessions::KeptSession;
+use super::super::snapshot::{NoSnapshot, SnapshotBusy, SnapshotSummary};
+use super::super::walk::{Keep, View, Walk};
+use super::Store;
+use bytes::Bytes;
+use std::fmt;
+use std::ops::Bound;
+
+/// What a snapshot that was ended leaves behind. Drop it once the store's lock is released: of a snapshot that was given
+/// up, it may be as much as the store holds.
+#[must_use = "drop it when the store's lock is released"]
+pub struct SnapshotRemains {
+    items: Option<Walk<Record>>,
+    sessions: Option<Walk<KeptSession>>,
+}
+
+impl SnapshotRemains {
+    /// Number of items and sessions that changed and were not written: none after the last piece.
+    pub fn len(&self) -> usize {
+        self.items.as_ref().map_or(0, Walk::kept) + self.sessions.as_ref().map_or(0, Walk::kept)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl fmt::Debug for SnapshotRemains {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotRemains").field("len", &self.len()).finish()
+    }
+}
+
+impl Store {
+    /// Begins a snapshot of the state as it is now. Takes no time; from now to [`Store::end_snapshot`], what commands
+    /// change is kept as it was until a piece has taken it.
+    ///
+    /// # Errors
+    /// [`SnapshotBusy`] until the one before it has been ended.
+    pub fn begin_snapshot(&mut self) -> Result<SnapshotSummary, SnapshotBusy> {
+        if self.walk.is_some() {
+            return Err(SnapshotBusy);
+        }
+        let (keys, sessions) = (self.len() as u64, self.sessions.len() as u64);
+        let content_bytes = self.items_hash.bytes() + self.sessions.hash().bytes();
+        let summary = SnapshotSummary {
+            revision: self.revision,
+            time_ms: self.sessions.now_ms(),
+            keys,
+            sessions,
+            bytes: content_bytes + (keys + sessions) * ENTRY_HEADER_BYTES as u64,
+            state_hash: self.state_hash(),
+        };
+        self.walk = Some(Walk::new(self.revision));
+        self.sessions.begin_snapshot();
+        Ok(summary)
+    }
+
+    /// Writes the next piece, of at most `bytes_max` bytes; `None` when the snapshot is complete. A piece may be shorter,
+    /// or even empty, where many items are small or newer than the snapshot. One caller at a time should ask.
+    ///
+    /// It needs no more than the store's read lock: other readers are not held up, and a writer for as long as it takes to
+    /// look at 2048 entries and copy `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// [`NoSnapshot`] if none was begun.
+    pub fn snapshot_piece(&self, bytes_max: usize) -> Result<Option<Bytes>, NoSnapshot> {
+        let walk = self.walk.as_ref().ok_or(NoSnapshot)?;
+        let mut piece = PieceWriter::new(bytes_max);
+        let present = |from: Bound<&[u8]>| self.records.range::<[u8], _>((from, Bound::Unbounded)).map(Keep::view);
+        let is_complete = walk.write(present, &mut piece) && self.sessions.write_snapshot(&mut piece);
+        let piece = piece.finish();
+        Ok((!piece.is_empty() || !is_complete).then_some(piece))
+    }
+
+    /// Ends the snapshot, complete or not; if there is none, nothing happens.
+    pub fn end_snapshot(&mut self) -> SnapshotRemains {
+        SnapshotRemains { items: self.walk.take(), sessions: self.sessions.end_snapshot() }
+    }
+
+    /// To be told of each record that has been replaced or removed.
+    pub(super) fn keep_for_snapshot(&mut self, old: Record) {
+        if let Some(walk) = &mut self.walk
+            && walk.wants(old.key(), old.item().mod_revision)
+        {
+            walk.keep(old);
+        }
+    }
+}
+
+impl Keep for Record {
+    type Key = [u8];
+    const KIND: Kind = Kind::Item;
+
+    fn key(&self) -> &[u8] {
+        self.key()
+    }
+
+    fn view(&self) -> View<'_, [u8]> {
+        let content = Content { head: self.canonical_bytes().into(), tail: &[] };
+        View { key: self.key(), last_change: self.item().mod_revision, content }
+    }
+}
+
+#[cfg(test)]
+mod tests;
