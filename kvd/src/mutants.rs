@@ -58,10 +58,18 @@ mutants! {
     CrcNotChecked = "CRC not checked",
     /// A failed sync is tried again, and believed.
     SyncRetried = "fsync error retried",
+    /// A snapshot gets its name before its bytes are durable.
+    SnapshotNotSynced = "snapshot without fsync",
+    /// What a snapshot replaces goes before its name is durable.
+    SnapshotDirNotSynced = "snapshot without folder fsync",
     /// An acknowledgement of an earlier term counts.
     StaleAckAccepted = "stale ack of an earlier term accepted",
     /// Votes are counted, not voters.
     DoubledVoteCounts = "duplicate vote counted twice",
+    /// A snapshot has no sessions: the table that tells repeats.
+    SessionsNotInSnapshot = "dedup table not in snapshot",
+    /// A snapshot claims to hold one entry more than it does.
+    SnapshotIndexOffByOne = "snapshot index off by one",
     /// A repeated request is applied again.
     RetryApplied = "request applied twice on retry",
     /// After a restart the store lacks the last entry that counts as applied.

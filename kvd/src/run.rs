@@ -166,6 +166,7 @@ fn start_failed(error: StartError) -> Failure {
         StartError::DataDir { .. }
         | StartError::Storage { .. }
         | StartError::UnreadableEntry { .. }
+        | StartError::UnreadableSnapshot { .. }
         | StartError::LogMissing { .. } => exit_code::STORAGE,
         StartError::Resources(_) | StartError::Panicked => exit_code::FAILED,
     };

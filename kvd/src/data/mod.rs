@@ -1,10 +1,15 @@
-//! What a node has on its disk as a whole: its identity and the log that its replica is rebuilt from.
+//! What a node has on its disk as a whole: its identity, and the snapshot and the log that its
+//! replica is rebuilt from.
 //!
 //! [`open`] reads it when the node starts, `founding` says what it begins with. Where the disk is, on which thread
 //! it is used and what the operator is told is left to the caller.
 
+mod compaction;
 mod founding;
 mod open;
+mod snapshots;
 
+pub use compaction::compaction_point;
 pub use founding::{FOUNDING_INDEX, cluster_of, founding_records};
 pub use open::{DataError, OpenOptions, Opened, open};
+pub use snapshots::{ReceiveError, Received, Receiving, meta_of, place_of};

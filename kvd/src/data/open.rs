@@ -1,8 +1,12 @@
-//! Opening what a node has on its disk: the directory is taken, the log is read, the replica rebuilt.
+//! Opening what a node has on its disk: the directory is taken, the newest snapshot and the log after it are read, the
+//! replica is rebuilt.
 
 use super::founding::{FOUNDING_INDEX, cluster_of};
+use super::snapshots::{load, place_of};
+use crate::kv::RestoreError;
 use crate::node::{Recovered, Recovery, UnreadableEntry};
 use crate::raft::NodeId;
+use crate::storage::snapshot::{self, DamagedSnapshot, FoundSnapshot, RecoveredSnapshot, SnapshotFile};
 use crate::storage::wal::TornTail;
 use crate::storage::{ClusterIdentity, DirLock, Disk, Identity, StorageError, Wal, WalOptions, lock_data_dir};
 use std::sync::Arc;
@@ -15,7 +19,7 @@ pub struct OpenOptions<'a> {
     pub name: &'a str,
     /// The id it gets if the directory is empty.
     pub new_id: NodeId,
-    /// How its log is opened.
+    /// How its log is opened. After which snapshot is found out here.
     pub wal: WalOptions,
     /// Bytes of applied entries that stay in memory; see [`crate::raft::Settings::cache_bytes_max`].
     pub cache_bytes_max: usize,
@@ -28,6 +32,10 @@ pub struct Opened {
     pub lock: DirLock,
     /// Who the node is.
     pub identity: Identity,
+    /// Its newest snapshot.
+    pub snapshot: Option<SnapshotFile>,
+    /// Snapshots that were damaged, to no harm. Worth a warning each.
+    pub damaged_snapshots: Vec<DamagedSnapshot>,
     /// Its log, ready for appending.
     pub wal: Wal,
     /// What was left of a write that never finished, now cut off. Worth a warning.
@@ -45,6 +53,9 @@ pub enum DataError {
     /// The log holds what this version cannot read.
     #[error(transparent)]
     UnreadableEntry(#[from] UnreadableEntry),
+    /// The snapshot is undamaged, and this version cannot make a store of it.
+    #[error(transparent)]
+    Snapshot(#[from] RestoreError),
     /// The node is part of a cluster, but its log is gone.
     #[error("the log is missing or empty")]
     LogMissing,
@@ -72,19 +83,21 @@ pub fn open<E: From<DataError>>(
         }
     }
 
-    let mut recovery = Recovery::default();
+    let RecoveredState { snapshots, mut recovery } = recover_snapshot(disk, &identity)?;
+    let wal_options = WalOptions { base: snapshots.base(), ..options.wal };
     let mut unreadable = None;
     let mut on_record = |record| {
         if unreadable.is_none() {
             unreadable = recovery.record(record, options.cache_bytes_max).err();
         }
     };
-    let opened = Wal::open(Arc::clone(disk), options.wal, identity.node_id, &mut on_record);
+    let opened = Wal::open(Arc::clone(disk), wal_options, identity.node_id, &mut on_record);
     let (wal, opened) = opened.map_err(DataError::from)?;
+    let damaged_snapshots = snapshots.check(&opened).map_err(DataError::from)?.to_vec();
     if let Some(cause) = unreadable {
         return Err(DataError::from(cause).into());
     }
-    let recovered = (!recovery.is_empty()).then(|| recovery.finish());
+    let recovered = (!recovery.is_empty()).then(|| recovery.finish(opened.terms.runs().iter().copied()));
     match (&recovered, &identity.cluster) {
         (None, Some(_)) => return Err(DataError::LogMissing.into()),
         (Some(recovered), None) => {
@@ -96,7 +109,35 @@ pub fn open<E: From<DataError>>(
         }
         (None, None) | (Some(_), Some(_)) => {}
     }
-    Ok(Opened { lock, identity, wal, torn_tail: opened.torn_tail, recovered })
+    let snapshot = snapshots.found.map(|found| found.file);
+    if let Some(file) = &snapshot {
+        snapshot::remove_older(&**disk, file).map_err(DataError::from)?;
+    }
+    Ok(Opened { lock, identity, snapshot, damaged_snapshots, wal, torn_tail: opened.torn_tail, recovered })
+}
+
+/// What a node has before its log is read.
+struct RecoveredState {
+    snapshots: RecoveredSnapshot<()>,
+    recovery: Recovery,
+}
+
+/// Begins recovery with the newest snapshot. Before a node is part of a cluster it has none.
+fn recover_snapshot(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<RecoveredState, DataError> {
+    let Some(cluster) = &identity.cluster else {
+        return Ok(RecoveredState { snapshots: RecoveredSnapshot::default(), recovery: Recovery::default() });
+    };
+    let log_begins_with = Wal::begins_with(&**disk, identity.node_id)?;
+    let mut store = None;
+    let snapshots = snapshot::recover(&**disk, cluster.id, log_begins_with, |reader| {
+        store = Some(load(reader)?);
+        Ok::<_, DataError>(())
+    })?;
+    let recovery = match (&snapshots.found, store) {
+        (Some(FoundSnapshot { meta, .. }), Some(store)) => Recovery::after_snapshot(place_of(meta), store),
+        _ => Recovery::default(),
+    };
+    Ok(RecoveredState { snapshots, recovery })
 }
 
 /// The cluster that a log begins with.

@@ -2,7 +2,7 @@
 
 use super::request::{ReadError, WriteError};
 use crate::kv::Outcome;
-use crate::raft::{Fetch, LogWrite, Message, NodeId};
+use crate::raft::{Fetch, LogWrite, Message, NodeId, SendSnapshot};
 
 /// What is to be done after some calls to a [`super::Replica`], in any order. `W` and `R` are the
 /// caller's handles on the requests it handed in.
@@ -15,6 +15,8 @@ pub struct Effects<W, R> {
     pub write: Option<LogWrite>,
     /// Entries to read back from disk: answer with [`super::Replica::fetched`].
     pub fetch: Vec<Fetch>,
+    /// Followers to send the newest snapshot to: answer with [`super::Replica::snapshot_sent`].
+    pub snapshots: Vec<SendSnapshot>,
     /// Writes that have ended.
     pub writes: Vec<(W, Result<Outcome, WriteError>)>,
     /// Reads that have ended; after `Ok` the store is fresh enough for them.

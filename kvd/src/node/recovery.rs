@@ -1,4 +1,4 @@
-//! Rebuilds a replica from the records of its log.
+//! Rebuilds a replica from its snapshot and the records of the log after it.
 //!
 //! Records arrive in the order they were written. Entries known to be committed are applied on the
 //! way and leave memory, so that recovery of a long log takes little more memory than the store.
@@ -6,7 +6,7 @@
 use super::apply::{UnreadableEntry, apply_entry};
 use crate::kv::Store;
 use crate::mutants::{self, Mutant};
-use crate::raft::{Configuration, Entry, HardState, Log, LogIndex, Payload, Record};
+use crate::raft::{Configuration, Entry, HardState, Log, LogIndex, Payload, Record, SnapshotPlace, Term};
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
@@ -23,7 +23,7 @@ pub struct Recovered {
     pub store: Arc<RwLock<Store>>,
 }
 
-/// Takes the records of a log one after the other.
+/// Takes the records of a log one after the other. The default has no snapshot.
 #[derive(Debug, Default)]
 pub struct Recovery {
     hard_state: HardState,
@@ -36,6 +36,17 @@ pub struct Recovery {
 const APPLY_BYTES_MAX: usize = 1 << 20;
 
 impl Recovery {
+    /// Begins with a snapshot that ends there, of which this is the store.
+    pub fn after_snapshot(place: SnapshotPlace, store: Store) -> Self {
+        let SnapshotPlace { last, time, configuration, configuration_index } = place;
+        Self {
+            log: Log::after_snapshot(last, time),
+            configurations: BTreeMap::from([(configuration_index, configuration)]),
+            store,
+            ..Self::default()
+        }
+    }
+
     /// Takes the next record. `cache_bytes_max` bounds the entries that stay in memory; see
     /// [`crate::raft::Settings::cache_bytes_max`].
     ///
@@ -81,9 +92,11 @@ impl Recovery {
         self.log.last_index() == LogIndex(0)
     }
 
-    /// All records have been taken.
-    pub fn finish(self) -> Recovered {
+    /// All records have been taken. These are the terms of the whole log, as the first index and term of each run: it may
+    /// still have entries that are in the snapshot.
+    pub fn finish(self, term_runs: impl IntoIterator<Item = (LogIndex, Term)>) -> Recovered {
         let Self { hard_state, log, configurations, store } = self;
+        let log = log.with_terms_before(term_runs);
         Recovered { hard_state, log, configurations, store: Arc::new(RwLock::new(store)) }
     }
 }

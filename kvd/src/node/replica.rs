@@ -9,10 +9,11 @@ use super::apply::apply_entry;
 use super::effects::Effects;
 use super::recovery::Recovered;
 use super::request::{ReadError, WriteError};
-use crate::kv::{Outcome, Store};
+use crate::kv::{Outcome, SnapshotBusy, SnapshotSummary, Store};
 use crate::mutants::{self, Mutant};
 use crate::raft::{
-    Entry, Fetch, Instant, LogIndex, Message, NodeId, Raft, ReadToken, Restored, RoleName, Settings, Term, WriteId,
+    Entry, Fetch, Instant, LogBase, LogIndex, Message, NodeId, Raft, ReadToken, Restored, RoleName, Settings,
+    SnapshotPlace, Term, WriteId,
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -155,6 +156,44 @@ impl<W, R> Replica<W, R> {
         self.raft.fetched(fetch, entries);
     }
 
+    /// Begins a snapshot of the state as it is now; its pieces are the store's to give, while commands are applied.
+    ///
+    /// # Errors
+    /// [`SnapshotBusy`] until the one before it has been ended.
+    pub fn begin_snapshot(&mut self) -> Result<(SnapshotPlace, SnapshotSummary), SnapshotBusy> {
+        let summary = lock(&self.store).begin_snapshot()?;
+        Ok((self.raft.snapshot_place(), summary))
+    }
+
+    /// A snapshot with everything up to `index` is durable; see [`Raft::compact`]. Returns up to where the log may go.
+    pub fn compact(&mut self, index: LogIndex) -> LogIndex {
+        self.raft.compact(index)
+    }
+
+    /// What became of a snapshot that was to be sent; see [`Raft::snapshot_sent`].
+    pub fn snapshot_sent(&mut self, to: NodeId, term: Term, last: Option<LogIndex>) {
+        self.raft.snapshot_sent(to, term, last);
+    }
+
+    /// Whether a snapshot that ends there would be news.
+    pub fn wants_snapshot(&self, last: LogBase) -> bool {
+        self.raft.wants_snapshot(last)
+    }
+
+    /// A snapshot is durable on this node's disk, and becomes its state with this store, unless it is no news any more;
+    /// see [`Raft::install`]. Returns the store that is not needed, to be dropped where that may take its time.
+    pub fn install(&mut self, place: SnapshotPlace, store: Store) -> Store {
+        let last = place.last.index;
+        if !self.raft.install(place) {
+            return store;
+        }
+        // What became of their entries the snapshot does not say.
+        for (_, write) in self.writes.extract_if(..=(last, Term(u64::MAX)), |_, _| true) {
+            self.ended_writes.push((write.handle, Err(WriteError::OutcomeUnknown)));
+        }
+        std::mem::replace(&mut *lock(&self.store), store)
+    }
+
     /// The process of a peer is gone; see [`Raft::peer_lost`].
     pub fn peer_lost(&mut self, peer: NodeId) {
         self.raft.peer_lost(peer);
@@ -191,6 +230,7 @@ impl<W, R> Replica<W, R> {
             send: effects.send,
             write: effects.write,
             fetch: effects.fetch,
+            snapshots: effects.snapshots,
             writes: std::mem::take(&mut self.ended_writes),
             reads: std::mem::take(&mut self.ended_reads),
         }

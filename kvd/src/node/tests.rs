@@ -41,7 +41,7 @@ fn replica(id: NodeId, records: &[Record], now: Instant) -> Numbered {
     for record in records {
         recovery.record(record.clone(), usize::MAX).expect("commands of this version");
     }
-    Replica::new(id, Settings::default(), TIMEOUT_MS, id.0 + now.0, recovery.finish(), now)
+    Replica::new(id, Settings::default(), TIMEOUT_MS, id.0 + now.0, recovery.finish([]), now)
 }
 
 impl Cluster {
@@ -70,7 +70,8 @@ impl Cluster {
             let mut sent: Vec<(NodeId, NodeId, Message)> = Vec::new();
             let mut written = false;
             for (id, replica) in &mut self.replicas {
-                let Effects { send, write, fetch, writes, reads } = replica.effects();
+                let Effects { send, write, fetch, snapshots, writes, reads } = replica.effects();
+                assert!(snapshots.is_empty(), "nothing has been compacted");
                 assert!(fetch.is_empty(), "everything is in memory");
                 for (handle, result) in writes {
                     assert!(self.writes.insert(handle, result).is_none(), "write {handle} was answered twice");

@@ -53,19 +53,20 @@ impl Log {
     }
 
     /// A log after a snapshot that still has entries from before: these are their terms, as the first
-    /// index and term of each run, up to the base. They follow the entry before the first one, of whose
-    /// term nothing is known; so the log now begins after the first of them.
+    /// index and term of each run. Of the entry before the first one nothing is known, so the base is
+    /// the first of them.
     #[must_use]
     pub fn with_terms_before(mut self, runs: impl IntoIterator<Item = (LogIndex, Term)>) -> Self {
-        assert!(self.last_index == self.base.index, "entries follow {} already", self.base);
         let end = self.base;
-        for (first, term) in runs.into_iter().take_while(|(first, _)| *first <= end.index) {
-            if self.base == end {
-                self.base = LogBase { index: first, term };
-            }
-            self.term_runs.push((first, term));
+        let before: Vec<_> = runs.into_iter().take_while(|(first, _)| *first <= end.index).collect();
+        if let Some((index, term)) = before.first() {
+            self.base = LogBase { index: *index, term: *term };
+            let after = std::mem::replace(&mut self.term_runs, before);
+            // What follows the snapshot may go on in the same term.
+            let last_term = self.last_term();
+            self.term_runs.extend(after.into_iter().skip_while(|(_, term)| *term == last_term));
+            self.drop_runs_before_base();
         }
-        self.drop_runs_before_base();
         assert!(self.term_at(end.index) == Some(end.term), "entry {end} is of another term in the log");
         self
     }
@@ -469,5 +470,17 @@ mod tests {
         assert_eq!(terms(&log), [None, None, Some(3), Some(3), Some(3), Some(3), None, None, None]);
         assert_eq!(after().with_terms_before(runs(&[(6, 3)])).base(), base(5, 3));
         assert_eq!(after().with_terms_before(runs(&[(5, 3)])).base(), base(5, 3));
+        let mut log = after();
+        for (index, term) in [(6, 3), (7, 4)] {
+            log.append(Entry {
+                index: LogIndex(index),
+                term: Term(term),
+                time: ClusterTime(41),
+                payload: Payload::Noop,
+            });
+        }
+        let log = log.with_terms_before(runs(&[(2, 1), (4, 3)]));
+        assert_eq!(terms(&log), [None, None, Some(1), Some(1), Some(3), Some(3), Some(3), Some(4), None]);
+        assert_eq!(log.last_at_or_below(LogIndex(7), Term(3)), (LogIndex(6), Term(3)));
     }
 }

@@ -70,6 +70,10 @@ impl Raft {
         if fetch.term != term || !progress.fetching || progress.next_index != fetch.from {
             return;
         }
+        if fetch.from <= self.log.base().index {
+            // Compacted meanwhile, the entry before the first is no longer known.
+            return progress.needs_snapshot();
+        }
         if entries.is_empty() {
             return progress.wait_for_answer();
         }

@@ -11,6 +11,7 @@ use super::core::Raft;
 use super::log::Log;
 use super::role::Role;
 use super::types::{ClusterTime, LogBase, LogIndex, NodeId, Term};
+use crate::mutants::{self, Mutant};
 use std::collections::BTreeMap;
 
 /// Where a snapshot ends, and what is known of that place (paper Figure 13).
@@ -29,7 +30,10 @@ pub struct SnapshotPlace {
 impl Raft {
     /// Where a snapshot ends that is taken of the state as it is now, with all that was handed over for applying.
     pub fn snapshot_place(&self) -> SnapshotPlace {
-        let index = self.log.applied_index();
+        let mut index = self.log.applied_index();
+        if mutants::is_on(Mutant::SnapshotIndexOffByOne) && index < self.log.last_index() {
+            index = index.next();
+        }
         let term = self.log.term_at(index).expect("what is applied is not before the base");
         let configuration = self.configurations.range(..=index).next_back();
         let (configuration_index, configuration) = configuration.expect("a log begins with a configuration");
@@ -76,7 +80,8 @@ impl Raft {
             self.adopt_term(last.term);
         }
         assert!(!matches!(self.role, Role::Leader(_)), "a leader has all that is committed, {last} included");
-        if self.log.matches(last.index, last.term) && self.log.durable_index() >= last.index {
+        let keeps_log = self.log.matches(last.index, last.term) && self.log.durable_index() >= last.index;
+        if keeps_log {
             self.log.install(last.index, time);
         } else {
             let last_time = self.log.last_time().max(time);
@@ -88,7 +93,7 @@ impl Raft {
         self.configurations.retain(|index, _| *index > last.index);
         self.configurations.insert(configuration_index, configuration);
         if let Role::Follower(follower) = &mut self.role {
-            follower.matched = follower.matched.max(last.index);
+            follower.matched = if keeps_log { follower.matched.max(last.index) } else { last.index };
             self.acknowledge_progress();
         }
         true

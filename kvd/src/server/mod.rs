@@ -16,7 +16,7 @@ mod startup;
 use crate::config::{Config, REQUEST_TIMEOUT_MS, VALUE_BYTES_LIMIT};
 use crate::data::Opened;
 use crate::http::{self, Gateway, Limits};
-use crate::kv::KEY_BYTES_MAX;
+use crate::kv::{KEY_BYTES_MAX, RestoreError};
 use crate::node::UnreadableEntry;
 use crate::peer::{self, FRAME_BYTES_MAX};
 use crate::storage::{Disk, StorageError};
@@ -90,6 +90,18 @@ pub enum StartError {
         dir: PathBuf,
         /// Which entry, and why.
         cause: UnreadableEntry,
+    },
+    /// The snapshot is undamaged, and this version cannot make a store of it.
+    #[error(
+        "--data-dir {}: {cause}. The snapshot is undamaged but this version of kvd cannot read it: start the version that wrote \
+         it, or a newer one",
+        .dir.display()
+    )]
+    UnreadableSnapshot {
+        /// The directory.
+        dir: PathBuf,
+        /// What is wrong with it.
+        cause: RestoreError,
     },
     /// The node is part of a cluster, but its log is gone.
     #[error(

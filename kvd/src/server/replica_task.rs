@@ -299,7 +299,7 @@ impl ReplicaTask {
 
     /// Does what the replica asks for.
     fn carry_out(&mut self, replica: &mut Replica<WriteReply, ReadReply>) {
-        let Effects { send, write, fetch, writes, reads } = replica.effects();
+        let Effects { send, write, fetch, snapshots, writes, reads } = replica.effects();
         if self.directory.set_configuration(replica.raft().configuration()) {
             self.connect_members();
         }
@@ -313,6 +313,9 @@ impl ReplicaTask {
         }
         for fetch in fetch {
             self.writer.fetch(fetch);
+        }
+        for snapshot in snapshots {
+            replica.snapshot_sent(snapshot.to, snapshot.term, None);
         }
         // First the view, so that whoever has an answer finds it there as well. Nobody waits for an
         // answer if its receiver is gone.

@@ -35,6 +35,9 @@ pub(super) fn open(config: &Config, disk: &Arc<dyn Disk>) -> Result<Opened, Star
     if let Some(torn) = &opened.torn_tail {
         tracing::warn!("{torn}");
     }
+    for damaged in &opened.damaged_snapshots {
+        tracing::warn!("{damaged}");
+    }
     Ok(opened)
 }
 
@@ -74,6 +77,7 @@ impl StartError {
             }
             DataError::Storage(cause) => Self::Storage { dir, cause },
             DataError::UnreadableEntry(cause) => Self::UnreadableEntry { dir, cause },
+            DataError::Snapshot(cause) => Self::UnreadableSnapshot { dir, cause },
             DataError::LogMissing => Self::LogMissing { dir },
         }
     }

@@ -10,6 +10,7 @@ use super::super::sessions::KeptSession;
 use super::super::snapshot::{NoSnapshot, SnapshotBusy, SnapshotSummary};
 use super::super::walk::{Keep, View, Walk};
 use super::Store;
+use crate::mutants::{self, Mutant};
 use bytes::Bytes;
 use std::fmt;
 use std::ops::Bound;
@@ -50,18 +51,23 @@ impl Store {
         if self.walk.is_some() {
             return Err(SnapshotBusy);
         }
-        let (keys, sessions) = (self.len() as u64, self.sessions.len() as u64);
-        let content_bytes = self.items_hash.bytes() + self.sessions.hash().bytes();
+        let has_sessions = !mutants::is_on(Mutant::SessionsNotInSnapshot);
+        let keys = self.len() as u64;
+        let (sessions, sessions_hash) =
+            if has_sessions { (self.sessions.len() as u64, self.sessions.hash()) } else { Default::default() };
+        let content_bytes = self.items_hash.bytes() + sessions_hash.bytes();
         let summary = SnapshotSummary {
             revision: self.revision,
             time_ms: self.sessions.now_ms(),
             keys,
             sessions,
             bytes: content_bytes + (keys + sessions) * ENTRY_HEADER_BYTES as u64,
-            state_hash: self.state_hash(),
+            state_hash: self.hash_with(self.items_hash, sessions_hash),
         };
         self.walk = Some(Walk::new(self.revision));
-        self.sessions.begin_snapshot();
+        if has_sessions {
+            self.sessions.begin_snapshot();
+        }
         Ok(summary)
     }
 

@@ -95,7 +95,7 @@ impl ReplicaTask {
         saved.map_err(|_| FatalError::Panicked)?.map_err(|cause| self.disk_failed(cause))?;
         self.introduce_as_member(&configuration);
         // Both stores are empty; readers already hold the one of this task.
-        Ok(Recovered { store: Arc::clone(&self.store), ..recovery.finish() })
+        Ok(Recovered { store: Arc::clone(&self.store), ..recovery.finish([]) })
     }
 
     /// From now on this node introduces itself as a member of its cluster, to whom messages are sent.

@@ -17,7 +17,7 @@ use super::writer::SnapshotFile;
 use crate::raft::{LogBase, LogIndex};
 use std::fmt;
 
-/// What was found when the node started.
+/// What was found when the node started. By default nothing.
 #[derive(Debug)]
 pub struct RecoveredSnapshot<T> {
     /// The newest snapshot that is undamaged; `None` if the log has all there is.
@@ -59,6 +59,12 @@ impl fmt::Display for DamagedSnapshot {
 impl DamagedSnapshot {
     fn refuse(&self) -> StorageError {
         self.error.clone().in_file(&file_name(self.last))
+    }
+}
+
+impl<T> Default for RecoveredSnapshot<T> {
+    fn default() -> Self {
+        Self { found: None, damaged: Vec::new() }
     }
 }
 

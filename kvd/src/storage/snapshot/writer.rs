@@ -5,6 +5,7 @@ use super::super::error::StorageError;
 use super::encoder::SnapshotEncoder;
 use super::meta::SnapshotMeta;
 use super::names::{file_name, temporary_name};
+use crate::mutants::{self, Mutant};
 use crate::raft::LogBase;
 use std::io;
 use std::sync::Arc;
@@ -104,7 +105,9 @@ impl SnapshotWriter {
             writer.sync()?;
             let Self { disk, temporary, last, position, .. } = writer;
             disk.rename(temporary, &file_name(*last)).map_err(StorageError::io("rename", temporary))?;
-            disk.sync_dir().map_err(StorageError::io("sync the directory of", &file_name(*last)))?;
+            if !mutants::is_on(Mutant::SnapshotDirNotSynced) {
+                disk.sync_dir().map_err(StorageError::io("sync the directory of", &file_name(*last)))?;
+            }
             Ok(SnapshotFile::of_durable(*last, *position))
         })
     }
@@ -129,7 +132,9 @@ impl SnapshotWriter {
     }
 
     fn sync(&mut self) -> Result<(), StorageError> {
-        self.file.sync().map_err(StorageError::io("sync", &self.temporary))?;
+        if !mutants::is_on(Mutant::SnapshotNotSynced) {
+            self.file.sync().map_err(StorageError::io("sync", &self.temporary))?;
+        }
         self.synced_bytes = self.position;
         Ok(())
     }

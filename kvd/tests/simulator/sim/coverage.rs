@@ -25,6 +25,18 @@ kinds! {
         TwoLeaders = "moments with two leaders",
         LostLeaderCampaign = "leaders found dead by a follower",
     ],
+    "snapshots": [
+        SnapshotTaken = "snapshots taken",
+        SnapshotFailed = "snapshots for which there was no space",
+        SegmentRemoved = "log segments removed",
+        SnapshotInstalled = "snapshots installed",
+        SnapshotNoNews = "snapshots that came too late to be news",
+        LogRestarted = "logs begun anew after a snapshot",
+        TransferFailed = "snapshots that did not arrive",
+        TransferGarbled = "pieces of snapshots garbled",
+        CrashWhileSnapshotting = "crashes during a snapshot",
+        StartFromSnapshot = "starts from a snapshot",
+    ],
     "network": [
         MessageLost = "messages lost",
         MessageDoubled = "messages doubled",

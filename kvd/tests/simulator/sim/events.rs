@@ -3,6 +3,7 @@
 use super::client::{AttemptId, ClientId, Reply};
 use super::faults::Fault;
 use super::network::Envelope;
+use super::snapshots::{SnapshotSent, TransferId};
 use kvd::kv::Command;
 use kvd::raft::{Fetch, NodeId, WriteId};
 use std::cmp::Reverse;
@@ -31,6 +32,12 @@ pub(crate) enum Event {
     MakeSpare(NodeId, Life),
     /// A node seals its log, if that has been idle.
     Seal(NodeId, Life),
+    /// A node writes the next piece of the snapshot that it takes.
+    SnapshotPiece(NodeId, Life),
+    /// The next piece of a snapshot arrives, if it does.
+    TransferPiece(TransferId),
+    /// A leader is told what became of a snapshot that it sent.
+    SnapshotSent { to: NodeId, life: Life, sent: SnapshotSent },
     /// `at` finds that the process of `peer` is gone.
     PeerLost { at: NodeId, peer: NodeId },
     /// A node is started, unless it runs.
@@ -64,6 +71,9 @@ impl Event {
             Self::FetchDone(..) => 5,
             Self::MakeSpare(..) => 6,
             Self::Seal(..) => 7,
+            Self::SnapshotPiece(..) => 18,
+            Self::TransferPiece(..) => 19,
+            Self::SnapshotSent { .. } => 20,
             Self::PeerLost { .. } => 8,
             Self::Start(..) => 9,
             Self::Resume(..) => 10,

@@ -1,6 +1,6 @@
 //! What a node's disk must hold: the sum of all writes that were reported durable.
 
-use kvd::raft::{Entry, HardState, LogIndex, Payload, Record, Term};
+use kvd::raft::{Entry, HardState, LogBase, LogIndex, LogRestart, LogWrite, Payload, Record, Term};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Hash of everything that an entry says.
@@ -21,7 +21,7 @@ impl Digest {
     }
 }
 
-/// A log and a hard state.
+/// A log and a hard state. Entries that a snapshot has taken the place of are remembered here like all others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Image {
     pub(crate) hard_state: HardState,
@@ -31,8 +31,7 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Takes in one write.
-    pub(crate) fn write(&mut self, records: &[Record]) {
+    fn write(&mut self, records: &[Record]) {
         for record in records {
             match record {
                 Record::HardState(hard_state) => self.hard_state = *hard_state,
@@ -41,13 +40,6 @@ impl Image {
                 Record::Commit(index) => self.commit = self.commit.max(*index),
             }
         }
-    }
-
-    /// The same after one more write.
-    pub(crate) fn after(&self, records: &[Record]) -> Self {
-        let mut after = self.clone();
-        after.write(records);
-        after
     }
 
     pub(crate) fn last_index(&self) -> LogIndex {
@@ -60,5 +52,143 @@ impl Image {
             None => Some(Term(0)),
             Some(place) => self.entries.get(place as usize).map(|(term, _)| *term),
         }
+    }
+
+    /// The same once a snapshot that ends with `last` is the state (paper Figure 13, steps 6 and 7). `committed` is
+    /// everything that was committed, as far as it is known and at least up to there.
+    fn after_snapshot(mut self, last: LogBase, committed: &[(Term, Digest)]) -> Self {
+        if self.term_at(last.index) != Some(last.term) {
+            self.entries = committed[..last.index.0 as usize].to_vec();
+            if self.hard_state.term < last.term {
+                self.hard_state = HardState { term: last.term, vote: None };
+            }
+        }
+        self.commit = self.commit.max(last.index);
+        self
+    }
+}
+
+/// What a disk holds: the newest snapshot, and what the log says by itself while that is another thing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DiskImage {
+    /// What a start would find.
+    log: Image,
+    snapshot: LogBase,
+    /// What the log says, until it has reached the end of the snapshot or begun anew after it.
+    behind: Option<Image>,
+}
+
+impl DiskImage {
+    /// What a node starts from.
+    pub(crate) fn log(&self) -> &Image {
+        &self.log
+    }
+
+    /// What the log says by itself, which may be behind the snapshot: entries are applied before they are durable here.
+    pub(crate) fn written(&self) -> &Image {
+        self.behind.as_ref().unwrap_or(&self.log)
+    }
+
+    /// Where the newest durable snapshot ends.
+    pub(crate) fn snapshot(&self) -> LogBase {
+        self.snapshot
+    }
+
+    /// A write to the log is durable.
+    pub(crate) fn write(&mut self, write: &LogWrite) {
+        if let Some(mut behind) = self.behind.take() {
+            apply(&mut behind, write, &self.log.entries);
+            self.settle(behind);
+        } else if write.restart.is_some() {
+            let committed = self.log.entries.clone();
+            apply(&mut self.log, write, &committed);
+        } else {
+            self.log.write(&write.records);
+        }
+    }
+
+    /// A snapshot is durable that ends with `last`. `committed` is everything that was committed.
+    pub(crate) fn snapshot_written(&mut self, last: LogBase, committed: &[(Term, Digest)]) {
+        if last.index <= self.snapshot.index {
+            return;
+        }
+        self.snapshot = last;
+        let log = self.behind.take().unwrap_or_else(|| self.log.clone());
+        self.log.entries = committed.to_vec();
+        self.settle(log);
+    }
+
+    /// The log says this by itself. What the snapshot holds is in `self.log` by then.
+    fn settle(&mut self, log: Image) {
+        if log.term_at(self.snapshot.index) == Some(self.snapshot.term) {
+            self.log = log.after_snapshot(self.snapshot, &[]);
+        } else {
+            self.log = log.clone().after_snapshot(self.snapshot, &self.log.entries);
+            self.behind = Some(log);
+        }
+    }
+
+    /// What a start may find, with a snapshot that ends with `last`: with the write that a crash interrupted, and without.
+    fn candidates(&self, unfinished: Option<&LogWrite>, last: LogBase, committed: &[(Term, Digest)]) -> Vec<Image> {
+        let told = self.behind.clone().unwrap_or_else(|| self.log.clone());
+        let with_unfinished = unfinished.map(|write| {
+            let mut log = told.clone();
+            apply(&mut log, write, committed);
+            log
+        });
+        let all = std::iter::once(told).chain(with_unfinished);
+        all.map(|log| log.after_snapshot(last, committed)).collect()
+    }
+
+    /// What a start has found agrees with: the image of it, and whether it has the interrupted write, or what was
+    /// expected instead.
+    pub(crate) fn find(
+        &self,
+        unfinished: Option<&LogWrite>,
+        found: &Found,
+        committed: &[(Term, Digest)],
+    ) -> Result<(Self, bool), Vec<Image>> {
+        let candidates = self.candidates(unfinished, found.snapshot, committed);
+        match candidates.iter().position(|candidate| found.is(candidate)) {
+            Some(place) => {
+                let log = candidates[place].clone();
+                Ok((Self { log, snapshot: found.snapshot, behind: None }, place > 0))
+            }
+            None => Err(candidates),
+        }
+    }
+}
+
+fn apply(log: &mut Image, write: &LogWrite, committed: &[(Term, Digest)]) {
+    if let Some(LogRestart { base, hard_state }) = write.restart {
+        log.entries = committed[..base.index.0 as usize].to_vec();
+        log.commit = base.index;
+        log.hard_state = hard_state;
+    }
+    log.write(&write.records);
+}
+
+/// What a start has found on a disk.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) hard_state: HardState,
+    /// The first entry of the log.
+    pub(crate) first: LogIndex,
+    /// Its entries.
+    pub(crate) entries: Vec<(Term, Digest)>,
+    pub(crate) commit: LogIndex,
+    /// Where its snapshot ends.
+    pub(crate) snapshot: LogBase,
+}
+
+impl Found {
+    pub(crate) fn last_index(&self) -> LogIndex {
+        LogIndex(self.first.previous().0 + self.entries.len() as u64)
+    }
+
+    fn is(&self, image: &Image) -> bool {
+        let gone = self.first.previous().0 as usize;
+        (self.hard_state, self.commit) == (image.hard_state, image.commit)
+            && image.entries.get(gone..) == Some(&self.entries[..])
     }
 }

@@ -30,6 +30,7 @@ mod processes;
 mod replicas;
 mod requests;
 mod run;
+mod snapshots;
 mod stability;
 mod total;
 mod trace;

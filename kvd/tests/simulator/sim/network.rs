@@ -179,6 +179,16 @@ impl Network {
         self.hidden.contains(&node) || chance.permille(self.plan.lost_permille)
     }
 
+    /// Damages a piece of a snapshot as often as a frame. Returns whether it did.
+    pub(crate) fn garbles(&self, piece: &mut [u8], chance: &mut Chance) -> bool {
+        let is_garbled = !piece.is_empty() && chance.permille(self.plan.garbled_permille);
+        if is_garbled {
+            let place = chance.within(0..piece.len() as u64) as usize;
+            piece[place] ^= 1 << chance.within(0..8);
+        }
+        is_garbled
+    }
+
     pub(crate) fn works(&self, link: Link, now: Micros) -> bool {
         let flaps = self.flapping.get(&link).is_some_and(|period| (now / period) % 2 == 1);
         !flaps && !self.cut.contains(&link)

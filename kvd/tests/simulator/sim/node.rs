@@ -8,16 +8,18 @@ use super::chance::Chance;
 use super::client::AttemptId;
 use super::coverage::Kind;
 use super::events::{Ask, Life, Micros};
-use super::image::{Digest, Image};
+use super::image::{Digest, DiskImage, Found};
 use super::plan::Plan;
-use kvd::data::{self, DataError, OpenOptions, Opened, cluster_of, founding_records};
+use super::snapshots::SnapshotSent;
+use kvd::data::{self, DataError, OpenOptions, Opened, Received, cluster_of, founding_records};
 use kvd::mutants::{self, Mutant};
 use kvd::node::Replica;
 use kvd::raft::{
-    Configuration, Entry, Fetch, Instant, LogBase, LogIndex, LogWrite, Message, NodeId, Raft, Record, RoleName, Term,
-    WriteId,
+    Configuration, Entry, Fetch, HardState, Instant, LogBase, LogIndex, LogWrite, Message, NodeId, Raft, RoleName,
+    Term, WriteId,
 };
 use kvd::storage::faulty::Seed;
+use kvd::storage::snapshot::{SnapshotFile, SnapshotWriter};
 use kvd::storage::{ClusterIdentity, DirLock, Disk, FaultyDisk, StorageError, Wal, WalOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,9 +38,9 @@ pub(crate) struct Node {
     pub(crate) state: State,
     pub(crate) lives: Life,
     /// What its disk must hold.
-    pub(crate) image: Image,
+    pub(crate) image: DiskImage,
     /// The write that a crash interrupted: its disk holds all of it or nothing.
-    pub(crate) unfinished: Option<Vec<Record>>,
+    pub(crate) unfinished: Option<LogWrite>,
     clock_permille: u64,
     /// By how much the wall clock is ahead of the monotonic one. Milliseconds.
     wall_clock_ahead_ms: i64,
@@ -66,6 +68,10 @@ pub(crate) struct Process {
     /// Its log will be looked at, to be sealed if it is idle.
     pub(crate) seal_is_due: bool,
     pub(crate) last_write: Micros,
+    /// Its newest snapshot, and where it ends.
+    pub(crate) snapshot: Option<SnapshotFile>,
+    /// The snapshot that it is taking.
+    pub(crate) taking: Option<SnapshotWriter>,
     pub(crate) paused: bool,
     /// What has arrived since it was paused.
     pub(crate) waiting: Vec<Input>,
@@ -89,7 +95,7 @@ pub(crate) struct Asked {
 }
 
 /// What arrives at a process.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Input {
     Tick,
     CarryOut,
@@ -98,6 +104,10 @@ pub(crate) enum Input {
     FetchDone(Fetch),
     MakeSpare,
     Seal,
+    SnapshotPiece,
+    SnapshotSent(SnapshotSent),
+    /// A snapshot has arrived and is durable.
+    Snapshot(Box<Received>),
     PeerLost(NodeId),
     Request(AttemptId, Ask),
 }
@@ -123,7 +133,7 @@ impl Node {
             damaged: false,
             state: State::Down,
             lives: 0,
-            image: Image::default(),
+            image: DiskImage::default(),
             unfinished: None,
             clock_permille: plan.clock_permille[(id.0 - 1) as usize],
             wall_clock_ahead_ms: 0,
@@ -154,7 +164,7 @@ impl Node {
 
     /// Its term, in memory or on disk.
     pub(crate) fn term(&self) -> Term {
-        self.raft().map_or(self.image.hard_state.term, Raft::term)
+        self.raft().map_or(self.image.log().hard_state.term, Raft::term)
     }
 
     /// What its process takes for the time.
@@ -212,18 +222,21 @@ impl Node {
         let mut opened = data::open(&disk, options.clone(), |_: &ClusterIdentity| Ok::<(), DataError>(()))?;
         if opened.recovered.is_none() {
             let records = founding_records(founders.clone());
-            self.unfinished = Some(records.clone());
-            let _ = opened.wal.append(&records).map_err(DataError::from)?;
-            self.image.write(&records);
+            let write = LogWrite { id: WriteId(0), restart: None, records };
+            self.unfinished = Some(write.clone());
+            let _ = opened.wal.append(&write.records).map_err(DataError::from)?;
+            self.image.write(&write);
             self.unfinished = None;
             opened.identity.cluster = Some(cluster_of(founders));
             opened.identity.save(&*disk).map_err(DataError::from)?;
             drop(opened);
             opened = data::open(&disk, options, |_: &ClusterIdentity| Ok::<(), DataError>(()))?;
         }
-        let Opened { lock, wal, torn_tail, recovered, .. } = opened;
+        let Opened { lock, wal, torn_tail, recovered, snapshot, .. } = opened;
         let recovered = recovered.ok_or_else(|| StartFailure::ForEver("a founded log is empty".into()))?;
-        let found = read_image(&wal, recovered.hard_state, recovered.log.commit_index(), recovered.log.last_index())?;
+        let (commit, last) = (recovered.log.commit_index(), recovered.log.last_index());
+        let snapshot_place = snapshot.as_ref().map_or(LogBase::NONE, SnapshotFile::last);
+        let found = read_log(&wal, recovered.hard_state, commit, last, snapshot_place)?;
         let replica =
             Replica::new(self.id, plan.settings.clone(), plan.request_timeout_ms, chance.any(), recovered, Instant(0));
         self.lives += 1;
@@ -235,6 +248,8 @@ impl Node {
             spare_is_due: true,
             seal_is_due: false,
             last_write: now,
+            snapshot,
+            taking: None,
             paused: false,
             waiting: Vec::new(),
             will_carry_out: false,
@@ -249,21 +264,23 @@ impl Node {
 /// What a start found.
 #[derive(Debug)]
 pub(crate) struct Started {
-    pub(crate) found: Image,
+    pub(crate) found: Found,
     /// The end of an unfinished write was cut off.
     pub(crate) torn: bool,
 }
 
 /// What a log says, as its own reader reads it.
-fn read_image(
+fn read_log(
     wal: &Wal,
-    hard_state: kvd::raft::HardState,
+    hard_state: HardState,
     commit: LogIndex,
     last: LogIndex,
-) -> Result<Image, StartFailure> {
-    let entries: Vec<Entry> = wal.reader().read(LogIndex(1), last, usize::MAX).map_err(DataError::from)?;
+    snapshot: LogBase,
+) -> Result<Found, StartFailure> {
+    let first = wal.reader().first_index();
+    let entries: Vec<Entry> = wal.reader().read(first, last, usize::MAX).map_err(DataError::from)?;
     let entries = entries.iter().map(|entry| (entry.term, Digest::of(entry))).collect();
-    Ok(Image { hard_state, entries, commit })
+    Ok(Found { hard_state, first, entries, commit, snapshot })
 }
 
 impl From<DataError> for StartFailure {

@@ -15,6 +15,12 @@ pub(crate) struct Plan {
     pub(crate) settings: Settings,
     pub(crate) request_timeout_ms: u64,
     pub(crate) segment_bytes: u64,
+    /// A snapshot is taken once the log has grown by so many bytes since the last; never, without.
+    pub(crate) snapshot_log_bytes: Option<u64>,
+    /// Bytes of log that stay behind a snapshot.
+    pub(crate) keep_log_bytes: u64,
+    /// About how many bytes of a snapshot are written, and sent, at a time.
+    pub(crate) snapshot_piece_bytes: usize,
     /// Writes to disk are often shorter than asked for, or interrupted.
     pub(crate) short_writes: bool,
     /// How long a write to a healthy disk takes, at the mean. Microseconds.
@@ -121,6 +127,9 @@ impl Plan {
             settings: draw_settings(chance),
             request_timeout_ms: chance.one_of(&[300, 1_000, 5_000]),
             segment_bytes: chance.one_of(&[1 << 10, 4 << 10, 16 << 10]),
+            snapshot_log_bytes: chance.one_of(&[None, Some(500), Some(3_000), Some(20_000)]),
+            keep_log_bytes: chance.one_of(&[0, 500, 4_000]),
+            snapshot_piece_bytes: chance.one_of(&[64, 500, 4_000]),
             short_writes: chance.percent(20),
             disk_mean_us,
             clock_permille: (0..nodes).map(|_| if is_quiet { 1000 } else { draw_clock(chance) }).collect(),

@@ -4,11 +4,11 @@ use super::client::{AttemptId, Reply};
 use super::coverage::Kind;
 use super::events::{Event, Micros};
 use super::faults::Fault;
-use super::image::Image;
 use super::invariants::{Checked, ensure};
 use super::node::{Input, Process, StartFailure, Started, State};
 use super::world::World;
-use kvd::raft::NodeId;
+use super::writes::write_to;
+use kvd::raft::{LogIndex, NodeId};
 use kvd::storage::faulty::{Call, Fault as DiskFault};
 
 const MS: Micros = 1_000;
@@ -53,17 +53,20 @@ impl World {
         let changes = self.chance.one_of(&[0, 1, 2, 3, 8, 40]);
         let is_making = self.chance.percent(80);
         let node = self.node(id);
-        let State::Running(process) = std::mem::replace(&mut node.state, State::Down) else { return Ok(()) };
-        let Process { mut wal, writing, spare_is_due, .. } = *process;
+        let State::Running(mut process) = std::mem::replace(&mut node.state, State::Down) else { return Ok(()) };
         let disk = node.disk.clone();
         disk.cut_power_after(changes);
+        if self.chance.percent(50) {
+            self.crash_while_snapshotting(&mut process, self.plan.snapshot_piece_bytes);
+        }
+        let Process { mut wal, writing, spare_is_due, .. } = *process;
         if spare_is_due && is_making && wal.spare_maker().make().is_err() {
             self.coverage.count(Kind::CrashWhileMakingSpare);
         }
         if let Some(writing) = writing {
             // What becomes of it nobody is told.
-            let _ = wal.append(&writing.records);
-            self.node(id).unfinished = Some(writing.records);
+            let _ = write_to(&mut wal, &writing);
+            self.node(id).unfinished = Some(writing);
             if !disk.has_power() {
                 self.coverage.count(Kind::CrashWhileWriting);
             }
@@ -162,11 +165,15 @@ impl World {
     }
 
     pub(super) fn started(&mut self, id: NodeId, Started { found, torn }: &Started) -> Checked {
-        self.trace.note(|| format!("n{} starts: {:?}, {} entries", id.0, found.hard_state, found.last_index()));
+        let (hard_state, last, snapshot) = (found.hard_state, found.last_index(), found.snapshot);
+        self.trace.note(|| format!("n{} starts: {hard_state:?}, {last} entries, snapshot {snapshot}", id.0));
+        if snapshot.index > LogIndex(0) {
+            self.coverage.count(Kind::StartFromSnapshot);
+        }
         // A power cut that was due during the start and did not come is off.
         self.nodes[&id].disk.keep_power();
         let node = &self.nodes[&id];
-        self.invariants.restarted(node, found)?;
+        let (image, is_kept) = self.invariants.restarted(node, found)?;
         if node.lives > 1 {
             self.coverage.count(Kind::Restart);
             let Self { network, chance, queue, coverage, now, .. } = self;
@@ -177,14 +184,14 @@ impl World {
             self.coverage.count(Kind::TornTail);
         }
         if node.unfinished.is_some() {
-            let kind = if *found == node.image { Kind::WriteLost } else { Kind::WriteKept };
+            let kind = if is_kept { Kind::WriteKept } else { Kind::WriteLost };
             self.coverage.count(kind);
         }
         if node.damaged {
             self.coverage.count(Kind::HarmlessDamage);
         }
         let node = self.node(id);
-        node.image = Image::clone(found);
+        node.image = image;
         node.unfinished = None;
         let life = node.lives;
         let first = self.now + self.chance.within(0..self.plan.tick_ms * MS);

@@ -44,6 +44,7 @@ impl World {
             Input::Tick => {
                 process.replica.tick(time);
                 self.after_input(id)?;
+                self.snapshot_if_due(id)?;
                 return self.check_answers_in_time(id);
             }
             Input::CarryOut => {
@@ -64,6 +65,9 @@ impl World {
             Input::FetchDone(fetch) => return self.fetch_done(id, &fetch),
             Input::MakeSpare => return self.make_spare(id),
             Input::Seal => return self.seal(id),
+            Input::SnapshotPiece => return self.snapshot_piece(id),
+            Input::SnapshotSent(sent) => return self.snapshot_sent(id, sent),
+            Input::Snapshot(received) => return self.install(id, *received),
             Input::PeerLost(peer) => process.replica.peer_lost(peer),
             Input::Request(attempt, ask) => {
                 let mut asked = Asked { since: time, ask: ask.clone(), floor, place: None };
@@ -129,7 +133,7 @@ impl World {
     pub(super) fn carry_out(&mut self, id: NodeId) -> Checked {
         let Some(process) = self.nodes.get_mut(&id).and_then(Node::process_mut) else { return Ok(()) };
         let life = process.life;
-        let Effects { send, write, fetch, writes, reads } = process.replica.effects();
+        let Effects { send, write, fetch, snapshots, writes, reads } = process.replica.effects();
         let has_unapplied = process.replica.has_unapplied();
         self.invariants.bounds.check_memory(id, &process.replica)?;
         // What is committed and applied by now is what answers rest on.
@@ -153,6 +157,10 @@ impl World {
         }
         for (attempt, result) in reads {
             self.read_ends(id, attempt, result)?;
+        }
+        // Last, since a snapshot that cannot be read ends the process.
+        for snapshot in snapshots {
+            self.send_snapshot(id, life, snapshot)?;
         }
         if has_unapplied {
             self.carry_out_later(id);

@@ -15,6 +15,7 @@ use super::linearizability::{Moment, Operation};
 use super::network::Network;
 use super::node::{Input, Node, Process};
 use super::plan::Plan;
+use super::snapshots::{Transfer, TransferId};
 use super::trace::Trace;
 use kvd::raft::{Configuration, MemberInfo, NodeId};
 use std::collections::BTreeMap;
@@ -50,6 +51,9 @@ pub(crate) struct World {
     pub(crate) hindered: Vec<NodeId>,
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
     pub(crate) attempts_sent: u64,
+    /// Snapshots on their way.
+    pub(super) transfers: BTreeMap<TransferId, Transfer>,
+    pub(super) transfers_begun: TransferId,
     /// Numbers the values that are written.
     pub(crate) values: u64,
     pub(crate) history: Vec<Operation>,
@@ -89,6 +93,8 @@ impl World {
             hindered: Vec::new(),
             attempts: BTreeMap::new(),
             attempts_sent: 0,
+            transfers: BTreeMap::new(),
+            transfers_begun: 0,
             values: 0,
             history: Vec::new(),
             coverage: Coverage::default(),
@@ -169,6 +175,9 @@ impl World {
             Event::FetchDone(id, life, fetch) => self.input_of_life(id, life, Input::FetchDone(fetch)),
             Event::MakeSpare(id, life) => self.input_of_life(id, life, Input::MakeSpare),
             Event::Seal(id, life) => self.input_of_life(id, life, Input::Seal),
+            Event::SnapshotPiece(id, life) => self.input_of_life(id, life, Input::SnapshotPiece),
+            Event::TransferPiece(transfer) => self.transfer_piece(transfer),
+            Event::SnapshotSent { to, life, sent } => self.input_of_life(to, life, Input::SnapshotSent(sent)),
             Event::PeerLost { at, peer } => {
                 self.coverage.count(Kind::PeerLost);
                 if self.nodes[&at].raft().is_some_and(|raft| raft.leader() == Some(peer)) {

@@ -5,14 +5,25 @@ use super::events::{Event, Micros};
 use super::invariants::{Checked, ensure};
 use super::notation::Name;
 use super::world::World;
-use kvd::raft::{Fetch, LogWrite, NodeId, WriteId};
+use kvd::raft::{Fetch, LogRestart, LogWrite, NodeId, WriteId};
 use kvd::storage::wal::Appended;
+use kvd::storage::{StorageError, Wal};
 
 /// A log that has been idle for so long is sealed, as in the server. Microseconds.
 const SEAL_AFTER: Micros = 200_000;
 
 /// A segment, which is filled with zeros and synced more than once, takes this many times as long as a write.
 const SPARE_TIMES: u64 = 20;
+
+/// Does what a write asks for.
+pub(super) fn write_to(wal: &mut Wal, write: &LogWrite) -> Result<Appended, StorageError> {
+    let restarted = match write.restart {
+        Some(LogRestart { base, hard_state }) => wal.reset_to(base, hard_state)?,
+        None => Appended::default(),
+    };
+    let appended = wal.append(&write.records)?;
+    Ok(Appended { began_segment: restarted.began_segment || appended.began_segment })
+}
 
 impl World {
     pub(super) fn disk_time(&mut self, id: NodeId) -> Micros {
@@ -70,18 +81,18 @@ impl World {
             return Ok(());
         }
         let Some(writing) = process.writing.take_if(|writing| writing.id == write) else { return Ok(()) };
-        match process.wal.append(&writing.records) {
+        match write_to(&mut process.wal, &writing) {
             Ok(appended) => {
                 process.replica.written(write);
                 process.last_write = now;
-                node.image.write(&writing.records);
+                node.image.write(&writing);
                 self.trace.note(|| format!("{} write {} is durable", Name(id), write.0));
                 self.appended(id, appended);
                 self.seal_later(id, SEAL_AFTER);
                 self.after_input(id)
             }
             Err(failure) => {
-                node.unfinished = Some(writing.records);
+                node.unfinished = Some(writing);
                 self.end_process(id, &failure.to_string())
             }
         }
@@ -92,6 +103,10 @@ impl World {
         match process.wal.reader().read(fetch.from, fetch.through, fetch.bytes_max) {
             Ok(entries) => {
                 process.replica.fetched(fetch, entries);
+                self.after_input(id)
+            }
+            Err(StorageError::Compacted { .. }) => {
+                process.replica.fetched(fetch, Vec::new());
                 self.after_input(id)
             }
             Err(failure) => self.end_process(id, &failure.to_string()),

@@ -138,7 +138,7 @@ fn a_long_item_takes_many_pieces_and_may_change_meanwhile() {
         pieces.push(piece);
         let number = pieces.len() as u64;
         assert!(100 * number <= summary.bytes + 100, "{number} pieces");
-        store.apply(number, &if number % 7 == 0 { delete("a") } else { set("a", "short") });
+        store.apply(number, &if number.is_multiple_of(7) { delete("a") } else { set("a", "short") });
         store.apply(number, &set("k", "x").request("client", 3 + number));
     }
     assert!(pieces.concat() == expected);

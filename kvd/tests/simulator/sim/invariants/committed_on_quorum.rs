@@ -41,6 +41,10 @@ impl CommittedOnQuorum {
         nodes: &BTreeMap<NodeId, Node>,
     ) -> Result<bool, Violation> {
         let id = raft.id().0;
+        if index < raft.log().base().index && index.0 <= self.entries.len() as u64 {
+            // It has it in its snapshot.
+            return Ok(false);
+        }
         let Some(term) = raft.log().term_at(index) else {
             let what = format!("n{id} commits {index}, which it has not");
             return Err(Violation { invariant: NAME, what });
@@ -50,7 +54,7 @@ impl CommittedOnQuorum {
             ensure!(IMMUTABLE, first == term, "n{id} commits {index} of term {term}, elsewhere it is of term {first}");
             return Ok(false);
         }
-        let holds = |id: NodeId| nodes.get(&id).is_some_and(|node| node.image.term_at(index) == Some(term));
+        let holds = |id: NodeId| nodes.get(&id).is_some_and(|node| node.image.log().term_at(index) == Some(term));
         if !is_quorum(raft, holds) {
             let on: Vec<String> = nodes.keys().filter(|id| holds(**id)).map(|id| format!("n{}", id.0)).collect();
             let what = format!("n{id} commits {index} of term {term}, which is on the disks of {on:?} alone");

@@ -2,17 +2,17 @@
 //! starts is what it was told is durable, with the write that a crash interrupted or without it. That holds of damaged
 //! disks too: a node whose damage matters must not start.
 
-use super::super::image::Image;
+use super::super::image::{Digest, DiskImage, Found, Image};
 use super::super::node::Node;
-use super::{Checked, ensure};
-use kvd::raft::{Body, Message, NodeId};
+use super::{Checked, Violation, ensure};
+use kvd::raft::{Body, Message, NodeId, Term};
 
 const NAME: &str = "Durable Promises";
 const RESTART: &str = "Durable over Restarts";
 
 /// A message leaves a node.
 pub(super) fn check(node: &Node, to: NodeId, Message { term, body }: &Message) -> Checked {
-    let (id, durable) = (node.id.0, node.image.hard_state);
+    let (id, durable) = (node.id.0, node.image.log().hard_state);
     ensure!(NAME, durable.term >= *term, "n{id} speaks in term {term} with {durable:?} on disk");
     let voted = match body {
         Body::RequestVote { .. } => Some(node.id),
@@ -28,34 +28,47 @@ pub(super) fn check(node: &Node, to: NodeId, Message { term, body }: &Message) -
     {
         // An answer of an earlier term may have waited for the disk, and a leader elected since may have replaced the
         // entries that it names. It is then no other than one that was long on its way.
-        let last = node.image.last_index();
+        let last = node.image.log().last_index();
         ensure!(NAME, *match_index <= last, "n{id} acknowledges {match_index} with {last} on disk");
     }
     Ok(())
 }
 
-/// A node has started, and found this on its disk.
-pub(super) fn check_restart(node: &Node, found: &Image) -> Checked {
-    let with_unfinished = node.unfinished.as_ref().map(|records| node.image.after(records));
-    let holds = *found == node.image || with_unfinished.as_ref() == Some(found);
-    let short = |image: &Image| {
-        let tail: Vec<_> = image.entries.iter().rev().take(5).rev().map(|(term, _)| term.0).collect();
-        format!(
-            "{:?}, {} entries (last terms {tail:?}), commit {}",
-            image.hard_state,
-            image.entries.len(),
-            image.commit
-        )
-    };
+/// A node has started, and found this on its disk. Returns the image of it, and whether the write that a crash interrupted
+/// is part of it.
+pub(super) fn check_restart(
+    node: &Node,
+    found: &Found,
+    committed: &[(Term, Digest)],
+) -> Result<(DiskImage, bool), Violation> {
+    let told = node.image.snapshot();
+    // An older snapshot will do where a damaged one was found out, and the log has all that was in it.
     ensure!(
         RESTART,
-        holds,
-        "n{} finds {}; it was told that {} is durable{}{}",
+        found.snapshot.index >= told.index || node.damaged,
+        "n{} finds a snapshot up to {}; it was told that one up to {told} is durable",
         node.id.0,
-        short(found),
-        short(&node.image),
-        with_unfinished.map_or_else(String::new, |image| format!(", and may have {}", short(&image))),
-        if node.damaged { ". Its disk was damaged" } else { "" }
+        found.snapshot
     );
-    Ok(())
+    node.image.find(node.unfinished.as_ref(), found, committed).map_err(|expected| {
+        let tail = |entries: &[(Term, Digest)]| -> Vec<u64> {
+            entries.iter().rev().take(5).rev().map(|(term, _)| term.0).collect()
+        };
+        let short = |image: &Image| {
+            let (last, terms) = (image.last_index(), tail(&image.entries));
+            format!("{:?}, entries up to {last} (last terms {terms:?}), commit {}", image.hard_state, image.commit)
+        };
+        let expected: Vec<String> = expected.iter().map(short).collect();
+        let Found { hard_state, first, entries, commit, snapshot } = found;
+        let what = format!(
+            "n{} finds {hard_state:?}, entries from {first} up to {} (last terms {:?}), commit {commit}, snapshot {snapshot}; \
+             expected was {}{}",
+            node.id.0,
+            found.last_index(),
+            tail(entries),
+            expected.join(", or "),
+            if node.damaged { ". Its disk was damaged" } else { "" }
+        );
+        Violation { invariant: RESTART, what }
+    })
 }

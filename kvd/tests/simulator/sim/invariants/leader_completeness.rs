@@ -18,9 +18,10 @@ pub(super) fn check_committed(index: LogIndex, raft: &Raft, nodes: &BTreeMap<Nod
         (image.term_at(last).unwrap_or_default(), last)
     };
     let term = raft.log().term_at(index);
-    for (id, node) in nodes.iter().filter(|(_, node)| node.image.term_at(index) != term) {
+    for (id, node) in nodes.iter().filter(|(_, node)| node.image.log().term_at(index) != term) {
         // The rule by which voters judge a candidate's log (paper §5.4.1).
-        let would_vote = |voter: NodeId| nodes.get(&voter).is_some_and(|voter| end(&node.image) >= end(&voter.image));
+        let would_vote =
+            |voter: NodeId| nodes.get(&voter).is_some_and(|voter| end(node.image.log()) >= end(voter.image.log()));
         ensure!(
             NAME,
             !is_quorum(raft, would_vote),
@@ -35,7 +36,10 @@ pub(super) fn check_committed(index: LogIndex, raft: &Raft, nodes: &BTreeMap<Nod
 
 /// A node has been elected.
 pub(super) fn check_elected(leader: &Raft, committed: &[Committed]) -> Checked {
+    // What is before the base is in its snapshot, and a snapshot holds nothing else.
+    let base = leader.log().base().index;
     let earlier = (1..).map(LogIndex).zip(committed).filter(|(_, entry)| entry.in_term < leader.term());
+    let earlier = earlier.filter(|(index, _)| *index >= base);
     for (index, entry) in earlier {
         ensure!(
             NAME,

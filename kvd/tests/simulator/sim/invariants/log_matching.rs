@@ -49,6 +49,11 @@ impl LogMatching {
         Ok(())
     }
 
+    /// What an entry says that has been written or sent somewhere.
+    pub(super) fn digest_at(&self, place: Place) -> Option<Digest> {
+        self.known.get(&place).map(|(digest, _)| *digest)
+    }
+
     /// An entry that has been written or sent somewhere.
     pub(super) fn entry_at(&self, place: Place) -> Option<&Entry> {
         self.entries.get(&place)

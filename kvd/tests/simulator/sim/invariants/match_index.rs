@@ -19,7 +19,10 @@ pub(super) fn check(leader: &Raft, nodes: &BTreeMap<NodeId, Node>) -> Checked {
             // It may have been given other entries since.
             continue;
         }
-        let (held, expected) = (node.image.term_at(matched), leader.log().term_at(matched));
+        if matched < leader.log().base().index {
+            continue;
+        }
+        let (held, expected) = (node.image.log().term_at(matched), leader.log().term_at(matched));
         ensure!(
             NAME,
             held == expected,

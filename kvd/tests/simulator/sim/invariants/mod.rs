@@ -24,7 +24,7 @@ pub(crate) use bounds::Bounds;
 pub(crate) use reads::Reads;
 
 use super::coverage::{Coverage, Kind};
-use super::image::{Digest, Image};
+use super::image::{Digest, DiskImage, Found};
 use super::model::Model;
 use super::node::Node;
 use cluster_time::ClusterTimeNeverFalls;
@@ -32,7 +32,7 @@ use committed_on_quorum::CommittedOnQuorum;
 use configuration::Configurations;
 use election_safety::ElectionSafety;
 use kvd::kv::Command;
-use kvd::raft::{Body, LogIndex, LogWrite, Message, NodeId, Payload, Raft, Record, RoleName, Settings, Term};
+use kvd::raft::{Body, LogBase, LogIndex, LogWrite, Message, NodeId, Payload, Raft, Record, RoleName, Settings, Term};
 use leader_append_only::LeaderAppendOnly;
 use log_matching::LogMatching;
 use monotonic_state::MonotonicState;
@@ -163,14 +163,19 @@ impl Invariants {
 
     /// A node hands a write to its disk.
     pub(crate) fn write_begins(&mut self, node: &Node, write: &LogWrite, coverage: &mut Coverage) -> Checked {
-        let mut after = node.image.last_index();
-        let mut previous_term = node.image.term_at(after).unwrap_or_default();
+        let log = node.image.written();
+        let mut after = log.last_index();
+        let mut previous_term = log.term_at(after).unwrap_or_default();
+        if let Some(restart) = write.restart {
+            coverage.count(Kind::LogRestarted);
+            (after, previous_term) = (restart.base.index, restart.base.term);
+        }
         for record in &write.records {
             match record {
                 Record::Truncate { from } => {
                     coverage.count(Kind::Truncation);
                     after = from.previous();
-                    previous_term = node.image.term_at(after).unwrap_or_default();
+                    previous_term = log.term_at(after).unwrap_or_default();
                     self.configurations.truncated(node.id, *from);
                 }
                 Record::Entry(entry) => {
@@ -206,16 +211,30 @@ impl Invariants {
     }
 
     /// A node has started, and found this on its disk.
-    pub(crate) fn restarted(&mut self, node: &Node, found: &Image) -> Checked {
-        durable_promises::check_restart(node, found)?;
-        self.log_matching.check_image(node.id, found)?;
+    ///
+    /// Returns the image of its disk, and whether a write that a crash interrupted is part of it.
+    pub(crate) fn restarted(&mut self, node: &Node, found: &Found) -> Result<(DiskImage, bool), Violation> {
+        let committed = self.committed_entries(found.snapshot)?;
+        let (image, is_kept) = durable_promises::check_restart(node, found, &committed)?;
+        self.log_matching.check_image(node.id, image.log())?;
         self.monotonic_state.restarted(node.id);
         self.state_machine_safety.restarted(node.id);
         self.bounds.restarted(node.id, found.hard_state.term);
         if let Some(raft) = node.raft() {
             self.configurations.restarted(node.id, raft);
         }
-        Ok(())
+        Ok((image, is_kept))
+    }
+
+    /// Everything that was committed, which a snapshot that ends with `last` holds nothing but.
+    pub(crate) fn committed_entries(&self, last: LogBase) -> Result<Vec<(Term, Digest)>, Violation> {
+        let committed = self.committed.entries();
+        let term = last.index.0.checked_sub(1).map_or(Some(Term(0)), |place| Some(committed.get(place as usize)?.term));
+        ensure!("Snapshots", term == Some(last.term), "a snapshot ends with entry {last}, where {term:?} is committed");
+        let digest = |(index, entry): (LogIndex, &committed_on_quorum::Committed)| {
+            Some((entry.term, self.log_matching.digest_at((index, entry.term))?))
+        };
+        Ok((1..).map(LogIndex).zip(committed).map_while(digest).collect())
     }
 }
 
