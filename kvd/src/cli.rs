@@ -124,6 +124,11 @@ pub(crate) struct NodeArgs {
     /// Largest value accepted, in bytes.
     #[arg(long, env = "KVD_MAX_VALUE_BYTES", value_name = "BYTES", default_value_t = config::VALUE_BYTES_MAX)]
     max_value_bytes: usize,
+
+    /// Bytes that the log grows by until a snapshot takes the place of its beginning. It grows by at least the size of the
+    /// last snapshot, so that what snapshots cost stays in proportion.
+    #[arg(long, env = "KVD_SNAPSHOT_LOG_BYTES", value_name = "BYTES", default_value_t = config::SNAPSHOT_LOG_BYTES)]
+    snapshot_log_bytes: u64,
 }
 
 impl NodeArgs {
@@ -143,6 +148,7 @@ impl NodeArgs {
             heartbeat_ms: self.heartbeat_ms,
             election_timeout: self.election_timeout_ms,
             value_bytes_max: self.max_value_bytes,
+            snapshot_log_bytes: self.snapshot_log_bytes,
         };
         Config::check(options).map_err(|error| error.to_string())
     }

@@ -84,6 +84,8 @@ pub struct Options {
     pub election_timeout: ElectionTimeout,
     /// Largest value accepted, in bytes.
     pub value_bytes_max: usize,
+    /// Bytes that the log grows by until a snapshot takes the place of its beginning.
+    pub snapshot_log_bytes: u64,
 }
 
 /// Heartbeats, unless set otherwise. Milliseconds.
@@ -94,6 +96,12 @@ pub const ELECTION_TIMEOUT: ElectionTimeout = ElectionTimeout { min_ms: 150, max
 
 /// Largest value, unless set otherwise. Bytes.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// Growth of the log from one snapshot to the next, unless set otherwise. Bytes.
+pub const SNAPSHOT_LOG_BYTES: u64 = 64 << 20;
+
+/// A snapshot more often than this costs more than it saves. Bytes.
+const SNAPSHOT_LOG_BYTES_MIN: u64 = 64 << 10;
 
 /// A request that has no answer after this long ends as `timeout`. Milliseconds.
 pub const REQUEST_TIMEOUT_MS: u64 = 5_000;
@@ -112,6 +120,7 @@ impl Options {
             heartbeat_ms: HEARTBEAT_MS,
             election_timeout: ELECTION_TIMEOUT,
             value_bytes_max: VALUE_BYTES_MAX,
+            snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
         }
     }
 }
@@ -137,6 +146,8 @@ pub struct Config {
     pub raft: raft::Settings,
     /// Largest value accepted, in bytes.
     pub value_bytes_max: usize,
+    /// Bytes that the log grows by until a snapshot takes the place of its beginning.
+    pub snapshot_log_bytes: u64,
 }
 
 /// Another node.
@@ -198,6 +209,13 @@ impl Config {
                  must be larger than the first (twice as large is usual), and at most {ELECTION_TIMEOUT_MS_LIMIT}"
             )));
         }
+        if options.snapshot_log_bytes < SNAPSHOT_LOG_BYTES_MIN {
+            return Err(ConfigError(format!(
+                "--snapshot-log-bytes {}: choose at least {SNAPSHOT_LOG_BYTES_MIN}, or snapshots follow one another without a \
+                 pause",
+                options.snapshot_log_bytes
+            )));
+        }
         if options.value_bytes_max == 0 || options.value_bytes_max > VALUE_BYTES_LIMIT {
             return Err(ConfigError(format!(
                 "--max-value-bytes {}: choose between 1 and {VALUE_BYTES_LIMIT}",
@@ -221,6 +239,7 @@ impl Config {
             storage: options.storage,
             raft,
             value_bytes_max: options.value_bytes_max,
+            snapshot_log_bytes: options.snapshot_log_bytes,
         })
     }
 
@@ -330,6 +349,7 @@ mod tests {
                 "--election-timeout-ms 300..300",
             ),
             (Options { value_bytes_max: 0, ..options() }, "--max-value-bytes 0"),
+            (Options { snapshot_log_bytes: 65_535, ..options() }, "--snapshot-log-bytes 65535: choose at least 65536"),
             (Options { value_bytes_max: (8 << 20) + 1, ..options() }, "choose between 1 and 8388608"),
             (
                 Options { peers: Vec::new(), listen: "0.0.0.0:8081".into(), ..options() },

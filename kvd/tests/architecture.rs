@@ -20,7 +20,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("peer", &["raft", "naming"]),
     ("http", &["kv", "node"]),
     ("config", &["raft", "naming"]),
-    ("data", &["raft", "node", "storage", "peer"]),
+    ("data", &["raft", "kv", "node", "storage", "peer"]),
     ("server", &["raft", "kv", "node", "storage", "peer", "data", "http", "config", "logging"]),
     ("dev", &["config", "server"]),
     ("cli", &["config", "logging"]),

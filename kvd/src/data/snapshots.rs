@@ -129,10 +129,18 @@ impl Receiving {
     /// # Errors
     /// [`ReceiveError`].
     pub fn finish(self) -> Result<Received, ReceiveError> {
-        self.decoder.finish()?;
+        if let Err(cause) = self.decoder.finish() {
+            self.abandon();
+            return Err(cause.into());
+        }
         let Begun { place, writer, restoring } = self.begun.expect("a whole snapshot has a beginning");
         // Only what can be read again is worth a name.
-        let store = restoring.finish()?;
-        Ok(Received { file: writer.finish()?, place, store })
+        match restoring.finish() {
+            Ok(store) => Ok(Received { file: writer.finish()?, place, store }),
+            Err(cause) => {
+                let _ = writer.abandon();
+                Err(cause.into())
+            }
+        }
     }
 }

@@ -17,6 +17,7 @@ use std::error::Error as _;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tracing::{Instrument, Span};
@@ -77,13 +78,12 @@ struct Acceptor {
 impl Acceptor {
     fn answer(self: &Arc<Self>, theirs: Option<&str>, ws: Option<Ws>) -> Response {
         let ours = self.hello.borrow().clone();
-        let Some(theirs) = theirs else {
-            let why = format!("only kvd nodes may connect here, and introduce themselves by the header {HELLO_HEADER}");
-            return refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why);
-        };
-        let theirs = match Hello::from_header(theirs) {
+        let theirs = match introduced(theirs) {
             Ok(theirs) => theirs,
-            Err(why) => {
+            Err(silent @ Unintroduced::Silent) => {
+                return refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, silent.to_string());
+            }
+            Err(Unintroduced::Malformed(why)) => {
                 self.log_once(&why);
                 // Our own introduction may tell it what is different here: the protocol, for one.
                 return introduce(&ours, refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why));
@@ -224,7 +224,27 @@ fn introduce(ours: &Hello, mut response: Response) -> Response {
     response
 }
 
-fn refuse(code: ErrorCode, status: StatusCode, message: String) -> Response {
+/// Why nobody knows what node this is; the message is for whoever sent it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unintroduced {
+    /// It does not say.
+    #[error("only kvd nodes may connect here, and introduce themselves by the header {HELLO_HEADER}")]
+    Silent,
+    /// What it says is no introduction.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+/// The node that introduces itself by this header.
+///
+/// # Errors
+/// [`Unintroduced`].
+pub fn introduced(header: Option<&str>) -> Result<Hello, Unintroduced> {
+    Hello::from_header(header.ok_or(Unintroduced::Silent)?).map_err(Unintroduced::Malformed)
+}
+
+/// The answer to a node that is refused.
+pub fn refuse(code: ErrorCode, status: StatusCode, message: String) -> Response {
     let error = ErrorBody { code, message, applied: Applied::No, leader: None, current: None };
     warp::reply::with_status(warp::reply::json(&ErrorReply { error }), status).into_response()
 }

@@ -11,7 +11,7 @@ mod hello;
 mod inbound;
 mod link;
 
-pub use accept::{PeerEvent, accept};
+pub use accept::{PeerEvent, Unintroduced, accept, introduced, refuse};
 pub use frame::{FRAME_BYTES_MAX, FrameError, decode, encode};
 pub use hello::{ClusterId, Founder, HELLO_HEADER, Hello, PROTOCOL_VERSION, founders_of, founding_configuration};
 pub use inbound::Inbound;

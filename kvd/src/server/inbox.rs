@@ -1,8 +1,11 @@
 //! What wakes the task that owns the replica, beside requests and messages.
 
+use super::snapshots::{SendFailure, Taken};
+use crate::data::Received;
 use crate::peer::LinkEvent;
-use crate::raft::{Entry, Fetch, NodeId, WriteId};
+use crate::raft::{Entry, Fetch, LogIndex, NodeId, Term, WriteId};
 use crate::storage::StorageError;
+use tokio::sync::oneshot;
 
 /// Something this node did or found out by itself. Few at a time, so their queue needs no bound.
 #[derive(Debug)]
@@ -15,6 +18,12 @@ pub(super) enum Event {
     DiskFailed(StorageError),
     /// The thread that writes the log ended by a panic: the node must stop.
     WriterPanicked,
+    /// The snapshot that this node takes has come to an end.
+    SnapshotTaken(Result<Taken, StorageError>),
+    /// What became of a snapshot that was to be sent to a node, in this term.
+    SnapshotSent(NodeId, Term, Result<LogIndex, SendFailure>),
+    /// A snapshot has arrived and is durable. Its sender is told once it is the state of this node.
+    SnapshotReceived(Box<Received>, oneshot::Sender<LogIndex>),
     /// While forming a cluster: news of the node that is configured under this name.
     Founder(String, LinkEvent),
     /// News of a member.

@@ -6,8 +6,8 @@
 //! here is waited for on a thread that does anything else.
 
 use super::inbox::Event;
-use crate::raft::{Fetch, LogWrite};
-use crate::storage::wal::SpareMaker;
+use crate::raft::{Fetch, LogIndex, LogWrite};
+use crate::storage::wal::{Compactor, SpareMaker};
 use crate::storage::{DirLock, StorageError, Wal, WalReader};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -26,6 +26,7 @@ pub(super) struct LogWriter {
     /// Ready when the thread has ended.
     ended: oneshot::Receiver<()>,
     reader: WalReader,
+    compactor: Compactor,
     events: UnboundedSender<Event>,
 }
 
@@ -35,7 +36,7 @@ impl LogWriter {
     pub(super) fn start(name: &str, wal: Wal, lock: DirLock, events: UnboundedSender<Event>) -> std::io::Result<Self> {
         let (writes, queue) = mpsc::channel();
         let (end, ended) = oneshot::channel();
-        let reader = wal.reader();
+        let (reader, compactor) = (wal.reader(), wal.compactor());
         let span = tracing::Span::current();
         let reports = events.clone();
         let run = move || {
@@ -44,7 +45,7 @@ impl LogWriter {
             drop(end);
         };
         thread::Builder::new().name(format!("{name}-log")).spawn(run)?;
-        Ok(Self { writes, ended, reader, events })
+        Ok(Self { writes, ended, reader, compactor, events })
     }
 
     /// Makes a write durable and reports [`Event::Written`].
@@ -67,6 +68,22 @@ impl LogWriter {
             };
             // Without a receiver the node has stopped.
             let _ = events.send(event);
+        });
+    }
+
+    /// Reads the log, from any thread.
+    pub(super) fn reader(&self) -> &WalReader {
+        &self.reader
+    }
+
+    /// Removes the beginning of the log up to `index`, which a durable snapshot has, beside all else.
+    pub(super) fn compact(&self, index: LogIndex) {
+        let (compactor, events) = (self.compactor.clone(), self.events.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Err(cause) = compactor.compact(index) {
+                // Without a receiver the node has stopped.
+                let _ = events.send(Event::DiskFailed(cause));
+            }
         });
     }
 
@@ -96,7 +113,7 @@ fn write_all(mut wal: Wal, queue: &mpsc::Receiver<LogWrite>, reports: &Unbounded
     let _report = ReportPanic(reports.clone());
     while let Some(wish) = next_wish(&wal, queue) {
         let (done, report) = match &wish {
-            Wish::Write(write) => (wal.append(&write.records), Some(Event::Written(write.id))),
+            Wish::Write(write) => (wal.write(write), Some(Event::Written(write.id))),
             Wish::Seal => (wal.seal(), None),
         };
         let report = match done {

@@ -11,6 +11,7 @@ mod inbox;
 mod log_writer;
 mod publisher;
 mod replica_task;
+mod snapshots;
 mod startup;
 
 use crate::config::{Config, REQUEST_TIMEOUT_MS, VALUE_BYTES_LIMIT};
@@ -31,6 +32,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
+use warp::Filter;
 
 /// Requests from clients that wait for the replica to take them. When full, the next gets
 /// `overloaded`.
@@ -272,7 +274,7 @@ impl Server {
         let started = std::time::Instant::now();
         let (view, leader) = (task.view(), task.leader());
         let gateway = Gateway { requests, view, leader, store, value_bytes_max, started };
-        let raft = peer::accept(task.hello(), task.inbound(), peer_events);
+        let raft = peer::accept(task.hello(), task.inbound(), peer_events).or(task.snapshot_route()).unify();
 
         // Longer than any request waits for its answer, so that a stop cuts none off.
         let drain_time_max = Duration::from_millis(REQUEST_TIMEOUT_MS + DRAIN_MARGIN_MS);

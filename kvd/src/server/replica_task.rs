@@ -13,14 +13,15 @@ use super::directory::Directory;
 use super::inbox::Event;
 use super::log_writer::LogWriter;
 use super::publisher::Publisher;
+use super::snapshots::{self, Snapshots};
 use super::{FatalError, StartError};
 use crate::config::{Config, REQUEST_TIMEOUT_MS};
-use crate::data::{FOUNDING_INDEX, Opened};
+use crate::data::{FOUNDING_INDEX, Opened, Received};
 use crate::http::{Request, View};
 use crate::kv::{Outcome, Store};
 use crate::node::{Effects, ReadError, Recovered, Replica, WriteError};
 use crate::peer::{ClusterId, Hello, Inbound, Link, LinkEvent, LinkOptions, PROTOCOL_VERSION, PeerEvent};
-use crate::raft::{Instant, Message, NodeId, Refusal};
+use crate::raft::{Instant, LogIndex, Message, NodeId, Refusal, SendSnapshot};
 use crate::storage::{Disk, Identity, StorageError};
 use kvclient::api::LeaderEvent;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::Span;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
 
 /// Timers are looked at this often.
 const TICK: Duration = Duration::from_millis(5);
@@ -51,6 +54,7 @@ pub(super) struct ReplicaTask {
     store: Arc<RwLock<Store>>,
     recovered: Option<Recovered>,
     writer: LogWriter,
+    snapshots: Snapshots,
     started: tokio::time::Instant,
     requests: mpsc::Receiver<Request>,
     from_peers: mpsc::Receiver<PeerEvent>,
@@ -77,8 +81,9 @@ impl ReplicaTask {
         from_peers: mpsc::Receiver<PeerEvent>,
         span: Span,
     ) -> Result<Self, StartError> {
-        let Opened { lock, identity, wal, recovered, .. } = opened;
+        let Opened { lock, identity, wal, recovered, snapshot, .. } = opened;
         let (events_in, events) = mpsc::unbounded_channel();
+        let snapshots = Snapshots::new(&config, Arc::clone(&disk), Arc::clone(&store), snapshot, events_in.clone());
         let writer = LogWriter::start(&config.name, wal, lock, events_in.clone())?;
         let hello = Hello {
             protocol: PROTOCOL_VERSION,
@@ -99,6 +104,7 @@ impl ReplicaTask {
             store,
             recovered,
             writer,
+            snapshots,
             started: tokio::time::Instant::now(),
             requests,
             from_peers,
@@ -129,6 +135,11 @@ impl ReplicaTask {
 
     pub(super) fn inbound(&self) -> Inbound {
         self.inbound.clone()
+    }
+
+    /// Where leaders send their snapshots to.
+    pub(super) fn snapshot_route(&self) -> BoxedFilter<(Response,)> {
+        snapshots::route(Arc::clone(&self.disk), self.hello(), self.events_in.clone())
     }
 
     pub(super) fn hello(&self) -> watch::Receiver<Hello> {
@@ -208,6 +219,9 @@ impl ReplicaTask {
             if now >= next_tick {
                 next_tick = now.plus_ms(TICK.as_millis() as u64);
                 replica.tick(now);
+                if let Some(cluster) = self.cluster() {
+                    self.snapshots.take_if_due(&mut replica, self.writer.reader(), cluster);
+                }
             }
         }
     }
@@ -218,6 +232,17 @@ impl ReplicaTask {
             Arrived::Event(Event::Fetched(fetch, entries)) => replica.fetched(&fetch, entries),
             Arrived::Event(Event::DiskFailed(cause)) => return Err(self.disk_failed(cause)),
             Arrived::Event(Event::WriterPanicked) => return Err(FatalError::Panicked),
+            Arrived::Event(Event::SnapshotTaken(taken)) => {
+                let taken = self.snapshots.taken(taken).map_err(|cause| self.disk_failed(cause))?;
+                if taken.is_some_and(|file| self.snapshots.durable(file)) {
+                    self.compact(replica);
+                }
+            }
+            Arrived::Event(Event::SnapshotSent(to, term, result)) => {
+                let last = self.snapshots.sent(to, term, result).map_err(|cause| self.disk_failed(cause))?;
+                replica.snapshot_sent(to, term, last);
+            }
+            Arrived::Event(Event::SnapshotReceived(received, installed)) => self.install(replica, *received, installed),
             Arrived::Event(Event::Member(id, LinkEvent::Lost)) => replica.peer_lost(id),
             Arrived::Event(Event::Member(_, LinkEvent::Met(hello))) => {
                 self.met(&hello);
@@ -237,6 +262,32 @@ impl ReplicaTask {
             Arrived::Nothing => {}
         }
         Ok(())
+    }
+
+    /// Lets the log go behind the newest snapshot.
+    fn compact(&self, replica: &mut Replica<WriteReply, ReadReply>) {
+        let gone = self.snapshots.compact(replica, self.writer.reader());
+        self.writer.compact(gone);
+    }
+
+    /// A snapshot has arrived from a leader: from now on it is the state, if it is news.
+    fn install(
+        &mut self,
+        replica: &mut Replica<WriteReply, ReadReply>,
+        received: Received,
+        installed: oneshot::Sender<LogIndex>,
+    ) {
+        let Received { file, place, store } = received;
+        let last = place.last;
+        if replica.wants_snapshot(last) {
+            tracing::info!("goes on from the snapshot of another node, which ends with entry {last}");
+        }
+        let old = replica.install(place, store);
+        // A large one takes its time to go.
+        tokio::task::spawn_blocking(move || drop(old));
+        self.snapshots.durable(file);
+        // Whoever sent it may have gone.
+        let _ = installed.send(last.index);
     }
 
     fn take_queued(&mut self, replica: &mut Replica<WriteReply, ReadReply>) -> Result<(), FatalError> {
@@ -315,7 +366,7 @@ impl ReplicaTask {
             self.writer.fetch(fetch);
         }
         for snapshot in snapshots {
-            replica.snapshot_sent(snapshot.to, snapshot.term, None);
+            self.send_snapshot(snapshot);
         }
         // First the view, so that whoever has an answer finds it there as well. Nobody waits for an
         // answer if its receiver is gone.
@@ -326,6 +377,13 @@ impl ReplicaTask {
         for (reply, result) in reads {
             let _ = reply.send(result);
         }
+    }
+
+    /// A follower needs the newest snapshot.
+    fn send_snapshot(&mut self, snapshot: SendSnapshot) {
+        let (Some(info), Some(link)) = (self.directory.info(snapshot.to), self.links.get(&snapshot.to)) else { return };
+        let (name, url, hello) = (info.name.clone(), link.peer_url().to_owned(), self.hello.borrow().clone());
+        self.snapshots.send(snapshot, &name, &url, &hello);
     }
 
     /// Opens links to members that are new or have moved, and closes those to members that left.

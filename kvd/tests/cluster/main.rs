@@ -26,5 +26,6 @@ mod partitions;
 mod pause;
 mod quorum;
 mod sizes;
+mod snapshots;
 mod stopping;
 mod strangers;

@@ -38,7 +38,13 @@ impl ReplicaTask {
                 Some(event) = self.events.recv() => match event {
                     Event::Founder(name, LinkEvent::Met(hello)) => founders = forming.met(&name, &hello),
                     Event::Founder(name, LinkEvent::Failed(why)) => forming.missed(&name, why),
-                    Event::Founder(_, LinkEvent::Lost) | Event::Member(..) | Event::Written(_) | Event::Fetched(..) => {}
+                    Event::Founder(_, LinkEvent::Lost)
+                    | Event::Member(..)
+                    | Event::Written(_)
+                    | Event::Fetched(..)
+                    | Event::SnapshotTaken(_)
+                    | Event::SnapshotSent(..)
+                    | Event::SnapshotReceived(..) => {}
                     Event::DiskFailed(cause) => return Err(self.disk_failed(cause)),
                     Event::WriterPanicked => return Err(FatalError::Panicked),
                 },
@@ -86,7 +92,12 @@ impl ReplicaTask {
                 Event::Written(_) => break,
                 Event::DiskFailed(cause) => return Err(self.disk_failed(cause)),
                 Event::WriterPanicked => return Err(FatalError::Panicked),
-                Event::Fetched(..) | Event::Founder(..) | Event::Member(..) => {}
+                Event::Fetched(..)
+                | Event::SnapshotTaken(_)
+                | Event::SnapshotSent(..)
+                | Event::SnapshotReceived(..)
+                | Event::Founder(..)
+                | Event::Member(..) => {}
             }
         }
         self.identity.cluster = Some(cluster);

@@ -13,7 +13,7 @@ use super::record;
 use super::segment::{NEW_FILE, make_zeroed};
 use super::spare::SpareMaker;
 use crate::mutants::{self, Mutant};
-use crate::raft::{HardState, LogBase, LogIndex, NodeId, Record};
+use crate::raft::{HardState, LogBase, LogIndex, LogRestart, LogWrite, NodeId, Record};
 use std::fmt;
 use std::sync::{Arc, RwLock};
 
@@ -67,6 +67,22 @@ impl Wal {
         let appended = self.unless_poisoned(|wal| wal.write_batch(records))?;
         self.is_sealed = false;
         Ok(appended)
+    }
+
+    /// Makes durable what consensus asks for: begins the log anew if it is to, and appends the records.
+    ///
+    /// # Errors
+    /// As [`Wal::append`].
+    ///
+    /// # Panics
+    /// As [`Wal::reset_to`] and [`Wal::append`].
+    pub fn write(&mut self, write: &LogWrite) -> Result<Appended, StorageError> {
+        let restarted = match write.restart {
+            Some(LogRestart { base, hard_state }) => self.reset_to(base, hard_state)?,
+            None => Appended::default(),
+        };
+        let appended = self.append(&write.records)?;
+        Ok(Appended { began_segment: restarted.began_segment || appended.began_segment })
     }
 
     /// Whether damage to any batch that matters would be noticed; see [`Wal::seal`].

@@ -7,7 +7,6 @@ use super::faults::Fault;
 use super::invariants::{Checked, ensure};
 use super::node::{Input, Process, StartFailure, Started, State};
 use super::world::World;
-use super::writes::write_to;
 use kvd::raft::{LogIndex, NodeId};
 use kvd::storage::faulty::{Call, Fault as DiskFault};
 
@@ -65,7 +64,7 @@ impl World {
         }
         if let Some(writing) = writing {
             // What becomes of it nobody is told.
-            let _ = write_to(&mut wal, &writing);
+            let _ = wal.write(&writing);
             self.node(id).unfinished = Some(writing);
             if !disk.has_power() {
                 self.coverage.count(Kind::CrashWhileWriting);

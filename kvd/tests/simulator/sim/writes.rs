@@ -5,25 +5,15 @@ use super::events::{Event, Micros};
 use super::invariants::{Checked, ensure};
 use super::notation::Name;
 use super::world::World;
-use kvd::raft::{Fetch, LogRestart, LogWrite, NodeId, WriteId};
+use kvd::raft::{Fetch, LogWrite, NodeId, WriteId};
+use kvd::storage::StorageError;
 use kvd::storage::wal::Appended;
-use kvd::storage::{StorageError, Wal};
 
 /// A log that has been idle for so long is sealed, as in the server. Microseconds.
 const SEAL_AFTER: Micros = 200_000;
 
 /// A segment, which is filled with zeros and synced more than once, takes this many times as long as a write.
 const SPARE_TIMES: u64 = 20;
-
-/// Does what a write asks for.
-pub(super) fn write_to(wal: &mut Wal, write: &LogWrite) -> Result<Appended, StorageError> {
-    let restarted = match write.restart {
-        Some(LogRestart { base, hard_state }) => wal.reset_to(base, hard_state)?,
-        None => Appended::default(),
-    };
-    let appended = wal.append(&write.records)?;
-    Ok(Appended { began_segment: restarted.began_segment || appended.began_segment })
-}
 
 impl World {
     pub(super) fn disk_time(&mut self, id: NodeId) -> Micros {
@@ -81,7 +71,7 @@ impl World {
             return Ok(());
         }
         let Some(writing) = process.writing.take_if(|writing| writing.id == write) else { return Ok(()) };
-        match write_to(&mut process.wal, &writing) {
+        match process.wal.write(&writing) {
             Ok(appended) => {
                 process.replica.written(write);
                 process.last_write = now;

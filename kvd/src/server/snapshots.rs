@@ -1,0 +1,197 @@
+//! Snapshots of a running node: taken on a thread of their own while the node goes on, sent to followers that need them,
+//! and received from leaders. The log goes behind them.
+//!
+//! What is decided here is when: [`Snapshots`] belongs to the task that owns the replica. How stands beside: `taking`
+//! writes one, `sending` and `receiving` are the two ends of `POST /raft/snapshot`.
+
+mod receiving;
+mod sending;
+mod taking;
+
+pub(super) use receiving::route;
+pub(super) use sending::SendFailure;
+pub(super) use taking::Taken;
+
+use super::inbox::Event;
+use crate::config::Config;
+use crate::data::{compaction_point, meta_of};
+use crate::kv::Store;
+use crate::node::Replica;
+use crate::peer::Hello;
+use crate::raft::{LogIndex, NodeId, SendSnapshot, Term};
+use crate::storage::snapshot::{SnapshotFile, remove_older};
+use crate::storage::{Disk, StorageError, WalReader};
+use sending::Sending;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
+
+/// One part in so many of the log that leads to a snapshot stays behind it, so that a follower which was away for a moment
+/// needs none.
+const KEEP_PART: u64 = 2;
+
+/// After a snapshot for which there was no space, the next is tried no sooner.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// What a node does with snapshots.
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    disk: Arc<dyn Disk>,
+    store: Arc<RwLock<Store>>,
+    events: UnboundedSender<Event>,
+    snapshot_log_bytes: u64,
+    /// The newest one, which is durable.
+    newest: Option<SnapshotFile>,
+    /// One is being written; set to end it.
+    taking: Option<Arc<AtomicBool>>,
+    not_before: Instant,
+    sending: BTreeMap<NodeId, Sending>,
+}
+
+impl Snapshots {
+    pub(super) fn new(
+        config: &Config,
+        disk: Arc<dyn Disk>,
+        store: Arc<RwLock<Store>>,
+        newest: Option<SnapshotFile>,
+        events: UnboundedSender<Event>,
+    ) -> Self {
+        Self {
+            disk,
+            store,
+            events,
+            snapshot_log_bytes: config.snapshot_log_bytes,
+            newest,
+            taking: None,
+            not_before: Instant::now(),
+            sending: BTreeMap::new(),
+        }
+    }
+
+    fn newest_index(&self) -> LogIndex {
+        self.newest.as_ref().map_or(LogIndex(0), |file| file.last().index)
+    }
+
+    /// Begins a snapshot if the log has grown enough since the last one.
+    pub(super) fn take_if_due<W, R>(&mut self, replica: &mut Replica<W, R>, log: &WalReader, cluster_id: u64) {
+        let since = self.newest_index();
+        if self.taking.is_some()
+            || replica.raft().log().applied_index() <= since
+            // As long as a snapshot takes to write, so long the log goes on growing: what both cost stays in proportion.
+            || log.bytes_since(since) < self.newest.as_ref().map_or(0, SnapshotFile::bytes).max(self.snapshot_log_bytes)
+            || Instant::now() < self.not_before
+        {
+            return;
+        }
+        // The store has an old one open only while the thread that wrote it is about to end.
+        let Ok((place, summary)) = replica.begin_snapshot() else { return };
+        let stop = Arc::new(AtomicBool::new(false));
+        let meta = meta_of(cluster_id, place, &summary);
+        let (disk, store, events) = (Arc::clone(&self.disk), Arc::clone(&self.store), self.events.clone());
+        self.taking = Some(Arc::clone(&stop));
+        taking::start(disk, store, meta, stop, events);
+    }
+
+    /// The snapshot that was being taken has come to an end.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the disk failed by more than having no space left: the node must stop.
+    pub(super) fn taken(&mut self, taken: Result<Taken, StorageError>) -> Result<Option<SnapshotFile>, StorageError> {
+        self.taking = None;
+        match taken {
+            Ok(Taken::Whole { file, took }) => {
+                tracing::info!(
+                    "snapshot of {:.1} MB up to entry {}, written in {:.1} s",
+                    file.bytes() as f64 / 1e6,
+                    file.last().index,
+                    took.as_secs_f64()
+                );
+                Ok(Some(file))
+            }
+            Ok(Taken::GivenUp) => Ok(None),
+            Err(StorageError::Io { cause, .. }) if cause.kind() == ErrorKind::StorageFull => {
+                tracing::warn!(
+                    "no space for a snapshot; the node goes on without, its log grows, and the next is tried in {} s: make \
+                     space",
+                    RETRY_AFTER.as_secs()
+                );
+                self.not_before = Instant::now() + RETRY_AFTER;
+                Ok(None)
+            }
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// A snapshot is durable: older ones go. Returns whether it is the newest.
+    pub(super) fn durable(&mut self, file: SnapshotFile) -> bool {
+        if file.last().index <= self.newest_index() {
+            return false;
+        }
+        self.newest = Some(file.clone());
+        let (disk, events) = (Arc::clone(&self.disk), self.events.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Err(cause) = remove_older(&*disk, &file) {
+                // Without a receiver the node has stopped.
+                let _ = events.send(Event::DiskFailed(cause));
+            }
+        });
+        true
+    }
+
+    /// Lets the log go as far as the newest snapshot allows. Returns up to where, of what is on disk.
+    pub(super) fn compact<W, R>(&self, replica: &mut Replica<W, R>, log: &WalReader) -> LogIndex {
+        let sending = self.sending.values().map(Sending::last_index);
+        replica.compact(compaction_point(self.newest_index(), log, self.snapshot_log_bytes / KEEP_PART, sending))
+    }
+
+    /// Sends a follower the newest snapshot.
+    pub(super) fn send(&mut self, SendSnapshot { to, term }: SendSnapshot, name: &str, url: &str, hello: &Hello) {
+        let Some(file) = &self.newest else {
+            // The log goes only behind a snapshot, so that there is one.
+            tracing::error!("a follower needs a snapshot and there is none, which is a defect in kvd");
+            return;
+        };
+        let to_whom = sending::Receiver { id: to, name: name.to_owned(), url: url.to_owned() };
+        let sending = Sending::start(Arc::clone(&self.disk), file, to_whom, term, hello, self.events.clone());
+        // One that was begun in an earlier term ends with this.
+        self.sending.insert(to, sending);
+    }
+
+    /// What became of a snapshot that was sent: its last index, if it is the follower's state now.
+    pub(super) fn sent(
+        &mut self,
+        to: NodeId,
+        term: Term,
+        result: Result<LogIndex, SendFailure>,
+    ) -> Result<Option<LogIndex>, StorageError> {
+        let Some(sending) = self.sending.get(&to).filter(|sending| sending.term() == term) else { return Ok(None) };
+        let name = sending.name().to_owned();
+        self.sending.remove(&to);
+        match result {
+            Ok(last) => {
+                tracing::info!("{name} was sent a snapshot up to entry {last}");
+                Ok(Some(last))
+            }
+            Err(SendFailure::Disk(cause)) => Err(cause),
+            Err(SendFailure::Peer(why)) => {
+                tracing::warn!(
+                    "{name} did not take the snapshot that it needs, and is sent one again once it answers: {why}"
+                );
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Drop for Snapshots {
+    /// Whoever writes or sends one ends at the next piece.
+    fn drop(&mut self) {
+        if let Some(taking) = &self.taking {
+            taking.store(true, Ordering::Relaxed);
+        }
+    }
+}

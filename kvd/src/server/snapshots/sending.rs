@@ -1,0 +1,198 @@
+//! Sending a snapshot: the bytes of its file as the body of `POST /raft/snapshot`, from a thread of its own, so that the
+//! messages to the same follower and everyone else's are never behind it.
+
+use super::super::inbox::Event;
+use crate::peer::{HELLO_HEADER, Hello};
+use crate::raft::{LogBase, LogIndex, NodeId, Term};
+use crate::storage::snapshot::{SnapshotEncoder, SnapshotFile, SnapshotReader};
+use crate::storage::{Disk, StorageError};
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// What is sent in a second at most, so that a follower which catches up does not take all of the network. Bytes.
+const BYTES_PER_SECOND_MAX: u64 = 100_000_000;
+
+/// Time for a connection to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// After the last byte the follower makes a store of the snapshot and answers within this time.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Between a failure and its report, after which the follower is sent the next one.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A snapshot that is being sent. Dropping it ends that.
+#[derive(Debug)]
+pub(super) struct Sending {
+    name: String,
+    term: Term,
+    last: LogIndex,
+    stop: Arc<AtomicBool>,
+}
+
+/// Whom a snapshot is sent to.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    pub(super) id: NodeId,
+    pub(super) name: String,
+    /// Where it is reached, without a path.
+    pub(super) url: String,
+}
+
+/// Why a snapshot was not sent.
+#[derive(Debug)]
+pub(in crate::server) enum SendFailure {
+    /// It cannot be read: the node must stop.
+    Disk(StorageError),
+    /// The follower cannot be reached, does not take it, or was to be sent no more.
+    Peer(String),
+}
+
+impl Sending {
+    /// Starts to send, and reports [`Event::SnapshotSent`].
+    pub(super) fn start(
+        disk: Arc<dyn Disk>,
+        file: &SnapshotFile,
+        to: Receiver,
+        term: Term,
+        hello: &Hello,
+        events: UnboundedSender<Event>,
+    ) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (last, bytes, hello) = (file.last(), file.bytes(), hello.to_header());
+        let sending = Self { name: to.name.clone(), term, last: last.index, stop: Arc::clone(&stop) };
+        let (reports, id) = (events.clone(), to.id);
+        let send = move || {
+            let result = send(&*disk, last, bytes, &to, &hello, &stop);
+            if matches!(result, Err(SendFailure::Peer(_))) && !stop.load(Ordering::Relaxed) {
+                thread::sleep(RETRY_AFTER);
+            }
+            // Without a receiver the node has stopped.
+            let _ = reports.send(Event::SnapshotSent(id, term, result));
+        };
+        if let Err(cause) = thread::Builder::new().name("send-snapshot".into()).spawn(send) {
+            let why = SendFailure::Peer(format!("cannot start a thread: {cause}"));
+            let _ = events.send(Event::SnapshotSent(id, term, Err(why)));
+        }
+        sending
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn term(&self) -> Term {
+        self.term
+    }
+
+    /// Where the snapshot ends.
+    pub(super) fn last_index(&self) -> LogIndex {
+        self.last
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn send(
+    disk: &dyn Disk,
+    last: LogBase,
+    bytes: u64,
+    to: &Receiver,
+    hello: &str,
+    stop: &AtomicBool,
+) -> Result<LogIndex, SendFailure> {
+    let reader = SnapshotReader::open(disk, last).map_err(SendFailure::Disk)?;
+    let failed = Mutex::new(None);
+    let mut body = FileBody::new(reader, stop, &failed);
+    let config = ureq::Agent::config_builder()
+        .proxy(None)
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(Some(ANSWER_TIMEOUT))
+        .build();
+    let request = ureq::Agent::new_with_config(config)
+        .post(format!("{}/raft/snapshot", to.url))
+        .header(HELLO_HEADER, hello)
+        .header("content-type", "application/octet-stream")
+        .header("content-length", bytes.to_string());
+    let answer = request.send(ureq::SendBody::from_reader(&mut body));
+    if let Some(cause) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(SendFailure::Disk(cause));
+    }
+    let mut response = answer.map_err(|cause| SendFailure::Peer(cause.to_string()))?;
+    let text = response.body_mut().read_to_string().unwrap_or_default();
+    match response.status().as_u16() {
+        200 => Ok(last.index),
+        status => Err(SendFailure::Peer(format!("status {status}: {text}"))),
+    }
+}
+
+/// The bytes of a snapshot file, checked while they are read.
+struct FileBody<'a> {
+    reader: SnapshotReader,
+    encoder: Option<SnapshotEncoder>,
+    /// What has been read and not been sent.
+    chunk: Vec<u8>,
+    position: usize,
+    began: Instant,
+    sent: u64,
+    stop: &'a AtomicBool,
+    failed: &'a Mutex<Option<StorageError>>,
+}
+
+impl<'a> FileBody<'a> {
+    fn new(reader: SnapshotReader, stop: &'a AtomicBool, failed: &'a Mutex<Option<StorageError>>) -> Self {
+        let (encoder, chunk) = SnapshotEncoder::begin(reader.meta());
+        Self { reader, encoder: Some(encoder), chunk, position: 0, began: Instant::now(), sent: 0, stop, failed }
+    }
+
+    /// Reads the next part into the chunk; an empty one is the end.
+    fn next_chunk(&mut self) -> Result<(), StorageError> {
+        self.chunk.clear();
+        self.position = 0;
+        let Some(encoder) = &mut self.encoder else { return Ok(()) };
+        match self.reader.next_data()? {
+            Some(data) => {
+                self.chunk.extend_from_slice(&encoder.data(&data));
+                self.chunk.extend_from_slice(&data);
+            }
+            None => self.chunk.extend_from_slice(&self.encoder.take().expect("it has just been there").end()),
+        }
+        Ok(())
+    }
+
+    /// Waits while more was sent than the time since the beginning allows.
+    fn keep_to_the_rate(&self) {
+        let due = Duration::from_secs_f64(self.sent as f64 / BYTES_PER_SECOND_MAX as f64);
+        thread::sleep(due.saturating_sub(self.began.elapsed()));
+    }
+}
+
+impl Read for FileBody<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other("another snapshot is sent instead, or the node stops"));
+        }
+        if self.position == self.chunk.len()
+            && let Err(cause) = self.next_chunk()
+        {
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+            return Err(io::Error::other("the snapshot cannot be read"));
+        }
+        let length = buffer.len().min(self.chunk.len() - self.position);
+        buffer[..length].copy_from_slice(&self.chunk[self.position..self.position + length]);
+        self.position += length;
+        self.sent += length as u64;
+        self.keep_to_the_rate();
+        Ok(length)
+    }
+}
