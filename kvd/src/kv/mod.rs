@@ -7,8 +7,9 @@
 //!
 //! A write on its way through these files: `command.rs` is what the log carries and what comes of it,
 //! `encoding.rs` the bytes of both; `store.rs` applies it to the ordered map, whose entries `record.rs`
-//! packs, unless `sessions.rs` says that it was applied before, going by its `fingerprint.rs`; `hash.rs` sums up the state, so that
-//! replicas can be compared. `snapshot.rs` says how all of it is written down for later and for others, and read again.
+//! packs, unless `sessions.rs` says that it was applied before, going by its `fingerprint.rs`; `hash.rs` sums up the
+//! state, so that replicas can be compared. `snapshot.rs` says how all of it is written down for later and for others,
+//! and read again.
 
 mod codec;
 mod command;

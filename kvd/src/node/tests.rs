@@ -1,10 +1,10 @@
 //! What becomes of requests: three replicas with a network that the test holds in its hands.
 
 use super::{Effects, ReadError, Recovery, Replica, UnreadableEntry, WriteError};
-use crate::kv::{Command, DecodeError, Operation, Outcome, RequestId};
+use crate::kv::{Command, DecodeError, Operation, Outcome, RequestId, Restoring, Store};
 use crate::raft::{
     Body, ClusterTime, Configuration, Entry, HardState, Instant, LogIndex, MemberInfo, Message, NodeId, Payload,
-    Record, RoleName, Settings, Term,
+    Record, RoleName, Settings, SnapshotPlace, Term,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -227,6 +227,44 @@ fn a_write_that_a_later_leader_commits_succeeds_where_it_was_asked() {
     cluster.cut_off.clear();
     cluster.advance(200);
     assert!(matches!(cluster.writes[&1], Ok(Outcome::Set { created: true, .. })), "{:?}", cluster.writes[&1]);
+}
+
+/// The store of a replica, by way of a snapshot of it.
+fn snapshot_of(replica: &mut Numbered) -> (SnapshotPlace, Store) {
+    let (place, summary) = replica.begin_snapshot().expect("there is no other");
+    let mut store = replica.store().write().expect("no panic");
+    let mut restoring = Restoring::new(summary).expect("a summary");
+    while let Some(piece) = store.snapshot_piece(100).expect("it was begun") {
+        restoring.piece(&piece).expect("a piece that follows");
+    }
+    drop(store.end_snapshot());
+    (place, restoring.finish().expect("a whole snapshot"))
+}
+
+#[test]
+fn a_write_whose_place_a_snapshot_took_is_unknown_and_reads_go_on() {
+    let (mut cluster, old) = Cluster::with_leader(3);
+    cluster.cut_off.insert(old);
+    cluster.write(old, 1, &set("color", "red"));
+    cluster.settle();
+    let new = cluster.elect();
+    for (handle, value) in [(2, "green"), (3, "blue")] {
+        cluster.write(new, handle, &set("color", value));
+        cluster.settle();
+    }
+    let (place, store) = snapshot_of(cluster.at(new));
+    let last = place.last;
+    assert!(cluster.at(old).wants_snapshot(last));
+    drop(cluster.at(old).install(place.clone(), store));
+    cluster.settle();
+    assert_eq!(cluster.writes[&1], Err(WriteError::OutcomeUnknown), "the snapshot does not tell whose entries it has");
+    assert_eq!(cluster.value(old, "color"), Some((Bytes::from_static(b"blue"), 2)));
+    assert!(!cluster.at(old).wants_snapshot(last), "it is no news any more");
+    cluster.cut_off.clear();
+    cluster.advance(1_000);
+    cluster.at(old).read(9);
+    cluster.settle();
+    assert_eq!(cluster.reads[&9], Ok(()));
 }
 
 #[test]

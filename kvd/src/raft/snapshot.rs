@@ -61,9 +61,11 @@ impl Raft {
         }
     }
 
-    /// Whether a snapshot that ends there holds anything that is not committed here.
+    /// Whether a snapshot that ends there holds anything that is not committed here. A leader may have yet to find out how
+    /// far its log is committed, but it has everything that is (Leader Completeness, paper §5.4.3).
     pub fn wants_snapshot(&self, last: LogBase) -> bool {
-        last.index > self.log.commit_index()
+        let leads = matches!(self.role, Role::Leader(_)) && last.term <= self.term();
+        !leads && last.index > self.log.commit_index()
     }
 
     /// A snapshot is durable on this node's disk and becomes its state (paper Figure 13, InstallSnapshot, steps 6 to 8).
@@ -79,7 +81,6 @@ impl Raft {
         if last.term > self.term() {
             self.adopt_term(last.term);
         }
-        assert!(!matches!(self.role, Role::Leader(_)), "a leader has all that is committed, {last} included");
         let keeps_log = self.log.matches(last.index, last.term) && self.log.durable_index() >= last.index;
         if keeps_log {
             self.log.install(last.index, time);

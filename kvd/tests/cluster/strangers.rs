@@ -99,6 +99,39 @@ fn only_nodes_of_this_cluster_may_open_a_stream() {
 }
 
 #[test]
+fn what_is_no_snapshot_of_this_cluster_is_refused_and_harms_nobody() {
+    let cluster = Cluster::start(1);
+    let node = &cluster[0];
+    cluster.client().set("color", "blue").expect("it serves");
+    let Hello { cluster: own, founders, .. } = introduction(node, &stranger());
+    let member = Hello { cluster: own, founders, ..stranger() };
+    let other_cluster = Hello { cluster: Some(7), ..stranger() };
+    let post = |hello: Option<&Hello>, body: &[u8]| {
+        let mut connection = Connection::open(&node.url()).expect("it listens");
+        let header = hello.map(|hello| format!("{HELLO_HEADER}: {}", hello.to_header()));
+        let headers: Vec<&str> = header.iter().map(String::as_str).collect();
+        connection.send("POST /raft/snapshot", &headers, body).expect("a request is sent");
+        connection.receive().expect("it answers")
+    };
+    for (hello, body, status, why) in [
+        (None, &b""[..], 400, "introduce themselves"),
+        (Some(&stranger()), b"", 403, "not of one cluster"),
+        (Some(&other_cluster), b"", 403, "not of one cluster"),
+        (Some(&member), b"", 400, "snapshot"),
+        (Some(&member), b"kvd-snap", 400, "snapshot"),
+        (Some(&member), &[0xff; 100_000], 400, "snapshot"),
+    ] {
+        let reply = post(hello, body);
+        let text = String::from_utf8_lossy(&reply.body);
+        assert!(reply.status == status && text.contains(why), "{} {text}", reply.status);
+    }
+    let names =
+        std::fs::read_dir(node.data_dir()).expect("a directory").map(|entry| entry.expect("an entry").file_name());
+    assert!(names.into_iter().all(|name| !name.to_string_lossy().contains("snapshot")), "nothing is left of them");
+    assert_eq!(cluster.client().get("color").expect("it serves").expect("a key").value, b"blue");
+}
+
+#[test]
 fn a_node_that_sends_nonsense_loses_its_connection_and_harms_nobody() {
     let cluster = Cluster::start_calm(3);
     let node = &cluster[cluster.leader()];
