@@ -149,7 +149,10 @@ impl ReplicaTask {
     /// Runs until `stop`, and returns when the log is closed; or until the node cannot go on, and returns at once.
     pub(super) async fn run(mut self, stop: oneshot::Receiver<()>) -> Result<(), FatalError> {
         self.run_until(stop).await?;
-        self.writer.close().await;
+        let Self { writer, snapshots, .. } = self;
+        // Whoever writes or sends one ends, before the directory is free for another process.
+        drop(snapshots);
+        writer.close().await;
         Ok(())
     }
 
