@@ -149,9 +149,13 @@ impl DiskImage {
         committed: &[(Term, Digest)],
     ) -> Result<(Self, bool), Vec<Image>> {
         let candidates = self.candidates(unfinished, found.snapshot, committed);
-        match candidates.iter().position(|candidate| found.is(candidate)) {
+        // With an older snapshot, the log may know less of what is committed than the damaged one did.
+        let is_older = found.snapshot.index < self.snapshot.index;
+        let commit_fits = |known: LogIndex| found.commit == known || is_older && found.commit < known;
+        let fits = |candidate: &Image| found.is(candidate) && commit_fits(candidate.commit);
+        match candidates.iter().position(fits) {
             Some(place) => {
-                let log = candidates[place].clone();
+                let log = Image { commit: found.commit, ..candidates[place].clone() };
                 Ok((Self { log, snapshot: found.snapshot, behind: None }, place > 0))
             }
             None => Err(candidates),
@@ -188,7 +192,6 @@ impl Found {
 
     fn is(&self, image: &Image) -> bool {
         let gone = self.first.previous().0 as usize;
-        (self.hard_state, self.commit) == (image.hard_state, image.commit)
-            && image.entries.get(gone..) == Some(&self.entries[..])
+        self.hard_state == image.hard_state && image.entries.get(gone..) == Some(&self.entries[..])
     }
 }

@@ -48,14 +48,11 @@ fn is_full(failure: &StorageError) -> bool {
 impl World {
     /// Begins a snapshot if the log has grown enough since the last.
     pub(super) fn snapshot_if_due(&mut self, id: NodeId) -> Checked {
-        let Some(every_bytes) = self.plan.snapshot_log_bytes else { return Ok(()) };
         let cluster_id = cluster_of(&self.founders).id;
         let node = self.nodes.get_mut(&id).expect("a node of this cluster");
         let disk: Arc<dyn Disk> = Arc::new(node.disk.clone());
         let Some(process) = node.process_mut() else { return Ok(()) };
-        let since = process.snapshot.as_ref().map_or(LogIndex(0), |file| file.last().index);
-        let applied = process.replica.raft().log().applied_index();
-        if process.taking.is_some() || applied <= since || process.wal.reader().bytes_since(since) < every_bytes {
+        if process.taking.is_some() || !is_snapshot_due(process, self.plan.snapshot_log_bytes) {
             return Ok(());
         }
         let (place, summary) = process.replica.begin_snapshot().expect("there is no other");
@@ -312,6 +309,13 @@ impl World {
             self.coverage.count(Kind::CrashWhileSnapshotting);
         }
     }
+}
+
+/// Whether the log has grown by so many bytes since the last snapshot, and there is anything to take one of.
+pub(super) fn is_snapshot_due(process: &Process, every_bytes: Option<u64>) -> bool {
+    let since = process.snapshot.as_ref().map_or(LogIndex(0), |file| file.last().index);
+    let applied = process.replica.raft().log().applied_index();
+    applied > since && every_bytes.is_some_and(|bytes| process.wal.reader().bytes_since(since) >= bytes)
 }
 
 /// Writes the next piece; false once there is none.
