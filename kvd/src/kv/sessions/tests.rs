@@ -1,6 +1,9 @@
 //! What is remembered of clients, for how long, and what has to make room.
 
 use super::super::command::Item;
+use super::super::hash::StateHash;
+use super::super::pieces::{Entry, PieceWriter, split_entry};
+use super::super::snapshot::SnapshotSummary;
 use super::*;
 
 const OPERATION: Fingerprint = Fingerprint(1);
@@ -15,8 +18,8 @@ fn outcome(revision: u64) -> Outcome {
 
 /// An outcome whose reply is long.
 fn long_outcome() -> Outcome {
-    let item = Item { value: vec![b'x'; 100].into(), create_revision: 1, mod_revision: 1, version: 1 };
-    Outcome::Deleted { revision: 2, deleted: true, prev: Some(item) }
+    let item = Item { value: vec![b'x'; 100].into(), create_revision: 2, mod_revision: 2, version: 1 };
+    Outcome::Deleted { revision: 3, deleted: true, prev: Some(item) }
 }
 
 /// The maps name the same sessions, and the sums agree with them.
@@ -162,4 +165,32 @@ fn a_reply_that_never_fits_is_not_kept_but_its_number_is() {
     sessions.remember(&request("a", 1), OPERATION, &long_outcome()).unwrap();
     assert_eq!(sessions.admit(&request("a", 1), OPERATION), Admission::Stale { newest: 1 });
     assert_consistent(&sessions);
+}
+
+#[test]
+fn restored_sessions_are_forgotten_and_make_room_in_the_order_they_would_have() {
+    let mut sessions = Sessions::default();
+    for (time_ms, client, outcome) in
+        [(1, "d", outcome(2)), (1, "c", long_outcome()), (2, "b", outcome(3)), (3, "a", long_outcome())]
+    {
+        sessions.advance(time_ms);
+        sessions.remember(&request(client, 1), OPERATION, &outcome).unwrap();
+    }
+    sessions.begin_snapshot();
+    let mut piece = PieceWriter::new(usize::MAX);
+    assert!(sessions.write_snapshot(&mut piece));
+    let state_hash = StateHash(0);
+    let summary = SnapshotSummary { revision: 3, time_ms: 3, keys: 0, sessions: 4, bytes: 0, state_hash };
+    let mut restoring = RestoringSessions::default();
+    let piece = piece.finish();
+    let mut rest = &piece[..];
+    while let Some((Entry::Session(canonical), next)) = split_entry(rest).unwrap() {
+        restoring.add(canonical, &summary).unwrap();
+        rest = next;
+    }
+    let restored = restoring.finish(3);
+    assert_consistent(&restored);
+    assert_eq!(restored.by_last_use, sessions.by_last_use);
+    assert_eq!(restored.long_by_last_use, sessions.long_by_last_use);
+    assert_eq!((restored.len(), restored.now_ms(), restored.hash()), (4, 3, sessions.hash()));
 }

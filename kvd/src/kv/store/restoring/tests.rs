@@ -227,6 +227,7 @@ fn a_snapshot_of_what_cannot_be_is_refused() {
         ("a key twice", item(6, b'c'), RestoreError::OutOfOrder { entry: "an item" }),
         ("keys in another order", item(6, b'd'), RestoreError::OutOfOrder { entry: "an item" }),
         ("an item behind a session", [session, &b, &c].concat(), RestoreError::OutOfOrder { entry: "an item" }),
+        ("a session twice", [&b, &c, session, session].concat(), RestoreError::OutOfOrder { entry: "a session" }),
         ("a client that is not UTF-8", client(client_at, 0xff), malformed("a session's client")),
         ("a client without a name", client(client_at - 1, 0), malformed("a session's client")),
         ("a session used after the snapshot", client(last_use_at, 6), malformed("a session's last use")),
@@ -236,6 +237,7 @@ fn a_snapshot_of_what_cannot_be_is_refused() {
         ("a key created though it was there", client(reply_at + 2, 1), malformed(reply)),
         ("an item before that cannot be", client(reply_at + 5, 4), malformed(reply)),
     ] {
+        let summary = SnapshotSummary { bytes: forged.len() as u64, ..summary };
         assert_eq!(restore(summary, &[forged]).err(), Some(expected), "{case}");
     }
     assert_same(&restore(summary, &[&pieces]).unwrap(), &store);
@@ -248,17 +250,22 @@ fn a_snapshot_of_what_cannot_be_is_refused() {
 fn counts_and_limits_are_kept_as_soon_as_they_are_reached() {
     let mut store = store_after(["a", "b", "c"].map(|key| set(key, "x").request(key, 1)));
     let (summary, pieces) = snapshot(&mut store);
-    let count = |what, expected, found| Some(RestoreError::Count { what, expected, found });
-    for (wrong, expected) in [
-        (SnapshotSummary { keys: 2, ..summary }, count("keys", 2, 3)),
-        (SnapshotSummary { sessions: 2, ..summary }, count("sessions", 2, 3)),
-        (SnapshotSummary { bytes: 70, ..summary }, count("bytes", 70, 96)),
-        (SnapshotSummary { revision: 0, ..summary }, Some(malformed("revision"))),
-        (SnapshotSummary { revision: u64::MAX, ..summary }, Some(malformed("revision"))),
-        (SnapshotSummary { keys: 4, ..summary }, Some(malformed("number of keys"))),
-        (SnapshotSummary { sessions: 1_000_001, ..summary }, Some(malformed("number of sessions"))),
+    for (wrong, what, expected, found) in [
+        (SnapshotSummary { keys: 2, ..summary }, "keys", 2, 3),
+        (SnapshotSummary { sessions: 2, ..summary }, "sessions", 2, 3),
+        (SnapshotSummary { bytes: 70, ..summary }, "bytes", 70, 96),
     ] {
-        assert_eq!(restore(wrong, &pieces).err(), expected);
+        let mut restoring = Restoring::new(wrong).unwrap();
+        let result = pieces.iter().try_for_each(|piece| restoring.piece(piece));
+        assert_eq!(result, Err(RestoreError::Count { what, expected, found }));
+    }
+    for (impossible, field) in [
+        (SnapshotSummary { revision: 0, ..summary }, "revision"),
+        (SnapshotSummary { revision: u64::MAX, ..summary }, "revision"),
+        (SnapshotSummary { keys: 4, ..summary }, "number of keys"),
+        (SnapshotSummary { sessions: 1_000_001, ..summary }, "number of sessions"),
+    ] {
+        assert_eq!(Restoring::new(impossible).err(), Some(malformed(field)));
     }
 }
 

@@ -1,10 +1,10 @@
 //! What pieces hold, where they end, and what is kept for them.
 
 use super::super::super::pieces::ENTRIES_PER_PIECE_MAX;
-use super::super::super::sessions::SESSION_IDLE_MS_MAX;
+use super::super::super::sessions::{Limits, SESSION_IDLE_MS_MAX};
 use super::super::super::strategies;
 use super::super::tests::{delete, set, store_after};
-use super::super::{Command, Condition};
+use super::super::{Command, Condition, Outcome};
 use super::*;
 use proptest::prelude::*;
 
@@ -118,6 +118,20 @@ fn a_session_that_changes_ahead_is_kept_once_and_no_other_is() {
         assert_eq!(kept(store(), item_bytes + 5 * session_bytes + 3, time_ms, &commands), expected, "{case}");
         assert_eq!(kept(store(), usize::MAX, time_ms, &commands), 0, "{case}, after the end");
     }
+}
+
+#[test]
+fn a_session_whose_reply_makes_room_is_taken_as_it_was() {
+    let write = |client| set("k", &"x".repeat(100)).with_prev().request(client, 1);
+    let mut store = Store::with_session_limits(Limits { reply_bytes_max: 120, ..Limits::default() });
+    for command in [write("creates k"), write("a")] {
+        store.apply(0, &command);
+    }
+    let (_, expected) = snapshot(&mut store);
+    store.begin_snapshot().unwrap();
+    store.apply(1, &write("b"));
+    assert_eq!(store.apply(1, &write("a")), Outcome::StaleRequest { newest: 1 }, "b's reply took its place");
+    assert!(rest(&store, 50).concat() == expected);
 }
 
 #[test]
