@@ -1,7 +1,13 @@
-//! How much of the log goes once a snapshot is durable.
+//! When a snapshot is due, and how much of the log goes once it is durable.
 
 use crate::raft::LogIndex;
 use crate::storage::WalReader;
+
+/// Whether the log has grown by `growth_bytes` since the last snapshot, which ends at `snapshot`, and anything has been
+/// applied since to take one of.
+pub fn is_snapshot_due(snapshot: LogIndex, applied: LogIndex, log: &WalReader, growth_bytes: u64) -> bool {
+    applied > snapshot && log.bytes_since(snapshot) >= growth_bytes
+}
 
 /// Up to where the log may go, with a durable snapshot that ends at `snapshot`.
 ///

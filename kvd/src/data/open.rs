@@ -3,7 +3,7 @@
 
 use super::founding::{FOUNDING_INDEX, cluster_of};
 use super::snapshots::{load, place_of};
-use crate::kv::RestoreError;
+use crate::kv::{RestoreError, Store};
 use crate::node::{Recovered, Recovery, UnreadableEntry};
 use crate::raft::NodeId;
 use crate::storage::snapshot::{self, DamagedSnapshot, FoundSnapshot, RecoveredSnapshot, SnapshotFile};
@@ -83,8 +83,12 @@ pub fn open<E: From<DataError>>(
         }
     }
 
-    let RecoveredState { snapshots, mut recovery } = recover_snapshot(disk, &identity)?;
+    let mut snapshots = recover_snapshots(disk, &identity)?;
     let wal_options = WalOptions { base: snapshots.base(), ..options.wal };
+    let (snapshot, mut recovery) = match snapshots.found.take() {
+        Some(FoundSnapshot { file, meta, state }) => (Some(file), Recovery::after_snapshot(place_of(&meta), state)),
+        None => (None, Recovery::default()),
+    };
     let mut unreadable = None;
     let mut on_record = |record| {
         if unreadable.is_none() {
@@ -109,35 +113,17 @@ pub fn open<E: From<DataError>>(
         }
         (None, None) | (Some(_), Some(_)) => {}
     }
-    let snapshot = snapshots.found.map(|found| found.file);
     if let Some(file) = &snapshot {
         snapshot::remove_older(&**disk, file).map_err(DataError::from)?;
     }
     Ok(Opened { lock, identity, snapshot, damaged_snapshots, wal, torn_tail: opened.torn_tail, recovered })
 }
 
-/// What a node has before its log is read.
-struct RecoveredState {
-    snapshots: RecoveredSnapshot<()>,
-    recovery: Recovery,
-}
-
-/// Begins recovery with the newest snapshot. Before a node is part of a cluster it has none.
-fn recover_snapshot(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<RecoveredState, DataError> {
-    let Some(cluster) = &identity.cluster else {
-        return Ok(RecoveredState { snapshots: RecoveredSnapshot::default(), recovery: Recovery::default() });
-    };
+/// The newest snapshot, and the store that it holds. Before a node is part of a cluster it has none.
+fn recover_snapshots(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<RecoveredSnapshot<Store>, DataError> {
+    let Some(cluster) = &identity.cluster else { return Ok(RecoveredSnapshot::default()) };
     let log_begins_with = Wal::begins_with(&**disk, identity.node_id)?;
-    let mut store = None;
-    let snapshots = snapshot::recover(&**disk, cluster.id, log_begins_with, |reader| {
-        store = Some(load(reader)?);
-        Ok::<_, DataError>(())
-    })?;
-    let recovery = match (&snapshots.found, store) {
-        (Some(FoundSnapshot { meta, .. }), Some(store)) => Recovery::after_snapshot(place_of(meta), store),
-        _ => Recovery::default(),
-    };
-    Ok(RecoveredState { snapshots, recovery })
+    snapshot::recover(&**disk, cluster.id, log_begins_with, load)
 }
 
 /// The cluster that a log begins with.

@@ -14,7 +14,7 @@ pub(super) use taking::Taken;
 
 use super::inbox::Event;
 use crate::config::Config;
-use crate::data::{compaction_point, meta_of};
+use crate::data::{compaction_point, is_snapshot_due, meta_of};
 use crate::kv::Store;
 use crate::node::Replica;
 use crate::peer::Hello;
@@ -23,7 +23,6 @@ use crate::storage::snapshot::{SnapshotFile, remove_older};
 use crate::storage::{Disk, StorageError, WalReader};
 use sending::Sending;
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -78,11 +77,11 @@ impl Snapshots {
 
     /// Begins a snapshot if the log has grown enough since the last one.
     pub(super) fn take_if_due<W, R>(&mut self, replica: &mut Replica<W, R>, log: &WalReader, cluster_id: u64) {
-        let since = self.newest_index();
+        // As long as a snapshot takes to write, so long the log goes on growing: what both cost stays in proportion.
+        let growth_bytes = self.newest.as_ref().map_or(0, SnapshotFile::bytes).max(self.snapshot_log_bytes);
+        let applied = replica.raft().log().applied_index();
         if self.taking.is_some()
-            || replica.raft().log().applied_index() <= since
-            // As long as a snapshot takes to write, so long the log goes on growing: what both cost stays in proportion.
-            || log.bytes_since(since) < self.newest.as_ref().map_or(0, SnapshotFile::bytes).max(self.snapshot_log_bytes)
+            || !is_snapshot_due(self.newest_index(), applied, log, growth_bytes)
             || Instant::now() < self.not_before
         {
             return;
@@ -113,7 +112,7 @@ impl Snapshots {
                 Ok(Some(file))
             }
             Ok(Taken::GivenUp) => Ok(None),
-            Err(StorageError::Io { cause, .. }) if cause.kind() == ErrorKind::StorageFull => {
+            Err(cause) if cause.is_for_want_of_space() => {
                 tracing::warn!(
                     "no space for a snapshot; the node goes on without, its log grows, and the next is tried in {} s: make \
                      space",

@@ -108,6 +108,11 @@ impl StorageError {
         move |cause| Self::Io { action, file: file.to_owned(), cause }
     }
 
+    /// Whether the disk has no space left: a log cannot do without, a snapshot can.
+    pub fn is_for_want_of_space(&self) -> bool {
+        matches!(self, Self::Io { cause, .. } if cause.kind() == io::ErrorKind::StorageFull)
+    }
+
     /// Damage in `file` from `offset` on.
     pub(super) fn corrupt(file: &str, offset: u64, cause: impl Into<String>) -> Self {
         Self::Corrupt { file: file.to_owned(), offset, cause: cause.into() }

@@ -6,11 +6,10 @@
 use super::super::inbox::Event;
 use crate::data::{ReceiveError, Received, Receiving};
 use crate::peer::{HELLO_HEADER, Hello, introduced, refuse};
-use crate::storage::{Disk, StorageError};
+use crate::storage::Disk;
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt};
 use kvclient::api::ErrorCode;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
@@ -98,7 +97,7 @@ impl Receiver {
                 forwarded?;
                 self.install(received).await
             }
-            Err(ReceiveError::Storage(cause)) if !is_full(&cause) => {
+            Err(ReceiveError::Storage(cause)) if !cause.is_for_want_of_space() => {
                 let why = cause.to_string();
                 // Without a receiver the node has stopped.
                 let _ = self.events.send(Event::DiskFailed(cause));
@@ -116,10 +115,6 @@ impl Receiver {
         let last = is_installed.await.map_err(|_| stopping())?;
         Ok(warp::reply::json(&serde_json::json!({ "last_log_index": last.0 })).into_response())
     }
-}
-
-fn is_full(cause: &StorageError) -> bool {
-    matches!(cause, StorageError::Io { cause, .. } if cause.kind() == ErrorKind::StorageFull)
 }
 
 /// Hands on what arrives, until the body ends or nobody takes it any more.

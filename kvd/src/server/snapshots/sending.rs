@@ -4,11 +4,11 @@
 use super::super::inbox::Event;
 use crate::peer::{HELLO_HEADER, Hello};
 use crate::raft::{LogBase, LogIndex, NodeId, Term};
-use crate::storage::snapshot::{SnapshotEncoder, SnapshotFile, SnapshotReader};
+use crate::storage::snapshot::{SnapshotBytes, SnapshotFile};
 use crate::storage::{Disk, StorageError};
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
@@ -63,11 +63,11 @@ impl Sending {
         events: UnboundedSender<Event>,
     ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (last, bytes, hello) = (file.last(), file.bytes(), hello.to_header());
+        let (last, length, hello) = (file.last(), file.bytes(), hello.to_header());
         let sending = Self { name: to.name.clone(), term, last: last.index, stop: Arc::clone(&stop) };
         let (reports, id) = (events.clone(), to.id);
         let send = move || {
-            let result = send(&*disk, last, bytes, &to, &hello, &stop);
+            let result = send(&*disk, last, length, &to, &hello, &stop);
             if matches!(result, Err(SendFailure::Peer(_))) && !stop.load(Ordering::Relaxed) {
                 thread::sleep(RETRY_AFTER);
             }
@@ -104,14 +104,13 @@ impl Drop for Sending {
 fn send(
     disk: &dyn Disk,
     last: LogBase,
-    bytes: u64,
+    length: u64,
     to: &Receiver,
     hello: &str,
     stop: &AtomicBool,
 ) -> Result<LogIndex, SendFailure> {
-    let reader = SnapshotReader::open(disk, last).map_err(SendFailure::Disk)?;
-    let failed = Mutex::new(None);
-    let mut body = FileBody::new(reader, stop, &failed);
+    let bytes = SnapshotBytes::open(disk, last).map_err(SendFailure::Disk)?;
+    let mut body = Body { bytes, chunk: Vec::new(), position: 0, began: Instant::now(), sent: 0, stop, failed: None };
     let config = ureq::Agent::config_builder()
         .proxy(None)
         .max_redirects(0)
@@ -123,9 +122,9 @@ fn send(
         .post(format!("{}/raft/snapshot", to.url))
         .header(HELLO_HEADER, hello)
         .header("content-type", "application/octet-stream")
-        .header("content-length", bytes.to_string());
+        .header("content-length", length.to_string());
     let answer = request.send(ureq::SendBody::from_reader(&mut body));
-    if let Some(cause) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    if let Some(cause) = body.failed {
         return Err(SendFailure::Disk(cause));
     }
     let mut response = answer.map_err(|cause| SendFailure::Peer(cause.to_string()))?;
@@ -136,40 +135,20 @@ fn send(
     }
 }
 
-/// The bytes of a snapshot file, checked while they are read.
-struct FileBody<'a> {
-    reader: SnapshotReader,
-    encoder: Option<SnapshotEncoder>,
+/// The body of a request: the bytes of a snapshot, at a bounded rate.
+struct Body<'a> {
+    bytes: SnapshotBytes,
     /// What has been read and not been sent.
     chunk: Vec<u8>,
     position: usize,
     began: Instant,
     sent: u64,
     stop: &'a AtomicBool,
-    failed: &'a Mutex<Option<StorageError>>,
+    /// Why the snapshot cannot be read any further.
+    failed: Option<StorageError>,
 }
 
-impl<'a> FileBody<'a> {
-    fn new(reader: SnapshotReader, stop: &'a AtomicBool, failed: &'a Mutex<Option<StorageError>>) -> Self {
-        let (encoder, chunk) = SnapshotEncoder::begin(reader.meta());
-        Self { reader, encoder: Some(encoder), chunk, position: 0, began: Instant::now(), sent: 0, stop, failed }
-    }
-
-    /// Reads the next part into the chunk; an empty one is the end.
-    fn next_chunk(&mut self) -> Result<(), StorageError> {
-        self.chunk.clear();
-        self.position = 0;
-        let Some(encoder) = &mut self.encoder else { return Ok(()) };
-        match self.reader.next_data()? {
-            Some(data) => {
-                self.chunk.extend_from_slice(&encoder.data(&data));
-                self.chunk.extend_from_slice(&data);
-            }
-            None => self.chunk.extend_from_slice(&self.encoder.take().expect("it has just been there").end()),
-        }
-        Ok(())
-    }
-
+impl Body<'_> {
     /// Waits while more was sent than the time since the beginning allows.
     fn keep_to_the_rate(&self) {
         let due = Duration::from_secs_f64(self.sent as f64 / BYTES_PER_SECOND_MAX as f64);
@@ -177,16 +156,17 @@ impl<'a> FileBody<'a> {
     }
 }
 
-impl Read for FileBody<'_> {
+impl Read for Body<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(io::Error::other("another snapshot is sent instead, or the node stops"));
         }
-        if self.position == self.chunk.len()
-            && let Err(cause) = self.next_chunk()
-        {
-            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
-            return Err(io::Error::other("the snapshot cannot be read"));
+        if self.position == self.chunk.len() {
+            self.position = 0;
+            if let Err(cause) = self.bytes.next_chunk(&mut self.chunk) {
+                self.failed = Some(cause);
+                return Err(io::Error::other("the snapshot cannot be read"));
+            }
         }
         let length = buffer.len().min(self.chunk.len() - self.position);
         buffer[..length].copy_from_slice(&self.chunk[self.position..self.position + length]);

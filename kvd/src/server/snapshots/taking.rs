@@ -61,12 +61,7 @@ fn write(
     loop {
         let piece = store.read().unwrap_or_else(PoisonError::into_inner).snapshot_piece(PIECE_BYTES);
         match piece {
-            Ok(Some(piece)) if !stop.load(Ordering::Relaxed) => {
-                if let Err(cause) = writer.write_data(&piece) {
-                    let _ = writer.abandon();
-                    return Err(cause);
-                }
-            }
+            Ok(Some(piece)) if !stop.load(Ordering::Relaxed) => writer.write_data(&piece)?,
             Ok(None) => return Ok(Taken::Whole { file: writer.finish()?, took: began.elapsed() }),
             Ok(Some(_)) | Err(_) => {
                 writer.abandon()?;

@@ -43,6 +43,6 @@ pub use error::SnapshotError;
 pub use format::{PART_BYTES_MAX, PART_HEADER_BYTES, SnapshotTotals};
 pub use meta::SnapshotMeta;
 pub use names::{newest, remove_older};
-pub use reader::SnapshotReader;
+pub use reader::{SnapshotBytes, SnapshotReader};
 pub use recovery::{DamagedSnapshot, FoundSnapshot, RecoveredSnapshot, recover};
 pub use writer::{SnapshotFile, SnapshotWriter};

@@ -3,6 +3,7 @@
 use super::super::disk::{Disk, File};
 use super::super::error::StorageError;
 use super::decoder::{SnapshotDecoder, SnapshotItem};
+use super::encoder::SnapshotEncoder;
 use super::error::SnapshotError;
 use super::meta::SnapshotMeta;
 use super::names::file_name;
@@ -74,6 +75,45 @@ impl SnapshotReader {
     /// What was found to be damaged, if anything was.
     pub(super) fn damage(&self) -> Option<&SnapshotError> {
         self.damage.as_ref()
+    }
+}
+
+/// The bytes of a snapshot file as they are sent on, checked while they are read.
+#[derive(Debug)]
+pub struct SnapshotBytes {
+    reader: SnapshotReader,
+    encoder: Option<SnapshotEncoder>,
+    /// What comes before the first piece of data.
+    beginning: Vec<u8>,
+}
+
+impl SnapshotBytes {
+    /// Opens the snapshot that ends with this entry.
+    ///
+    /// # Errors
+    /// As [`SnapshotReader::open`].
+    pub fn open(disk: &dyn Disk, last: LogBase) -> Result<Self, StorageError> {
+        let reader = SnapshotReader::open(disk, last)?;
+        let (encoder, beginning) = SnapshotEncoder::begin(reader.meta());
+        Ok(Self { reader, encoder: Some(encoder), beginning })
+    }
+
+    /// Puts the next bytes into `chunk`, in place of what was there: none at the end.
+    ///
+    /// # Errors
+    /// As [`SnapshotReader::next_data`].
+    pub fn next_chunk(&mut self, chunk: &mut Vec<u8>) -> Result<(), StorageError> {
+        chunk.clear();
+        chunk.append(&mut self.beginning);
+        let Some(encoder) = self.encoder.as_mut().filter(|_| chunk.is_empty()) else { return Ok(()) };
+        match self.reader.next_data()? {
+            Some(data) => {
+                chunk.extend_from_slice(&encoder.data(&data));
+                chunk.extend_from_slice(&data);
+            }
+            None => chunk.extend(self.encoder.take().map(SnapshotEncoder::end).into_iter().flatten()),
+        }
+        Ok(())
     }
 }
 

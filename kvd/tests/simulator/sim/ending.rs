@@ -13,7 +13,7 @@ use super::linearizability;
 use super::network::Link;
 use super::node::{Node, State};
 use super::plan::Ending;
-use super::snapshots::is_snapshot_due;
+use super::snapshots::owes_snapshot;
 use super::world::World;
 use kvd::raft::{InFlight, NodeId};
 
@@ -201,7 +201,7 @@ impl World {
             let process = node.process().expect("a running node");
             process.writing.is_none()
                 && process.taking.is_none()
-                && !is_snapshot_due(process, self.plan.snapshot_log_bytes)
+                && !owes_snapshot(process, self.plan.snapshot_log_bytes)
                 && process.replica.waiting_writes() == 0
                 && process.replica.waiting_reads() == 0
                 && process.replica.raft().followers().iter().all(|follower| {

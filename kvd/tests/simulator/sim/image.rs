@@ -107,15 +107,21 @@ impl DiskImage {
         }
     }
 
-    /// A snapshot is durable that ends with `last`. `committed` is everything that was committed.
-    pub(crate) fn snapshot_written(&mut self, last: LogBase, committed: &[(Term, Digest)]) {
+    /// A snapshot is durable that ends with `last`. `committed` tells everything that was committed, where the log has not
+    /// got that far.
+    pub(crate) fn snapshot_written(&mut self, last: LogBase, committed: impl FnOnce() -> Vec<(Term, Digest)>) {
         if last.index <= self.snapshot.index {
             return;
         }
         self.snapshot = last;
-        let log = self.behind.take().unwrap_or_else(|| self.log.clone());
-        self.log.entries = committed.to_vec();
-        self.settle(log);
+        if self.written().term_at(last.index) == Some(last.term) {
+            let log = self.behind.take().unwrap_or_else(|| std::mem::take(&mut self.log));
+            self.settle(log);
+        } else {
+            let log = self.behind.take().unwrap_or_else(|| self.log.clone());
+            self.log.entries = committed();
+            self.settle(log);
+        }
     }
 
     /// The log says this by itself. What the snapshot holds is in `self.log` by then.

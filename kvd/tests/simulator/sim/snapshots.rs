@@ -7,9 +7,9 @@ use super::invariants::{Checked, ensure};
 use super::node::{Input, Process};
 use super::notation::Name;
 use super::world::World;
-use kvd::data::{ReceiveError, Received, Receiving, cluster_of, compaction_point, meta_of};
+use kvd::data::{ReceiveError, Received, Receiving, cluster_of, compaction_point, is_snapshot_due, meta_of};
 use kvd::raft::{LogIndex, NodeId, SendSnapshot, Term};
-use kvd::storage::snapshot::{SnapshotFile, SnapshotReader, SnapshotWriter, remove_older};
+use kvd::storage::snapshot::{SnapshotBytes, SnapshotFile, SnapshotWriter, remove_older};
 use kvd::storage::{Disk, StorageError};
 use std::sync::Arc;
 
@@ -40,23 +40,18 @@ pub(crate) struct SnapshotSent {
     last: Option<LogIndex>,
 }
 
-/// Whether a disk has no more space, which a snapshot can do without and a log cannot.
-fn is_full(failure: &StorageError) -> bool {
-    matches!(failure, StorageError::Io { cause, .. } if cause.kind() == std::io::ErrorKind::StorageFull)
-}
-
 impl World {
     /// Begins a snapshot if the log has grown enough since the last.
     pub(super) fn snapshot_if_due(&mut self, id: NodeId) -> Checked {
-        let cluster_id = cluster_of(&self.founders).id;
         let node = self.nodes.get_mut(&id).expect("a node of this cluster");
-        let disk: Arc<dyn Disk> = Arc::new(node.disk.clone());
+        let disk = node.disk.clone();
         let Some(process) = node.process_mut() else { return Ok(()) };
-        if process.taking.is_some() || !is_snapshot_due(process, self.plan.snapshot_log_bytes) {
+        if process.taking.is_some() || !owes_snapshot(process, self.plan.snapshot_log_bytes) {
             return Ok(());
         }
+        let cluster_id = cluster_of(&self.founders).id;
         let (place, summary) = process.replica.begin_snapshot().expect("there is no other");
-        match SnapshotWriter::begin(disk, &meta_of(cluster_id, place, &summary)) {
+        match SnapshotWriter::begin(Arc::new(disk), &meta_of(cluster_id, place, &summary)) {
             Ok(writer) => {
                 process.taking = Some(writer);
                 self.next_piece_later(id);
@@ -94,10 +89,7 @@ impl World {
                 }
                 Err(failure) => self.snapshot_failed(id, &failure),
             },
-            Err(failure) => {
-                let _ = writer.abandon();
-                self.snapshot_failed(id, &failure)
-            }
+            Err(failure) => self.snapshot_failed(id, &failure),
         }
     }
 
@@ -107,7 +99,7 @@ impl World {
             let store = process.replica.store();
             drop(store.write().expect("nothing panics while it holds the store").end_snapshot());
         }
-        if is_full(failure) {
+        if failure.is_for_want_of_space() {
             self.coverage.count(Kind::SnapshotFailed);
             return Ok(());
         }
@@ -117,9 +109,10 @@ impl World {
     /// A snapshot of a node is durable: older ones go.
     fn snapshot_durable(&mut self, id: NodeId, file: SnapshotFile) -> Checked {
         let last = file.last();
-        let committed = self.invariants.committed_entries(last)?;
-        let node = self.node(id);
-        node.image.snapshot_written(last, &committed);
+        let Self { nodes, invariants, .. } = self;
+        invariants.holds_what_is_committed(last)?;
+        let node = nodes.get_mut(&id).expect("a node of this cluster");
+        node.image.snapshot_written(last, || invariants.committed_entries());
         let removed = remove_older(&node.disk, &file);
         if let Some(process) = node.process_mut() {
             process.snapshot = Some(file);
@@ -239,7 +232,9 @@ impl World {
         self.tell_sender(&transfer, None);
         self.abandon(transfer);
         match failure {
-            ReceiveError::Storage(failure) if !is_full(&failure) => self.end_process(to, &failure.to_string()),
+            ReceiveError::Storage(failure) if !failure.is_for_want_of_space() => {
+                self.end_process(to, &failure.to_string())
+            }
             _ => Ok(()),
         }
     }
@@ -311,11 +306,11 @@ impl World {
     }
 }
 
-/// Whether the log has grown by so many bytes since the last snapshot, and there is anything to take one of.
-pub(super) fn is_snapshot_due(process: &Process, every_bytes: Option<u64>) -> bool {
+/// Whether a process should be taking a snapshot, where one is taken at all.
+pub(super) fn owes_snapshot(process: &Process, every_bytes: Option<u64>) -> bool {
     let since = process.snapshot.as_ref().map_or(LogIndex(0), |file| file.last().index);
     let applied = process.replica.raft().log().applied_index();
-    applied > since && every_bytes.is_some_and(|bytes| process.wal.reader().bytes_since(since) >= bytes)
+    every_bytes.is_some_and(|bytes| is_snapshot_due(since, applied, &process.wal.reader(), bytes))
 }
 
 /// Writes the next piece; false once there is none.
@@ -337,12 +332,13 @@ fn end_snapshot(process: &mut Process, writer: SnapshotWriter) -> Result<Snapsho
 
 /// The bytes of a snapshot, which have been checked.
 fn read_file(disk: &dyn Disk, file: &SnapshotFile) -> Result<Vec<u8>, StorageError> {
-    let mut reader = SnapshotReader::open(disk, file.last())?;
-    let (mut encoder, mut bytes) = kvd::storage::snapshot::SnapshotEncoder::begin(reader.meta());
-    while let Some(data) = reader.next_data()? {
-        bytes.extend_from_slice(&encoder.data(&data));
-        bytes.extend_from_slice(&data);
+    let mut source = SnapshotBytes::open(disk, file.last())?;
+    let (mut bytes, mut chunk) = (Vec::new(), Vec::new());
+    loop {
+        source.next_chunk(&mut chunk)?;
+        if chunk.is_empty() {
+            return Ok(bytes);
+        }
+        bytes.append(&mut chunk);
     }
-    bytes.extend_from_slice(&encoder.end());
-    Ok(bytes)
 }

@@ -214,7 +214,8 @@ impl Invariants {
     ///
     /// Returns the image of its disk, and whether a write that a crash interrupted is part of it.
     pub(crate) fn restarted(&mut self, node: &Node, found: &Found) -> Result<(DiskImage, bool), Violation> {
-        let committed = self.committed_entries(found.snapshot)?;
+        self.holds_what_is_committed(found.snapshot)?;
+        let committed = self.committed_entries();
         let (image, is_kept) = durable_promises::check_restart(node, found, &committed)?;
         self.log_matching.check_image(node.id, image.log())?;
         self.monotonic_state.restarted(node.id);
@@ -226,15 +227,20 @@ impl Invariants {
         Ok((image, is_kept))
     }
 
-    /// Everything that was committed, which a snapshot that ends with `last` holds nothing but.
-    pub(crate) fn committed_entries(&self, last: LogBase) -> Result<Vec<(Term, Digest)>, Violation> {
+    /// A snapshot that ends with `last` holds nothing but what was committed.
+    pub(crate) fn holds_what_is_committed(&self, last: LogBase) -> Checked {
         let committed = self.committed.entries();
         let term = last.index.0.checked_sub(1).map_or(Some(Term(0)), |place| Some(committed.get(place as usize)?.term));
         ensure!("Snapshots", term == Some(last.term), "a snapshot ends with entry {last}, where {term:?} is committed");
+        Ok(())
+    }
+
+    /// Everything that was committed.
+    pub(crate) fn committed_entries(&self) -> Vec<(Term, Digest)> {
         let digest = |(index, entry): (LogIndex, &committed_on_quorum::Committed)| {
             Some((entry.term, self.log_matching.digest_at((index, entry.term))?))
         };
-        Ok((1..).map(LogIndex).zip(committed).map_while(digest).collect())
+        (1..).map(LogIndex).zip(self.committed.entries()).map_while(digest).collect()
     }
 }
 
