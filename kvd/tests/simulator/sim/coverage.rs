@@ -42,6 +42,7 @@ kinds! {
         MessageDoubled = "messages doubled",
         MessageReplayed = "messages of the past replayed",
         ReplayedToNewLife = "messages replayed to a node that has restarted",
+        AcknowledgedLate = "acknowledgements replayed to a node that leads again",
         MessageOvertaken = "messages overtaken by a later one",
         MessageGarbled = "messages garbled",
         MessageLate = "messages later than an election",

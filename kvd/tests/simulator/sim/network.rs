@@ -9,7 +9,7 @@ use super::events::{Event, Micros, Queue};
 use super::plan::NetworkPlan;
 use bytes::Bytes;
 use kvd::peer;
-use kvd::raft::{Message, NodeId};
+use kvd::raft::{Body, Message, NodeId, Term};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A doubled message may come again as late as this. Microseconds.
@@ -23,6 +23,15 @@ const REMEMBERED_PERMILLE: u32 = 20;
 
 /// Frames of the past that a node is sent when it starts again, at most.
 const REPLAYED_MAX: u64 = 4;
+
+/// Of each link, the last acknowledgement of so many terms is kept.
+const TERMS_KEPT: usize = 8;
+
+/// Of the followers of a new leader: one of their acknowledgements of earlier terms arrives now.
+const ACKNOWLEDGED_LATE_PERCENT: u32 = 50;
+
+/// How long after the election, at the mean: a leader takes only what its log has reached. Microseconds.
+const ACKNOWLEDGED_LATE_US: [Micros; 4] = [1_000, 10_000, 100_000, 500_000];
 
 /// From sender to receiver.
 pub(crate) type Link = (NodeId, NodeId);
@@ -69,6 +78,8 @@ pub(crate) struct Network {
     hidden: BTreeSet<NodeId>,
     /// Frames of the past.
     memory: Vec<Envelope>,
+    /// The last acknowledgement that each follower sent in each of its latest terms, arrived or not.
+    acknowledgements: BTreeMap<Link, BTreeMap<Term, Envelope>>,
 }
 
 impl Network {
@@ -82,6 +93,7 @@ impl Network {
             last_arrival: BTreeMap::new(),
             hidden: BTreeSet::new(),
             memory: Vec::new(),
+            acknowledgements: BTreeMap::new(),
         }
     }
 
@@ -95,10 +107,13 @@ impl Network {
         queue: &mut Queue,
         coverage: &mut Coverage,
     ) {
+        let mut envelope = Envelope { from: link.0, to: link.1, frame: peer::encode(message), garbled: false };
+        if self.plan.doubled_permille > 0 && matches!(message.body, Body::AppendAccepted { .. }) {
+            self.keep_acknowledgement(message.term, &envelope);
+        }
         if !self.works(link, now) || chance.permille(self.plan.lost_permille) {
             return coverage.count(Kind::MessageLost);
         }
-        let mut envelope = Envelope { from: link.0, to: link.1, frame: peer::encode(message), garbled: false };
         if chance.permille(self.plan.garbled_permille) {
             coverage.count(Kind::MessageGarbled);
             envelope.garble(chance);
@@ -148,6 +163,38 @@ impl Network {
             let Some(old) = self.any_of_the_past(chance, |envelope| envelope.to == node) else { break };
             coverage.count(Kind::ReplayedToNewLife);
             queue.schedule(now + self.delay(chance), Event::Arrive(old));
+        }
+    }
+
+    fn keep_acknowledgement(&mut self, term: Term, envelope: &Envelope) {
+        let of_link = self.acknowledgements.entry((envelope.from, envelope.to)).or_default();
+        of_link.insert(term, envelope.clone());
+        if of_link.len() > TERMS_KEPT {
+            of_link.pop_first();
+        }
+    }
+
+    /// A node leads again, and may hear now what its followers acknowledged while it led before: of entries that they
+    /// may have cut off since.
+    pub(crate) fn acknowledge_late(
+        &self,
+        leader: NodeId,
+        now: Micros,
+        chance: &mut Chance,
+        queue: &mut Queue,
+        coverage: &mut Coverage,
+    ) {
+        if self.plan.doubled_permille == 0 {
+            return;
+        }
+        for (_, of_link) in self.acknowledgements.iter().filter(|((_, to), _)| *to == leader) {
+            if chance.percent(ACKNOWLEDGED_LATE_PERCENT) {
+                let kept: Vec<&Envelope> = of_link.values().collect();
+                let envelope = chance.any_of(&kept).expect("what is kept is of some term").clone();
+                coverage.count(Kind::AcknowledgedLate);
+                let mean = chance.one_of(&ACKNOWLEDGED_LATE_US);
+                queue.schedule(now + chance.exponential(mean), Event::Arrive(envelope));
+            }
         }
     }
 
@@ -230,6 +277,7 @@ impl Network {
         self.clogged.clear();
         self.hidden.clear();
         self.memory.clear();
+        self.acknowledgements.clear();
         // What is sent from now on does not queue behind what was sent over bad links.
         self.last_arrival.clear();
         self.plan = NetworkPlan::CALM;

@@ -113,9 +113,13 @@ impl World {
     pub(super) fn check(&mut self, id: NodeId) -> Checked {
         let elections = self.coverage.of(Kind::Election);
         self.invariants.node_changed(id, &self.nodes, &mut self.coverage)?;
-        if self.coverage.of(Kind::Election) > elections && self.chance.percent(self.plan.struck_percent) {
-            let at = self.now + self.chance.exponential(self.plan.struck_after_us);
-            self.queue.schedule(at, Event::Strike(id));
+        if self.coverage.of(Kind::Election) > elections {
+            let Self { network, chance, queue, coverage, now, .. } = self;
+            network.acknowledge_late(id, *now, chance, queue, coverage);
+            if self.chance.percent(self.plan.struck_percent) {
+                let at = self.now + self.chance.exponential(self.plan.struck_after_us);
+                self.queue.schedule(at, Event::Strike(id));
+            }
         }
         if let Some(raft) = self.nodes[&id].raft() {
             if raft.role() == RoleName::Leader && self.leaders().len() > 1 {
