@@ -48,6 +48,14 @@ mutants! {
     ReadBeforeApplied = "read before apply reaches the index",
     /// Half of the voters, rounded down, decide.
     QuorumOfHalf = "quorum n/2",
+    /// While the voters change, the old ones decide alone.
+    OldQuorumOnly = "quorum of old configuration only",
+    /// The voters change without a joint step.
+    NoJoint = "voters changed without a joint configuration",
+    /// A change begins before the one before it is done.
+    TwoChanges = "second change while one is open",
+    /// A leader changes the members before it has committed anything in its term.
+    ChangeBeforeCommit = "change allowed before first commit of the term",
     /// An append deletes what it does not conflict with, committed or not.
     TruncateCommitted = "truncation below commit",
     /// What a crash left of the last write is taken for written.

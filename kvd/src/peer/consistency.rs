@@ -76,11 +76,11 @@ fn follow_each_other(prev: (LogIndex, Term), entries: &[Entry], sender_term: Ter
 }
 
 fn members(configuration: &Configuration) -> Result<(), &'static str> {
-    let Configuration { voters, outgoing, learners, members } = configuration;
+    let Configuration { voters, outgoing, learners, members, removed: _ } = configuration;
     if voters.is_empty() {
         return Err("a configuration in it has no voters");
     }
-    let parts: BTreeSet<_> = voters.iter().chain(outgoing).chain(learners).collect();
+    let parts: BTreeSet<_> = voters.iter().chain(outgoing).chain(learners.keys()).collect();
     if !parts.into_iter().eq(members.keys()) {
         return Err("a configuration in it does not name its members");
     }
@@ -90,7 +90,7 @@ fn members(configuration: &Configuration) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::{BallotId, MemberInfo, NodeId};
+    use crate::raft::{BallotId, Goal, MemberInfo, NodeId};
     use bytes::Bytes;
 
     fn entry(index: u64, term: u64) -> Entry {
@@ -135,7 +135,7 @@ mod tests {
     fn what_no_node_says_is_refused() {
         let huge = NUMBER_MAX + 1;
         let without_voters = Configuration { voters: BTreeSet::new(), ..configuration() };
-        let nameless = Configuration { learners: [NodeId(9)].into(), ..configuration() };
+        let nameless = Configuration { learners: [(NodeId(9), Goal::Voter)].into(), ..configuration() };
         for (body, why) in [
             (append((0, 0), vec![entry(2, 1)]), "follow each other"),
             (append((6, 3), vec![entry(7, 3), entry(7, 3)]), "follow each other"),

@@ -10,6 +10,9 @@ use crate::mutants::{self, Mutant};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Removed nodes that are remembered: at one replacement an hour, those of the last six weeks.
+const REMOVED_MAX: usize = 1024;
+
 /// The members of a cluster and their parts in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Configuration {
@@ -17,10 +20,24 @@ pub struct Configuration {
     pub voters: BTreeSet<NodeId>,
     /// While joint: the voters of the configuration being left, whose majority is needed as well.
     pub outgoing: BTreeSet<NodeId>,
-    /// Those who receive everything and count for nothing.
-    pub learners: BTreeSet<NodeId>,
+    /// Those who receive everything and count for nothing, and what they are to become.
+    pub learners: BTreeMap<NodeId, Goal>,
     /// Name and addresses of every voter, outgoing voter and learner.
     pub members: BTreeMap<NodeId, MemberInfo>,
+    /// Those who were members once, the latest last: they are told so, and never added again. While joint, those who
+    /// are leaving are among them.
+    pub removed: Vec<NodeId>,
+}
+
+/// What a learner is to become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Goal {
+    /// Stays a learner: a replica for reads.
+    Learner,
+    /// A voter, as soon as it has caught up.
+    Voter,
+    /// A voter in the place of this one, which has the same name and whose disk is lost.
+    Replace(NodeId),
 }
 
 /// What the configuration knows of a member beside its id.
@@ -45,8 +62,9 @@ impl Configuration {
     pub const EMPTY: Self = Self {
         voters: BTreeSet::new(),
         outgoing: BTreeSet::new(),
-        learners: BTreeSet::new(),
+        learners: BTreeMap::new(),
         members: BTreeMap::new(),
+        removed: Vec::new(),
     };
 
     /// Whether `id` decides alone.
@@ -72,11 +90,20 @@ impl Configuration {
     /// Whether those for whom `agrees` holds are a quorum: a majority of the voters and, while joint,
     /// of the outgoing voters too. Without voters there is no quorum.
     pub fn is_quorum(&self, agrees: impl Fn(NodeId) -> bool) -> bool {
-        let majority_of = |voters: &BTreeSet<NodeId>| {
-            let agreeing = voters.iter().filter(|id| agrees(**id)).count();
-            agreeing > voters.len() / 2 || mutants::is_on(Mutant::QuorumOfHalf) && agreeing == voters.len() / 2
-        };
-        majority_of(&self.voters) && (self.outgoing.is_empty() || majority_of(&self.outgoing))
+        let incoming = majority(&self.voters, &agrees) || self.is_joint() && mutants::is_on(Mutant::OldQuorumOnly);
+        incoming && (!self.is_joint() || majority(&self.outgoing, &agrees))
+    }
+
+    /// Whether a majority of the voters agrees, whatever is outgoing.
+    pub(super) fn is_majority_of_voters(&self, agrees: impl Fn(NodeId) -> bool) -> bool {
+        majority(&self.voters, agrees)
+    }
+
+    /// Remembers that this node is a member no more.
+    pub(super) fn remember_removed(&mut self, id: NodeId) {
+        self.removed.push(id);
+        let forgotten = self.removed.len().saturating_sub(REMOVED_MAX);
+        self.removed.drain(..forgotten);
     }
 
     /// The highest value that a quorum has reached, where `reached` says how far each voter is: the
@@ -91,15 +118,25 @@ impl Configuration {
             values.into_iter().nth(middle).unwrap_or_default()
         };
         let incoming = majority_reached(&self.voters);
-        if self.is_joint() { incoming.min(majority_reached(&self.outgoing)) } else { incoming }
+        if !self.is_joint() {
+            return incoming;
+        }
+        let outgoing = majority_reached(&self.outgoing);
+        if mutants::is_on(Mutant::OldQuorumOnly) { outgoing } else { incoming.min(outgoing) }
     }
 
     /// About how many bytes the configuration takes; see [`super::Entry::size_bytes`].
     pub fn size_bytes(&self) -> usize {
-        let ids = self.voters.len() + self.outgoing.len() + self.learners.len() + self.members.len();
+        let parts = self.voters.len() + self.outgoing.len() + 2 * self.learners.len();
+        let ids = parts + self.members.len() + self.removed.len();
         let text = |info: &MemberInfo| info.name.len() + info.client_url.len() + info.peer_url.len();
         ids * size_of::<NodeId>() + self.members.values().map(text).sum::<usize>()
     }
+}
+
+fn majority(voters: &BTreeSet<NodeId>, agrees: impl Fn(NodeId) -> bool) -> bool {
+    let agreeing = voters.iter().filter(|id| agrees(**id)).count();
+    agreeing > voters.len() / 2 || mutants::is_on(Mutant::QuorumOfHalf) && agreeing == voters.len() / 2
 }
 
 #[cfg(test)]

@@ -45,6 +45,8 @@ pub struct Raft {
     pub(super) next_ballot: BallotId,
     pub(super) next_read: ReadId,
     pub(super) read_outcomes: Vec<ReadOutcome>,
+    /// A member has said that this node is none any more.
+    pub(super) told_removed: bool,
 }
 
 /// What a node finds on its disk when it starts.
@@ -90,6 +92,7 @@ impl Raft {
             next_ballot,
             next_read,
             read_outcomes,
+            told_removed: false,
         };
         raft.become_follower(None);
         if let Role::Follower(follower) = &mut raft.role

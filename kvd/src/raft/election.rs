@@ -64,8 +64,8 @@ impl Raft {
             Role::PreCandidate(ballot) => ballot.leader_lost,
             Role::Candidate(_) | Role::Leader(_) => false,
         };
-        if !self.is_voter() {
-            // A learner campaigns for nothing; it waits to be contacted.
+        if !self.is_voter() || self.told_removed {
+            // A learner campaigns for nothing; it waits to be contacted. Who was removed could only disturb.
             return self.become_follower(None);
         }
         let mut ballot = self.open_ballot(leader_lost);

@@ -227,6 +227,11 @@ impl Log {
         Some(within(self.cached(from, self.last_index), bytes_max).cloned().collect())
     }
 
+    /// Whether all entries from `index` on are in memory.
+    pub fn is_in_memory(&self, index: LogIndex) -> bool {
+        index >= self.cached_from()
+    }
+
     /// Entries `from..=to`, all of them in memory.
     fn cached(&self, from: LogIndex, to: LogIndex) -> impl Iterator<Item = &Entry> {
         assert!(from >= self.cached_from(), "entry {from} is no longer in memory, from {}", self.cached_from());

@@ -54,6 +54,8 @@ pub(super) struct Progress {
     pub(super) heartbeat_due: bool,
     /// Entries from `next_index` on are being read from disk.
     pub(super) fetching: bool,
+    /// It is a member no more, and is fed until then.
+    pub(super) leaves_at: Option<Instant>,
 }
 
 /// How entries are sent to a follower.
@@ -93,6 +95,7 @@ impl Progress {
             heard: now,
             heartbeat_due: false,
             fetching: false,
+            leaves_at: None,
         }
     }
 

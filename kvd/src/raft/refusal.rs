@@ -67,8 +67,9 @@ impl Raft {
             | Body::AppendRejected { .. }
             | Body::ReadIndex { .. }
             | Body::ReadIndexResponse { .. } => {
+                let is_fed = matches!(&self.role, Role::Leader(leader) if leader.progress.contains_key(&from));
                 let is_member = self.configuration().members.contains_key(&from);
-                (!is_member).then_some(Refusal::NotMember)
+                (!is_member && !is_fed).then_some(Refusal::NotMember)
             }
         }
     }

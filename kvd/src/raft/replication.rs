@@ -36,17 +36,12 @@ impl Raft {
         // A leader that reaches no quorum can commit nothing; stepping down tells its clients to look
         // elsewhere and frees the reads that wait.
         let Role::Leader(leader) = &self.role else { return };
-        let in_contact = |id: NodeId| {
-            let silent_ms = |progress: &Progress| self.now.ms_since(progress.heard);
-            id == self.id
-                || leader
-                    .progress
-                    .get(&id)
-                    .is_some_and(|progress| silent_ms(progress) < self.settings.election_timeout_max_ms)
-        };
+        let in_contact =
+            |id: NodeId| id == self.id || leader.progress.get(&id).is_some_and(|progress| self.hears(progress));
         if !self.configuration().is_quorum(in_contact) && !mutants::is_on(Mutant::NoCheckQuorum) {
-            self.become_follower(None);
+            return self.become_follower(None);
         }
+        self.tick_membership();
     }
 
     /// Sends every follower what it lacks and may be sent now.
@@ -147,6 +142,7 @@ impl Raft {
         let of_own_term = self.log.matches(quorum_index, self.term()) || mutants::is_on(Mutant::PriorTermByCount);
         if quorum_index > self.log.commit_index() && of_own_term {
             self.log.commit(quorum_index);
+            self.finish_change();
         }
     }
 

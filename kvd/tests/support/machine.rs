@@ -6,7 +6,7 @@
 
 use kvd::raft::{
     Configuration, Effects, Entry, Fetch, HardState, Instant, Log, LogBase, LogIndex, LogWrite, MemberInfo, NodeId,
-    Raft, Record, Restored, Settings, SnapshotPlace, Term,
+    Payload, Raft, Record, Restored, Settings, SnapshotPlace, Term,
 };
 use std::collections::BTreeMap;
 
@@ -237,15 +237,25 @@ impl Disk {
         entries.iter().cloned().for_each(|entry| log.append(entry));
         log.set_durable(log.last_index());
         log.commit(self.commit);
-        let configurations = BTreeMap::from([(LogIndex(0), configuration.clone())]);
+        let mut configurations = match &self.snapshot {
+            None => BTreeMap::from([(LogIndex(0), configuration.clone())]),
+            Some(place) => BTreeMap::from([(place.configuration_index, place.configuration.clone())]),
+        };
+        for entry in entries {
+            if let Payload::Configuration(configuration) = &entry.payload {
+                configurations.insert(entry.index, configuration.clone());
+            }
+        }
         Restored { hard_state: self.hard_state, log, configurations }
     }
 }
 
 /// The nodes 1 to `nodes`, all of them voters.
 pub(crate) fn voters(nodes: u64) -> Configuration {
-    Configuration::of_voters((1..=nodes).map(|id| {
-        let info = MemberInfo { name: format!("n{id}"), client_url: String::new(), peer_url: String::new() };
-        (NodeId(id), info)
-    }))
+    Configuration::of_voters((1..=nodes).map(NodeId).map(|id| (id, info(id))))
+}
+
+/// What a configuration says of a node.
+pub(crate) fn info(id: NodeId) -> MemberInfo {
+    MemberInfo { name: format!("n{}", id.0), client_url: String::new(), peer_url: String::new() }
 }

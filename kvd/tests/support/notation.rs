@@ -7,8 +7,8 @@
 use bytes::Bytes;
 use kvd::kv::{Command, Condition, Operation};
 use kvd::raft::{
-    Body, Entry, HardState, LogBase, LogIndex, LogRestart, LogWrite, Message, NodeId, Payload, Raft, Record, RoleName,
-    Term,
+    Body, Configuration, Entry, Goal, HardState, LogBase, LogIndex, LogRestart, LogWrite, Message, NodeId, Payload,
+    Raft, Record, RoleName, Term,
 };
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
@@ -29,6 +29,25 @@ impl FromStr for Name {
 impl Display for Name {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "n{}", self.0.0)
+    }
+}
+
+/// Some nodes: `n1 n2`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names(pub(crate) Vec<NodeId>);
+
+impl FromStr for Names {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split_whitespace().map(|word| word.parse().map(|Name(id)| id)).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl Display for Names {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.0.iter().map(|id| Name(*id).to_string()).collect();
+        f.write_str(&names.join(" "))
     }
 }
 
@@ -121,8 +140,28 @@ fn entry(entry: &Entry) -> String {
     match &entry.payload {
         Payload::Noop => place,
         Payload::Command(bytes) => format!("{place} {}", command(bytes)),
-        Payload::Configuration(_) => format!("{place} configuration"),
+        Payload::Configuration(members) => format!("{place} {}", configuration(members)),
     }
+}
+
+/// `voters n1 n2 n3`; while joint `voters n1 n2 n4, leaving n1 n2 n3`; with learners `voters n1, learners n2 (to vote)`
+pub(crate) fn configuration(configuration: &Configuration) -> String {
+    let Configuration { voters, outgoing, learners, members: _, removed: _ } = configuration;
+    let names = |ids: &std::collections::BTreeSet<NodeId>| Names(ids.iter().copied().collect());
+    let mut text = format!("voters {}", names(voters));
+    if configuration.is_joint() {
+        text += &format!(", leaving {}", names(outgoing));
+    }
+    let learner = |(id, goal): (&NodeId, &Goal)| match goal {
+        Goal::Learner => Name(*id).to_string(),
+        Goal::Voter => format!("{} (to vote)", Name(*id)),
+        Goal::Replace(old) => format!("{} (for {})", Name(*id), Name(*old)),
+    };
+    if !learners.is_empty() {
+        let learners: Vec<String> = learners.iter().map(learner).collect();
+        text += &format!(", learners {}", learners.join(" "));
+    }
+    text
 }
 
 /// `c2#5 set k3=17`, or the text itself where it is no command of the store.

@@ -7,13 +7,13 @@
 //! A node's choice of its election timeout is random, so a script lets time pass either too short for
 //! any timeout (149 ms) or long enough for all of them (300 ms), and never shows who won a race.
 
-use super::machine::{Machine, voters};
+use super::machine::{Machine, info, voters};
 use super::network::{Envelope, Network, Selection};
-use super::notation::{self, Name, Terms};
+use super::notation::{self, Name, Names, Terms};
 use bytes::Bytes;
 use kvd::raft::{
-    ClusterTime, Effects, Entry, HardState, LogIndex, LogWrite, NodeId, Payload, Raft, ReadOutcome, ReadToken, Record,
-    RoleName, Settings, Term, WriteId,
+    ClusterTime, Configuration, Effects, Entry, Goal, HardState, LogIndex, LogWrite, MembershipChange, NodeId, Payload,
+    Raft, ReadOutcome, ReadToken, Record, RoleName, Settings, Term, WriteId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -32,10 +32,13 @@ const STABILIZE_MESSAGES_MAX: usize = 10_000;
 #[derive(goldenscript::Command)]
 pub(crate) enum Command {
     // --- The cluster -----------------------------------------------------------------------------
-    /// `cluster nodes=3 leader=n1`: a new cluster, with n1 elected and everything quiet.
+    /// `cluster nodes=3 leader=n1`: a new cluster, with n1 elected and everything quiet. With `spares=1` there is n4
+    /// as well, which is no member of it yet.
     Cluster {
         #[arg(key)]
         nodes: u64,
+        #[arg(key, optional)]
+        spares: u64,
         #[arg(key)]
         leader: Option<Name>,
         #[arg(key)]
@@ -173,6 +176,32 @@ pub(crate) enum Command {
         untold: bool,
     },
 
+    // --- Members ---------------------------------------------------------------------------------
+    /// `change n1 add=n4 goal=voter`, `change n1 promote="n4 n5" remove=n2`: asks n1 to change the members. Goals are
+    /// `learner`, which is usual, `voter`, or the node that is to be replaced.
+    Change {
+        node: Name,
+        #[arg(key, optional)]
+        add: Names,
+        #[arg(key)]
+        goal: Option<String>,
+        #[arg(key, optional)]
+        promote: Names,
+        #[arg(key, optional)]
+        remove: Names,
+        #[arg(key, optional)]
+        force: bool,
+    },
+    /// The members, as the node has them in its log.
+    Members {
+        #[arg(optional)]
+        nodes: Vec<Name>,
+    },
+    /// A member says that the node is none any more.
+    TellRemoved {
+        node: Name,
+    },
+
     // --- Time ------------------------------------------------------------------------------------
     /// `advance n3 ms=300`: time passes at n3, and its timers run out.
     Advance {
@@ -218,7 +247,7 @@ pub(crate) enum Command {
     Elect {
         node: Name,
     },
-    /// Lets time pass with a working network until one node leads, all running nodes follow it and have
+    /// Lets time pass with a working network until one node leads, all running members follow it and have
     /// the same log, committed to its end. Silent on the way, since who wins is left to chance.
     Settle,
 
@@ -261,6 +290,7 @@ impl Script {
         match command {
             Command::Cluster {
                 nodes,
+                spares,
                 leader,
                 window_messages,
                 window_bytes,
@@ -279,7 +309,7 @@ impl Script {
                     cache_bytes_max: cache_bytes.unwrap_or(usual.cache_bytes_max),
                     ..usual
                 };
-                self.form(*nodes, &settings);
+                self.form(*nodes, *spares, &settings);
                 if let Some(leader) = leader {
                     self.elect(leader.0)?;
                     self.output.clear();
@@ -355,6 +385,33 @@ impl Script {
             }
             Command::Transfer { from, to, lost, untold } => self.transfer(*from, *to, *lost, *untold)?,
 
+            Command::Change { node, add, goal, promote, remove, force } => {
+                let goal = goal.as_deref().map_or(Ok(Goal::Learner), parse_goal)?;
+                let change = MembershipChange {
+                    add: add.0.iter().map(|id| (*id, (info(*id), goal))).collect(),
+                    promote: promote.0.iter().copied().collect(),
+                    remove: remove.0.iter().copied().collect(),
+                    force: *force,
+                };
+                self.change(*node, &change);
+            }
+            Command::Members { nodes } => {
+                for node in self.named(nodes).into_iter().filter(|node| self.machines[node].is_running()) {
+                    let raft = self.machines[&node].raft();
+                    let known =
+                        if raft.is_configuration_committed() { "committed" } else { "not known to be committed" };
+                    let members = notation::configuration(raft.configuration());
+                    let removed = if raft.is_removed() { "; it is removed" } else { "" };
+                    writeln!(
+                        self.output,
+                        "{} {members}, by entry {}, {known}{removed}",
+                        Name(node),
+                        raft.configuration_index()
+                    )?;
+                }
+            }
+            Command::TellRemoved { node } => self.drive(node.0, Raft::told_removed),
+
             Command::Advance { nodes, ms } => self.advance(&self.named(nodes), *ms),
             Command::Stall { nodes, ms } => self.stall(&self.named(nodes), *ms),
             Command::Campaign { node } => self.campaign(node.0),
@@ -388,10 +445,12 @@ impl Script {
         Ok(())
     }
 
-    fn form(&mut self, nodes: u64, settings: &Settings) {
-        let configuration = voters(nodes);
-        let machine = |id: NodeId| (id, Machine::new(id, settings.clone(), configuration.clone(), 0));
-        *self = Self { machines: configuration.everyone().map(machine).collect(), ..Self::default() };
+    fn form(&mut self, nodes: u64, spares: u64, settings: &Settings) {
+        let machine = |id: u64| {
+            let configuration = if id <= nodes { voters(nodes) } else { Configuration::EMPTY };
+            (NodeId(id), Machine::new(NodeId(id), settings.clone(), configuration, 0))
+        };
+        *self = Self { machines: (1..=nodes + spares).map(machine).collect(), ..Self::default() };
         self.machines.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| self.perform(id));
         self.output.clear();
     }
@@ -537,6 +596,19 @@ impl Script {
         self.output.push_str(&effects);
     }
 
+    fn change(&mut self, node: Name, change: &MembershipChange) {
+        let mut line = String::new();
+        self.drive(node.0, |raft| {
+            line = match raft.change_membership(change) {
+                Ok(index) => format!("{node} begins the change with entry {index}"),
+                Err(refusal) => format!("{node} refuses: {refusal}"),
+            };
+        });
+        let effects = std::mem::take(&mut self.output);
+        self.line(format_args!("{line}"));
+        self.output.push_str(&effects);
+    }
+
     /// Time passes on these nodes side by side.
     fn advance(&mut self, nodes: &[NodeId], ms: u64) {
         for passed in (0..ms).step_by(TICK_MS as usize) {
@@ -613,8 +685,11 @@ impl Script {
     }
 
     fn is_settled(&self) -> bool {
-        let rafts: Vec<&Raft> =
-            self.machines.values().filter(|machine| machine.is_running()).map(Machine::raft).collect();
+        let running = || self.machines.values().filter(|machine| machine.is_running()).map(Machine::raft);
+        // Who is no member any more is not told anything any more.
+        let Some(leader) = running().find(|raft| raft.role() == RoleName::Leader) else { return false };
+        let members = &leader.configuration().members;
+        let rafts: Vec<&Raft> = running().filter(|raft| members.contains_key(&raft.id())).collect();
         let view = |raft: &Raft| {
             let log = raft.log();
             (raft.term(), raft.leader(), log.last_index(), log.last_term(), log.commit_index(), log.applied_index())
@@ -622,6 +697,14 @@ impl Script {
         let leaders = rafts.iter().filter(|raft| raft.role() == RoleName::Leader).count();
         let alike = rafts.windows(2).all(|pair| view(pair[0]) == view(pair[1]));
         leaders == 1 && alike && rafts.iter().all(|raft| raft.log().applied_index() == raft.log().last_index())
+    }
+}
+
+fn parse_goal(text: &str) -> Result<Goal, String> {
+    match text {
+        "learner" => Ok(Goal::Learner),
+        "voter" => Ok(Goal::Voter),
+        old => old.parse().map(|Name(old)| Goal::Replace(old)),
     }
 }
 

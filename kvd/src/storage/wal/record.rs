@@ -204,9 +204,9 @@ mod tests {
             (
                 entry(Payload::Configuration(configuration())),
                 form(
-                    [36, 0, 0, 0, 3, 2],
-                    // One voter 5; none outgoing; no learners; one member 5 with three strings.
-                    &[&entry_start[..], &[1, 5, 0, 0, 1, 5, 1, b'a', 1, b'b', 1, b'c']].concat(),
+                    [37, 0, 0, 0, 3, 2],
+                    // One voter 5; none outgoing; no learners; one member 5 with three strings; none removed.
+                    &[&entry_start[..], &[1, 5, 0, 0, 1, 5, 1, b'a', 1, b'b', 1, b'c', 0]].concat(),
                 ),
             ),
             (Record::Commit(LogIndex(9)), form([8, 0, 0, 0, 4, 0], &number(9))),

@@ -12,15 +12,15 @@ fn the_bytes_of_a_snapshot() {
         b"kvd-snp\n", &[1, 0, 0, 0, 0, 0, 0, 0],
         &[8, 7, 6, 5, 4, 3, 2, 1], &[0, 0, 0, 0], &[0x1c, 0x45, 0xbf, 0xd0],
         // What it holds: bytes, kind, checksum.
-        &[55, 0, 0, 0, 1, 0, 0, 0], &[0x32, 0x43, 0x62, 0x06],
+        &[56, 0, 0, 0, 1, 0, 0, 0], &[0xd1, 0xba, 0x20, 0x84],
         &[0x11, 0, 0, 0, 0, 0, 0, 0], &[0x22, 0, 0, 0, 0, 0, 0, 0], // last entry
         &[0x33, 0, 0, 0, 0, 0, 0, 0], &[1, 0, 0, 0, 0, 0, 0, 0],    // its time, index of the configuration
-        &[12, 0, 0, 0, 3, 0, 0, 0],                                 // bytes of configuration and summary
-        &[1, 5, 0, 0, 1, 5, 1, b'a', 1, b'b', 1, b'c'], b"sum",
+        &[13, 0, 0, 0, 3, 0, 0, 0],                                 // bytes of configuration and summary
+        &[1, 5, 0, 0, 1, 5, 1, b'a', 1, b'b', 1, b'c', 0], b"sum",
         // Data, data, and the end: bytes, kind, checksum, body.
-        &[4, 0, 0, 0, 2, 0, 0, 0], &[0x3d, 0x5d, 0x1b, 0x9b], b"some",
-        &[0, 0, 0, 0, 2, 0, 0, 0], &[0x39, 0x9c, 0x01, 0x67],
-        &[16, 0, 0, 0, 3, 0, 0, 0], &[0x21, 0x29, 0xa1, 0x38], &[2, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0],
+        &[4, 0, 0, 0, 2, 0, 0, 0], &[0x85, 0xc8, 0xe9, 0x94], b"some",
+        &[0, 0, 0, 0, 2, 0, 0, 0], &[0x54, 0xf2, 0x85, 0x48],
+        &[16, 0, 0, 0, 3, 0, 0, 0], &[0x14, 0xb7, 0xf1, 0x5b], &[2, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0],
     ];
     let expected = expected.concat();
     assert_eq!(encode(&meta, &[b"some", b""]), expected);
@@ -140,8 +140,8 @@ fn what_no_writer_means_is_refused_whatever_its_checksums_say() {
         ("a term beyond all", sealed(&[(1, &with(8, &huge))]), "no known form"),
         ("a time beyond all", sealed(&[(1, &with(16, &huge))]), "no known form"),
         ("a configuration of the future", sealed(&[(1, &with(24, &[71]))]), "no known form"),
-        ("a longer configuration", sealed(&[(1, &with(32, &[13]))]), "no known form"),
-        ("a shorter configuration", sealed(&[(1, &with(32, &[11]))]), "no known form"),
+        ("a longer configuration", sealed(&[(1, &with(32, &[14]))]), "no known form"),
+        ("a shorter configuration", sealed(&[(1, &with(32, &[12]))]), "no known form"),
         ("a shorter summary", sealed(&[(1, &with(36, &[2]))]), "no known form"),
         ("a longer summary", sealed(&[(1, &with(36, &[4]))]), "no known form"),
         ("a meta cut short", sealed(&[(1, &good[..39])]), "no known form"),
