@@ -1,8 +1,10 @@
-//! How a cluster begins: with the entry that every founder writes to its log by itself.
+//! How a node becomes part of a cluster: a founder by the entry that every founder writes to its log by itself, a node
+//! that joins later by a log that has no entry yet.
 //!
-//! A founder writes that entry first and then the cluster into its identity. So an identity with a cluster says
+//! Either begins its log first and then writes the cluster into its identity. So an identity with a cluster says
 //! that the log was begun: if the log is missing or empty, it was lost. A log without a cluster in the identity is
-//! what a crash between the two leaves; the entry says all that the identity lacks.
+//! what a crash between the two leaves. A founder's entry says all that the identity lacks; a node that was about to
+//! join has promised nothing yet, and joins as if for the first time.
 
 use crate::peer::ClusterId;
 use crate::raft::{ClusterTime, Configuration, Entry, HardState, LogIndex, Payload, Record, Term};
@@ -21,6 +23,12 @@ pub fn founding_records(founders: Configuration) -> Vec<Record> {
         Record::Entry(entry),
         Record::Commit(FOUNDING_INDEX),
     ]
+}
+
+/// What a node that joins a cluster begins its log with, which then has everything from the leader: no entry, but more
+/// than nothing, so that a log that was lost is told from one that has yet to be filled.
+pub fn joining_records() -> Vec<Record> {
+    vec![Record::HardState(HardState::default())]
 }
 
 /// The cluster that begins with these members.

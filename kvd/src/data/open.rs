@@ -40,7 +40,7 @@ pub struct Opened {
     pub wal: Wal,
     /// What was left of a write that never finished, now cut off. Worth a warning.
     pub torn_tail: Option<TornTail>,
-    /// `None` if the log is empty: the node has not been part of a cluster.
+    /// `None` if the node has not been part of a cluster; see `founding` for what it begins with.
     pub recovered: Option<Recovered>,
 }
 
@@ -101,7 +101,9 @@ pub fn open<E: From<DataError>>(
     if let Some(cause) = unreadable {
         return Err(DataError::from(cause).into());
     }
-    let recovered = (!recovery.is_empty()).then(|| recovery.finish(opened.terms.runs().iter().copied()));
+    let was_joining = identity.cluster.is_none() && !recovery.has_entries();
+    let recovered =
+        (recovery.has_begun() && !was_joining).then(|| recovery.finish(opened.terms.runs().iter().copied()));
     match (&recovered, &identity.cluster) {
         (None, Some(_)) => return Err(DataError::LogMissing.into()),
         (Some(recovered), None) => {

@@ -30,6 +30,7 @@ pub struct Recovery {
     log: Log,
     configurations: BTreeMap<LogIndex, Configuration>,
     store: Store,
+    has_records: bool,
 }
 
 /// Committed entries of about this many bytes are applied at a time.
@@ -56,6 +57,7 @@ impl Recovery {
     /// # Panics
     /// If the records contradict each other: the storage layer vouches for their order.
     pub fn record(&mut self, record: Record, cache_bytes_max: usize) -> Result<(), UnreadableEntry> {
+        self.has_records = true;
         match record {
             Record::HardState(hard_state) => self.hard_state = hard_state,
             Record::Truncate { from } => {
@@ -87,15 +89,20 @@ impl Recovery {
         self.log.set_durable(index);
     }
 
-    /// Whether there was no entry at all: the node has not yet been part of a cluster.
-    pub fn is_empty(&self) -> bool {
-        self.log.last_index() == LogIndex(0)
+    /// Whether there was anything at all. If not, the node has not yet been part of a cluster, or has lost its log.
+    pub fn has_begun(&self) -> bool {
+        self.has_records || self.has_entries()
+    }
+
+    /// Whether there was an entry, in the log or in the snapshot. A node that joins a cluster begins without any.
+    pub fn has_entries(&self) -> bool {
+        self.log.last_index() > LogIndex(0)
     }
 
     /// All records have been taken. These are the terms of the whole log, as the first index and term of each run: it may
     /// still have entries that are in the snapshot.
     pub fn finish(self, term_runs: impl IntoIterator<Item = (LogIndex, Term)>) -> Recovered {
-        let Self { hard_state, log, configurations, store } = self;
+        let Self { hard_state, log, configurations, store, has_records: _ } = self;
         let log = log.with_terms_before(term_runs);
         Recovered { hard_state, log, configurations, store: Arc::new(RwLock::new(store)) }
     }

@@ -82,6 +82,27 @@ pub enum MembershipError {
     },
 }
 
+impl MembershipChange {
+    /// The change by which a node becomes a member: as a learner that is to vote, or to stay one. Under the name of a
+    /// member that is a voter it is to take the place of that one, whose disk is lost; the core sees to it that a member
+    /// that lives is not replaced. Learners of that name are of lives that got no further, and go.
+    pub fn to_join(configuration: &Configuration, id: NodeId, info: MemberInfo, stays_learner: bool) -> Self {
+        let namesakes = || {
+            let is_namesake = |(other, known): &(&NodeId, &MemberInfo)| known.name == info.name && **other != id;
+            configuration.members.iter().filter(is_namesake).map(|(other, _)| *other)
+        };
+        let voter = namesakes().find(|other| configuration.voters.contains(other));
+        let learners = namesakes().filter(|other| configuration.learners.contains_key(other));
+        let goal = match voter {
+            Some(voter) => Goal::Replace(voter),
+            None if stays_learner => Goal::Learner,
+            None => Goal::Voter,
+        };
+        let remove = learners.collect();
+        Self { add: BTreeMap::from([(id, (info.clone(), goal))]), remove, ..Self::default() }
+    }
+}
+
 impl Raft {
     /// Changes the members. The change is done once the configuration in force is committed and no longer joint; the
     /// answer says that it has begun, and at which entry.
