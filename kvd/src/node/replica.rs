@@ -12,8 +12,8 @@ use super::request::{ReadError, WriteError};
 use crate::kv::{Outcome, SnapshotBusy, SnapshotSummary, Store};
 use crate::mutants::{self, Mutant};
 use crate::raft::{
-    Entry, Fetch, Instant, LogBase, LogIndex, Message, NodeId, Raft, ReadToken, Restored, RoleName, Settings,
-    SnapshotPlace, Term, WriteId,
+    Entry, Fetch, Instant, LogBase, LogIndex, MembershipChange, MembershipError, Message, NodeId, Raft, ReadToken,
+    Restored, RoleName, Settings, SnapshotPlace, Term, WriteId,
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -192,6 +192,19 @@ impl<W, R> Replica<W, R> {
             self.ended_writes.push((write.handle, Err(WriteError::OutcomeUnknown)));
         }
         std::mem::replace(&mut *lock(&self.store), store)
+    }
+
+    /// Changes the members; see [`Raft::change_membership`].
+    ///
+    /// # Errors
+    /// [`MembershipError`]; nothing has changed then.
+    pub fn change_membership(&mut self, change: &MembershipChange) -> Result<LogIndex, MembershipError> {
+        self.raft.change_membership(change)
+    }
+
+    /// A member says that this node is none any more; see [`Raft::told_removed`].
+    pub fn told_removed(&mut self) {
+        self.raft.told_removed();
     }
 
     /// The process of a peer is gone; see [`Raft::peer_lost`].

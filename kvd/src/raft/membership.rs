@@ -275,8 +275,13 @@ impl Configuration {
             if !next.members.contains_key(id) {
                 return Err(MembershipError::UnknownMember(*id));
             }
-            if next.learners.remove(id).is_none() {
-                return Err(MembershipError::AlreadyVoter(*id));
+            match next.learners.remove(id) {
+                None => return Err(MembershipError::AlreadyVoter(*id)),
+                // Two voters of one name would be two to everyone but their users.
+                Some(Goal::Replace(old)) if next.members.contains_key(&old) => {
+                    return Err(MembershipError::NameTaken(next.members[&old].name.clone()));
+                }
+                Some(Goal::Replace(_) | Goal::Learner | Goal::Voter) => {}
             }
             next.voters.insert(*id);
         }

@@ -37,6 +37,18 @@ kinds! {
         CrashWhileSnapshotting = "crashes during a snapshot",
         StartFromSnapshot = "starts from a snapshot",
     ],
+    "members": [
+        MembersChanged = "changes of the members begun",
+        LeaderRemoved = "leaders removed",
+        ChangeRefused = "changes of the members refused",
+        JointConfiguration = "joint configurations",
+        NewcomerVotes = "new nodes that have become voters",
+        DiskLost = "disks lost",
+        LostDiskReplaced = "nodes back without their disk",
+        SecondOfItsName = "nodes under the name of another",
+        ToldRemoved = "nodes told that they are members no more",
+        MessageOfStranger = "messages of nodes that are no members",
+    ],
     "network": [
         MessageLost = "messages lost",
         MessageDoubled = "messages doubled",

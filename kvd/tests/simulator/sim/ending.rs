@@ -15,7 +15,7 @@ use super::node::{Node, State};
 use super::plan::Ending;
 use super::snapshots::owes_snapshot;
 use super::world::World;
-use kvd::raft::{InFlight, NodeId};
+use kvd::raft::{Goal, InFlight, NodeId};
 
 const NAME: &str = "Liveness";
 
@@ -69,7 +69,7 @@ impl World {
             let limit = patience_ms + 2 * self.plan.request_timeout_ms;
             self.wait_for("all nodes have one leader and the same log, applied to its end", limit, Self::is_settled)?;
             self.check_states()?;
-            if self.chance.percent(50) {
+            if self.plan.members.is_none() && self.chance.percent(50) {
                 self.check_unheard_leader()?;
             }
         }
@@ -141,7 +141,8 @@ impl World {
             let leaders = self.leaders();
             usable.sort_by_key(|id| leaders.contains(id));
         }
-        usable[..all.len() / 2 + 1].to_vec()
+        usable.truncate(all.len() / 2 + 1);
+        usable
     }
 
     /// From now on something is wrong with a node that never ends: its disk answers no more, or has no space left, or its
@@ -184,7 +185,10 @@ impl World {
 
     /// Nodes that should work by now.
     pub(super) fn living(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.values().filter(|node| !matches!(node.state, State::Refused) && !self.dead.contains(&node.id))
+        let configuration = self.last_configuration();
+        let is_member = move |id| configuration.is_none_or(|configuration| configuration.members.contains_key(&id));
+        let is_up = |node: &&Node| !matches!(node.state, State::Refused) && !self.dead.contains(&node.id);
+        self.nodes.values().filter(is_up).filter(move |node| is_member(node.id))
     }
 
     /// Those of them that nothing is wrong with.
@@ -194,6 +198,9 @@ impl World {
 
     fn is_settled(&self) -> bool {
         let Some((id, term)) = self.followed_leader() else { return false };
+        if !self.have_members_settled() {
+            return false;
+        }
         let last = self.nodes[&id].raft().map(|raft| raft.log().last_index());
         let views: Option<Vec<_>> = self.healthy().map(|node| node.raft().map(|raft| (raft, raft.log()))).collect();
         let (Some(last), Some(views)) = (last, views) else { return false };
@@ -212,6 +219,23 @@ impl World {
             let same = (raft.term(), raft.leader(), log.last_index()) == (term, Some(id), last);
             same && log.applied_index() == last && log.durable_index() == last
         }) && self.healthy().all(is_idle)
+    }
+
+    /// Whether all who can be members are what they are to be.
+    fn have_members_settled(&self) -> bool {
+        let possible = self.invariants.possible_configurations();
+        let [configuration] = possible[..] else { return false };
+        let lives = |id: NodeId| self.nodes[&id].process().is_some();
+        let is_done = |(id, goal): (&NodeId, &Goal)| match goal {
+            Goal::Learner => true,
+            Goal::Voter => !lives(*id),
+            Goal::Replace(old) => !lives(*id) || lives(*old),
+        };
+        let has_come = |node: &Node| {
+            let is_in = configuration.members.contains_key(&node.id) || configuration.removed.contains(&node.id);
+            is_in || self.dead.contains(&node.id) || matches!(node.state, State::Refused)
+        };
+        !configuration.is_joint() && configuration.learners.iter().all(is_done) && self.nodes.values().all(has_come)
     }
 
     /// Whether a node may never answer any more.

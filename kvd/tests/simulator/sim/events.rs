@@ -54,6 +54,12 @@ pub(crate) enum Event {
     ClientTurn(ClientId, u64),
     /// Something goes wrong.
     Fault,
+    /// Someone changes the members, or a disk is lost.
+    Operate,
+    /// A node asks to become a member.
+    Join(NodeId),
+    /// A node learns that it is a member no more.
+    ToldRemoved(NodeId, Life),
     /// Something goes wrong with a leader that has just been elected.
     Strike(NodeId),
     /// Something that was wrong ends, unless something else of its kind has gone wrong there since.
@@ -84,6 +90,9 @@ impl Event {
             Self::Fault => 15,
             Self::Strike(..) => 16,
             Self::Mend { .. } => 17,
+            Self::Operate => 21,
+            Self::Join(..) => 22,
+            Self::ToldRemoved(..) => 23,
         }
     }
 }

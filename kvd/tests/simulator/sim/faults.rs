@@ -331,6 +331,10 @@ impl World {
 
     /// From now on a minority hears nobody but each other.
     fn hear_nobody_else(&mut self, minority: BTreeSet<NodeId>) {
+        if self.plan.members.is_some() {
+            // They may come to be a majority of fewer voters.
+            return;
+        }
         let latest = minority.iter().map(|id| self.nodes[id].term()).max().unwrap_or_default();
         self.invariants.bounds.cut_off(minority, latest);
     }
@@ -353,8 +357,7 @@ impl World {
 
     /// Damages what a node wrote long ago, unless so many nodes are damaged that a majority could be.
     fn damage(&mut self, victim: NodeId) {
-        let damaged = self.nodes.values().filter(|node| node.damaged && node.id != victim).count() as u64;
-        if 2 * (damaged + 1) >= self.plan.nodes {
+        if self.dead.contains(&victim) || !self.may_lose(victim) {
             return;
         }
         let Self { nodes, chance, .. } = self;

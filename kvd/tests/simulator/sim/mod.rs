@@ -21,6 +21,7 @@ mod events;
 mod faults;
 mod image;
 mod invariants;
+mod members;
 mod model;
 mod network;
 mod node;

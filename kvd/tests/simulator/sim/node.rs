@@ -9,14 +9,15 @@ use super::client::AttemptId;
 use super::coverage::Kind;
 use super::events::{Ask, Life, Micros};
 use super::image::{Digest, DiskImage, Found};
+use super::members::Newcomer;
 use super::plan::Plan;
 use super::snapshots::SnapshotSent;
-use kvd::data::{self, DataError, OpenOptions, Opened, Received, cluster_of, founding_records};
+use kvd::data::{self, DataError, OpenOptions, Opened, Received, cluster_of, founding_records, joining_records};
 use kvd::mutants::{self, Mutant};
 use kvd::node::Replica;
 use kvd::raft::{
-    Configuration, Entry, Fetch, HardState, Instant, LogBase, LogIndex, LogWrite, Message, NodeId, Raft, RoleName,
-    Term, WriteId,
+    Configuration, Entry, Fetch, HardState, Instant, LogBase, LogIndex, LogWrite, MemberInfo, MembershipChange,
+    Message, NodeId, Raft, RoleName, Term, WriteId,
 };
 use kvd::storage::faulty::Seed;
 use kvd::storage::snapshot::{SnapshotFile, SnapshotWriter};
@@ -28,6 +29,9 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) id: NodeId,
+    pub(crate) info: MemberInfo,
+    /// It joins a cluster that exists, and is no founder of it.
+    pub(crate) newcomer: Option<Newcomer>,
     pub(crate) disk: FaultyDisk,
     /// How long a write takes, at the mean. Microseconds.
     pub(crate) disk_mean_us: Micros,
@@ -109,6 +113,9 @@ pub(crate) enum Input {
     /// A snapshot has arrived and is durable.
     Snapshot(Box<Received>),
     PeerLost(NodeId),
+    /// It is asked to change the members.
+    Change(Box<MembershipChange>),
+    ToldRemoved,
     Request(AttemptId, Ask),
 }
 
@@ -122,11 +129,19 @@ pub(crate) enum StartFailure {
 }
 
 impl Node {
-    pub(crate) fn new(id: NodeId, plan: &Plan, chance: &mut Chance) -> Self {
+    pub(crate) fn new(
+        id: NodeId,
+        info: MemberInfo,
+        newcomer: Option<Newcomer>,
+        plan: &Plan,
+        chance: &mut Chance,
+    ) -> Self {
         let disk = FaultyDisk::new(Seed(chance.any()));
         disk.set_short_writes(plan.short_writes);
         Self {
             id,
+            info,
+            newcomer,
             disk,
             disk_mean_us: plan.disk_mean_us,
             disk_is_stuck: false,
@@ -135,7 +150,7 @@ impl Node {
             lives: 0,
             image: DiskImage::default(),
             unfinished: None,
-            clock_permille: plan.clock_permille[(id.0 - 1) as usize],
+            clock_permille: plan.clock_permille.get((id.0 - 1) as usize).copied().unwrap_or(1000),
             wall_clock_ahead_ms: 0,
         }
     }
@@ -206,7 +221,7 @@ impl Node {
         Some(Kind::BitFlip)
     }
 
-    /// Starts a process with what is on the disk. The first one founds the cluster.
+    /// Starts a process with what is on the disk. The first one of a founder founds the cluster.
     pub(crate) fn start(
         &mut self,
         plan: &Plan,
@@ -217,11 +232,11 @@ impl Node {
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let wal = WalOptions { segment_bytes: plan.segment_bytes, salt: chance.any(), base: LogBase::NONE };
         let cache_bytes_max = plan.settings.cache_bytes_max;
-        let name = founders.members[&self.id].name.clone();
+        let name = self.info.name.clone();
         let options = OpenOptions { name: &name, new_id: self.id, wal, cache_bytes_max };
         let mut opened = data::open(&disk, options.clone(), |_: &ClusterIdentity| Ok::<(), DataError>(()))?;
         if opened.recovered.is_none() {
-            let records = founding_records(founders.clone());
+            let records = if self.newcomer.is_some() { joining_records() } else { founding_records(founders.clone()) };
             let write = LogWrite { id: WriteId(0), restart: None, records };
             self.unfinished = Some(write.clone());
             let _ = opened.wal.append(&write.records).map_err(DataError::from)?;

@@ -6,6 +6,7 @@
 use super::chance::Chance;
 use super::events::Micros;
 use super::faults::Fault;
+use super::members::MembersPlan;
 use kvd::raft::Settings;
 
 /// What a run is like.
@@ -33,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) batched_percent: u32,
     pub(crate) network: NetworkPlan,
     pub(crate) clients: ClientPlan,
+    /// Members come and go, or stay as they are.
+    pub(crate) members: Option<MembersPlan>,
     /// Mean time between two faults. Milliseconds.
     pub(crate) fault_every_ms: u64,
     /// Which faults, with their weights. Empty where nothing goes wrong at all.
@@ -121,6 +124,7 @@ impl Plan {
     pub(crate) fn draw(chance: &mut Chance) -> Self {
         let nodes = chance.weighted(&[(1, 2), (3, 9), (5, 6), (7, 3)]);
         let is_quiet = chance.percent(6);
+        let members = if is_quiet { None } else { draw_members(chance) };
         let disk_mean_us = chance.one_of(&[100, 300, 1_000, 20_000, 100_000]);
         Self {
             nodes,
@@ -137,13 +141,18 @@ impl Plan {
             batched_percent: chance.one_of(&[0, 30, 80]),
             network: if is_quiet { NetworkPlan::CALM } else { draw_network(chance) },
             clients: draw_clients(chance),
+            members,
             fault_every_ms: chance.one_of(&[100, 400, 1_000, 2_500]),
             faults: if is_quiet { Vec::new() } else { draw_faults(chance) },
             links_broken_ms: chance.one_of(&[200, 800, 2_500]),
             struck_percent: if is_quiet { 0 } else { chance.one_of(&[0, 0, 40, 90]) },
             struck_after_us: chance.one_of(&[1_000, 5_000, 25_000]),
             chaos_ms: chance.one_of(&[3_000, 8_000, 20_000]),
-            ending: chance.one_of(&[Ending::All, Ending::Majority, Ending::Partial, Ending::Hindered]),
+            ending: match members {
+                // Who is a majority is known only once all changes are done.
+                Some(_) => Ending::All,
+                None => chance.one_of(&[Ending::All, Ending::Majority, Ending::Partial, Ending::Hindered]),
+            },
         }
     }
 }
@@ -175,6 +184,13 @@ fn draw_network(chance: &mut Chance) -> NetworkPlan {
         garbled_permille: chance.one_of(&[0, 0, 1, 20]),
         in_order: chance.percent(30),
     }
+}
+
+fn draw_members(chance: &mut Chance) -> Option<MembersPlan> {
+    chance.percent(40).then(|| MembersPlan {
+        every_ms: chance.one_of(&[200, 600, 1_500]),
+        wipes_percent: chance.one_of(&[0, 20, 60]),
+    })
 }
 
 fn draw_clients(chance: &mut Chance) -> ClientPlan {

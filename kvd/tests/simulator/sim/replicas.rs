@@ -6,7 +6,7 @@ use super::invariants::{Checked, Violation};
 use super::node::{Asked, Input, Node};
 use super::world::World;
 use kvd::node::Effects;
-use kvd::raft::{NodeId, RoleName};
+use kvd::raft::{NodeId, Refusal, RoleName};
 
 /// What happens to a process that stands still must wait somewhere: sockets hold this much.
 const WAITING_INPUTS_MAX: usize = 2_000;
@@ -56,6 +56,10 @@ impl World {
                 self.invariants.bounds.heard(id, from);
                 let process = self.nodes.get_mut(&id).and_then(Node::process_mut).expect("a running node");
                 if let Some(refusal) = process.replica.raft().refusal(from, &message) {
+                    if self.plan.members.is_some() && refusal == Refusal::NotMember {
+                        self.coverage.count(Kind::MessageOfStranger);
+                        return Ok(());
+                    }
                     let what = format!("n{} refuses a message of n{}: {refusal}", id.0, from.0);
                     return Err(Violation { invariant: "Sensible Messages", what });
                 }
@@ -67,6 +71,8 @@ impl World {
             Input::Seal => return self.seal(id),
             Input::SnapshotPiece => return self.snapshot_piece(id),
             Input::SnapshotSent(sent) => return self.snapshot_sent(id, sent),
+            Input::Change(change) => return self.change_members(id, &change),
+            Input::ToldRemoved => process.replica.told_removed(),
             Input::Snapshot(received) => return self.install(id, *received),
             Input::PeerLost(peer) => process.replica.peer_lost(peer),
             Input::Request(attempt, ask) => {

@@ -2,7 +2,7 @@
 
 use super::client::{AttemptId, Reply, key_bytes};
 use super::coverage::Kind;
-use super::events::Ask;
+use super::events::{Ask, Event};
 use super::invariants::{Checked, Invariants, Violation, ensure};
 use super::network::Envelope;
 use super::node::{Asked, Input};
@@ -23,6 +23,15 @@ impl World {
             self.coverage.count(Kind::MessageLost);
             return Ok(());
         }
+        if self.is_removed_for(*to, *from) {
+            // Its connection is refused, and it is told why.
+            if let Some(process) = self.nodes[from].process() {
+                let life = process.life;
+                self.coverage.count(Kind::ToldRemoved);
+                self.queue.schedule(self.now + self.network.delay(&mut self.chance), Event::ToldRemoved(*from, life));
+            }
+            return Ok(());
+        }
         match peer::decode(frame) {
             Ok(message) => {
                 ensure!("Checked Frames", !garbled, "a garbled frame from n{} is read as {message:?}", from.0);
@@ -37,6 +46,14 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    /// Whether one node knows for certain that another is a member no more.
+    fn is_removed_for(&self, id: NodeId, other: NodeId) -> bool {
+        self.nodes[&id].raft().is_some_and(|raft| {
+            let configuration = raft.configuration();
+            raft.is_configuration_committed() && !configuration.is_joint() && configuration.removed.contains(&other)
+        })
     }
 
     pub(super) fn request(&mut self, to: NodeId, attempt: AttemptId, ask: Ask) -> Checked {

@@ -12,12 +12,13 @@ use super::events::{Event, Micros, Queue};
 use super::faults::Fault;
 use super::invariants::{Checked, Invariants};
 use super::linearizability::{Moment, Operation};
+use super::members::info_of;
 use super::network::Network;
 use super::node::{Input, Node, Process};
 use super::plan::Plan;
 use super::snapshots::{Transfer, TransferId};
 use super::trace::Trace;
-use kvd::raft::{Configuration, MemberInfo, NodeId};
+use kvd::raft::{Configuration, NodeId};
 use std::collections::BTreeMap;
 
 const MS: Micros = 1_000;
@@ -67,12 +68,9 @@ impl World {
     pub(crate) fn new(seed: u64, trace: Trace) -> Self {
         let mut chance = Chance::new(seed);
         let plan = Plan::draw(&mut chance);
-        let founders = Configuration::of_voters((1..=plan.nodes).map(|id| {
-            let url = format!("http://n{id}");
-            (NodeId(id), MemberInfo { name: format!("n{id}"), client_url: url.clone(), peer_url: url })
-        }));
-        let node = |id| (id, Node::new(id, &plan, &mut chance));
-        let nodes: BTreeMap<NodeId, Node> = founders.everyone().map(node).collect();
+        let founders = Configuration::of_voters((1..=plan.nodes).map(|id| (NodeId(id), info_of(id))));
+        let node = |id: u64| (NodeId(id), Node::new(NodeId(id), info_of(id), None, &plan, &mut chance));
+        let nodes: BTreeMap<NodeId, Node> = (1..=plan.nodes).map(node).collect();
         let mut world = Self {
             network: Network::new(plan.network, plan.settings.election_timeout_max_ms),
             clients: Vec::new(),
@@ -116,6 +114,7 @@ impl World {
         }
         if !world.plan.is_quiet() {
             world.queue.schedule(100 * MS, Event::Fault);
+            world.queue.schedule(600 * MS, Event::Operate);
         }
         world
     }
@@ -135,7 +134,8 @@ impl World {
     }
 
     pub(crate) fn any_node(&mut self) -> NodeId {
-        NodeId(self.chance.within(1..self.plan.nodes + 1))
+        let all: Vec<NodeId> = self.nodes.keys().copied().filter(|id| !self.dead.contains(id)).collect();
+        self.chance.one_of(&all)
     }
 
     pub(crate) fn node(&mut self, id: NodeId) -> &mut Node {
@@ -211,6 +211,9 @@ impl World {
                 Ok(())
             }
             Event::Strike(leader) => self.strike(leader),
+            Event::Operate => self.operate(),
+            Event::Join(id) => self.join(id),
+            Event::ToldRemoved(id, life) => self.input_of_life(id, life, Input::ToldRemoved),
             Event::Mend { fault, victim, other, number } => {
                 self.mend(fault, victim, other, number);
                 Ok(())

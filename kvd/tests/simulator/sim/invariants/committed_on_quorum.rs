@@ -2,6 +2,7 @@
 //! moment, and it never changes: not on this node or another, not at any time (paper §5.3, §5.4).
 
 use super::super::node::Node;
+use super::configuration::Configurations;
 use super::{Violation, ensure, is_quorum};
 use kvd::raft::{LogIndex, NodeId, Raft, Term};
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ impl CommittedOnQuorum {
         index: LogIndex,
         raft: &Raft,
         nodes: &BTreeMap<NodeId, Node>,
+        configurations: &Configurations,
     ) -> Result<bool, Violation> {
         let id = raft.id().0;
         if index < raft.log().base().index && index.0 <= self.entries.len() as u64 {
@@ -55,7 +57,9 @@ impl CommittedOnQuorum {
             return Ok(false);
         }
         let holds = |id: NodeId| nodes.get(&id).is_some_and(|node| node.image.log().term_at(index) == Some(term));
-        if !is_quorum(raft, holds) {
+        // A leader that has just seen a joint configuration committed has gone on to the new one by now.
+        let joint = configurations.before_last(raft).filter(|before| before.is_joint());
+        if !is_quorum(raft.configuration(), holds) && !joint.is_some_and(|joint| is_quorum(joint, holds)) {
             let on: Vec<String> = nodes.keys().filter(|id| holds(**id)).map(|id| format!("n{}", id.0)).collect();
             let what = format!("n{id} commits {index} of term {term}, which is on the disks of {on:?} alone");
             return Err(Violation { invariant: NAME, what });

@@ -1,44 +1,122 @@
-//! Each node uses the last configuration in its log, committed or not (paper §6).
+//! Each node uses the last configuration in its log, committed or not (paper §6), and configurations follow each other so
+//! that no two disjoint majorities can decide: any quorum of one meets any quorum of the next, a change begins when the
+//! one before it is committed, and only by a leader that has committed an entry of its own term.
 
-use super::{Checked, ensure};
-use kvd::raft::{Configuration, Entry, LogIndex, NodeId, Payload, Raft};
-use std::collections::BTreeMap;
+use super::super::image::Image;
+use super::committed_on_quorum::Committed;
+use super::{Checked, Place, Violation, ensure};
+use kvd::raft::{Configuration, LogIndex, NodeId, Raft, RoleName, Term};
+use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "Configuration in the Log";
+const STEPS: &str = "Configurations Intersect";
 
-/// The configurations that each node has handed to its disk.
+/// Every configuration that any node ever had in its log.
 #[derive(Debug, Default)]
-pub(super) struct Configurations {
-    logs: BTreeMap<NodeId, BTreeMap<LogIndex, Configuration>>,
+pub(crate) struct Configurations {
+    known: BTreeMap<Place, Configuration>,
 }
 
 impl Configurations {
-    pub(super) fn appended(&mut self, id: NodeId, entry: &Entry) {
-        if let Payload::Configuration(configuration) = &entry.payload {
-            self.logs.entry(id).or_default().insert(entry.index, configuration.clone());
+    /// A node has changed. Returns whether a joint configuration is in force that nobody had before.
+    pub(super) fn check(&mut self, raft: &Raft, committed: &[Committed]) -> Result<bool, Violation> {
+        let (id, index, used) = (raft.id().0, raft.configuration_index(), raft.configuration());
+        if *used == Configuration::EMPTY {
+            let last = raft.log().last_index();
+            ensure!(NAME, last == LogIndex(0), "n{id} has entries up to {last}, and no configuration");
+            return Ok(false);
         }
-    }
-
-    pub(super) fn truncated(&mut self, id: NodeId, from: LogIndex) {
-        self.logs.entry(id).or_default().split_off(&from);
-    }
-
-    /// What a node has on disk it had handed to it before, unless it is what the founders write.
-    pub(super) fn restarted(&mut self, id: NodeId, raft: &Raft) {
-        let log = self.logs.entry(id).or_default();
-        if log.is_empty() {
-            log.insert(LogIndex(1), raft.configuration().clone());
+        // At the base or before it, it is of a snapshot, hence committed.
+        let term_of_committed = || committed.get(index.previous().0 as usize).map(|entry| entry.term);
+        let term = raft.log().term_at(index).filter(|_| index > raft.log().base().index).or_else(term_of_committed);
+        let Some(term) = term else { return Ok(false) };
+        let known = self.known.get(&(index, term));
+        let is_new = known.is_none();
+        match known {
+            Some(known) => ensure!(NAME, known == used, "n{id} uses another configuration {index}@{term} than others"),
+            None => self.appended(raft, (index, term), committed)?,
         }
+        let is_in_log = |(index, term): &Place| raft.log().term_at(*index) == Some(*term);
+        let later = self.known.range((index.next(), Term(0))..).find(|(place, _)| is_in_log(place));
+        ensure!(NAME, later.is_none(), "n{id} uses the configuration of entry {index}, and has another at {later:?}");
+        Ok(is_new && used.is_joint())
     }
 
-    pub(super) fn check(&self, id: NodeId, raft: &Raft) -> Checked {
-        let last = self.logs.get(&id).and_then(|log| log.values().next_back());
-        ensure!(
-            NAME,
-            last == Some(raft.configuration()),
-            "n{} uses another configuration than the last in its log",
-            id.0
-        );
+    /// A node has appended a configuration that nobody had before.
+    fn appended(&mut self, raft: &Raft, place: Place, committed: &[Committed]) -> Checked {
+        let (id, next) = (raft.id().0, raft.configuration());
+        if let Some((before_place, before)) = self.before(raft, place, committed) {
+            let is_committed = before_place.0.0 <= committed.len() as u64;
+            ensure!(STEPS, is_committed, "n{id} changes the members while the change at {before_place:?} is open");
+            let disjoint = disjoint_quorums(before, next);
+            ensure!(
+                STEPS,
+                disjoint.is_none(),
+                "n{id} goes from {before:?} to {next:?}: {disjoint:?} could decide both"
+            );
+        }
+        if raft.role() == RoleName::Leader && place.1 == raft.term() {
+            let log = raft.log();
+            let may = log.term_at(log.commit_index()) == Some(raft.term());
+            ensure!(STEPS, may, "n{id} changes the members before it has committed in its term");
+        }
+        self.known.insert(place, next.clone());
         Ok(())
     }
+
+    /// The configuration before that place in a node's log.
+    fn before(&self, raft: &Raft, (index, _): Place, committed: &[Committed]) -> Option<(Place, &Configuration)> {
+        let log = raft.log();
+        let is_in_log = |place: &Place| {
+            let (index, term) = *place;
+            if index > log.base().index { log.term_at(index) == Some(term) } else { is_committed(place, committed) }
+        };
+        let before = self.known.range(..(index, Term(0))).rev().find(|(place, _)| is_in_log(place));
+        before.map(|(place, configuration)| (*place, configuration))
+    }
+
+    /// The configuration before the last one in a node's log.
+    pub(super) fn before_last(&self, raft: &Raft) -> Option<&Configuration> {
+        self.at(raft.configuration_index().previous(), |index| raft.log().term_at(index))
+    }
+
+    /// The configuration in force at an entry of a log in which these are the terms.
+    fn at(&self, index: LogIndex, term_at: impl Fn(LogIndex) -> Option<Term>) -> Option<&Configuration> {
+        let mut up_to = self.known.range(..(index.next(), Term(0))).rev();
+        up_to.find(|((index, term), _)| term_at(*index) == Some(*term)).map(|(_, configuration)| configuration)
+    }
+
+    /// The last configuration on a disk.
+    pub(super) fn of_image(&self, image: &Image) -> Option<&Configuration> {
+        self.at(image.last_index(), |index| image.term_at(index))
+    }
+
+    /// The last configuration that is committed, and all later ones that may yet be.
+    pub(super) fn possible(&self, committed: &[Committed]) -> Vec<&Configuration> {
+        let last = self.known.iter().rev().find(|(place, _)| is_committed(place, committed));
+        let open = self.known.range((LogIndex(committed.len() as u64 + 1), Term(0))..);
+        last.into_iter().chain(open).map(|(_, configuration)| configuration).collect()
+    }
+}
+
+fn is_committed((index, term): &Place, committed: &[Committed]) -> bool {
+    committed.get(index.previous().0 as usize).is_some_and(|entry| entry.term == *term)
+}
+
+/// A quorum of the one whose complement is a quorum of the other, if there is any.
+fn disjoint_quorums(one: &Configuration, other: &Configuration) -> Option<BTreeSet<NodeId>> {
+    let all: Vec<NodeId> = [&one.voters, &one.outgoing, &other.voters, &other.outgoing]
+        .into_iter()
+        .flatten()
+        .copied()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let is_quorum = |of: &Configuration, agrees: &dyn Fn(NodeId) -> bool| super::is_quorum(of, agrees);
+    (0..1u32 << all.len()).find_map(|bits| {
+        let chosen: BTreeSet<NodeId> =
+            all.iter().enumerate().filter(|(place, _)| bits & (1 << place) != 0).map(|(_, id)| *id).collect();
+        let decide_both = is_quorum(one, &|id| chosen.contains(&id)) && is_quorum(other, &|id| !chosen.contains(&id));
+        decide_both.then_some(chosen)
+    })
 }

@@ -4,6 +4,7 @@
 use super::super::image::Image;
 use super::super::node::Node;
 use super::committed_on_quorum::Committed;
+use super::configuration::Configurations;
 use super::{Checked, ensure, is_quorum};
 use kvd::raft::{LogIndex, NodeId, Raft, Term};
 use std::collections::BTreeMap;
@@ -12,7 +13,12 @@ const NAME: &str = "Leader Completeness";
 
 /// An entry is committed: by what is on the disks at this moment, no node that lacks it could be elected. So the
 /// mistake of figure 8 shows when it is made, and not only if an election happens to follow.
-pub(super) fn check_committed(index: LogIndex, raft: &Raft, nodes: &BTreeMap<NodeId, Node>) -> Checked {
+pub(super) fn check_committed(
+    index: LogIndex,
+    raft: &Raft,
+    nodes: &BTreeMap<NodeId, Node>,
+    configurations: &Configurations,
+) -> Checked {
     let end = |image: &Image| -> (Term, LogIndex) {
         let last = image.last_index();
         (image.term_at(last).unwrap_or_default(), last)
@@ -22,9 +28,11 @@ pub(super) fn check_committed(index: LogIndex, raft: &Raft, nodes: &BTreeMap<Nod
         // The rule by which voters judge a candidate's log (paper §5.4.1).
         let would_vote =
             |voter: NodeId| nodes.get(&voter).is_some_and(|voter| end(node.image.log()) >= end(voter.image.log()));
+        // It counts votes by the configuration in its own log, and does not stand for election unless that has it vote.
+        let of_its_own = configurations.of_image(node.image.log()).filter(|of_its_own| of_its_own.is_voter(*id));
         ensure!(
             NAME,
-            !is_quorum(raft, would_vote),
+            !of_its_own.is_some_and(|configuration| is_quorum(configuration, would_vote)),
             "n{} commits {index} of term {}, and n{} could be elected without it",
             raft.id().0,
             term.unwrap_or_default(),

@@ -32,7 +32,9 @@ use committed_on_quorum::CommittedOnQuorum;
 use configuration::Configurations;
 use election_safety::ElectionSafety;
 use kvd::kv::Command;
-use kvd::raft::{Body, LogBase, LogIndex, LogWrite, Message, NodeId, Payload, Raft, Record, RoleName, Settings, Term};
+use kvd::raft::{
+    Body, Configuration, LogBase, LogIndex, LogWrite, Message, NodeId, Payload, Raft, Record, RoleName, Settings, Term,
+};
 use leader_append_only::LeaderAppendOnly;
 use log_matching::LogMatching;
 use monotonic_state::MonotonicState;
@@ -70,7 +72,7 @@ pub(crate) struct Invariants {
     cluster_time: ClusterTimeNeverFalls,
     state_machine_safety: StateMachineSafety,
     monotonic_state: MonotonicState,
-    configurations: Configurations,
+    pub(crate) configurations: Configurations,
     pub(crate) answers: Answers,
     pub(crate) reads: Reads,
     pub(crate) bounds: Bounds,
@@ -115,7 +117,9 @@ impl Invariants {
             self.entry_committed(index, raft, nodes)?;
         }
         self.state_machine_safety.check(id, &process.replica, &self.model)?;
-        self.configurations.check(id, raft)?;
+        if self.configurations.check(raft, self.committed.entries())? {
+            coverage.count(Kind::JointConfiguration);
+        }
         self.bounds.check(id, &process.replica)?;
         if raft.role() == RoleName::Leader {
             self.election_safety.leads(id, raft.term())?;
@@ -135,9 +139,9 @@ impl Invariants {
 
     /// A node says that the entry at `index` is committed.
     fn entry_committed(&mut self, index: LogIndex, raft: &Raft, nodes: &BTreeMap<NodeId, Node>) -> Checked {
-        let is_new = self.committed.check(index, raft, nodes)?;
+        let is_new = self.committed.check(index, raft, nodes, &self.configurations)?;
         if is_new {
-            leader_completeness::check_committed(index, raft, nodes)?;
+            leader_completeness::check_committed(index, raft, nodes, &self.configurations)?;
             let place = (index, raft.log().term_at(index).unwrap_or_default());
             self.answers.entry_committed(place)?;
             let entry = self.log_matching.entry_at(place);
@@ -176,12 +180,10 @@ impl Invariants {
                     coverage.count(Kind::Truncation);
                     after = from.previous();
                     previous_term = log.term_at(after).unwrap_or_default();
-                    self.configurations.truncated(node.id, *from);
                 }
                 Record::Entry(entry) => {
                     self.log_matching.check(node.id, entry, (after, previous_term))?;
                     (after, previous_term) = (entry.index, entry.term);
-                    self.configurations.appended(node.id, entry);
                 }
                 Record::HardState(_) | Record::Commit(_) => {}
             }
@@ -221,9 +223,6 @@ impl Invariants {
         self.monotonic_state.restarted(node.id);
         self.state_machine_safety.restarted(node.id);
         self.bounds.restarted(node.id, found.hard_state.term);
-        if let Some(raft) = node.raft() {
-            self.configurations.restarted(node.id, raft);
-        }
         Ok((image, is_kept))
     }
 
@@ -233,6 +232,11 @@ impl Invariants {
         let term = last.index.0.checked_sub(1).map_or(Some(Term(0)), |place| Some(committed.get(place as usize)?.term));
         ensure!("Snapshots", term == Some(last.term), "a snapshot ends with entry {last}, where {term:?} is committed");
         Ok(())
+    }
+
+    /// The last configuration that is committed, and all later ones that may yet be.
+    pub(crate) fn possible_configurations(&self) -> Vec<&Configuration> {
+        self.configurations.possible(self.committed.entries())
     }
 
     /// Everything that was committed.
@@ -246,8 +250,7 @@ impl Invariants {
 
 /// Whether more than half of the voters agree, and of the outgoing ones too while there are any. Counted in the most
 /// naive way, since the code under test is what else counts votes.
-fn is_quorum(raft: &Raft, agrees: impl Fn(NodeId) -> bool) -> bool {
-    let configuration = raft.configuration();
+pub(crate) fn is_quorum(configuration: &Configuration, agrees: impl Fn(NodeId) -> bool) -> bool {
     let majority = |voters: &std::collections::BTreeSet<NodeId>| {
         let agreeing = voters.iter().filter(|id| agrees(**id)).count();
         2 * agreeing > voters.len()
