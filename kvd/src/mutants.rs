@@ -90,6 +90,12 @@ mutants! {
     HeartbeatWaitsForDisk = "heartbeat answered after fsync",
     /// A leader that reaches nobody goes on leading.
     NoCheckQuorum = "no check-quorum",
+    /// A vote for the target of a transfer is granted whatever its log is like.
+    TransferSkipsLogCheck = "transfer of leadership without the log check",
+    /// A node campaigns at the word of a leader that leads no more.
+    LateTimeoutNowAccepted = "TimeoutNow of an earlier term accepted",
+    /// A leader whose target never takes over goes on taking no proposals.
+    TransferNeverGivenUp = "transfer of leadership never given up",
     /// What was on its way on a broken connection goes on filling the window.
     WindowNotFreed = "in-flight window not freed on reconnect",
     /// Timers go by the wall clock. The core is handed its time, so this one is in the simulator's host of a node; that

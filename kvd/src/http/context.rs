@@ -112,6 +112,9 @@ impl Context {
         match error {
             WriteError::NotLeader { .. } => self.redirect(target),
             WriteError::NoLeader => ApiError::NoLeader("no leader is known: try again shortly".into()),
+            WriteError::HandingOver => {
+                ApiError::NoLeader("leadership is being handed over to another node: try again shortly".into())
+            }
             WriteError::Superseded => {
                 ApiError::NoLeader("leadership was lost before the write was replicated: send it again".into())
             }

@@ -5,6 +5,7 @@
 
 mod apply;
 mod effects;
+mod hand_over;
 mod recovery;
 mod replica;
 mod request;
@@ -13,6 +14,7 @@ mod tests;
 
 pub use apply::UnreadableEntry;
 pub use effects::Effects;
+pub use hand_over::{HandOver, HandOverError};
 pub use recovery::{Recovered, Recovery};
 pub use replica::Replica;
 pub use request::{ReadError, WriteError};

@@ -12,8 +12,8 @@ use super::request::{ReadError, WriteError};
 use crate::kv::{Outcome, SnapshotBusy, SnapshotSummary, Store};
 use crate::mutants::{self, Mutant};
 use crate::raft::{
-    Entry, Fetch, Instant, LogBase, LogIndex, MembershipChange, MembershipError, Message, NodeId, Raft, ReadToken,
-    Restored, RoleName, Settings, SnapshotPlace, Term, WriteId,
+    Entry, Fetch, Instant, LogBase, LogIndex, MembershipChange, MembershipError, Message, NodeId, ProposalRefusal, Raft,
+    ReadToken, Restored, RoleName, Settings, SnapshotPlace, Term, WriteId,
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -130,8 +130,12 @@ impl<W, R> Replica<W, R> {
                 let deadline = self.deadline();
                 self.writes.insert((index, self.raft.term()), WaitingWrite { handle, deadline });
             }
-            Err(not_leader) => {
-                let error = not_leader.leader.map_or(WriteError::NoLeader, |leader| WriteError::NotLeader { leader });
+            Err(refusal) => {
+                let error = match refusal {
+                    ProposalRefusal::NotLeader { leader: Some(leader) } => WriteError::NotLeader { leader },
+                    ProposalRefusal::NotLeader { leader: None } => WriteError::NoLeader,
+                    ProposalRefusal::HandingOver => WriteError::HandingOver,
+                };
                 self.ended_writes.push((handle, Err(error)));
             }
         }
@@ -301,7 +305,16 @@ impl<W, R> Replica<W, R> {
         self.ended_reads.extend(reads.handles.into_iter().map(|handle| (handle, result)));
     }
 
-    fn deadline(&self) -> Instant {
+    pub(super) fn raft_mut(&mut self) -> &mut Raft {
+        &mut self.raft
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// When a request that arrives now has had its time.
+    pub(super) fn deadline(&self) -> Instant {
         self.now.plus_ms(self.request_timeout_ms)
     }
 

@@ -15,6 +15,9 @@ pub enum WriteError {
     /// No leader is known (503). Not applied.
     #[error("no leader is known")]
     NoLeader,
+    /// This node leads, and is about to hand over to another (503). Not applied.
+    #[error("leadership is being handed over")]
+    HandingOver,
     /// Another leader's entry was committed in this one's place (503). Not applied, and never will be.
     #[error("leadership was lost before the write was replicated")]
     Superseded,

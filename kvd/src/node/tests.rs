@@ -1,10 +1,10 @@
 //! What becomes of requests: three replicas with a network that the test holds in its hands.
 
-use super::{Effects, ReadError, Recovery, Replica, UnreadableEntry, WriteError};
+use super::{Effects, HandOver, HandOverError, ReadError, Recovery, Replica, UnreadableEntry, WriteError};
 use crate::kv::{Command, DecodeError, Operation, Outcome, RequestId, Restoring, Store};
 use crate::raft::{
     Body, ClusterTime, Configuration, Entry, HardState, Instant, LogIndex, MemberInfo, Message, NodeId, Payload,
-    Record, RoleName, Settings, SnapshotPlace, Term,
+    Record, RoleName, Settings, SnapshotPlace, Term, TransferRefusal,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -431,4 +431,53 @@ fn recovery_applies_what_is_committed_and_voids_what_was_truncated() {
     assert_eq!((log.commit_index(), log.applied_index()), (LogIndex(2), LogIndex(2)));
     assert_eq!(replica.raft().hard_state(), HardState { term: Term(2), vote: Some(NodeId(3)) });
     assert_eq!(replica.store().read().unwrap().get(b"color").unwrap().value, "committed");
+}
+
+/// Any other node than this one.
+fn another_than(id: NodeId) -> NodeId {
+    NodeId(id.0 % 3 + 1)
+}
+
+#[test]
+fn writes_under_way_are_acknowledged_by_the_leader_that_hands_over() {
+    let (mut cluster, leader) = Cluster::with_leader(3);
+    let to = another_than(leader);
+    cluster.write(leader, 1, &set("color", "blue"));
+    let hand_over = cluster.at(leader).hand_over(Some(to)).expect("it leads");
+    cluster.write(leader, 2, &set("color", "red"));
+    assert_eq!(cluster.replicas[&leader].hand_over_ended(&hand_over), None);
+    cluster.settle();
+    assert_eq!(cluster.replicas[&leader].hand_over_ended(&hand_over), Some(Ok(())));
+    assert_eq!(cluster.replicas[&to].raft().role(), RoleName::Leader);
+    assert!(cluster.writes[&1].is_ok(), "{:?}", cluster.writes[&1]);
+    assert_eq!(cluster.writes[&2], Err(WriteError::HandingOver));
+    let again = cluster.at(leader).hand_over(None).unwrap_err();
+    assert_eq!(again, TransferRefusal::NotLeader { leader: Some(to) });
+    let HandOver { to: itself, .. } = cluster.at(to).hand_over(Some(to)).expect("it leads");
+    assert_eq!(itself, to);
+}
+
+#[test]
+fn who_asked_for_a_hand_over_learns_what_became_of_it() {
+    let (mut cluster, leader) = Cluster::with_leader(3);
+    let to = another_than(leader);
+    cluster.cut_off.insert(to);
+    let hand_over = cluster.at(leader).hand_over(Some(to)).expect("it leads");
+    cluster.advance(290);
+    assert_eq!(cluster.replicas[&leader].hand_over_ended(&hand_over), None);
+    cluster.advance(20);
+    assert_eq!(cluster.replicas[&leader].hand_over_ended(&hand_over), Some(Err(HandOverError::GivenUp)));
+
+    // Cut off itself, the leader steps down, and hears of no other until it is back.
+    let hand_over = cluster.at(leader).hand_over(Some(to)).expect("it leads");
+    cluster.cut_off = BTreeSet::from([leader]);
+    cluster.advance(TIMEOUT_MS - 100);
+    assert_eq!(cluster.replicas[&leader].hand_over_ended(&hand_over), None);
+    cluster.advance(200);
+    assert_eq!(cluster.replicas[&leader].hand_over_ended(&hand_over), Some(Err(HandOverError::NoLeader)));
+    cluster.cut_off.clear();
+    let elected = cluster.elect();
+    cluster.advance(500);
+    let ended = if elected == to { Ok(()) } else { Err(HandOverError::OtherElected { leader: elected }) };
+    assert_eq!(cluster.replicas[&leader].hand_over_ended(&hand_over), Some(ended));
 }

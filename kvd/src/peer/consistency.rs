@@ -18,11 +18,10 @@ pub(super) fn check(message: &Message) -> Result<(), &'static str> {
     let Message { term, body } = message;
     numbers(&[term.0])?;
     match body {
-        Body::PreVote { last_log_index, last_log_term, .. } | Body::RequestVote { last_log_index, last_log_term } => {
-            position(*last_log_index, *last_log_term, *term)
-        }
+        Body::PreVote { last_log_index, last_log_term, .. }
+        | Body::RequestVote { last_log_index, last_log_term, .. } => position(*last_log_index, *last_log_term, *term),
         Body::PreVoteResponse { ballot: _, asked_in, granted: _ } => numbers(&[asked_in.0]),
-        Body::RequestVoteResponse { granted: _ } => Ok(()),
+        Body::RequestVoteResponse { granted: _ } | Body::TimeoutNow => Ok(()),
         Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round } => {
             numbers(&[leader_commit.0, *round])?;
             position(*prev_log_index, *prev_log_term, *term)?;
@@ -119,7 +118,7 @@ mod tests {
             append((0, 0), vec![entry(1, 1), entry(2, 1), entry(3, 7)]),
             append((6, 3), vec![entry(7, 3), entry(8, 4)]),
             configure(configuration()),
-            Body::RequestVote { last_log_index: LogIndex(9), last_log_term: Term(7) },
+            Body::RequestVote { last_log_index: LogIndex(9), last_log_term: Term(7), transfer: false },
             Body::AppendRejected {
                 prev_log_index: LogIndex(9),
                 hint_index: LogIndex(0),
@@ -155,7 +154,10 @@ mod tests {
                 Body::PreVote { ballot: BallotId(huge), last_log_index: LogIndex(huge), last_log_term: Term(1) },
                 "out of range",
             ),
-            (Body::RequestVote { last_log_index: LogIndex(3), last_log_term: Term(8) }, "ahead of its term"),
+            (
+                Body::RequestVote { last_log_index: LogIndex(3), last_log_term: Term(8), transfer: true },
+                "ahead of its term",
+            ),
             (Body::AppendAccepted { match_index: LogIndex(huge), round: 0 }, "out of range"),
             (Body::AppendAccepted { match_index: LogIndex(1), round: huge }, "out of range"),
         ] {

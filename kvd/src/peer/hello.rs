@@ -13,7 +13,7 @@ use std::fmt;
 pub const HELLO_HEADER: &str = "kvd-hello";
 
 /// Version of the protocol between nodes: of handshake and frames.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Longest [`HELLO_HEADER`], in bytes: fifteen founders with URLs of the greatest length take two thirds of it.
 const HELLO_BYTES_MAX: usize = 32 << 10;

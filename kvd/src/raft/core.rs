@@ -5,8 +5,8 @@
 //! several others batches them: one message per follower, one write to disk.
 //!
 //! What a role does with a message stands elsewhere: elections in `election.rs`, replication in
-//! `replication.rs` (leader) and `following.rs` (follower), reads in `reads.rs`; when a promise may
-//! leave the node, in `durability.rs`.
+//! `replication.rs` (leader) and `following.rs` (follower), reads in `reads.rs`, the hand-over to another
+//! leader in `transfer.rs`; when a promise may leave the node, in `durability.rs`.
 
 use super::configuration::Configuration;
 use super::durability::Durability;
@@ -16,7 +16,7 @@ use super::log::Log;
 use super::message::{BallotId, Body, Message, ReadId};
 use super::progress::FollowerProgress;
 use super::reads::ForwardedReads;
-use super::role::{Ballot, Follower, Role, RoleName};
+use super::role::{Ballot, Follower, Leader, Role, RoleName};
 use super::settings::Settings;
 use super::types::{Instant, LogIndex, NodeId, Term};
 use crate::mutants::{self, Mutant};
@@ -60,11 +60,16 @@ pub struct Restored {
     pub configurations: BTreeMap<LogIndex, Configuration>,
 }
 
-/// This node does not lead; perhaps it knows who does.
+/// Why a command was not appended to the log; it went nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotLeader {
-    /// The leader, if known.
-    pub leader: Option<NodeId>,
+pub enum ProposalRefusal {
+    /// This node does not lead; perhaps it knows who does.
+    NotLeader {
+        /// The leader, if known.
+        leader: Option<NodeId>,
+    },
+    /// This node hands leadership over, and takes nothing more until that has come about or been given up.
+    HandingOver,
 }
 
 impl Raft {
@@ -139,7 +144,7 @@ impl Raft {
                 return self.count_pre_vote(from, term, ballot, granted);
             }
             // The term is not adopted either: it would depose the leader all the same (paper §6).
-            Body::RequestVote { .. } if term > self.term() && self.hears_leader(from) => return,
+            Body::RequestVote { transfer: false, .. } if term > self.term() && self.hears_leader(from) => return,
             _ => {}
         }
         if term > self.term() {
@@ -149,8 +154,8 @@ impl Raft {
             && !(mutants::is_on(Mutant::StaleAckAccepted) && matches!(body, Body::AppendAccepted { .. }));
         match body {
             Body::PreVote { .. } | Body::PreVoteResponse { .. } => {}
-            Body::RequestVote { last_log_index, last_log_term } => {
-                self.answer_vote(from, stale, last_log_index, last_log_term);
+            Body::RequestVote { last_log_index, last_log_term, transfer } => {
+                self.answer_vote(from, stale, (last_log_index, last_log_term), transfer);
             }
             Body::RequestVoteResponse { granted } if !stale => self.count_vote(from, granted),
             Body::AppendEntries { prev_log_index, .. } if stale => self.refuse_stale_leader(from, prev_log_index),
@@ -165,6 +170,7 @@ impl Raft {
             }
             Body::ReadIndex { read } if !stale => self.read_for_follower(from, read),
             Body::ReadIndexResponse { read, read_index } if !stale => self.read_answered(read, read_index),
+            Body::TimeoutNow => self.timeout_now(from, stale),
             // Answers of an earlier term say nothing about this one: what they acknowledged may have
             // been overwritten since.
             Body::RequestVoteResponse { .. }
@@ -179,11 +185,14 @@ impl Raft {
     /// index; it is in the log under the present term.
     ///
     /// # Errors
-    /// [`NotLeader`] if this node does not lead; the command went nowhere.
-    pub fn propose(&mut self, command: Bytes) -> Result<LogIndex, NotLeader> {
+    /// [`ProposalRefusal`] if this node does not lead, or is about to lead no more.
+    pub fn propose(&mut self, command: Bytes) -> Result<LogIndex, ProposalRefusal> {
         match &self.role {
+            Role::Leader(Leader { transfer: Some(_), .. }) => Err(ProposalRefusal::HandingOver),
             Role::Leader(_) => Ok(self.append_as_leader(Payload::Command(command))),
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => Err(NotLeader { leader: self.leader() }),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                Err(ProposalRefusal::NotLeader { leader: self.leader() })
+            }
         }
     }
 
@@ -198,6 +207,7 @@ impl Raft {
                 if let Some(progress) = leader.progress.get_mut(&peer) {
                     progress.probe_from(progress.next_index);
                 }
+                leader.lost_target(peer);
             }
             Role::Follower(follower) if follower.leader == Some(peer) => self.campaign_soon(peer),
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {}
@@ -209,6 +219,7 @@ impl Raft {
         self.start_read_round();
         let mut effects = Effects::default();
         self.replicate(&mut effects);
+        self.tell_transfer_target();
         effects.write = self.next_write();
         effects.send.append(&mut self.durability.ready);
         effects.apply = self.log.take_committed(self.settings.apply_bytes_max);

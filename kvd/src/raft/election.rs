@@ -129,27 +129,35 @@ impl Raft {
         if let Role::PreCandidate(ballot) = &self.role
             && self.configuration().is_quorum(|id| ballot.granted.contains(&id))
         {
-            self.campaign();
+            self.campaign(false);
         }
     }
 
-    /// Stands for election in the next term (paper §5.2).
-    fn campaign(&mut self) {
+    /// Stands for election in the next term (paper §5.2), as the present leader wants it in a `transfer`.
+    pub(super) fn campaign(&mut self, transfer: bool) {
         self.set_hard_state(HardState { term: self.term().next(), vote: Some(self.id) });
         let ballot = self.open_ballot(false);
         self.change_role(Role::Candidate(ballot));
         let (last_log_index, last_log_term) = (self.log.last_index(), self.log.last_term());
-        self.ask_voters(&Body::RequestVote { last_log_index, last_log_term });
+        self.ask_voters(&Body::RequestVote { last_log_index, last_log_term, transfer });
         // Held until the vote is on disk, as are the questions: else a crash could make this node
         // forget whom it voted for, and vote again.
         self.send(self.id, Body::RequestVoteResponse { granted: true });
     }
 
     /// Votes for `from` in the present term, or refuses.
-    pub(super) fn answer_vote(&mut self, from: NodeId, stale: bool, last_index: LogIndex, last_term: Term) {
+    pub(super) fn answer_vote(
+        &mut self,
+        from: NodeId,
+        stale: bool,
+        (last_index, last_term): (LogIndex, Term),
+        transfer: bool,
+    ) {
         let free = self.hard_state.vote.is_none_or(|vote| vote == from);
         let following = self.leader().is_some();
-        let granted = !stale && free && !following && self.log.is_up_to_date(last_index, last_term);
+        let up_to_date =
+            self.log.is_up_to_date(last_index, last_term) || transfer && mutants::is_on(Mutant::TransferSkipsLogCheck);
+        let granted = !stale && free && !following && up_to_date;
         if granted {
             if self.hard_state.vote.is_none() {
                 self.set_hard_state(HardState { vote: Some(from), ..self.hard_state });
@@ -186,6 +194,7 @@ impl Raft {
             elected_at: self.now,
             first_index: self.log.last_index().next(),
             reads: LeaderReads::default(),
+            transfer: None,
         };
         self.change_role(Role::Leader(leader));
         if !mutants::is_on(Mutant::NoNoop) {

@@ -45,8 +45,8 @@ pub enum MembershipError {
         /// The leader, if known.
         leader: Option<NodeId>,
     },
-    /// Another change is under way, or the leader has yet to commit its first entry.
-    #[error("another change of the members is under way: try again when it is done")]
+    /// Another change is under way, or the leader has yet to commit its first entry, or hands leadership over.
+    #[error("another change, of the members or of the leader, is under way: try again when it is done")]
     Busy,
     /// It has been a member before: an id is never used again.
     #[error("the node has been a member before and was removed: clear its data directory, so that it gets a new id")]
@@ -115,7 +115,8 @@ impl Raft {
         };
         let is_first = self.has_committed_in_term() || mutants::is_on(Mutant::ChangeBeforeCommit);
         let is_settled = self.is_configuration_committed() && !self.configuration().is_joint();
-        if !is_first || !(is_settled || mutants::is_on(Mutant::TwoChanges)) {
+        let is_staying = leader.transfer.is_none();
+        if !is_first || !is_staying || !(is_settled || mutants::is_on(Mutant::TwoChanges)) {
             return Err(MembershipError::Busy);
         }
         let next = self.configuration().changed(change)?;

@@ -1,5 +1,5 @@
 //! What nodes say to each other: the RPCs of paper Figure 2 as one-way messages, with PreVote
-//! (thesis §9.6) and ReadIndex (thesis §6.4).
+//! (thesis §9.6), ReadIndex (thesis §6.4) and leadership transfer (thesis §3.10).
 //!
 //! Messages may be lost, doubled, delayed and reordered at will. Each carries the term of its sender.
 
@@ -48,6 +48,8 @@ pub enum Body {
         last_log_index: LogIndex,
         /// Term of the sender's last entry.
         last_log_term: Term,
+        /// The leader hands over to the sender, so that voters listen though they hear the leader (thesis §3.10).
+        transfer: bool,
     },
     /// Answers [`Body::RequestVote`].
     RequestVoteResponse {
@@ -98,6 +100,8 @@ pub enum Body {
         /// Reads that began before the question was sent are linearizable once this is applied.
         read_index: LogIndex,
     },
+    /// The leader hands over: the receiver has its whole log, and is to campaign at once (thesis §3.10).
+    TimeoutNow,
 }
 
 /// Names one question for a read index. Drawn at random at start and counted up from there, so that

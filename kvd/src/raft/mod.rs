@@ -8,7 +8,7 @@
 //!
 //! From the floor up: the words (`types`), entries and configurations, messages and effects; the log
 //! and what a leader knows of each follower; then [`Raft`] itself in `core`, with the rules of
-//! elections, replication, snapshots, reads and durability each in a file of its own.
+//! elections, replication, snapshots, reads, transfer of leadership and durability each in a file of its own.
 
 mod configuration;
 mod core;
@@ -27,10 +27,11 @@ mod replication;
 mod role;
 mod settings;
 mod snapshot;
+mod transfer;
 mod types;
 
 pub use configuration::{Configuration, Goal, MemberInfo};
-pub use core::{NotLeader, Raft, Restored};
+pub use core::{ProposalRefusal, Raft, Restored};
 pub use effects::{Effects, Fetch, LogRestart, LogWrite, ReadOutcome, ReadToken, SendSnapshot, WriteId};
 pub use entry::{Entry, HardState, Payload, Record};
 pub use log::Log;
@@ -41,4 +42,5 @@ pub use refusal::Refusal;
 pub use role::RoleName;
 pub use settings::Settings;
 pub use snapshot::SnapshotPlace;
+pub use transfer::TransferRefusal;
 pub use types::{ClusterTime, Instant, LogBase, LogIndex, NodeId, Term};

@@ -46,7 +46,8 @@ impl Raft {
         match body {
             Body::PreVote { .. } | Body::RequestVote { .. } => None,
             // Answered with the present term, and not taken in.
-            Body::AppendEntries { .. } if *term < self.term() => None,
+            Body::AppendEntries { .. } | Body::TimeoutNow if *term < self.term() => None,
+            Body::TimeoutNow if *term == self.term() && self.has_other_leader(from) => Some(Refusal::SecondLeader),
             Body::AppendEntries { prev_log_index, prev_log_term, entries, .. } => {
                 let positions = entries.iter().map(|entry| (entry.index, entry.term));
                 let mut committed = std::iter::once((*prev_log_index, *prev_log_term))
@@ -66,7 +67,8 @@ impl Raft {
             | Body::AppendAccepted { .. }
             | Body::AppendRejected { .. }
             | Body::ReadIndex { .. }
-            | Body::ReadIndexResponse { .. } => {
+            | Body::ReadIndexResponse { .. }
+            | Body::TimeoutNow => {
                 let is_fed = matches!(&self.role, Role::Leader(leader) if leader.progress.contains_key(&from));
                 let is_member = self.configuration().members.contains_key(&from);
                 (!is_member && !is_fed).then_some(Refusal::NotMember)

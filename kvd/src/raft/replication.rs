@@ -29,10 +29,12 @@ impl Raft {
     /// Heartbeats, and CheckQuorum (thesis §6.2).
     pub(super) fn tick_leader(&mut self) {
         let Role::Leader(leader) = &mut self.role else { return };
-        if self.now >= leader.next_heartbeat {
+        let heartbeat = self.now >= leader.next_heartbeat;
+        if heartbeat {
             leader.next_heartbeat = self.now.plus_ms(self.settings.heartbeat_ms);
             leader.progress.values_mut().for_each(|progress| progress.heartbeat_due = true);
         }
+        self.tick_transfer(heartbeat);
         // A leader that reaches no quorum can commit nothing; stepping down tells its clients to look
         // elsewhere and frees the reads that wait.
         let Role::Leader(leader) = &self.role else { return };

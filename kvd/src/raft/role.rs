@@ -3,6 +3,7 @@
 use super::message::BallotId;
 use super::progress::Progress;
 use super::reads::{ForwardedReads, LeaderReads};
+use super::transfer::Transfer;
 use super::types::{ClusterTime, Instant, LogIndex, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,6 +80,8 @@ pub(super) struct Leader {
     /// The no-op that opened the term.
     pub(super) first_index: LogIndex,
     pub(super) reads: LeaderReads,
+    /// The hand-over to another node, while one is under way.
+    pub(super) transfer: Option<Transfer>,
 }
 
 impl Leader {

@@ -83,6 +83,7 @@ pub(crate) fn kind(message: &Message) -> &'static str {
         Body::AppendRejected { .. } => "AppendRejected",
         Body::ReadIndex { .. } => "ReadIndex",
         Body::ReadIndexResponse { .. } => "ReadIndexResponse",
+        Body::TimeoutNow => "TimeoutNow",
     }
 }
 
@@ -101,8 +102,9 @@ fn body(message: &Message) -> String {
         Body::PreVoteResponse { asked_in, granted, .. } => {
             format!("PreVote for term {} {}", asked_in.next(), yes_or_no(*granted))
         }
-        Body::RequestVote { last_log_index, last_log_term } => {
-            format!("{kind}, last entry {}", at(*last_log_index, *last_log_term))
+        Body::RequestVote { last_log_index, last_log_term, transfer } => {
+            let transfer = if *transfer { " for a transfer" } else { "" };
+            format!("{kind}{transfer}, last entry {}", at(*last_log_index, *last_log_term))
         }
         Body::RequestVoteResponse { granted } => format!("RequestVote {}", yes_or_no(*granted)),
         Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round } => {
@@ -115,7 +117,7 @@ fn body(message: &Message) -> String {
             format!("{kind} after {prev_log_index}, hint {}{}", at(*hint_index, *hint_term), in_round(*round))
         }
         // The numbers of questions are random.
-        Body::ReadIndex { .. } => kind.to_string(),
+        Body::ReadIndex { .. } | Body::TimeoutNow => kind.to_string(),
         Body::ReadIndexResponse { read_index, .. } => format!("{kind} {read_index}"),
     }
 }
@@ -203,6 +205,9 @@ pub(crate) fn hard_state(HardState { term, vote }: HardState) -> String {
 
 /// `follower of n1`
 pub(crate) fn role(raft: &Raft) -> String {
+    if let Some(to) = raft.transfer_target() {
+        return format!("leader, hands over to {}", Name(to));
+    }
     match (raft.role(), raft.leader()) {
         (RoleName::Follower, Some(leader)) => format!("follower of {}", Name(leader)),
         (RoleName::Follower, None) => "follower".to_string(),

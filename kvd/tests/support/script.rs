@@ -13,7 +13,7 @@ use super::notation::{self, Name, Names, Terms};
 use bytes::Bytes;
 use kvd::raft::{
     ClusterTime, Configuration, Effects, Entry, Goal, HardState, LogIndex, LogWrite, MembershipChange, NodeId, Payload,
-    Raft, ReadOutcome, ReadToken, Record, RoleName, Settings, Term, WriteId,
+    ProposalRefusal, Raft, ReadOutcome, ReadToken, Record, RoleName, Settings, Term, WriteId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -153,6 +153,14 @@ pub(crate) enum Command {
     PeerLost {
         node: Name,
         peer: Name,
+    },
+
+    // --- Leadership transfer -----------------------------------------------------------------------
+    /// `transfer_leadership n1 to=n2`: n1 hands over to n2, or to whom it chooses.
+    TransferLeadership {
+        node: Name,
+        #[arg(key)]
+        to: Option<Name>,
     },
 
     // --- Snapshots -------------------------------------------------------------------------------
@@ -374,6 +382,8 @@ impl Script {
             }
             Command::PeerLost { node, peer } => self.drive(node.0, |raft| raft.peer_lost(peer.0)),
 
+            Command::TransferLeadership { node, to } => self.transfer_leadership(*node, *to),
+
             Command::Snapshot { node } => {
                 let last = self.machine(*node)?.take_snapshot();
                 self.line(format_args!("{node} has a snapshot up to {}@{}", last.index, last.term));
@@ -578,6 +588,14 @@ impl Script {
         Ok(())
     }
 
+    fn transfer_leadership(&mut self, node: Name, to: Option<Name>) {
+        let mut begun = Ok(node.0);
+        self.drive(node.0, |raft| begun = raft.transfer_leadership(to.map(|Name(to)| to)));
+        if let Err(refusal) = begun {
+            self.line(format_args!("{node} refuses: {refusal}"));
+        }
+    }
+
     fn propose(&mut self, id: NodeId, commands: &[String]) {
         let mut lines = Vec::new();
         self.drive(id, |raft| {
@@ -585,8 +603,12 @@ impl Script {
                 lines.push(match raft.propose(Bytes::copy_from_slice(command.as_bytes())) {
                     Ok(index) => format!("{} appends {index}@{} {command}", Name(id), raft.term()),
                     Err(refusal) => {
-                        let leader = refusal.leader.map_or("no leader known".to_string(), |id| Name(id).to_string());
-                        format!("{} refuses {command}: {leader}", Name(id))
+                        let why = match refusal {
+                            ProposalRefusal::NotLeader { leader: Some(leader) } => Name(leader).to_string(),
+                            ProposalRefusal::NotLeader { leader: None } => "no leader known".to_string(),
+                            ProposalRefusal::HandingOver => "it hands over".to_string(),
+                        };
+                        format!("{} refuses {command}: {why}", Name(id))
                     }
                 });
             }

@@ -315,7 +315,9 @@ impl World {
                 self.clients[id].leader = None;
                 self.turn_later(id, backoff);
             }
-            Reply::Written(Err(WriteError::NoLeader | WriteError::Superseded | WriteError::Overloaded))
+            Reply::Written(Err(
+                WriteError::NoLeader | WriteError::HandingOver | WriteError::Superseded | WriteError::Overloaded,
+            ))
             | Reply::Refused
             | Reply::Read(Err(_)) => {
                 self.clients[id].leader = None;

@@ -1,0 +1,221 @@
+//! Leadership transfer (thesis §3.10): a leader hands over to a voter of its choice, without waiting for anyone's
+//! election timeout.
+//!
+//! The leader takes no new proposals, brings the target's log up to its own, and sends it TimeoutNow. The target then
+//! campaigns at once: without PreVote, and asking in its RequestVote to be heard although the voters hear a leader,
+//! since that leader wants it so (§4.2.3). If the target does not lead within an election timeout, the leader gives
+//! up and takes proposals again.
+//!
+//! Nothing of this touches safety. TimeoutNow is worth what an election timeout that ran out is worth, which may
+//! happen at any node at any time: whoever campaigns does so in a new term, every voter grants one vote in it, on
+//! disk before it is told, and only to a log as good as its own. What is waived is the voters' loyalty to a leader
+//! that they hear, and that is for undisturbed work alone: no read and no commit rests on it, since each is confirmed
+//! by a quorum. So a TimeoutNow that is lost, doubled or late costs at most an election. To spare that too, it counts
+//! only from the leader that the target follows in its present term, which a late one of an earlier term is not; one
+//! that is doubled finds the target in the next term.
+//!
+//! Entries that wait for a quorum are not lost: the target has them all before it campaigns, hence the next leader has.
+
+use super::core::Raft;
+use super::message::Body;
+use super::progress::{Flow, Progress};
+use super::role::{Leader, Role};
+use super::types::{Instant, LogIndex, NodeId};
+use crate::mutants::{self, Mutant};
+use std::cmp::Reverse;
+use thiserror::Error;
+
+/// A transfer under way, at the leader.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    to: NodeId,
+    give_up_at: Instant,
+    /// The target has been told to campaign. Every heartbeat it is told again.
+    told: bool,
+}
+
+impl Leader {
+    /// The process of `peer` is gone: nothing can be handed over to it.
+    pub(super) fn lost_target(&mut self, peer: NodeId) {
+        self.transfer.take_if(|transfer| transfer.to == peer);
+    }
+}
+
+/// Why leadership is not handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum TransferRefusal {
+    /// This node does not lead; perhaps it knows who does.
+    #[error("this node does not lead")]
+    NotLeader {
+        /// The leader, if known.
+        leader: Option<NodeId>,
+    },
+    /// The target is no member.
+    #[error("the target is no member of the cluster")]
+    NotMember,
+    /// The target is a learner, or about to leave: it cannot lead.
+    #[error("the target does not vote, and cannot lead")]
+    NotVoter,
+    /// There is no other voter, or none was heard lately.
+    #[error("no other voter was heard lately")]
+    NoTarget,
+    /// Leadership is on its way to another node.
+    #[error("leadership is being handed over to another node")]
+    UnderWay {
+        /// That node.
+        to: NodeId,
+    },
+}
+
+impl Raft {
+    /// Begins to hand leadership over to a voter, without one named to the most up-to-date of those that were heard
+    /// lately; or joins in if that is under way. Returns to whom: to this node itself there is nothing to hand over.
+    ///
+    /// What comes of it shows in [`Raft::leader`], and in [`Raft::transfer_target`] once it is given up.
+    ///
+    /// # Errors
+    /// [`TransferRefusal`]; nothing has changed then.
+    pub fn transfer_leadership(&mut self, to: Option<NodeId>) -> Result<NodeId, TransferRefusal> {
+        let Role::Leader(leader) = &self.role else {
+            return Err(TransferRefusal::NotLeader { leader: self.leader() });
+        };
+        let under_way = leader.transfer.as_ref().map(|transfer| transfer.to);
+        let to = match to {
+            Some(to) if !self.configuration().members.contains_key(&to) => return Err(TransferRefusal::NotMember),
+            Some(to) if !self.configuration().voters.contains(&to) => return Err(TransferRefusal::NotVoter),
+            Some(to) => to,
+            None => under_way.or_else(|| self.best_target()).ok_or(TransferRefusal::NoTarget)?,
+        };
+        match under_way {
+            Some(other) if other != to => return Err(TransferRefusal::UnderWay { to: other }),
+            Some(_) => return Ok(to),
+            None if to == self.id => return Ok(to),
+            None => {}
+        }
+        let give_up_at = self.now.plus_ms(self.settings.election_timeout_max_ms);
+        let Role::Leader(leader) = &mut self.role else { unreachable!("it was one just now") };
+        leader.transfer = Some(Transfer { to, give_up_at, told: false });
+        if let Some(progress) = leader.progress.get_mut(&to) {
+            // Whatever it has missed shows by its answer.
+            progress.heartbeat_due |= progress.match_index < self.log.last_index();
+        }
+        Ok(to)
+    }
+
+    /// To whom leadership is being handed over.
+    pub fn transfer_target(&self) -> Option<NodeId> {
+        match &self.role {
+            Role::Leader(leader) => leader.transfer.as_ref().map(|transfer| transfer.to),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
+        }
+    }
+
+    /// The voter that can take over soonest: one that is not known to be gone, and has most of the log.
+    fn best_target(&self) -> Option<NodeId> {
+        let Role::Leader(leader) = &self.role else { return None };
+        let is_candidate =
+            |(id, progress): &(&NodeId, &Progress)| self.configuration().voters.contains(id) && self.hears(progress);
+        let rank = |(id, progress): &(&NodeId, &Progress)| {
+            let is_fed = matches!(progress.flow, Flow::Replicate { .. });
+            (is_fed, progress.match_index, progress.heard, Reverse(**id))
+        };
+        leader.progress.iter().filter(is_candidate).max_by_key(rank).map(|(id, _)| *id)
+    }
+
+    /// Gives up a transfer whose time is over, or whose target is a voter no more. `heartbeat`: tells the target again.
+    pub(super) fn tick_transfer(&mut self, heartbeat: bool) {
+        let can_lead = self.transfer_target().is_some_and(|to| self.configuration().voters.contains(&to));
+        let Role::Leader(Leader { transfer, .. }) = &mut self.role else { return };
+        let Some(under_way) = transfer else { return };
+        under_way.told &= !heartbeat;
+        let is_over = self.now >= under_way.give_up_at && !mutants::is_on(Mutant::TransferNeverGivenUp);
+        if is_over || !can_lead {
+            *transfer = None;
+        }
+    }
+
+    /// Tells the target of a transfer to campaign, as soon as its log is this one.
+    pub(super) fn tell_transfer_target(&mut self) {
+        let last_index = self.log.last_index();
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(transfer) = leader.transfer.as_mut().filter(|transfer| !transfer.told) else { return };
+        let match_index = leader.progress.get(&transfer.to).map_or(LogIndex(0), |progress| progress.match_index);
+        if match_index == last_index {
+            transfer.told = true;
+            let to = transfer.to;
+            self.send(to, Body::TimeoutNow);
+        }
+    }
+
+    /// The leader `from` hands over to this node.
+    pub(super) fn timeout_now(&mut self, from: NodeId, stale: bool) {
+        let follows = matches!(&self.role, Role::Follower(follower) if follower.leader == Some(from)) && !stale;
+        let is_late = stale && mutants::is_on(Mutant::LateTimeoutNowAccepted) && !matches!(self.role, Role::Leader(_));
+        if (follows || is_late) && self.configuration().voters.contains(&self.id) {
+            self.campaign(true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::{
+        ClusterTime, Configuration, Entry, Goal, HardState, Log, MemberInfo, Message, Payload, Restored, RoleName,
+        Settings, Term,
+    };
+    use std::collections::{BTreeMap, BTreeSet};
+
+    /// Node 1, the only one that votes, with node 2 as learner.
+    fn with_learner(id: u64) -> Raft {
+        let info = MemberInfo { name: "n".into(), client_url: "http://a".into(), peer_url: "http://a".into() };
+        let members = [1, 2].map(|id| (NodeId(id), info.clone()));
+        let mut configuration = Configuration::of_voters(members);
+        configuration.voters = BTreeSet::from([NodeId(1)]);
+        configuration.learners = BTreeMap::from([(NodeId(2), Goal::Learner)]);
+        let mut log = Log::default();
+        let payload = Payload::Configuration(configuration.clone());
+        log.append(Entry { index: LogIndex(1), term: Term(1), time: ClusterTime(0), payload });
+        log.set_durable(LogIndex(1));
+        let hard_state = HardState { term: Term(1), vote: None };
+        let configurations = BTreeMap::from([(LogIndex(1), configuration)]);
+        Raft::new(NodeId(id), Settings::default(), 7, Restored { hard_state, log, configurations }, Instant(0))
+    }
+
+    fn settle(raft: &mut Raft) {
+        while let Some(write) = raft.effects().write {
+            raft.written(write.id);
+        }
+    }
+
+    #[test]
+    fn only_a_leader_hands_over_and_only_to_a_voter() {
+        let mut raft = with_learner(1);
+        assert_eq!(raft.transfer_leadership(None), Err(TransferRefusal::NotLeader { leader: None }));
+        raft.tick(Instant(0));
+        settle(&mut raft);
+        assert_eq!(raft.role(), RoleName::Leader);
+        assert_eq!(raft.transfer_leadership(None), Err(TransferRefusal::NoTarget));
+        assert_eq!(raft.transfer_leadership(Some(NodeId(2))), Err(TransferRefusal::NotVoter));
+        assert_eq!(raft.transfer_leadership(Some(NodeId(3))), Err(TransferRefusal::NotMember));
+        assert_eq!(raft.transfer_leadership(Some(NodeId(1))), Ok(NodeId(1)));
+        assert_eq!(raft.transfer_target(), None, "there is nothing to hand over");
+    }
+
+    #[test]
+    fn a_learner_does_not_campaign() {
+        let mut raft = with_learner(2);
+        let body = Body::AppendEntries {
+            prev_log_index: LogIndex(1),
+            prev_log_term: Term(1),
+            entries: Vec::new(),
+            leader_commit: LogIndex(1),
+            round: 0,
+        };
+        raft.step(NodeId(1), Message { term: Term(1), body });
+        assert_eq!(raft.leader(), Some(NodeId(1)));
+        raft.step(NodeId(1), Message { term: Term(1), body: Body::TimeoutNow });
+        settle(&mut raft);
+        assert_eq!((raft.role(), raft.term()), (RoleName::Follower, Term(1)));
+    }
+}
