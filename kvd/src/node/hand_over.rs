@@ -48,7 +48,8 @@ impl<W, R> Replica<W, R> {
         let leads_still = raft.role() == RoleName::Leader && raft.term() == term;
         match raft.leader() {
             Some(leader) if leader == to => Some(Ok(())),
-            Some(_) if leads_still && raft.transfer_target() == Some(to) => None,
+            // Others may have asked for the same since.
+            Some(_) if leads_still && raft.transfer_target() == Some(to) && self.now() < deadline => None,
             Some(_) if leads_still => Some(Err(HandOverError::GivenUp)),
             Some(leader) => Some(Err(HandOverError::OtherElected { leader })),
             None => (self.now() >= deadline).then_some(Err(HandOverError::NoLeader)),

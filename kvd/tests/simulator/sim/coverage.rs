@@ -25,6 +25,18 @@ kinds! {
         TwoLeaders = "moments with two leaders",
         LostLeaderCampaign = "leaders found dead by a follower",
     ],
+    "hand-over": [
+        HandOver = "hand-overs begun",
+        HandOverToLagging = "hand-overs to followers that are behind",
+        HandOverToDead = "hand-overs to nodes that are down or stand still",
+        HandOverDone = "hand-overs done",
+        HandOverGivenUp = "hand-overs given up",
+        HandOverOvertaken = "hand-overs after which another leads, or nobody",
+        HandOverRefused = "hand-overs refused",
+        HandOverInCalm = "hand-overs where all is well",
+        TimeoutNow = "campaigns at the leader's word",
+        WriteDuringHandOver = "writes refused during a hand-over",
+    ],
     "snapshots": [
         SnapshotTaken = "snapshots taken",
         SnapshotFailed = "snapshots for which there was no space",

@@ -69,6 +69,11 @@ impl World {
             let limit = patience_ms + 2 * self.plan.request_timeout_ms;
             self.wait_for("all nodes have one leader and the same log, applied to its end", limit, Self::is_settled)?;
             self.check_states()?;
+            if self.chance.percent(50) {
+                self.check_hand_over()?;
+                self.wait_for("all nodes follow the new leader, and have its log", limit, Self::is_settled)?;
+                self.check_states()?;
+            }
             if self.plan.members.is_none() && self.chance.percent(50) {
                 self.check_unheard_leader()?;
             }

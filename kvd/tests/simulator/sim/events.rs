@@ -60,6 +60,8 @@ pub(crate) enum Event {
     Join(NodeId),
     /// A node learns that it is a member no more.
     ToldRemoved(NodeId, Life),
+    /// Someone wants another leader.
+    HandOver,
     /// Something goes wrong with a leader that has just been elected.
     Strike(NodeId),
     /// Something that was wrong ends, unless something else of its kind has gone wrong there since.
@@ -93,6 +95,7 @@ impl Event {
             Self::Operate => 21,
             Self::Join(..) => 22,
             Self::ToldRemoved(..) => 23,
+            Self::HandOver => 24,
         }
     }
 }

@@ -19,6 +19,7 @@ mod coverage;
 mod ending;
 mod events;
 mod faults;
+mod hand_over;
 mod image;
 mod invariants;
 mod members;

@@ -8,6 +8,7 @@ use super::chance::Chance;
 use super::client::AttemptId;
 use super::coverage::Kind;
 use super::events::{Ask, Life, Micros};
+use super::hand_over::AskedHandOver;
 use super::image::{Digest, DiskImage, Found};
 use super::members::Newcomer;
 use super::plan::Plan;
@@ -83,6 +84,7 @@ pub(crate) struct Process {
     pub(crate) will_carry_out: bool,
     /// Requests that it has yet to answer.
     pub(crate) asked: BTreeMap<AttemptId, Asked>,
+    pub(crate) hand_overs: Vec<AskedHandOver>,
     started: Micros,
     _lock: DirLock,
 }
@@ -117,6 +119,8 @@ pub(crate) enum Input {
     Change(Box<MembershipChange>),
     ToldRemoved,
     Request(AttemptId, Ask),
+    /// Leadership is to be handed over.
+    HandOver(Option<NodeId>),
 }
 
 /// How a start ended, if not well.
@@ -269,6 +273,7 @@ impl Node {
             waiting: Vec::new(),
             will_carry_out: false,
             asked: BTreeMap::new(),
+            hand_overs: Vec::new(),
             started: now,
             _lock: lock,
         }));

@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) fault_every_ms: u64,
     /// Which faults, with their weights. Empty where nothing goes wrong at all.
     pub(crate) faults: Vec<(Fault, u32)>,
+    /// Mean time between two requests to hand leadership over, where there are any. Milliseconds.
+    pub(crate) hand_over_every_ms: Option<u64>,
     /// Links that are cut work again after this time, at the mean. Milliseconds.
     pub(crate) links_broken_ms: u64,
     /// New leaders to whom something happens at once.
@@ -144,6 +146,7 @@ impl Plan {
             members,
             fault_every_ms: chance.one_of(&[100, 400, 1_000, 2_500]),
             faults: if is_quiet { Vec::new() } else { draw_faults(chance) },
+            hand_over_every_ms: if is_quiet { None } else { chance.one_of(&[None, Some(200), Some(1_000)]) },
             links_broken_ms: chance.one_of(&[200, 800, 2_500]),
             struck_percent: if is_quiet { 0 } else { chance.one_of(&[0, 0, 40, 90]) },
             struck_after_us: chance.one_of(&[1_000, 5_000, 25_000]),

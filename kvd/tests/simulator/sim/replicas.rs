@@ -2,11 +2,12 @@
 
 use super::coverage::Kind;
 use super::events::{Ask, Event, Life, Micros};
+use super::hand_over::Before;
 use super::invariants::{Checked, Violation};
 use super::node::{Asked, Input, Node};
 use super::world::World;
 use kvd::node::Effects;
-use kvd::raft::{NodeId, Refusal, RoleName};
+use kvd::raft::{Body, NodeId, Refusal, RoleName};
 
 /// What happens to a process that stands still must wait somewhere: sockets hold this much.
 const WAITING_INPUTS_MAX: usize = 2_000;
@@ -45,6 +46,7 @@ impl World {
                 process.replica.tick(time);
                 self.after_input(id)?;
                 self.snapshot_if_due(id)?;
+                self.check_hand_overs_in_time(id)?;
                 return self.check_answers_in_time(id);
             }
             Input::CarryOut => {
@@ -63,7 +65,14 @@ impl World {
                     let what = format!("n{} refuses a message of n{}: {refusal}", id.0, from.0);
                     return Err(Violation { invariant: "Sensible Messages", what });
                 }
-                process.replica.step(from, message);
+                let before = Before::of(process.replica.raft());
+                process.replica.step(from, message.clone());
+                let raft = process.replica.raft();
+                before.check(from, &message, raft)?;
+                if message.body == Body::TimeoutNow && raft.role() == RoleName::Candidate && raft.term() > message.term
+                {
+                    self.coverage.count(Kind::TimeoutNow);
+                }
             }
             Input::WriteDone(write) => return self.write_done(id, write),
             Input::FetchDone(fetch) => return self.fetch_done(id, &fetch),
@@ -74,6 +83,7 @@ impl World {
             Input::Change(change) => return self.change_members(id, &change),
             Input::ToldRemoved => process.replica.told_removed(),
             Input::Snapshot(received) => return self.install(id, *received),
+            Input::HandOver(to) => return self.hand_over(id, to),
             Input::PeerLost(peer) => process.replica.peer_lost(peer),
             Input::Request(attempt, ask) => {
                 let mut asked = Asked { since: time, ask: ask.clone(), floor, place: None };
@@ -168,6 +178,7 @@ impl World {
         for (attempt, result) in reads {
             self.read_ends(id, attempt, result)?;
         }
+        self.hand_overs_end(id);
         // Last, since a snapshot that cannot be read ends the process.
         for snapshot in snapshots {
             self.send_snapshot(id, life, snapshot)?;

@@ -98,8 +98,10 @@ impl World {
             }
             Err(WriteError::OutcomeUnknown) => {}
             Err(refused) => {
-                if *refused == WriteError::Superseded {
-                    self.coverage.count(Kind::Superseded);
+                match refused {
+                    WriteError::Superseded => self.coverage.count(Kind::Superseded),
+                    WriteError::HandingOver => self.coverage.count(Kind::WriteDuringHandOver),
+                    _ => {}
                 }
                 self.invariants.answers.refused(&request)?;
                 if let Some(place) = place {

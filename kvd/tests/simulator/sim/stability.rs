@@ -2,7 +2,7 @@
 //! to elect nobody, paper §6).
 //!
 //! Only the leader's own end is a reason for another: that of a node whose disk is damaged or full may come at any time.
-//! Some node may be in a later term from before, and say so late.
+//! Some node may be in a later term from before, and say so late; and a word of that leader to campaign may come late.
 
 use super::coverage::Kind;
 use super::ending::ELECTION_TIMEOUTS_MAX;
@@ -68,7 +68,7 @@ impl World {
         let mut others: Vec<NodeId> = self.healthy().map(|node| node.id).filter(|id| *id != leader).collect();
         // With the leader the others are more than half of all.
         let few = (others.len() + 1).saturating_sub(self.nodes.len() / 2 + 1);
-        if few == 0 {
+        if few == 0 || self.handed_over.contains(&term) {
             return Ok(());
         }
         self.coverage.count(Kind::LeaderUnheard);
@@ -109,6 +109,10 @@ impl World {
                 if let Some(Node { id, .. }) = disturber {
                     let entered = self.nodes[id].term();
                     let what = format!("n{} leads term {term}, and n{} enters term {entered}", leader.0, id.0);
+                    if self.handed_over.contains(&term) {
+                        // Told to by this leader, long ago.
+                        return Ok(Some(what));
+                    }
                     return Err(Violation { invariant: NAME, what });
                 }
             }

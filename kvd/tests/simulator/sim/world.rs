@@ -18,8 +18,8 @@ use super::node::{Input, Node, Process};
 use super::plan::Plan;
 use super::snapshots::{Transfer, TransferId};
 use super::trace::Trace;
-use kvd::raft::{Configuration, NodeId};
-use std::collections::BTreeMap;
+use kvd::raft::{Configuration, NodeId, Term};
+use std::collections::{BTreeMap, BTreeSet};
 
 const MS: Micros = 1_000;
 
@@ -50,6 +50,8 @@ pub(crate) struct World {
     pub(crate) dead: Vec<NodeId>,
     /// Nodes with which something is wrong for ever.
     pub(crate) hindered: Vec<NodeId>,
+    /// Terms whose leaders were asked to hand over: a TimeoutNow of theirs may still be on its way.
+    pub(crate) handed_over: BTreeSet<Term>,
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
     pub(crate) attempts_sent: u64,
     /// Snapshots on their way.
@@ -89,6 +91,7 @@ impl World {
             present_faults: BTreeMap::new(),
             dead: Vec::new(),
             hindered: Vec::new(),
+            handed_over: BTreeSet::new(),
             attempts: BTreeMap::new(),
             attempts_sent: 0,
             transfers: BTreeMap::new(),
@@ -116,6 +119,7 @@ impl World {
             world.queue.schedule(100 * MS, Event::Fault);
             world.queue.schedule(600 * MS, Event::Operate);
         }
+        world.hand_over_later();
         world
     }
 
@@ -210,6 +214,7 @@ impl World {
                 }
                 Ok(())
             }
+            Event::HandOver => self.want_another_leader(),
             Event::Strike(leader) => self.strike(leader),
             Event::Operate => self.operate(),
             Event::Join(id) => self.join(id),

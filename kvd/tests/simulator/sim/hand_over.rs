@@ -1,0 +1,160 @@
+//! Leadership handed over: leaders are asked to, whoever the target and whatever state it is in, and what comes of it is
+//! counted.
+
+use super::coverage::Kind;
+use super::events::Event;
+use super::invariants::{Checked, Violation, ensure};
+use super::node::{Input, Node};
+use super::world::World;
+use kvd::node::{HandOver, HandOverError};
+use kvd::raft::{Body, Instant, Message, NodeId, Raft, RoleName, Term};
+
+/// Who asks for a hand-over learns what became of it within the time limit of requests and this much more. Milliseconds of
+/// the node's own clock.
+const ANSWER_SLACK_MS: u64 = 100;
+
+/// So often a hand-over may fail in a cluster in which all is well: by a message that was long on its way, or the end of
+/// a node whose disk is damaged.
+const ACCIDENTS_MAX: usize = 3;
+
+/// A hand-over that a process was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AskedHandOver {
+    hand_over: HandOver,
+    since: Instant,
+}
+
+/// What a node was when a message arrived.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before {
+    term: Term,
+    leader: Option<NodeId>,
+}
+
+impl Before {
+    pub(super) fn of(raft: &Raft) -> Self {
+        Self { term: raft.term(), leader: raft.leader() }
+    }
+
+    /// A node campaigns at the word of the leader that it follows, in that leader's term, and at nobody else's.
+    pub(super) fn check(self, from: NodeId, message: &Message, raft: &Raft) -> Checked {
+        let Self { term, leader } = self;
+        if message.body != Body::TimeoutNow || raft.role() != RoleName::Candidate || raft.term() == term {
+            return Ok(());
+        }
+        ensure!(
+            "Hand-over by the Leader",
+            leader == Some(from) && message.term == term,
+            "n{} follows {leader:?} in term {term}, and campaigns at the word of n{} in term {}",
+            raft.id().0,
+            from.0,
+            message.term
+        );
+        Ok(())
+    }
+}
+
+impl World {
+    /// Someone will want another leader, again and again, if that is part of this run.
+    pub(super) fn hand_over_later(&mut self) {
+        if let Some(mean_ms) = self.plan.hand_over_every_ms {
+            let at = self.now + self.chance.exponential(mean_ms * 1_000);
+            self.queue.schedule(at, Event::HandOver);
+        }
+    }
+
+    /// A leader is asked to hand over, to whom it likes or to a node that may be behind, or dead; now and then a node that
+    /// does not lead is asked.
+    pub(super) fn want_another_leader(&mut self) -> Checked {
+        if self.is_calm {
+            return Ok(());
+        }
+        let leaders = self.leaders();
+        let asked = match self.chance.any_of(&leaders) {
+            Some(leader) if self.chance.percent(95) => leader,
+            _ => self.any_node(),
+        };
+        let to = self.chance.percent(75).then(|| self.any_node());
+        self.hand_over_later();
+        self.input(asked, Input::HandOver(to))
+    }
+
+    /// A node is asked to hand leadership over, to this node or to whom it chooses.
+    pub(super) fn hand_over(&mut self, id: NodeId, to: Option<NodeId>) -> Checked {
+        let since = self.nodes[&id].time(self.now);
+        let Some(process) = self.process(id) else { return Ok(()) };
+        match process.replica.hand_over(to) {
+            Err(refusal) => {
+                self.trace.note(|| format!("n{} does not hand over: {refusal}", id.0));
+                self.coverage.count(Kind::HandOverRefused);
+            }
+            Ok(hand_over) => {
+                process.hand_overs.push(AskedHandOver { hand_over, since });
+                let raft = process.replica.raft();
+                let last = raft.log().last_index();
+                let lags = |follower: &kvd::raft::FollowerProgress| {
+                    follower.follower == hand_over.to && follower.match_index < last
+                };
+                let (term, is_behind) = (raft.term(), raft.followers().iter().any(lags));
+                self.handed_over.insert(term);
+                self.trace.note(|| format!("n{} is to hand over to n{}", id.0, hand_over.to.0));
+                self.coverage.count(Kind::HandOver);
+                if is_behind {
+                    self.coverage.count(Kind::HandOverToLagging);
+                }
+                if self.nodes[&hand_over.to].process().is_none_or(|process| process.paused) {
+                    self.coverage.count(Kind::HandOverToDead);
+                }
+            }
+        }
+        self.after_input(id)
+    }
+
+    /// Whoever asked is told what became of it.
+    pub(super) fn hand_overs_end(&mut self, id: NodeId) {
+        let Some(process) = self.nodes.get_mut(&id).and_then(Node::process_mut) else { return };
+        let replica = &process.replica;
+        for asked in process.hand_overs.extract_if(.., |asked| replica.hand_over_ended(&asked.hand_over).is_some()) {
+            let ended = replica.hand_over_ended(&asked.hand_over);
+            self.trace.note(|| format!("n{} has handed over: {ended:?}", id.0));
+            self.coverage.count(match ended {
+                Some(Err(HandOverError::GivenUp)) => Kind::HandOverGivenUp,
+                Some(Err(HandOverError::OtherElected { .. } | HandOverError::NoLeader)) => Kind::HandOverOvertaken,
+                Some(Ok(())) | None => Kind::HandOverDone,
+            });
+        }
+    }
+
+    /// Nobody waits for ever for what becomes of a hand-over.
+    pub(super) fn check_hand_overs_in_time(&self, id: NodeId) -> Checked {
+        let time = self.nodes[&id].time(self.now);
+        let Some(process) = self.nodes[&id].process() else { return Ok(()) };
+        let waited = process.hand_overs.iter().map(|asked| time.ms_since(asked.since)).max().unwrap_or_default();
+        let allowed = self.plan.request_timeout_ms + ANSWER_SLACK_MS;
+        ensure!("Bounded Answers", waited <= allowed, "n{} hands over for {waited} ms, and says nothing", id.0);
+        Ok(())
+    }
+
+    /// In a cluster in which all is well leadership goes where it is told to, within the patience of the leader.
+    pub(super) fn check_hand_over(&mut self) -> Checked {
+        let patience = 2 * self.plan.settings.election_timeout_max_ms * 1_000;
+        let mut accidents = Vec::new();
+        while accidents.len() < ACCIDENTS_MAX {
+            let Some((leader, _)) = self.followed_leader() else { return Ok(()) };
+            let others: Vec<NodeId> = self.healthy().map(|node| node.id).filter(|id| *id != leader).collect();
+            let Some(to) = self.chance.any_of(&others) else { return Ok(()) };
+            self.hand_over(leader, Some(to))?;
+            let end = self.now + patience;
+            while self.now < end {
+                self.step()?;
+                if self.nodes[&to].role() == Some(RoleName::Leader) {
+                    self.coverage.count(Kind::HandOverInCalm);
+                    return Ok(());
+                }
+            }
+            accidents.push(format!("from n{} to n{}", leader.0, to.0));
+        }
+        let what = format!("leadership is not handed over: {}. {}", accidents.join(", "), self.describe());
+        Err(Violation { invariant: "Liveness", what })
+    }
+}
