@@ -26,7 +26,7 @@ pub struct Effects {
     pub snapshots: Vec<SendSnapshot>,
 }
 
-/// One write to the log: durable together or not at all. Report [`super::Raft::written`] once it is;
+/// One write to the log: first it begins anew, if it is to; then all records are durable together, or none. Report [`super::Raft::written`] once it is;
 /// if it fails, stop the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogWrite {

@@ -134,16 +134,19 @@ impl DiskImage {
         }
     }
 
-    /// What a start may find, with a snapshot that ends with `last`: with the write that a crash interrupted, and without.
+    /// What a start may find, with a snapshot that ends with `last`: without the write that a crash interrupted, begun anew
+    /// as that write wanted it and no further, or with all of it.
     fn candidates(&self, unfinished: Option<&LogWrite>, last: LogBase, committed: &[(Term, Digest)]) -> Vec<Image> {
         let told = self.behind.clone().unwrap_or_else(|| self.log.clone());
-        let with_unfinished = unfinished.map(|write| {
+        let restart = unfinished.filter(|write| write.restart.is_some());
+        let restart = restart.map(|write| LogWrite { records: Vec::new(), ..write.clone() });
+        let with = |write: &LogWrite| {
             let mut log = told.clone();
             apply(&mut log, write, committed);
             log
-        });
-        let all = std::iter::once(told).chain(with_unfinished);
-        all.map(|log| log.after_snapshot(last, committed)).collect()
+        };
+        let changed: Vec<Image> = restart.iter().chain(unfinished).map(with).collect();
+        std::iter::once(told).chain(changed).map(|log| log.after_snapshot(last, committed)).collect()
     }
 
     /// What a start has found agrees with: the image of it, and whether it has the interrupted write, or what was
