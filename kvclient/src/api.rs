@@ -104,6 +104,23 @@ impl DeleteRequest {
     }
 }
 
+/// Body of `POST /leader/transfer`: hands leadership over. The reply is a [`LeaderReply`].
+///
+/// ```
+/// use kvclient::api::TransferRequest;
+///
+/// let request = TransferRequest { to: Some("node2".into()) };
+/// assert_eq!(serde_json::to_string(&request)?, r#"{"to":"node2"}"#);
+/// assert_eq!(serde_json::from_str::<TransferRequest>("{}")?, TransferRequest { to: None });
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TransferRequest {
+    /// Name of the node that is to lead; without one it is the most up-to-date voter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
 /// What must hold for a write to be applied: the `"if"` of `/set` and `/delete`.
 ///
 /// The condition is evaluated where the write is applied, in the order of the log, so that of two
@@ -510,6 +527,8 @@ pub enum ErrorCode {
     /// 409: this request or a newer one of the same client name has been applied, and the reply to this one is
     /// not known any more.
     StaleRequest,
+    /// 409: leadership was not handed over; the message says why, and who leads.
+    TransferFailed,
     /// 412: the condition did not hold; `current` says what is there.
     ConditionFailed,
     /// 413: larger than this node accepts.
@@ -540,7 +559,7 @@ impl ErrorCode {
             Self::ForbiddenOrigin | Self::WrongCluster => 403,
             Self::KeyNotFound | Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
-            Self::StaleRequest => 409,
+            Self::StaleRequest | Self::TransferFailed => 409,
             Self::ConditionFailed => 412,
             Self::TooLarge => 413,
             Self::Overloaded => 429,
@@ -617,6 +636,20 @@ impl<'de> Deserialize<'de> for DeleteRequest {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let DeleteWire { key, condition, prev, request } = DeleteWire::deserialize(ObjectOnly(from))?;
         Ok(Self { key, condition, prev, request })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object with `to`, or without")]
+struct TransferWire {
+    #[serde(default)]
+    to: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for TransferRequest {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let TransferWire { to } = TransferWire::deserialize(ObjectOnly(from))?;
+        Ok(Self { to })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::api::{
     Applied, Condition, DeleteReply, DeleteRequest, GetReply, Health, Item, KEY_BYTES_MAX, LeaderReply, Member,
-    MembersReply, SetReply, SetRequest,
+    MembersReply, SetReply, SetRequest, TransferRequest,
 };
 use crate::builder::ClientBuilder;
 use crate::cluster::Cluster;
@@ -378,6 +378,33 @@ impl Client {
     /// ```
     pub fn leader(&self) -> Result<LeaderReply, Error> {
         self.fetch("/leader")
+    }
+
+    /// Hands leadership over to a member, or to the most up-to-date one, and returns the new leader.
+    ///
+    /// The present leader brings the other up to date first and takes no writes meanwhile, so that the cluster is without
+    /// a leader for a moment only; writes of this and other clients wait for that moment. Useful before the machine of a
+    /// leader is shut down, or to keep it on the fastest one.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] where there is no such member, or it cannot lead; [`Error::TransferFailed`] where it did
+    /// not take over within an election timeout, or there is nobody who could; otherwise as [`Client::set`].
+    ///
+    /// ```
+    /// # use kvclient::Client;
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
+    /// let client = Client::connect(endpoints)?;
+    /// let leader = client.transfer_leader(Some("node2"))?;
+    /// assert_eq!(leader.id, "node2");
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn transfer_leader(&self, to: Option<&str>) -> Result<LeaderReply, Error> {
+        let lane = self.cluster.lanes.borrow();
+        let request = TransferRequest { to: to.map(str::to_owned) };
+        let leader: LeaderReply = self.cluster.write(&lane, "/leader/transfer", &request)?;
+        self.cluster.learn_leader(&leader);
+        Ok(leader)
     }
 
     /// Watches who leads: first the present leader, then each change, whichever nodes come and go.

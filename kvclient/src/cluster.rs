@@ -13,7 +13,7 @@
 //! What an answer means is decided in [`crate::verdict`]; what is known of the nodes is kept in
 //! [`crate::endpoints`].
 
-use crate::api::{Applied, Health, NodeState};
+use crate::api::{Applied, Health, LeaderReply, NodeState};
 use crate::endpoints::{Endpoint, Endpoints, Leader};
 use crate::error::Error;
 use crate::hedge::{HEDGE_AFTER, Hedge};
@@ -253,6 +253,13 @@ impl Cluster {
         let leader = Leader { endpoint: answered, term: None };
         self.endpoints_mut().set_leader(leader.clone());
         leader
+    }
+
+    /// Someone said who leads by now.
+    pub(crate) fn learn_leader(&self, leader: &LeaderReply) {
+        if let Ok(endpoint) = Endpoint::parse(&leader.url) {
+            self.endpoints_mut().set_leader(Leader { endpoint, term: Some(leader.term) });
+        }
     }
 
     /// The leader that is remembered, or else the one that the nodes name; not one that `failed` unless

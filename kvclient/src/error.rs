@@ -119,6 +119,13 @@ pub enum Error {
         message: String,
     },
 
+    /// Leadership was not handed over: the target did not take over in time, say. Nothing has changed.
+    #[error("leadership was not handed over: {message}")]
+    TransferFailed {
+        /// Why, who leads, and what to do.
+        message: String,
+    },
+
     /// The node refuses to serve this caller. Not applied.
     #[error("refused: {message}")]
     Forbidden {
@@ -170,6 +177,7 @@ impl Error {
             | Self::InvalidRequest { .. }
             | Self::TooLarge { .. }
             | Self::Overloaded { .. }
+            | Self::TransferFailed { .. }
             | Self::Forbidden { .. }
             | Self::Configuration { .. } => Applied::No,
         }
@@ -187,6 +195,7 @@ impl Error {
             Self::InvalidRequest { message }
             | Self::TooLarge { message }
             | Self::StaleRequest { message }
+            | Self::TransferFailed { message }
             | Self::Forbidden { message }
             | Self::Configuration { message } => message,
             Self::Unexpected { endpoint, message, .. } => format!("{endpoint}: {message}"),

@@ -110,6 +110,7 @@ fn judge_error(kind: Kind, endpoint: &Endpoint, reply: &Reply, error: ErrorBody)
         _ if applied == Applied::Unknown => again(Reason::Unreachable, error),
         ErrorCode::InvalidRequest => Verdict::Refused(Error::InvalidRequest { message: message(error) }),
         ErrorCode::TooLarge => Verdict::Refused(Error::TooLarge { message: message(error) }),
+        ErrorCode::TransferFailed => Verdict::Refused(Error::TransferFailed { message: message(error) }),
         ErrorCode::ForbiddenOrigin => Verdict::Refused(Error::Forbidden { message: message(error) }),
         _ if reply.status >= 500 => again(Reason::Unreachable, error),
         _ => {

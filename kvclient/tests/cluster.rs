@@ -141,3 +141,26 @@ fn a_lone_node_serves_stale_reads_and_nothing_else() {
     assert!(!matches!(error, Error::Configuration { .. } | Error::Unexpected { .. }), "{error}");
     assert_eq!(at_lone.get_stale("color").expect("as before").expect("as before").value_str(), Some("blue"));
 }
+
+#[test]
+fn leadership_is_handed_over_and_writes_go_on() {
+    let cluster = Cluster::start();
+    let client = client(&cluster);
+    let before = client.leader().expect("it has a leader");
+    let other =
+        &client.members().expect("they answer").into_iter().find(|member| member.id != before.id).expect("three");
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            (0..WRITES).for_each(|number| {
+                client.set(&format!("{number}"), "v").expect("an outcome within the total time");
+            });
+        });
+        let leader = client.transfer_leader(Some(&other.id)).expect("all nodes are healthy");
+        assert_eq!((&leader.id, &leader.url), (&other.id, &other.client_url));
+        writer.join().expect("no write fails");
+    });
+    let error = client.transfer_leader(Some("nobody")).expect_err("there is no such member");
+    assert!(matches!(error, Error::InvalidRequest { .. }), "{error}");
+    let leader = client.transfer_leader(None).expect("all nodes are healthy");
+    assert_ne!(leader.id, other.id);
+}

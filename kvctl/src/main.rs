@@ -12,6 +12,7 @@ mod exit;
 mod interrupt;
 mod keys;
 mod output;
+mod transfer;
 mod units;
 mod usage;
 mod watch;
@@ -85,6 +86,7 @@ enum Command {
     Status(cluster::Status),
     Members(cluster::Members),
     Leader(cluster::Leader),
+    TransferLeader(transfer::TransferLeader),
     WatchLeader(watch::WatchLeader),
     Bench(bench::Bench),
     Completions(completions::Completions),
@@ -123,6 +125,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Status(command) => command.run(context),
         Command::Members(command) => command.run(context),
         Command::Leader(command) => command.run(context),
+        Command::TransferLeader(command) => command.run(context),
         Command::WatchLeader(command) => command.run(context),
         Command::Bench(command) => command.run(context),
         Command::Completions(command) => command.run(context.output),

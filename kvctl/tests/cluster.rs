@@ -259,3 +259,19 @@ mod unix {
         }
     }
 }
+
+#[test]
+fn leadership_goes_where_it_is_told_to() {
+    let fixture = Fixture::start();
+    for node in ["node2", "node3", "node3"] {
+        let leader = fixture.json(&["transfer-leader", node]);
+        assert_eq!(leader["id"], node, "{leader}");
+        assert_eq!(fixture.json(&["leader"]), leader);
+    }
+    let table = fixture.done(&["transfer-leader"]);
+    assert!(table.starts_with("NAME   TERM  URL\nnode"), "{table}");
+    assert!(!table.contains("node3"), "to another: {table}");
+    let ended = fixture.run(&["transfer-leader", "node9"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.one_error().contains("`node9` is no member of this cluster: name one of node1, node2"), "{ended:?}");
+}

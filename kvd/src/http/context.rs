@@ -2,12 +2,13 @@
 
 use super::body::{self, BodyReader};
 use super::error::ApiError;
-use super::gateway::{Gateway, Request};
+use super::gateway::{Gateway, NotHandedOver, Request};
 use super::listener::Limits;
 use super::reply::ReplyBudget;
 use crate::kv::{Outcome, Store};
 use crate::node::WriteError;
 use bytes::Bytes;
+use kvclient::api::LeaderReply;
 use std::sync::{PoisonError, RwLockReadGuard};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -94,6 +95,16 @@ impl Context {
         }
     }
 
+    /// Has leadership handed over to the node of this name, or to the best.
+    ///
+    /// # Errors
+    /// [`ApiError`] where it was not even tried.
+    pub(super) async fn hand_over(&self, to: Option<String>) -> Result<Result<LeaderReply, NotHandedOver>, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::HandOver { to, reply })?;
+        answer.await.map_err(|_| ApiError::OutcomeUnknown("this node stopped before another was known to lead"))
+    }
+
     /// The store, for a moment: not across an `await`.
     pub(super) fn store(&self) -> RwLockReadGuard<'_, Store> {
         // A panic while the lock is held stops the process, so nobody is left to see a poisoned one.
@@ -128,7 +139,7 @@ impl Context {
 
     /// To the leader that this node knows by now. There may be none any more, or none yet but itself, when
     /// leadership moved between the replica's answer and this look at the view.
-    fn redirect(&self, target: impl FnOnce() -> String) -> ApiError {
+    pub(super) fn redirect(&self, target: impl FnOnce() -> String) -> ApiError {
         let view = self.gateway.view.borrow();
         match &view.leader {
             Some(leader) if *leader.id != *view.name => {

@@ -46,6 +46,8 @@ pub(super) enum ApiError {
     NotLeader { leader: NodeUrl, location: String },
     /// Nobody can answer at the moment, and nothing was changed; the sentence says why.
     NoLeader(Cow<'static, str>),
+    /// Leadership was not handed over; the sentence says why, and who leads.
+    NotHandedOver(String),
     /// A leader is known, but this node has not applied yet what was committed when it started.
     NotReady,
     /// The write has been handed over, and its outcome will not be known here.
@@ -151,6 +153,7 @@ impl Reply for ApiError {
                 headers.push(retry_after);
                 error(ErrorCode::NoLeader, sentence)
             }
+            Self::NotHandedOver(sentence) => error(ErrorCode::TransferFailed, sentence),
             Self::NotReady => {
                 headers.push(retry_after);
                 error(ErrorCode::NotReady, "not ready: still applying what was committed when this node started")

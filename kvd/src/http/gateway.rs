@@ -3,7 +3,7 @@
 use crate::kv::{Outcome, Store};
 use crate::node::{ReadError, WriteError};
 use bytes::Bytes;
-use kvclient::api::{LeaderEvent, Member, NodeState, NodeUrl};
+use kvclient::api::{LeaderEvent, LeaderReply, Member, NodeState, NodeUrl};
 use std::sync::{Arc, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -22,6 +22,47 @@ pub enum Request {
         /// Where the answer goes; after `Ok` the store may be read.
         reply: oneshot::Sender<Result<(), ReadError>>,
     },
+    /// Hand leadership over (thesis §3.10).
+    HandOver {
+        /// Name of the node that is to lead; without one the most up-to-date voter is.
+        to: Option<String>,
+        /// Where the answer goes: the new leader.
+        reply: oneshot::Sender<Result<LeaderReply, NotHandedOver>>,
+    },
+}
+
+/// Why leadership was not handed over. Nodes go by their names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotHandedOver {
+    /// Another node leads, and takes this request.
+    NotLeader,
+    /// No leader is known.
+    NoLeader,
+    /// There is no member of this name.
+    UnknownMember,
+    /// The target does not vote.
+    NotVoter,
+    /// There is nobody to hand over to.
+    NoTarget,
+    /// Leadership is on its way to another node.
+    UnderWay {
+        /// That node.
+        to: String,
+    },
+    /// The target did not take over in time.
+    GivenUp {
+        /// The target.
+        to: String,
+        /// The leader, as before.
+        leader: String,
+    },
+    /// Another node than the target was elected.
+    OtherElected {
+        /// That node.
+        leader: String,
+    },
+    /// The node leads no more, and has not heard who does.
+    LeaderUnknown,
 }
 
 /// What this node knows of itself and its cluster; replaced whenever something changes.

@@ -177,7 +177,7 @@ pub(super) async fn get(context: &Context, method: Method, query: String) -> Res
 }
 
 /// Refuses other methods than POST.
-fn post_only(method: &Method) -> Result<(), ApiError> {
+pub(super) fn post_only(method: &Method) -> Result<(), ApiError> {
     if *method == Method::POST { Ok(()) } else { Err(ApiError::MethodNotAllowed { allow: Some("POST") }) }
 }
 
@@ -190,7 +190,7 @@ pub(super) fn get_only(method: &Method) -> Result<(), ApiError> {
     }
 }
 
-fn from_json<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, ApiError> {
+pub(super) fn from_json<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, ApiError> {
     if body.is_empty() {
         return Err(ApiError::invalid(format!("the body is empty: send JSON such as {example}")));
     }
@@ -260,6 +260,6 @@ fn render_applied(budget: &ReplyBudget, reply: &impl Serialize) -> Result<Respon
 }
 
 /// Path and query of the same request at another node.
-fn target(path: &str, query: &str) -> String {
+pub(super) fn target(path: &str, query: &str) -> String {
     if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }

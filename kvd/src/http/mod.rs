@@ -23,8 +23,9 @@ mod routes;
 mod service;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
-pub use gateway::{Gateway, Request, View};
+pub use gateway::{Gateway, NotHandedOver, Request, View};
 pub use listener::Limits;
 
 use context::Context;

@@ -8,7 +8,7 @@
 use super::context::Context;
 use super::error::ApiError;
 use super::keys::{self, Upload};
-use super::{cluster, leader_watch};
+use super::{cluster, leader_watch, transfer};
 use bytes::Buf;
 use futures_util::Stream;
 use std::convert::Infallible;
@@ -54,11 +54,19 @@ fn others<R: Reply + 'static>(
             async move { keys::delete(&context, upload).await }
         })
     };
+    let transfer = {
+        let context = Arc::clone(context);
+        warp::path!("leader" / "transfer").and(upload()).then(move |upload| {
+            let context = Arc::clone(&context);
+            async move { transfer::transfer(&context, upload).await }
+        })
+    };
     let extra = extra.map(Reply::into_response).boxed();
     delete
         .or(warp::path!("health").and(show(context, cluster::health)))
         .or(warp::path!("leader").and(show(context, cluster::leader)))
         .or(warp::path!("leader" / "watch").and(show(context, leader_watch::watch)))
+        .or(transfer)
         .or(warp::path!("members").and(show(context, cluster::members)))
         .or(warp::path!("livez").and(show(context, cluster::livez)))
         .or(warp::path!("readyz").and(show(context, cluster::readyz)))

@@ -53,6 +53,12 @@ impl Directory {
         self.configuration.everyone()
     }
 
+    /// The member of this name: of several, as while a node's new life takes the place of its old one, a voter.
+    pub(super) fn id(&self, name: &str) -> Option<NodeId> {
+        let of_name = |id: &NodeId| self.configuration.members[id].name == name;
+        self.configuration.everyone().filter(of_name).max_by_key(|id| self.configuration.is_voter(*id))
+    }
+
     /// What is known of a member.
     pub(super) fn info(&self, id: NodeId) -> Option<&MemberInfo> {
         let configured = self.configuration.members.get(&id)?;
@@ -108,6 +114,7 @@ mod tests {
         assert!(!directory.heard(&hello("n3", 3, "http://c")), "no member");
         assert!(!directory.heard(&hello("n3", 2, "http://c")), "another's id");
         let url = |id: u64| directory.node_url(NodeId(id)).map(|node| node.url);
+        assert_eq!([directory.id("n2"), directory.id("n3")], [Some(NodeId(2)), None]);
         assert_eq!([url(1), url(2), url(3)], [Some("http://own".into()), Some("http://new".into()), None]);
     }
 }

@@ -7,6 +7,7 @@
 
 mod directory;
 mod forming;
+mod hand_over;
 mod inbox;
 mod log_writer;
 mod publisher;

@@ -10,6 +10,7 @@
 mod forming_task;
 
 use super::directory::Directory;
+use super::hand_over::HandOvers;
 use super::inbox::Event;
 use super::log_writer::LogWriter;
 use super::publisher::Publisher;
@@ -67,6 +68,7 @@ pub(super) struct ReplicaTask {
     directory: Directory,
     links: BTreeMap<NodeId, Link>,
     clusters_met: ClustersMet,
+    hand_overs: HandOvers,
     /// Senders whose messages were refused, and why; each is logged once.
     refused: BTreeSet<(NodeId, Refusal)>,
 }
@@ -116,6 +118,7 @@ impl ReplicaTask {
             directory,
             links: BTreeMap::new(),
             clusters_met: ClustersMet::default(),
+            hand_overs: HandOvers::default(),
             refused: BTreeSet::new(),
         };
         if let Some(recovered) = &task.recovered {
@@ -262,6 +265,9 @@ impl ReplicaTask {
             Arrived::FromPeer(PeerEvent::Message(from, message)) => self.step(replica, from, message),
             Arrived::Request(Request::Write { command, reply }) => replica.write(command, reply),
             Arrived::Request(Request::Read { reply }) => replica.read(reply),
+            Arrived::Request(Request::HandOver { to, reply }) => {
+                self.hand_overs.begin(replica, &self.directory, to.as_deref(), reply);
+            }
             Arrived::Nothing => {}
         }
         Ok(())
@@ -380,6 +386,7 @@ impl ReplicaTask {
         for (reply, result) in reads {
             let _ = reply.send(result);
         }
+        self.hand_overs.answer(replica, &self.directory);
     }
 
     /// A follower needs the newest snapshot.

@@ -29,3 +29,4 @@ mod sizes;
 mod snapshots;
 mod stopping;
 mod strangers;
+mod transfer;

@@ -6,9 +6,9 @@
 
 use kvclient::api::{
     Applied, DeleteReply, DeleteRequest, ErrorCode, ErrorReply, GetReply, Health, LeaderEvent, LeaderReply,
-    MembersReply, NodeState, NodeUrl, SetReply, SetRequest,
+    MembersReply, NodeState, NodeUrl, SetReply, SetRequest, TransferRequest,
 };
-use kvd::http::{Gateway, Limits, Request, View};
+use kvd::http::{Gateway, Limits, NotHandedOver, Request, View};
 use kvd::kv::{Command, Operation, StateHash, Store};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -49,6 +49,7 @@ pub(crate) fn check(bytes: &[u8]) {
 fn check_types(json: &[u8]) {
     comes_back::<SetRequest>(json);
     comes_back::<DeleteRequest>(json);
+    comes_back::<TransferRequest>(json);
     comes_back::<GetReply>(json);
     comes_back::<SetReply>(json);
     comes_back::<DeleteReply>(json);
@@ -142,6 +143,7 @@ impl Server {
                         let _ = reply.send(Ok(outcome));
                     }
                     Request::Read { reply } => drop(reply.send(Ok(()))),
+                    Request::HandOver { reply, .. } => drop(reply.send(Err(NotHandedOver::NoTarget))),
                 }
             }
         });

@@ -235,6 +235,7 @@ fn a_follower_redirects_writes_with_path_and_query() {
 fn each_end_of_a_write_has_its_status_and_its_promise() {
     for (error, expected, retry_after) in [
         (WriteError::NoLeader, (503, ErrorCode::NoLeader, Applied::No), Some("1")),
+        (WriteError::HandingOver, (503, ErrorCode::NoLeader, Applied::No), Some("1")),
         (WriteError::Superseded, (503, ErrorCode::NoLeader, Applied::No), Some("1")),
         (WriteError::Overloaded, (429, ErrorCode::Overloaded, Applied::No), Some("1")),
         (WriteError::OutcomeUnknown, (504, ErrorCode::Timeout, Applied::Unknown), None),

@@ -5,4 +5,5 @@ mod connections;
 mod keys;
 mod refusals;
 mod server;
+mod transfer;
 mod wire;

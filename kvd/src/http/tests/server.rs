@@ -3,7 +3,7 @@
 use super::wire::{Reply, Wire};
 use crate::http::{Gateway, Limits, Request, View, serve};
 use crate::kv::{Command, Store};
-use kvclient::api::{LeaderEvent, Member, NodeState, NodeUrl};
+use kvclient::api::{LeaderEvent, LeaderReply, Member, NodeState, NodeUrl};
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock, mpsc as std_mpsc};
 use std::thread::JoinHandle;
@@ -135,6 +135,9 @@ pub(super) fn honest_replica() -> Replica {
                 }
                 Request::Read { reply } => {
                     let _ = reply.send(Ok(()));
+                }
+                Request::HandOver { reply, .. } => {
+                    let _ = reply.send(Ok(LeaderReply { id: "node2".into(), url: node_url("node2").url, term: 6 }));
                 }
             }
         }

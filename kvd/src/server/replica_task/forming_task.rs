@@ -5,6 +5,7 @@
 
 use super::{ReplicaTask, Request};
 use crate::data::{cluster_of, founding_records};
+use crate::http::NotHandedOver;
 use crate::node::{ReadError, Recovered, Recovery, WriteError};
 use crate::peer::{Founder, Link, LinkEvent, PeerEvent, founders_of, founding_configuration};
 use crate::raft::{Configuration, LogWrite, WriteId};
@@ -124,5 +125,6 @@ fn refuse(request: Request) {
     match request {
         Request::Write { reply, .. } => drop(reply.send(Err(WriteError::NoLeader))),
         Request::Read { reply } => drop(reply.send(Err(ReadError::NoLeader))),
+        Request::HandOver { reply, .. } => drop(reply.send(Err(NotHandedOver::NoLeader))),
     }
 }
