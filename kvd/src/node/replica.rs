@@ -12,8 +12,8 @@ use super::request::{ReadError, WriteError};
 use crate::kv::{Outcome, SnapshotBusy, SnapshotSummary, Store};
 use crate::mutants::{self, Mutant};
 use crate::raft::{
-    Entry, Fetch, Instant, LogBase, LogIndex, MembershipChange, MembershipError, Message, NodeId, ProposalRefusal, Raft,
-    ReadToken, Restored, RoleName, Settings, SnapshotPlace, Term, WriteId,
+    Entry, Fetch, Instant, LogBase, LogIndex, MembershipChange, MembershipError, Message, NodeId, ProposalRefusal,
+    Raft, ReadToken, Restored, RoleName, Settings, SnapshotPlace, Term, WriteId,
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;

@@ -192,6 +192,7 @@ impl Raft {
             next_heartbeat: self.now.plus_ms(self.settings.heartbeat_ms),
             elected_cluster_time: self.log.last_time(),
             elected_at: self.now,
+            is_leaving: false,
             first_index: self.log.last_index().next(),
             reads: LeaderReads::default(),
             transfer: None,

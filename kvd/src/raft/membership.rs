@@ -181,7 +181,17 @@ impl Raft {
         if self.is_voter() {
             self.fulfil_goals();
         } else {
-            // It has seen its own removal through (paper §6), and has told the others that it is committed.
+            self.leave();
+        }
+    }
+
+    /// A leader has seen its own removal through, and has told the others that it is committed. It hands over, and steps
+    /// down if that comes to nothing (paper §6).
+    fn leave(&mut self) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let begins = !std::mem::replace(&mut leader.is_leaving, true);
+        let hands_over = if begins { self.transfer_leadership(None).is_ok() } else { self.transfer_target().is_some() };
+        if !hands_over {
             self.become_follower(None);
         }
     }

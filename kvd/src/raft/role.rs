@@ -77,6 +77,8 @@ pub(super) struct Leader {
     /// Cluster time and local time when elected; see [`Leader::cluster_time`].
     pub(super) elected_cluster_time: ClusterTime,
     pub(super) elected_at: Instant,
+    /// It is no member any more, and has begun to hand over.
+    pub(super) is_leaving: bool,
     /// The no-op that opened the term.
     pub(super) first_index: LogIndex,
     pub(super) reads: LeaderReads,

@@ -142,7 +142,9 @@ impl World {
         let mut accidents = Vec::new();
         while accidents.len() < ACCIDENTS_MAX {
             let Some((leader, _)) = self.followed_leader() else { return Ok(()) };
-            let others: Vec<NodeId> = self.healthy().map(|node| node.id).filter(|id| *id != leader).collect();
+            let votes = |id: &NodeId| self.last_configuration().is_some_and(|members| members.voters.contains(id));
+            let others: Vec<NodeId> =
+                self.healthy().map(|node| node.id).filter(|id| *id != leader && votes(id)).collect();
             let Some(to) = self.chance.any_of(&others) else { return Ok(()) };
             self.hand_over(leader, Some(to))?;
             let end = self.now + patience;
