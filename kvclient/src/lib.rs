@@ -59,9 +59,11 @@
 //!
 //! # Features
 //!
-//! `http` (default) is the client. Without it only [`api`] is built: the JSON types, for whoever speaks HTTP by other means.
+//! `http` (default) is the client. Without it only [`api`] and [`snapshot`] are built: the JSON types and the bytes of
+//! a backup, for whoever speaks HTTP by other means.
 
 pub mod api;
+pub mod snapshot;
 
 #[cfg(feature = "http")]
 mod builder;

@@ -151,6 +151,14 @@ mod tests {
     }
 
     #[test]
+    fn clients_read_the_same_in_a_summary() {
+        let kvclient::snapshot::Summary { revision, time_ms, keys, sessions, data_bytes, state_hash } =
+            kvclient::snapshot::Summary::decode(&SUMMARY.encode()).expect("clients know the format");
+        let state_hash = StateHash(state_hash);
+        assert_eq!(SnapshotSummary { revision, time_ms, keys, sessions, bytes: data_bytes, state_hash }, SUMMARY);
+    }
+
+    #[test]
     fn what_is_no_summary_is_refused_by_the_name_of_its_field() {
         let encoded = SUMMARY.encode();
         for (kept, expected) in [

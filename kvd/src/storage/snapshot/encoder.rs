@@ -1,18 +1,13 @@
 //! From a state to the bytes of its snapshot, part by part.
 
-use super::format::{
-    END_BYTES, PART_HEADER_BYTES, PartKind, SnapshotTotals, decode_header, encode_header, encode_part_header,
-};
 use super::meta::SnapshotMeta;
+use kvclient::snapshot::{END_BYTES, Encoder, PART_HEADER_BYTES};
 
 /// Encodes one snapshot: what [`SnapshotEncoder::begin`] returns comes first, then each part, then the end.
 ///
 /// Bodies are not copied: what comes before each is handed out, for the caller to send both.
 #[derive(Clone, Debug)]
-pub struct SnapshotEncoder {
-    crc: u32,
-    totals: SnapshotTotals,
-}
+pub struct SnapshotEncoder(Encoder);
 
 impl SnapshotEncoder {
     /// Begins a snapshot, and returns its first bytes.
@@ -21,12 +16,8 @@ impl SnapshotEncoder {
     /// If the configuration and the summary come to more than [`PART_BYTES_MAX`](super::PART_BYTES_MAX), or if no
     /// snapshot can end with that entry.
     pub fn begin(meta: &SnapshotMeta) -> (Self, Vec<u8>) {
-        let header = encode_header(meta.cluster_id);
-        let (_, crc) = decode_header(&header).expect("a header that was just made");
-        let mut encoder = Self { crc, totals: SnapshotTotals::default() };
-        let body = meta.encode();
-        let part = encoder.part(PartKind::Meta, &body);
-        (encoder, [&header[..], &part, &body].concat())
+        let (encoder, bytes) = Encoder::begin(&meta.to_head());
+        (Self(encoder), bytes)
     }
 
     /// What comes before this piece of data. The data itself comes after it.
@@ -34,23 +25,11 @@ impl SnapshotEncoder {
     /// # Panics
     /// If it is longer than [`PART_BYTES_MAX`](super::PART_BYTES_MAX).
     pub fn data(&mut self, data: &[u8]) -> [u8; PART_HEADER_BYTES] {
-        self.totals.add(data);
-        self.part(PartKind::Data, data)
+        self.0.data(data)
     }
 
     /// The last bytes of the snapshot.
-    pub fn end(mut self) -> [u8; END_BYTES] {
-        let body = self.totals.encode();
-        let part = self.part(PartKind::End, &body);
-        let mut bytes = [0; END_BYTES];
-        bytes[..PART_HEADER_BYTES].copy_from_slice(&part);
-        bytes[PART_HEADER_BYTES..].copy_from_slice(&body);
-        bytes
-    }
-
-    fn part(&mut self, kind: PartKind, body: &[u8]) -> [u8; PART_HEADER_BYTES] {
-        let (header, crc) = encode_part_header(kind, self.crc, body);
-        self.crc = crc;
-        header
+    pub fn end(self) -> [u8; END_BYTES] {
+        self.0.end()
     }
 }

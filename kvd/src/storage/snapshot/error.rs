@@ -1,40 +1,14 @@
-//! Why bytes are no snapshot.
+//! What is wrong with a snapshot, told of the file that it is.
 
 use super::super::error::StorageError;
-use thiserror::Error;
+pub use kvclient::snapshot::SnapshotError;
 
-/// Why bytes are no snapshot, wherever they came from.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum SnapshotError {
-    /// They are damaged, cut short, or were none to begin with.
-    #[error("the snapshot is damaged at byte {offset}: {cause}")]
-    Damaged {
-        /// Where the damage begins.
-        offset: u64,
-        /// What does not check.
-        cause: String,
-    },
-    /// They have a format that this version does not know.
-    #[error(
-        "the snapshot has format version {found}, and this kvd knows version {supported}: \
-         use the version of kvd that wrote it, or a newer one"
-    )]
-    UnknownVersion {
-        /// Version found.
-        found: u32,
-        /// The version that this program reads and writes.
-        supported: u32,
-    },
-}
-
-impl SnapshotError {
-    /// The same, of a file in the data directory.
-    pub(super) fn in_file(self, file: &str) -> StorageError {
-        match self {
-            Self::Damaged { offset, cause } => StorageError::corrupt(file, offset, cause),
-            Self::UnknownVersion { found, supported } => {
-                StorageError::UnknownVersion { file: file.to_owned(), found, supported }
-            }
+/// The same, of a file in the data directory.
+pub(super) fn in_file(error: SnapshotError, file: &str) -> StorageError {
+    match error {
+        SnapshotError::Damaged { offset, cause } => StorageError::corrupt(file, offset, cause),
+        SnapshotError::UnknownVersion { found, supported } => {
+            StorageError::UnknownVersion { file: file.to_owned(), found, supported }
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What a snapshot holds.
 
-use super::format::{are_reached, is_entry, u32_at, u64_at};
 use crate::raft::{ClusterTime, Configuration, LogBase, LogIndex, Term};
 use bytes::Bytes;
+use kvclient::snapshot::Head;
 
-/// Bytes before the configuration.
-const FIXED_BYTES: usize = 40;
+/// Indexes and terms of snapshots end here, as those of the log do, so that nothing that is added to them overflows.
+const NUMBER_MAX: u64 = 1 << 63;
 
 /// What a snapshot holds: all that consensus has to know of it (paper Figure 13), and what the state machine says of
 /// itself.
@@ -26,56 +26,40 @@ pub struct SnapshotMeta {
 }
 
 impl SnapshotMeta {
-    /// Encodes the body of the part, without the cluster, which is in the header.
-    ///
-    /// | offset | bytes | field |
-    /// |---|---|---|
-    /// | 0 | 8 | index of the last entry |
-    /// | 8 | 8 | its term |
-    /// | 16 | 8 | its cluster time |
-    /// | 24 | 8 | index of the entry with the configuration |
-    /// | 32 | 4 | bytes of the configuration |
-    /// | 36 | 4 | bytes of the summary |
-    /// | 40 | | configuration (postcard), then summary |
+    /// The same as it stands in the snapshot.
     ///
     /// # Panics
     /// If no snapshot can end with that entry.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(super) fn to_head(&self) -> Head {
         assert!(is_entry(self.last), "a snapshot that ends with entry {}", self.last);
         let configuration = postcard::to_stdvec(&self.configuration).expect("a configuration always has an encoding");
-        let mut bytes = Vec::with_capacity(FIXED_BYTES + configuration.len() + self.summary.len());
-        for number in [self.last.index.0, self.last.term.0, self.time.0, self.configuration_index.0] {
-            bytes.extend_from_slice(&number.to_le_bytes());
+        Head {
+            cluster_id: self.cluster_id,
+            last_index: self.last.index.0,
+            last_term: self.last.term.0,
+            time_ms: self.time.0,
+            configuration_index: self.configuration_index.0,
+            configuration: configuration.into(),
+            summary: self.summary.clone(),
         }
-        for length in [configuration.len(), self.summary.len()] {
-            let length = u32::try_from(length).expect("parts are shorter than PART_BYTES_MAX");
-            bytes.extend_from_slice(&length.to_le_bytes());
-        }
-        bytes.extend_from_slice(&configuration);
-        bytes.extend_from_slice(&self.summary);
-        bytes
     }
 
-    /// Decodes the body of the part; `None` if it is of another form.
-    pub(super) fn decode(cluster_id: u64, body: &Bytes) -> Option<Self> {
-        let (fixed, rest) = body.split_at_checked(FIXED_BYTES)?;
-        let last = LogBase { index: LogIndex(u64_at(fixed, 0)), term: Term(u64_at(fixed, 8)) };
-        let (time, configuration_index) = (u64_at(fixed, 16), u64_at(fixed, 24));
-        let (configuration_bytes, summary_bytes) = (u32_at(fixed, 32) as usize, u32_at(fixed, 36) as usize);
-        let (configuration, summary) = rest.split_at_checked(configuration_bytes)?;
-        let (configuration, unread) = postcard::take_from_bytes(configuration).ok()?;
-        let is_right = unread.is_empty()
-            && summary.len() == summary_bytes
-            && is_entry(last)
-            && configuration_index <= last.index.0
-            && are_reached(&[time]);
-        is_right.then(|| Self {
+    /// What an undamaged snapshot says of itself; `None` if its configuration is of no form that this version knows.
+    pub(super) fn of(head: Head) -> Option<Self> {
+        let Head { cluster_id, last_index, last_term, time_ms, configuration_index, configuration, summary } = head;
+        let (configuration, unread) = postcard::take_from_bytes(&configuration).ok()?;
+        unread.is_empty().then_some(Self {
             cluster_id,
-            last,
-            time: ClusterTime(time),
+            last: LogBase { index: LogIndex(last_index), term: Term(last_term) },
+            time: ClusterTime(time_ms),
             configuration,
             configuration_index: LogIndex(configuration_index),
-            summary: body.slice_ref(summary),
+            summary,
         })
     }
+}
+
+/// Whether a snapshot can end with this entry.
+pub(super) fn is_entry(entry: LogBase) -> bool {
+    entry.index > LogIndex(0) && entry.index.0 < NUMBER_MAX && entry.term.0 < NUMBER_MAX
 }

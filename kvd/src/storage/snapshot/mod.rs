@@ -1,17 +1,8 @@
 //! Snapshots: all that the log said up to some entry, in one file, so that the log can let it go.
 //!
 //! Storage knows of a snapshot what consensus needs ([`SnapshotMeta`]); the state machine's part is opaque to it: a
-//! short summary, and the state in parts. The same bytes are a file, a stream to another node and a backup, so encoding
-//! and decoding know nothing of files:
-//!
-//! ```text
-//! +--------+------+------+------+-----+------+-----+
-//! | header | meta | data | data | ... | data | end |
-//! +--------+------+------+------+-----+------+-----+
-//!     \_____^ \____^ \____^ each part names the checksum of the one before
-//! ```
-//!
-//! The end says how many parts there were and how long, so that no beginning of a snapshot passes for a whole one.
+//! short summary, and the state in parts. The same bytes are a file, a stream to another node and a backup that a
+//! client keeps, so they are defined where clients have them as well: in [`kvclient::snapshot`].
 //!
 //! # Files
 //! `snapshot-<index>-<term>.snap` is named for the last entry in it. It comes to be under a temporary name, is synced,
@@ -19,8 +10,8 @@
 //! damaged by the disk. What a snapshot replaces, older ones and the beginning of the log, may go only after that step:
 //! [`remove_older`] asks for the proof.
 //!
-//! - `format`: the bytes, with a table of offsets for each piece; `meta`: those that say what a snapshot holds
-//! - `encoder`, `decoder`: from the one to the other
+//! - `meta`: what a snapshot holds
+//! - `encoder`, `decoder`: from the one to the bytes, and back
 //! - `names`: which files there are
 //! - `writer`, `reader`: files
 //! - `recovery`: what a node starts from, and what it does about damage
@@ -28,7 +19,6 @@
 mod decoder;
 mod encoder;
 mod error;
-mod format;
 mod meta;
 mod names;
 mod reader;
@@ -40,7 +30,7 @@ mod writer;
 pub use decoder::{SnapshotDecoder, SnapshotItem};
 pub use encoder::SnapshotEncoder;
 pub use error::SnapshotError;
-pub use format::{PART_BYTES_MAX, PART_HEADER_BYTES, SnapshotTotals};
+pub use kvclient::snapshot::{PART_BYTES_MAX, PART_HEADER_BYTES, Totals as SnapshotTotals};
 pub use meta::SnapshotMeta;
 pub use names::{newest, remove_older};
 pub use reader::{SnapshotBytes, SnapshotReader};

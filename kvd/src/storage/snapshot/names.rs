@@ -2,7 +2,7 @@
 
 use super::super::disk::{Disk, remove_if_present};
 use super::super::error::StorageError;
-use super::format::is_entry;
+use super::meta::is_entry;
 use super::writer::SnapshotFile;
 use crate::raft::{LogBase, LogIndex, Term};
 

@@ -4,7 +4,7 @@ use super::super::disk::{Disk, File};
 use super::super::error::StorageError;
 use super::decoder::{SnapshotDecoder, SnapshotItem};
 use super::encoder::SnapshotEncoder;
-use super::error::SnapshotError;
+use super::error::{SnapshotError, in_file};
 use super::meta::SnapshotMeta;
 use super::names::file_name;
 use crate::raft::LogBase;
@@ -66,7 +66,7 @@ impl SnapshotReader {
                 Err(ReadError::Storage(error)) => return Err(error),
                 Err(ReadError::Snapshot(error)) => {
                     self.damage = Some(error.clone());
-                    return Err(error.in_file(&self.source.name));
+                    return Err(in_file(error, &self.source.name));
                 }
             }
         }
@@ -137,7 +137,7 @@ impl ReadError {
     fn in_file(self, name: &str) -> StorageError {
         match self {
             Self::Storage(error) => error,
-            Self::Snapshot(error) => error.in_file(name),
+            Self::Snapshot(error) => in_file(error, name),
         }
     }
 }

@@ -9,7 +9,7 @@
 use super::super::disk::Disk;
 use super::super::error::StorageError;
 use super::super::wal::OpenedLog;
-use super::error::SnapshotError;
+use super::error::{SnapshotError, in_file};
 use super::meta::SnapshotMeta;
 use super::names::{all, file_name, remove_unfinished};
 use super::reader::SnapshotReader;
@@ -58,7 +58,7 @@ impl fmt::Display for DamagedSnapshot {
 
 impl DamagedSnapshot {
     fn refuse(&self) -> StorageError {
-        self.error.clone().in_file(&file_name(self.last))
+        in_file(self.error.clone(), &file_name(self.last))
     }
 }
 

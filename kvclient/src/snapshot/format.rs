@@ -1,28 +1,26 @@
-//! The bytes of a snapshot, but for what it holds. All numbers are little-endian.
+//! The bytes of a snapshot, but for those of its head. All numbers are little-endian.
 //!
 //! A checksum is a CRC-32C. That of a part covers the checksum of the part before as well, so a part that is missing,
 //! doubled or of another snapshot does not pass. Nothing is believed before its checksum was found right, but for its
 //! length, and that is at most [`PART_BYTES_MAX`].
 
-use crate::raft::{LogBase, LogIndex};
-
 /// The format that this version reads and writes.
 pub(super) const FORMAT: u32 = 1;
 
-/// Bytes of the header.
-pub(super) const HEADER_BYTES: usize = 32;
+/// Bytes of the header, behind which the head begins.
+pub const HEADER_BYTES: usize = 32;
 
 /// Bytes of a part before its body.
 pub const PART_HEADER_BYTES: usize = 12;
 
-/// Longest body of a part. Whoever sends or reads a snapshot keeps a part in memory.
+/// Longest body of a part, in bytes. Whoever sends or reads a snapshot keeps a part in memory.
 pub const PART_BYTES_MAX: usize = 8 << 20;
 
 /// Bytes of the body of the end.
 const END_BODY_BYTES: usize = 16;
 
 /// Bytes of the end, with its part header.
-pub(super) const END_BYTES: usize = PART_HEADER_BYTES + END_BODY_BYTES;
+pub const END_BYTES: usize = PART_HEADER_BYTES + END_BODY_BYTES;
 
 const MAGIC: [u8; 8] = *b"kvd-snp\n";
 
@@ -80,8 +78,8 @@ pub(super) fn decode_header(bytes: &[u8; HEADER_BYTES]) -> Result<(u64, u32), Ba
 /// What a part is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PartKind {
-    /// What the snapshot holds; the first part.
-    Meta,
+    /// What the snapshot says of itself; the first part.
+    Head,
     /// A piece of the state.
     Data,
     /// The totals; the last part.
@@ -91,14 +89,14 @@ pub(super) enum PartKind {
 impl PartKind {
     fn number(self) -> u8 {
         match self {
-            Self::Meta => 1,
+            Self::Head => 1,
             Self::Data => 2,
             Self::End => 3,
         }
     }
 
     fn of_number(number: u8) -> Option<Self> {
-        [Self::Meta, Self::Data, Self::End].into_iter().find(|kind| kind.number() == number)
+        [Self::Head, Self::Data, Self::End].into_iter().find(|kind| kind.number() == number)
     }
 }
 
@@ -107,7 +105,7 @@ impl PartKind {
 /// | offset | bytes | field |
 /// |---|---|---|
 /// | 0 | 4 | bytes of the body |
-/// | 4 | 1 | kind: 1 meta, 2 data, 3 end |
+/// | 4 | 1 | kind: 1 head, 2 data, 3 end |
 /// | 5 | 3 | zero |
 /// | 8 | 4 | checksum of: the checksum of the part before, bytes 0 to 7, the body |
 /// | 12 | | body |
@@ -166,16 +164,16 @@ impl PartHeader {
     }
 }
 
-/// How much there was in a snapshot.
+/// How much there is in a snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SnapshotTotals {
+pub struct Totals {
     /// Parts with data.
     pub parts: u64,
     /// Bytes of data in them.
     pub data_bytes: u64,
 }
 
-impl SnapshotTotals {
+impl Totals {
     /// Counts a part.
     pub(super) fn add(&mut self, data: &[u8]) {
         self.parts += 1;
@@ -205,11 +203,6 @@ impl SnapshotTotals {
 /// Whether numbers are such as a log reaches, so that nothing that is added to them overflows.
 pub(super) fn are_reached(numbers: &[u64]) -> bool {
     numbers.iter().all(|number| *number < NUMBER_MAX)
-}
-
-/// Whether a snapshot can end with this entry.
-pub(super) fn is_entry(entry: LogBase) -> bool {
-    entry.index > LogIndex(0) && are_reached(&[entry.index.0, entry.term.0])
 }
 
 /// The number at `offset`, which the caller knows to lie within `bytes`.

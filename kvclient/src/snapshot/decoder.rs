@@ -1,0 +1,144 @@
+//! From the bytes of a snapshot to the state, however the bytes are cut into pieces on their way.
+
+use super::error::SnapshotError;
+use super::format::{BadHeader, FORMAT, HEADER_BYTES, PART_HEADER_BYTES, PartHeader, PartKind, Totals, decode_header};
+use super::head::Head;
+use bytes::{Buf, Bytes, BytesMut};
+
+/// What stands in a snapshot, in this order: once the head, then the data in pieces as they were written, then the
+/// totals, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// What it says of itself.
+    Head(Head),
+    /// A piece of data.
+    Data(Bytes),
+    /// All was there.
+    End(Totals),
+}
+
+/// Decodes one snapshot: [`Decoder::feed`] takes bytes as they come, [`Decoder::next_part`] gives what is complete and
+/// checked, [`Decoder::finish`] says whether that was all.
+///
+/// Keeps at most one part and what was fed last, if the parts are taken after each feeding.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    state: State,
+    buffer: BytesMut,
+    /// Where in the snapshot the buffer begins.
+    offset: u64,
+    totals: Totals,
+}
+
+/// What is to come next.
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Header,
+    Head {
+        cluster_id: u64,
+        crc: u32,
+    },
+    Data {
+        crc: u32,
+    },
+    /// Nothing.
+    Ended,
+    /// Nothing that could be understood.
+    Failed(SnapshotError),
+}
+
+impl Decoder {
+    /// At the beginning of a snapshot.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next bytes.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next part; `None` if more bytes are needed for it, or after the last.
+    ///
+    /// # Errors
+    /// [`SnapshotError`], and the same ever after.
+    pub fn next_part(&mut self) -> Result<Option<Part>, SnapshotError> {
+        if let State::Failed(error) = &self.state {
+            return Err(error.clone());
+        }
+        self.decode().inspect_err(|error| self.state = State::Failed(error.clone()))
+    }
+
+    /// No more bytes follow: how much data there was in the whole snapshot.
+    ///
+    /// # Errors
+    /// [`SnapshotError`], if the snapshot is not over, or if what was fed has not all been taken.
+    pub fn finish(&self) -> Result<Totals, SnapshotError> {
+        match &self.state {
+            State::Ended if self.buffer.is_empty() => Ok(self.totals),
+            State::Failed(error) => Err(error.clone()),
+            _ => Err(self.damaged("it is cut short")),
+        }
+    }
+
+    fn decode(&mut self) -> Result<Option<Part>, SnapshotError> {
+        if matches!(self.state, State::Header) {
+            let Some(bytes) = self.buffer.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+            let (cluster_id, crc) = decode_header(bytes).map_err(|bad| match bad {
+                BadHeader::NoSnapshot => self.damaged("it does not begin as a snapshot does"),
+                BadHeader::Damaged => self.damaged("its header does not match its checksum"),
+                BadHeader::Version(found) => SnapshotError::UnknownVersion { found, supported: FORMAT },
+            })?;
+            self.advance(HEADER_BYTES);
+            self.state = State::Head { cluster_id, crc };
+        }
+        let crc = match &self.state {
+            State::Head { crc, .. } | State::Data { crc } => *crc,
+            State::Ended if self.buffer.is_empty() => return Ok(None),
+            State::Ended => return Err(self.damaged("it goes on after its end")),
+            State::Header | State::Failed(_) => unreachable!("settled above"),
+        };
+        let Some(bytes) = self.buffer.first_chunk::<PART_HEADER_BYTES>() else { return Ok(None) };
+        let header = PartHeader::new(*bytes).map_err(|cause| self.damaged(cause))?;
+        let part_bytes = PART_HEADER_BYTES + header.body_bytes();
+        let Some(part) = self.buffer.get(..part_bytes) else { return Ok(None) };
+        let checked = header.check(crc, &part[PART_HEADER_BYTES..]);
+        let (kind, crc) = checked.map_err(|cause| self.damaged(cause))?;
+        let part = self.take(kind, part_bytes)?;
+        self.state = if kind == PartKind::End { State::Ended } else { State::Data { crc } };
+        Ok(Some(part))
+    }
+
+    /// Takes a part that was found undamaged out of the buffer.
+    fn take(&mut self, kind: PartKind, part_bytes: usize) -> Result<Part, SnapshotError> {
+        let (offset, mut body) = (self.offset, self.buffer.split_to(part_bytes).freeze());
+        let damaged = |cause: &str| SnapshotError::Damaged { offset, cause: cause.to_owned() };
+        self.offset += part_bytes as u64;
+        body.advance(PART_HEADER_BYTES);
+        match (kind, &self.state) {
+            (PartKind::Head, State::Head { cluster_id, .. }) => {
+                let head = Head::decode(*cluster_id, &body);
+                head.map(Part::Head).ok_or_else(|| damaged("what it says of itself is of no known form"))
+            }
+            (PartKind::Data, State::Data { .. }) => {
+                self.totals.add(&body);
+                Ok(Part::Data(body))
+            }
+            (PartKind::End, State::Data { .. }) if Totals::decode(&body) == Some(self.totals) => {
+                Ok(Part::End(self.totals))
+            }
+            (PartKind::End, State::Data { .. }) => Err(damaged("its end counts other parts than there are")),
+            (PartKind::Head | PartKind::Data | PartKind::End, _) => Err(damaged("its parts are in the wrong order")),
+        }
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.buffer.advance(bytes);
+        self.offset += bytes as u64;
+    }
+
+    fn damaged(&self, cause: impl Into<String>) -> SnapshotError {
+        SnapshotError::Damaged { offset: self.offset, cause: cause.into() }
+    }
+}
