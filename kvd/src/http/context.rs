@@ -2,7 +2,7 @@
 
 use super::body::{self, BodyReader};
 use super::error::ApiError;
-use super::gateway::{Gateway, NotHandedOver, Request};
+use super::gateway::{Backup, BackupError, Gateway, NotHandedOver, Request};
 use super::listener::Limits;
 use super::reply::ReplyBudget;
 use crate::kv::{Outcome, Store};
@@ -103,6 +103,27 @@ impl Context {
         let (reply, answer) = oneshot::channel();
         self.ask(Request::HandOver { to, reply })?;
         answer.await.map_err(|_| ApiError::OutcomeUnknown("this node stopped before another was known to lead"))
+    }
+
+    /// A snapshot of the whole store, with all that this node has applied by now. It may have to be written first.
+    ///
+    /// # Errors
+    /// As the replica says.
+    pub(super) async fn backup(&self) -> Result<Backup, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Backup { reply })?;
+        match answer.await {
+            Ok(answer) => answer.map_err(|error| match error {
+                BackupError::Forming => ApiError::NoLeader("this node is not part of a cluster yet".into()),
+                BackupError::TooMany => ApiError::Overloaded(
+                    "this node gives as many backups as it can at a time: try again later, or ask another node",
+                ),
+                BackupError::NoSpace => ApiError::Overloaded(
+                    "this node's disk has no space for a snapshot: make space, or ask another node",
+                ),
+            }),
+            Err(_) => Err(ApiError::NoLeader(STOPPING.into())),
+        }
     }
 
     /// The store, for a moment: not across an `await`.

@@ -1,6 +1,6 @@
 //! How HTTP handlers reach the replica: requests go into its inbox, views of it come out.
 
-use crate::kv::{Outcome, Store};
+use crate::kv::{Outcome, Revision, Store};
 use crate::node::{ReadError, WriteError};
 use bytes::Bytes;
 use kvclient::api::{LeaderEvent, LeaderReply, Member, NodeState, NodeUrl};
@@ -28,6 +28,11 @@ pub enum Request {
         to: Option<String>,
         /// Where the answer goes: the new leader.
         reply: oneshot::Sender<Result<LeaderReply, NotHandedOver>>,
+    },
+    /// Give out the whole store, with all that this node has applied by now.
+    Backup {
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Backup, BackupError>>,
     },
 }
 
@@ -63,6 +68,28 @@ pub enum NotHandedOver {
     },
     /// The node leads no more, and has not heard who does.
     LeaderUnknown,
+}
+
+/// A snapshot of the store on its way to a client.
+#[derive(Debug)]
+pub struct Backup {
+    /// The store's revision in it.
+    pub revision: Revision,
+    /// Length of the whole, in bytes.
+    pub bytes: u64,
+    /// The bytes; fewer than that if they cannot be read on. Dropping it ends the reading.
+    pub chunks: mpsc::Receiver<Bytes>,
+}
+
+/// Why there is no snapshot to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackupError {
+    /// The node is not part of a cluster yet (503).
+    Forming,
+    /// As many as a node gives at a time are under way (429).
+    TooMany,
+    /// The node's disk has no space for one (429).
+    NoSpace,
 }
 
 /// What this node knows of itself and its cluster; replaced whenever something changes.

@@ -153,11 +153,7 @@ pub(super) async fn get(context: &Context, method: Method, query: String) -> Res
         Some("true") => true,
         Some(_) => return Err(ApiError::invalid("`raw` is true or false")),
     };
-    match consistency.as_deref() {
-        None | Some("linearizable") => context.freshen().await?,
-        Some("stale") => {}
-        Some(_) => return Err(ApiError::invalid("`consistency` is linearizable or stale")),
-    }
+    freshen(context, consistency.as_deref()).await?;
     let charge;
     let reply = {
         let store = context.store();
@@ -174,6 +170,15 @@ pub(super) async fn get(context: &Context, method: Method, query: String) -> Res
     let item_bytes = reply.item.value.len();
     let budget = context.replies.clone();
     context.heavy_work(item_bytes, move || reply::charged(&budget, charge, StatusCode::OK, &reply)).await
+}
+
+/// Waits until the store of this node is as fresh as the parameter `consistency` asks for.
+pub(super) async fn freshen(context: &Context, consistency: Option<&str>) -> Result<(), ApiError> {
+    match consistency {
+        None | Some("linearizable") => context.freshen().await,
+        Some("stale") => Ok(()),
+        Some(_) => Err(ApiError::invalid("`consistency` is linearizable or stale")),
+    }
 }
 
 /// Refuses other methods than POST.

@@ -1,9 +1,9 @@
 //! The HTTP API, and nothing else: handlers parse, ask and render.
 //!
-//! A request comes in at the `listener`, passes the guard of `service` (origin, crowding) before any of its
-//! body is read, and finds its handler in `routes`: `keys` for reads and writes, `cluster` and
-//! `leader_watch` for what the node knows of itself. Handlers reach the replica through the [`Gateway`]
-//! alone: requests go into its inbox, views of it come out. Every way to fail is in `error`.
+//! A request comes in at the `listener`, passes the guard of `service` (origin, crowding) before any of its body is
+//! read, and finds its handler in `routes`: `keys` for reads and writes, `snapshot` for backups, `cluster` and
+//! `leader_watch` for what the node knows of itself. Handlers reach the replica through the [`Gateway`] alone: requests
+//! go into its inbox, views of it come out. Every way to fail is in `error`.
 //!
 //! What nodes say to each other travels on the same listener, and is a filter handed in from outside.
 
@@ -21,11 +21,12 @@ mod query;
 mod reply;
 mod routes;
 mod service;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod transfer;
 
-pub use gateway::{Gateway, NotHandedOver, Request, View};
+pub use gateway::{Backup, BackupError, Gateway, NotHandedOver, Request, View};
 pub use listener::Limits;
 
 use context::Context;

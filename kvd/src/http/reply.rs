@@ -5,15 +5,23 @@
 
 use super::error::ApiError;
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
 use serde::Serialize;
+use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use warp::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::{Reply as _, Response};
 
+/// Beside a snapshot: the revision of the store in it.
+static REVISION: HeaderName = HeaderName::from_static("x-kvd-revision");
+
 /// Beside a raw value: the revision of the last write to its key.
 static MOD_REVISION: HeaderName = HeaderName::from_static("x-kvd-mod-revision");
+
+/// The content type of what is no JSON.
+const OCTETS: &str = "application/octet-stream";
 
 /// Up to this many bytes a reply is not charged.
 const UNCHARGED_BYTES_MAX: usize = 64 << 10;
@@ -92,13 +100,13 @@ pub(super) fn charged(
     body: &impl Serialize,
 ) -> Result<Response, ApiError> {
     let json = serde_json::to_vec(body).map_err(|_| ApiError::Internal)?;
-    Ok(uncached(status, "application/json", budget.attach(charge, json)?))
+    Ok(uncached(status, "application/json", Response::new(budget.attach(charge, json)?.into())))
 }
 
 /// `body` as JSON.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
-        Ok(bytes) => uncached(status, "application/json", bytes.into()),
+        Ok(bytes) => uncached(status, "application/json", Response::new(bytes.into())),
         // Only a map whose keys are no strings fails, and no type of the API has one.
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
@@ -111,14 +119,26 @@ pub(super) fn ok(body: &impl Serialize) -> Response {
 
 /// 200 with a value alone.
 pub(super) fn raw(value: Bytes, mod_revision: u64) -> Response {
-    let mut response = uncached(StatusCode::OK, "application/octet-stream", value);
+    let mut response = uncached(StatusCode::OK, OCTETS, Response::new(value.into()));
     response.headers_mut().insert(MOD_REVISION.clone(), mod_revision.into());
     response
 }
 
+/// 200 with `length` bytes that come in chunks, from a store at `revision`.
+pub(super) fn stream(
+    chunks: impl Stream<Item = Bytes> + Send + Sync + 'static,
+    length: u64,
+    revision: u64,
+) -> Response {
+    let mut response =
+        uncached(StatusCode::OK, OCTETS, warp::reply::stream(chunks.map(Ok::<_, Infallible>)).into_response());
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response.headers_mut().insert(REVISION.clone(), revision.into());
+    response
+}
+
 /// No cache on the way may keep a reply: given out later it would be a stale read.
-fn uncached(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
-    let mut response = Response::new(body.into());
+fn uncached(status: StatusCode, content_type: &'static str, mut response: Response) -> Response {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

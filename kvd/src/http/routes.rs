@@ -8,7 +8,7 @@
 use super::context::Context;
 use super::error::ApiError;
 use super::keys::{self, Upload};
-use super::{cluster, leader_watch, transfer};
+use super::{cluster, leader_watch, snapshot, transfer};
 use bytes::Buf;
 use futures_util::Stream;
 use std::convert::Infallible;
@@ -61,6 +61,13 @@ fn others<R: Reply + 'static>(
             async move { transfer::transfer(&context, upload).await }
         })
     };
+    let snapshot = {
+        let context = Arc::clone(context);
+        warp::path!("snapshot").and(warp::method()).and(query()).then(move |method, query| {
+            let context = Arc::clone(&context);
+            async move { snapshot::snapshot(&context, method, query).await }
+        })
+    };
     let extra = extra.map(Reply::into_response).boxed();
     delete
         .or(warp::path!("health").and(show(context, cluster::health)))
@@ -70,6 +77,7 @@ fn others<R: Reply + 'static>(
         .or(warp::path!("members").and(show(context, cluster::members)))
         .or(warp::path!("livez").and(show(context, cluster::livez)))
         .or(warp::path!("readyz").and(show(context, cluster::readyz)))
+        .or(snapshot)
         .or(extra)
         .map(Reply::into_response)
         .boxed()

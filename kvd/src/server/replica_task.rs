@@ -268,6 +268,9 @@ impl ReplicaTask {
             Arrived::Request(Request::HandOver { to, reply }) => {
                 self.hand_overs.begin(replica, &self.directory, to.as_deref(), reply);
             }
+            Arrived::Request(Request::Backup { reply }) => {
+                self.snapshots.back_up(replica.raft().log().applied_index(), reply);
+            }
             Arrived::Nothing => {}
         }
         Ok(())

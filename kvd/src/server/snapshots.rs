@@ -1,13 +1,15 @@
 //! Snapshots of a running node: taken on a thread of their own while the node goes on, sent to followers that need them,
-//! and received from leaders. The log goes behind them.
+//! received from leaders, and given to clients as backups. The log goes behind them.
 //!
 //! What is decided here is when: [`Snapshots`] belongs to the task that owns the replica. How stands beside: `taking`
-//! writes one, `sending` and `receiving` are the two ends of `POST /raft/snapshot`.
+//! writes one, `sending` and `receiving` are the two ends of `POST /raft/snapshot`, `backups` answers `GET /snapshot`.
 
+mod backups;
 mod receiving;
 mod sending;
 mod taking;
 
+pub(super) use backups::BackupReply;
 pub(super) use receiving::route;
 pub(super) use sending::SendFailure;
 pub(super) use taking::Taken;
@@ -15,12 +17,14 @@ pub(super) use taking::Taken;
 use super::inbox::Event;
 use crate::config::Config;
 use crate::data::{compaction_point, is_snapshot_due, meta_of};
+use crate::http::BackupError;
 use crate::kv::Store;
 use crate::node::Replica;
 use crate::peer::Hello;
 use crate::raft::{LogIndex, NodeId, SendSnapshot, Term};
 use crate::storage::snapshot::{SnapshotFile, remove_older};
 use crate::storage::{Disk, StorageError, WalReader};
+use backups::Backups;
 use sending::Sending;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +37,11 @@ use tokio::time::Instant;
 /// needs none.
 const KEEP_PART: u64 = 2;
 
-/// After a snapshot for which there was no space, the next is tried no sooner.
+/// What is read of one snapshot in a second at most, to send it or to give it away, so that whoever gets it takes
+/// neither all of the network nor all of the processor. Bytes.
+const BYTES_PER_SECOND_MAX: u64 = 100_000_000;
+
+/// After a snapshot for which there was no space, the next is tried no sooner, but for a client that asks for one.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// What a node does with snapshots.
@@ -49,6 +57,7 @@ pub(super) struct Snapshots {
     taking: Option<Arc<AtomicBool>>,
     not_before: Instant,
     sending: BTreeMap<NodeId, Sending>,
+    backups: Backups,
 }
 
 impl Snapshots {
@@ -59,6 +68,7 @@ impl Snapshots {
         newest: Option<SnapshotFile>,
         events: UnboundedSender<Event>,
     ) -> Self {
+        let backups = Backups::new(Arc::clone(&disk), events.clone());
         Self {
             disk,
             store,
@@ -68,6 +78,7 @@ impl Snapshots {
             taking: None,
             not_before: Instant::now(),
             sending: BTreeMap::new(),
+            backups,
         }
     }
 
@@ -75,15 +86,15 @@ impl Snapshots {
         self.newest.as_ref().map_or(LogIndex(0), |file| file.last().index)
     }
 
-    /// Begins a snapshot if the log has grown enough since the last one.
+    /// Begins a snapshot if the log has grown enough since the last one, or if a client waits for one.
     pub(super) fn take_if_due<W, R>(&mut self, replica: &mut Replica<W, R>, log: &WalReader, cluster_id: u64) {
         // As long as a snapshot takes to write, so long the log goes on growing: what both cost stays in proportion.
         let growth_bytes = self.newest.as_ref().map_or(0, SnapshotFile::bytes).max(self.snapshot_log_bytes);
         let applied = replica.raft().log().applied_index();
-        if self.taking.is_some()
-            || !is_snapshot_due(self.newest_index(), applied, log, growth_bytes)
-            || Instant::now() < self.not_before
-        {
+        let is_due =
+            || Instant::now() >= self.not_before && is_snapshot_due(self.newest_index(), applied, log, growth_bytes);
+        let is_news = applied > self.newest_index();
+        if self.taking.is_some() || !(is_due() || (is_news && self.backups.are_waiting())) {
             return;
         }
         // The store has an old one open only while the thread that wrote it is about to end.
@@ -119,6 +130,7 @@ impl Snapshots {
                     RETRY_AFTER.as_secs()
                 );
                 self.not_before = Instant::now() + RETRY_AFTER;
+                self.backups.refuse(BackupError::NoSpace);
                 Ok(None)
             }
             Err(cause) => Err(cause),
@@ -131,6 +143,7 @@ impl Snapshots {
             return false;
         }
         self.newest = Some(file.clone());
+        self.backups.give(&file);
         let (disk, events) = (Arc::clone(&self.disk), self.events.clone());
         tokio::task::spawn_blocking(move || {
             if let Err(cause) = remove_older(&*disk, &file) {
@@ -139,6 +152,14 @@ impl Snapshots {
             }
         });
         true
+    }
+
+    /// A client wants a snapshot with all that has been applied, which is up to entry `applied`.
+    pub(super) fn back_up(&mut self, applied: LogIndex, reply: BackupReply) {
+        self.backups.ask(applied, reply);
+        if let Some(newest) = &self.newest {
+            self.backups.give(newest);
+        }
     }
 
     /// Lets the log go as far as the newest snapshot allows. Returns up to where, of what is on disk.

@@ -113,6 +113,11 @@ impl StorageError {
         matches!(self, Self::Io { cause, .. } if cause.kind() == io::ErrorKind::StorageFull)
     }
 
+    /// Whether there is no such file.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Damage in `file` from `offset` on.
     pub(super) fn corrupt(file: &str, offset: u64, cause: impl Into<String>) -> Self {
         Self::Corrupt { file: file.to_owned(), offset, cause: cause.into() }

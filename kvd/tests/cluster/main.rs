@@ -9,6 +9,7 @@
 
 mod harness;
 
+mod backups;
 mod bad_data;
 mod catch_up;
 mod command_line;

@@ -8,7 +8,7 @@ use kvclient::api::{
     Applied, DeleteReply, DeleteRequest, ErrorCode, ErrorReply, GetReply, Health, LeaderEvent, LeaderReply,
     MembersReply, NodeState, NodeUrl, SetReply, SetRequest, TransferRequest,
 };
-use kvd::http::{Gateway, Limits, NotHandedOver, Request, View};
+use kvd::http::{BackupError, Gateway, Limits, NotHandedOver, Request, View};
 use kvd::kv::{Command, Operation, StateHash, Store};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -144,6 +144,7 @@ impl Server {
                     }
                     Request::Read { reply } => drop(reply.send(Ok(()))),
                     Request::HandOver { reply, .. } => drop(reply.send(Err(NotHandedOver::NoTarget))),
+                    Request::Backup { reply } => drop(reply.send(Err(BackupError::Forming))),
                 }
             }
         });

@@ -5,5 +5,6 @@ mod connections;
 mod keys;
 mod refusals;
 mod server;
+mod snapshot;
 mod transfer;
 mod wire;

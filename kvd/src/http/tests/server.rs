@@ -1,7 +1,7 @@
 //! A server on a free port, in a thread of its own, whose replica is a closure.
 
 use super::wire::{Reply, Wire};
-use crate::http::{Gateway, Limits, Request, View, serve};
+use crate::http::{BackupError, Gateway, Limits, Request, View, serve};
 use crate::kv::{Command, Store};
 use kvclient::api::{LeaderEvent, LeaderReply, Member, NodeState, NodeUrl};
 use std::net::SocketAddr;
@@ -123,7 +123,7 @@ impl Drop for Server {
     }
 }
 
-/// Applies each command, and calls every read fresh.
+/// Applies each command, and calls every read fresh. It has no backup to give.
 pub(super) fn honest_replica() -> Replica {
     Box::new(|mut inbox, store| {
         while let Some(request) = inbox.blocking_recv() {
@@ -139,6 +139,7 @@ pub(super) fn honest_replica() -> Replica {
                 Request::HandOver { reply, .. } => {
                     let _ = reply.send(Ok(LeaderReply { id: "node2".into(), url: node_url("node2").url, term: 6 }));
                 }
+                Request::Backup { reply } => drop(reply.send(Err(BackupError::Forming))),
             }
         }
     })

@@ -5,7 +5,7 @@
 
 use super::{ReplicaTask, Request};
 use crate::data::{cluster_of, founding_records};
-use crate::http::NotHandedOver;
+use crate::http::{BackupError, NotHandedOver};
 use crate::node::{ReadError, Recovered, Recovery, WriteError};
 use crate::peer::{Founder, Link, LinkEvent, PeerEvent, founders_of, founding_configuration};
 use crate::raft::{Configuration, LogWrite, WriteId};
@@ -126,5 +126,6 @@ fn refuse(request: Request) {
         Request::Write { reply, .. } => drop(reply.send(Err(WriteError::NoLeader))),
         Request::Read { reply } => drop(reply.send(Err(ReadError::NoLeader))),
         Request::HandOver { reply, .. } => drop(reply.send(Err(NotHandedOver::NoLeader))),
+        Request::Backup { reply } => drop(reply.send(Err(BackupError::Forming))),
     }
 }

@@ -2,6 +2,7 @@
 //! messages to the same follower and everyone else's are never behind it.
 
 use super::super::inbox::Event;
+use super::BYTES_PER_SECOND_MAX;
 use crate::peer::{HELLO_HEADER, Hello};
 use crate::raft::{LogBase, LogIndex, NodeId, Term};
 use crate::storage::snapshot::{SnapshotBytes, SnapshotFile};
@@ -12,9 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
-
-/// What is sent in a second at most, so that a follower which catches up does not take all of the network. Bytes.
-const BYTES_PER_SECOND_MAX: u64 = 100_000_000;
 
 /// Time for a connection to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -109,7 +107,10 @@ fn send(
     hello: &str,
     stop: &AtomicBool,
 ) -> Result<LogIndex, SendFailure> {
-    let bytes = SnapshotBytes::open(disk, last).map_err(SendFailure::Disk)?;
+    let bytes = SnapshotBytes::open(disk, last).map_err(|cause| match cause.is_not_found() {
+        true => SendFailure::Peer("a newer one has just taken its place".to_owned()),
+        false => SendFailure::Disk(cause),
+    })?;
     let mut body = Body { bytes, chunk: Vec::new(), position: 0, began: Instant::now(), sent: 0, stop, failed: None };
     let config = ureq::Agent::config_builder()
         .proxy(None)

@@ -98,6 +98,19 @@ impl SnapshotBytes {
         Ok(Self { reader, encoder: Some(encoder), beginning })
     }
 
+    /// What the snapshot holds.
+    pub fn meta(&self) -> &SnapshotMeta {
+        self.reader.meta()
+    }
+
+    /// How many bytes there are.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn length(&self) -> Result<u64, StorageError> {
+        self.reader.bytes()
+    }
+
     /// Puts the next bytes into `chunk`, in place of what was there: none at the end.
     ///
     /// # Errors
