@@ -109,6 +109,27 @@ pub enum Error {
         write: bool,
     },
 
+    /// A snapshot broke off or arrived damaged. What has come of it is no backup.
+    #[error(
+        "the snapshot from {endpoint} broke off after {bytes} bytes ({detail}), so what has come is no backup; ask for \
+        it again"
+    )]
+    SnapshotBroken {
+        /// The node that gave it.
+        endpoint: String,
+        /// Bytes that had come.
+        bytes: u64,
+        /// What was met.
+        detail: String,
+    },
+
+    /// A snapshot could not be written to where the caller wanted it. What has come of it is no backup.
+    #[error("the snapshot cannot be written: {cause}")]
+    Output {
+        /// What the writer said.
+        cause: std::io::Error,
+    },
+
     /// A newer write under the same request name has been applied, so this one was not carried out now.
     /// Whether it was before that newer one, the cluster no longer knows.
     ///
@@ -179,6 +200,8 @@ impl Error {
             | Self::Overloaded { .. }
             | Self::TransferFailed { .. }
             | Self::Forbidden { .. }
+            | Self::SnapshotBroken { .. }
+            | Self::Output { .. }
             | Self::Configuration { .. } => Applied::No,
         }
     }
@@ -199,7 +222,9 @@ impl Error {
             | Self::Forbidden { message }
             | Self::Configuration { message } => message,
             Self::Unexpected { endpoint, message, .. } => format!("{endpoint}: {message}"),
-            error @ Self::ConditionFailed { .. } => error.to_string(),
+            error @ (Self::ConditionFailed { .. } | Self::SnapshotBroken { .. } | Self::Output { .. }) => {
+                error.to_string()
+            }
         }
     }
 }
@@ -250,6 +275,12 @@ mod tests {
             (Error::StaleRequest { message: message() }, Applied::Unknown, "not carried out now"),
             (Error::Forbidden { message: message() }, Applied::No, "refused: why"),
             (Error::Configuration { message: message() }, Applied::No, "why"),
+            (
+                Error::SnapshotBroken { endpoint: endpoint(), bytes: 7, detail: detail() },
+                Applied::No,
+                "after 7 bytes (connection refused), so what has come is no backup; ask for it again",
+            ),
+            (Error::Output { cause: std::io::Error::other("disk full") }, Applied::No, "written: disk full"),
             (
                 Error::Unexpected { endpoint: endpoint(), applied: Applied::Unknown, message: message() },
                 Applied::Unknown,

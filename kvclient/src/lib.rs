@@ -66,6 +66,8 @@ pub mod api;
 pub mod snapshot;
 
 #[cfg(feature = "http")]
+mod backup;
+#[cfg(feature = "http")]
 mod builder;
 #[cfg(feature = "http")]
 mod client;
@@ -103,6 +105,8 @@ pub use api::{
     Applied, Condition, DeleteReply, DeleteRequest, Health, Item, LeaderReply, Member, NodeState, NodeUrl, RequestId,
     SetReply, SetRequest,
 };
+#[cfg(feature = "http")]
+pub use backup::SnapshotProgress;
 #[cfg(feature = "http")]
 pub use builder::ClientBuilder;
 #[cfg(feature = "http")]

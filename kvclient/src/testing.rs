@@ -31,6 +31,8 @@ pub(crate) struct Seen {
 pub(crate) enum Act {
     /// Answers with a status, headers (each ending in CRLF) and a body.
     Answer(u16, String, String),
+    /// Answers 200, promises so many bytes and sends these; closes the connection where they are fewer.
+    Bytes(usize, Vec<u8>),
     /// Closes the connection without an answer.
     HangUp,
     /// Keeps the connection and says nothing.
@@ -168,6 +170,14 @@ fn serve(stream: &TcpStream, seen: &Mutex<Vec<Seen>>, script: &Mutex<Script>) {
                 let length = body.len();
                 let head = format!("HTTP/1.1 {status} S\r\n{headers}content-length: {length}\r\n\r\n{body}");
                 if writer.write_all(head.as_bytes()).is_err() {
+                    return;
+                }
+            }
+            Act::Bytes(length, bytes) => {
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+                let sent = writer.write_all(head.as_bytes()).and_then(|()| writer.write_all(&bytes));
+                if sent.is_err() || bytes.len() < length {
+                    let _ = stream.shutdown(std::net::Shutdown::Both);
                     return;
                 }
             }

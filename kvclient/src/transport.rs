@@ -101,6 +101,30 @@ impl Transport {
         read_reply(request.send(body).map_err(|cause| failure(cause, limit))?, limit)
     }
 
+    /// Fetches a body that may be large and is not kept in memory. The node may be silent for `silence_max` at a time.
+    pub(crate) fn download(
+        &self,
+        endpoint: &Endpoint,
+        path: &str,
+        silence_max: Duration,
+    ) -> Result<Downloading, Failure> {
+        let request = self
+            .agent
+            .get(format!("{endpoint}{path}"))
+            .config()
+            .timeout_connect(Some(CONNECT_MAX))
+            .timeout_per_read(Some(silence_max))
+            .timeout_per_write(Some(silence_max))
+            .build();
+        let response = request.call().map_err(|cause| failure(cause, silence_max))?;
+        if response.status().as_u16() != 200 {
+            return read_reply(response, silence_max).map(Downloading::Answer);
+        }
+        let bytes = response.body().content_length();
+        let bytes = bytes.ok_or_else(|| Failure::Broken("it does not say how many bytes it has".into()))?;
+        Ok(Downloading::Download(Download { bytes, body: response.into_body().into_reader() }))
+    }
+
     /// Opens an endless stream. Its reads come back at least once a `tick`, with or without bytes.
     pub(crate) fn stream(&self, endpoint: &Endpoint, path: &str, tick: Duration) -> Result<Stream, Failure> {
         let request = self
@@ -118,6 +142,22 @@ impl Transport {
             status => Err(Failure::Broken(format!("status {status} instead of a stream"))),
         }
     }
+}
+
+/// What became of a request for a large body.
+pub(crate) enum Downloading {
+    /// It comes.
+    Download(Download),
+    /// The node said something else.
+    Answer(Reply),
+}
+
+/// A large body on its way.
+pub(crate) struct Download {
+    /// How many bytes it has.
+    pub(crate) bytes: u64,
+    /// Ends with an error where fewer come.
+    pub(crate) body: BodyReader<'static>,
 }
 
 /// The body of an endless reply.

@@ -4,8 +4,8 @@
 //! doubled or of another snapshot does not pass. Nothing is believed before its checksum was found right, but for its
 //! length, and that is at most [`PART_BYTES_MAX`].
 
-/// The format that this version reads and writes.
-pub(super) const FORMAT: u32 = 1;
+/// The format version that this version of the program reads and writes.
+pub const FORMAT: u32 = 1;
 
 /// Bytes of the header, behind which the head begins.
 pub const HEADER_BYTES: usize = 32;

@@ -14,18 +14,25 @@
 //!
 //! The end says how many parts there were and how long, so that no beginning of a snapshot passes for a whole one.
 //!
-//! What the data means is the state machine's business. [`Head`] and [`Summary`] tell what there is to tell without it.
+//! What the data means is the state machine's business. [`Head`] and [`Summary`] tell what there is to tell without it,
+//! and [`Checker`] whether a snapshot is whole.
+//!
+//! [`Client::save_snapshot`](crate::Client::save_snapshot) downloads one.
 
+mod check;
 mod decoder;
 mod encoder;
 mod error;
 mod format;
 mod head;
 mod summary;
+#[cfg(test)]
+pub(crate) mod testing;
 
+pub use check::{Checker, SnapshotInfo};
 pub use decoder::{Decoder, Part};
 pub use encoder::Encoder;
 pub use error::SnapshotError;
-pub use format::{END_BYTES, HEADER_BYTES, PART_BYTES_MAX, PART_HEADER_BYTES, Totals};
+pub use format::{END_BYTES, FORMAT, HEADER_BYTES, PART_BYTES_MAX, PART_HEADER_BYTES, Totals};
 pub use head::Head;
 pub use summary::Summary;

@@ -1,0 +1,158 @@
+//! Downloading a snapshot: `GET /snapshot`, checked on its way to wherever the caller wants it.
+//!
+//! A node is looked for as for a read, followers first: a snapshot is work that the leader need not have. Which nodes
+//! run their health tells soon; then the one that was chosen may be silent for long, since it may have to write the
+//! snapshot first. Once its bytes flow there is no second attempt: they have gone where the caller wanted them.
+
+use crate::api::NodeState;
+use crate::cluster::Cluster;
+use crate::endpoints::Endpoint;
+use crate::error::Error;
+use crate::retry::Deadline;
+use crate::snapshot::{Checker, SnapshotInfo};
+use crate::transport::{Download, Downloading, Transport};
+use crate::verdict::{Kind, Tally, Verdict, judge};
+use std::io::{Read as _, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Longest silence of a node that gives a snapshot: it may have to write it first.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
+
+/// Bytes handed on at a time.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// How far the download of a snapshot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotProgress {
+    /// Bytes that have arrived and gone where they were wanted.
+    pub bytes: u64,
+    /// Bytes of the whole.
+    pub bytes_total: u64,
+}
+
+/// Where the bytes of a snapshot go.
+pub(crate) struct Target<'a> {
+    pub(crate) to: &'a mut dyn Write,
+    pub(crate) progress: &'a mut dyn FnMut(SnapshotProgress),
+}
+
+/// Downloads a snapshot that has all that was acknowledged before, from any node.
+pub(crate) fn of_any_node(cluster: &Arc<Cluster>, target: &mut Target<'_>) -> Result<SnapshotInfo, Error> {
+    let transport = Transport::new();
+    let deadline = Deadline::after(cluster.limits.total_timeout);
+    let mut tally = Tally::of(Kind::Read);
+    for round in 0.. {
+        let mut retry_after = None;
+        let mut search = Search::new(cluster);
+        while let Some(node) = search.next(&transport, &deadline, &mut tally) {
+            match begin(&transport, &node, "/snapshot") {
+                Begun::Download(download) => return receive(&node, download, target),
+                Begun::Not(Verdict::Again(again)) => {
+                    retry_after = again.retry_after;
+                    tally.add(again);
+                }
+                Begun::Not(verdict) => return Err(tally.refused(refusal(&node, verdict), deadline.elapsed())),
+            }
+        }
+        let wait = cluster.limits.backoff.wait_as_asked(round, retry_after, &mut rand::rng());
+        if tally.attempts > cluster.limits.retries || !deadline.sleep(wait) {
+            break;
+        }
+    }
+    Err(tally.give_up(deadline.elapsed()))
+}
+
+/// One round over the nodes that answer, the leader last.
+struct Search<'a> {
+    cluster: &'a Cluster,
+    start: usize,
+    tried: Vec<Endpoint>,
+    leader: Option<Endpoint>,
+}
+
+impl<'a> Search<'a> {
+    fn new(cluster: &'a Cluster) -> Self {
+        Self { cluster, start: cluster.lanes.borrow().start, tried: Vec::new(), leader: None }
+    }
+
+    /// The next node that answers. Those that do not are added to the tally.
+    fn next(&mut self, transport: &Transport, deadline: &Deadline, tally: &mut Tally) -> Option<Endpoint> {
+        loop {
+            let next = self.cluster.endpoints().next(self.start, &self.tried, Instant::now()).cloned();
+            let Some(node) = next else { return self.leader.take() };
+            let limit = deadline.attempt(self.cluster.attempt_limit())?;
+            self.tried.push(node.clone());
+            match self.cluster.probe(transport, &node, limit) {
+                Ok(health) if health.state == NodeState::Leader => self.leader = Some(node),
+                Ok(_) => return Some(node),
+                Err(again) => tally.add(again),
+            }
+        }
+    }
+}
+
+/// Downloads a snapshot of what one node has, however old.
+pub(crate) fn of_node(node: &Endpoint, target: &mut Target<'_>) -> Result<SnapshotInfo, Error> {
+    let deadline = Deadline::after(SILENCE_MAX);
+    match begin(&Transport::new(), node, "/snapshot?consistency=stale") {
+        Begun::Download(download) => receive(node, download, target),
+        Begun::Not(Verdict::Again(again)) => {
+            let mut tally = Tally::of(Kind::Read);
+            tally.add(again);
+            Err(tally.give_up(deadline.elapsed()))
+        }
+        Begun::Not(verdict) => Err(refusal(node, verdict)),
+    }
+}
+
+enum Begun {
+    Download(Download),
+    Not(Verdict),
+}
+
+fn begin(transport: &Transport, node: &Endpoint, path: &str) -> Begun {
+    match transport.download(node, path, SILENCE_MAX) {
+        Ok(Downloading::Download(download)) => Begun::Download(download),
+        Ok(Downloading::Answer(reply)) => Begun::Not(judge(Kind::Read, node, Ok(reply))),
+        Err(failure) => Begun::Not(judge(Kind::Read, node, Err(failure))),
+    }
+}
+
+/// The error of an answer that no other attempt would change.
+fn refusal(node: &Endpoint, verdict: Verdict) -> Error {
+    match verdict {
+        Verdict::Refused(error) => error,
+        // None of these answers a question for a snapshot.
+        Verdict::Done(_) | Verdict::Missing | Verdict::Redirect(_) | Verdict::Again(_) => Error::Unexpected {
+            endpoint: node.to_string(),
+            applied: crate::api::Applied::No,
+            message: "it answers a request for a snapshot with something else".to_owned(),
+        },
+    }
+}
+
+/// Takes in all of it.
+fn receive(node: &Endpoint, mut download: Download, target: &mut Target<'_>) -> Result<SnapshotInfo, Error> {
+    let mut checker = Checker::new();
+    let mut progress = SnapshotProgress { bytes: 0, bytes_total: download.bytes };
+    let broken = |bytes, detail| Error::SnapshotBroken { endpoint: node.to_string(), bytes, detail };
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        (target.progress)(progress);
+        let read = match download.body.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(cause) => return Err(broken(progress.bytes, cause.to_string())),
+        };
+        checker.feed(&piece[..read]).map_err(|cause| broken(progress.bytes, cause.to_string()))?;
+        target.to.write_all(&piece[..read]).map_err(|cause| Error::Output { cause })?;
+        progress.bytes += read as u64;
+    }
+    let info = checker.finish().map_err(|cause| broken(progress.bytes, cause.to_string()))?;
+    target.to.flush().map_err(|cause| Error::Output { cause })?;
+    Ok(info)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! Whether bytes are a whole snapshot, and what can be said of it without restoring it.
+
+use super::decoder::{Decoder, Part};
+use super::error::SnapshotError;
+use super::head::Head;
+use super::summary::Summary;
+
+/// What a whole and undamaged snapshot is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotInfo {
+    /// Of which cluster and up to where.
+    pub head: Head,
+    /// What the data comes to; `None` if it is of a format that this version does not know.
+    pub summary: Option<Summary>,
+    /// Length of the snapshot in bytes.
+    pub bytes: u64,
+}
+
+/// Checks every byte of a snapshot on its way, and keeps no more of it than a part.
+///
+/// ```
+/// use kvclient::snapshot::{Checker, SnapshotError};
+///
+/// let mut checker = Checker::new();
+/// let error = checker.feed(b"something else, which is longer than a header is").unwrap_err();
+/// assert!(matches!(error, SnapshotError::Damaged { offset: 0, .. }));
+/// ```
+#[derive(Debug, Default)]
+pub struct Checker {
+    decoder: Decoder,
+    head: Option<Head>,
+    bytes: u64,
+}
+
+impl Checker {
+    /// At the beginning of a snapshot.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// [`SnapshotError`], as soon as no snapshot begins with what was taken.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
+        self.bytes += bytes.len() as u64;
+        self.decoder.feed(bytes);
+        while let Some(part) = self.decoder.next_part()? {
+            if let Part::Head(head) = part {
+                self.head = Some(head);
+            }
+        }
+        Ok(())
+    }
+
+    /// No more bytes follow: what was taken is a snapshot.
+    ///
+    /// # Errors
+    /// [`SnapshotError`], if it is not.
+    pub fn finish(self) -> Result<SnapshotInfo, SnapshotError> {
+        self.decoder.finish()?;
+        let head = self.head.expect("a whole snapshot has a head");
+        Ok(SnapshotInfo { summary: Summary::decode(&head.summary), head, bytes: self.bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::testing::snapshot;
+
+    #[test]
+    fn a_whole_snapshot_is_told_from_all_else() {
+        let bytes = snapshot(3);
+        for length in [1, 7, 1000] {
+            let mut checker = Checker::new();
+            bytes.chunks(length).for_each(|piece| checker.feed(piece).unwrap());
+            let info = checker.finish().unwrap();
+            assert_eq!((info.bytes, info.head.last_index), (bytes.len() as u64, 12));
+            assert_eq!(info.summary.map(|summary| (summary.revision, summary.keys)), Some((300, 2)));
+        }
+        for length in 0..bytes.len() {
+            let mut checker = Checker::new();
+            checker.feed(&bytes[..length]).unwrap();
+            assert!(checker.finish().unwrap_err().to_string().contains("cut short"), "{length}");
+        }
+        let mut flipped = bytes;
+        *flipped.last_mut().unwrap() ^= 1;
+        Checker::new().feed(&flipped).expect_err("the end is damaged");
+    }
+}
