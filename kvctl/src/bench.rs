@@ -5,9 +5,8 @@
 //! daemon alone could do. A closed loop sends less while the cluster stands still: the longest latencies say how
 //! long it stood, the percentiles do not.
 //!
-//! [`load`] makes the requests, [`mod@line`] shows how far they are, [`report`] the figures.
+//! [`load`] makes the requests, [`report`] shows the figures.
 
-mod line;
 mod load;
 mod report;
 

@@ -12,6 +12,8 @@ mod exit;
 mod interrupt;
 mod keys;
 mod output;
+mod progress;
+mod snapshot;
 mod transfer;
 mod units;
 mod usage;
@@ -37,7 +39,8 @@ Examples:
   kvctl -e 10.0.0.1:8081,10.0.0.2:8081 status
                                           ask another cluster how it is
   kvctl status -o json | jq .leader       the same for programs
-  kvctl watch-leader                      follow elections as they happen";
+  kvctl watch-leader                      follow elections as they happen
+  kvctl snapshot save kvd.snap            back up the whole store";
 
 /// Reads and writes a kvd cluster, shows its state and measures it.
 ///
@@ -88,6 +91,7 @@ enum Command {
     Leader(cluster::Leader),
     TransferLeader(transfer::TransferLeader),
     WatchLeader(watch::WatchLeader),
+    Snapshot(snapshot::Snapshot),
     Bench(bench::Bench),
     Completions(completions::Completions),
 }
@@ -127,6 +131,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Leader(command) => command.run(context),
         Command::TransferLeader(command) => command.run(context),
         Command::WatchLeader(command) => command.run(context),
+        Command::Snapshot(command) => command.run(context),
         Command::Bench(command) => command.run(context),
         Command::Completions(command) => command.run(context.output),
     }

@@ -41,6 +41,25 @@ pub(crate) fn latency(time: Duration) -> String {
     format!("{ms:.decimals$} ms")
 }
 
+/// A number of bytes with three digits that count: `512 B`, `1.23 kB`, `45.6 MB`.
+pub(crate) fn bytes(number: u64) -> String {
+    let (mut number, mut unit) = (number as f64, "B");
+    for larger in ["kB", "MB", "GB", "TB"] {
+        // What would be rounded up to the next unit belongs to it.
+        if number < 999.5 {
+            break;
+        }
+        (number, unit) = (number / 1e3, larger);
+    }
+    let decimals = match number {
+        _ if unit == "B" => 0,
+        ..9.995 => 2,
+        ..99.95 => 1,
+        _ => 0,
+    };
+    format!("{number:.decimals$} {unit}")
+}
+
 /// A number with its thousands apart: `21,034`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -94,6 +113,23 @@ mod tests {
             [(0, "0.000 ms"), (123, "0.123 ms"), (4_560, "4.56 ms"), (78_910, "78.9 ms"), (1_234_000, "1234 ms")]
         {
             assert_eq!(latency(Duration::from_micros(us)), text);
+        }
+    }
+
+    #[test]
+    fn bytes_have_three_digits_that_count() {
+        for (number, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.00 kB"),
+            (9_994, "9.99 kB"),
+            (99_940, "99.9 kB"),
+            (999_499, "999 kB"),
+            (999_500, "1.00 MB"),
+            (45_678_901, "45.7 MB"),
+            (2_000_000_000_000_000, "2000 TB"),
+        ] {
+            assert_eq!(bytes(number), text);
         }
     }
 

@@ -57,11 +57,11 @@ pub(crate) fn report(error: &clap::Error) -> Exit {
 fn one_line(explanation: &str, arguments: impl IntoIterator<Item = String>) -> String {
     let mut command = Cli::command();
     command.build();
-    let named = arguments.into_iter().find(|word| command.find_subcommand(word).is_some());
-    let command = match named {
-        Some(name) => command.find_subcommand(name).cloned().unwrap_or(command),
-        None => command,
-    };
+    for word in arguments {
+        if let Some(named) = command.find_subcommand(&word) {
+            command = named.clone();
+        }
+    }
     let mut line = String::new();
     for paragraph in explanation.split("\n\n").map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")) {
         let paragraph = match paragraph.strip_prefix("error: ") {
@@ -190,6 +190,10 @@ mod tests {
         let line = "the following required arguments were not provided: <KEY>; \
             usage: kvctl get [OPTIONS] <KEY>; run `kvctl get --help`";
         assert_eq!(one_line(explanation, ["-o", "json", "get"].map(String::from)), line);
+        let line =
+            "unexpected argument 'x'; usage: kvctl snapshot info [OPTIONS] <FILE>; run `kvctl snapshot info --help`";
+        let explanation = "error: unexpected argument 'x'\n\nUsage: kvctl ...\n\nFor more information, try '--help'.\n";
+        assert_eq!(one_line(explanation, ["snapshot", "info", "f", "x"].map(String::from)), line);
         let line = "unrecognized subcommand 'frob'; usage: kvctl [OPTIONS] <COMMAND>; run `kvctl --help`";
         let explanation = "error: unrecognized subcommand 'frob'\n\nUsage: kvctl [OPTIONS] <COMMAND>\n\n\
             For more information, try '--help'.\n";

@@ -24,6 +24,8 @@ fn a_senseless_command_line_is_a_usage_error_on_one_line() {
         (&["get", "k", "--endpoints", "127.0.0.1:8081,"], "--endpoints"),
         (&["get", "k", "--endpoints", "8081"], "127.0.0.1:8081"),
         (&["get", "k", "--endpoints", "localhost"], "localhost:8081"),
+        (&["snapshot", "save"], "<FILE>"),
+        (&["snapshot", "restore", "f"], "unrecognized subcommand 'restore'"),
         (&["bench", "--clients", "0"], "--clients"),
         (&["bench", "--workload", "fast"], "possible values: set, get, mixed"),
         (&["completions", "cmd"], "possible values: bash"),
@@ -33,6 +35,35 @@ fn a_senseless_command_line_is_a_usage_error_on_one_line() {
         let message = ended.one_error();
         assert!(message.contains(complaint), "{arguments:?}: {message}");
     }
+}
+
+#[test]
+fn what_is_no_backup_is_told_with_the_place_where_it_shows() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("some.snap");
+    let path = file.to_str().expect("a path in UTF-8");
+    let ended = run(&["snapshot", "info", path]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.one_error().contains("some.snap cannot be used: No such file"), "{ended:?}");
+    for (bytes, complaint) in [
+        ("", "damaged at byte 0: it is cut short"),
+        ("kvd-snp\n", "damaged at byte 0: it is cut short"),
+        ("these are some bytes that begin in another way", "damaged at byte 0: it does not begin as a snapshot does"),
+        ("kvd-snp\n\x07\0\0\0                      ", "format version 7"),
+    ] {
+        std::fs::write(&file, bytes).expect("a file");
+        let ended = run(&["snapshot", "info", path]);
+        assert_eq!(ended.code, Some(1), "{bytes:?}: {ended:?}");
+        assert!(ended.one_error().contains(complaint), "{bytes:?}: {ended:?}");
+    }
+    // That a file would be replaced is found before a node is looked for.
+    let ended = run(&["--endpoints", &nobody(), "snapshot", "save", path]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.one_error().contains("exists already: give another name, or --force"), "{ended:?}");
+    let ended = run(&["--endpoints", &nobody(), "--timeout", "0.2", "snapshot", "save", path, "--force"]);
+    assert_eq!(ended.code, Some(5), "{ended:?}");
+    assert!(ended.one_error().contains("some.snap was not written: no node could be reached"), "{ended:?}");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1, "nothing is left behind");
 }
 
 #[test]
@@ -48,7 +79,9 @@ fn an_environment_variable_is_checked_like_its_flag() {
 fn help_teaches_commands_flags_and_exit_codes() {
     let help = run(&["--help"]);
     assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
-    for part in ["set", "get", "delete", "status", "members", "leader", "watch-leader", "bench", "completions"] {
+    for part in
+        ["set", "get", "delete", "status", "members", "leader", "watch-leader", "snapshot", "bench", "completions"]
+    {
         assert!(help.stdout.contains(&format!("  {part} ")), "{part} is missing:\n{}", help.stdout);
         let of_command = run(&[part, "--help"]);
         assert_eq!((of_command.code, of_command.stderr.as_str()), (Some(0), ""), "{part}");
@@ -61,9 +94,15 @@ fn help_teaches_commands_flags_and_exit_codes() {
     for variable in ["KVCTL_ENDPOINTS", "KVCTL_TIMEOUT", "KVCTL_OUTPUT"] {
         assert!(help.stdout.contains(variable), "{variable} is missing:\n{}", help.stdout);
     }
-    let nothing = run(&[]);
-    assert_eq!(nothing.code, Some(2));
-    assert!(nothing.stderr.contains("Usage:"), "{nothing:?}");
+    for group in [&[][..], &["snapshot"]] {
+        let nothing = run(group);
+        assert_eq!(nothing.code, Some(2));
+        assert!(nothing.stderr.contains("Usage:"), "{nothing:?}");
+    }
+    for command in ["save", "info"] {
+        let of_command = run(&["snapshot", command, "--help"]);
+        assert!(of_command.stdout.contains("kvd.snap"), "{command}:\n{}", of_command.stdout);
+    }
 }
 
 #[test]

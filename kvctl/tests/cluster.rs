@@ -167,6 +167,54 @@ fn status_shows_every_member_and_one_leader() {
 }
 
 #[test]
+fn a_backup_is_saved_to_a_file_and_looked_into() {
+    let fixture = Fixture::start();
+    fixture.done(&["set", "color", "blue"]);
+    fixture.done(&["set", "shape", "round"]);
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("kvd.snap");
+    let path = file.to_str().expect("a path in UTF-8");
+    let line = fixture.done(&["snapshot", "save", path]);
+    assert!(line.starts_with("ok  revision 3, 2 keys, "), "{line}");
+
+    let info = fixture.json(&["snapshot", "info", path]);
+    let bytes = std::fs::read(&file).expect("the backup");
+    let expected = (&3.into(), &2.into(), &bytes.len().into(), &1.into());
+    assert_eq!((&info["revision"], &info["keys"], &info["bytes"], &info["format"]), expected, "{info}");
+    let status = fixture.json(&["status"]);
+    let index = info["last_log_index"].as_u64().expect("an index");
+    assert!(index <= status["nodes"][0]["health"]["commit_index"].as_u64().expect("an index"), "{info} {status}");
+    assert_eq!(info["term"], status["term"]);
+    let table = fixture.done(&["snapshot", "info", path]);
+    let rows: Vec<Vec<&str>> = table.lines().map(|row| row.split_whitespace().collect()).collect();
+    assert_eq!(
+        (rows[0][..3].join(" "), rows[1][..2].join(" ")),
+        ("REVISION KEYS BYTES".into(), "3 2".into()),
+        "{table}"
+    );
+
+    // It is the same state that the node would start from, and the same again if nothing has changed.
+    let mut decoder = kvd::storage::snapshot::SnapshotDecoder::new();
+    decoder.feed(&bytes);
+    assert!(matches!(decoder.next_item(), Ok(Some(kvd::storage::snapshot::SnapshotItem::Meta(meta)))
+        if format!("{:016x}", meta.cluster_id) == info["cluster_id"].as_str().expect("an id")));
+    let again = fixture.json(&["snapshot", "save", path, "--force", "--stale"]);
+    assert_eq!((&again["state_hash"], &again["file"]), (&info["state_hash"], &info["file"]));
+    let refused = fixture.run(&["snapshot", "save", path]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1, "nothing is left behind");
+
+    let mut damaged = bytes.clone();
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    std::fs::write(&file, damaged).expect("a file");
+    let ended = fixture.run(&["snapshot", "info", path]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let complaint = format!("kvd.snap cannot be used: the snapshot is damaged at byte {}: ", bytes.len() - 28);
+    assert!(ended.one_error().contains(&complaint), "{ended:?}");
+}
+
+#[test]
 fn bench_measures_every_workload() {
     let fixture = Fixture::start();
     for (workload, operations) in [("set", &["set"][..]), ("get", &["get"]), ("mixed", &["set", "get", "all"])] {
@@ -200,6 +248,23 @@ mod unix {
         assert!(table.contains("\u{1b}[32m"), "the leader is not green: {table:?}");
         let (_, table) = support::terminal::run(fixture.kvctl(&["status"]).env("NO_COLOR", "1"));
         assert!(!table.contains('\u{1b}'), "{table:?}");
+    }
+
+    #[test]
+    fn a_backup_is_for_its_owner_alone_and_its_progress_is_for_terminals() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let fixture = Fixture::start();
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("kvd.snap");
+        let mut command = fixture.kvctl(&["snapshot", "save", file.to_str().expect("a path in UTF-8")]);
+        let (code, text) = support::terminal::run(&mut command);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains("saving [") && text.contains("100%"), "{text:?}");
+        assert!(
+            text.ends_with("\r\n") && text.lines().last().is_some_and(|line| line.contains("ok  revision 1, 0 keys"))
+        );
+        let mode = std::fs::metadata(file).expect("the backup").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

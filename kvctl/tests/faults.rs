@@ -65,6 +65,41 @@ fn status_without_a_quorum_shows_who_is_unreachable_and_is_exit_code_5() {
 }
 
 #[test]
+fn a_backup_that_breaks_off_or_is_interrupted_leaves_no_file() {
+    let mut cluster = Cluster::start();
+    let client = Client::connect(cluster.urls()).expect("URLs of nodes");
+    // More than connections hold on their way, and than is read before anyone can look.
+    (0..96).for_each(|number| drop(client.set(&format!("k{number}"), vec![number; 1 << 20]).expect("a majority runs")));
+    let dir = tempfile::tempdir().expect("a directory");
+    let files = || std::fs::read_dir(dir.path()).expect("a directory").count();
+    let file = dir.path().join("kvd.snap");
+    let begin = || {
+        let mut command = kvctl(&["--endpoints", &cluster.urls().join(","), "snapshot", "save"]);
+        let child = command.arg(&file).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kvctl starts");
+        until("the backup has begun", || (files() == 1).then_some(()));
+        child
+    };
+
+    let child = begin();
+    kill_process(Pid::from_child(&child), Signal::INT).expect("the child can be interrupted");
+    let ended = Ended::from(child.wait_with_output().expect("kvctl ends"));
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(ended.one_error().contains("kvd.snap was not written"), "{ended:?}");
+    assert_eq!(files(), 0);
+
+    let child = begin();
+    // It must not have read all before the nodes are gone.
+    kill_process(Pid::from_child(&child), Signal::STOP).expect("the child can be paused");
+    (0..3).for_each(|number| cluster.kill(number));
+    kill_process(Pid::from_child(&child), Signal::CONT).expect("the child can go on");
+    let ended = Ended::from(child.wait_with_output().expect("kvctl ends"));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let error = ended.one_error();
+    assert!(error.contains("kvd.snap was not written: the snapshot from http://") && error.contains("broke off after"));
+    assert_eq!(files(), 0);
+}
+
+#[test]
 fn a_hung_node_keeps_no_command_waiting() {
     let cluster = Cluster::start();
     let endpoints = cluster.urls().join(",");

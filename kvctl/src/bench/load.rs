@@ -4,11 +4,10 @@
 //! only the counters of the live line are shared.
 
 use super::Workload;
-use super::line::line;
 use super::report::Series;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
-use crate::units;
+use crate::{progress, units};
 use anyhow::Context as _;
 use kvclient::{Client, Error};
 use rand::RngExt as _;
@@ -73,7 +72,7 @@ fn key(number: u32) -> String {
 /// The first write that fails, or an interrupt.
 pub(super) fn fill(client: &Client, plan: &Plan, interrupt: &Interrupt) -> anyhow::Result<()> {
     let next = AtomicU32::new(0);
-    let line = line(u64::from(plan.keys), "writing the keys");
+    let line = progress::line(u64::from(plan.keys), "writing the keys");
     let results = thread::scope(|scope| {
         let write = || {
             // Each client claims the next key; an error makes the others run out of keys.
@@ -193,7 +192,7 @@ fn client_loop(client: &Client, plan: &Plan, phase: &AtomicU8, live: &Live) -> T
 /// Lets `time` pass under a live line; false when an interrupt cut it short.
 fn wait(time: Duration, what: &'static str, live: &Live, interrupt: &Interrupt) -> bool {
     let began = Instant::now();
-    let line = line(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), what);
+    let line = progress::line(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), what);
     let (mut drawn, mut answered) = (began, live.answered.load(Ordering::Relaxed));
     while began.elapsed() < time && !interrupt.noticed() {
         thread::sleep(GLANCE);

@@ -1,4 +1,4 @@
-//! The live line: how far a phase of the bench is, on standard error, drawn only where that is a terminal.
+//! The live line: how far a command is that takes long, on standard error, drawn only where that is a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use std::io::{self, IsTerminal as _, Write as _};
@@ -14,7 +14,7 @@ const FREE: u16 = 4;
 const WIDTH_DEFAULT: u16 = 80;
 
 /// A line for `length` steps of `what`.
-pub(super) fn line(length: u64, what: &'static str) -> ProgressBar {
+pub(crate) fn line(length: u64, what: &'static str) -> ProgressBar {
     let target = if io::stderr().is_terminal() {
         ProgressDrawTarget::term_like(Box::new(Terminal))
     } else {
