@@ -7,6 +7,13 @@
 //! A value is a byte string. JSON carries it as `"value": "text"` when it is valid UTF-8 and as
 //! `"value_base64": "..."` otherwise; exactly one of the two per item.
 
+mod members;
+
+pub use members::{
+    AddMemberRequest, ClusterInfo, Member, MemberGoal, MembersReply, PromoteMemberRequest, RemoveMemberRequest,
+    ReplaceMemberRequest,
+};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::de::{self, MapAccess, Visitor};
@@ -341,8 +348,10 @@ pub enum NodeState {
     Candidate,
     /// Receives everything, votes in nothing.
     Learner,
-    /// Not yet part of a cluster: waits until it has heard from every configured peer.
+    /// Not yet part of a cluster: waits until it has heard from every configured peer, or is added to one that there is.
     Forming,
+    /// Was part of a cluster and is no more: it serves nothing but stale reads.
+    Removed,
 }
 
 impl fmt::Display for NodeState {
@@ -353,6 +362,7 @@ impl fmt::Display for NodeState {
             Self::Candidate => "candidate",
             Self::Learner => "learner",
             Self::Forming => "forming",
+            Self::Removed => "removed",
         })
     }
 }
@@ -395,47 +405,18 @@ pub struct Health {
     pub uptime_ms: u64,
     /// Members of the cluster, in the order of their names.
     pub members: Vec<Member>,
-    /// While `forming`: what the node waits for, as a sentence.
+    /// While it waits for something to be part of a cluster: for what, as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
-}
-
-/// Reply of `GET /members`.
-///
-/// ```
-/// use kvclient::api::MembersReply;
-///
-/// let json = r#"{"members":[{"id":"node1","client_url":"http://a:8081","peer_url":"http://a:8081","voter":true}]}"#;
-/// let reply: MembersReply = serde_json::from_str(json)?;
-/// assert_eq!(reply.members.len(), 1);
-/// # anyhow::Ok(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MembersReply {
-    /// Members of the cluster, in the order of their names.
-    pub members: Vec<Member>,
-}
-
-/// One member of the cluster.
-///
-/// ```
-/// use kvclient::api::Member;
-///
-/// let json = r#"{"id":"node1","client_url":"http://a:8081","peer_url":"http://a:8081","voter":true}"#;
-/// let member: Member = serde_json::from_str(json)?;
-/// assert!(member.voter);
-/// # anyhow::Ok(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Member {
-    /// Name of the node.
-    pub id: String,
-    /// URL for clients.
+    /// Id of this life of the node, as sixteen hexadecimal digits.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub node: String,
+    /// URL for clients, as the node says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub client_url: String,
-    /// URL for the other nodes.
+    /// URL for the other nodes, as the node says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub peer_url: String,
-    /// Whether it counts for quorums; a learner does not.
-    pub voter: bool,
 }
 
 /// Body of every reply that is not a success: `{"error":{...}}`.
@@ -518,8 +499,12 @@ pub enum ErrorCode {
     ForbiddenOrigin,
     /// 403: a node of another cluster wanted to join in.
     WrongCluster,
+    /// 403: a node that is no member any more wanted to join in.
+    Removed,
     /// 404: no such key.
     KeyNotFound,
+    /// 404: no member of this name.
+    MemberNotFound,
     /// 404: no such path.
     NotFound,
     /// 405: the path exists, but not for this method.
@@ -529,6 +514,8 @@ pub enum ErrorCode {
     StaleRequest,
     /// 409: leadership was not handed over; the message says why, and who leads.
     TransferFailed,
+    /// 409: the members cannot be changed like that, or not now; the message says why and what to do.
+    ChangeRefused,
     /// 412: the condition did not hold; `current` says what is there.
     ConditionFailed,
     /// 413: larger than this node accepts.
@@ -556,10 +543,10 @@ impl ErrorCode {
         match self {
             Self::NotLeader => 307,
             Self::InvalidRequest => 400,
-            Self::ForbiddenOrigin | Self::WrongCluster => 403,
-            Self::KeyNotFound | Self::NotFound => 404,
+            Self::ForbiddenOrigin | Self::WrongCluster | Self::Removed => 403,
+            Self::KeyNotFound | Self::MemberNotFound | Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
-            Self::StaleRequest | Self::TransferFailed => 409,
+            Self::StaleRequest | Self::TransferFailed | Self::ChangeRefused => 409,
             Self::ConditionFailed => 412,
             Self::TooLarge => 413,
             Self::Overloaded => 429,

@@ -217,7 +217,8 @@ mod tests {
 
     fn member(port: u16) -> Member {
         let url = format!("http://127.0.0.1:{port}");
-        Member { id: format!("node{port}"), client_url: url.clone(), peer_url: url, voter: true }
+        let id = format!("node{port}");
+        Member { id, client_url: url.clone(), peer_url: url, voter: true, goal: None, node: String::new() }
     }
 
     fn leader(port: u16, term: Option<u64>) -> Leader {

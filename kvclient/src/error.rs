@@ -147,6 +147,20 @@ pub enum Error {
         message: String,
     },
 
+    /// There is no member of this name. Not applied.
+    #[error("{message}")]
+    MemberNotFound {
+        /// Who the members are.
+        message: String,
+    },
+
+    /// The members cannot be changed like that, or not now. Not applied.
+    #[error("the members were not changed: {message}")]
+    ChangeRefused {
+        /// Why, and what to do.
+        message: String,
+    },
+
     /// The node refuses to serve this caller. Not applied.
     #[error("refused: {message}")]
     Forbidden {
@@ -199,6 +213,8 @@ impl Error {
             | Self::TooLarge { .. }
             | Self::Overloaded { .. }
             | Self::TransferFailed { .. }
+            | Self::MemberNotFound { .. }
+            | Self::ChangeRefused { .. }
             | Self::Forbidden { .. }
             | Self::SnapshotBroken { .. }
             | Self::Output { .. }
@@ -219,6 +235,8 @@ impl Error {
             | Self::TooLarge { message }
             | Self::StaleRequest { message }
             | Self::TransferFailed { message }
+            | Self::MemberNotFound { message }
+            | Self::ChangeRefused { message }
             | Self::Forbidden { message }
             | Self::Configuration { message } => message,
             Self::Unexpected { endpoint, message, .. } => format!("{endpoint}: {message}"),
@@ -273,6 +291,8 @@ mod tests {
             (Error::InvalidRequest { message: message() }, Applied::No, "invalid request: why"),
             (Error::TooLarge { message: message() }, Applied::No, "too large: why"),
             (Error::StaleRequest { message: message() }, Applied::Unknown, "not carried out now"),
+            (Error::MemberNotFound { message: message() }, Applied::No, "why"),
+            (Error::ChangeRefused { message: message() }, Applied::No, "not changed: why"),
             (Error::Forbidden { message: message() }, Applied::No, "refused: why"),
             (Error::Configuration { message: message() }, Applied::No, "why"),
             (

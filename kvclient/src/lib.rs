@@ -51,6 +51,11 @@
 //! A write that was acknowledged is on the disks of a majority. To change what was read, write on condition that it is
 //! still so ([`Client::set_if`]): of all who race exactly one wins, and the others get the item as it is.
 //!
+//! # Members
+//!
+//! Nodes come and go while the cluster serves: [`Client::add_member`], [`Client::promote_member`],
+//! [`Client::remove_member`], [`Client::replace_member`]. A client needs not be told of it.
+//!
 //! # Errors
 //!
 //! An [`Error`] says what happened and what that means for the data. For writes, [`Error::applied`] is the question
@@ -102,8 +107,8 @@ mod watch;
 
 #[doc(inline)]
 pub use api::{
-    Applied, Condition, DeleteReply, DeleteRequest, Health, Item, LeaderReply, Member, NodeState, NodeUrl, RequestId,
-    SetReply, SetRequest,
+    Applied, Condition, DeleteReply, DeleteRequest, Health, Item, LeaderReply, Member, MemberGoal, NodeState, NodeUrl,
+    RequestId, SetReply, SetRequest,
 };
 #[cfg(feature = "http")]
 pub use backup::SnapshotProgress;

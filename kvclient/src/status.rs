@@ -1,11 +1,12 @@
 //! The whole cluster at a glance: every member asked at once, reachable or not.
 
-use crate::api::{Health, Member};
+use crate::api::{Health, Member, MemberGoal};
 use crate::cluster::Cluster;
 use crate::endpoints::Endpoint;
 use crate::error::Error;
 use crate::retry::Deadline;
 use std::thread;
+use std::time::Duration;
 
 /// One node of the cluster, as [`Client::status`](crate::Client::status) found it.
 ///
@@ -28,6 +29,8 @@ pub struct NodeStatus {
     pub client_url: String,
     /// Whether it counts for quorums.
     pub voter: bool,
+    /// Of a learner: what it is to become.
+    pub goal: Option<MemberGoal>,
     /// What it said of itself, or why it could not be asked.
     pub health: Result<Health, Error>,
 }
@@ -98,36 +101,61 @@ fn assemble(members: Vec<Member>, mut answers: Vec<(Endpoint, Result<Health, Err
     let mut nodes: Vec<NodeStatus> = Vec::with_capacity(members.len());
     for member in members {
         let url = Endpoint::parse(&member.client_url).ok();
-        let of_name = answers.iter().position(|(_, answer)| answer.as_ref().is_ok_and(|health| health.id == member.id));
+        // Of a node that came back without its data there are two lives for a while, and one of them answers.
+        let is_this_life = |health: &Health| health.node.is_empty() || health.node == member.node;
+        let is_it = |health: &Health| health.id == member.id && (member.node.is_empty() || is_this_life(health));
+        let of_name = answers.iter().position(|(_, answer)| answer.as_ref().is_ok_and(is_it));
         let of_url = || answers.iter().position(|(asked, answer)| answer.is_err() && Some(asked) == url.as_ref());
         let health = match of_name.or_else(of_url) {
             Some(index) => answers.swap_remove(index).1,
+            None if url.is_some() => Err(Error::Unreachable {
+                after: Duration::ZERO,
+                detail: format!("another life of {} answers at {}", member.id, member.client_url),
+                write: false,
+            }),
             None => Err(Error::Configuration {
                 message: format!("{} advertises `{}`, which is no URL of a node", member.id, member.client_url),
             }),
         };
-        nodes.push(NodeStatus { name: member.id, client_url: member.client_url, voter: member.voter, health });
+        nodes.push(NodeStatus {
+            name: member.id,
+            client_url: member.client_url,
+            voter: member.voter,
+            goal: member.goal,
+            health,
+        });
     }
     for (endpoint, answer) in answers {
         if let Ok(health) = answer
-            && !nodes.iter().any(|node| node.name == health.id)
+            && !nodes.iter().any(|node| node.health.as_ref().is_ok_and(|known| is_same(known, &health)))
         {
             let client_url = endpoint.to_string();
-            nodes.push(NodeStatus { name: health.id.clone(), client_url, voter: false, health: Ok(health) });
+            nodes.push(NodeStatus {
+                name: health.id.clone(),
+                client_url,
+                voter: false,
+                goal: None,
+                health: Ok(health),
+            });
         }
     }
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
     nodes
 }
 
+/// Whether two nodes that answered are one, reached in two ways.
+fn is_same(a: &Health, b: &Health) -> bool {
+    a.id == b.id && a.node == b.node
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing;
-    use std::time::Duration;
 
     fn member(name: &str, url: &str) -> Member {
-        Member { id: name.into(), client_url: url.into(), peer_url: url.into(), voter: true }
+        let (id, url) = (name.to_owned(), url.to_owned());
+        Member { id, client_url: url.clone(), peer_url: url, voter: true, goal: None, node: String::new() }
     }
 
     fn answered(url: &str, name: &str) -> (Endpoint, Result<Health, Error>) {
@@ -137,6 +165,18 @@ mod tests {
     fn silent(url: &str) -> (Endpoint, Result<Health, Error>) {
         let error = Error::Unreachable { after: Duration::ZERO, detail: url.into(), write: false };
         (Endpoint::parse(url).unwrap(), Err(error))
+    }
+
+    #[test]
+    fn of_a_node_that_came_back_without_its_data_each_life_has_its_row() {
+        let life = |node: &str, voter| Member { node: node.into(), voter, ..member("node2", "http://b:1") };
+        let (endpoint, answer) = answered("http://b:1", "node2");
+        let answer = answer.map(|health| Health { node: "22".into(), ..health });
+        let nodes = assemble(vec![life("2", true), life("22", false)], vec![(endpoint, answer)]);
+        let rows: Vec<_> = nodes.iter().map(|node| (node.voter, node.health.is_ok())).collect();
+        assert_eq!(rows, [(true, false), (false, true)]);
+        let error = nodes[0].health.as_ref().unwrap_err().to_string();
+        assert!(error.contains("another life of node2 answers at http://b:1"), "{error}");
     }
 
     #[test]

@@ -72,6 +72,8 @@ pub(crate) fn health(name: &str, term: u64, leader: Option<(&str, &str)>, member
             client_url: (*url).into(),
             peer_url: (*url).into(),
             voter: true,
+            goal: None,
+            node: String::new(),
         })
         .collect();
     Health {
@@ -88,6 +90,9 @@ pub(crate) fn health(name: &str, term: u64, leader: Option<(&str, &str)>, member
         uptime_ms: 1,
         members,
         waiting_for: None,
+        node: String::new(),
+        client_url: String::new(),
+        peer_url: String::new(),
     }
 }
 

@@ -109,6 +109,11 @@ fn judge_error(kind: Kind, endpoint: &Endpoint, reply: &Reply, error: ErrorBody)
         ErrorCode::StaleRequest => Verdict::Refused(Error::StaleRequest { message: message(error) }),
         _ if applied == Applied::Unknown => again(Reason::Unreachable, error),
         ErrorCode::InvalidRequest => Verdict::Refused(Error::InvalidRequest { message: message(error) }),
+        ErrorCode::MemberNotFound => Verdict::Refused(Error::MemberNotFound { message: message(error) }),
+        // A node that was removed is a change refused as well.
+        ErrorCode::ChangeRefused | ErrorCode::Removed => {
+            Verdict::Refused(Error::ChangeRefused { message: message(error) })
+        }
         ErrorCode::TooLarge => Verdict::Refused(Error::TooLarge { message: message(error) }),
         ErrorCode::TransferFailed => Verdict::Refused(Error::TransferFailed { message: message(error) }),
         ErrorCode::ForbiddenOrigin => Verdict::Refused(Error::Forbidden { message: message(error) }),

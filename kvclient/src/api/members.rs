@@ -1,0 +1,229 @@
+//! The members of a cluster and the requests that change them.
+//!
+//! Each request says what is to be: one that is so already is answered as one that was carried out, so a lost answer is
+//! no reason not to ask again. All are answered with the members as they are then.
+
+use super::{ObjectOnly, is_false};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Reply of `GET /members`, and of every request that changes them.
+///
+/// ```
+/// use kvclient::api::MembersReply;
+///
+/// let json = r#"{"members":[{"id":"node1","client_url":"http://a:8081","peer_url":"http://a:8081","voter":true}]}"#;
+/// let reply: MembersReply = serde_json::from_str(json)?;
+/// assert_eq!(reply.members.len(), 1);
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembersReply {
+    /// Members of the cluster, in the order of their names.
+    pub members: Vec<Member>,
+    /// Which cluster it is; none while the node that answers is part of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterInfo>,
+}
+
+/// A cluster, as every member knows it from the beginning.
+///
+/// ```
+/// use kvclient::api::ClusterInfo;
+///
+/// let info: ClusterInfo = serde_json::from_str(r#"{"id":"51f0c2d3a4b5e697","first_members":["node1"]}"#)?;
+/// assert_eq!(info.first_members, ["node1"]);
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterInfo {
+    /// Its id, as sixteen hexadecimal digits.
+    pub id: String,
+    /// Names of the nodes that formed it, in order.
+    pub first_members: Vec<String>,
+}
+
+/// One member of the cluster.
+///
+/// ```
+/// use kvclient::api::Member;
+///
+/// let json = r#"{"id":"node1","client_url":"http://a:8081","peer_url":"http://a:8081","voter":true}"#;
+/// let member: Member = serde_json::from_str(json)?;
+/// assert!(member.voter);
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Name of the node.
+    pub id: String,
+    /// URL for clients.
+    pub client_url: String,
+    /// URL for the other nodes.
+    pub peer_url: String,
+    /// Whether it counts for quorums; a learner does not.
+    pub voter: bool,
+    /// Of a learner: what it is to become.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goal: Option<MemberGoal>,
+    /// Id of this life of the node, as sixteen hexadecimal digits. A node that has lost its data comes back under its
+    /// name with another one, and for a while both are members. Empty where an older daemon did not tell.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub node: String,
+}
+
+/// What a learner is to become.
+///
+/// ```
+/// use kvclient::api::MemberGoal;
+///
+/// assert_eq!(serde_json::to_string(&MemberGoal::Voter)?, r#""voter""#);
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MemberGoal {
+    /// Stays a learner: a replica for reads.
+    Learner,
+    /// A voter, as soon as it has caught up.
+    Voter,
+    /// A voter in the place of the one of the same name, whose data is lost, as soon as it has caught up.
+    Replace,
+    /// A goal of a newer daemon.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Body of `POST /members/add`: a node joins, as a learner at first.
+///
+/// ```
+/// use kvclient::api::AddMemberRequest;
+///
+/// let json = r#"{"name":"node4","node":"00000000000000a4","client_url":"http://d:8081","peer_url":"http://d:8081"}"#;
+/// let request: AddMemberRequest = serde_json::from_str(json)?;
+/// assert!(!request.learner);
+/// assert_eq!(serde_json::to_string(&request)?, json);
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AddMemberRequest {
+    /// Name of the node.
+    pub name: String,
+    /// Id that the node has made for itself, as sixteen hexadecimal digits; see `node` of its `GET /health`.
+    pub node: String,
+    /// URL for clients.
+    pub client_url: String,
+    /// URL for the other nodes.
+    pub peer_url: String,
+    /// Whether it stays a learner, as a replica for reads; else it becomes a voter as soon as it has caught up.
+    #[serde(skip_serializing_if = "is_false")]
+    pub learner: bool,
+    /// Whether it comes back without its data: it is added only in the place of a member of its name.
+    #[serde(skip_serializing_if = "is_false")]
+    pub returning: bool,
+}
+
+/// Body of `POST /members/promote`: a learner becomes a voter.
+///
+/// ```
+/// use kvclient::api::PromoteMemberRequest;
+///
+/// let request = PromoteMemberRequest { id: "node4".into() };
+/// assert_eq!(serde_json::to_string(&request)?, r#"{"id":"node4"}"#);
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PromoteMemberRequest {
+    /// Name of the learner.
+    pub id: String,
+}
+
+/// Body of `POST /members/remove`: a node leaves.
+///
+/// ```
+/// use kvclient::api::RemoveMemberRequest;
+///
+/// let request = RemoveMemberRequest { id: "node2".into(), force: false };
+/// assert_eq!(serde_json::to_string(&request)?, r#"{"id":"node2"}"#);
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RemoveMemberRequest {
+    /// Name of the node.
+    pub id: String,
+    /// Whether to go on where the leader hears no majority of the voters that would be left.
+    #[serde(skip_serializing_if = "is_false")]
+    pub force: bool,
+}
+
+/// Body of `POST /members/replace`: a learner takes the place of another node, in one change.
+///
+/// ```
+/// use kvclient::api::ReplaceMemberRequest;
+///
+/// let request = ReplaceMemberRequest { old: "node2".into(), new: "node4".into() };
+/// assert_eq!(serde_json::to_string(&request)?, r#"{"old":"node2","new":"node4"}"#);
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReplaceMemberRequest {
+    /// Name of the node that leaves.
+    pub old: String,
+    /// Name of the learner that becomes a voter.
+    pub new: String,
+}
+
+/// Lets a request be read from an object with these fields and no others.
+macro_rules! read_from_object {
+    ($request:ident, $expecting:literal, { $($(#[$attribute:meta])* $field:ident: $type:ty),+ }) => {
+        impl<'de> Deserialize<'de> for $request {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                #[derive(Deserialize)]
+                #[serde(deny_unknown_fields, expecting = $expecting)]
+                struct Wire {
+                    $($(#[$attribute])* $field: $type),+
+                }
+                let Wire { $($field),+ } = Wire::deserialize(ObjectOnly(from))?;
+                Ok(Self { $($field),+ })
+            }
+        }
+    };
+}
+
+read_from_object!(AddMemberRequest, "an object with `name`, `node`, `client_url` and `peer_url`", {
+    name: String,
+    node: String,
+    client_url: String,
+    peer_url: String,
+    #[serde(default)] learner: bool,
+    #[serde(default)] returning: bool
+});
+read_from_object!(PromoteMemberRequest, "an object with `id`", { id: String });
+read_from_object!(RemoveMemberRequest, "an object with `id`", { id: String, #[serde(default)] force: bool });
+read_from_object!(ReplaceMemberRequest, "an object with `old` and `new`", { old: String, new: String });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_an_object_of_known_fields() {
+        let parse = |json| serde_json::from_str::<RemoveMemberRequest>(json).map_err(|cause| cause.to_string());
+        let forced = RemoveMemberRequest { id: "n".into(), force: true };
+        assert_eq!(parse(r#"{"id":"n","force":true}"#), Ok(forced));
+        for (json, complaint) in [
+            (r#"["n"]"#, "expected an object with `id`"),
+            (r#"{"id":"n","forse":true}"#, "unknown field `forse`"),
+            ("{}", "missing field `id`"),
+        ] {
+            assert!(parse(json).is_err_and(|error| error.contains(complaint)), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_member_of_an_older_or_newer_daemon_is_no_parse_error() {
+        let json = r#"{"id":"n","client_url":"a","peer_url":"b","voter":false,"goal":"king"}"#;
+        let member: Member = serde_json::from_str(json).unwrap();
+        assert_eq!((member.goal, member.node.as_str()), (Some(MemberGoal::Unknown), ""));
+    }
+}
