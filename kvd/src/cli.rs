@@ -29,6 +29,9 @@ Run one node of three, the same --peers on each:
   kvd --name node1 --listen 10.0.0.1:8081 --data-dir /var/lib/kvd \\
       --peers node1=http://10.0.0.1:8081,node2=http://10.0.0.2:8081,node3=http://10.0.0.3:8081
 
+Add a fourth node to them; any of the three may be named:
+  kvd --name node4 --listen 10.0.0.4:8081 --data-dir /var/lib/kvd --join http://10.0.0.1:8081
+
 Run a single node without replication:
   kvd --name solo --data-dir solo-data
 
@@ -95,6 +98,16 @@ pub(crate) struct NodeArgs {
     #[arg(long, env = "KVD_PEERS", value_name = "NAME=URL,...", value_delimiter = ',')]
     peers: Vec<String>,
 
+    /// Client URLs of nodes of a cluster that exists (one is enough), to join it with an empty data directory. The node is
+    /// added as a learner, catches up, and then votes, without anyone's help. Once it is a member this says nothing more.
+    /// Instead of --peers.
+    #[arg(long, env = "KVD_JOIN", value_name = "URL,...", value_delimiter = ',')]
+    join: Vec<String>,
+
+    /// With --join: stay a learner, which has all data and counts for no majority: a replica for reads.
+    #[arg(long, env = "KVD_LEARNER")]
+    learner: bool,
+
     /// Where the node keeps its data. No other node may use it.
     #[arg(long, env = "KVD_DATA_DIR", value_name = "DIR", default_value = "kvd-data")]
     data_dir: PathBuf,
@@ -141,6 +154,8 @@ impl NodeArgs {
             name,
             listen: self.listen,
             peers: self.peers,
+            join: self.join,
+            learner: self.learner,
             data_dir: self.data_dir,
             advertise_client_url: self.advertise_client_url,
             advertise_peer_url: self.advertise_peer_url,

@@ -70,6 +70,10 @@ pub struct Options {
     /// All members of a cluster to form, each `name=URL`, this node among them. Empty for a cluster
     /// of one.
     pub peers: Vec<String>,
+    /// Client URLs of nodes of a cluster that this node is to join, instead of forming one.
+    pub join: Vec<String>,
+    /// Whether it stays a learner in the cluster that it joins.
+    pub learner: bool,
     /// Where the node keeps its data.
     pub data_dir: PathBuf,
     /// Where clients reach the node, if not at the address it listens on.
@@ -113,6 +117,8 @@ impl Options {
             name: name.into(),
             listen: listen.into(),
             peers,
+            join: Vec::new(),
+            learner: false,
             data_dir,
             advertise_client_url: None,
             advertise_peer_url: None,
@@ -134,6 +140,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The other members of the cluster to form.
     pub peers: Vec<Peer>,
+    /// Nodes of the cluster to join: origins, without a trailing slash. Empty for a node that forms one.
+    pub join: Vec<String>,
+    /// Whether it stays a learner there.
+    pub learner: bool,
     /// Where the node keeps its data.
     pub data_dir: PathBuf,
     /// Where clients reach the node: an origin, without a trailing slash.
@@ -173,6 +183,7 @@ impl Config {
         check_name("--name", &options.name)?;
         let listen = resolve(&options.listen)?;
         let peers = check_peers(&options.name, &options.peers)?;
+        let join = check_join(&options)?;
         let own_url = peers.iter().find(|peer| peer.name == options.name).map(|peer| peer.url.clone());
         let client_url = match &options.advertise_client_url {
             Some(url) => check_url("--advertise-client-url", url)?,
@@ -233,6 +244,8 @@ impl Config {
             name: options.name,
             listen,
             peers: others,
+            join,
+            learner: options.learner,
             data_dir: options.data_dir,
             client_url,
             peer_url,
@@ -290,6 +303,26 @@ fn check_peers(name: &str, peers: &[String]) -> Result<Vec<Peer>, ConfigError> {
         return Err(ConfigError(format!("--peers lists {} nodes: at most {PEERS_MAX} can vote", checked.len())));
     }
     Ok(checked)
+}
+
+fn check_join(options: &Options) -> Result<Vec<String>, ConfigError> {
+    let urls = options.join.iter().map(|url| url.trim()).filter(|url| !url.is_empty());
+    let urls: Vec<String> = urls.map(|url| check_url("--join", url)).collect::<Result<_, _>>()?;
+    if !urls.is_empty() && !options.peers.is_empty() {
+        return Err(ConfigError(
+            "--join and --peers exclude each other: --peers lists those who form a cluster together, --join names a node of \
+             one that there is"
+                .into(),
+        ));
+    }
+    if options.learner && urls.is_empty() {
+        return Err(ConfigError(
+            "--learner is for nodes that join a cluster: name one of its nodes with --join, such as --join \
+             http://10.0.0.1:8081"
+                .into(),
+        ));
+    }
+    Ok(urls)
 }
 
 fn check_url(flag: &str, text: &str) -> Result<String, ConfigError> {
@@ -351,6 +384,9 @@ mod tests {
             (Options { value_bytes_max: 0, ..options() }, "--max-value-bytes 0"),
             (Options { snapshot_log_bytes: 65_535, ..options() }, "--snapshot-log-bytes 65535: choose at least 65536"),
             (Options { value_bytes_max: (8 << 20) + 1, ..options() }, "choose between 1 and 8388608"),
+            (Options { join: vec!["http://a:1".into()], ..options() }, "--join and --peers exclude each other"),
+            (Options { join: vec!["a:1".into()], peers: Vec::new(), ..options() }, "--join a:1: "),
+            (Options { learner: true, ..options() }, "name one of its nodes with --join"),
             (
                 Options { peers: Vec::new(), listen: "0.0.0.0:8081".into(), ..options() },
                 "name one with --advertise-client-url",

@@ -114,6 +114,17 @@ impl Nodes {
         Ok(Self { servers, urls })
     }
 
+    /// Starts a node that joins the cluster of another.
+    async fn join(name: &str, url: &str) -> Result<Self, DevError> {
+        let listener = listen_for(0, 0, 1)?;
+        let address = listener.local_addr()?;
+        let defaults = NodeOptions::new(name, address.to_string(), Vec::new(), PathBuf::new());
+        let join = vec![url.to_owned()];
+        let config = Config::check(NodeOptions { storage: StorageKind::Memory, join, ..defaults })?;
+        let server = Server::start(config, listener).await?;
+        Ok(Self { servers: vec![server], urls: vec![format!("http://{address}")] })
+    }
+
     /// The nodes' URLs, in the order of their names.
     pub fn urls(&self) -> &[String] {
         &self.urls
@@ -167,8 +178,29 @@ impl Cluster {
     /// # Errors
     /// [`DevError`].
     pub fn start(options: Options) -> Result<Self, DevError> {
+        Self::run(Nodes::start(&options))
+    }
+
+    /// Starts a single node of this name on a free port, with its data in memory, that joins the cluster of the node at
+    /// `url`: it is a member shortly after, or waits for that cluster to be there.
+    ///
+    /// # Errors
+    /// [`DevError`].
+    ///
+    /// ```
+    /// # use kvd::dev::{Cluster, Options};
+    /// let cluster = Cluster::start(Options::ephemeral(3))?;
+    /// let fourth = Cluster::join("node4", &cluster.endpoints()[0])?;
+    /// # drop(fourth);
+    /// # Ok::<(), kvd::dev::DevError>(())
+    /// ```
+    pub fn join(name: &str, url: &str) -> Result<Self, DevError> {
+        Self::run(Nodes::join(name, url))
+    }
+
+    fn run(starting: impl Future<Output = Result<Nodes, DevError>>) -> Result<Self, DevError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let nodes = runtime.block_on(Nodes::start(&options))?;
+        let nodes = runtime.block_on(starting)?;
         let endpoints = nodes.urls().to_vec();
         Ok(Self { running: Some((runtime, nodes)), endpoints })
     }

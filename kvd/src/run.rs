@@ -188,7 +188,7 @@ fn fatal(failure: &FatalError) -> Failure {
     let code = match failure {
         FatalError::Disk { .. } => exit_code::STORAGE,
         FatalError::OtherCluster(_) => exit_code::USAGE,
-        FatalError::Panicked | FatalError::StopTimedOut => exit_code::FAILED,
+        FatalError::Panicked | FatalError::Resources(_) | FatalError::StopTimedOut => exit_code::FAILED,
     };
     Failure::Logged { code }
 }

@@ -18,7 +18,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("node", &["raft", "kv", "mutants"]),
     ("storage", &["raft", "mutants"]),
     ("peer", &["raft", "naming"]),
-    ("http", &["kv", "node"]),
+    ("http", &["kv", "node", "naming"]),
     ("config", &["raft", "naming"]),
     ("data", &["raft", "kv", "node", "storage", "peer"]),
     ("server", &["raft", "kv", "node", "storage", "peer", "data", "http", "config", "logging"]),

@@ -1,4 +1,4 @@
-//! `/health`, `/livez`, `/readyz`, `/leader`, `/members`: what this node knows of itself and its cluster.
+//! `/health`, `/livez`, `/readyz`, `/leader`: what this node knows of itself and its cluster.
 //!
 //! All of it comes from the node's latest view, and nothing here asks the replica, so these answer
 //! also while the cluster does not.
@@ -7,7 +7,7 @@ use super::context::Context;
 use super::error::ApiError;
 use super::gateway::View;
 use super::reply;
-use kvclient::api::{Health, LeaderReply, MembersReply};
+use kvclient::api::{Health, LeaderReply, NodeState};
 use serde_json::json;
 use warp::reply::Response;
 
@@ -33,6 +33,9 @@ pub(super) fn health(context: &Context) -> Result<Response, ApiError> {
         uptime_ms: uptime.as_millis().try_into().unwrap_or(u64::MAX),
         members: view.members.to_vec(),
         waiting_for: view.waiting_for,
+        node: view.node.as_ref().to_owned(),
+        client_url: view.client_url.as_ref().to_owned(),
+        peer_url: view.peer_url.as_ref().to_owned(),
     }))
 }
 
@@ -49,10 +52,17 @@ pub(super) fn readyz(context: &Context) -> Result<Response, ApiError> {
     }
 }
 
+/// What a node says that is no member any more.
+pub(super) const REMOVED: &str =
+    "this node has been removed from its cluster, and serves nothing but stale reads: ask another node";
+
 /// Why the node is not ready.
 fn obstacle(view: &View) -> Option<ApiError> {
     if view.ready {
         return None;
+    }
+    if view.state == NodeState::Removed {
+        return Some(ApiError::NoLeader(format!("not ready: {REMOVED}").into()));
     }
     Some(match (&view.waiting_for, &view.leader) {
         (Some(waiting_for), _) => ApiError::NoLeader(format!("not ready: {waiting_for}").into()),
@@ -66,10 +76,4 @@ pub(super) fn leader(context: &Context) -> Result<Response, ApiError> {
     let view = context.gateway.view.borrow().clone();
     let leader = view.leader.ok_or_else(|| ApiError::NoLeader("no leader is known: try again shortly".into()))?;
     Ok(reply::ok(&LeaderReply { id: leader.id, url: leader.url, term: view.term }))
-}
-
-/// `GET /members`.
-pub(super) fn members(context: &Context) -> Result<Response, ApiError> {
-    let members = context.gateway.view.borrow().members.to_vec();
-    Ok(reply::ok(&MembersReply { members }))
 }

@@ -1,14 +1,16 @@
 //! What handlers have in common: asking the replica, and what its answers mean over HTTP.
 
 use super::body::{self, BodyReader};
+use super::cluster::REMOVED;
 use super::error::ApiError;
 use super::gateway::{Backup, BackupError, Gateway, NotHandedOver, Request};
 use super::listener::Limits;
+use super::members::{ChangeError, MemberChange};
 use super::reply::ReplyBudget;
 use crate::kv::{Outcome, Store};
-use crate::node::WriteError;
+use crate::node::{ReadError, WriteError};
 use bytes::Bytes;
-use kvclient::api::LeaderReply;
+use kvclient::api::{LeaderReply, MembersReply, NodeState};
 use std::sync::{PoisonError, RwLockReadGuard};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -90,6 +92,9 @@ impl Context {
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Read { reply })?;
         match answer.await {
+            Ok(Err(ReadError::NoLeader)) if self.gateway.view.borrow().state == NodeState::Removed => {
+                Err(ApiError::NoLeader(REMOVED.into()))
+            }
             Ok(answer) => answer.map_err(ApiError::from),
             Err(_) => Err(ApiError::NoLeader(STOPPING.into())),
         }
@@ -126,6 +131,32 @@ impl Context {
         }
     }
 
+    /// Has the members changed, and waits until that is committed.
+    ///
+    /// # Errors
+    /// [`ApiError`] where it was not even tried, or will not be known.
+    pub(super) async fn change_members(
+        &self,
+        change: MemberChange,
+    ) -> Result<Result<MembersReply, ChangeError>, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::ChangeMembers { change, reply })?;
+        answer.await.map_err(|_| {
+            ApiError::OutcomeUnknown(
+                "this node stopped before the outcome was known: see `GET /members` of another one, or ask there again, \
+                 which does no harm",
+            )
+        })
+    }
+
+    /// Nobody is known who could answer.
+    pub(super) fn no_leader(&self) -> ApiError {
+        match self.gateway.view.borrow().state {
+            NodeState::Removed => ApiError::NoLeader(REMOVED.into()),
+            _ => ApiError::NoLeader("no leader is known: try again shortly".into()),
+        }
+    }
+
     /// The store, for a moment: not across an `await`.
     pub(super) fn store(&self) -> RwLockReadGuard<'_, Store> {
         // A panic while the lock is held stops the process, so nobody is left to see a poisoned one.
@@ -143,7 +174,7 @@ impl Context {
     fn write_error(&self, error: WriteError, target: impl FnOnce() -> String) -> ApiError {
         match error {
             WriteError::NotLeader { .. } => self.redirect(target),
-            WriteError::NoLeader => ApiError::NoLeader("no leader is known: try again shortly".into()),
+            WriteError::NoLeader => self.no_leader(),
             WriteError::HandingOver => {
                 ApiError::NoLeader("leadership is being handed over to another node: try again shortly".into())
             }

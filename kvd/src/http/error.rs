@@ -32,6 +32,12 @@ pub(super) enum ApiError {
     ForbiddenHost,
     /// No such key.
     KeyNotFound,
+    /// No such member; the sentence says who is.
+    MemberNotFound(String),
+    /// A node was removed, and cannot be added again under its id.
+    WasRemoved(String),
+    /// The members cannot be changed like that, or not now; the sentence says why and what to do.
+    ChangeRefused(String),
     /// No such path.
     PathNotFound,
     /// The path takes other methods: these, or unknown ones where another part of the daemon answers.
@@ -116,6 +122,9 @@ impl Reply for ApiError {
                 "browsers must ask for this node by an IP address, localhost, or a name that --advertise-client-url gives",
             ),
             Self::KeyNotFound => error(ErrorCode::KeyNotFound, "there is no such key: write it with POST /set"),
+            Self::MemberNotFound(sentence) => error(ErrorCode::MemberNotFound, sentence),
+            Self::WasRemoved(sentence) => error(ErrorCode::Removed, sentence),
+            Self::ChangeRefused(sentence) => error(ErrorCode::ChangeRefused, sentence),
             Self::PathNotFound => {
                 error(ErrorCode::NotFound, "there is no such path: see POST /set, GET /get, GET /health")
             }

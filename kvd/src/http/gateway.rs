@@ -1,9 +1,10 @@
 //! How HTTP handlers reach the replica: requests go into its inbox, views of it come out.
 
+use super::members::{ChangeError, MemberChange};
 use crate::kv::{Outcome, Revision, Store};
 use crate::node::{ReadError, WriteError};
 use bytes::Bytes;
-use kvclient::api::{LeaderEvent, LeaderReply, Member, NodeState, NodeUrl};
+use kvclient::api::{ClusterInfo, LeaderEvent, LeaderReply, Member, MembersReply, NodeState, NodeUrl};
 use std::sync::{Arc, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -21,6 +22,13 @@ pub enum Request {
     Read {
         /// Where the answer goes; after `Ok` the store may be read.
         reply: oneshot::Sender<Result<(), ReadError>>,
+    },
+    /// Change the members, and say when that is committed.
+    ChangeMembers {
+        /// What is to be.
+        change: MemberChange,
+        /// Where the answer goes: the members as they are then.
+        reply: oneshot::Sender<Result<MembersReply, ChangeError>>,
     },
     /// Hand leadership over (thesis §3.10).
     HandOver {
@@ -97,6 +105,12 @@ pub enum BackupError {
 pub struct View {
     /// Name of this node.
     pub name: Arc<str>,
+    /// Id of this life of it, as sixteen hexadecimal digits.
+    pub node: Arc<str>,
+    /// Where clients reach it.
+    pub client_url: Arc<str>,
+    /// Where the other nodes reach it.
+    pub peer_url: Arc<str>,
     /// What it is doing.
     pub state: NodeState,
     /// Its current term.
@@ -113,7 +127,9 @@ pub struct View {
     pub ready: bool,
     /// Members of the cluster, in the order of their names.
     pub members: Arc<[Member]>,
-    /// While forming: what the node waits for, as a sentence.
+    /// The cluster, once this node is part of one.
+    pub cluster: Option<Arc<ClusterInfo>>,
+    /// What the node waits for before it is part of a cluster, as a sentence.
     pub waiting_for: Option<String>,
 }
 

@@ -195,6 +195,7 @@ pub(super) fn get_only(method: &Method) -> Result<(), ApiError> {
     }
 }
 
+/// Reads a body; `example` is what one looks like.
 pub(super) fn from_json<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, ApiError> {
     if body.is_empty() {
         return Err(ApiError::invalid(format!("the body is empty: send JSON such as {example}")));

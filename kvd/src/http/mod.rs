@@ -1,8 +1,8 @@
 //! The HTTP API, and nothing else: handlers parse, ask and render.
 //!
 //! A request comes in at the `listener`, passes the guard of `service` (origin, crowding) before any of its body is
-//! read, and finds its handler in `routes`: `keys` for reads and writes, `snapshot` for backups, `cluster` and
-//! `leader_watch` for what the node knows of itself. Handlers reach the replica through the [`Gateway`] alone: requests
+//! read, and finds its handler in `routes`: `keys` for reads and writes, `snapshot` for backups, `members` and
+//! `transfer` for who belongs to the cluster and who leads it, `cluster` and `leader_watch` for what the node knows of itself. Handlers reach the replica through the [`Gateway`] alone: requests
 //! go into its inbox, views of it come out. Every way to fail is in `error`.
 //!
 //! What nodes say to each other travels on the same listener, and is a filter handed in from outside.
@@ -15,6 +15,7 @@ mod gateway;
 mod keys;
 mod leader_watch;
 mod listener;
+mod members;
 mod origin;
 mod prompt;
 mod query;
@@ -28,6 +29,7 @@ mod transfer;
 
 pub use gateway::{Backup, BackupError, Gateway, NotHandedOver, Request, View};
 pub use listener::Limits;
+pub use members::{ChangeError, MemberChange};
 
 use context::Context;
 use hyper_util::service::TowerToHyperService;

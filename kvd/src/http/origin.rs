@@ -100,6 +100,8 @@ mod tests {
             client_url: client_url.into(),
             peer_url: peer_url.into(),
             voter: true,
+            goal: None,
+            node: String::new(),
         };
         let members = [member("http://kv.example.com:8081", "http://kv.internal:9081")];
         let mut map = HeaderMap::new();

@@ -8,6 +8,7 @@
 use super::context::Context;
 use super::error::ApiError;
 use super::keys::{self, Upload};
+use super::members::{self, Action};
 use super::{cluster, leader_watch, snapshot, transfer};
 use bytes::Buf;
 use futures_util::Stream;
@@ -68,13 +69,21 @@ fn others<R: Reply + 'static>(
             async move { snapshot::snapshot(&context, method, query).await }
         })
     };
+    let change_members = {
+        let context = Arc::clone(context);
+        warp::path!("members" / Action).and(upload()).then(move |action, upload| {
+            let context = Arc::clone(&context);
+            async move { members::change(&context, action, upload).await }
+        })
+    };
     let extra = extra.map(Reply::into_response).boxed();
     delete
         .or(warp::path!("health").and(show(context, cluster::health)))
         .or(warp::path!("leader").and(show(context, cluster::leader)))
         .or(warp::path!("leader" / "watch").and(show(context, leader_watch::watch)))
         .or(transfer)
-        .or(warp::path!("members").and(show(context, cluster::members)))
+        .or(warp::path!("members").and(show(context, members::list)))
+        .or(change_members)
         .or(warp::path!("livez").and(show(context, cluster::livez)))
         .or(warp::path!("readyz").and(show(context, cluster::readyz)))
         .or(snapshot)

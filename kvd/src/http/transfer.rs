@@ -38,9 +38,7 @@ pub(super) async fn transfer<B: Buf>(
 /// What is said of a hand-over `to` a node that came to nothing.
 fn refusal(context: &Context, to: &str, failure: NotHandedOver) -> ApiError {
     match failure {
-        NotHandedOver::NotLeader | NotHandedOver::NoLeader => {
-            ApiError::NoLeader("no leader is known: try again shortly".into())
-        }
+        NotHandedOver::NotLeader | NotHandedOver::NoLeader => context.no_leader(),
         NotHandedOver::UnknownMember => {
             let view = context.gateway.view.borrow();
             let names: Vec<&str> = view.members.iter().map(|member| member.id.as_str()).collect();

@@ -2,12 +2,12 @@
 //!
 //! Whoever dials introduces itself. Only a node of this very cluster is accepted; anyone else gets an
 //! error and, if it introduced itself, our own introduction, so that nodes which are still forming a
-//! cluster learn of each other. A frame that is no message ends its connection and nothing else; so does
+//! cluster learn of each other, and nodes that were removed from it learn of that. A frame that is no message ends its connection and nothing else; so does
 //! silence, since the node that dialled asks for a sign of life every second.
 
 use super::frame::{self, FRAME_BYTES_MAX, FrameError};
-use super::hello::{HELLO_HEADER, Hello};
-use super::inbound::{Inbound, InboundStream};
+use super::hello::{HELLO_HEADER, Hello, SOUGHT_HEADER};
+use super::inbound::{Inbound, InboundStream, NoStream};
 use super::link::SILENCE_MAX;
 use crate::raft::{Message, NodeId};
 use futures_util::{SinkExt, StreamExt};
@@ -62,8 +62,11 @@ pub fn accept(
     warp::path!("raft")
         .and(warp::get())
         .and(warp::header::optional::<String>(HELLO_HEADER))
+        .and(warp::header::optional::<String>(SOUGHT_HEADER))
         .and(warp::ws().map(Some).or_else(|_: Rejection| async { Ok::<_, Rejection>((None,)) }))
-        .map(move |theirs: Option<String>, ws: Option<Ws>| acceptor.answer(theirs.as_deref(), ws))
+        .map(move |theirs: Option<String>, sought: Option<String>, ws: Option<Ws>| {
+            acceptor.answer(theirs.as_deref(), sought.as_deref(), ws)
+        })
         .boxed()
 }
 
@@ -76,7 +79,7 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    fn answer(self: &Arc<Self>, theirs: Option<&str>, ws: Option<Ws>) -> Response {
+    fn answer(self: &Arc<Self>, theirs: Option<&str>, sought: Option<&str>, ws: Option<Ws>) -> Response {
         let ours = self.hello.borrow().clone();
         let theirs = match introduced(theirs) {
             Ok(theirs) => theirs,
@@ -94,6 +97,7 @@ impl Acceptor {
             self.log_once(&why);
             return introduce(&ours, refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why));
         }
+        let is_sought = sought.is_none_or(|sought| sought == ours.node_id().to_string());
         let response = match (ours.cluster, theirs.cluster, ws) {
             (Some(our_cluster), Some(their_cluster), _) if our_cluster != their_cluster => {
                 let why = format!(
@@ -103,9 +107,18 @@ impl Acceptor {
                 self.log_once(&why);
                 refuse(ErrorCode::WrongCluster, StatusCode::FORBIDDEN, why)
             }
+            // Or who seeks an earlier life of this node would take the stream of who sends to this one.
+            _ if !is_sought => {
+                let why = format!("the node there is {} with another id", ours.name);
+                refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why)
+            }
             (Some(_), Some(_), Some(ws)) => match self.inbound.open(theirs.node_id()) {
-                Some(stream) => return introduce(&ours, self.accept(theirs, stream, ws)),
-                None => {
+                Ok(stream) => return introduce(&ours, self.accept(theirs, stream, ws)),
+                Err(NoStream::Removed) => {
+                    let why = format!("{} is a member of this cluster no more", theirs.name);
+                    return introduce(&ours, refuse(ErrorCode::Removed, StatusCode::FORBIDDEN, why));
+                }
+                Err(NoStream::TooMany) => {
                     let why = "more nodes dial this one than any cluster has".to_owned();
                     self.log_once(&why);
                     refuse(ErrorCode::Overloaded, StatusCode::TOO_MANY_REQUESTS, why)

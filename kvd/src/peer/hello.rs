@@ -12,6 +12,10 @@ use std::fmt;
 /// Header of request and response that carries a [`Hello`].
 pub const HELLO_HEADER: &str = "kvd-hello";
 
+/// Header of a request that says, if it is known, which node is meant to answer: its id as sixteen hexadecimal digits. At
+/// one address there may be one life of a node after the other.
+pub const SOUGHT_HEADER: &str = "kvd-sought";
+
 /// Version of the protocol between nodes: of handshake and frames.
 pub const PROTOCOL_VERSION: u32 = 3;
 

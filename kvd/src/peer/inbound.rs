@@ -4,9 +4,9 @@
 //! it ends. Whoever dials out asks here too: a peer that refuses to be dialled and still sends is not gone.
 
 use crate::raft::NodeId;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 
 /// More streams than any cluster has members; whoever dials beyond them is none.
@@ -18,11 +18,28 @@ pub struct Inbound {
     /// The number of the stream of each node.
     open: Arc<watch::Sender<BTreeMap<NodeId, u64>>>,
     next: Arc<AtomicU64>,
+    /// Nodes that are members no more.
+    removed: Arc<RwLock<BTreeSet<NodeId>>>,
+}
+
+/// Why a node gets no stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoStream {
+    /// There are too many.
+    TooMany,
+    /// The node is a member no more.
+    Removed,
 }
 
 impl Inbound {
-    /// A node opens a stream, in place of the one it may have had. `None` if there are too many.
-    pub(super) fn open(&self, from: NodeId) -> Option<InboundStream> {
+    /// A node opens a stream, in place of the one it may have had.
+    ///
+    /// # Errors
+    /// [`NoStream`].
+    pub(super) fn open(&self, from: NodeId) -> Result<InboundStream, NoStream> {
+        if self.removed.read().unwrap_or_else(PoisonError::into_inner).contains(&from) {
+            return Err(NoStream::Removed);
+        }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let opened = self.open.send_if_modified(|open| {
             let room = open.len() < STREAMS_MAX || open.contains_key(&from);
@@ -31,7 +48,21 @@ impl Inbound {
             }
             room
         });
-        opened.then(|| InboundStream { from, number, open: Arc::clone(&self.open) })
+        if !opened {
+            return Err(NoStream::TooMany);
+        }
+        Ok(InboundStream { from, number, open: Arc::clone(&self.open) })
+    }
+
+    /// These nodes are members no more: their streams end, and they get no other.
+    pub fn set_removed(&self, removed: impl IntoIterator<Item = NodeId>) {
+        let removed: BTreeSet<NodeId> = removed.into_iter().collect();
+        self.removed.write().unwrap_or_else(PoisonError::into_inner).clone_from(&removed);
+        self.open.send_if_modified(|open| {
+            let before = open.len();
+            open.retain(|id, _| !removed.contains(id));
+            open.len() < before
+        });
     }
 
     /// Ends the stream of a node, if there is one.
@@ -96,9 +127,19 @@ mod tests {
     fn strangers_do_not_open_streams_without_end() {
         let inbound = Inbound::default();
         let streams: Vec<_> = (0..STREAMS_MAX as u64).map(|id| inbound.open(NodeId(id)).unwrap()).collect();
-        assert!(inbound.open(NodeId(1000)).is_none());
-        assert!(inbound.open(NodeId(0)).is_some(), "in place of its own");
+        assert_eq!(inbound.open(NodeId(1000)).err(), Some(NoStream::TooMany));
+        assert!(inbound.open(NodeId(0)).is_ok(), "in place of its own");
         drop(streams);
-        assert!(inbound.open(NodeId(1000)).is_some());
+        assert!(inbound.open(NodeId(1000)).is_ok());
+    }
+
+    #[test]
+    fn who_is_removed_loses_its_stream_and_gets_no_other() {
+        let inbound = Inbound::default();
+        let (stays, goes) = (inbound.open(NodeId(1)).unwrap(), inbound.open(NodeId(2)).unwrap());
+        inbound.set_removed([NodeId(2)]);
+        assert_eq!((stays.ended().now_or_never(), goes.ended().now_or_never()), (None, Some(())));
+        assert_eq!(inbound.open(NodeId(2)).err(), Some(NoStream::Removed));
+        assert!(inbound.open(NodeId(1)).is_ok());
     }
 }

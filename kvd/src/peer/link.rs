@@ -9,11 +9,11 @@
 //! is back.
 
 use super::frame;
-use super::hello::{HELLO_HEADER, Hello};
+use super::hello::{HELLO_HEADER, Hello, SOUGHT_HEADER};
 use super::inbound::Inbound;
 use crate::raft::{Message, NodeId};
 use futures_util::{SinkExt, StreamExt};
-use kvclient::api::ErrorReply;
+use kvclient::api::{ErrorCode, ErrorReply};
 use rand::RngExt;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -71,6 +71,8 @@ pub enum LinkEvent {
     Lost,
     /// An attempt to connect found nobody to talk to; why, as a part of a sentence.
     Failed(String),
+    /// The peer says that this node is a member of their cluster no more. Reported again with every attempt.
+    Removed,
 }
 
 /// The sending end of a stream of messages to one peer. Dropping it ends the stream.
@@ -161,7 +163,7 @@ struct Dialler {
 enum Dialled {
     Accepted(Box<Socket>, Box<Hello>),
     /// The peer answered that it will not take this connection, and why.
-    Declined(Box<Hello>, String),
+    Declined(Box<Hello>, Refusal),
     /// Nothing listens there.
     NobodyThere,
     /// Nobody to talk to, and why.
@@ -197,8 +199,15 @@ impl Dialler {
                         self.reachability.missed(&self.options, &found);
                     }
                 }
-                Dialled::Declined(hello, why) => {
+                Dialled::Declined(hello, Refusal { code, why }) => {
+                    let is_sought = self.options.peer_id.is_none_or(|id| id == hello.node_id());
+                    let is_of_own_cluster = hello.cluster.is_some() && hello.cluster == self.own_cluster();
                     (self.report)(LinkEvent::Met(hello));
+                    if code == ErrorCode::Removed && is_sought && is_of_own_cluster {
+                        (self.report)(LinkEvent::Removed);
+                    }
+                    // Another life of the peer listens in its place: the one that is sought is gone.
+                    refused = !is_sought;
                     self.reachability.missed(&self.options, &why);
                 }
                 Dialled::NobodyThere => {
@@ -229,6 +238,11 @@ impl Dialler {
         std::future::pending().await
     }
 
+    /// The cluster that this node is part of.
+    fn own_cluster(&self) -> Option<u64> {
+        self.options.hello.borrow().cluster
+    }
+
     fn failed(&mut self, why: &str) {
         (self.report)(LinkEvent::Failed(format!("{why} at {}", self.options.peer_url)));
         self.reachability.missed(&self.options, why);
@@ -257,6 +271,9 @@ impl Dialler {
             return Dialled::Failed("nothing to dial".into());
         };
         request.headers_mut().insert(HELLO_HEADER, header);
+        if let Some(Ok(sought)) = self.options.peer_id.map(|id| HeaderValue::from_str(&id.to_string())) {
+            request.headers_mut().insert(SOUGHT_HEADER, sought);
+        }
         let config = WebSocketConfig::default().write_buffer_size(0);
         match tokio_tungstenite::connect_async_with_config(request, Some(config), true).await {
             Ok((socket, response)) => match hello_in(response.headers()) {
@@ -264,7 +281,7 @@ impl Dialler {
                 Err(why) => Dialled::Failed(why),
             },
             Err(tungstenite::Error::Http(response)) => match hello_in(response.headers()) {
-                Ok(hello) => Dialled::Declined(hello, refusal_in(&response)),
+                Ok(hello) => Dialled::Declined(hello, Refusal::read(&response)),
                 Err(why) => Dialled::Failed(format!("{why} (HTTP status {})", response.status())),
             },
             Err(tungstenite::Error::Io(cause)) if cause.kind() == ErrorKind::ConnectionRefused => Dialled::NobodyThere,
@@ -400,11 +417,18 @@ fn hello_in(headers: &HeaderMap) -> Result<Box<Hello>, String> {
 }
 
 /// Why a node declined, in its own words.
-fn refusal_in(response: &Response<Option<Vec<u8>>>) -> String {
-    let body = response.body().as_deref().unwrap_or_default();
-    match serde_json::from_slice::<ErrorReply>(body) {
-        Ok(reply) => reply.error.message,
-        Err(_) => format!("HTTP status {}", response.status()),
+struct Refusal {
+    code: ErrorCode,
+    why: String,
+}
+
+impl Refusal {
+    fn read(response: &Response<Option<Vec<u8>>>) -> Self {
+        let body = response.body().as_deref().unwrap_or_default();
+        match serde_json::from_slice::<ErrorReply>(body) {
+            Ok(ErrorReply { error }) => Self { code: error.code, why: error.message },
+            Err(_) => Self { code: ErrorCode::Unknown, why: format!("HTTP status {}", response.status()) },
+        }
     }
 }
 

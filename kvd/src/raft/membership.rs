@@ -220,6 +220,12 @@ impl Raft {
         }
     }
 
+    /// Whether this node leads and hears that one.
+    pub fn is_heard(&self, id: NodeId) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        id == self.id || leader.progress.get(&id).is_some_and(|progress| self.hears(progress))
+    }
+
     /// Whether this node hears this one: it has answered within the longest election timeout.
     pub(super) fn hears(&self, progress: &Progress) -> bool {
         self.now.ms_since(progress.heard) < self.settings.election_timeout_max_ms

@@ -1,5 +1,6 @@
 //! What wakes the task that owns the replica, beside requests and messages.
 
+use super::joining::JoinNews;
 use super::snapshots::{SendFailure, Taken};
 use crate::data::Received;
 use crate::peer::LinkEvent;
@@ -28,4 +29,6 @@ pub(super) enum Event {
     Founder(String, LinkEvent),
     /// News of a member.
     Member(NodeId, LinkEvent),
+    /// What became of asking to be added to a cluster.
+    Joining(JoinNews),
 }

@@ -9,7 +9,10 @@ mod directory;
 mod forming;
 mod hand_over;
 mod inbox;
+mod joining;
 mod log_writer;
+mod member_changes;
+mod membership_news;
 mod publisher;
 mod replica_task;
 mod snapshots;
@@ -178,6 +181,9 @@ pub enum FatalError {
     /// The data belongs to another cluster than the one it is configured for.
     #[error("{0}")]
     OtherCluster(String),
+    /// A thread or the like could not be had.
+    #[error("cannot go on: {0}")]
+    Resources(io::Error),
     /// A defect in the daemon itself.
     #[error("the node ended by a panic, reported above: this is a defect in kvd. What was acknowledged is on disk")]
     Panicked,

@@ -3,11 +3,21 @@
 
 use super::directory::Directory;
 use crate::http::View;
+use crate::peer::{ClusterId, Hello};
 use crate::raft::{LogIndex, Raft, RoleName};
-use kvclient::api::{LeaderEvent, Member, NodeState, NodeUrl};
+use crate::storage::ClusterIdentity;
+use kvclient::api::{ClusterInfo, LeaderEvent, Member, MembersReply, NodeState, NodeUrl};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::Span;
+
+/// What a node that has joined waits for, until it has heard of its leader for the first time.
+const UNFED: &str = "it has joined the cluster, and waits for the leader to send it what there is";
+
+/// What a node logs that is no member any more.
+const REMOVED: &str = "this node has been removed from its cluster: the others go on without it, and it votes no more and \
+    serves nothing but stale reads. Stop it; to use it again, clear its data directory and start it with --join, as a new \
+    member";
 
 /// Publishes the state of one replica.
 #[derive(Debug)]
@@ -20,10 +30,13 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Shows a node of this name that is forming a cluster. `span` is the one it logs in.
-    pub(super) fn new(name: &str, span: Span) -> Self {
+    /// Shows this node before it is part of a cluster. `span` is the one it logs in.
+    pub(super) fn new(own: &Hello, span: Span) -> Self {
         let view = View {
-            name: name.into(),
+            name: own.name.as_str().into(),
+            node: own.node_id().to_string().into(),
+            client_url: own.client_url.as_str().into(),
+            peer_url: own.peer_url.as_str().into(),
             state: NodeState::Forming,
             term: 0,
             leader: None,
@@ -32,6 +45,7 @@ impl Publisher {
             applied_index: 0,
             ready: false,
             members: Arc::new([]),
+            cluster: None,
             waiting_for: None,
         };
         let leader = watch::Sender::new(LeaderEvent { term: 0, leader: None });
@@ -46,7 +60,14 @@ impl Publisher {
         self.leader.subscribe()
     }
 
-    /// The node forms a cluster, and waits for this.
+    /// The node is part of this cluster.
+    pub(super) fn cluster(&self, cluster: &ClusterIdentity) {
+        let ClusterIdentity { id, first_members } = cluster.clone();
+        let info = ClusterInfo { id: ClusterId(id).to_string(), first_members };
+        self.view.send_modify(|view| view.cluster = Some(Arc::new(info)));
+    }
+
+    /// The node forms a cluster, or is about to join one, and waits for this.
     pub(super) fn forming(&self, waiting_for: String) {
         crate::logging::set_term_and_role(&self.span, 0, &NodeState::Forming.to_string());
         self.view.send_if_modified(|view| {
@@ -60,25 +81,37 @@ impl Publisher {
         self.view.send_modify(|view| view.members = members);
     }
 
+    /// The members as others see them now.
+    pub(super) fn members_reply(&self) -> MembersReply {
+        let view = self.view.borrow();
+        MembersReply { members: view.members.to_vec(), cluster: view.cluster.as_deref().cloned() }
+    }
+
     /// Shows what the replica is and knows, and logs a change of role.
     pub(super) fn replica(&mut self, raft: &Raft, directory: &Directory) {
         let (term, log, leader) = (raft.term(), raft.log(), raft.leader());
         let state = match raft.role() {
             RoleName::Leader => NodeState::Leader,
+            _ if raft.is_removed() => NodeState::Removed,
             RoleName::PreCandidate | RoleName::Candidate => NodeState::Candidate,
             RoleName::Follower if raft.configuration().is_voter(raft.id()) => NodeState::Follower,
             RoleName::Follower => NodeState::Learner,
         };
-        let ready = self.readiness.update(leader.is_some(), raft.known_commit_index(), log.applied_index());
+        let has_leader = leader.is_some() && state != NodeState::Removed;
+        let ready = self.readiness.update(has_leader, raft.known_commit_index(), log.applied_index());
+        let leader = leader.filter(|_| state != NodeState::Removed);
+        let has_yet_to_learn = raft.configuration().members.is_empty() && state != NodeState::Removed;
         let leader_info = leader.and_then(|id| directory.info(id));
         let mut leader_changed = false;
         let mut role_changed = false;
+        let mut was_removed = false;
         self.view.send_if_modified(|view| {
             let shown = view.leader.as_ref().map(|NodeUrl { id, url }| (id, url));
             // By its URL as well: a leader may have told a new one.
             let moved = shown != leader_info.map(|info| (&info.name, &info.client_url));
             let other = shown.map(|(name, _)| name) != leader_info.map(|info| &info.name);
             leader_changed = moved || view.term != term.0;
+            was_removed = view.state != state && state == NodeState::Removed;
             role_changed = other || view.state != state || view.term != term.0;
             if moved {
                 view.leader = leader.and_then(|id| directory.node_url(id));
@@ -88,6 +121,7 @@ impl Publisher {
             let changed = leader_changed
                 || role_changed
                 || view.ready != ready
+                || view.waiting_for.is_some() != has_yet_to_learn
                 || (view.last_log_index, view.commit_index, view.applied_index)
                     != (last_log_index, commit_index, applied_index);
             view.state = state;
@@ -96,16 +130,22 @@ impl Publisher {
             view.commit_index = commit_index;
             view.applied_index = applied_index;
             view.ready = ready;
-            view.waiting_for = None;
+            if view.waiting_for.is_some() != has_yet_to_learn {
+                view.waiting_for = has_yet_to_learn.then(|| UNFED.to_owned());
+            }
             changed
         });
         if leader_changed {
             let leader = self.view.borrow().leader.clone();
             self.leader.send_replace(LeaderEvent { term: term.0, leader });
         }
+        if was_removed {
+            tracing::warn!("{REMOVED}");
+        }
         if role_changed {
             crate::logging::set_term_and_role(&self.span, term.0, &state.to_string());
             match (raft.role(), leader_info) {
+                (RoleName::Follower, _) if state == NodeState::Removed => {}
                 (RoleName::Leader, _) => tracing::info!("leads term {term}"),
                 (RoleName::Follower, Some(leader)) => tracing::info!("follows {} in term {term}", leader.name),
                 (RoleName::Follower, None) => tracing::info!("has no leader in term {term}"),

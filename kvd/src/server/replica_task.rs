@@ -5,19 +5,25 @@
 //! before a batch is taken and timers run after it, so that a node which was paused hears what waited
 //! for it before it judges the silence of others.
 //!
-//! How a node comes to be part of a cluster in the first place is in `forming_task`.
+//! How a node comes to be part of a cluster in the first place is in `forming_task` and `joining_task`; what follows from
+//! who its members are, in `members_task`.
 
 mod forming_task;
+mod joining_task;
+mod members_task;
 
 use super::directory::Directory;
 use super::hand_over::HandOvers;
 use super::inbox::Event;
+use super::joining::{JoinNews, Joining};
 use super::log_writer::LogWriter;
+use super::member_changes::MemberChanges;
+use super::membership_news::MembershipNews;
 use super::publisher::Publisher;
 use super::snapshots::{self, Snapshots};
 use super::{FatalError, StartError};
 use crate::config::{Config, REQUEST_TIMEOUT_MS};
-use crate::data::{FOUNDING_INDEX, Opened, Received};
+use crate::data::{Opened, Received};
 use crate::http::{Request, View};
 use crate::kv::{Outcome, Store};
 use crate::node::{Effects, ReadError, Recovered, Replica, WriteError};
@@ -69,6 +75,14 @@ pub(super) struct ReplicaTask {
     links: BTreeMap<NodeId, Link>,
     clusters_met: ClustersMet,
     hand_overs: HandOvers,
+    member_changes: MemberChanges,
+    membership_news: MembershipNews,
+    /// The last entry by which the members were settled.
+    settled_index: LogIndex,
+    /// A member has said that this node is none any more.
+    told_removed: bool,
+    /// While it has yet to hear of its leader, a node that has joined asks whether it is still wanted.
+    asking: Option<Joining>,
     /// Senders whose messages were refused, and why; each is logged once.
     refused: BTreeSet<(NodeId, Refusal)>,
 }
@@ -97,7 +111,7 @@ impl ReplicaTask {
             cluster: None,
             founders: Vec::new(),
         };
-        let publisher = Publisher::new(&config.name, span);
+        let publisher = Publisher::new(&hello, span);
         let directory = Directory::new(&hello);
         let task = Self {
             config,
@@ -119,11 +133,15 @@ impl ReplicaTask {
             links: BTreeMap::new(),
             clusters_met: ClustersMet::default(),
             hand_overs: HandOvers::default(),
+            member_changes: MemberChanges::default(),
+            membership_news: MembershipNews::default(),
+            settled_index: LogIndex(0),
+            told_removed: false,
+            asking: None,
             refused: BTreeSet::new(),
         };
         if let Some(recovered) = &task.recovered {
-            let founders = recovered.configurations.get(&FOUNDING_INDEX).cloned().unwrap_or_default();
-            task.introduce_as_member(&founders);
+            task.introduce_as_member(recovered);
         }
         Ok(task)
     }
@@ -161,11 +179,21 @@ impl ReplicaTask {
 
     async fn run_until(&mut self, mut stop: oneshot::Receiver<()>) -> Result<(), FatalError> {
         let recovered = match self.recovered.take() {
-            Some(recovered) => recovered,
-            None => match self.form(&mut stop).await? {
-                Some(recovered) => recovered,
-                None => return Ok(()),
-            },
+            Some(recovered) => {
+                if recovered.configurations.is_empty() && !self.config.join.is_empty() {
+                    // It may have been removed before it ever heard of its leader, and nobody would dial it to say so.
+                    self.asking = Some(self.ask_to_join(self.config.join.clone(), false)?);
+                }
+                recovered
+            }
+            None => {
+                let begun =
+                    if self.config.join.is_empty() { self.form(&mut stop).await } else { self.join(&mut stop).await };
+                match begun? {
+                    Some(recovered) => recovered,
+                    None => return Ok(()),
+                }
+            }
         };
         self.replicate(recovered, stop).await
     }
@@ -249,20 +277,32 @@ impl ReplicaTask {
                 replica.snapshot_sent(to, term, last);
             }
             Arrived::Event(Event::SnapshotReceived(received, installed)) => self.install(replica, *received, installed),
-            Arrived::Event(Event::Member(id, LinkEvent::Lost)) => replica.peer_lost(id),
+            Arrived::Event(Event::Member(id, LinkEvent::Lost)) => {
+                replica.peer_lost(id);
+                if self.directory.lost(id) {
+                    self.connect_members();
+                }
+            }
+            Arrived::Event(Event::Member(_, LinkEvent::Removed)) => self.told_removed(replica),
+            Arrived::Event(Event::Joining(JoinNews::Removed(_))) => self.told_removed(replica),
             Arrived::Event(Event::Member(_, LinkEvent::Met(hello))) => {
                 self.met(&hello);
                 self.check_cluster(&hello)?;
             }
-            // The link warns by itself, and nobody forms a cluster any more.
-            Arrived::Event(Event::Member(_, LinkEvent::Failed(_)) | Event::Founder(..)) => {}
+            // The link warns by itself, and nobody forms a cluster or joins one any more.
+            Arrived::Event(Event::Member(_, LinkEvent::Failed(_)) | Event::Founder(..) | Event::Joining(_)) => {}
             Arrived::FromPeer(PeerEvent::Met(hello)) => {
                 if let Some(link) = self.links.get(&hello.node_id()) {
                     link.redial();
                 }
                 self.met(&hello);
+                self.dialled_by(&hello);
             }
             Arrived::FromPeer(PeerEvent::Message(from, message)) => self.step(replica, from, message),
+            Arrived::Request(request) if Self::must_refuse(replica, &request) => forming_task::refuse(request),
+            Arrived::Request(Request::ChangeMembers { change, reply }) => {
+                self.member_changes.ask(change, self.now().plus_ms(REQUEST_TIMEOUT_MS), reply);
+            }
             Arrived::Request(Request::Write { command, reply }) => replica.write(command, reply),
             Arrived::Request(Request::Read { reply }) => replica.read(reply),
             Arrived::Request(Request::HandOver { to, reply }) => {
@@ -329,16 +369,6 @@ impl ReplicaTask {
         }
     }
 
-    /// A node has introduced itself, whoever dialled.
-    fn met(&mut self, hello: &Hello) {
-        if hello.cluster.is_some() && hello.cluster == self.cluster() {
-            self.clusters_met.own = true;
-            if self.directory.heard(hello) {
-                self.connect_members();
-            }
-        }
-    }
-
     /// A node that was dialled as a member has introduced itself: finds out whether this node is in the
     /// wrong place.
     fn check_cluster(&mut self, hello: &Hello) -> Result<(), FatalError> {
@@ -362,10 +392,9 @@ impl ReplicaTask {
 
     /// Does what the replica asks for.
     fn carry_out(&mut self, replica: &mut Replica<WriteReply, ReadReply>) {
+        let changes_ended = self.member_changes.go_on(replica, self.now());
         let Effects { send, write, fetch, snapshots, writes, reads } = replica.effects();
-        if self.directory.set_configuration(replica.raft().configuration()) {
-            self.connect_members();
-        }
+        self.follow_members(replica.raft());
         for (to, message) in send {
             if let Some(link) = self.links.get(&to) {
                 link.send(message);
@@ -390,6 +419,7 @@ impl ReplicaTask {
             let _ = reply.send(result);
         }
         self.hand_overs.answer(replica, &self.directory);
+        changes_ended.answer(|| self.publisher.members_reply());
     }
 
     /// A follower needs the newest snapshot.
@@ -397,23 +427,6 @@ impl ReplicaTask {
         let (Some(info), Some(link)) = (self.directory.info(snapshot.to), self.links.get(&snapshot.to)) else { return };
         let (name, url, hello) = (info.name.clone(), link.peer_url().to_owned(), self.hello.borrow().clone());
         self.snapshots.send(snapshot, &name, &url, &hello);
-    }
-
-    /// Opens links to members that are new or have moved, and closes those to members that left.
-    fn connect_members(&mut self) {
-        self.publisher.members(self.directory.members());
-        let own = self.identity.node_id;
-        let wanted: BTreeSet<NodeId> = self.directory.ids().filter(|id| *id != own).collect();
-        self.links.retain(|id, _| wanted.contains(id));
-        for id in wanted {
-            let Some(info) = self.directory.info(id) else { continue };
-            let configured = self.config.peers.iter().find(|peer| peer.name == info.name);
-            let url = configured.map_or(&info.peer_url, |peer| &peer.url);
-            if self.links.get(&id).is_none_or(|link| link.peer_url() != url) {
-                let link = self.open_link((&info.name, url), Some(id), move |found| Event::Member(id, found));
-                self.links.insert(id, link);
-            }
-        }
     }
 }
 

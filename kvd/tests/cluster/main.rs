@@ -23,6 +23,7 @@ mod hostile_http;
 mod http;
 mod killing;
 mod logs;
+mod members;
 mod partitions;
 mod pause;
 mod quorum;

@@ -5,8 +5,9 @@
 //! The rest is read as each of the replies of the API as well, as clients do.
 
 use kvclient::api::{
-    Applied, DeleteReply, DeleteRequest, ErrorCode, ErrorReply, GetReply, Health, LeaderEvent, LeaderReply,
-    MembersReply, NodeState, NodeUrl, SetReply, SetRequest, TransferRequest,
+    AddMemberRequest, Applied, DeleteReply, DeleteRequest, ErrorCode, ErrorReply, GetReply, Health, LeaderEvent,
+    LeaderReply, MembersReply, NodeState, NodeUrl, PromoteMemberRequest, RemoveMemberRequest, ReplaceMemberRequest,
+    SetReply, SetRequest, TransferRequest,
 };
 use kvd::http::{BackupError, Gateway, Limits, NotHandedOver, Request, View};
 use kvd::kv::{Command, Operation, StateHash, Store};
@@ -58,6 +59,10 @@ fn check_types(json: &[u8]) {
     comes_back::<LeaderReply>(json);
     comes_back::<LeaderEvent>(json);
     comes_back::<MembersReply>(json);
+    comes_back::<AddMemberRequest>(json);
+    comes_back::<PromoteMemberRequest>(json);
+    comes_back::<RemoveMemberRequest>(json);
+    comes_back::<ReplaceMemberRequest>(json);
 }
 
 fn comes_back<T: DeserializeOwned + Serialize + PartialEq + Debug>(json: &[u8]) {
@@ -145,6 +150,9 @@ impl Server {
                     Request::Read { reply } => drop(reply.send(Ok(()))),
                     Request::HandOver { reply, .. } => drop(reply.send(Err(NotHandedOver::NoTarget))),
                     Request::Backup { reply } => drop(reply.send(Err(BackupError::Forming))),
+                    Request::ChangeMembers { reply, .. } => {
+                        drop(reply.send(Ok(MembersReply { members: Vec::new(), cluster: None })));
+                    }
                 }
             }
         });
@@ -279,6 +287,10 @@ fn view() -> View {
         applied_index: 1,
         ready: true,
         members: [].into(),
+        cluster: None,
         waiting_for: None,
+        node: "00000000000000a1".into(),
+        client_url: "http://node1.example:8081".into(),
+        peer_url: "http://node1.internal:9081".into(),
     }
 }

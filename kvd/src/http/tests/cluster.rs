@@ -20,7 +20,9 @@ fn health_tells_all_and_is_always_200() {
                 r#"{{"id":"node1","client_url":"http://node1.example:8081","#,
                 r#""peer_url":"http://node1.internal:9081","voter":true}},"#,
                 r#"{{"id":"node2","client_url":"http://node2.example:8081","#,
-                r#""peer_url":"http://node2.internal:9081","voter":false}}]}}"#
+                r#""peer_url":"http://node2.internal:9081","voter":false}}],"#,
+                r#""node":"00000000000000a1","client_url":"http://node1.example:8081","#,
+                r#""peer_url":"http://node1.internal:9081"}}"#
             ),
             env!("CARGO_PKG_VERSION"),
             health.uptime_ms
@@ -69,6 +71,10 @@ fn supervisors_learn_whether_it_lives_and_whether_it_serves() {
         assert!(reply.error().error.message.contains(reason), "{reply:?}");
         assert_eq!(server.get("/livez").status, 200);
     }
+    server.view.send_modify(|view| view.state = NodeState::Removed);
+    let reply = server.get("/readyz");
+    assert_eq!(reply.failure(), (503, ErrorCode::NoLeader, Applied::No));
+    assert!(reply.error().error.message.contains("removed from its cluster"), "{reply:?}");
 }
 
 #[test]

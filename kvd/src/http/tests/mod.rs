@@ -3,6 +3,7 @@
 mod cluster;
 mod connections;
 mod keys;
+mod members;
 mod refusals;
 mod server;
 mod snapshot;

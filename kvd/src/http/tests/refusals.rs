@@ -10,6 +10,11 @@ fn untouched() -> Server {
     Server::scripted(|request| panic!("asked {request:?}"))
 }
 
+/// The body that adds a node.
+fn addition(name: &str, node: &str, url: &str) -> Vec<u8> {
+    format!(r#"{{"name":"{name}","node":"{node}","client_url":"{url}","peer_url":"{url}"}}"#).into()
+}
+
 #[test]
 fn bad_requests_are_told_what_is_wrong_with_them() {
     let server = untouched();
@@ -63,6 +68,17 @@ fn bad_requests_are_told_what_is_wrong_with_them() {
         (post("/delete"), r#"["k"]"#.into(), "expected an object with `key`"),
         (post("/delete"), r#"{"key":""}"#.into(), "key is empty"),
         (post("/delete?key=k"), r#"{"key":"k"}"#.into(), "unknown query parameter `key`"),
+        (post("/members/add"), "".into(), r#"{"name":"node4","node":"#),
+        (post("/members/add"), r#"{"name":"n"}"#.into(), "missing field `node`"),
+        (post("/members/add"), addition("n 4", "00000000000000a4", "http://d:1"), "is no name of a node"),
+        (post("/members/add"), addition("n4", "a4", "http://d:1"), "sixteen hexadecimal digits"),
+        (post("/members/add"), addition("n4", "00000000000000A4", "http://d:1"), "sixteen hexadecimal digits"),
+        (post("/members/add"), addition("n4", "00000000000000a4", "ftp://d:1"), "`client_url` ftp://d:1: only http://"),
+        (post("/members/promote"), r#"["n"]"#.into(), "expected an object with `id`"),
+        (post("/members/remove"), r#"{"id":"n","forse":true}"#.into(), "unknown field `forse`"),
+        (post("/members/remove"), r#"{"id":""}"#.into(), "is no name of a node"),
+        (post("/members/remove?force=true"), r#"{"id":"n"}"#.into(), "unknown query parameter `force`"),
+        (post("/members/replace"), r#"{"old":"n","new":"n"}"#.into(), "both n"),
         (get("/get"), "".into(), "GET /get?key=K"),
         (get("/get?key="), "".into(), "key is empty"),
         (get(&format!("/get?key={long_key}")), "".into(), "at most 4096"),

@@ -3,7 +3,7 @@
 use super::wire::{Reply, Wire};
 use crate::http::{BackupError, Gateway, Limits, Request, View, serve};
 use crate::kv::{Command, Store};
-use kvclient::api::{LeaderEvent, LeaderReply, Member, NodeState, NodeUrl};
+use kvclient::api::{LeaderEvent, LeaderReply, Member, MembersReply, NodeState, NodeUrl};
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock, mpsc as std_mpsc};
 use std::thread::JoinHandle;
@@ -140,6 +140,9 @@ pub(super) fn honest_replica() -> Replica {
                     let _ = reply.send(Ok(LeaderReply { id: "node2".into(), url: node_url("node2").url, term: 6 }));
                 }
                 Request::Backup { reply } => drop(reply.send(Err(BackupError::Forming))),
+                Request::ChangeMembers { reply, .. } => {
+                    let _ = reply.send(Ok(MembersReply { members: Vec::new(), cluster: None }));
+                }
             }
         }
     })
@@ -166,6 +169,8 @@ pub(super) fn view_of_a_leader() -> View {
         client_url: node_url(id).url,
         peer_url: format!("http://{id}.internal:9081"),
         voter,
+        goal: None,
+        node: String::new(),
     };
     View {
         name: "node1".into(),
@@ -177,6 +182,10 @@ pub(super) fn view_of_a_leader() -> View {
         applied_index: 10,
         ready: true,
         members: [member("node1", true), member("node2", false)].into(),
+        cluster: None,
         waiting_for: None,
+        node: "00000000000000a1".into(),
+        client_url: "http://node1.example:8081".into(),
+        peer_url: "http://node1.internal:9081".into(),
     }
 }

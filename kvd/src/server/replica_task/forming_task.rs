@@ -4,14 +4,15 @@
 //! Who they are is decided in `forming`, what the log begins with in [`crate::data`].
 
 use super::{ReplicaTask, Request};
-use crate::data::{cluster_of, founding_records};
-use crate::http::{BackupError, NotHandedOver};
+use crate::data::{FOUNDING_INDEX, cluster_of, founding_records};
+use crate::http::{BackupError, ChangeError, NotHandedOver};
 use crate::node::{ReadError, Recovered, Recovery, WriteError};
 use crate::peer::{Founder, Link, LinkEvent, PeerEvent, founders_of, founding_configuration};
-use crate::raft::{Configuration, LogWrite, WriteId};
+use crate::raft::{LogWrite, Record, WriteId};
 use crate::server::FatalError;
 use crate::server::forming::Forming;
 use crate::server::inbox::Event;
+use crate::storage::ClusterIdentity;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +40,9 @@ impl ReplicaTask {
                 Some(event) = self.events.recv() => match event {
                     Event::Founder(name, LinkEvent::Met(hello)) => founders = forming.met(&name, &hello),
                     Event::Founder(name, LinkEvent::Failed(why)) => forming.missed(&name, why),
-                    Event::Founder(_, LinkEvent::Lost)
+                    Event::Founder(_, LinkEvent::Lost | LinkEvent::Removed)
                     | Event::Member(..)
+                    | Event::Joining(_)
                     | Event::Written(_)
                     | Event::Fetched(..)
                     | Event::SnapshotTaken(_)
@@ -81,11 +83,19 @@ impl ReplicaTask {
         let configuration = founding_configuration(founders);
         let cluster = cluster_of(&configuration);
         tracing::info!("forms a cluster of {}", cluster.first_members.join(", "));
-        let records = founding_records(configuration.clone());
+        self.begin(founding_records(configuration), cluster).await
+    }
+
+    /// Begins the log with these records, and then notes the cluster in the identity.
+    pub(super) async fn begin(
+        &mut self,
+        records: Vec<Record>,
+        cluster: ClusterIdentity,
+    ) -> Result<Recovered, FatalError> {
         let mut recovery = Recovery::default();
         for record in records.clone() {
             let recovered = recovery.record(record, self.config.raft.cache_bytes_max);
-            recovered.expect("the first configuration is no command");
+            recovered.expect("what a log begins with is no command");
         }
         self.writer.write(LogWrite { id: WriteId(0), restart: None, records });
         while let Some(event) = self.events.recv().await {
@@ -98,34 +108,41 @@ impl ReplicaTask {
                 | Event::SnapshotSent(..)
                 | Event::SnapshotReceived(..)
                 | Event::Founder(..)
-                | Event::Member(..) => {}
+                | Event::Member(..)
+                | Event::Joining(_) => {}
             }
         }
         self.identity.cluster = Some(cluster);
         let (identity, disk) = (self.identity.clone(), Arc::clone(&self.disk));
         let saved = tokio::task::spawn_blocking(move || identity.save(&*disk)).await;
         saved.map_err(|_| FatalError::Panicked)?.map_err(|cause| self.disk_failed(cause))?;
-        self.introduce_as_member(&configuration);
         // Both stores are empty; readers already hold the one of this task.
-        Ok(Recovered { store: Arc::clone(&self.store), ..recovery.finish([]) })
+        let recovered = Recovered { store: Arc::clone(&self.store), ..recovery.finish([]) };
+        self.introduce_as_member(&recovered);
+        Ok(recovered)
     }
 
     /// From now on this node introduces itself as a member of its cluster, to whom messages are sent.
-    pub(super) fn introduce_as_member(&self, founders: &Configuration) {
+    pub(super) fn introduce_as_member(&self, recovered: &Recovered) {
+        let founders = recovered.configurations.get(&FOUNDING_INDEX);
         self.hello.send_modify(|hello| {
-            hello.founders = founders_of(founders);
+            hello.founders = founders.map(founders_of).unwrap_or_default();
             hello.cluster = self.cluster();
         });
+        if let Some(cluster) = &self.identity.cluster {
+            self.publisher.cluster(cluster);
+        }
     }
 }
 
 /// Answers a request that came before there was a cluster.
-fn refuse(request: Request) {
+pub(super) fn refuse(request: Request) {
     // Nobody waits for an answer if its receiver is gone.
     match request {
         Request::Write { reply, .. } => drop(reply.send(Err(WriteError::NoLeader))),
         Request::Read { reply } => drop(reply.send(Err(ReadError::NoLeader))),
         Request::HandOver { reply, .. } => drop(reply.send(Err(NotHandedOver::NoLeader))),
         Request::Backup { reply } => drop(reply.send(Err(BackupError::Forming))),
+        Request::ChangeMembers { reply, .. } => drop(reply.send(Err(ChangeError::NoLeader))),
     }
 }

@@ -16,7 +16,7 @@ const CALM_ELECTION_TIMEOUT: &str = "1500..2500";
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
     /// After the nodes, so that it is removed when nobody writes there any more.
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Cluster {
@@ -55,7 +55,7 @@ impl Cluster {
         if size > 1 {
             nodes.iter_mut().for_each(|node| node.set_flag("--peers", peers.join(",")));
         }
-        Self { nodes, _dir: dir }
+        Self { nodes, dir }
     }
 
     /// Nodes on a network that can be cut, which are yet to be started.
@@ -67,7 +67,15 @@ impl Cluster {
             let peers = names.iter().enumerate().map(|(to, name)| format!("{name}={}", network.url(from, to)));
             node.set_flag("--peers", peers.collect::<Vec<_>>().join(","));
         }
-        Self { nodes, _dir: dir }
+        Self { nodes, dir }
+    }
+
+    /// Another node that joins through the first one, yet to be started; returns its number.
+    pub(crate) fn prepare_joiner(&mut self) -> usize {
+        let mut node = Node::new(&format!("node{}", self.nodes.len() + 1), Port::any(), self.dir.path());
+        node.set_flag("--join", self.nodes[0].url());
+        self.nodes.push(node);
+        self.nodes.len() - 1
     }
 
     #[track_caller]

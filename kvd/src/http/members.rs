@@ -1,0 +1,207 @@
+//! `POST /members/add`, `promote`, `remove`, `replace`: who belongs to the cluster.
+//!
+//! Each says what is to be, and is answered once that is so and committed; asked again it is answered at once. Names and
+//! URLs are checked here, since what stands in the configuration is dialled and shown by every node.
+
+use super::body::Body;
+use super::context::Context;
+use super::error::ApiError;
+use super::keys::{Upload, from_json, post_only, target};
+use super::{query, reply};
+use crate::naming;
+use bytes::Buf;
+use futures_util::Stream;
+use kvclient::api::{AddMemberRequest, MembersReply, PromoteMemberRequest, RemoveMemberRequest, ReplaceMemberRequest};
+use std::str::FromStr;
+use warp::reply::Response;
+
+/// What is to become of the members. Nodes have their names here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberChange {
+    /// A node joins, as a learner at first.
+    Add {
+        /// Its id.
+        node: u64,
+        /// Its name.
+        name: String,
+        /// Where clients reach it.
+        client_url: String,
+        /// Where the other nodes reach it.
+        peer_url: String,
+        /// Whether it stays a learner.
+        learner: bool,
+        /// Whether it may only take the place of a member of its name.
+        returning: bool,
+    },
+    /// A learner becomes a voter.
+    Promote {
+        /// The learner.
+        name: String,
+    },
+    /// A member leaves.
+    Remove {
+        /// The member.
+        name: String,
+        /// Whether to go on where too few of the others are heard.
+        force: bool,
+    },
+    /// A learner becomes a voter in the place of another.
+    Replace {
+        /// The one that leaves.
+        old: String,
+        /// The learner.
+        new: String,
+    },
+}
+
+/// Why the members were not changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangeError {
+    /// Another node leads, and answers this (307).
+    NotLeader,
+    /// No leader is known (503).
+    NoLeader,
+    /// There is no member of this name (404).
+    UnknownMember(String),
+    /// The node was removed from this cluster, and its id is never used again (403).
+    WasRemoved(String),
+    /// It cannot be done, or not now (409); the sentence says why and what to do.
+    Refused(String),
+    /// Too many wait for a change already (429).
+    TooMany,
+    /// The change was begun, and was not done in time (504). It may still be.
+    OutcomeUnknown,
+}
+
+/// What a path under `/members` does.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Action {
+    Add,
+    Promote,
+    Remove,
+    Replace,
+}
+
+impl FromStr for Action {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        Ok(match word {
+            "add" => Self::Add,
+            "promote" => Self::Promote,
+            "remove" => Self::Remove,
+            "replace" => Self::Replace,
+            _ => return Err(()),
+        })
+    }
+}
+
+impl Action {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Add => "/members/add",
+            Self::Promote => "/members/promote",
+            Self::Remove => "/members/remove",
+            Self::Replace => "/members/replace",
+        }
+    }
+
+    fn read(self, body: &[u8]) -> Result<MemberChange, ApiError> {
+        match self {
+            Self::Add => {
+                let example = r#"{"name":"node4","node":"00000000000000a4","client_url":"http://10.0.0.4:8081","peer_url":"http://10.0.0.4:8081"}"#;
+                let AddMemberRequest { name, node, client_url, peer_url, learner, returning } =
+                    from_json(body, example)?;
+                let (name, node) = (check_name(name)?, check_node(&node)?);
+                let url = |field, url: &str| {
+                    naming::origin(url).map_err(|why| ApiError::invalid(format!("`{field}` {url}: {why}")))
+                };
+                let (client_url, peer_url) = (url("client_url", &client_url)?, url("peer_url", &peer_url)?);
+                Ok(MemberChange::Add { node, name, client_url, peer_url, learner, returning })
+            }
+            Self::Promote => {
+                let PromoteMemberRequest { id } = from_json(body, r#"{"id":"node4"}"#)?;
+                Ok(MemberChange::Promote { name: check_name(id)? })
+            }
+            Self::Remove => {
+                let RemoveMemberRequest { id, force } = from_json(body, r#"{"id":"node2"}"#)?;
+                Ok(MemberChange::Remove { name: check_name(id)?, force })
+            }
+            Self::Replace => {
+                let ReplaceMemberRequest { old, new } = from_json(body, r#"{"old":"node2","new":"node4"}"#)?;
+                if old == new {
+                    return Err(ApiError::invalid(format!(
+                        "`old` and `new` are both {old}: name the node that leaves, and the learner in its place"
+                    )));
+                }
+                Ok(MemberChange::Replace { old: check_name(old)?, new: check_name(new)? })
+            }
+        }
+    }
+}
+
+/// Changes the members, and answers with what they are then.
+pub(super) async fn change<B: Buf>(
+    context: &Context,
+    action: Action,
+    upload: Upload<impl Stream<Item = Result<B, warp::Error>>>,
+) -> Result<Response, ApiError> {
+    post_only(&upload.method)?;
+    let [] = query::parse(&upload.query, [])?;
+    let Body { bytes, charge: _held } =
+        context.bodies.read(upload.pieces, upload.content_length, context.json_bytes_max).await?;
+    let change = action.read(&bytes)?;
+    match context.change_members(change).await? {
+        Ok(members) => Ok(reply::ok(&members)),
+        Err(ChangeError::NotLeader) => Err(context.redirect(|| target(action.path(), &upload.query))),
+        Err(error) => Err(refusal(context, error)),
+    }
+}
+
+fn refusal(context: &Context, error: ChangeError) -> ApiError {
+    match error {
+        ChangeError::NotLeader | ChangeError::NoLeader => context.no_leader(),
+        ChangeError::UnknownMember(name) => {
+            let view = context.gateway.view.borrow();
+            let names: Vec<&str> = view.members.iter().map(|member| member.id.as_str()).collect();
+            ApiError::MemberNotFound(format!(
+                "{name} is no member of this cluster, whose members are {}: check the name; if it has been removed, that is \
+                 done",
+                names.join(", ")
+            ))
+        }
+        ChangeError::WasRemoved(name) => ApiError::WasRemoved(format!(
+            "{name} was removed from this cluster, and no node comes back under an id that was removed: stop it, clear its \
+             data directory, and let it join again"
+        )),
+        ChangeError::Refused(sentence) => ApiError::ChangeRefused(sentence),
+        ChangeError::TooMany => ApiError::Overloaded("too many changes of the members wait already: try again shortly"),
+        ChangeError::OutcomeUnknown => ApiError::OutcomeUnknown(
+            "the change has begun and was not committed in time, so it may still be: see `GET /members`, or ask for it again, \
+             which does no harm",
+        ),
+    }
+}
+
+fn check_name(name: String) -> Result<String, ApiError> {
+    match naming::check_name(&name) {
+        Ok(()) => Ok(name),
+        Err(why) => Err(ApiError::invalid(format!("{name:?} is no name of a node: {why}"))),
+    }
+}
+
+/// The id of a node: as text, since numbers in JSON are not exact beyond 53 bits everywhere.
+fn check_node(text: &str) -> Result<u64, ApiError> {
+    let id = u64::from_str_radix(text, 16).ok().filter(|id| format!("{id:016x}") == text);
+    id.ok_or_else(|| {
+        ApiError::invalid(format!(
+            "`node` {text:?} is no id of a node: it is sixteen hexadecimal digits, as `node` of its `GET /health` says"
+        ))
+    })
+}
+
+/// The reply where there is nothing to wait for.
+pub(super) fn list(context: &Context) -> Result<Response, ApiError> {
+    let view = context.gateway.view.borrow();
+    Ok(reply::ok(&MembersReply { members: view.members.to_vec(), cluster: view.cluster.as_deref().cloned() }))
+}

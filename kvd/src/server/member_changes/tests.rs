@@ -1,0 +1,181 @@
+use super::*;
+use crate::node::Recovery;
+use crate::raft::{ClusterTime, Entry, Goal, HardState, LogIndex, Payload, Record, Settings, Term};
+use std::collections::BTreeMap;
+
+type Node = Replica<(), ()>;
+
+fn info(name: &str) -> MemberInfo {
+    let url = format!("http://{name}");
+    MemberInfo { name: name.into(), client_url: url.clone(), peer_url: url }
+}
+
+/// n1 alone votes, so that it leads at once and commits what it appends as soon as that is written; and these learners.
+fn leader(learners: &[(u64, &str, Goal)], removed: &[u64]) -> Node {
+    let mut configuration = Configuration::of_voters([(NodeId(1), info("n1"))]);
+    for (id, name, goal) in learners {
+        configuration.members.insert(NodeId(*id), info(name));
+        configuration.learners.insert(NodeId(*id), *goal);
+    }
+    configuration.removed = removed.iter().map(|id| NodeId(*id)).collect();
+    node(configuration)
+}
+
+fn node(configuration: Configuration) -> Node {
+    let mut recovery = Recovery::default();
+    let payload = Payload::Configuration(configuration);
+    for record in [
+        Record::HardState(HardState { term: Term(1), vote: None }),
+        Record::Entry(Entry { index: LogIndex(1), term: Term(1), time: ClusterTime(0), payload }),
+        Record::Commit(LogIndex(1)),
+    ] {
+        recovery.record(record, usize::MAX).expect("no command");
+    }
+    let mut node = Replica::new(NodeId(1), Settings::default(), 5_000, 7, recovery.finish([]), Instant(0));
+    node.tick(Instant(1));
+    write_all(&mut node);
+    node
+}
+
+/// Everything that the node wants written is.
+fn write_all(node: &mut Node) {
+    while let Some(write) = node.effects().write {
+        node.written(write.id);
+    }
+}
+
+fn add(node: u64, name: &str) -> MemberChange {
+    let (client_url, peer_url) = ("http://new".into(), "http://new".into());
+    MemberChange::Add { node, name: name.into(), client_url, peer_url, learner: false, returning: false }
+}
+
+fn remove(name: &str) -> MemberChange {
+    MemberChange::Remove { name: name.into(), force: false }
+}
+
+/// What a request is told in the end, if it is told anything before its time is over.
+fn ask(node: &mut Node, change: MemberChange) -> Option<Result<(), ChangeError>> {
+    let mut changes = MemberChanges::default();
+    let (reply, mut answer) = oneshot::channel();
+    changes.ask(change, Instant(5_000), reply);
+    for _ in 0..4 {
+        let ended = changes.go_on(node, Instant(10));
+        ended.answer(|| MembersReply { members: Vec::new(), cluster: None });
+        write_all(node);
+    }
+    match answer.try_recv() {
+        Ok(answer) => Some(answer.map(|_| ())),
+        Err(_) => None,
+    }
+}
+
+fn names(node: &Node) -> BTreeMap<u64, &str> {
+    node.raft().configuration().members.iter().map(|(id, info)| (id.0, info.name.as_str())).collect()
+}
+
+#[test]
+fn what_is_asked_is_done_and_asked_again_it_is_done_already() {
+    let mut node = leader(&[], &[]);
+    for _ in 0..2 {
+        assert_eq!(ask(&mut node, add(4, "n4")), Some(Ok(())));
+        assert_eq!(names(&node), BTreeMap::from([(1, "n1"), (4, "n4")]));
+    }
+    assert_eq!(node.raft().configuration().learners[&NodeId(4)], Goal::Voter);
+    assert_eq!(ask(&mut node, remove("n4")), Some(Ok(())));
+    assert_eq!(ask(&mut node, remove("n4")), Some(Err(ChangeError::UnknownMember("n4".into()))));
+    assert_eq!(ask(&mut node, add(4, "n4")), Some(Err(ChangeError::WasRemoved("n4".into()))));
+    let promote = |name: &str| MemberChange::Promote { name: name.into() };
+    assert_eq!(ask(&mut node, promote("n1")), Some(Ok(())), "it votes already");
+    assert_eq!(ask(&mut node, promote("n9")), Some(Err(ChangeError::UnknownMember("n9".into()))));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_the_name_and_what_to_do() {
+    let mut node = leader(&[(4, "n4", Goal::Learner)], &[]);
+    let refused = |node: &mut Node, change: MemberChange, why: &str| {
+        let Some(Err(ChangeError::Refused(sentence))) = ask(node, change.clone()) else { panic!("{change:?}") };
+        assert!(sentence.contains(why), "{change:?}: {sentence}");
+    };
+    refused(&mut node, remove("n1"), "n1 is the last voter");
+    refused(&mut node, MemberChange::Promote { name: "n4".into() }, "n4 has not caught up yet");
+    refused(&mut node, MemberChange::Replace { old: "n1".into(), new: "n4".into() }, "n4 has not caught up yet");
+    refused(&mut node, add(9, "n1"), "another node called n1 is a member and lives");
+    refused(&mut node, add(1, "n9"), "the node with this id is called n1");
+    let replace = |old: &str, new: &str| MemberChange::Replace { old: old.into(), new: new.into() };
+    assert_eq!(ask(&mut node, replace("n1", "n9")), Some(Err(ChangeError::UnknownMember("n9".into()))));
+    assert_eq!(ask(&mut node, replace("n9", "n4")), Some(Err(ChangeError::UnknownMember("n9".into()))));
+    assert_eq!(ask(&mut node, replace("n9", "n1")), Some(Ok(())), "n1 votes, and n9 does not");
+}
+
+#[test]
+fn a_learner_that_comes_back_takes_the_place_of_its_life_that_is_not_heard() {
+    let mut node = leader(&[(4, "n4", Goal::Learner)], &[]);
+    // From the leader's election on it counts as heard, for as long as an election may take.
+    let Some(Err(ChangeError::Refused(why))) = ask(&mut node, add(44, "n4")) else { panic!("it is not heard yet") };
+    assert!(why.contains("lives"), "{why}");
+    node.tick(Instant(1_000));
+    write_all(&mut node);
+    assert_eq!(ask(&mut node, add(44, "n4")), Some(Ok(())));
+    assert_eq!(names(&node), BTreeMap::from([(1, "n1"), (44, "n4")]));
+
+    let returning = |node, name: &str| {
+        let MemberChange::Add { client_url, peer_url, .. } = add(node, name) else { panic!("an addition") };
+        MemberChange::Add { node, name: name.into(), client_url, peer_url, learner: false, returning: true }
+    };
+    assert_eq!(ask(&mut node, returning(5, "n5")), Some(Err(ChangeError::UnknownMember("n5".into()))));
+}
+
+#[test]
+fn who_does_not_lead_sends_on_and_who_finds_another_change_waits_for_its_turn() {
+    let three = ["n1", "n2", "n3"].map(|name| (NodeId(name[1..].parse().unwrap()), info(name)));
+    let mut follower = node(Configuration::of_voters(three));
+    assert_eq!(ask(&mut follower, add(4, "n4")), Some(Err(ChangeError::NoLeader)));
+
+    let mut node = leader(&[], &[]);
+    let mut changes = MemberChanges::default();
+    let mut answers = Vec::new();
+    for (id, name) in [(4, "n4"), (5, "n5")] {
+        let (reply, answer) = oneshot::channel();
+        changes.ask(add(id, name), Instant(5_000), reply);
+        answers.push(answer);
+    }
+    let mut go_on = |node: &mut Node, now| {
+        changes.go_on(node, Instant(now)).answer(|| MembersReply { members: Vec::new(), cluster: None });
+    };
+    go_on(&mut node, 10);
+    assert_eq!(names(&node).len(), 2, "one at a time");
+    write_all(&mut node);
+    go_on(&mut node, 20);
+    assert!(matches!(answers[0].try_recv(), Ok(Ok(_))));
+    assert_eq!(names(&node).len(), 3);
+    // The second has begun and is never written.
+    go_on(&mut node, 5_000);
+    assert_eq!(answers[1].try_recv(), Ok(Err(ChangeError::OutcomeUnknown)));
+}
+
+#[test]
+fn nobody_waits_without_end_and_not_too_many_wait() {
+    let mut node = leader(&[], &[]);
+    assert_eq!(
+        node.change_membership(&MembershipChange::to_join(
+            &node.raft().configuration().clone(),
+            NodeId(9),
+            info("n9"),
+            true,
+        ))
+        .map(drop),
+        Ok(())
+    );
+    let mut changes = MemberChanges::default();
+    let mut answers: Vec<_> = (0..=WAITING_MAX as u64)
+        .map(|number| {
+            let (reply, answer) = oneshot::channel();
+            changes.ask(add(100 + number, &format!("m{number}")), Instant(5_000), reply);
+            answer
+        })
+        .collect();
+    assert_eq!(answers[WAITING_MAX].try_recv(), Ok(Err(ChangeError::TooMany)));
+    changes.go_on(&mut node, Instant(5_000)).answer(|| panic!("nothing is done"));
+    let Ok(Err(ChangeError::Refused(why))) = answers[0].try_recv() else { panic!("its time is over") };
+    assert!(why.contains("has not begun"), "{why}");
+}

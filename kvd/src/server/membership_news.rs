@@ -1,0 +1,93 @@
+//! What a node logs of changes of the members: each once, and once it is committed.
+
+use crate::raft::{Configuration, Goal, NodeId};
+
+/// Compares each settled configuration with the one before.
+#[derive(Debug, Default)]
+pub(super) struct MembershipNews {
+    last: Option<Configuration>,
+}
+
+impl MembershipNews {
+    /// This configuration is committed and not joint; a line for each change since the last one. The first that a node
+    /// knows is no change.
+    pub(super) fn settled(&mut self, now: &Configuration) -> Vec<String> {
+        let Some(before) = self.last.replace(now.clone()) else { return Vec::new() };
+        let is_new = |(id, _): &(&NodeId, &Goal)| !before.members.contains_key(id);
+        let joined = now.learners.iter().filter(is_new).map(|(id, goal)| joins(name(now, *id), *goal));
+        let votes = now.voters.iter().filter(|id| !before.voters.contains(id));
+        let votes = votes.map(|id| match has_namesake(&before, now, *id) {
+            true => format!("{} votes again, in the place of its earlier life", name(now, *id)),
+            false => format!("{} votes now", name(now, *id)),
+        });
+        let gone = before.members.keys().filter(|id| !now.members.contains_key(id));
+        let gone = gone.filter_map(|id| match has_namesake(now, &before, *id) {
+            // Of one that voted, its new life says so.
+            true if before.voters.contains(id) => None,
+            true => Some(format!("an earlier life of {} is no member any more", name(&before, *id))),
+            false => Some(format!("{} is removed", name(&before, *id))),
+        });
+        joined.chain(votes).chain(gone).collect()
+    }
+}
+
+fn joins(name: &str, goal: Goal) -> String {
+    match goal {
+        Goal::Learner => format!("{name} joins as a learner, and stays one"),
+        Goal::Voter => format!("{name} joins as a learner, and votes once it has caught up"),
+        Goal::Replace(_) => {
+            format!(
+                "{name} is back without its data: it votes again once it has caught up, in the place of its earlier life"
+            )
+        }
+    }
+}
+
+fn name(configuration: &Configuration, id: NodeId) -> &str {
+    configuration.members.get(&id).map_or("a node", |info| &info.name)
+}
+
+/// Whether `others` has a voter of the name that this node has in `configuration`.
+fn has_namesake(others: &Configuration, configuration: &Configuration, id: NodeId) -> bool {
+    let own = name(configuration, id);
+    others.members.iter().any(|(other, info)| *other != id && info.name == own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::MemberInfo;
+
+    /// Voters and learners by id and name.
+    fn configuration(voters: &[(u64, &str)], learners: &[(u64, &str, Goal)]) -> Configuration {
+        let info = |name: &str| MemberInfo { name: name.into(), client_url: String::new(), peer_url: String::new() };
+        let mut all = Configuration::of_voters(voters.iter().map(|(id, name)| (NodeId(*id), info(name))));
+        for (id, name, goal) in learners {
+            all.members.insert(NodeId(*id), info(name));
+            all.learners.insert(NodeId(*id), *goal);
+        }
+        all
+    }
+
+    #[test]
+    fn each_change_is_told_once() {
+        let mut news = MembershipNews::default();
+        let mut told = |voters: &[(u64, &str)], learners: &[(u64, &str, Goal)]| {
+            news.settled(&configuration(voters, learners)).join("; ")
+        };
+        let old: &[_] = &[(1, "n1"), (2, "n2")];
+        assert_eq!(told(old, &[]), "", "the first is no change");
+        let joined = "n4 joins as a learner, and votes once it has caught up; n5 joins as a learner, and stays one";
+        let learners: &[_] = &[(4, "n4", Goal::Voter), (5, "n5", Goal::Learner)];
+        assert_eq!(told(old, learners), joined);
+        assert_eq!(told(old, learners), "");
+        assert_eq!(told(&[(1, "n1"), (4, "n4")], &[(5, "n5", Goal::Learner)]), "n4 votes now; n2 is removed");
+        assert_eq!(
+            told(&[(1, "n1"), (4, "n4")], &[(55, "n5", Goal::Learner)]),
+            "n5 joins as a learner, and stays one; an earlier life of n5 is no member any more"
+        );
+        let back: &[_] = &[(44, "n4", Goal::Replace(NodeId(4)))];
+        assert!(told(&[(1, "n1"), (4, "n4")], back).starts_with("n4 is back without its data"));
+        assert_eq!(told(&[(1, "n1"), (44, "n4")], &[]), "n4 votes again, in the place of its earlier life");
+    }
+}

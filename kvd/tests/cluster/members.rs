@@ -1,0 +1,359 @@
+//! Members come and go while the cluster serves.
+
+use crate::harness::{Cluster, Load, Node, Reply, error_of, until};
+use kvclient::api::{Applied, ErrorCode, MembersReply};
+use kvclient::{Member, MemberGoal, NodeState};
+use std::thread;
+use std::time::Duration;
+
+/// What a node knows of the members, by name.
+fn members(node: &Node) -> Option<Vec<Member>> {
+    node.health().map(|health| health.members)
+}
+
+/// Waits until all these nodes see these voters and no other members.
+#[track_caller]
+fn until_voters(cluster: &Cluster, nodes: &[usize], voters: &[&str]) {
+    until(&format!("the members are {voters:?}, and vote"), || {
+        let sees = |node: usize| {
+            let members = members(&cluster[node])?;
+            let are_so = members.iter().map(|member| member.id.as_str()).eq(voters.iter().copied());
+            (are_so && members.iter().all(|member| member.voter)).then_some(())
+        };
+        nodes.iter().try_for_each(|node| sees(*node))
+    });
+}
+
+#[track_caller]
+fn change(node: &Node, path: &str, body: &str) -> Reply {
+    node.post(path, body).expect("it answers")
+}
+
+#[track_caller]
+fn remove(cluster: &Cluster, leader: usize, name: &str) {
+    let reply = change(&cluster[leader], "/members/remove", &format!(r#"{{"id":"{name}"}}"#));
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let MembersReply { members, .. } = reply.json();
+    assert!(members.iter().all(|member| member.id != name), "{members:?}");
+}
+
+/// Waits until a node says that it was removed, in every way it has.
+#[track_caller]
+fn until_removed(node: &Node) {
+    until(&format!("{} knows that it was removed", node.name), || {
+        node.health().filter(|health| health.state == NodeState::Removed)
+    });
+    node.logged("this node has been removed from its cluster");
+    for (target, method) in [("/readyz", "GET"), ("/get?key=color", "GET"), ("/set", "POST")] {
+        let reply = match method {
+            "GET" => node.get(target),
+            _ => node.post(target, r#"{"key":"color","value":"red"}"#),
+        };
+        let reply = reply.expect("it answers");
+        let error = error_of(&reply);
+        assert_eq!((reply.status, error.code, error.applied), (503, ErrorCode::NoLeader, Applied::No), "{target}");
+        assert!(error.message.contains("removed from its cluster"), "{target}: {}", error.message);
+    }
+    // It may not know that the last write before its end was committed.
+    let stale = node.get("/get?key=color&consistency=stale").expect("it answers");
+    assert!([200, 404].contains(&stale.status), "{}", stale.text());
+}
+
+#[test]
+fn a_node_that_joins_catches_up_and_votes_by_itself() {
+    let mut cluster = Cluster::start_calm(3);
+    let client = cluster.client();
+    client.set("color", "blue").expect("the cluster serves");
+    let joiner = cluster.prepare_joiner();
+    cluster[joiner].start();
+    until_voters(&cluster, &[0, 1, 2, 3], &["node1", "node2", "node3", "node4"]);
+    let reply = cluster[joiner].get("/get?key=color").expect("it answers");
+    assert_eq!(reply.status, 200, "it serves linearizable reads: {}", reply.text());
+    assert_eq!(cluster[joiner].get("/readyz").expect("it answers").status, 200);
+    for node in &cluster.nodes[..3] {
+        node.logged("node4 joins as a learner, and votes once it has caught up");
+        node.logged("node4 votes now");
+        assert_eq!(node.log().matches("node4 votes now").count(), 1, "once");
+    }
+
+    // It counts: with two of the four down there is no majority, with one there is.
+    let leader = cluster.leader();
+    let others: Vec<usize> = (0..3).filter(|node| *node != leader).collect();
+    cluster[others[0]].kill();
+    client.set("color", "red").expect("three of four are a majority");
+    cluster[others[1]].kill();
+    until("two of four have no leader", || cluster[joiner].health().filter(|health| health.leader.is_none()));
+
+    // Started again with the same flags it is a member, whom nobody has to be asked for.
+    cluster[joiner].kill();
+    cluster.nodes.iter_mut().filter(|node| !node.is_running()).for_each(Node::start);
+    cluster.catch_up();
+    assert_eq!(client.get("color").expect("the cluster serves").expect("a key").value, b"red");
+    assert_eq!(cluster[joiner].log().matches("to be added to the cluster").count(), 1);
+}
+
+#[test]
+fn a_learner_stays_one_has_everything_and_counts_for_nothing_until_it_is_promoted() {
+    let mut cluster = Cluster::start_calm(3);
+    let client = cluster.client();
+    client.set("color", "blue").expect("the cluster serves");
+    let learner = cluster.prepare_joiner();
+    cluster[learner].add_env("KVD_LEARNER", "true");
+    cluster[learner].start();
+    cluster.catch_up();
+    let leader = cluster.leader();
+    let goals = |cluster: &Cluster| -> Vec<_> {
+        members(&cluster[leader]).expect("it answers").iter().map(|member| (member.voter, member.goal)).collect()
+    };
+    assert_eq!(goals(&cluster)[2..], [(true, None), (false, Some(MemberGoal::Learner))]);
+    assert_eq!(cluster[learner].health().expect("it answers").state, NodeState::Learner);
+    for target in ["/get?key=color", "/get?key=color&consistency=stale"] {
+        let reply = cluster[learner].get(target).expect("it answers");
+        assert_eq!(reply.status, 200, "{target}: {}", reply.text());
+    }
+    // Of three voters two are a majority, whether the learner is there or not.
+    cluster[learner].kill();
+    let follower = (0..3).find(|node| *node != leader).expect("a follower");
+    cluster[follower].kill();
+    client.set("color", "red").expect("two of three are a majority");
+    cluster[follower].start();
+    cluster[learner].start();
+    cluster.catch_up();
+    assert_eq!(goals(&cluster)[3], (false, Some(MemberGoal::Learner)), "it stays one");
+
+    let promoted = until("it has caught up", || {
+        let reply = change(&cluster[cluster.leader()], "/members/promote", r#"{"id":"node4"}"#);
+        (reply.status == 200).then(|| reply.json::<MembersReply>())
+    });
+    assert!(promoted.members.iter().all(|member| member.voter), "{promoted:?}");
+}
+
+#[test]
+fn a_removed_follower_knows_it_says_so_and_disturbs_nobody() {
+    let mut cluster = Cluster::start_calm(3);
+    let client = cluster.client();
+    client.set("color", "blue").expect("the cluster serves");
+    cluster.catch_up();
+    let (leader, gone) = (cluster.leader(), cluster.follower());
+    let other = (0..3).find(|node| ![leader, gone].contains(node)).expect("a third node");
+    let name = cluster[gone].name.clone();
+    remove(&cluster, leader, &name);
+    let again = change(&cluster[leader], "/members/remove", &format!(r#"{{"id":"{name}"}}"#));
+    assert_eq!((again.status, error_of(&again).code), (404, ErrorCode::MemberNotFound));
+    until_removed(&cluster[gone]);
+    for node in [leader, other] {
+        cluster[node].logged(&format!("{name} is removed"));
+    }
+    let term = cluster[leader].health().expect("it answers").term;
+    // At the next start as well; and the two that are left are a cluster of two.
+    cluster[gone].kill();
+    cluster[gone].start();
+    until_removed(&cluster[gone]);
+    until("it says so again", || {
+        let log = cluster[gone].log();
+        (log.matches("this node has been removed from its cluster").count() == 2).then_some(())
+    });
+    client.set("color", "red").expect("the others go on");
+    assert_eq!(cluster[leader].health().expect("it answers").term, term, "nobody was deposed");
+    cluster[other].kill();
+    let reply = change(&cluster[leader], "/set", r#"{"key":"color","value":"green"}"#);
+    assert!([503, 504].contains(&reply.status), "one of two is no majority: {}", reply.text());
+}
+
+#[test]
+fn a_node_that_was_away_when_it_was_removed_is_told_by_the_others() {
+    let mut cluster = Cluster::start_calm(3);
+    let client = cluster.client();
+    client.set("color", "blue").expect("the cluster serves");
+    cluster.catch_up();
+    let (leader, gone) = (cluster.leader(), cluster.follower());
+    cluster[gone].kill();
+    let name = cluster[gone].name.clone();
+    remove(&cluster, leader, &name);
+    let term = cluster[leader].health().expect("it answers").term;
+    for _ in 0..2 {
+        cluster[gone].start();
+        until_removed(&cluster[gone]);
+        cluster[gone].kill();
+    }
+    client.set("color", "red").expect("the others go on");
+    assert_eq!(cluster[leader].health().expect("it answers").term, term, "nobody was deposed");
+
+    // With an empty directory it is a new node.
+    std::fs::remove_dir_all(cluster[gone].data_dir()).expect("its data can be removed");
+    let joining = cluster[gone].command_with("--join", cluster[leader].url());
+    let without_peers: Vec<_> = joining.get_args().map(std::ffi::OsStr::to_owned).collect();
+    let at = without_peers.iter().position(|argument| argument == "--peers").expect("its flags");
+    let mut joining = crate::harness::kvd();
+    joining.args(&without_peers[..at]).args(&without_peers[at + 2..]);
+    cluster[gone].start_as(joining);
+    until_voters(&cluster, &[0, 1, 2], &["node1", "node2", "node3"]);
+}
+
+#[test]
+fn the_leader_can_be_removed_and_another_takes_over() {
+    let cluster = Cluster::start(3);
+    let client = cluster.client();
+    client.set("color", "blue").expect("the cluster serves");
+    cluster.catch_up();
+    let leader = cluster.leader();
+    let name = cluster[leader].name.clone();
+    let load = Load::start(&client, 2);
+    load.flow(20);
+    let members = client.remove_member(&name, false).expect("a majority is there");
+    assert!(members.iter().all(|member| member.id != name), "{members:?}");
+    load.flow(50);
+    let others: Vec<usize> = (0..3).filter(|node| *node != leader).collect();
+    cluster.leader_of(&others);
+    until_removed(&cluster[leader]);
+    assert_eq!(load.stop().failed(), 0);
+}
+
+#[test]
+fn what_would_harm_the_cluster_is_refused_with_a_sentence() {
+    let mut cluster = Cluster::start_calm(3);
+    let (leader, follower) = (cluster.leader(), cluster.follower());
+    let refused = |cluster: &Cluster, path: &str, body: &str| {
+        let reply = change(&cluster[leader], path, body);
+        let error = error_of(&reply);
+        assert_eq!(error.applied, Applied::No, "{body}: {error:?}");
+        (reply.status, error.code, error.message)
+    };
+    for (path, body) in [
+        ("/members/remove", r#"{"id":"node9"}"#),
+        ("/members/promote", r#"{"id":"node9"}"#),
+        ("/members/replace", r#"{"old":"node1","new":"node9"}"#),
+    ] {
+        let (status, code, message) = refused(&cluster, path, body);
+        assert_eq!((status, code), (404, ErrorCode::MemberNotFound), "{message}");
+        assert!(message.contains("node9 is no member") && message.contains("node1, node2, node3"), "{message}");
+    }
+    // A follower sends on, as it does with writes.
+    let reply = change(&cluster[follower], "/members/remove", r#"{"id":"node9"}"#);
+    assert_eq!(reply.status, 307, "{}", reply.text());
+    assert_eq!(reply.header("location"), Some(&*format!("{}/members/remove", cluster[leader].url())));
+
+    // With one of three down, another one cannot go: of the two that would be left one is heard.
+    let (gone, stays) = match (0..3).filter(|node| *node != leader).collect::<Vec<_>>()[..] {
+        [a, b] => (a, b),
+        _ => panic!("three nodes"),
+    };
+    cluster[gone].kill();
+    let body = format!(r#"{{"id":"{}"}}"#, cluster[stays].name);
+    cluster[leader].logged(&format!("cannot reach {}", cluster[gone].name));
+    let (status, code, message) = refused(&cluster, "/members/remove", &body);
+    assert_eq!((status, code), (409, ErrorCode::ChangeRefused), "{message}");
+    assert!(message.contains("of the 2 voters that would be left"), "{message}");
+    assert!(message.contains("the leader hears 1") && message.contains("--force"), "{message}");
+
+    // Forced it goes on, as far as it gets, and ends well once the other is back.
+    let forced = format!(r#"{{"id":"{}","force":true}}"#, cluster[stays].name);
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| change(&cluster[leader], "/members/remove", &forced));
+        let reply = asked.join().expect("no panic");
+        assert!(reply.status == 200 || reply.status == 504, "{}", reply.text());
+    });
+    cluster[gone].start();
+    let mut left = [cluster[leader].name.clone(), cluster[gone].name.clone()];
+    left.sort();
+    until_voters(&cluster, &[leader, gone], &left.each_ref().map(String::as_str));
+
+    let single = Cluster::start(1);
+    let reply = change(&single[0], "/members/remove", r#"{"id":"node1"}"#);
+    let error = error_of(&reply);
+    assert_eq!((reply.status, error.code), (409, ErrorCode::ChangeRefused));
+    assert!(error.message.contains("node1 is the last voter"), "{}", error.message);
+}
+
+#[test]
+fn a_node_is_replaced_by_another_in_one_change_whatever_the_leader() {
+    let mut cluster = Cluster::start_calm(3);
+    let client = cluster.client();
+    client.set("color", "blue").expect("the cluster serves");
+    let new = cluster.prepare_joiner();
+    cluster[new].add_env("KVD_LEARNER", "true");
+    cluster[new].start();
+    cluster.catch_up();
+    let old = cluster.leader();
+    let name = cluster[old].name.clone();
+    let members = until("the learner has caught up", || match client.replace_member(&name, "node4") {
+        Ok(members) => Some(members),
+        Err(kvclient::Error::ChangeRefused { message }) if message.contains("has not caught up") => None,
+        Err(error) => panic!("{error}"),
+    });
+    let names: Vec<&str> = members.iter().map(|member| member.id.as_str()).collect();
+    assert!(names.len() == 3 && names.contains(&"node4") && !names.contains(&name.as_str()), "{names:?}");
+    assert!(members.iter().all(|member| member.voter), "{members:?}");
+    assert_eq!(client.replace_member(&name, "node4").expect("it is so already").len(), 3);
+    until_removed(&cluster[old]);
+    client.set("color", "red").expect("the cluster serves");
+}
+
+#[test]
+fn a_node_that_is_killed_while_it_joins_joins_all_the_same() {
+    let mut cluster = Cluster::start_calm(3);
+    cluster.client().set("color", "blue").expect("the cluster serves");
+    let joiner = cluster.prepare_joiner();
+    for round in 0..10 {
+        cluster[joiner].start();
+        // The moment is what is tested; nothing is waited for.
+        thread::sleep(Duration::from_millis(round * 12));
+        cluster[joiner].kill();
+    }
+    cluster[joiner].start();
+    until_voters(&cluster, &[0, 1, 2, 3], &["node1", "node2", "node3", "node4"]);
+}
+
+#[test]
+fn a_node_that_cannot_join_says_why_and_joins_once_it_can() {
+    let mut cluster = Cluster::prepare(3);
+    let joiner = cluster.prepare_joiner();
+    cluster[joiner].start();
+    let waits = |cluster: &Cluster, why: &str| {
+        until(why, || {
+            let health = cluster[joiner].health()?;
+            health.waiting_for.filter(|waiting_for| waiting_for.contains(why)).map(|_| ())
+        });
+    };
+    let nobody = format!("{}/members/add does not answer", cluster[0].url());
+    waits(&cluster, &nobody);
+    cluster[joiner].logged(&nobody);
+    cluster[0].start();
+    waits(&cluster, "no leader is known");
+    assert_eq!(cluster[joiner].get("/readyz").expect("it answers").status, 503);
+    cluster[1].start();
+    cluster[2].start();
+    until_voters(&cluster, &[0, 1, 2, 3], &["node1", "node2", "node3", "node4"]);
+
+    // The name of one that lives is taken.
+    let namesake = cluster.prepare_joiner();
+    let command = cluster[namesake].command_with("--name", "node1");
+    cluster[namesake].start_as(command);
+    until("it says that its name is taken", || {
+        let health = cluster[namesake].health()?;
+        health.waiting_for.filter(|why| why.contains("another node called node1 is a member and lives"))
+    });
+}
+
+#[test]
+fn a_node_that_joins_late_is_sent_a_snapshot_and_then_the_log() {
+    const VALUE_BYTES: usize = 64 << 10;
+    let mut cluster = Cluster::prepare(3);
+    for node in &mut cluster.nodes {
+        node.set_flag("--snapshot-log-bytes", "1048576");
+    }
+    cluster.start_all();
+    let client = cluster.client();
+    for number in 0..5 * (16 << 20) / VALUE_BYTES {
+        client.set(&format!("k{}", number % 8), vec![b'x'; VALUE_BYTES]).expect("a majority is there");
+    }
+    let joiner = cluster.prepare_joiner();
+    cluster[joiner].start();
+    cluster[joiner].logged("goes on from the snapshot of another node");
+    until_voters(&cluster, &[0, 1, 2, 3], &["node1", "node2", "node3", "node4"]);
+    cluster.converge();
+    // What it has survives on its own disk, the cluster in it.
+    cluster[joiner].kill();
+    cluster[joiner].start();
+    cluster.catch_up();
+}
