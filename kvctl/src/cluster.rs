@@ -1,4 +1,4 @@
-//! `kvctl status`, `kvctl members`, `kvctl leader`: the cluster as a whole.
+//! `kvctl status`, `kvctl leader`: the cluster as a whole.
 //!
 //! `status` asks every member for its own view and draws them side by side; [`Survey`] decides from these views
 //! whether the cluster can serve, which is also the exit code: fit for a health check in a script.
@@ -8,7 +8,7 @@ use crate::exit::Failure;
 use crate::output::{self, Table, Tone};
 use crate::units;
 use clap::Args;
-use kvclient::api::{Health, MembersReply, NodeState};
+use kvclient::api::{Health, MemberGoal, NodeState};
 use kvclient::{Error, NodeStatus};
 use serde::Serialize;
 use std::time::Duration;
@@ -53,6 +53,8 @@ struct Node {
     id: String,
     client_url: String,
     voter: bool,
+    /// Of a learner: what it is to become.
+    goal: Option<MemberGoal>,
     reachable: bool,
     /// Whether this is the leader.
     leader: bool,
@@ -64,12 +66,13 @@ struct Node {
 
 impl From<NodeStatus> for Node {
     fn from(status: NodeStatus) -> Self {
-        let NodeStatus { name, client_url, voter, health, .. } = status;
+        let NodeStatus { name, client_url, voter, goal, health, .. } = status;
         let (health, error) = match health {
             Ok(health) => (Some(health), None),
             Err(error) => (None, Some(reason(error))),
         };
-        Self { id: name, client_url, voter, reachable: health.is_some(), leader: false, lag: None, error, health }
+        let reachable = health.is_some();
+        Self { id: name, client_url, voter, goal, reachable, leader: false, lag: None, error, health }
     }
 }
 
@@ -163,6 +166,7 @@ impl Survey {
                 None => ("unreachable".to_owned(), Some(Tone::Bad)),
                 Some(state @ NodeState::Leader) if node.leader => (state.to_string(), Some(Tone::Good)),
                 Some(state @ (NodeState::Follower | NodeState::Learner)) => (state.to_string(), None),
+                Some(state @ NodeState::Removed) => (state.to_string(), Some(Tone::Bad)),
                 Some(state) => (state.to_string(), Some(Tone::Doubtful)),
             };
             let cells = [
@@ -181,25 +185,6 @@ impl Survey {
             table.push(cells, tone);
         }
         table
-    }
-}
-
-/// List the members of the cluster and where they listen
-#[derive(Args)]
-pub(crate) struct Members {}
-
-impl Members {
-    pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
-        let members = context.client.members()?;
-        if context.output.is_json() {
-            return context.output.json(&MembersReply { members });
-        }
-        let mut table = Table::new(&["NAME", "ROLE", "CLIENT URL", "PEER URL"]);
-        for member in members {
-            let role = if member.voter { "voter" } else { "learner" };
-            table.push([member.id, role.into(), member.client_url, member.peer_url], None);
-        }
-        context.output.table(&table)
     }
 }
 
@@ -245,10 +230,14 @@ mod tests {
             uptime_ms: 125_000,
             members: Vec::new(),
             waiting_for: (state == NodeState::Forming).then(|| "node3 has not answered".into()),
+            node: String::new(),
+            client_url: String::new(),
+            peer_url: String::new(),
         });
         let error = state.is_none().then(|| "connection refused".into());
         let client_url = format!("http://127.0.0.1:808{number}");
-        Node { id: name, client_url, voter: true, reachable: health.is_some(), leader: false, lag: None, error, health }
+        let reachable = health.is_some();
+        Node { id: name, client_url, voter: true, goal: None, reachable, leader: false, lag: None, error, health }
     }
 
     fn survey(states: &[Option<NodeState>]) -> Survey {

@@ -54,12 +54,16 @@ pub(crate) enum Failure {
     Unavailable(String),
     /// A signal came before the end.
     Interrupted(String),
+    /// Anything else; the sentence says what to do.
+    Other(String),
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::KeyNotFound(why) | Self::Unavailable(why) | Self::Interrupted(why) => f.write_str(why),
+            Self::KeyNotFound(why) | Self::Unavailable(why) | Self::Interrupted(why) | Self::Other(why) => {
+                f.write_str(why)
+            }
         }
     }
 }
@@ -90,6 +94,7 @@ fn of(error: &anyhow::Error) -> Exit {
             Failure::KeyNotFound(_) => Exit::KeyNotFound,
             Failure::Unavailable(_) => Exit::Unavailable,
             Failure::Interrupted(_) => Exit::Interrupted,
+            Failure::Other(_) => Exit::Failed,
         };
     }
     if let Some(error) = error.downcast_ref::<kvclient::Error>() {

@@ -11,6 +11,7 @@ mod completions;
 mod exit;
 mod interrupt;
 mod keys;
+mod members;
 mod output;
 mod progress;
 mod snapshot;
@@ -87,7 +88,8 @@ enum Command {
     Get(keys::Get),
     Delete(keys::Delete),
     Status(cluster::Status),
-    Members(cluster::Members),
+    Members(members::Members),
+    Member(members::MemberCommand),
     Leader(cluster::Leader),
     TransferLeader(transfer::TransferLeader),
     WatchLeader(watch::WatchLeader),
@@ -128,6 +130,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Delete(command) => command.run(context),
         Command::Status(command) => command.run(context),
         Command::Members(command) => command.run(context),
+        Command::Member(command) => command.run(context),
         Command::Leader(command) => command.run(context),
         Command::TransferLeader(command) => command.run(context),
         Command::WatchLeader(command) => command.run(context),

@@ -79,9 +79,19 @@ fn an_environment_variable_is_checked_like_its_flag() {
 fn help_teaches_commands_flags_and_exit_codes() {
     let help = run(&["--help"]);
     assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
-    for part in
-        ["set", "get", "delete", "status", "members", "leader", "watch-leader", "snapshot", "bench", "completions"]
-    {
+    for part in [
+        "set",
+        "get",
+        "delete",
+        "status",
+        "members",
+        "member",
+        "leader",
+        "watch-leader",
+        "snapshot",
+        "bench",
+        "completions",
+    ] {
         assert!(help.stdout.contains(&format!("  {part} ")), "{part} is missing:\n{}", help.stdout);
         let of_command = run(&[part, "--help"]);
         assert_eq!((of_command.code, of_command.stderr.as_str()), (Some(0), ""), "{part}");

@@ -215,6 +215,46 @@ fn a_backup_is_saved_to_a_file_and_looked_into() {
 }
 
 #[test]
+fn members_come_and_go() {
+    let fixture = Fixture::start();
+    let members = fixture.json(&["member", "list"]);
+    assert_eq!(members, fixture.json(&["members"]));
+    // It waits to join a cluster where nobody is, so that it is added by hand.
+    let node = Cluster::join("waiting", &support::nobody()).expect("a node starts");
+    let url = node.endpoints()[0].as_str();
+    let table = fixture.done(&["member", "add", url, "--learner"]);
+    let row = table.lines().find(|line| line.starts_with("waiting ")).unwrap_or_else(|| panic!("{table}"));
+    let columns: Vec<_> = row.split_whitespace().collect();
+    assert_eq!(columns, ["waiting", "learner", "learner", url, url]);
+    fixture.done(&["member", "add", url, "--learner"]);
+
+    // One of the cluster itself is no news, and one of another cluster is none to add.
+    let own = fixture.cluster.endpoints()[0].clone();
+    assert_eq!(fixture.json(&["member", "add", &own])["members"].as_array().map(Vec::len), Some(4));
+    let stranger = Fixture::start();
+    let ended = fixture.run(&["member", "add", &stranger.cluster.endpoints()[0]]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.one_error().contains("does not wait to join"), "{ended:?}");
+
+    let ended = fixture.run(&["member", "promote", "waiting"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.one_error().contains("waiting has not caught up yet"), "{ended:?}");
+    let ended = fixture.run(&["member", "remove", "nobody"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.one_error().contains("nobody is no member of this cluster"), "{ended:?}");
+    let ended = fixture.run(&["member", "replace", "node1", "waiting"]);
+    assert!(ended.one_error().contains("waiting has not caught up yet"), "{ended:?}");
+
+    let leader = fixture.json(&["leader"])["id"].as_str().expect("a name").to_owned();
+    for name in ["waiting", &leader] {
+        let left = fixture.json(&["member", "remove", name]);
+        let left: Vec<_> = left["members"].as_array().expect("a list").iter().map(|member| &member["id"]).collect();
+        assert!(!left.contains(&&Value::from(name)), "{left:?}");
+    }
+    fixture.done(&["set", "color", "blue"]);
+}
+
+#[test]
 fn bench_measures_every_workload() {
     let fixture = Fixture::start();
     for (workload, operations) in [("set", &["set"][..]), ("get", &["get"]), ("mixed", &["set", "get", "all"])] {
