@@ -37,6 +37,8 @@ struct Waiting {
     change: MemberChange,
     /// The entry by which it began.
     begun: Option<LogIndex>,
+    /// This node was to leave and led, so it began to hand leadership over.
+    handed_over: bool,
     deadline: Instant,
     reply: Reply,
 }
@@ -54,7 +56,7 @@ impl MemberChanges {
             let _ = reply.send(Err(ChangeError::TooMany));
             return;
         }
-        self.waiting.push(Waiting { change, begun: None, deadline, reply });
+        self.waiting.push(Waiting { change, begun: None, handed_over: false, deadline, reply });
     }
 
     /// Begins what can begin, and returns what is done. To be called before the replica's effects are carried out.
@@ -85,6 +87,10 @@ impl Waiting {
         let raft = replica.raft();
         let leads = raft.role() == RoleName::Leader;
         let is_decided = self.begun.is_none_or(|index| raft.log().commit_index() >= index);
+        if !leads && self.handed_over && raft.leader().is_none() && now < self.deadline {
+            // In a moment the next one is known, who sees to it.
+            return None;
+        }
         if !leads && (self.begun.is_none() || is_decided && !self.is_so(raft)) {
             return Some(Err(raft.leader().map_or(ChangeError::NoLeader, |_| ChangeError::NotLeader)));
         }
@@ -93,6 +99,7 @@ impl Waiting {
                 Ok(None) => return Some(Ok(())),
                 Err(ChangeError::UnknownMember(_)) if self.begun.is_some() && self.removes() => return Some(Ok(())),
                 Err(refusal) => return Some(Err(refusal)),
+                Ok(Some(change)) if self.hands_over(replica, &change) => {}
                 Ok(Some(change)) => match replica.change_membership(&change) {
                     Ok(index) => self.begun = Some(index),
                     Err(MembershipError::Busy) => {}
@@ -111,6 +118,16 @@ impl Waiting {
                     .into(),
             ),
         }))
+    }
+
+    /// A leader that is to leave hands over first, so that writes go on without an election, and its successor removes it.
+    /// If there is none, or it does not take over, the leader sees its own removal through.
+    fn hands_over<W, R>(&mut self, replica: &mut Replica<W, R>, change: &MembershipChange) -> bool {
+        let is_to_leave = change.remove.contains(&replica.raft().id());
+        if !is_to_leave || std::mem::replace(&mut self.handed_over, true) {
+            return false;
+        }
+        replica.hand_over(None).is_ok_and(|hand_over| hand_over.to != replica.raft().id())
     }
 
     fn removes(&self) -> bool {
