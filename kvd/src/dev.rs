@@ -141,7 +141,10 @@ impl Nodes {
     /// # Errors
     /// [`FatalError`] if one of them failed.
     pub async fn stop(self) -> Result<(), FatalError> {
-        futures_util::future::join_all(self.servers.into_iter().map(Server::stop)).await.into_iter().collect()
+        futures_util::future::join_all(self.servers.into_iter().map(Server::stop_with_cluster))
+            .await
+            .into_iter()
+            .collect()
     }
 }
 

@@ -31,4 +31,7 @@ pub(super) enum Event {
     Member(NodeId, LinkEvent),
     /// What became of asking to be added to a cluster.
     Joining(JoinNews),
+    /// This node is about to stop: if it leads, it hands over. Dropped when that has come to its end, or there was
+    /// nothing to do.
+    Stopping(oneshot::Sender<()>),
 }

@@ -25,6 +25,8 @@ use crate::kv::{KEY_BYTES_MAX, RestoreError};
 use crate::node::UnreadableEntry;
 use crate::peer::{self, FRAME_BYTES_MAX};
 use crate::storage::{Disk, StorageError};
+use hand_over::HAND_OVER_TIME_MAX_MS;
+use inbox::Event;
 use replica_task::ReplicaTask;
 use std::io;
 use std::net::SocketAddr;
@@ -58,9 +60,12 @@ const _: () = assert!(2 * VALUE_BYTES_LIMIT + KEY_BYTES_MAX + ENTRY_OVERHEAD_BYT
 /// Connections that wait to be accepted.
 const LISTEN_BACKLOG: u32 = 1024;
 
-/// The longest that a node takes to stop. More than requests under way are given to finish; less than supervisors
-/// wait before they kill.
+/// The longest that a node takes to stop. More than a hand-over and requests under way are given to finish; less than
+/// supervisors wait before they kill.
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+
+// What a stop waits for must leave time to close the log.
+const _: () = assert!(HAND_OVER_TIME_MAX_MS + REQUEST_TIMEOUT_MS + DRAIN_MARGIN_MS < STOP_TIME_MAX.as_millis() as u64);
 
 /// Why a node did not start.
 #[derive(Debug, Error)]
@@ -217,6 +222,8 @@ pub struct Server {
     replica: JoinHandle<Result<(), FatalError>>,
     /// Why the node could not go on, once it is known.
     failure: Option<FatalError>,
+    events: mpsc::UnboundedSender<Event>,
+    hand_over_time_max: Duration,
     stop_http: oneshot::Sender<()>,
     stop_replica: oneshot::Sender<()>,
     span: Span,
@@ -276,10 +283,11 @@ impl Server {
         let (requests, requested) = mpsc::channel(REQUESTS_QUEUED_MAX);
         let (peer_events, from_peers) = mpsc::channel(PEER_MESSAGES_QUEUED_MAX);
         let value_bytes_max = config.value_bytes_max;
+        let hand_over_time_max = hand_over::time_max(&config.raft);
         tracing::info!("serves clients at {}", config.client_url);
         let task = ReplicaTask::new(config, disk, opened, Arc::clone(&store), requested, from_peers, span.clone())?;
         let started = std::time::Instant::now();
-        let (view, leader) = (task.view(), task.leader());
+        let (view, leader, events) = (task.view(), task.leader(), task.events());
         let gateway = Gateway { requests, view, leader, store, value_bytes_max, started };
         let raft = peer::accept(task.hello(), task.inbound(), peer_events).or(task.snapshot_route()).unify();
 
@@ -294,7 +302,7 @@ impl Server {
             let _ = http_stopped.await;
         });
         let http = tokio::spawn(http.instrument(span.clone()));
-        Ok(Self { http, replica, failure: None, stop_http, stop_replica, span })
+        Ok(Self { http, replica, failure: None, events, hand_over_time_max, stop_http, stop_replica, span })
     }
 
     /// Waits until the node cannot go on, and has logged why. A healthy node never returns from here.
@@ -313,14 +321,30 @@ impl Server {
         self.failure.insert(failure)
     }
 
-    /// Stops accepting requests, finishes those under way, and closes the log. Takes [`STOP_TIME_MAX`] at most,
-    /// whatever the disk does.
+    /// Hands leadership over if this node has it, and then stops accepting requests, finishes those under way, and
+    /// closes the log. Takes [`STOP_TIME_MAX`] at most, whatever the disk and the other nodes do.
     ///
     /// # Errors
     /// [`FatalError`] if the node has failed, or fails meanwhile; it has been logged.
     pub async fn stop(self) -> Result<(), FatalError> {
-        let Self { mut http, mut replica, failure, stop_http, stop_replica, span } = self;
+        self.end(true).await
+    }
+
+    /// The same when the whole cluster stops, where nobody is left to hand over to.
+    ///
+    /// # Errors
+    /// As [`Server::stop`].
+    pub(crate) async fn stop_with_cluster(self) -> Result<(), FatalError> {
+        self.end(false).await
+    }
+
+    async fn end(self, hands_over: bool) -> Result<(), FatalError> {
+        let Self { mut http, mut replica, failure, events, hand_over_time_max, stop_http, stop_replica, span } = self;
         let stopping = async {
+            if hands_over {
+                // While it still serves: clients may go on asking it, and are sent on to the new leader.
+                hand_over::before_stop(&events, hand_over_time_max).await;
+            }
             // Whoever is no longer there to be told has ended already.
             let _ = stop_http.send(());
             let _ = (&mut http).await;

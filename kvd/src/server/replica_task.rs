@@ -154,6 +154,11 @@ impl ReplicaTask {
         self.publisher.leader()
     }
 
+    /// Where this node is told that it is about to stop.
+    pub(super) fn events(&self) -> mpsc::UnboundedSender<Event> {
+        self.events_in.clone()
+    }
+
     pub(super) fn inbound(&self) -> Inbound {
         self.inbound.clone()
     }
@@ -289,6 +294,7 @@ impl ReplicaTask {
                 self.met(&hello);
                 self.check_cluster(&hello)?;
             }
+            Arrived::Event(Event::Stopping(over)) => self.hand_overs.begin_to_stop(replica, &self.directory, over),
             // The link warns by itself, and nobody forms a cluster or joins one any more.
             Arrived::Event(Event::Member(_, LinkEvent::Failed(_)) | Event::Founder(..) | Event::Joining(_)) => {}
             Arrived::FromPeer(PeerEvent::Met(hello)) => {

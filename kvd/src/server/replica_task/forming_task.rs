@@ -47,7 +47,8 @@ impl ReplicaTask {
                     | Event::Fetched(..)
                     | Event::SnapshotTaken(_)
                     | Event::SnapshotSent(..)
-                    | Event::SnapshotReceived(..) => {}
+                    | Event::SnapshotReceived(..)
+                    | Event::Stopping(_) => {}
                     Event::DiskFailed(cause) => return Err(self.disk_failed(cause)),
                     Event::WriterPanicked => return Err(FatalError::Panicked),
                 },
@@ -109,7 +110,8 @@ impl ReplicaTask {
                 | Event::SnapshotReceived(..)
                 | Event::Founder(..)
                 | Event::Member(..)
-                | Event::Joining(_) => {}
+                | Event::Joining(_)
+                | Event::Stopping(_) => {}
             }
         }
         self.identity.cluster = Some(cluster);

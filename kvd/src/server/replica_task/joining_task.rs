@@ -49,7 +49,8 @@ impl ReplicaTask {
                     | Event::Fetched(..)
                     | Event::SnapshotTaken(_)
                     | Event::SnapshotSent(..)
-                    | Event::SnapshotReceived(..) => {}
+                    | Event::SnapshotReceived(..)
+                    | Event::Stopping(_) => {}
                 },
                 Some(PeerEvent::Met(_) | PeerEvent::Message(..)) = self.from_peers.recv() => {}
                 Some(request) = self.requests.recv() => refuse(request),
