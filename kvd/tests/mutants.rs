@@ -16,6 +16,16 @@ use std::thread;
 /// A mutant is caught within as many.
 const SEEDS_MAX: u64 = 2_000;
 
+/// Seeds that caught the mutants which take longest to catch, tried before all others: any change of what a run draws
+/// makes others of them, and then the hunt goes through all, which takes minutes.
+const TRIED_FIRST: &[(Mutant, u64)] = &[
+    (Mutant::DoubledVoteCounts, 251),
+    (Mutant::CorruptionCut, 130),
+    (Mutant::SyncRetried, 551),
+    (Mutant::HeartbeatWaitsForDisk, 408),
+    (Mutant::TransferSkipsLogCheck, 957),
+];
+
 #[test]
 fn every_mutant_is_caught() {
     let caught = hunt_all();
@@ -38,7 +48,8 @@ fn hunt_all() -> Vec<(Mutant, Option<Box<Failure>>)> {
         let mut caught = Vec::new();
         while let Some(mutant) = Mutant::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
             put_back(Some(*mutant));
-            caught.push((*mutant, sim::run_all(0..SEEDS_MAX, |_| true).err()));
+            let first = TRIED_FIRST.iter().find(|(known, _)| known == mutant).map(|(_, seed)| *seed);
+            caught.push((*mutant, sim::run_all(first.into_iter().chain(0..SEEDS_MAX), |_| true).err()));
         }
         caught
     };
