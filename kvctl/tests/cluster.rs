@@ -217,6 +217,12 @@ fn a_backup_is_saved_to_a_file_and_looked_into() {
 #[test]
 fn members_come_and_go() {
     let fixture = Fixture::start();
+    // A node that has yet to form its cluster knows no members.
+    let knows_all = |url: &String| fixture.json(&["members", "--endpoints", url])["members"][2].is_object();
+    let began = Instant::now();
+    while !fixture.cluster.endpoints().iter().all(knows_all) {
+        assert!(began.elapsed() < DEADLINE, "the cluster does not form");
+    }
     let members = fixture.json(&["member", "list"]);
     assert_eq!(members, fixture.json(&["members"]));
     // It waits to join a cluster where nobody is, so that it is added by hand.
