@@ -24,6 +24,8 @@ const TRIED_FIRST: &[(Mutant, u64)] = &[
     (Mutant::SyncRetried, 551),
     (Mutant::HeartbeatWaitsForDisk, 408),
     (Mutant::TransferSkipsLogCheck, 957),
+    (Mutant::TransferNeverGivenUp, 219),
+    (Mutant::PreVoteIgnoresTerm, 187),
 ];
 
 #[test]
