@@ -114,18 +114,17 @@ impl Raft {
             return Err(MembershipError::NotLeader { leader: self.leader() });
         };
         let is_first = self.has_committed_in_term() || mutants::is_on(Mutant::ChangeBeforeCommit);
-        let is_settled = self.is_configuration_committed() && !self.configuration().is_joint();
         let is_staying = leader.transfer.is_none();
-        if !is_first || !is_staying || !(is_settled || mutants::is_on(Mutant::TwoChanges)) {
+        if !is_first || !is_staying || !(self.are_members_settled() || mutants::is_on(Mutant::TwoChanges)) {
             return Err(MembershipError::Busy);
         }
         let next = self.configuration().changed(change)?;
         if let Some(behind) = change.promote.iter().find(|id| !self.has_caught_up(leader, **id)) {
             return Err(MembershipError::NotCaughtUp(*behind));
         }
-        let hears = |id: NodeId| id == self.id || leader.progress.get(&id).is_some_and(|progress| self.hears(progress));
-        if next.voters != self.configuration().voters && !change.force && !next.is_majority_of_voters(hears) {
-            let heard = next.voters.iter().filter(|id| hears(**id)).count();
+        let is_heard = |id: NodeId| self.is_heard(id);
+        if next.voters != self.configuration().voters && !change.force && !next.is_majority_of_voters(is_heard) {
+            let heard = next.voters.iter().filter(|id| is_heard(**id)).count();
             return Err(MembershipError::NoQuorum { voters: next.voters.len(), heard });
         }
         Ok(self.append_configuration(next))
@@ -136,6 +135,11 @@ impl Raft {
         self.configuration_index() <= self.log.commit_index()
     }
 
+    /// Whether the configuration in force is committed and not joint, so that no change is under way.
+    pub fn are_members_settled(&self) -> bool {
+        self.is_configuration_committed() && !self.configuration().is_joint()
+    }
+
     /// The entry that brought the configuration in force.
     pub fn configuration_index(&self) -> LogIndex {
         self.configurations.keys().next_back().copied().unwrap_or_default()
@@ -144,9 +148,7 @@ impl Raft {
     /// Whether this node was a member once and is none any more, for good: by a committed configuration, or because a
     /// member has said so.
     pub fn is_removed(&self) -> bool {
-        let configuration = self.configuration();
-        let by_log = self.is_configuration_committed() && !configuration.is_joint();
-        self.told_removed || by_log && configuration.removed.contains(&self.id)
+        self.told_removed || self.are_members_settled() && self.configuration().removed.contains(&self.id)
     }
 
     /// A member says that the committed configuration names this node as removed. It stands for election no more. That
@@ -208,8 +210,7 @@ impl Raft {
                 Goal::Replace(old) => Some(*old),
             };
             // Whoever is heard lives, and is not replaced by another that only has its name.
-            let lives = |old: NodeId| leader.progress.get(&old).is_some_and(|progress| self.hears(progress));
-            if self.has_caught_up(leader, *id) && !replaced.is_some_and(|old| old == self.id || lives(old)) {
+            if self.has_caught_up(leader, *id) && !replaced.is_some_and(|old| self.is_heard(old)) {
                 change.promote.insert(*id);
                 change.remove.extend(replaced.filter(|old| configuration.members.contains_key(old)));
             }

@@ -37,10 +37,7 @@ impl Raft {
         self.tick_transfer(heartbeat);
         // A leader that reaches no quorum can commit nothing; stepping down tells its clients to look
         // elsewhere and frees the reads that wait.
-        let Role::Leader(leader) = &self.role else { return };
-        let in_contact =
-            |id: NodeId| id == self.id || leader.progress.get(&id).is_some_and(|progress| self.hears(progress));
-        if !self.configuration().is_quorum(in_contact) && !mutants::is_on(Mutant::NoCheckQuorum) {
+        if !self.configuration().is_quorum(|id| self.is_heard(id)) && !mutants::is_on(Mutant::NoCheckQuorum) {
             return self.become_follower(None);
         }
         self.tick_membership();

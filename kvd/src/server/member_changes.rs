@@ -94,7 +94,7 @@ impl Waiting {
         if !leads && (self.begun.is_none() || is_decided && !self.is_so(raft)) {
             return Some(Err(raft.leader().map_or(ChangeError::NoLeader, |_| ChangeError::NotLeader)));
         }
-        if is_decided && is_settled(raft) {
+        if is_decided && raft.are_members_settled() {
             match wanted(&self.change, raft) {
                 Ok(None) => return Some(Ok(())),
                 Err(ChangeError::UnknownMember(_)) if self.begun.is_some() && self.removes() => return Some(Ok(())),
@@ -136,7 +136,8 @@ impl Waiting {
 
     /// Whether the members are as asked, or still changing.
     fn is_so(&self, raft: &Raft) -> bool {
-        !is_settled(raft) || matches!(wanted(&self.change, raft), Ok(None) | Err(ChangeError::UnknownMember(_)))
+        !raft.are_members_settled()
+            || matches!(wanted(&self.change, raft), Ok(None) | Err(ChangeError::UnknownMember(_)))
     }
 
     /// Consensus does not begin the change.
@@ -168,11 +169,6 @@ impl Waiting {
             | MembershipError::AlreadyVoter(_) => ChangeError::Refused(format!("{name}: {error}")),
         }
     }
-}
-
-/// Whether the members are committed, and no change is under way.
-pub(super) fn is_settled(raft: &Raft) -> bool {
-    raft.is_configuration_committed() && !raft.configuration().is_joint()
 }
 
 /// What has to change for the members to be as asked, if anything.

@@ -7,7 +7,6 @@ use crate::node::Replica;
 use crate::peer::Hello;
 use crate::raft::{NodeId, Raft, RoleName};
 use crate::server::inbox::Event;
-use crate::server::member_changes::is_settled;
 use std::collections::BTreeSet;
 
 impl ReplicaTask {
@@ -41,7 +40,7 @@ impl ReplicaTask {
                 self.connect_members();
             }
         }
-        if raft.configuration_index() != self.settled_index && is_settled(raft) {
+        if raft.configuration_index() != self.settled_index && raft.are_members_settled() {
             self.settled_index = raft.configuration_index();
             self.inbound.set_removed(raft.configuration().removed.iter().copied());
             for line in self.membership_news.settled(raft.configuration()) {

@@ -50,10 +50,8 @@ impl World {
 
     /// Whether one node knows for certain that another is a member no more.
     fn is_removed_for(&self, id: NodeId, other: NodeId) -> bool {
-        self.nodes[&id].raft().is_some_and(|raft| {
-            let configuration = raft.configuration();
-            raft.is_configuration_committed() && !configuration.is_joint() && configuration.removed.contains(&other)
-        })
+        let raft = self.nodes[&id].raft();
+        raft.is_some_and(|raft| raft.are_members_settled() && raft.configuration().removed.contains(&other))
     }
 
     pub(super) fn request(&mut self, to: NodeId, attempt: AttemptId, ask: Ask) -> Checked {
