@@ -149,6 +149,13 @@ impl Context {
         })
     }
 
+    /// Names of the members, as a sentence lists them.
+    pub(super) fn member_names(&self) -> String {
+        let view = self.gateway.view.borrow();
+        let names: Vec<&str> = view.members.iter().map(|member| member.id.as_str()).collect();
+        names.join(", ")
+    }
+
     /// Nobody is known who could answer.
     pub(super) fn no_leader(&self) -> ApiError {
         match self.gateway.view.borrow().state {

@@ -46,6 +46,19 @@ pub(super) struct Upload<S> {
     pub(super) pieces: S,
 }
 
+impl<B: Buf, S: Stream<Item = Result<B, warp::Error>>> Upload<S> {
+    /// The body of a POST that takes no query parameters, and the query string as it came.
+    ///
+    /// # Errors
+    /// [`ApiError`] for another method, for parameters, and for a body that is too large or does not arrive.
+    pub(super) async fn into_body(self, context: &Context, bytes_max: usize) -> Result<(Body, String), ApiError> {
+        post_only(&self.method)?;
+        let [] = query::parse(&self.query, [])?;
+        let body = context.bodies.read(self.pieces, self.content_length, bytes_max).await?;
+        Ok((body, self.query))
+    }
+}
+
 /// `POST /set`, with JSON or with raw bytes.
 pub(super) async fn set<B: Buf>(
     context: &Context,
@@ -78,15 +91,12 @@ pub(super) async fn delete<B: Buf>(
     context: &Context,
     upload: Upload<impl Stream<Item = Result<B, warp::Error>>>,
 ) -> Result<Response, ApiError> {
-    post_only(&upload.method)?;
-    let [] = query::parse(&upload.query, [])?;
-    let Body { bytes, charge: _held } =
-        context.bodies.read(upload.pieces, upload.content_length, context.json_bytes_max).await?;
+    let (Body { bytes, charge: _held }, query) = upload.into_body(context, context.json_bytes_max).await?;
     let value_bytes_max = context.gateway.value_bytes_max;
     let body_bytes = bytes.len();
     let prepare = move || prepare_delete(&bytes, value_bytes_max);
     let Prepared { command, key, prev } = context.heavy_work(body_bytes, prepare).await?;
-    let outcome = context.write(command, || target("/delete", &upload.query)).await?;
+    let outcome = context.write(command, || target("/delete", &query)).await?;
     let budget = context.replies.clone();
     context.heavy_work(item_bytes(&outcome), move || render(&budget, outcome, key, prev)).await
 }
@@ -182,7 +192,7 @@ pub(super) async fn freshen(context: &Context, consistency: Option<&str>) -> Res
 }
 
 /// Refuses other methods than POST.
-pub(super) fn post_only(method: &Method) -> Result<(), ApiError> {
+fn post_only(method: &Method) -> Result<(), ApiError> {
     if *method == Method::POST { Ok(()) } else { Err(ApiError::MethodNotAllowed { allow: Some("POST") }) }
 }
 

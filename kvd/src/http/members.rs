@@ -6,8 +6,8 @@
 use super::body::Body;
 use super::context::Context;
 use super::error::ApiError;
-use super::keys::{Upload, from_json, post_only, target};
-use super::{query, reply};
+use super::keys::{Upload, from_json, target};
+use super::reply;
 use crate::naming;
 use bytes::Buf;
 use futures_util::Stream;
@@ -146,14 +146,11 @@ pub(super) async fn change<B: Buf>(
     action: Action,
     upload: Upload<impl Stream<Item = Result<B, warp::Error>>>,
 ) -> Result<Response, ApiError> {
-    post_only(&upload.method)?;
-    let [] = query::parse(&upload.query, [])?;
-    let Body { bytes, charge: _held } =
-        context.bodies.read(upload.pieces, upload.content_length, context.json_bytes_max).await?;
+    let (Body { bytes, charge: _held }, query) = upload.into_body(context, context.json_bytes_max).await?;
     let change = action.read(&bytes)?;
     match context.change_members(change).await? {
         Ok(members) => Ok(reply::ok(&members)),
-        Err(ChangeError::NotLeader) => Err(context.redirect(|| target(action.path(), &upload.query))),
+        Err(ChangeError::NotLeader) => Err(context.redirect(|| target(action.path(), &query))),
         Err(error) => Err(refusal(context, error)),
     }
 }
@@ -162,12 +159,10 @@ fn refusal(context: &Context, error: ChangeError) -> ApiError {
     match error {
         ChangeError::NotLeader | ChangeError::NoLeader => context.no_leader(),
         ChangeError::UnknownMember(name) => {
-            let view = context.gateway.view.borrow();
-            let names: Vec<&str> = view.members.iter().map(|member| member.id.as_str()).collect();
+            let names = context.member_names();
             ApiError::MemberNotFound(format!(
-                "{name} is no member of this cluster, whose members are {}: check the name; if it has been removed, that is \
-                 done",
-                names.join(", ")
+                "{name} is no member of this cluster, whose members are {names}: check the name; if it has been removed, that \
+                 is done"
             ))
         }
         ChangeError::WasRemoved(name) => ApiError::WasRemoved(format!(

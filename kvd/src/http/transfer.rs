@@ -7,8 +7,8 @@ use super::body::Body;
 use super::context::Context;
 use super::error::ApiError;
 use super::gateway::NotHandedOver;
-use super::keys::{Upload, from_json, post_only, target};
-use super::{query, reply};
+use super::keys::{Upload, from_json, target};
+use super::reply;
 use bytes::Buf;
 use futures_util::Stream;
 use kvclient::api::TransferRequest;
@@ -22,15 +22,12 @@ pub(super) async fn transfer<B: Buf>(
     context: &Context,
     upload: Upload<impl Stream<Item = Result<B, warp::Error>>>,
 ) -> Result<Response, ApiError> {
-    post_only(&upload.method)?;
-    let [] = query::parse(&upload.query, [])?;
-    let Body { bytes, charge: _held } =
-        context.bodies.read(upload.pieces, upload.content_length, BODY_BYTES_MAX).await?;
+    let (Body { bytes, charge: _held }, query) = upload.into_body(context, BODY_BYTES_MAX).await?;
     let TransferRequest { to } =
         if bytes.is_empty() { TransferRequest::default() } else { from_json(&bytes, r#"{"to":"node2"}"#)? };
     match context.hand_over(to.clone()).await? {
         Ok(leader) => Ok(reply::ok(&leader)),
-        Err(NotHandedOver::NotLeader) => Err(context.redirect(|| target("/leader/transfer", &upload.query))),
+        Err(NotHandedOver::NotLeader) => Err(context.redirect(|| target("/leader/transfer", &query))),
         Err(failure) => Err(refusal(context, to.as_deref().unwrap_or_default(), failure)),
     }
 }
@@ -40,9 +37,8 @@ fn refusal(context: &Context, to: &str, failure: NotHandedOver) -> ApiError {
     match failure {
         NotHandedOver::NotLeader | NotHandedOver::NoLeader => context.no_leader(),
         NotHandedOver::UnknownMember => {
-            let view = context.gateway.view.borrow();
-            let names: Vec<&str> = view.members.iter().map(|member| member.id.as_str()).collect();
-            ApiError::invalid(format!("`{to}` is no member of this cluster: name one of {}", names.join(", ")))
+            let names = context.member_names();
+            ApiError::invalid(format!("`{to}` is no member of this cluster: name one of {names}"))
         }
         NotHandedOver::NotVoter => {
             ApiError::invalid(format!("{to} does not vote, so it cannot lead: name one of the voters"))
