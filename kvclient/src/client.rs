@@ -552,6 +552,7 @@ impl Client {
     /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
+    /// client.set("color", "blue")?;
     /// let info = client.save_snapshot_stale(&endpoints[0], std::io::sink(), |_| {})?;
     /// println!("up to index {} of the log", info.head.last_index);
     /// # anyhow::Ok(())
