@@ -19,6 +19,17 @@ impl Fixture {
         Self { cluster: Cluster::start(Options::ephemeral(3)).expect("a cluster starts") }
     }
 
+    /// The same once every node has formed the cluster: a majority suffices to serve.
+    fn formed() -> Self {
+        let fixture = Self::start();
+        let knows_all = |url: &String| fixture.json(&["members", "--endpoints", url])["members"][2].is_object();
+        let began = Instant::now();
+        while !fixture.cluster.endpoints().iter().all(knows_all) {
+            assert!(began.elapsed() < DEADLINE, "the cluster does not form");
+        }
+        fixture
+    }
+
     fn kvctl(&self, arguments: &[&str]) -> Command {
         let mut command = kvctl(arguments);
         command.env("KVCTL_ENDPOINTS", self.cluster.endpoints().join(","));
@@ -216,13 +227,7 @@ fn a_backup_is_saved_to_a_file_and_looked_into() {
 
 #[test]
 fn members_come_and_go() {
-    let fixture = Fixture::start();
-    // A node that has yet to form its cluster knows no members.
-    let knows_all = |url: &String| fixture.json(&["members", "--endpoints", url])["members"][2].is_object();
-    let began = Instant::now();
-    while !fixture.cluster.endpoints().iter().all(knows_all) {
-        assert!(began.elapsed() < DEADLINE, "the cluster does not form");
-    }
+    let fixture = Fixture::formed();
     let members = fixture.json(&["member", "list"]);
     assert_eq!(members, fixture.json(&["members"]));
     // It waits to join a cluster where nobody is, so that it is added by hand.
@@ -237,7 +242,7 @@ fn members_come_and_go() {
     // One of the cluster itself is no news, and one of another cluster is none to add.
     let own = fixture.cluster.endpoints()[0].clone();
     assert_eq!(fixture.json(&["member", "add", &own])["members"].as_array().map(Vec::len), Some(4));
-    let stranger = Fixture::start();
+    let stranger = Fixture::formed();
     let ended = fixture.run(&["member", "add", &stranger.cluster.endpoints()[0]]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.one_error().contains("does not wait to join"), "{ended:?}");
