@@ -120,8 +120,8 @@ pub(crate) struct NodeArgs {
     #[arg(long, env = "KVD_ADVERTISE_PEER_URL", value_name = "URL")]
     advertise_peer_url: Option<String>,
 
-    /// Where the log is kept. With `memory` a node that stops has lost its data and cannot come back as itself;
-    /// the cluster keeps what it acknowledged as long as a majority never stops.
+    /// Where the log is kept. With `memory` a node that stops has lost its data; it comes back by itself as a new member in its
+    /// own place, and the cluster keeps what it acknowledged as long as a majority never stops at the same time.
     #[arg(long, env = "KVD_STORAGE", value_enum, default_value_t)]
     storage: StorageKind,
 

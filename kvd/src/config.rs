@@ -28,7 +28,7 @@ pub enum StorageKind {
     /// In the data directory: survives crashes and power failures.
     #[default]
     Disk,
-    /// In memory: a node that stops has lost everything, and must not come back as the same node.
+    /// In memory: a node that stops has lost everything, and comes back as another one.
     Memory,
 }
 

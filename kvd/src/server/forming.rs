@@ -9,11 +9,13 @@
 //! spoke to the process that is there now. Until it has written down who the founders are, nobody acts
 //! on them, so it may itself be started again and fix others.
 //!
-//! A node whose peers have formed a cluster in which its name has another id is not one of the
-//! founders: it has lost its data. It must not pretend to be the node that it was, for that one has
-//! voted and acknowledged, so it goes on waiting.
+//! A node whose peers have formed a cluster under whose founders is none with its id has no data of it: it lost its
+//! disk, or had none. It must not pretend to be the node that it was, for that one has voted and acknowledged. It is
+//! another one, with a new id, and returns: it asks to take the place that the earlier life of its name has among the
+//! members.
 
 use crate::peer::{ClusterId, Founder, Hello, founding_configuration};
+use crate::storage::ClusterIdentity;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a forming node knows of its peers.
@@ -21,6 +23,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Forming {
     own: Founder,
     peers: BTreeMap<String, Peer>,
+    /// Why it has not returned yet.
+    not_returned: Option<String>,
 }
 
 #[derive(Debug)]
@@ -29,8 +33,8 @@ enum Peer {
     Missing(Option<String>),
     /// Forming too.
     Met(Founder),
-    /// Belongs to a cluster that this node is no founder of.
-    Elsewhere { own_name_is_known: bool },
+    /// Belongs to a cluster that this node, by its id, is no founder of.
+    Elsewhere,
     /// Belongs to a cluster of other founders than configured.
     OtherFounders(String),
     /// Answers under another name.
@@ -40,7 +44,7 @@ enum Peer {
 impl Forming {
     /// This node, and the names of the others.
     pub(super) fn new(own: Founder, peers: impl IntoIterator<Item = String>) -> Self {
-        Self { own, peers: peers.into_iter().map(|name| (name, Peer::Missing(None))).collect() }
+        Self { own, peers: peers.into_iter().map(|name| (name, Peer::Missing(None))).collect(), not_returned: None }
     }
 
     /// The founders, if this node alone is all of them.
@@ -65,7 +69,7 @@ impl Forming {
         }
         let met = self.peers.values().map(|peer| match peer {
             Peer::Met(founder) => Some(founder.clone()),
-            Peer::Missing(_) | Peer::Elsewhere { .. } | Peer::OtherFounders(_) | Peer::Misnamed(_) => None,
+            Peer::Missing(_) | Peer::Elsewhere | Peer::OtherFounders(_) | Peer::Misnamed(_) => None,
         });
         let mut founders: Vec<Founder> = met.chain([Some(self.own.clone())]).collect::<Option<_>>()?;
         founders.sort_by(|a, b| a.info.name.cmp(&b.info.name));
@@ -77,9 +81,8 @@ impl Forming {
     pub(super) fn met_member(&mut self, hello: &Hello) -> Option<Vec<Founder>> {
         let peer = self.peers.get_mut(&hello.name)?;
         let namesake = hello.founders.iter().find(|founder| founder.info.name == self.own.info.name);
-        let own_name_is_known = namesake.is_some();
         if namesake.is_none_or(|namesake| namesake.node != self.own.node) {
-            *peer = Peer::Elsewhere { own_name_is_known };
+            *peer = Peer::Elsewhere;
             return None;
         }
         let id = ClusterId::of_founders(&founding_configuration(&hello.founders)).0;
@@ -100,6 +103,30 @@ impl Forming {
         }
     }
 
+    /// Whether a cluster exists that this node is no founder of, so that it should ask for the place of its earlier life.
+    pub(super) fn is_to_return(&self) -> bool {
+        self.peers.values().any(|peer| matches!(peer, Peer::Elsewhere))
+    }
+
+    /// The node has the place of its earlier life in this cluster. Returns whether it is the one that it was to be part of:
+    /// at the next start, a cluster of other founders than configured would be refused.
+    pub(super) fn returned(&mut self, cluster: &ClusterIdentity) -> bool {
+        let founders: BTreeSet<&str> = cluster.first_members.iter().map(String::as_str).collect();
+        let is_expected = self.names().collect::<BTreeSet<_>>() == founders;
+        if !is_expected {
+            self.not_returned = Some(format!(
+                "the cluster was formed by {}, and --peers lists other nodes: check --peers, or use --join instead",
+                cluster.first_members.join(", ")
+            ));
+        }
+        is_expected
+    }
+
+    /// The node has not got the place of its earlier life; why, as a sentence.
+    pub(super) fn not_returned(&mut self, why: String) {
+        self.not_returned = Some(why);
+    }
+
     /// Whether this is what the node has said when it was dialled.
     pub(super) fn has_met(&self, hello: &Hello) -> bool {
         matches!(self.peers.get(&hello.name), Some(Peer::Met(founder)) if *founder == hello.as_founder())
@@ -118,20 +145,14 @@ impl Forming {
     /// What the node waits for, as a sentence.
     pub(super) fn waiting_for(&self) -> String {
         let mut missing = Vec::new();
+        let mut elsewhere = Vec::new();
         let mut sentences = Vec::new();
-        let own = &self.own.info.name;
         for (name, peer) in &self.peers {
             match peer {
                 Peer::Missing(None) => missing.push(name.clone()),
                 Peer::Missing(Some(why)) => missing.push(format!("{name} ({why})")),
                 Peer::Met(_) => {}
-                Peer::Elsewhere { own_name_is_known: true } => sentences.push(format!(
-                    "{name} belongs to a cluster that knows {own} under another id: this node has lost its data, which \
-                     must be put back; the others go on without it"
-                )),
-                Peer::Elsewhere { own_name_is_known: false } => {
-                    sentences.push(format!("{name} belongs to a cluster that {own} is no member of: check --peers"))
-                }
+                Peer::Elsewhere => elsewhere.push(name.as_str()),
                 Peer::OtherFounders(founders) => sentences.push(format!(
                     "{name} belongs to a cluster of {founders}, and --peers lists other nodes: check --peers"
                 )),
@@ -140,7 +161,15 @@ impl Forming {
                 }
             }
         }
-        if !missing.is_empty() {
+        if !elsewhere.is_empty() {
+            let own = &self.own.info.name;
+            let why = self.not_returned.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            sentences.push(format!(
+                "to return to the cluster that {} belongs to: this node has no data of it, so it asks to replace the member \
+                 called {own}, and will be sent everything{why}",
+                elsewhere.join(", ")
+            ));
+        } else if !missing.is_empty() {
             sentences.insert(0, format!("to form a cluster it has yet to hear from {}", missing.join(", ")));
         }
         if sentences.is_empty() {
@@ -250,7 +279,28 @@ mod tests {
         let mut forming = forming(99);
         assert_eq!(forming.met("n2", &formed("n2", 22, &founders)), None);
         assert_eq!(forming.met("n3", &hello("n3", 77)), None, "not even with another that lost its data");
-        assert!(forming.waiting_for().contains("has lost its data"), "{}", forming.waiting_for());
+        assert!(forming.is_to_return());
+        let waits = "to return to the cluster that n2 belongs to: this node has no data of it, so it asks to replace the member \
+                     called n1, and will be sent everything";
+        assert_eq!(forming.waiting_for(), waits);
+        forming.not_returned("there is no leader".into());
+        assert_eq!(forming.waiting_for(), format!("{waits}: there is no leader"));
+
+        let cluster =
+            |names: &[&str]| ClusterIdentity { id: 7, first_members: names.iter().map(|n| (*n).into()).collect() };
+        assert!(!forming.returned(&cluster(&["n1", "n2"])));
+        assert!(forming.waiting_for().contains("formed by n1, n2, and --peers lists"), "{}", forming.waiting_for());
+        assert!(forming.returned(&cluster(&["n1", "n2", "n3"])));
+    }
+
+    #[test]
+    fn when_all_have_lost_their_data_they_found_a_cluster_anew() {
+        let founders = [hello("n1", 11), hello("n2", 22), hello("n3", 33)];
+        let mut forming = forming(99);
+        assert_eq!(forming.met("n2", &formed("n2", 22, &founders)), None);
+        assert_eq!(forming.met("n3", &hello("n3", 77)), None);
+        assert!(forming.met("n2", &hello("n2", 88)).is_some());
+        assert!(!forming.is_to_return());
     }
 
     #[test]

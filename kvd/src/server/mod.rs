@@ -118,8 +118,8 @@ pub enum StartError {
     #[error(
         "--data-dir {}: this node has been part of a cluster, but its log (the files wal-*.log) is missing or empty, \
          and with it what it promised the others; it must not go on as if it had promised nothing. Put the files back \
-         as they were last. If that cannot be done, leave this node stopped: the others have what was acknowledged \
-         and go on as long as they are a majority, and this version of kvd cannot bring a node back without its data",
+         as they were last. If that cannot be done, move the directory away and start this node by the same flags: it comes \
+         back as a new member in its own place, and the others send it everything, as long as they are a majority",
         .dir.display()
     )]
     LogMissing {

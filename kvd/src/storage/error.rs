@@ -25,8 +25,8 @@ pub enum StorageError {
     #[error(
         "{file} is damaged at byte {offset}: {cause}. Writes that were acknowledged may be missing from this node, so \
          it refuses to start. Put the file back as it was last, never as an old copy has it. If that cannot be done, \
-         leave this node stopped: the others have what was acknowledged and go on as long as they are a majority, and \
-         this version of kvd cannot bring a node back without its data"
+         move the directory away and start this node by the same flags: it comes back as a new member in its own \
+         place, and the others send it everything, as long as they are a majority"
     )]
     Corrupt {
         /// Name of the file within the data directory.

@@ -76,29 +76,3 @@ fn a_founder_that_is_started_again_under_another_id_and_url_is_known_as_it_is_no
         assert_eq!(health.members[1].client_url, url, "{}", node.name);
     }
 }
-
-#[test]
-fn a_node_that_lost_its_data_is_not_taken_for_what_it_was() {
-    let mut cluster = Cluster::start(3);
-    let (client, lost) = (cluster.client(), cluster.follower());
-    client.set("a", "b").expect("the cluster serves");
-    cluster[lost].kill();
-    fs::remove_dir_all(cluster[lost].data_dir()).expect("its data can be removed");
-    cluster[lost].start();
-    let health = until("it knows what happened", || {
-        cluster[lost]
-            .health()
-            .filter(|health| health.waiting_for.as_ref().is_some_and(|why| why.contains("lost its data")))
-    });
-    assert_eq!((health.state, health.keys), (NodeState::Forming, 0));
-    client.set("a", "c").expect("the others go on");
-
-    // It counts for nothing: with one of the others down there is no majority.
-    let leader = cluster.nodes.iter().position(|node| node.health().is_some_and(|h| h.state == NodeState::Leader));
-    let other = (0..3).find(|number| *number != lost && Some(*number) != leader).expect("a third node");
-    cluster[other].kill();
-    let last = &cluster[leader.expect("the others go on")];
-    until("the last of its cluster leads no more", || last.health().filter(|health| health.leader.is_none()));
-    let reply = last.post("/set", r#"{"key":"a","value":"d"}"#).expect("it answers");
-    assert_eq!(reply.status, 503, "{}", reply.text());
-}

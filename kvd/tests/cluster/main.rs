@@ -23,6 +23,7 @@ mod hostile_http;
 mod http;
 mod killing;
 mod logs;
+mod lost_disks;
 mod members;
 mod partitions;
 mod pause;

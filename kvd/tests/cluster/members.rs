@@ -1,6 +1,6 @@
 //! Members come and go while the cluster serves.
 
-use crate::harness::{Cluster, Load, Node, Reply, error_of, until};
+use crate::harness::{Cluster, Load, Node, Recorder, Reply, error_of, until};
 use kvclient::api::{Applied, ErrorCode, MembersReply};
 use kvclient::{Member, MemberGoal, NodeState};
 use std::thread;
@@ -287,6 +287,34 @@ fn a_node_is_replaced_by_another_in_one_change_whatever_the_leader() {
     assert_eq!(client.replace_member(&name, "node4").expect("it is so already").len(), 3);
     until_removed(&cluster[old]);
     client.set("color", "red").expect("the cluster serves");
+}
+
+#[test]
+fn what_clients_see_is_linearizable_while_all_nodes_are_replaced_by_others() {
+    let mut cluster = Cluster::start(3);
+    let recorder = Recorder::start(&cluster);
+    for old in 0..3 {
+        recorder.flow(100);
+        let new = cluster.prepare_joiner_at(old);
+        cluster[new].add_env("KVD_LEARNER", "true");
+        cluster[new].start();
+        let (gone, comes) = (cluster[old].name.clone(), cluster[new].name.clone());
+        // The leader may change meanwhile, which the client sees through.
+        let client = cluster.client();
+        until("one is replaced by the other", || match client.replace_member(&gone, &comes) {
+            Ok(_) => Some(()),
+            Err(kvclient::Error::MemberNotFound { .. } | kvclient::Error::ChangeRefused { .. }) => None,
+            Err(error) => panic!("{error}"),
+        });
+        recorder.flow(50);
+        until_removed(&cluster[old]);
+        assert_eq!(cluster[old].terminate(), Some(0));
+    }
+    // Clients that were told of the first three alone have learnt of the others.
+    recorder.flow(200);
+    cluster.nodes.drain(..3);
+    until_voters(&cluster, &[0, 1, 2], &["node4", "node5", "node6"]);
+    recorder.stop().check(&cluster);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Becoming part of a cluster: dials the configured peers until it is known who the founders are, and
-//! begins the log with them.
+//! begins the log with them. If there is a cluster already, of which this node has no data, it asks to return to it.
 //!
-//! Who they are is decided in `forming`, what the log begins with in [`crate::data`].
+//! Which of the two it is, and who the founders are, is decided in `forming`; what the log begins with in [`crate::data`].
 
 use super::{ReplicaTask, Request};
 use crate::data::{FOUNDING_INDEX, cluster_of, founding_records};
@@ -12,6 +12,7 @@ use crate::raft::{LogWrite, Record, WriteId};
 use crate::server::FatalError;
 use crate::server::forming::Forming;
 use crate::server::inbox::Event;
+use crate::server::joining::JoinNews;
 use crate::storage::ClusterIdentity;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,16 +34,31 @@ impl ReplicaTask {
         reminders.set_missed_tick_behavior(MissedTickBehavior::Delay);
         reminders.reset();
         let mut founders = forming.founders_if_alone();
+        let mut returning = None;
         while founders.is_none() {
+            if !forming.is_to_return() {
+                returning = None;
+            } else if returning.is_none() {
+                tracing::info!("{}", forming.waiting_for());
+                let urls = self.config.peers.iter().map(|peer| peer.url.clone()).collect();
+                returning = Some(self.ask_to_join(urls, true)?);
+            }
             self.publisher.forming(forming.waiting_for());
             tokio::select! {
                 _ = &mut *stop => return Ok(None),
                 Some(event) = self.events.recv() => match event {
                     Event::Founder(name, LinkEvent::Met(hello)) => founders = forming.met(&name, &hello),
                     Event::Founder(name, LinkEvent::Failed(why)) => forming.missed(&name, why),
+                    Event::Joining(JoinNews::Joined(cluster)) => {
+                        if forming.returned(&cluster) {
+                            return self.begin_as_joined(cluster).await.map(Some);
+                        }
+                    }
+                    Event::Joining(JoinNews::Waits(why) | JoinNews::Removed(why) | JoinNews::Unknown(why)) => {
+                        forming.not_returned(why);
+                    }
                     Event::Founder(_, LinkEvent::Lost | LinkEvent::Removed)
                     | Event::Member(..)
-                    | Event::Joining(_)
                     | Event::Written(_)
                     | Event::Fetched(..)
                     | Event::SnapshotTaken(_)

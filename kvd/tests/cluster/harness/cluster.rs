@@ -72,8 +72,13 @@ impl Cluster {
 
     /// Another node that joins through the first one, yet to be started; returns its number.
     pub(crate) fn prepare_joiner(&mut self) -> usize {
+        self.prepare_joiner_at(0)
+    }
+
+    /// The same through another node.
+    pub(crate) fn prepare_joiner_at(&mut self, member: usize) -> usize {
         let mut node = Node::new(&format!("node{}", self.nodes.len() + 1), Port::any(), self.dir.path());
-        node.set_flag("--join", self.nodes[0].url());
+        node.set_flag("--join", self.nodes[member].url());
         self.nodes.push(node);
         self.nodes.len() - 1
     }
