@@ -181,12 +181,10 @@ fn a_node_that_was_away_when_it_was_removed_is_told_by_the_others() {
 
     // With an empty directory it is a new node.
     std::fs::remove_dir_all(cluster[gone].data_dir()).expect("its data can be removed");
-    let joining = cluster[gone].command_with("--join", cluster[leader].url());
-    let without_peers: Vec<_> = joining.get_args().map(std::ffi::OsStr::to_owned).collect();
-    let at = without_peers.iter().position(|argument| argument == "--peers").expect("its flags");
-    let mut joining = crate::harness::kvd();
-    joining.args(&without_peers[..at]).args(&without_peers[at + 2..]);
-    cluster[gone].start_as(joining);
+    let url = cluster[leader].url();
+    cluster[gone].remove_flag("--peers");
+    cluster[gone].set_flag("--join", url);
+    cluster[gone].start();
     until_voters(&cluster, &[0, 1, 2], &["node1", "node2", "node3"]);
 }
 

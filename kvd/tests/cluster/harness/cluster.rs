@@ -15,6 +15,8 @@ const CALM_ELECTION_TIMEOUT: &str = "1500..2500";
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
+    /// Names given so far: none is given twice, whoever leaves.
+    names: usize,
     /// After the nodes, so that it is removed when nobody writes there any more.
     dir: TempDir,
 }
@@ -55,7 +57,7 @@ impl Cluster {
         if size > 1 {
             nodes.iter_mut().for_each(|node| node.set_flag("--peers", peers.join(",")));
         }
-        Self { nodes, dir }
+        Self { names: nodes.len(), nodes, dir }
     }
 
     /// Nodes on a network that can be cut, which are yet to be started.
@@ -67,7 +69,7 @@ impl Cluster {
             let peers = names.iter().enumerate().map(|(to, name)| format!("{name}={}", network.url(from, to)));
             node.set_flag("--peers", peers.collect::<Vec<_>>().join(","));
         }
-        Self { nodes, dir }
+        Self { names: nodes.len(), nodes, dir }
     }
 
     /// Another node that joins through the first one, yet to be started; returns its number.
@@ -77,7 +79,8 @@ impl Cluster {
 
     /// The same through another node.
     pub(crate) fn prepare_joiner_at(&mut self, member: usize) -> usize {
-        let mut node = Node::new(&format!("node{}", self.nodes.len() + 1), Port::any(), self.dir.path());
+        self.names += 1;
+        let mut node = Node::new(&format!("node{}", self.names), Port::any(), self.dir.path());
         node.set_flag("--join", self.nodes[member].url());
         self.nodes.push(node);
         self.nodes.len() - 1

@@ -139,6 +139,11 @@ impl Node {
         self.flags.insert(flag.to_owned(), value.into());
     }
 
+    /// Leaves a flag out of all starts from now on.
+    pub(crate) fn remove_flag(&mut self, flag: &str) {
+        self.flags.remove(flag);
+    }
+
     /// Adds a variable to its environment for all starts from now on.
     pub(crate) fn add_env(&mut self, name: &str, value: &str) {
         self.env.push((name.to_owned(), value.to_owned()));

@@ -53,13 +53,21 @@ impl Clock {
     }
 }
 
-/// All keys by their numbers.
-pub(super) fn keys() -> impl Iterator<Item = (u64, String)> {
-    (1..=CONTENDED_KEYS + GUARDED_KEYS).map(|number| (number, key_name(number)))
+/// What the keys of one history are called: nobody else writes to them, before or after.
+#[derive(Clone, Debug)]
+pub(super) struct KeyNames {
+    prefix: String,
 }
 
-fn key_name(number: u64) -> String {
-    format!("{}/{number}", if is_guarded(number) { "guarded" } else { "contended" })
+impl KeyNames {
+    /// All keys by their numbers.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u64, String)> {
+        (1..=CONTENDED_KEYS + GUARDED_KEYS).map(|number| (number, self.name(number)))
+    }
+
+    fn name(&self, number: u64) -> String {
+        format!("{}{}/{number}", self.prefix, if is_guarded(number) { "guarded" } else { "contended" })
+    }
 }
 
 fn is_guarded(number: u64) -> bool {
@@ -81,6 +89,7 @@ pub(crate) struct Recorder {
 /// What the clients have in common.
 struct Shared {
     clock: Clock,
+    names: KeyNames,
     stop: AtomicBool,
     /// Numbers values, so that each is written by one request.
     values: AtomicU64,
@@ -93,8 +102,14 @@ struct Shared {
 impl Recorder {
     /// Starts the writers, and for each node one reader of either kind.
     pub(crate) fn start(cluster: &Cluster) -> Self {
+        Self::start_at(cluster, "")
+    }
+
+    /// The same at keys whose names begin with `prefix`, for one history after the other of the same cluster.
+    pub(crate) fn start_at(cluster: &Cluster, prefix: &str) -> Self {
         let shared = Arc::new(Shared {
             clock: Clock(Instant::now()),
+            names: KeyNames { prefix: prefix.to_owned() },
             stop: AtomicBool::new(false),
             values: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
@@ -157,7 +172,7 @@ impl Recorder {
         for client in std::mem::take(&mut self.clients) {
             notes.add(client.join().expect("a client does not panic"));
         }
-        History::new(self.shared.clock, notes)
+        History::new(self.shared.clock, self.shared.names.clone(), notes)
     }
 }
 
@@ -228,7 +243,7 @@ impl Writer {
 
     fn get(&mut self, key: u64) -> bool {
         let invoked = self.shared.clock.now();
-        let Ok(item) = self.client.get(&key_name(key)) else { return false };
+        let Ok(item) = self.client.get(&self.shared.names.name(key)) else { return false };
         let returned = self.shared.clock.now();
         let answer = Answer::Found(item.as_ref().map(seen));
         self.notes.operations.push(answered(key, invoked, returned, Call::Get, answer));
@@ -238,7 +253,7 @@ impl Writer {
 
     /// Whichever node answers: of the order of such reads nothing is promised.
     fn get_stale(&mut self, key: u64) -> bool {
-        let Ok(item) = self.client.get_stale(&key_name(key)) else { return false };
+        let Ok(item) = self.client.get_stale(&self.shared.names.name(key)) else { return false };
         let returned = self.shared.clock.now();
         self.notes.stale_reads.push(StaleRead { life: None, key, returned, item });
         true
@@ -248,7 +263,7 @@ impl Writer {
         let value = self.shared.values.fetch_add(1, Ordering::Relaxed) + 1;
         let translated = condition.as_ref().map(|condition| self.translated(key, condition));
         let invoked = self.shared.clock.now();
-        let name = key_name(key);
+        let name = self.shared.names.name(key);
         let result = self.client.set_with(SetRequest { condition, ..SetRequest::new(&name, value.to_string()) });
         let result = result.map(|SetReply { revision, created, .. }| {
             self.known.insert(key, (value, revision));
@@ -260,7 +275,7 @@ impl Writer {
     fn delete(&mut self, key: u64, condition: Option<Condition>) -> bool {
         let translated = condition.as_ref().map(|condition| self.translated(key, condition));
         let invoked = self.shared.clock.now();
-        let name = key_name(key);
+        let name = self.shared.names.name(key);
         let result = self.client.delete_with(DeleteRequest { condition, ..DeleteRequest::new(&name) });
         let result = result.map(|DeleteReply { revision, deleted, .. }| {
             (Answer::Written { existed: deleted > 0 }, (deleted > 0).then_some(revision))
@@ -368,7 +383,7 @@ impl Reader {
         key: u64,
         consistency: &str,
     ) -> Option<Option<GetReply>> {
-        let what = format!("GET /get?consistency={consistency}&key={}", key_name(key));
+        let what = format!("GET /get?consistency={consistency}&key={}", self.shared.names.name(key));
         let mut ask = || {
             let open = match connection.take() {
                 Some(open) => open,
