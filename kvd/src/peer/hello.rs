@@ -16,8 +16,15 @@ pub const HELLO_HEADER: &str = "kvd-hello";
 /// one address there may be one life of a node after the other.
 pub const SOUGHT_HEADER: &str = "kvd-sought";
 
-/// Version of the protocol between nodes: of handshake and frames.
+/// Newest version of the protocol between nodes, of handshake and frames, that this daemon speaks.
+///
+/// Two nodes speak the lesser of their newest versions to each other, as long as it is none too old for the other: so a
+/// daemon that speaks two versions works beside the one before it and the one after, and a cluster can be upgraded node by
+/// node. What only the newer one knows must not be said, nor put into the log, before every member knows it.
 pub const PROTOCOL_VERSION: u32 = 3;
+
+/// Oldest version of the protocol that this daemon speaks.
+pub const PROTOCOL_VERSION_MIN: u32 = 3;
 
 /// Longest [`HELLO_HEADER`], in bytes: fifteen founders with URLs of the greatest length take two thirds of it.
 const HELLO_BYTES_MAX: usize = 32 << 10;
@@ -54,8 +61,10 @@ impl fmt::Display for ClusterId {
 /// How a node introduces itself. Fields may be added; a node ignores those it does not know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// See [`PROTOCOL_VERSION`].
+    /// The newest protocol it speaks; see [`PROTOCOL_VERSION`].
     pub protocol: u32,
+    /// The oldest it speaks.
+    pub protocol_min: u32,
     /// Version of the daemon.
     pub version: String,
     /// The node's name.
@@ -133,10 +142,11 @@ impl Hello {
         }
         let mut hello: Self = serde_json::from_str(header).map_err(|cause| wrong(&cause))?;
         hello.check().map_err(|why| wrong(&why))?;
-        if hello.protocol != PROTOCOL_VERSION {
+        if hello.protocol.min(PROTOCOL_VERSION) < hello.protocol_min.max(PROTOCOL_VERSION_MIN) {
             return Err(format!(
-                "{} ({}) speaks protocol {} between nodes, this node {PROTOCOL_VERSION}",
-                hello.name, hello.version, hello.protocol
+                "{} ({}) speaks versions {} to {} of the protocol between nodes, this node {PROTOCOL_VERSION_MIN} to \
+                 {PROTOCOL_VERSION}: upgrade the older one, one version at a time",
+                hello.name, hello.version, hello.protocol_min, hello.protocol
             ));
         }
         Ok(hello)
@@ -210,6 +220,7 @@ mod tests {
     fn hello() -> Hello {
         let mut hello = Hello {
             protocol: PROTOCOL_VERSION,
+            protocol_min: PROTOCOL_VERSION_MIN,
             version: "0.1.0".into(),
             name: "node1".into(),
             node: u64::MAX - 1,
@@ -233,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn another_protocol_or_no_hello_at_all_is_refused_with_a_sentence() {
+    fn what_is_no_hello_is_refused_with_a_sentence() {
         for (wrong, why) in [
             (Hello { name: "nöde 1".into(), ..hello() }, "a node's name is"),
             (Hello { name: "n".repeat(65), ..hello() }, "a node's name is"),
@@ -246,11 +257,32 @@ mod tests {
             let refusal = Hello::from_header(&wrong.to_header()).unwrap_err();
             assert!(refusal.starts_with("not a kvd-hello: ") && refusal.contains(why), "{refusal}");
         }
-        let newer = Hello { protocol: PROTOCOL_VERSION + 1, ..hello() };
-        let refusal = Hello::from_header(&newer.to_header()).unwrap_err();
-        let expected = format!("speaks protocol {} between nodes, this node {PROTOCOL_VERSION}", PROTOCOL_VERSION + 1);
-        assert!(refusal.contains(&expected), "{refusal}");
         assert!(Hello::from_header("garbage").unwrap_err().contains("not a kvd-hello"));
+    }
+
+    #[test]
+    fn nodes_that_have_a_protocol_in_common_work_together() {
+        let speaks = |protocol_min, protocol| Hello { protocol, protocol_min, ..hello() };
+        let next = speaks(PROTOCOL_VERSION, PROTOCOL_VERSION + 1);
+        for known in [next.clone(), speaks(1, PROTOCOL_VERSION_MIN), speaks(1, PROTOCOL_VERSION + 9)] {
+            assert_eq!(Hello::from_header(&known.to_header()), Ok(known));
+        }
+        // What a later version adds is passed over.
+        let json = next.to_header().replacen('{', r#"{"news":{"a":[1]},"#, 1);
+        assert_eq!(Hello::from_header(&json), Ok(next));
+
+        for (unknown, range) in [
+            (
+                speaks(PROTOCOL_VERSION + 1, PROTOCOL_VERSION + 2),
+                format!("{} to {}", PROTOCOL_VERSION + 1, PROTOCOL_VERSION + 2),
+            ),
+            (speaks(0, PROTOCOL_VERSION_MIN - 1), format!("0 to {}", PROTOCOL_VERSION_MIN - 1)),
+            (speaks(PROTOCOL_VERSION + 1, PROTOCOL_VERSION), format!("{} to {PROTOCOL_VERSION}", PROTOCOL_VERSION + 1)),
+        ] {
+            let refusal = Hello::from_header(&unknown.to_header()).unwrap_err();
+            let expected = format!("node1 (0.1.0) speaks versions {range} of the protocol between nodes, this node");
+            assert!(refusal.starts_with(&expected), "{refusal}");
+        }
     }
 
     #[test]

@@ -435,7 +435,7 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::PROTOCOL_VERSION;
+    use crate::peer::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
     use tokio::net::TcpSocket;
 
     const PEER: NodeId = NodeId(2);
@@ -446,6 +446,7 @@ mod tests {
     fn hello() -> Hello {
         Hello {
             protocol: PROTOCOL_VERSION,
+            protocol_min: PROTOCOL_VERSION_MIN,
             version: "0.1.0".into(),
             name: "node1".into(),
             node: 1,

@@ -14,7 +14,8 @@ mod link;
 pub use accept::{PeerEvent, Unintroduced, accept, introduced, refuse};
 pub use frame::{FRAME_BYTES_MAX, FrameError, decode, encode};
 pub use hello::{
-    ClusterId, Founder, HELLO_HEADER, Hello, PROTOCOL_VERSION, SOUGHT_HEADER, founders_of, founding_configuration,
+    ClusterId, Founder, HELLO_HEADER, Hello, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, SOUGHT_HEADER, founders_of,
+    founding_configuration,
 };
 pub use inbound::Inbound;
 pub use link::{Link, LinkEvent, LinkOptions};

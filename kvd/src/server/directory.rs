@@ -164,11 +164,12 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::PROTOCOL_VERSION;
+    use crate::peer::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
 
     fn hello(name: &str, node: u64, url: &str) -> Hello {
         Hello {
             protocol: PROTOCOL_VERSION,
+            protocol_min: PROTOCOL_VERSION_MIN,
             version: "0.1.0".into(),
             name: name.into(),
             node,

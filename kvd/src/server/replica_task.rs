@@ -27,7 +27,9 @@ use crate::data::{Opened, Received};
 use crate::http::{Request, View};
 use crate::kv::{Outcome, Store};
 use crate::node::{Effects, ReadError, Recovered, Replica, WriteError};
-use crate::peer::{ClusterId, Hello, Inbound, Link, LinkEvent, LinkOptions, PROTOCOL_VERSION, PeerEvent};
+use crate::peer::{
+    ClusterId, Hello, Inbound, Link, LinkEvent, LinkOptions, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, PeerEvent,
+};
 use crate::raft::{Instant, LogIndex, Message, NodeId, Refusal, SendSnapshot};
 use crate::storage::{Disk, Identity, StorageError};
 use kvclient::api::LeaderEvent;
@@ -103,6 +105,7 @@ impl ReplicaTask {
         let writer = LogWriter::start(&config.name, wal, lock, events_in.clone())?;
         let hello = Hello {
             protocol: PROTOCOL_VERSION,
+            protocol_min: PROTOCOL_VERSION_MIN,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             name: config.name.clone(),
             node: identity.node_id.0,

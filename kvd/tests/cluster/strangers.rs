@@ -25,6 +25,7 @@ fn stranger() -> Hello {
     let url = "http://127.0.0.1:9".to_owned();
     Hello {
         protocol: kvd::peer::PROTOCOL_VERSION,
+        protocol_min: kvd::peer::PROTOCOL_VERSION_MIN,
         version: "0".into(),
         name: "stranger".into(),
         node: 666,
@@ -77,7 +78,7 @@ fn only_nodes_of_this_cluster_may_open_a_stream() {
     let cluster = Cluster::start(1);
     let node = &cluster[0];
     let other_cluster = Hello { cluster: Some(7), ..stranger() };
-    let other_protocol = Hello { protocol: 999, ..stranger() };
+    let other_protocol = Hello { protocol: 999, protocol_min: 998, ..stranger() };
     for (headers, status, code) in [
         (vec![], 400, "invalid_request"),
         (vec![(HELLO_HEADER, "hello")], 400, "invalid_request"),
@@ -96,6 +97,25 @@ fn only_nodes_of_this_cluster_may_open_a_stream() {
     assert!(warning.contains("WARN [node1][term "), "it is the node that says so: {warning}");
     assert_eq!(node.log().matches(" belongs to cluster ").count(), 1, "logged once: {warning}");
     cluster.client().set("color", "blue").expect("the node goes on");
+}
+
+#[test]
+fn a_node_of_the_next_version_is_one_of_the_cluster_as_long_as_it_speaks_this_protocol() {
+    let cluster = Cluster::start(1);
+    let Hello { cluster: own, founders, protocol, .. } = introduction(&cluster[0], &stranger());
+    let next = |protocol_min| {
+        let next =
+            Hello { cluster: own, founders: founders.clone(), protocol: protocol + 1, protocol_min, ..stranger() };
+        // It also says what this version has never heard of.
+        next.to_header().replacen('{', r#"{"can":{"fly":true},"#, 1)
+    };
+    let mut socket = dial(&cluster[0], &[(HELLO_HEADER, &next(protocol))]).expect("they have a protocol in common");
+    socket.send(Message::Ping(vec![7].into())).expect("it listens");
+    assert_eq!(socket.read().expect("the stream goes on"), Message::Pong(vec![7].into()));
+
+    let (status, body) = dial(&cluster[0], &[(HELLO_HEADER, &next(protocol + 1))]).expect_err("it is too new");
+    assert_eq!(status.as_u16(), 400);
+    assert!(body.contains("upgrade the older one, one version at a time"), "{body}");
 }
 
 #[test]
