@@ -20,7 +20,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
 /// Recordings by the version of the daemon that made them, oldest first.
 const RECORDED: [&str; 1] = ["0.1"];

@@ -9,16 +9,68 @@ pub fn is_snapshot_due(snapshot: LogIndex, applied: LogIndex, log: &WalReader, g
     applied > snapshot && log.bytes_since(snapshot) >= growth_bytes
 }
 
+/// What stays of the log for followers, behind a snapshot that has it all.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptLog {
+    /// So much stays in any case, in bytes, so that a follower which was away for a moment needs no snapshot.
+    pub recent_bytes: u64,
+    /// So much stays for a follower that is being fed and is behind, in bytes. Further back a snapshot costs less.
+    pub behind_bytes_max: u64,
+}
+
 /// Up to where the log may go, with a durable snapshot that ends at `snapshot`.
 ///
-/// The last `keep_bytes` of the log stay, so that a follower which was away for a moment needs no snapshot. And so does
-/// all that follows a snapshot which is being sent: else its receiver would need the next one right after it, and so on
-/// for ever.
+/// All that follows a snapshot which is being sent stays: else its receiver would need the next one right after it. And so
+/// does what a slow follower has yet to be sent, which `fed` says of each that is being fed from the log: else the next
+/// snapshot would take away what it needs to get from the one before to the end of the log, and so on for ever.
 pub fn compaction_point(
     snapshot: LogIndex,
     log: &WalReader,
-    keep_bytes: u64,
+    kept: KeptLog,
     being_sent: impl IntoIterator<Item = LogIndex>,
+    fed: impl IntoIterator<Item = LogIndex>,
 ) -> LogIndex {
-    being_sent.into_iter().fold(snapshot.min(log.last_with_bytes_after(keep_bytes)), Ord::min)
+    let recent = log.last_with_bytes_after(kept.recent_bytes);
+    let furthest = log.last_with_bytes_after(kept.behind_bytes_max);
+    let fed = fed.into_iter().map(|index| index.max(furthest));
+    being_sent.into_iter().chain(fed).fold(snapshot.min(recent), Ord::min)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::{ClusterTime, Entry, NodeId, Payload, Record, Term};
+    use crate::storage::{MemoryDisk, Wal, WalOptions};
+    use bytes::Bytes;
+    use std::sync::Arc;
+
+    /// A log of entries 1 to 100, of about a thousand bytes each.
+    fn log() -> Wal {
+        let (mut wal, _) =
+            Wal::open(Arc::new(MemoryDisk::new()), WalOptions::new(7), NodeId(1), &mut |_| {}).expect("an empty disk");
+        for index in 1..=100 {
+            let payload = Payload::Command(Bytes::from(vec![b'x'; 928]));
+            let entry = Entry { index: LogIndex(index), term: Term(1), time: ClusterTime(0), payload };
+            let _ = wal.append(&[Record::Entry(entry)]).expect("a disk that works");
+        }
+        wal
+    }
+
+    #[test]
+    fn what_followers_need_stays() {
+        let wal = log();
+        let kept = KeptLog { recent_bytes: 10_000, behind_bytes_max: 50_000 };
+        let point = |snapshot, being_sent: &[u64], fed: &[u64]| {
+            let indexes = |indexes: &[u64]| indexes.iter().copied().map(LogIndex).collect::<Vec<_>>();
+            compaction_point(LogIndex(snapshot), &wal.reader(), kept, indexes(being_sent), indexes(fed)).0
+        };
+        let (recent, furthest) = (point(100, &[], &[]), point(100, &[], &[0]));
+        assert!((88..=91).contains(&recent) && (48..=51).contains(&furthest), "{recent}, {furthest}");
+        assert_eq!(point(80, &[], &[]), 80, "the snapshot has no more");
+        assert_eq!(point(100, &[], &[95, 99]), recent, "they are a little behind");
+        assert_eq!(point(100, &[], &[99, 70]), 70, "it is fed what it lacks");
+        assert_eq!(point(100, &[], &[99, 20]), furthest, "it is better off with a snapshot");
+        assert_eq!(point(100, &[20], &[99]), 20, "it will need what follows");
+        assert_eq!(point(100, &[60, 30], &[55]), 30);
+    }
 }

@@ -9,7 +9,7 @@ mod founding;
 mod open;
 mod snapshots;
 
-pub use compaction::{compaction_point, is_snapshot_due};
+pub use compaction::{KeptLog, compaction_point, is_snapshot_due};
 pub use founding::{FOUNDING_INDEX, cluster_of, founding_records, joining_records};
 pub use open::{DataError, OpenOptions, Opened, open};
 pub use snapshots::{ReceiveError, Received, Receiving, meta_of, place_of};

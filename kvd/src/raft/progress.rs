@@ -132,6 +132,11 @@ impl Progress {
         }
     }
 
+    /// Whether it is fed from the log, and not sent a snapshot.
+    pub(super) fn is_fed(&self) -> bool {
+        !matches!(self.flow, Flow::Snapshot(_))
+    }
+
     /// A snapshot that ends with entry `last` has become the follower's state, or `None`: has not.
     pub(super) fn snapshot_sent(&mut self, last: Option<LogIndex>) {
         if !matches!(self.flow, Flow::Snapshot(SnapshotFlow::Sending)) {

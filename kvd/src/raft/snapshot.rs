@@ -54,6 +54,14 @@ impl Raft {
         self.log.base().index
     }
 
+    /// Up to where the followers are that this node, if it leads, hears and feeds from its log, one of each: what follows is
+    /// yet to be sent to them. Those that are sent a snapshot need nothing of the log before that is done.
+    pub fn fed_from(&self) -> Vec<LogIndex> {
+        let Role::Leader(leader) = &self.role else { return Vec::new() };
+        let fed = leader.progress.values().filter(|progress| progress.is_fed() && self.hears(progress));
+        fed.map(|progress| progress.match_index).collect()
+    }
+
     /// Of the configurations up to `index` the last is kept: it is the one in force there.
     fn forget_configurations_before(&mut self, index: LogIndex) {
         if let Some(in_force) = self.configurations.range(..=index).next_back().map(|(index, _)| *index) {

@@ -16,7 +16,7 @@ pub(super) use taking::Taken;
 
 use super::inbox::Event;
 use crate::config::Config;
-use crate::data::{compaction_point, is_snapshot_due, meta_of};
+use crate::data::{KeptLog, compaction_point, is_snapshot_due, meta_of};
 use crate::http::BackupError;
 use crate::kv::Store;
 use crate::node::Replica;
@@ -36,6 +36,9 @@ use tokio::time::Instant;
 /// One part in so many of the log that leads to a snapshot stays behind it, so that a follower which was away for a moment
 /// needs none.
 const KEEP_PART: u64 = 2;
+
+/// What a follower that is being fed lacks stays in the log, up to so many times what leads to a snapshot.
+const BEHIND_FACTOR: u64 = 4;
 
 /// What is read of one snapshot in a second at most, to send it or to give it away, so that whoever gets it takes
 /// neither all of the network nor all of the processor. Bytes.
@@ -88,8 +91,7 @@ impl Snapshots {
 
     /// Begins a snapshot if the log has grown enough since the last one, or if a client waits for one.
     pub(super) fn take_if_due<W, R>(&mut self, replica: &mut Replica<W, R>, log: &WalReader, cluster_id: u64) {
-        // As long as a snapshot takes to write, so long the log goes on growing: what both cost stays in proportion.
-        let growth_bytes = self.newest.as_ref().map_or(0, SnapshotFile::bytes).max(self.snapshot_log_bytes);
+        let growth_bytes = self.growth_bytes();
         let applied = replica.raft().log().applied_index();
         let is_due =
             || Instant::now() >= self.not_before && is_snapshot_due(self.newest_index(), applied, log, growth_bytes);
@@ -164,8 +166,19 @@ impl Snapshots {
 
     /// Lets the log go as far as the newest snapshot allows. Returns up to where, of what is on disk.
     pub(super) fn compact<W, R>(&self, replica: &mut Replica<W, R>, log: &WalReader) -> LogIndex {
+        let kept = KeptLog {
+            recent_bytes: self.snapshot_log_bytes / KEEP_PART,
+            behind_bytes_max: self.growth_bytes().saturating_mul(BEHIND_FACTOR),
+        };
         let sending = self.sending.values().map(Sending::last_index);
-        replica.compact(compaction_point(self.newest_index(), log, self.snapshot_log_bytes / KEEP_PART, sending))
+        let fed = replica.raft().fed_from();
+        replica.compact(compaction_point(self.newest_index(), log, kept, sending, fed))
+    }
+
+    /// Bytes of log that lead to the next snapshot. As long as a snapshot takes to write, so long the log goes on growing:
+    /// what both cost stays in proportion.
+    fn growth_bytes(&self) -> u64 {
+        self.newest.as_ref().map_or(0, SnapshotFile::bytes).max(self.snapshot_log_bytes)
     }
 
     /// Sends a follower the newest snapshot.

@@ -1,6 +1,6 @@
 //! Snapshots: the log goes behind them, nodes start from them, and followers that were away for long are sent one.
 
-use crate::harness::Cluster;
+use crate::harness::{Cluster, until};
 use std::fs;
 use std::path::Path;
 
@@ -65,7 +65,8 @@ fn the_log_goes_behind_snapshots_and_nodes_start_from_them() {
         let logs = files(node.data_dir(), "wal-0");
         assert!(logs.len() <= 3, "of more than five segments {logs:?} are left");
         assert!(!logs.contains(&"wal-0000000000000001.log".to_owned()), "{logs:?}");
-        assert_eq!(files(node.data_dir(), "snapshot-").len(), 1, "older snapshots are gone");
+        let snapshots = || files(node.data_dir(), "snapshot-").len();
+        until("older snapshots are gone", || (snapshots() == 1).then_some(()));
     }
     cluster.kill_all();
     cluster.start_all();

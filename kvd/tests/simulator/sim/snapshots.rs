@@ -7,7 +7,7 @@ use super::invariants::{Checked, ensure};
 use super::node::{Input, Process};
 use super::notation::Name;
 use super::world::World;
-use kvd::data::{ReceiveError, Received, Receiving, cluster_of, compaction_point, is_snapshot_due, meta_of};
+use kvd::data::{KeptLog, ReceiveError, Received, Receiving, cluster_of, compaction_point, is_snapshot_due, meta_of};
 use kvd::raft::{LogIndex, NodeId, SendSnapshot, Term};
 use kvd::storage::snapshot::{SnapshotBytes, SnapshotFile, SnapshotWriter, remove_older};
 use kvd::storage::{Disk, StorageError};
@@ -122,12 +122,14 @@ impl World {
 
     /// Lets the log go, as far as the newest snapshot allows.
     pub(super) fn compact(&mut self, id: NodeId) -> Checked {
-        let keep_bytes = self.plan.keep_log_bytes;
+        let recent_bytes = self.plan.keep_log_bytes;
+        let kept = KeptLog { recent_bytes, behind_bytes_max: recent_bytes * 4 };
         let sending: Vec<LogIndex> =
             self.transfers.values().filter(|transfer| transfer.from.0 == id).map(|transfer| transfer.last).collect();
         let Some(process) = self.process(id) else { return Ok(()) };
         let Some(snapshot) = process.snapshot.as_ref().map(|file| file.last().index) else { return Ok(()) };
-        let gone = process.replica.compact(compaction_point(snapshot, &process.wal.reader(), keep_bytes, sending));
+        let fed = process.replica.raft().fed_from();
+        let gone = process.replica.compact(compaction_point(snapshot, &process.wal.reader(), kept, sending, fed));
         match process.wal.compactor().compact(gone) {
             Ok(segments) => {
                 self.coverage.add(Kind::SegmentRemoved, segments as u64);
