@@ -230,7 +230,7 @@ impl Client {
             Some(_) => request,
             None => SetRequest { request: Some(lane.session.next()), ..request },
         };
-        self.cluster.write(&lane, "/set", &request)
+        self.cluster.write(&mut lane, "/set", &request)
     }
 
     /// Deletes one key; `deleted` in the reply is 0 where there was none.
@@ -295,7 +295,7 @@ impl Client {
             Some(_) => request,
             None => DeleteRequest { request: Some(lane.session.next()), ..request },
         };
-        self.cluster.write(&lane, "/delete", &request)
+        self.cluster.write(&mut lane, "/delete", &request)
     }
 
     /// What one node knows: its state, term, log and store. That node alone is asked, and once.
@@ -427,7 +427,7 @@ impl Client {
 
     fn change_members(&self, path: &str, request: &impl Serialize) -> Result<Vec<Member>, Error> {
         let lane = self.cluster.lanes.borrow();
-        let reply: MembersReply = self.cluster.write(&lane, path, request)?;
+        let reply: MembersReply = self.cluster.change(&lane, path, request)?;
         self.cluster.endpoints_mut().learn_members(&reply.members);
         Ok(reply.members)
     }
@@ -498,7 +498,7 @@ impl Client {
     pub fn transfer_leader(&self, to: Option<&str>) -> Result<LeaderReply, Error> {
         let lane = self.cluster.lanes.borrow();
         let request = TransferRequest { to: to.map(str::to_owned) };
-        let leader: LeaderReply = self.cluster.write(&lane, "/leader/transfer", &request)?;
+        let leader: LeaderReply = self.cluster.change(&lane, "/leader/transfer", &request)?;
         self.cluster.learn_leader(&leader);
         Ok(leader)
     }

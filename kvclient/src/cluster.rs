@@ -7,8 +7,9 @@
 //!
 //! A node that hangs (its connections stand, and nothing comes) must not use up that deadline: reads and
 //! the search for a leader are hedged (see [`crate::hedge`]), and no attempt takes more than its share of
-//! the total. A write whose attempt fell silent is sent again under the same request id, to the same
-//! leader or a new one: whichever copy is applied, it is applied once.
+//! the total. A leader that is silent for far longer than it usually takes may be none any more, so the others
+//! are asked soon; and a write whose attempt fell silent is sent again under the same request id, to a new
+//! leader or, if for a while nobody knows of one, to the same: whichever copy is applied, it is applied once.
 //!
 //! What an answer means is decided in [`crate::verdict`]; what is known of the nodes is kept in
 //! [`crate::endpoints`].
@@ -25,6 +26,18 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
+
+/// Silence of a leader after which the others are asked whether there is another one: about as long as they take to elect
+/// it. At least; a leader that was slow before is given so many times what it took.
+const LEADER_SILENCE_MIN: Duration = Duration::from_millis(200);
+const LEADER_SILENCE_FACTOR: u32 = 4;
+
+/// As long again, times this, a leader that fell silent is not sent the write once more: each copy costs it work, and may be
+/// just what it suffers from.
+const SEARCH_FACTOR: u32 = 2;
+
+/// Longest wait between two looks for another leader meanwhile.
+const SEARCH_WAIT_MAX: Duration = Duration::from_millis(50);
 
 /// Redirects followed within one attempt. Two are usual right after a change of leader; more means that
 /// nodes point at each other.
@@ -45,6 +58,20 @@ struct Read {
     verdict: Verdict,
     /// How long it took to answer.
     took: Duration,
+}
+
+/// A leader that did not take a write.
+struct Failed {
+    leader: Leader,
+    /// Until then it is not asked again unless it leads anew.
+    not_before: Instant,
+}
+
+impl Failed {
+    /// Whether a leader is worth another attempt.
+    fn allows(&self, leader: &Leader) -> bool {
+        leader.supersedes(&self.leader) || Instant::now() >= self.not_before
+    }
 }
 
 /// The way to one cluster: shared by all clones of a client, and by its watches.
@@ -188,26 +215,61 @@ impl Cluster {
         Read { node, verdict, took: began.elapsed() }
     }
 
-    /// Sends a write to the leader, until it is answered or the time is over.
+    /// Sends a write that has a request id to the leader, until it is answered or the time is over.
     pub(crate) fn write<T: DeserializeOwned>(
+        self: &Arc<Self>,
+        lane: &mut Lane,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<T, Error> {
+        let silence = LEADER_SILENCE_MIN.max(lane.write_took * LEADER_SILENCE_FACTOR);
+        let began = Instant::now();
+        let result = self.send_to_leader(lane, path, request, Some(silence));
+        lane.write_took = began.elapsed();
+        result
+    }
+
+    /// The same for a request without one, which says what is to be in the end. It may take long, and is not repeated
+    /// before it has failed.
+    pub(crate) fn change<T: DeserializeOwned>(
         self: &Arc<Self>,
         lane: &Lane,
         path: &str,
         request: &impl Serialize,
     ) -> Result<T, Error> {
+        self.send_to_leader(lane, path, request, None)
+    }
+
+    /// `silence`: how long the first attempt may take, if a copy may be sent after it.
+    fn send_to_leader<T: DeserializeOwned>(
+        self: &Arc<Self>,
+        lane: &Lane,
+        path: &str,
+        request: &impl Serialize,
+        mut silence: Option<Duration>,
+    ) -> Result<T, Error> {
         let body = serde_json::to_vec(request)
             .map_err(|cause| Error::InvalidRequest { message: format!("cannot be written as JSON: {cause}") })?;
         let deadline = Deadline::after(self.limits.total_timeout);
         let mut tally = Tally::of(Kind::Write);
-        let mut failed: Option<Leader> = None;
+        let mut failed: Option<Failed> = None;
         for round in 0_u32.. {
             let mut retry_after = None;
-            match self.find_leader(lane, failed.as_ref(), &deadline) {
+            let mut wait_max = Duration::MAX;
+            match self.find_leader(lane, failed.as_ref().map(|failed| &failed.leader), &deadline) {
                 Err(again) => tally.add(again),
+                Ok(leader) if failed.as_ref().is_some_and(|failed| !failed.allows(&leader)) => {
+                    self.endpoints_mut().forget_leader(&leader);
+                    wait_max = SEARCH_WAIT_MAX;
+                }
                 Ok(leader) => {
+                    let limit = match silence.take() {
+                        Some(silence) if tally.attempts < self.limits.retries => self.first_limit(silence),
+                        _ => self.attempt_limit(),
+                    };
                     let post = |node: &Endpoint, limit| lane.transport.post(node, path, &body, limit);
-                    let (node, verdict) =
-                        self.follow(leader.endpoint.clone(), Kind::Write, &deadline, self.attempt_limit(), post);
+                    let sent = Instant::now();
+                    let (node, verdict) = self.follow(leader.endpoint.clone(), Kind::Write, &deadline, limit, post);
                     let leader = self.remember_answer(leader, node);
                     match verdict {
                         Verdict::Done(body) => return decode(Kind::Write, &leader.endpoint, &body),
@@ -215,7 +277,7 @@ impl Cluster {
                         Verdict::Missing | Verdict::Redirect(_) => {
                             tally.add(in_circles(&leader.endpoint));
                             self.endpoints_mut().forget_leader(&leader);
-                            failed = Some(leader);
+                            failed = Some(Failed { leader, not_before: sent });
                         }
                         Verdict::Again(again) if again.reason == Reason::Overloaded => {
                             retry_after = again.retry_after;
@@ -225,7 +287,9 @@ impl Cluster {
                         Verdict::Again(again) => {
                             tally.add(again);
                             self.endpoints_mut().forget_leader(&leader);
-                            failed = Some(leader);
+                            let was_silent = sent.elapsed() >= limit && limit < self.attempt_limit();
+                            let not_before = if was_silent { Instant::now() + limit * SEARCH_FACTOR } else { sent };
+                            failed = Some(Failed { leader, not_before });
                         }
                     }
                 }
@@ -238,7 +302,7 @@ impl Cluster {
                 continue;
             }
             let wait = self.limits.backoff.wait_as_asked(round.saturating_sub(1), retry_after, &mut rand::rng());
-            if !deadline.sleep(wait) {
+            if !deadline.sleep(wait.min(wait_max)) {
                 break;
             }
         }

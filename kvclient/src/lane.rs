@@ -27,6 +27,8 @@ pub(crate) struct Lane {
     pub(crate) reads_from: Option<Endpoint>,
     /// How long that took.
     pub(crate) read_took: Duration,
+    /// How long the last write took.
+    pub(crate) write_took: Duration,
 }
 
 /// The lanes of a client.
@@ -69,6 +71,7 @@ impl Lanes {
                 transport: Transport::new(),
                 reads_from: None,
                 read_took: Duration::ZERO,
+                write_took: Duration::ZERO,
             }
         });
         Borrowed { lanes: self, lane: Some(lane) }

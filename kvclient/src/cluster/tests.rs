@@ -247,9 +247,42 @@ fn a_silent_leader_leaves_a_write_time_for_the_next_one() {
             })
         })
         .collect();
-    let client = client(&[nodes[1].url(), nodes[0].url()], PATIENCE, Duration::from_secs(3));
+    let client = client(&[nodes[1].url(), nodes[0].url()], PATIENCE, PATIENCE);
+    let began = Instant::now();
     client.set("k", "v").unwrap();
-    assert_eq!(request_ids(&nodes[0])[0], request_ids(&nodes[1])[0], "the same write, sent to both");
+    let took = began.elapsed();
+    assert!(took >= LEADER_SILENCE_MIN && took < client.cluster().attempt_limit() / 2, "{took:?}");
+    assert_eq!(request_ids(&nodes[0]), request_ids(&nodes[1]), "the same write, sent once to each");
+}
+
+#[test]
+fn a_leader_that_is_slow_gets_a_write_twice_at_most_and_is_given_time_from_then_on() {
+    let node = leader(|_| {
+        thread::sleep(LEADER_SILENCE_MIN * 2);
+        set_reply()
+    });
+    let url = node.url().to_owned();
+    let other = follower(&url, &[&url], |_| error(ErrorCode::NoLeader));
+    let client = client(&[node.url(), other.url()], PATIENCE, PATIENCE);
+    client.set("k", "v").unwrap();
+    let ids = request_ids(&node);
+    assert!(ids.len() == 2 && ids[0] == ids[1], "the leader may be one no more: {ids:?}");
+    client.set("k", "v").unwrap();
+    assert_eq!(request_ids(&node).len(), 3, "once known to be slow, it is given time");
+}
+
+#[test]
+fn what_has_no_request_id_is_not_sent_to_a_slow_leader_twice() {
+    let node = leader(|seen| {
+        assert_eq!(seen.what, "POST /leader/transfer");
+        thread::sleep(LEADER_SILENCE_MIN * 2);
+        ok(json!({"id":"node2","url":"http://node2","term":6}))
+    });
+    let url = node.url().to_owned();
+    let other = follower(&url, &[&url], |_| error(ErrorCode::NoLeader));
+    let client = client(&[node.url(), other.url()], PATIENCE, PATIENCE);
+    assert_eq!(client.transfer_leader(None).unwrap().id, "node2");
+    assert_eq!(node.seen("POST /leader/transfer").len(), 1);
 }
 
 #[test]
