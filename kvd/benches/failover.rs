@@ -1,32 +1,51 @@
-//! How long a cluster takes no writes when its leader dies: three real processes under load from
-//! eight threads, `kill -9` of the leader twenty times, default timings.
+//! How long a cluster takes no writes when its leader goes: three real processes under load from eight threads, default
+//! timings.
 //!
 //!     cargo bench -p kvd --bench failover
 //!
-//! A gap is the longest time between two acknowledged writes, of any of the threads, around a kill.
+//! The leader is killed (`kill -9`), it falls silent without its connections being closed (`SIGSTOP`), and all nodes are
+//! restarted one after the other as in an upgrade (`SIGTERM`). A gap is the longest time between two acknowledged writes, of
+//! any of the threads, around each of these.
 
 #[allow(dead_code, unused_imports, reason = "the tests of real clusters use the rest")]
 #[path = "../tests/cluster/harness/mod.rs"]
 mod harness;
 
-use harness::{Cluster, kill_leaders};
+use harness::{Cluster, Deaths, Node};
 use std::time::Duration;
 
 const KILLS: usize = 20;
-const WRITERS: usize = 8;
+const PAUSES: usize = 10;
 
-/// Writes between two steps, so that each kill meets a cluster at work.
-const WRITES_BETWEEN: u64 = 2_000;
+/// Restarts of each node.
+const UPGRADES: usize = 5;
+
+const NODES: usize = 3;
 
 fn main() {
-    let mut cluster = Cluster::start(3);
-    let (ledger, mut gaps) = kill_leaders(&mut cluster, KILLS, WRITERS, WRITES_BETWEEN);
-    ledger.check(&cluster.nodes);
+    println!("{:<26} {:>10} {:>8}   each gap, in ms", "", "median", "worst");
+    run("kill -9 of the leader", KILLS, |cluster, _| cluster.leader(), Node::kill, Node::start);
+    run("SIGSTOP of the leader", PAUSES, |cluster, _| cluster.leader(), Node::pause, Node::resume);
+    let stop = |node: &mut Node| assert_eq!(node.terminate(), Some(0));
+    run("restart of each node", UPGRADES * NODES, |_, round| round % NODES, stop, Node::start);
+}
 
+fn run(
+    what: &str,
+    times: usize,
+    chosen: impl Fn(&Cluster, usize) -> usize,
+    go: impl Fn(&mut Node),
+    come: impl Fn(&mut Node),
+) {
+    let mut cluster = Cluster::start(NODES);
+    let deaths = Deaths { times, writers: 8, writes_between: 2_000 };
+    let (ledger, mut gaps) = deaths.by(&mut cluster, chosen, go, come);
+    ledger.check(&cluster.nodes);
+    assert_eq!(ledger.failed(), 0, "requests failed");
     let ms = |gap: &Duration| format!("{:.0}", gap.as_secs_f64() * 1e3);
     let each: Vec<_> = gaps.iter().map(ms).collect();
     gaps.sort_unstable();
-    println!("{} writes acknowledged, all of them found on every node", ledger.acknowledged());
-    println!("ms without an acknowledged write at each kill: {}", each.join(" "));
-    println!("median {} ms, worst {} ms", ms(&gaps[KILLS / 2]), ms(&gaps[KILLS - 1]));
+    let (median, worst) = (&gaps[times / 2], &gaps[times - 1]);
+    println!("{what:<26} {:>7} ms {:>5} ms   {}", ms(median), ms(worst), each.join(" "));
+    println!("{:<26} {} writes acknowledged, all found on every node; no request failed", "", ledger.acknowledged());
 }

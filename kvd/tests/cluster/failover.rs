@@ -1,16 +1,9 @@
 //! The leader dies under load, again and again: nothing acknowledged is lost, and nothing is applied twice.
 
-use crate::harness::{Cluster, kill_leaders};
+use crate::harness::{Cluster, Deaths};
 use std::time::Duration;
 
-/// Times the leader is killed.
-const KILLS: usize = 10;
-
-/// Writers at work meanwhile.
-const WRITERS: usize = 8;
-
-/// Writes that must be acknowledged between two steps, so that each kill meets a cluster at work.
-const WRITES_BETWEEN: u64 = 200;
+const DEATHS: Deaths = Deaths { times: 10, writers: 8, writes_between: 200 };
 
 /// An election takes a fraction of a second where there is a processor for it.
 const GAP_MAX: Duration = Duration::from_secs(5);
@@ -21,7 +14,7 @@ const OPEN_FILES_MAX: usize = 60;
 #[test]
 fn every_acknowledged_write_survives_ten_deaths_of_the_leader() {
     let mut cluster = Cluster::start(3);
-    let (ledger, mut gaps) = kill_leaders(&mut cluster, KILLS, WRITERS, WRITES_BETWEEN);
+    let (ledger, mut gaps) = DEATHS.of_leaders(&mut cluster);
 
     assert_eq!(ledger.failed(), 0, "the client retries until a write has an outcome");
     ledger.check(&cluster.nodes);
@@ -32,9 +25,10 @@ fn every_acknowledged_write_survives_ten_deaths_of_the_leader() {
     gaps.sort_unstable();
     let (median, worst) = (gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
     println!(
-        "{} writes acknowledged over {KILLS} deaths of the leader; without writes for {median:?} at the median, \
+        "{} writes acknowledged over {} deaths of the leader; without writes for {median:?} at the median, \
          {worst:?} at the worst",
-        ledger.acknowledged()
+        ledger.acknowledged(),
+        DEATHS.times
     );
     assert!(worst < GAP_MAX, "without writes for {worst:?}");
 }

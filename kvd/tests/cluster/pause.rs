@@ -1,8 +1,10 @@
 //! A leader that is paused, as a virtual machine may be, goes on later as if nothing had happened; but something has.
 
-use crate::harness::{Cluster, Connection, Consistency, Recorder};
+use crate::harness::{Cluster, Connection, Consistency, Load, Recorder};
 use kvclient::api::GetReply;
 use kvclient::{Client, NodeState};
+use std::thread;
+use std::time::Duration;
 
 /// Readers with a connection to a leader that is paused.
 const READERS: usize = 8;
@@ -79,4 +81,29 @@ fn what_clients_see_is_linearizable_while_leaders_are_paused_for_longer_than_an_
         assert!(history.reads_under_way(leader, pause.end) > 0, "nobody asked it meanwhile");
     }
     history.check(&cluster);
+}
+
+#[test]
+fn a_follower_that_is_paused_again_and_again_changes_no_leader_and_fails_no_request() {
+    let mut cluster = Cluster::start_with(3, "--election-timeout-ms", "800..1200");
+    let load = Load::start(&cluster.client(), 4);
+    let leader = cluster.leader();
+    let term = cluster[leader].health().expect("it answers").term;
+    for round in 0..4 {
+        let follower = (leader + 1 + round % 2) % 3;
+        load.flow(50);
+        cluster[follower].pause();
+        // Longer than the longest election timeout, or for a moment only.
+        thread::sleep(Duration::from_millis(if round < 2 { 1_300 } else { 200 }));
+        load.flow(50);
+        cluster[follower].resume();
+        load.flow(50);
+        cluster.catch_up();
+        let health = cluster[leader].health().expect("it answers");
+        assert_eq!((cluster.leader(), health.term), (leader, term), "round {round}");
+    }
+    let ledger = load.stop();
+    assert_eq!(ledger.failed(), 0);
+    cluster.catch_up();
+    ledger.check(&cluster.nodes);
 }

@@ -1,32 +1,50 @@
-//! The leader dies under load, again and again.
+//! Nodes go and come back under load, again and again.
 
 use super::cluster::Cluster;
 use super::load::{Ledger, Load};
+use super::node::Node;
 use std::time::{Duration, Instant};
 
-/// Kills the leader `kills` times under the load of `writers` threads, and starts it again each time; `writes`
-/// are acknowledged between two steps, so that each kill meets a cluster at work. Returns what the writers saw,
-/// and the time without an acknowledged write around each kill. In the end all nodes have caught up.
-pub(crate) fn kill_leaders(
-    cluster: &mut Cluster,
-    kills: usize,
-    writers: usize,
-    writes: u64,
-) -> (Ledger, Vec<Duration>) {
-    let load = Load::start(&cluster.client(), writers);
-    let mut moments = Vec::new();
-    for _ in 0..kills {
-        load.flow(writes);
-        let leader = cluster.leader();
-        moments.push(Instant::now());
-        cluster[leader].kill();
-        load.flow(writes);
-        cluster[leader].start();
-        cluster.catch_up();
+/// How often nodes go, and what load they meet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deaths {
+    pub(crate) times: usize,
+    /// Threads that write.
+    pub(crate) writers: usize,
+    /// Writes that are acknowledged between two steps, so that each death meets a cluster at work.
+    pub(crate) writes_between: u64,
+}
+
+impl Deaths {
+    /// Kills the leader, and starts it again each time. Returns what the writers saw, and the time without an acknowledged
+    /// write around each death. In the end all nodes have caught up.
+    pub(crate) fn of_leaders(self, cluster: &mut Cluster) -> (Ledger, Vec<Duration>) {
+        self.by(cluster, |cluster, _| cluster.leader(), Node::kill, Node::start)
     }
-    load.flow(writes);
-    let ledger = load.stop();
-    cluster.catch_up();
-    let gaps = ledger.gaps(&moments);
-    (ledger, gaps)
+
+    /// The same for whoever is `chosen` in each round, by whatever makes a node `go` and `come` back.
+    pub(crate) fn by(
+        self,
+        cluster: &mut Cluster,
+        chosen: impl Fn(&Cluster, usize) -> usize,
+        go: impl Fn(&mut Node),
+        come: impl Fn(&mut Node),
+    ) -> (Ledger, Vec<Duration>) {
+        let load = Load::start(&cluster.client(), self.writers);
+        let mut moments = Vec::new();
+        for round in 0..self.times {
+            load.flow(self.writes_between);
+            let node = chosen(cluster, round);
+            moments.push(Instant::now());
+            go(&mut cluster[node]);
+            load.flow(self.writes_between);
+            come(&mut cluster[node]);
+            cluster.catch_up();
+        }
+        load.flow(self.writes_between);
+        let ledger = load.stop();
+        cluster.catch_up();
+        let gaps = ledger.gaps(&moments);
+        (ledger, gaps)
+    }
 }

@@ -22,7 +22,7 @@ mod wait;
 
 pub(crate) use bystander::Bystander;
 pub(crate) use cluster::Cluster;
-pub(crate) use deaths::kill_leaders;
+pub(crate) use deaths::Deaths;
 pub(crate) use http::{Connection, Reply, error_of};
 pub(crate) use load::Load;
 pub(crate) use namespaces::Namespaces;
