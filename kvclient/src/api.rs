@@ -408,6 +408,9 @@ pub struct Health {
     /// While it waits for something to be part of a cluster: for what, as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
+    /// While its disk does not complete a write: for how long, in milliseconds. Such a node does not lead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_stuck_ms: Option<u64>,
     /// Id of this life of the node, as sixteen hexadecimal digits.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub node: String,

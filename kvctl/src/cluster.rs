@@ -169,6 +169,10 @@ impl Survey {
                 Some(state @ NodeState::Removed) => (state.to_string(), Some(Tone::Bad)),
                 Some(state) => (state.to_string(), Some(Tone::Doubtful)),
             };
+            let (state, tone) = match node.health.as_ref().and_then(|view| view.disk_stuck_ms) {
+                Some(_) => (format!("{state}, disk stuck"), Some(Tone::Bad)),
+                None => (state, tone),
+            };
             let cells = [
                 node.id.clone(),
                 state,
@@ -230,6 +234,7 @@ mod tests {
             uptime_ms: 125_000,
             members: Vec::new(),
             waiting_for: (state == NodeState::Forming).then(|| "node3 has not answered".into()),
+            disk_stuck_ms: None,
             node: String::new(),
             client_url: String::new(),
             peer_url: String::new(),

@@ -96,6 +96,8 @@ mutants! {
     LateTimeoutNowAccepted = "TimeoutNow of an earlier term accepted",
     /// A leader whose target never takes over goes on taking no proposals.
     TransferNeverGivenUp = "transfer of leadership never given up",
+    /// A leader whose disk is stuck goes on leading.
+    StuckDiskLeads = "leader with a stuck disk goes on",
     /// What was on its way on a broken connection goes on filling the window.
     WindowNotFreed = "in-flight window not freed on reconnect",
     /// Timers go by the wall clock. The core is handed its time, so this one is in the simulator's host of a node; that

@@ -465,3 +465,40 @@ fn a_directory_that_may_not_be_written_is_refused_with_what_to_do() {
     let refusal = refusal(disk).to_string();
     assert_eq!(refusal, "--data-dir its-disk: permission denied; the directory must be writable for this user");
 }
+
+#[test]
+fn a_leader_whose_disk_hangs_hands_over_and_says_that_it_is_not_ready_until_the_disk_answers() {
+    let cluster = Cluster::start(new_disks(3));
+    let client = cluster.client();
+    write(&client, 0..5);
+    let hangs = cluster.leader();
+    let term = client.leader().expect("one leads").term;
+    let readyz =
+        || ureq::get(format!("{}/readyz", cluster.urls[hangs])).config().http_status_as_error(false).build().call();
+
+    cluster.disks[hangs].set_mood(Mood::Hangs);
+    let mut number = 5;
+    let stuck = until("another one leads", || {
+        // No write fails meanwhile: two of three disks are a majority.
+        write(&client, number..number + 1);
+        number += 1;
+        client.health(&cluster.urls[hangs]).ok().filter(|health| health.state != NodeState::Leader)
+    });
+    assert!(stuck.disk_stuck_ms.is_some_and(|ms| ms >= 1_000), "{stuck:?}");
+    assert_ne!(cluster.leader(), hangs);
+    let leader = client.leader().expect("one leads");
+    assert_eq!(leader.term, term + 1, "one election");
+    let mut reply = readyz().expect("it answers");
+    let text = reply.body_mut().read_to_string().expect("it answers");
+    assert!(reply.status().as_u16() == 503 && text.contains("the disk has not completed a write for"), "{text}");
+    write(&client, number..number + 20);
+
+    // It comes back as a follower, with all that it missed.
+    cluster.disks[hangs].set_mood(Mood::Good);
+    has_all(&client, &cluster.urls[hangs], number as u64 + 20);
+    let health = client.health(&cluster.urls[hangs]).expect("it answers");
+    assert_eq!((health.state, health.disk_stuck_ms), (NodeState::Follower, None));
+    until("it is ready", || readyz().ok().filter(|reply| reply.status().as_u16() == 200));
+    assert_eq!(client.leader().expect("one leads").term, leader.term, "nobody was deposed");
+    cluster.stop();
+}

@@ -33,6 +33,7 @@ pub(super) fn health(context: &Context) -> Result<Response, ApiError> {
         uptime_ms: uptime.as_millis().try_into().unwrap_or(u64::MAX),
         members: view.members.to_vec(),
         waiting_for: view.waiting_for,
+        disk_stuck_ms: view.disk_stuck.map(|since| since.elapsed().as_millis().try_into().unwrap_or(u64::MAX)),
         node: view.node.as_ref().to_owned(),
         client_url: view.client_url.as_ref().to_owned(),
         peer_url: view.peer_url.as_ref().to_owned(),
@@ -58,6 +59,16 @@ pub(super) const REMOVED: &str =
 
 /// Why the node is not ready.
 fn obstacle(view: &View) -> Option<ApiError> {
+    if let Some(since) = view.disk_stuck {
+        return Some(ApiError::NotReady(
+            format!(
+                "not ready: the disk has not completed a write for {} s, so this node keeps no new data: see to the disk; \
+                 the others go on as long as they are a majority",
+                since.elapsed().as_secs()
+            )
+            .into(),
+        ));
+    }
     if view.ready {
         return None;
     }
@@ -67,7 +78,9 @@ fn obstacle(view: &View) -> Option<ApiError> {
     Some(match (&view.waiting_for, &view.leader) {
         (Some(waiting_for), _) => ApiError::NoLeader(format!("not ready: {waiting_for}").into()),
         (None, None) => ApiError::NoLeader("not ready: no leader is known".into()),
-        (None, Some(_)) => ApiError::NotReady,
+        (None, Some(_)) => {
+            ApiError::NotReady("not ready: still applying what was committed when this node started".into())
+        }
     })
 }
 

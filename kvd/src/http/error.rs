@@ -54,8 +54,8 @@ pub(super) enum ApiError {
     NoLeader(Cow<'static, str>),
     /// Leadership was not handed over; the sentence says why, and who leads.
     NotHandedOver(String),
-    /// A leader is known, but this node has not applied yet what was committed when it started.
-    NotReady,
+    /// A leader is known, but something keeps this node from doing its part; the sentence says what.
+    NotReady(Cow<'static, str>),
     /// The write has been handed over, and its outcome will not be known here.
     OutcomeUnknown(&'static str),
     /// No quorum confirmed a read in time.
@@ -163,9 +163,9 @@ impl Reply for ApiError {
                 error(ErrorCode::NoLeader, sentence)
             }
             Self::NotHandedOver(sentence) => error(ErrorCode::TransferFailed, sentence),
-            Self::NotReady => {
+            Self::NotReady(sentence) => {
                 headers.push(retry_after);
-                error(ErrorCode::NotReady, "not ready: still applying what was committed when this node started")
+                error(ErrorCode::NotReady, sentence)
             }
             Self::OutcomeUnknown(sentence) => {
                 ErrorBody { applied: Applied::Unknown, ..error(ErrorCode::Timeout, sentence) }

@@ -131,6 +131,8 @@ pub struct View {
     pub cluster: Option<Arc<ClusterInfo>>,
     /// What the node waits for before it is part of a cluster, as a sentence.
     pub waiting_for: Option<String>,
+    /// Since when its disk has not completed a write, if that is so long that it counts as stuck.
+    pub disk_stuck: Option<std::time::Instant>,
 }
 
 /// What every handler needs; cheap to clone.

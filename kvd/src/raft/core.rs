@@ -243,6 +243,11 @@ impl Raft {
         self.hard_state.term
     }
 
+    /// The time by which it goes, as it was told last.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
     /// Term and vote as they are now, durable or not.
     pub fn hard_state(&self) -> HardState {
         self.hard_state

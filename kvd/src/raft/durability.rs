@@ -18,7 +18,7 @@ use super::entry::{HardState, Record};
 use super::log::Log;
 use super::message::{Body, Message};
 use super::role::Role;
-use super::types::{LogBase, LogIndex, NodeId};
+use super::types::{Instant, LogBase, LogIndex, NodeId};
 use crate::mutants::{self, Mutant};
 
 /// What is on disk, on its way there, and waiting for it.
@@ -46,6 +46,7 @@ pub(super) struct Durability {
 #[derive(Debug)]
 struct UnderWay {
     id: WriteId,
+    began: Instant,
     hard_state_version: u64,
     /// The last entry in it that has not been truncated since.
     last_index: LogIndex,
@@ -70,6 +71,16 @@ impl Durability {
     }
 }
 
+/// Whether a message says all that an earlier one to the same node does, which waits for the disk. Answers to what comes
+/// again and again, such as heartbeats, must not pile up while the disk is stuck.
+fn supersedes(message: &Message, earlier: &Message) -> bool {
+    match (&message.body, &earlier.body) {
+        (Body::AppendAccepted { .. }, Body::AppendAccepted { .. }) => message.term == earlier.term,
+        (Body::PreVoteResponse { .. }, Body::PreVoteResponse { .. }) => true,
+        _ => false,
+    }
+}
+
 impl Raft {
     /// Term or vote change; nothing is sent any more until they are on disk.
     pub(super) fn set_hard_state(&mut self, hard_state: HardState) {
@@ -90,6 +101,7 @@ impl Raft {
         if hard_state_version == hard_state_durable || is_early {
             ready.push((to, message));
         } else {
+            held.retain(|(_, held_to, held)| !(*held_to == to && supersedes(&message, held)));
             held.push((*hard_state_version, to, message));
         }
     }
@@ -132,6 +144,11 @@ impl Raft {
             || durability.next_index <= self.log.last_index()
     }
 
+    /// Since when a write has been under way, and the last entry in it that has not been truncated since.
+    pub(super) fn write_under_way(&self) -> Option<(Instant, LogIndex)> {
+        self.durability.under_way.as_ref().map(|under_way| (under_way.began, under_way.last_index))
+    }
+
     /// The next write, unless one is under way or there is nothing to write.
     pub(super) fn next_write(&mut self) -> Option<LogWrite> {
         if self.durability.under_way.is_some() || !self.has_unwritten() {
@@ -163,7 +180,8 @@ impl Raft {
         durability.last_write = id;
         durability.next_index = last_index.next();
         durability.hard_state_written = durability.hard_state_version;
-        durability.under_way = Some(UnderWay { id, hard_state_version: durability.hard_state_version, last_index });
+        durability.under_way =
+            Some(UnderWay { id, began: self.now, hard_state_version: durability.hard_state_version, last_index });
         Some(LogWrite { id, restart, records })
     }
 

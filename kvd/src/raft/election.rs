@@ -64,8 +64,9 @@ impl Raft {
             Role::PreCandidate(ballot) => ballot.leader_lost,
             Role::Candidate(_) | Role::Leader(_) => false,
         };
-        if !self.is_voter() || self.told_removed {
-            // A learner campaigns for nothing; it waits to be contacted. Who was removed could only disturb.
+        if !self.is_voter() || self.told_removed || self.disk_stuck_since().is_some() {
+            // A learner campaigns for nothing; it waits to be contacted. Who was removed could only disturb, and whose disk
+            // is stuck could win nothing (see `stuck_disk`).
             return self.become_follower(None);
         }
         let mut ballot = self.open_ballot(leader_lost);
@@ -196,6 +197,7 @@ impl Raft {
             first_index: self.log.last_index().next(),
             reads: LeaderReads::default(),
             transfer: None,
+            next_escape: self.now,
         };
         self.change_role(Role::Leader(leader));
         if !mutants::is_on(Mutant::NoNoop) {

@@ -27,6 +27,7 @@ mod replication;
 mod role;
 mod settings;
 mod snapshot;
+mod stuck_disk;
 mod transfer;
 mod types;
 

@@ -35,6 +35,7 @@ impl Raft {
             leader.progress.values_mut().for_each(|progress| progress.heartbeat_due = true);
         }
         self.tick_transfer(heartbeat);
+        self.leave_stuck_disk();
         // A leader that reaches no quorum can commit nothing; stepping down tells its clients to look
         // elsewhere and frees the reads that wait.
         if !self.configuration().is_quorum(|id| self.is_heard(id)) && !mutants::is_on(Mutant::NoCheckQuorum) {

@@ -84,6 +84,8 @@ pub(super) struct Leader {
     pub(super) reads: LeaderReads,
     /// The hand-over to another node, while one is under way.
     pub(super) transfer: Option<Transfer>,
+    /// With a stuck disk it does not try to hand over again before this.
+    pub(super) next_escape: Instant,
 }
 
 impl Leader {

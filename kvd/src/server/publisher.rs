@@ -8,6 +8,7 @@ use crate::raft::{LogIndex, Raft, RoleName};
 use crate::storage::ClusterIdentity;
 use kvclient::api::{ClusterInfo, LeaderEvent, Member, MembersReply, NodeState, NodeUrl};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tracing::Span;
 
@@ -18,6 +19,10 @@ const UNFED: &str = "it has joined the cluster, and waits for the leader to send
 const REMOVED: &str = "this node has been removed from its cluster: the others go on without it, and it votes no more and \
     serves nothing but stale reads. Stop it; to use it again, clear its data directory and start it with --join, as a new \
     member";
+
+/// What a node logs whose disk is stuck.
+const STUCK: &str = "the disk does not complete a write: see to it. This node keeps no new data meanwhile, and does not lead if \
+    another can; what was acknowledged is on the disks of others";
 
 /// Publishes the state of one replica.
 #[derive(Debug)]
@@ -47,6 +52,7 @@ impl Publisher {
             members: Arc::new([]),
             cluster: None,
             waiting_for: None,
+            disk_stuck: None,
         };
         let leader = watch::Sender::new(LeaderEvent { term: 0, leader: None });
         Self { span, view: watch::Sender::new(view), leader, readiness: Readiness::default() }
@@ -105,6 +111,7 @@ impl Publisher {
         let mut leader_changed = false;
         let mut role_changed = false;
         let mut was_removed = false;
+        let (mut disk_changed, mut disk_answers_after) = (false, None);
         self.view.send_if_modified(|view| {
             let shown = view.leader.as_ref().map(|NodeUrl { id, url }| (id, url));
             // By its URL as well: a leader may have told a new one.
@@ -118,7 +125,15 @@ impl Publisher {
             }
             let (last_log_index, commit_index) = (log.last_index().0, log.commit_index().0);
             let applied_index = log.applied_index().0;
+            let stuck_since = raft.disk_stuck_since();
+            disk_changed = view.disk_stuck.is_some() != stuck_since.is_some();
+            if disk_changed {
+                disk_answers_after = view.disk_stuck.map(|since| since.elapsed());
+                let stuck_for = stuck_since.map(|since| Duration::from_millis(raft.now().ms_since(since)));
+                view.disk_stuck = stuck_for.and_then(|stuck_for| std::time::Instant::now().checked_sub(stuck_for));
+            }
             let changed = leader_changed
+                || disk_changed
                 || role_changed
                 || view.ready != ready
                 || view.waiting_for.is_some() != has_yet_to_learn
@@ -141,6 +156,13 @@ impl Publisher {
         }
         if was_removed {
             tracing::warn!("{REMOVED}");
+        }
+        match disk_answers_after {
+            Some(after) => {
+                tracing::info!("the disk has completed the write that was stuck, after {:.1} s", after.as_secs_f64())
+            }
+            None if disk_changed => tracing::warn!("{STUCK}"),
+            None => {}
         }
         if role_changed {
             crate::logging::set_term_and_role(&self.span, term.0, &state.to_string());

@@ -2,6 +2,7 @@
 
 use super::server::{Server, leads, node_url};
 use kvclient::api::{Applied, ErrorCode, Health, NodeState};
+use std::time::{Duration, Instant};
 
 #[test]
 fn health_tells_all_and_is_always_200() {
@@ -71,7 +72,16 @@ fn supervisors_learn_whether_it_lives_and_whether_it_serves() {
         assert!(reply.error().error.message.contains(reason), "{reply:?}");
         assert_eq!(server.get("/livez").status, 200);
     }
-    server.view.send_modify(|view| view.state = NodeState::Removed);
+    let stuck_since = Instant::now().checked_sub(Duration::from_secs(7)).expect("the machine has run for so long");
+    server.view.send_modify(|view| (view.ready, view.disk_stuck) = (true, Some(stuck_since)));
+    let reply = server.get("/readyz");
+    assert_eq!(reply.failure(), (503, ErrorCode::NotReady, Applied::No));
+    let message = reply.error().error.message;
+    assert!(message.contains("the disk has not completed a write for 7 s"), "{message}");
+    let health: Health = serde_json::from_slice(&server.get("/health").body).expect("a health report");
+    assert!(health.disk_stuck_ms.is_some_and(|ms| ms >= 7_000), "{health:?}");
+
+    server.view.send_modify(|view| (view.ready, view.disk_stuck, view.state) = (false, None, NodeState::Removed));
     let reply = server.get("/readyz");
     assert_eq!(reply.failure(), (503, ErrorCode::NoLeader, Applied::No));
     assert!(reply.error().error.message.contains("removed from its cluster"), "{reply:?}");

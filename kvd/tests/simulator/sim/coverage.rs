@@ -103,6 +103,7 @@ kinds! {
         DiskErrorWhileStarting = "starts on a disk that fails",
         SlowDisk = "writes to a slow disk",
         StuckDisk = "writes held up by a stuck disk",
+        StuckDiskLeft = "leaders that hand over since their disk is stuck",
         BitFlip = "flipped bits",
         StrayWrite = "sectors written over by others",
         RefusedDamage = "damaged nodes that refused to start",

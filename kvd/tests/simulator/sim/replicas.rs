@@ -141,6 +141,12 @@ impl World {
             if raft.role() == RoleName::Leader && self.leaders().len() > 1 {
                 self.coverage.count(Kind::TwoLeaders);
             }
+            if raft.transfer_target().is_some()
+                && raft.disk_stuck_since().is_some()
+                && self.handed_over.insert(raft.term())
+            {
+                self.coverage.count(Kind::StuckDiskLeft);
+            }
             let log = raft.log();
             let (term, commit) = (raft.term().0, log.commit_index().0);
             let numbers = [id.0, raft.role() as u64, term, commit, log.last_index().0, log.durable_index().0];

@@ -49,7 +49,7 @@ impl World {
             let may_end = self.nodes[&reign.0].damaged || self.hindered.contains(&reign.0);
             let settled = self.now + SETTLED_ELECTION_TIMEOUTS * patience;
             match self.watch(reign, settled, settled + STABLE_ELECTION_TIMEOUTS * patience)? {
-                None => return Ok(()),
+                None => return self.check_disk_of_leader(reign.0),
                 Some(_) if may_end => own_ends += 1,
                 Some(change) => changes.push(change),
             }
@@ -59,6 +59,15 @@ impl World {
         }
         let what = format!("leaders change for no reason: {}. {}", changes.join("; "), self.describe());
         Err(Violation { invariant: NAME, what })
+    }
+
+    /// A leader that lasts while clients write has a disk that completes writes: else it would have handed over, since all
+    /// others that work are a quorum, and hear each other.
+    fn check_disk_of_leader(&self, leader: NodeId) -> Checked {
+        let node = &self.nodes[&leader];
+        let is_stuck = node.disk_is_stuck && node.raft().is_some_and(|raft| raft.disk_stuck_since().is_some());
+        ensure!(NAME, !is_stuck, "n{} leads on although its disk is stuck. {}", leader.0, self.describe());
+        Ok(())
     }
 
     /// A few followers no longer hear a leader that is idle, so that their logs are as good as its own; the others do, and

@@ -1,0 +1,74 @@
+//! A disk that does not complete a write: its node must not lead.
+//!
+//! A leader needs no disk of its own to commit, since others are a quorum without it (thesis §10.2.1); so one whose disk is
+//! stuck goes on, with one copy fewer of every entry, until its memory is full and it refuses all writes. It hands over
+//! (see [`super::transfer`]) before that, once a write has been under way for several election timeouts, to a voter whose
+//! disk works. Which that is shows by the entries: who has acknowledged the last one of the very write that is stuck, and
+//! has nothing to acknowledge that it was sent long ago, completes what this disk does not.
+//!
+//! It does so only if those voters are a quorum without this node. Its vote cannot become durable, so it could help nobody
+//! to be elected; and a leader that serves reads is better than a term without one. For the same reason a node whose disk
+//! is stuck does not campaign, nor takes a leadership that is handed to it: it would only carry its new term, which it
+//! cannot tell anyone yet, into the cluster once the disk answers again.
+//!
+//! Nothing of this touches safety: a hand-over may begin at any time, and who does not campaign promises nothing.
+
+use super::core::Raft;
+use super::role::{Leader, Role};
+use super::types::{Instant, NodeId};
+use crate::mutants::{self, Mutant};
+
+/// A disk counts as stuck once a write takes so many of the longest election timeouts. That is far longer than any
+/// healthy disk takes, however busy, and soon enough for the memory of a leader.
+const STUCK_ELECTION_TIMEOUTS: u64 = 4;
+
+impl Raft {
+    /// Since when a write has been under way, if it has been for so long that the disk counts as stuck.
+    pub fn disk_stuck_since(&self) -> Option<Instant> {
+        let (began, _) = self.write_under_way()?;
+        let patience_ms = STUCK_ELECTION_TIMEOUTS * self.settings.election_timeout_max_ms;
+        (self.now.ms_since(began) >= patience_ms).then_some(began)
+    }
+
+    /// Begins to hand leadership over if the disk of this leader is stuck and there is someone to hand over to. If that
+    /// is given up, it is tried again after as long as it takes for a disk to count as stuck.
+    pub(super) fn leave_stuck_disk(&mut self) {
+        if self.disk_stuck_since().is_none() || mutants::is_on(Mutant::StuckDiskLeads) {
+            return;
+        }
+        let Role::Leader(leader) = &self.role else { return };
+        if leader.transfer.is_some() || self.now < leader.next_escape {
+            return;
+        }
+        let Some(to) = self.best_without_disk(leader) else { return };
+        let next_escape = self.now.plus_ms(STUCK_ELECTION_TIMEOUTS * self.settings.election_timeout_max_ms);
+        if self.transfer_leadership(Some(to)).is_ok()
+            && let Role::Leader(leader) = &mut self.role
+        {
+            leader.next_escape = next_escape;
+        }
+    }
+
+    /// The best of the voters whose disks work, if they are a quorum.
+    fn best_without_disk(&self, leader: &Leader) -> Option<NodeId> {
+        let (_, last_index) = self.write_under_way()?;
+        let cluster_time = leader.cluster_time(self.now);
+        let works = |id: NodeId| {
+            let progress = leader.progress.get(&id)?;
+            // What comes after the write under way is in memory, with the time at which it was appended.
+            let next = self.log.entries_from(progress.match_index.next(), 0).unwrap_or_default();
+            let is_late = next.first().is_some_and(|entry| {
+                cluster_time.0.saturating_sub(entry.time.0) >= self.settings.election_timeout_max_ms
+            });
+            let works = progress.match_index >= last_index && !is_late && self.hears(progress);
+            works.then_some(progress.match_index)
+        };
+        let configuration = self.configuration();
+        if !configuration.is_quorum(|id| works(id).is_some()) {
+            return None;
+        }
+        // The first of the ids among those with most of the log.
+        let voters = configuration.voters.iter().rev().copied();
+        voters.filter_map(|id| Some((works(id)?, id))).max_by_key(|(match_index, _)| *match_index).map(|(_, id)| id)
+    }
+}
