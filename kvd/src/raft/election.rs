@@ -64,7 +64,7 @@ impl Raft {
             Role::PreCandidate(ballot) => ballot.leader_lost,
             Role::Candidate(_) | Role::Leader(_) => false,
         };
-        if !self.is_voter() || self.told_removed || self.disk_stuck_since().is_some() {
+        if !self.may_be_needed() || self.told_removed || self.disk_stuck_since().is_some() {
             // A learner campaigns for nothing; it waits to be contacted. Who was removed could only disturb, and whose disk
             // is stuck could win nothing (see `stuck_disk`).
             return self.become_follower(None);
@@ -76,6 +76,16 @@ impl Raft {
         let (last_log_index, last_log_term) = (self.log.last_index(), self.log.last_term());
         self.ask_voters(&Body::PreVote { ballot: id, last_log_index, last_log_term });
         self.campaign_if_pre_elected();
+    }
+
+    /// Whether an election may need this node: a voter, of the configuration in force or of one before it that may be yet, since
+    /// what followed is not known to be committed. A node that is to leave may be the only one left that has the entry
+    /// by which it does, and then nobody else can win: the others' logs are shorter. Its own vote does not count there
+    /// (thesis §4.2.2, figure 4.6).
+    fn may_be_needed(&self) -> bool {
+        let committed = self.configurations.range(..=self.log.commit_index()).next_back();
+        let later = self.configurations.range(self.log.commit_index().next()..);
+        committed.into_iter().chain(later).any(|(_, configuration)| configuration.is_voter(self.id))
     }
 
     fn open_ballot(&mut self, leader_lost: bool) -> Ballot {
