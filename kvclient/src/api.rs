@@ -352,6 +352,8 @@ pub enum NodeState {
     Forming,
     /// Was part of a cluster and is no more: it serves nothing but stale reads.
     Removed,
+    /// Holds other data than the others do, and serves nothing any more.
+    Diverged,
 }
 
 impl fmt::Display for NodeState {
@@ -363,6 +365,7 @@ impl fmt::Display for NodeState {
             Self::Learner => "learner",
             Self::Forming => "forming",
             Self::Removed => "removed",
+            Self::Diverged => "diverged",
         })
     }
 }
@@ -408,6 +411,9 @@ pub struct Health {
     /// While it waits for something to be part of a cluster: for what, as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
+    /// Where its data is found to be other than that of the others: from then on it serves nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diverged: Option<Divergence>,
     /// While its disk does not complete a write: for how long, in milliseconds. Such a node does not lead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_stuck_ms: Option<u64>,
@@ -420,6 +426,25 @@ pub struct Health {
     /// URL for the other nodes, as the node says.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub peer_url: String,
+}
+
+/// How the data of a node differs from that of the others.
+///
+/// ```
+/// let json = r#"{"index":7,"hash":"0000000000000000000000000000000a","majority":null}"#;
+/// let divergence: kvclient::api::Divergence = serde_json::from_str(json)?;
+/// assert_eq!(divergence.index, 7);
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Divergence {
+    /// The entry of the log after which it was found to differ. It may have begun earlier.
+    pub index: u64,
+    /// Hash of the node's state there, in hexadecimal digits.
+    pub hash: String,
+    /// Hash of the state that a majority of the voters has there; none if no state has a majority, so that nobody knows which
+    /// is right.
+    pub majority: Option<String>,
 }
 
 /// Body of every reply that is not a success: `{"error":{...}}`.
@@ -529,6 +554,8 @@ pub enum ErrorCode {
     NoLeader,
     /// 503, of `/readyz` alone: a leader is known, and the node still applies what was committed when it started.
     NotReady,
+    /// 503: the data of this node is other than that of the others, so it serves nothing any more. Another one does.
+    Diverged,
     /// 504: no quorum answered in time.
     Timeout,
     /// A code of a newer daemon.
@@ -554,7 +581,7 @@ impl ErrorCode {
             Self::TooLarge => 413,
             Self::Overloaded => 429,
             Self::Unknown => 500,
-            Self::NoLeader | Self::NotReady => 503,
+            Self::NoLeader | Self::NotReady | Self::Diverged => 503,
             Self::Timeout => 504,
         }
     }

@@ -90,6 +90,7 @@ pub(crate) fn health(name: &str, term: u64, leader: Option<(&str, &str)>, member
         uptime_ms: 1,
         members,
         waiting_for: None,
+        diverged: None,
         disk_stuck_ms: None,
         node: String::new(),
         client_url: String::new(),

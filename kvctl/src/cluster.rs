@@ -115,7 +115,8 @@ impl Survey {
         }
         let leader = nodes.iter().find(|node| node.leader).map(|node| node.id.clone());
         let voters = nodes.iter().filter(|node| node.voter).count();
-        let voters_reachable = nodes.iter().filter(|node| node.voter && node.reachable).count();
+        let serves = |node: &Node| node.health.as_ref().is_some_and(|view| view.diverged.is_none());
+        let voters_reachable = nodes.iter().filter(|node| node.voter && serves(node)).count();
         let quorum = voters / 2 + 1;
         Self {
             healthy: leader.is_some() && voters_reachable >= quorum,
@@ -166,12 +167,14 @@ impl Survey {
                 None => ("unreachable".to_owned(), Some(Tone::Bad)),
                 Some(state @ NodeState::Leader) if node.leader => (state.to_string(), Some(Tone::Good)),
                 Some(state @ (NodeState::Follower | NodeState::Learner)) => (state.to_string(), None),
-                Some(state @ NodeState::Removed) => (state.to_string(), Some(Tone::Bad)),
+                Some(state @ (NodeState::Removed | NodeState::Diverged)) => (state.to_string(), Some(Tone::Bad)),
                 Some(state) => (state.to_string(), Some(Tone::Doubtful)),
             };
-            let (state, tone) = match node.health.as_ref().and_then(|view| view.disk_stuck_ms) {
-                Some(_) => (format!("{state}, disk stuck"), Some(Tone::Bad)),
-                None => (state, tone),
+            let view = node.health.as_ref();
+            let (state, tone) = match view.map(|view| (&view.diverged, view.disk_stuck_ms)) {
+                Some((Some(divergence), _)) => (format!("diverged at {}", divergence.index), Some(Tone::Bad)),
+                Some((None, Some(_))) => (format!("{state}, disk stuck"), Some(Tone::Bad)),
+                Some((None, None)) | None => (state, tone),
             };
             let cells = [
                 node.id.clone(),
@@ -217,6 +220,7 @@ impl Leader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kvclient::api::Divergence;
 
     fn node(number: u8, state: Option<NodeState>) -> Node {
         let name = format!("node{number}");
@@ -234,6 +238,7 @@ mod tests {
             uptime_ms: 125_000,
             members: Vec::new(),
             waiting_for: (state == NodeState::Forming).then(|| "node3 has not answered".into()),
+            diverged: None,
             disk_stuck_ms: None,
             node: String::new(),
             client_url: String::new(),
@@ -307,5 +312,26 @@ node1  leader       *          5      18       17    2     3  0.1.0    2m 5s   h
 node2  follower     -          5      19       17    2     3  0.1.0    2m 5s   http://127.0.0.1:8082
 node3  unreachable  -          -       -        -    -     -  -        -       http://127.0.0.1:8083";
         assert_eq!(table.to_string(), lines);
+    }
+
+    #[test]
+    fn the_table_shows_what_is_wrong_with_a_member_and_whoever_serves_nothing_counts_for_nothing() {
+        let mut nodes = vec![
+            node(1, Some(NodeState::Leader)),
+            node(2, Some(NodeState::Follower)),
+            node(3, Some(NodeState::Diverged)),
+        ];
+        let view = |node: &mut Node| node.health.take().expect("it answers");
+        nodes[1].health = Some(Health { disk_stuck_ms: Some(3_000), ..view(&mut nodes[1]) });
+        let divergence = Divergence { index: 1234, hash: "0a".into(), majority: None };
+        nodes[2].health = Some(Health { diverged: Some(divergence), ..view(&mut nodes[2]) });
+        let survey = Survey::new(nodes);
+        let lines = "\
+NAME   STATE                 LEADER  TERM  COMMIT  APPLIED  LAG  KEYS  VERSION  UPTIME  URL
+node1  leader                *          5      18       17    3     3  0.1.0    2m 5s   http://127.0.0.1:8081
+node2  follower, disk stuck  -          5      19       17    3     3  0.1.0    2m 5s   http://127.0.0.1:8082
+node3  diverged at 1234      -          5      20       17    3     3  0.1.0    2m 5s   http://127.0.0.1:8083";
+        assert_eq!(survey.table().to_string(), lines);
+        assert_eq!((survey.voters, survey.voters_reachable, survey.healthy), (3, 2, true));
     }
 }

@@ -98,6 +98,8 @@ mutants! {
     TransferNeverGivenUp = "transfer of leadership never given up",
     /// A leader whose disk is stuck goes on leading.
     StuckDiskLeads = "leader with a stuck disk goes on",
+    /// Replicas compare states after different entries.
+    StatesComparedAnywhere = "states compared at different indexes",
     /// What was on its way on a broken connection goes on filling the window.
     WindowNotFreed = "in-flight window not freed on reconnect",
     /// Timers go by the wall clock. The core is handed its time, so this one is in the simulator's host of a node; that

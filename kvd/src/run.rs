@@ -167,7 +167,8 @@ fn start_failed(error: StartError) -> Failure {
         | StartError::Storage { .. }
         | StartError::UnreadableEntry { .. }
         | StartError::UnreadableSnapshot { .. }
-        | StartError::LogMissing { .. } => exit_code::STORAGE,
+        | StartError::LogMissing { .. }
+        | StartError::Diverged { .. } => exit_code::STORAGE,
         StartError::Resources(_) | StartError::Panicked => exit_code::FAILED,
     };
     Failure::Refused { code, error: error.to_string() }

@@ -5,7 +5,7 @@ use super::founding::{FOUNDING_INDEX, cluster_of};
 use super::snapshots::{load, place_of};
 use crate::kv::{RestoreError, Store};
 use crate::node::{Recovered, Recovery, UnreadableEntry};
-use crate::raft::NodeId;
+use crate::raft::{LogIndex, NodeId};
 use crate::storage::snapshot::{self, DamagedSnapshot, FoundSnapshot, RecoveredSnapshot, SnapshotFile};
 use crate::storage::wal::TornTail;
 use crate::storage::{ClusterIdentity, DirLock, Disk, Identity, StorageError, Wal, WalOptions, lock_data_dir};
@@ -59,6 +59,9 @@ pub enum DataError {
     /// The node is part of a cluster, but its log is gone.
     #[error("the log is missing or empty")]
     LogMissing,
+    /// What it holds was found to be other than what the other nodes hold after this entry.
+    #[error("it has diverged from the other nodes, at entry {0}")]
+    Diverged(LogIndex),
 }
 
 /// Opens the node's data. Takes as long as reading its log.
@@ -75,6 +78,9 @@ pub fn open<E: From<DataError>>(
     let lock = lock_data_dir(&**disk).map_err(DataError::from)?;
     let identity = Identity::load_or_create(&**disk, options.name, || options.new_id);
     let mut identity = identity.map_err(DataError::from)?;
+    if let Some(index) = identity.diverged_at {
+        return Err(DataError::Diverged(index).into());
+    }
     if let Some(cluster) = &identity.cluster {
         check(cluster)?;
         // Before a log is begun in place of the missing one, which the next start could not tell from it.

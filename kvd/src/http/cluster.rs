@@ -33,6 +33,7 @@ pub(super) fn health(context: &Context) -> Result<Response, ApiError> {
         uptime_ms: uptime.as_millis().try_into().unwrap_or(u64::MAX),
         members: view.members.to_vec(),
         waiting_for: view.waiting_for,
+        diverged: view.diverged,
         disk_stuck_ms: view.disk_stuck.map(|since| since.elapsed().as_millis().try_into().unwrap_or(u64::MAX)),
         node: view.node.as_ref().to_owned(),
         client_url: view.client_url.as_ref().to_owned(),
@@ -59,6 +60,9 @@ pub(super) const REMOVED: &str =
 
 /// Why the node is not ready.
 fn obstacle(view: &View) -> Option<ApiError> {
+    if view.diverged.is_some() {
+        return Some(ApiError::Diverged);
+    }
     if let Some(since) = view.disk_stuck {
         return Some(ApiError::NotReady(
             format!(

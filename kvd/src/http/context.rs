@@ -84,6 +84,17 @@ impl Context {
         }
     }
 
+    /// Whether what the store holds may be given out at all.
+    ///
+    /// # Errors
+    /// [`ApiError::Diverged`].
+    pub(super) fn check_not_diverged(&self) -> Result<(), ApiError> {
+        match self.gateway.view.borrow().state {
+            NodeState::Diverged => Err(ApiError::Diverged),
+            _ => Ok(()),
+        }
+    }
+
     /// Waits until the store of this node is fresh enough for a read that begins now.
     ///
     /// # Errors
@@ -92,9 +103,7 @@ impl Context {
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Read { reply })?;
         match answer.await {
-            Ok(Err(ReadError::NoLeader)) if self.gateway.view.borrow().state == NodeState::Removed => {
-                Err(ApiError::NoLeader(REMOVED.into()))
-            }
+            Ok(Err(ReadError::NoLeader)) if self.serves_nothing() => Err(self.no_leader()),
             Ok(answer) => answer.map_err(ApiError::from),
             Err(_) => Err(ApiError::NoLeader(STOPPING.into())),
         }
@@ -115,6 +124,7 @@ impl Context {
     /// # Errors
     /// As the replica says.
     pub(super) async fn backup(&self) -> Result<Backup, ApiError> {
+        self.check_not_diverged()?;
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Backup { reply })?;
         match answer.await {
@@ -156,10 +166,15 @@ impl Context {
         names.join(", ")
     }
 
+    fn serves_nothing(&self) -> bool {
+        matches!(self.gateway.view.borrow().state, NodeState::Removed | NodeState::Diverged)
+    }
+
     /// Nobody is known who could answer.
     pub(super) fn no_leader(&self) -> ApiError {
         match self.gateway.view.borrow().state {
             NodeState::Removed => ApiError::NoLeader(REMOVED.into()),
+            NodeState::Diverged => ApiError::Diverged,
             _ => ApiError::NoLeader("no leader is known: try again shortly".into()),
         }
     }

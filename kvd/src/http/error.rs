@@ -56,6 +56,8 @@ pub(super) enum ApiError {
     NotHandedOver(String),
     /// A leader is known, but something keeps this node from doing its part; the sentence says what.
     NotReady(Cow<'static, str>),
+    /// This node holds other data than the others.
+    Diverged,
     /// The write has been handed over, and its outcome will not be known here.
     OutcomeUnknown(&'static str),
     /// No quorum confirmed a read in time.
@@ -167,6 +169,11 @@ impl Reply for ApiError {
                 headers.push(retry_after);
                 error(ErrorCode::NotReady, sentence)
             }
+            Self::Diverged => error(
+                ErrorCode::Diverged,
+                "what this node holds was found to differ from what the other nodes hold, so it serves nothing any more: ask \
+                 another node, and see this one's log for what to do",
+            ),
             Self::OutcomeUnknown(sentence) => {
                 ErrorBody { applied: Applied::Unknown, ..error(ErrorCode::Timeout, sentence) }
             }

@@ -4,7 +4,7 @@ use super::members::{ChangeError, MemberChange};
 use crate::kv::{Outcome, Revision, Store};
 use crate::node::{ReadError, WriteError};
 use bytes::Bytes;
-use kvclient::api::{ClusterInfo, LeaderEvent, LeaderReply, Member, MembersReply, NodeState, NodeUrl};
+use kvclient::api::{ClusterInfo, Divergence, LeaderEvent, LeaderReply, Member, MembersReply, NodeState, NodeUrl};
 use std::sync::{Arc, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -131,6 +131,8 @@ pub struct View {
     pub cluster: Option<Arc<ClusterInfo>>,
     /// What the node waits for before it is part of a cluster, as a sentence.
     pub waiting_for: Option<String>,
+    /// How its data differs from that of the others, once that is found: it serves nothing then.
+    pub diverged: Option<Divergence>,
     /// Since when its disk has not completed a write, if that is so long that it counts as stuck.
     pub disk_stuck: Option<std::time::Instant>,
 }

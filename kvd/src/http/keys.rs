@@ -184,6 +184,7 @@ pub(super) async fn get(context: &Context, method: Method, query: String) -> Res
 
 /// Waits until the store of this node is as fresh as the parameter `consistency` asks for.
 pub(super) async fn freshen(context: &Context, consistency: Option<&str>) -> Result<(), ApiError> {
+    context.check_not_diverged()?;
     match consistency {
         None | Some("linearizable") => context.freshen().await,
         Some("stale") => Ok(()),

@@ -9,6 +9,7 @@ mod hand_over;
 mod recovery;
 mod replica;
 mod request;
+mod state_check;
 #[cfg(test)]
 mod tests;
 
@@ -18,3 +19,4 @@ pub use hand_over::{HandOver, HandOverError};
 pub use recovery::{Recovered, Recovery};
 pub use replica::Replica;
 pub use request::{ReadError, WriteError};
+pub use state_check::{AppliedState, Divergence, REPORT_STATES_MAX};

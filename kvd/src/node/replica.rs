@@ -9,6 +9,7 @@ use super::apply::apply_entry;
 use super::effects::Effects;
 use super::recovery::Recovered;
 use super::request::{ReadError, WriteError};
+use super::state_check::{AppliedState, Divergence, StateCheck};
 use crate::kv::{Outcome, SnapshotBusy, SnapshotSummary, Store};
 use crate::mutants::{self, Mutant};
 use crate::raft::{
@@ -52,6 +53,7 @@ pub struct Replica<W, R> {
     next_expiry: Instant,
     ended_writes: Vec<(W, Result<Outcome, WriteError>)>,
     ended_reads: Vec<(R, Result<(), ReadError>)>,
+    state_check: StateCheck,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,8 @@ impl<W, R> Replica<W, R> {
         let Recovered { hard_state, log, configurations, store } = recovered;
         let memory_bytes_max = settings.cache_bytes_max + UNSETTLED_BYTES_MAX;
         let raft = Raft::new(id, settings, seed, Restored { hard_state, log, configurations }, now);
+        let mut state_check = StateCheck::default();
+        state_check.applied(state_of(&lock(&store), raft.log().applied_index()));
         Self {
             raft,
             store,
@@ -95,6 +99,7 @@ impl<W, R> Replica<W, R> {
             next_expiry: now,
             ended_writes: Vec::new(),
             ended_reads: Vec::new(),
+            state_check,
         }
     }
 
@@ -195,7 +200,30 @@ impl<W, R> Replica<W, R> {
         for (_, write) in self.writes.extract_if(..=(last, Term(u64::MAX)), |_, _| true) {
             self.ended_writes.push((write.handle, Err(WriteError::OutcomeUnknown)));
         }
+        self.state_check.replaced(state_of(&store, last));
         std::mem::replace(&mut *lock(&self.store), store)
+    }
+
+    /// What other replicas compare their states with.
+    pub fn states(&self) -> Vec<AppliedState> {
+        self.state_check.states()
+    }
+
+    /// Another replica has said what its states are: finds out whether this one has strayed from what the voters hold.
+    pub fn compare_states(&mut self, from: NodeId, states: Vec<AppliedState>) {
+        self.state_check.compare(self.raft.id(), from, states, self.raft.configuration());
+    }
+
+    /// What is wrong with this replica, once that is known. It must not go on then: whoever runs it stops calling it, and
+    /// carries out nothing more for it, so that it is counted no more; what waits there has an unknown outcome.
+    pub fn divergence(&self) -> Option<Divergence> {
+        self.state_check.divergence()
+    }
+
+    /// A voter whose state is another one than this replica's, and after which entry; it is not known, or not this replica,
+    /// that has strayed.
+    pub fn disagreement(&self) -> Option<(NodeId, LogIndex)> {
+        self.state_check.disagreement()
     }
 
     /// Changes the members; see [`Raft::change_membership`].
@@ -280,9 +308,7 @@ impl<W, R> Replica<W, R> {
 
     /// Applies committed entries, and ends the writes that waited at their indexes.
     fn apply(&mut self, entries: &[Entry]) {
-        if entries.is_empty() {
-            return;
-        }
+        let Some(last) = entries.last().map(|entry| entry.index) else { return };
         let mut store = lock(&self.store);
         for entry in entries {
             // Skipping the entry on a node that is too old to know it would let the replicas drift apart.
@@ -296,6 +322,9 @@ impl<W, R> Replica<W, R> {
                     _ => Err(WriteError::Superseded),
                 };
                 self.ended_writes.push((write.handle, ended));
+            }
+            if StateCheck::is_kept(entry.index) || entry.index == last {
+                self.state_check.applied(state_of(&store, entry.index));
             }
         }
     }
@@ -338,6 +367,10 @@ impl<W, R> Replica<W, R> {
         // Whatever arrives from now on expires no earlier than this.
         self.next_expiry = deadlines.min().unwrap_or_else(|| self.deadline());
     }
+}
+
+fn state_of(store: &Store, index: LogIndex) -> AppliedState {
+    AppliedState { index, hash: store.state_hash() }
 }
 
 fn lock(store: &RwLock<Store>) -> RwLockWriteGuard<'_, Store> {

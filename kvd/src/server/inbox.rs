@@ -3,6 +3,7 @@
 use super::joining::JoinNews;
 use super::snapshots::{SendFailure, Taken};
 use crate::data::Received;
+use crate::node::AppliedState;
 use crate::peer::LinkEvent;
 use crate::raft::{Entry, Fetch, LogIndex, NodeId, Term, WriteId};
 use crate::storage::StorageError;
@@ -31,6 +32,10 @@ pub(super) enum Event {
     Member(NodeId, LinkEvent),
     /// What became of asking to be added to a cluster.
     Joining(JoinNews),
+    /// Another node asks what the states of this one are.
+    StatesAsked(oneshot::Sender<Vec<AppliedState>>),
+    /// A member has said what its states are.
+    StatesReported(NodeId, Vec<AppliedState>),
     /// This node is about to stop: if it leads, it hands over. Dropped when that has come to its end, or there was
     /// nothing to do.
     Stopping(oneshot::Sender<()>),

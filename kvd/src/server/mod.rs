@@ -17,6 +17,7 @@ mod publisher;
 mod replica_task;
 mod snapshots;
 mod startup;
+mod state_exchange;
 
 use crate::config::{Config, REQUEST_TIMEOUT_MS, VALUE_BYTES_LIMIT};
 use crate::data::Opened;
@@ -24,6 +25,7 @@ use crate::http::{self, Gateway, Limits};
 use crate::kv::{KEY_BYTES_MAX, RestoreError};
 use crate::node::UnreadableEntry;
 use crate::peer::{self, FRAME_BYTES_MAX};
+use crate::raft::LogIndex;
 use crate::storage::{Disk, StorageError};
 use hand_over::HAND_OVER_TIME_MAX_MS;
 use inbox::Event;
@@ -125,6 +127,20 @@ pub enum StartError {
     LogMissing {
         /// The directory.
         dir: PathBuf,
+    },
+    /// The data is other than that of the other nodes.
+    #[error(
+        "--data-dir {}: what this node holds was found to differ from what the other nodes hold, at entry {index} of the log, by \
+         a defect of kvd, of this machine's memory or of its disk; so it must not be used. Keep the directory for who looks \
+         into that: move it away, and start this node by the same flags. It comes back as a new member in its own place, \
+         and the others send it everything, as long as they are a majority",
+        .dir.display()
+    )]
+    Diverged {
+        /// The directory.
+        dir: PathBuf,
+        /// The entry after which it was found to differ.
+        index: LogIndex,
     },
     /// The data belongs to another node.
     #[error(
@@ -290,6 +306,7 @@ impl Server {
         let (view, leader, events) = (task.view(), task.leader(), task.events());
         let gateway = Gateway { requests, view, leader, store, value_bytes_max, started };
         let raft = peer::accept(task.hello(), task.inbound(), peer_events).or(task.snapshot_route()).unify();
+        let raft = raft.or(task.states_route()).unify();
 
         // Longer than any request waits for its answer, so that a stop cuts none off.
         let drain_time_max = Duration::from_millis(REQUEST_TIMEOUT_MS + DRAIN_MARGIN_MS);

@@ -3,6 +3,7 @@
 
 use super::directory::Directory;
 use crate::http::View;
+use crate::node::Divergence;
 use crate::peer::{ClusterId, Hello};
 use crate::raft::{LogIndex, Raft, RoleName};
 use crate::storage::ClusterIdentity;
@@ -52,6 +53,7 @@ impl Publisher {
             members: Arc::new([]),
             cluster: None,
             waiting_for: None,
+            diverged: None,
             disk_stuck: None,
         };
         let leader = watch::Sender::new(LeaderEvent { term: 0, leader: None });
@@ -91,6 +93,25 @@ impl Publisher {
     pub(super) fn members_reply(&self) -> MembersReply {
         let view = self.view.borrow();
         MembersReply { members: view.members.to_vec(), cluster: view.cluster.as_deref().cloned() }
+    }
+
+    /// The replica holds other data than the others, and has stopped.
+    pub(super) fn diverged(&self, divergence: &Divergence) {
+        let Divergence { own, majority } = divergence;
+        let told = kvclient::api::Divergence {
+            index: own.index.0,
+            hash: own.hash.to_string(),
+            majority: majority.map(|hash| hash.to_string()),
+        };
+        let term = self.view.borrow().term;
+        crate::logging::set_term_and_role(&self.span, term, &NodeState::Diverged.to_string());
+        self.view.send_modify(|view| {
+            view.state = NodeState::Diverged;
+            view.leader = None;
+            view.ready = false;
+            view.diverged = Some(told);
+        });
+        self.leader.send_replace(LeaderEvent { term, leader: None });
     }
 
     /// Shows what the replica is and knows, and logs a change of role.

@@ -9,6 +9,7 @@
 //! who its members are, in `members_task`.
 
 mod forming_task;
+mod halted_task;
 mod joining_task;
 mod members_task;
 
@@ -21,6 +22,7 @@ use super::member_changes::MemberChanges;
 use super::membership_news::MembershipNews;
 use super::publisher::Publisher;
 use super::snapshots::{self, Snapshots};
+use super::state_exchange::{self, StateExchange};
 use super::{FatalError, StartError};
 use crate::config::{Config, REQUEST_TIMEOUT_MS};
 use crate::data::{Opened, Received};
@@ -87,6 +89,8 @@ pub(super) struct ReplicaTask {
     asking: Option<Joining>,
     /// Senders whose messages were refused, and why; each is logged once.
     refused: BTreeSet<(NodeId, Refusal)>,
+    /// Voters of which was logged that their states differ from this node's.
+    disagreements: BTreeSet<NodeId>,
 }
 
 impl ReplicaTask {
@@ -142,6 +146,7 @@ impl ReplicaTask {
             told_removed: false,
             asking: None,
             refused: BTreeSet::new(),
+            disagreements: BTreeSet::new(),
         };
         if let Some(recovered) = &task.recovered {
             task.introduce_as_member(recovered);
@@ -164,6 +169,11 @@ impl ReplicaTask {
 
     pub(super) fn inbound(&self) -> Inbound {
         self.inbound.clone()
+    }
+
+    /// Where other nodes ask for the states of this one.
+    pub(super) fn states_route(&self) -> BoxedFilter<(Response,)> {
+        state_exchange::route(self.hello(), self.events())
     }
 
     /// Where leaders send their snapshots to.
@@ -239,6 +249,7 @@ impl ReplicaTask {
         let id = self.identity.node_id;
         let settings = self.config.raft.clone();
         let mut replica = Replica::new(id, settings, REQUEST_TIMEOUT_MS, rand::random(), recovered, self.now());
+        let _comparing = StateExchange::start(&self.config.name, id, self.view(), self.hello(), self.events())?;
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut next_tick = Instant(0);
@@ -258,6 +269,9 @@ impl ReplicaTask {
             replica.set_time(now);
             self.take(&mut replica, first)?;
             self.take_queued(&mut replica)?;
+            if let Some(divergence) = replica.divergence() {
+                return self.halt(replica, divergence, stop).await;
+            }
             if now >= next_tick {
                 next_tick = now.plus_ms(TICK.as_millis() as u64);
                 replica.tick(now);
@@ -296,6 +310,12 @@ impl ReplicaTask {
             Arrived::Event(Event::Member(_, LinkEvent::Met(hello))) => {
                 self.met(&hello);
                 self.check_cluster(&hello)?;
+            }
+            // Who asks may have gone.
+            Arrived::Event(Event::StatesAsked(reply)) => drop(reply.send(replica.states())),
+            Arrived::Event(Event::StatesReported(from, states)) => {
+                replica.compare_states(from, states);
+                self.log_disagreement(replica);
             }
             Arrived::Event(Event::Stopping(over)) => self.hand_overs.begin_to_stop(replica, &self.directory, over),
             // The link warns by itself, and nobody forms a cluster or joins one any more.
@@ -375,6 +395,19 @@ impl ReplicaTask {
         if self.refused.len() < REFUSALS_LOGGED_MAX && self.refused.insert((from, refusal)) {
             let name = self.directory.info(from).map_or("a node that is no member", |info| &info.name);
             tracing::error!("refuses a message from {name} (id {from}): {refusal}");
+        }
+    }
+
+    /// Says once of each voter that it holds another state than this node.
+    fn log_disagreement(&mut self, replica: &Replica<WriteReply, ReadReply>) {
+        if let Some((voter, index)) = replica.disagreement()
+            && self.disagreements.insert(voter)
+        {
+            let name = self.directory.info(voter).map_or("a member", |info| &info.name);
+            tracing::error!(
+                "{name} and this node hold different data after entry {index}, which is a defect: whichever of them differs from a \
+                 majority of the voters stops serving"
+            );
         }
     }
 

@@ -79,6 +79,7 @@ impl StartError {
             DataError::UnreadableEntry(cause) => Self::UnreadableEntry { dir, cause },
             DataError::Snapshot(cause) => Self::UnreadableSnapshot { dir, cause },
             DataError::LogMissing => Self::LogMissing { dir },
+            DataError::Diverged(index) => Self::Diverged { dir, index },
         }
     }
 }

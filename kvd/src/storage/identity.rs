@@ -13,7 +13,7 @@
 
 use super::disk::{Disk, read_file, replace_file};
 use super::error::StorageError;
-use crate::raft::NodeId;
+use crate::raft::{LogIndex, NodeId};
 use serde::{Deserialize, Serialize};
 
 /// Name of the file.
@@ -34,6 +34,8 @@ pub struct Identity {
     pub name: String,
     /// The cluster it belongs to, once that has formed.
     pub cluster: Option<ClusterIdentity>,
+    /// What is here was found to be other than what the other nodes hold after this entry, and must not be used.
+    pub diverged_at: Option<LogIndex>,
 }
 
 /// The cluster that a node belongs to.
@@ -80,7 +82,7 @@ impl Identity {
             }
             Some(found) => Err(StorageError::OtherName { found: found.name, expected: name.to_owned() }),
             None => {
-                let identity = Self { node_id: new_id(), name: name.to_owned(), cluster: None };
+                let identity = Self { node_id: new_id(), name: name.to_owned(), cluster: None, diverged_at: None };
                 identity.save(disk)?;
                 Ok(identity)
             }
@@ -96,6 +98,8 @@ struct Document {
     node_id: String,
     name: String,
     cluster: Option<ClusterDocument>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    diverged_at: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     crc32c: Option<String>,
 }
@@ -128,6 +132,7 @@ fn encode(identity: &Identity) -> Vec<u8> {
             .cluster
             .as_ref()
             .map(|cluster| ClusterDocument { id: to_hex(cluster.id), first_members: cluster.first_members.clone() }),
+        diverged_at: identity.diverged_at.map(|index| index.0),
         crc32c: None,
     };
     document.crc32c = Some(format!("{:08x}", crc32c::crc32c(&document.to_json())));
@@ -156,6 +161,7 @@ fn decode(bytes: &[u8]) -> Result<Identity, StorageError> {
             Some(cluster) => Some(ClusterIdentity { id: id(&cluster.id)?, first_members: cluster.first_members }),
             None => None,
         },
+        diverged_at: document.diverged_at.map(LogIndex),
     })
 }
 
@@ -176,7 +182,7 @@ mod tests {
 
     fn formed() -> Identity {
         let cluster = ClusterIdentity { id: 0xfeed, first_members: vec!["node1".into(), "node2".into()] };
-        Identity { node_id: NodeId(0xabc), name: "node1".into(), cluster: Some(cluster) }
+        Identity { node_id: NodeId(0xabc), name: "node1".into(), cluster: Some(cluster), diverged_at: None }
     }
 
     fn unformed() -> Identity {

@@ -16,6 +16,7 @@ mod command_line;
 mod crash;
 mod data_directory;
 mod dev;
+mod divergence;
 mod failover;
 mod forming;
 mod full_disk;

@@ -289,6 +289,7 @@ fn view() -> View {
         members: [].into(),
         cluster: None,
         waiting_for: None,
+        diverged: None,
         disk_stuck: None,
         node: "00000000000000a1".into(),
         client_url: "http://node1.example:8081".into(),

@@ -184,6 +184,7 @@ pub(super) fn view_of_a_leader() -> View {
         members: [member("node1", true), member("node2", false)].into(),
         cluster: None,
         waiting_for: None,
+        diverged: None,
         disk_stuck: None,
         node: "00000000000000a1".into(),
         client_url: "http://node1.example:8081".into(),

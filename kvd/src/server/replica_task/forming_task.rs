@@ -64,6 +64,8 @@ impl ReplicaTask {
                     | Event::SnapshotTaken(_)
                     | Event::SnapshotSent(..)
                     | Event::SnapshotReceived(..)
+                    | Event::StatesAsked(_)
+                    | Event::StatesReported(..)
                     | Event::Stopping(_) => {}
                     Event::DiskFailed(cause) => return Err(self.disk_failed(cause)),
                     Event::WriterPanicked => return Err(FatalError::Panicked),
@@ -127,6 +129,8 @@ impl ReplicaTask {
                 | Event::Founder(..)
                 | Event::Member(..)
                 | Event::Joining(_)
+                | Event::StatesAsked(_)
+                | Event::StatesReported(..)
                 | Event::Stopping(_) => {}
             }
         }

@@ -50,6 +50,8 @@ impl ReplicaTask {
                     | Event::SnapshotTaken(_)
                     | Event::SnapshotSent(..)
                     | Event::SnapshotReceived(..)
+                    | Event::StatesAsked(_)
+                    | Event::StatesReported(..)
                     | Event::Stopping(_) => {}
                 },
                 Some(PeerEvent::Met(_) | PeerEvent::Message(..)) = self.from_peers.recv() => {}

@@ -61,6 +61,10 @@ kinds! {
         ToldRemoved = "nodes told that they are members no more",
         MessageOfStranger = "messages of nodes that are no members",
     ],
+    "divergence": [
+        StatesCompared = "states compared with those of another node",
+        DivergenceFound = "planted differences found",
+    ],
     "network": [
         MessageLost = "messages lost",
         MessageDoubled = "messages doubled",

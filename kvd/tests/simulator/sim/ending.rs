@@ -59,6 +59,7 @@ impl World {
         self.clients.iter_mut().for_each(Client::lose_faith);
         self.wait_for("writes are acknowledged", patience_ms + client_ms, |world| world.served >= WRITES_WANTED)?;
         self.check_stability()?;
+        self.check_divergence_is_found()?;
         self.clients_stop = true;
         // Clients give up at last, and nodes answer by their own time limit.
         let clients_ms = 4 * client_ms + 2 * self.plan.request_timeout_ms;

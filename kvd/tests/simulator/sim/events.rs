@@ -5,6 +5,7 @@ use super::faults::Fault;
 use super::network::Envelope;
 use super::snapshots::{SnapshotSent, TransferId};
 use kvd::kv::Command;
+use kvd::node::AppliedState;
 use kvd::raft::{Fetch, NodeId, WriteId};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -62,6 +63,10 @@ pub(crate) enum Event {
     ToldRemoved(NodeId, Life),
     /// Someone wants another leader.
     HandOver,
+    /// The nodes ask each other what their states are.
+    CompareStates,
+    /// An answer to that arrives.
+    StatesArrive { to: NodeId, life: Life, from: NodeId, states: Vec<AppliedState> },
     /// Something goes wrong with a leader that has just been elected.
     Strike(NodeId),
     /// Something that was wrong ends, unless something else of its kind has gone wrong there since.
@@ -96,6 +101,8 @@ impl Event {
             Self::Join(..) => 22,
             Self::ToldRemoved(..) => 23,
             Self::HandOver => 24,
+            Self::CompareStates => 25,
+            Self::StatesArrive { .. } => 26,
         }
     }
 }

@@ -10,12 +10,13 @@
 //! After every event the [`invariants`] are checked. In the [`ending`] faults stop and the cluster must serve again; then
 //! the history that clients saw is checked for linearizability.
 //!
-//! The same seed gives the same run: all that is random comes from one generator ([`chance`]), nothing reads a clock, and
+//! The same seed gives the same run: all that is random comes from one generator ([`chance`]; [`divergence`] has its own), nothing reads a clock, and
 //! nothing is iterated whose order is left open.
 
 mod chance;
 mod client;
 mod coverage;
+mod divergence;
 mod ending;
 mod events;
 mod faults;

@@ -190,7 +190,9 @@ impl World {
         let is_broken = !self.network.works((from, to), self.now)
             || !self.network.works((to, from), self.now)
             || self.network.loses_client_message(to, &mut self.chance)
-            || !self.is_life(from, transfer.from.1);
+            || !self.is_life(from, transfer.from.1)
+            // Whoever gets it would stray as well, and in time so would a majority.
+            || self.comparisons.has_strayed(from);
         let receiver = self.nodes[&to].process().filter(|process| !process.paused).map(|process| process.life);
         let is_other_life = transfer.receiving.as_ref().is_some_and(|(life, _)| Some(*life) != receiver);
         let Some(life) = receiver.filter(|_| !is_broken && !is_other_life) else {
@@ -286,6 +288,9 @@ impl World {
             }
         }
         drop(process.replica.install(place, store));
+        if is_news {
+            self.state_replaced(id);
+        }
         self.coverage.count(if is_news { Kind::SnapshotInstalled } else { Kind::SnapshotNoNews });
         self.trace.note(|| format!("{} installs the snapshot up to {last}: {is_news}", Name(id)));
         self.after_input(id)

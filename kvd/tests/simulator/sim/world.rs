@@ -8,6 +8,7 @@
 use super::chance::Chance;
 use super::client::{Attempt, AttemptId, Client};
 use super::coverage::{Coverage, Kind};
+use super::divergence::Comparisons;
 use super::events::{Event, Micros, Queue};
 use super::faults::Fault;
 use super::invariants::{Checked, Invariants};
@@ -28,6 +29,7 @@ const MS: Micros = 1_000;
 pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) chance: Chance,
+    pub(super) comparisons: Comparisons,
     pub(crate) now: Micros,
     /// Number of the present event: the clock of histories.
     pub(crate) moment: Moment,
@@ -77,6 +79,7 @@ impl World {
             network: Network::new(plan.network, plan.settings.election_timeout_max_ms),
             clients: Vec::new(),
             invariants: Invariants::new(&plan.settings),
+            comparisons: Comparisons::new(seed),
             chance,
             now: 0,
             moment: 0,
@@ -120,6 +123,7 @@ impl World {
             world.queue.schedule(600 * MS, Event::Operate);
         }
         world.hand_over_later();
+        world.compare_states_later();
         world
     }
 
@@ -215,6 +219,8 @@ impl World {
                 Ok(())
             }
             Event::HandOver => self.want_another_leader(),
+            Event::CompareStates => self.compare_states(),
+            Event::StatesArrive { to, life, from, states } => self.states_arrive(to, life, from, states),
             Event::Strike(leader) => self.strike(leader),
             Event::Operate => self.operate(),
             Event::Join(id) => self.join(id),

@@ -19,6 +19,8 @@ pub(super) struct StateMachineSafety {
     // Looked up and never iterated over.
     hashes: HashMap<LogIndex, StateHash>,
     checked: BTreeMap<NodeId, LogIndex>,
+    /// A node that was made to hold another state.
+    strays: Option<NodeId>,
 }
 
 impl StateMachineSafety {
@@ -27,9 +29,14 @@ impl StateMachineSafety {
         self.checked.remove(&id);
     }
 
+    /// This node is made to hold another state than it should.
+    pub(super) fn strays(&mut self, id: Option<NodeId>) {
+        self.strays = id;
+    }
+
     pub(super) fn check<W, R>(&mut self, id: NodeId, replica: &Replica<W, R>, model: &Model) -> Checked {
         let index = replica.raft().log().applied_index();
-        if self.checked.insert(id, index) == Some(index) {
+        if self.checked.insert(id, index) == Some(index) || self.strays == Some(id) {
             return Ok(());
         }
         let store = replica.store().read().expect("nothing panics while it holds the store");

@@ -1,0 +1,70 @@
+//! A node whose data is found to be other than that of the others stops serving, for good: it sends and answers nothing more in
+//! consensus, so that it is counted no more, and says why to whoever asks. A mark on its disk keeps it from starting again.
+
+use super::forming_task::refuse;
+use super::{ReadReply, ReplicaTask, WriteReply};
+use crate::node::{Divergence, Replica};
+use crate::server::FatalError;
+use crate::server::inbox::Event;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// What to do about it, for the log.
+const ONE_STRAYED: &str = "it stops serving, and the others go on without it as long as they are a majority. This is a defect of \
+    kvd, of this machine's memory or of its disk. Stop it, keep its data directory for who looks into that, and start it by \
+    the same flags on an empty one: it comes back as a new member in its own place";
+const NOBODY_KNOWS: &str = "it stops serving, and so do the others. This is a defect of kvd, or of a machine's memory or disk. Keep all data \
+    directories, find out which is right, and make a cluster of one of it with `kvd recover`, which the others join anew";
+
+impl ReplicaTask {
+    /// Stops the replica, and answers with refusals until `stop`.
+    pub(super) async fn halt(
+        &mut self,
+        replica: Replica<WriteReply, ReadReply>,
+        divergence: Divergence,
+        mut stop: oneshot::Receiver<()>,
+    ) -> Result<(), FatalError> {
+        let remedy = if divergence.majority.is_some() { ONE_STRAYED } else { NOBODY_KNOWS };
+        tracing::error!("this node's data has diverged from that of the others: {divergence}; {remedy}");
+        self.publisher.diverged(&divergence);
+        self.links.clear();
+        let states = replica.states();
+        // What waits in it has an unknown outcome, and is told so.
+        drop(replica);
+        self.mark_diverged(&divergence).await;
+        loop {
+            tokio::select! {
+                _ = &mut stop => return Ok(()),
+                Some(_) = self.from_peers.recv() => {}
+                Some(request) = self.requests.recv() => refuse(request),
+                Some(event) = self.events.recv() => match event {
+                    Event::DiskFailed(cause) => return Err(self.disk_failed(cause)),
+                    Event::WriterPanicked => return Err(FatalError::Panicked),
+                    // Those who have yet to find out that they differ need it. Who asks may have gone.
+                    Event::StatesAsked(reply) => drop(reply.send(states.clone())),
+                    // Whoever waits for an answer sees that there is none.
+                    Event::Written(_)
+                    | Event::Fetched(..)
+                    | Event::SnapshotTaken(_)
+                    | Event::SnapshotSent(..)
+                    | Event::SnapshotReceived(..)
+                    | Event::Founder(..)
+                    | Event::Member(..)
+                    | Event::Joining(_)
+                    | Event::StatesReported(..)
+                    | Event::Stopping(_) => {}
+                },
+            }
+        }
+    }
+
+    /// Notes it on disk, so that the next start is refused. It stays halted if that fails.
+    async fn mark_diverged(&mut self, divergence: &Divergence) {
+        self.identity.diverged_at = Some(divergence.own.index);
+        let (identity, disk) = (self.identity.clone(), Arc::clone(&self.disk));
+        let saved = tokio::task::spawn_blocking(move || identity.save(&*disk)).await;
+        if let Ok(Err(cause)) = saved {
+            tracing::error!("cannot note that in the data directory, so do not start this node from it again: {cause}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What nodes tell each other of their states, so that each finds out whether it has diverged (see
+//! [`crate::node::Divergence`]): `GET /raft/states`, asked of every member again and again, from a thread of its own.
+//!
+//! It goes beside the streams of consensus, since nothing waits for it: an answer that is lost is made up for by the next.
+
+use super::inbox::Event;
+use crate::http::View;
+use crate::kv::StateHash;
+use crate::node::{AppliedState, REPORT_STATES_MAX};
+use crate::peer::{HELLO_HEADER, Hello, introduced, refuse};
+use crate::raft::{LogIndex, NodeId};
+use crate::server::FatalError;
+use kvclient::api::{ErrorCode, Member};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{oneshot, watch};
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
+use warp::reply::{Reply, Response};
+
+/// How soon after a start the others are asked first, and how often then.
+const FIRST_AFTER: Duration = Duration::from_millis(300);
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Time for an answer.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Longer answers are none.
+const ANSWER_BYTES_MAX: u64 = 64 << 10;
+
+/// What a node says of its states.
+#[derive(Debug, Serialize, Deserialize)]
+struct Report {
+    /// Its id, as sixteen hexadecimal digits.
+    node: String,
+    states: Vec<ReportedState>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ReportedState {
+    index: u64,
+    /// In hexadecimal digits.
+    hash: String,
+}
+
+impl Report {
+    fn new(node: NodeId, states: &[AppliedState]) -> Self {
+        let reported = |state: &AppliedState| ReportedState { index: state.index.0, hash: state.hash.to_string() };
+        Self { node: node.to_string(), states: states.iter().map(reported).collect() }
+    }
+
+    /// The states, if it is this node that reports them.
+    fn states_of(self, node: &str) -> Option<Vec<AppliedState>> {
+        let state = |ReportedState { index, hash }: ReportedState| {
+            let hash = StateHash(u128::from_str_radix(&hash, 16).ok()?);
+            Some(AppliedState { index: LogIndex(index), hash })
+        };
+        let is_expected = self.node == node && self.states.len() <= REPORT_STATES_MAX;
+        is_expected.then(|| self.states.into_iter().map(state).collect()).flatten()
+    }
+}
+
+/// The route `GET /raft/states`, for nodes of the same cluster.
+pub(super) fn route(hello: watch::Receiver<Hello>, events: UnboundedSender<Event>) -> BoxedFilter<(Response,)> {
+    warp::path!("raft" / "states")
+        .and(warp::get())
+        .and(warp::header::optional::<String>(HELLO_HEADER))
+        .then(move |theirs: Option<String>| {
+            let (ours, events) = (hello.borrow().clone(), events.clone());
+            async move { answer(&ours, theirs.as_deref(), &events).await }
+        })
+        .boxed()
+}
+
+async fn answer(ours: &Hello, theirs: Option<&str>, events: &UnboundedSender<Event>) -> Response {
+    let theirs = match introduced(theirs) {
+        Ok(theirs) => theirs,
+        Err(why) => return refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why.to_string()),
+    };
+    if ours.cluster.is_none() || ours.cluster != theirs.cluster {
+        let why = "the two nodes are not of one cluster".to_owned();
+        return refuse(ErrorCode::WrongCluster, StatusCode::FORBIDDEN, why);
+    }
+    let (reply, states) = oneshot::channel();
+    // Without a receiver the node has stopped, and drops what it was asked.
+    let _ = events.send(Event::StatesAsked(reply));
+    match states.await {
+        Ok(states) => warp::reply::json(&Report::new(ours.node_id(), &states)).into_response(),
+        Err(_) => {
+            let why = "this node does not take part any more".to_owned();
+            refuse(ErrorCode::NotReady, StatusCode::SERVICE_UNAVAILABLE, why)
+        }
+    }
+}
+
+/// The thread that asks. Dropping it ends the thread, which nobody waits for.
+#[derive(Debug)]
+pub(super) struct StateExchange {
+    _stop: Sender<()>,
+}
+
+impl StateExchange {
+    /// Starts to ask the members that `view` shows, on behalf of the node `own`, and reports [`Event::StatesReported`].
+    pub(super) fn start(
+        name: &str,
+        own: NodeId,
+        view: watch::Receiver<View>,
+        hello: watch::Receiver<Hello>,
+        events: UnboundedSender<Event>,
+    ) -> Result<Self, FatalError> {
+        let (stop, stopped) = channel();
+        let ask_all = move || {
+            let agent = agent();
+            let mut pause = FIRST_AFTER;
+            while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                let (members, header) = (view.borrow().members.clone(), hello.borrow().to_header());
+                for member in members.iter().filter(|member| member.node != own.to_string()) {
+                    let Some((id, states)) = ask(&agent, member, &header) else { continue };
+                    if events.send(Event::StatesReported(id, states)).is_err() {
+                        return;
+                    }
+                }
+                // So that the nodes do not ask all at once, again and again.
+                pause = EVERY.mul_f64(rand::rng().random_range(0.9..=1.1));
+            }
+        };
+        let thread = thread::Builder::new().name(format!("{name}-states")).spawn(ask_all);
+        thread.map_err(FatalError::Resources)?;
+        Ok(Self { _stop: stop })
+    }
+}
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder().proxy(None).max_redirects(0).timeout_global(Some(TIMEOUT)).build();
+    ureq::Agent::new_with_config(config)
+}
+
+/// Asks one member. One that does not answer is asked again next time.
+fn ask(agent: &ureq::Agent, member: &Member, hello: &str) -> Option<(NodeId, Vec<AppliedState>)> {
+    let url = format!("{}/raft/states", member.peer_url);
+    let mut response = agent.get(url).header(HELLO_HEADER, hello).call().ok()?;
+    let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().ok()?;
+    let report: Report = serde_json::from_slice(&body).ok()?;
+    let id = NodeId(u64::from_str_radix(&member.node, 16).ok()?);
+    Some((id, report.states_of(&member.node)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_comes_back_as_it_went_and_only_from_whom_it_is() {
+        let state = |index, hash| AppliedState { index: LogIndex(index), hash: StateHash(hash) };
+        let states = vec![state(64, u128::MAX), state(u64::MAX, 1)];
+        let json = serde_json::to_string(&Report::new(NodeId(0xab), &states)).expect("a report");
+        let expected = concat!(
+            r#"{"node":"00000000000000ab","states":[{"index":64,"hash":"ffffffffffffffffffffffffffffffff"},"#,
+            r#"{"index":18446744073709551615,"hash":"00000000000000000000000000000001"}]}"#
+        );
+        assert_eq!(json, expected);
+        let report = || serde_json::from_str::<Report>(&json).expect("a report");
+        assert_eq!(report().states_of("00000000000000ab"), Some(states));
+        assert_eq!(report().states_of("00000000000000ac"), None, "another life listens there");
+        let long = Report::new(NodeId(1), &vec![state(1, 1); REPORT_STATES_MAX + 1]);
+        assert!(long.states_of("0000000000000001").is_none());
+    }
+}

@@ -1,0 +1,136 @@
+//! Replicas compare their states all the while, under every fault: none that is well may ever find that it has diverged. In some
+//! runs a difference is planted in the end, and must be found, by whose it is and nobody else.
+//!
+//! All that is random here comes from a generator of its own, so that it moves nothing else in a run.
+
+use super::chance::Chance;
+use super::coverage::Kind;
+use super::ending::ELECTION_TIMEOUTS_MAX;
+use super::events::{Event, Life, Micros};
+use super::invariants::{Checked, ensure};
+use super::node::State;
+use super::plan::Ending;
+use super::world::World;
+use kvd::kv::{Command, Operation, RequestId};
+use kvd::node::AppliedState;
+use kvd::raft::NodeId;
+
+const MS: Micros = 1_000;
+
+/// How often the nodes ask each other.
+const EVERY: Micros = 400 * MS;
+
+/// A difference is found within this many rounds of questions, once there is a leader. An answer is late or lost at times.
+const ROUNDS_MAX: u64 = 20;
+
+/// What is drawn here.
+#[derive(Debug)]
+pub(crate) struct Comparisons {
+    chance: Chance,
+    /// The node in whose state a difference was planted.
+    planted: Option<NodeId>,
+}
+
+impl Comparisons {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { chance: Chance::new(seed ^ 0xd1ff_e4e5_ce5a_11ed), planted: None }
+    }
+
+    /// Whether a difference was planted in the state of this node.
+    pub(super) fn has_strayed(&self, id: NodeId) -> bool {
+        self.planted == Some(id)
+    }
+}
+
+impl World {
+    pub(crate) fn compare_states_later(&mut self) {
+        let at = self.now + self.comparisons.chance.within(EVERY / 2..EVERY);
+        self.queue.schedule(at, Event::CompareStates);
+    }
+
+    /// Every node asks every other, if both are there and hear each other, and is answered sooner or later.
+    pub(super) fn compare_states(&mut self) -> Checked {
+        self.compare_states_later();
+        for to in self.all_nodes() {
+            for from in self.all_nodes() {
+                let hear_each_other =
+                    self.network.works((from, to), self.now) && self.network.works((to, from), self.now);
+                let is_there = |id| self.nodes[&id].process().filter(|process| !process.paused);
+                let (Some(asker), Some(asked)) = (is_there(to), is_there(from)) else { continue };
+                if to == from || !hear_each_other || self.comparisons.chance.percent(20) {
+                    continue;
+                }
+                let (life, states) = (asker.life, asked.replica.states());
+                let takes = if self.comparisons.chance.percent(10) { 3_000 * MS } else { 20 * MS };
+                let at = self.now + self.comparisons.chance.within(MS..takes);
+                self.queue.schedule(at, Event::StatesArrive { to, life, from, states });
+            }
+        }
+        Ok(())
+    }
+
+    /// A node learns what the states of another were.
+    pub(super) fn states_arrive(&mut self, to: NodeId, life: Life, from: NodeId, states: Vec<AppliedState>) -> Checked {
+        let planted = self.comparisons.planted;
+        let Some(process) = self.process(to).filter(|process| process.life == life && !process.paused) else {
+            return Ok(());
+        };
+        process.replica.compare_states(from, states);
+        let Some(divergence) = process.replica.divergence() else {
+            let others = process.replica.disagreement().map(|(other, _)| other);
+            ensure!(
+                "Divergence",
+                others.is_none_or(|other| planted == Some(other) || planted == Some(to)),
+                "n{} differs from {others:?}, and nothing was planted there",
+                to.0
+            );
+            self.coverage.count(Kind::StatesCompared);
+            return Ok(());
+        };
+        ensure!("Divergence", planted == Some(to), "n{} takes itself for diverged: {divergence}", to.0);
+        self.trace.note(|| format!("n{} has diverged: {divergence}", to.0));
+        self.coverage.count(Kind::DivergenceFound);
+        // It takes part no more, and refuses to start.
+        self.close_connections(to);
+        self.node(to).state = State::Refused;
+        self.nodes[&to].disk.kill();
+        self.peers_notice(to);
+        Ok(())
+    }
+
+    /// A node goes on from the state of another: what was planted in its own is gone.
+    pub(super) fn state_replaced(&mut self, id: NodeId) {
+        if self.comparisons.has_strayed(id) {
+            self.comparisons.planted = None;
+            self.invariants.strays(None);
+        }
+    }
+
+    /// In some runs in which all nodes are well by now, one of them comes to hold what the others do not. It finds out, and the
+    /// others go on without it.
+    pub(super) fn check_divergence_is_found(&mut self) -> Checked {
+        let all: Vec<NodeId> = self.healthy().map(|node| node.id).collect();
+        let is_majority_without_one = 2 * all.len().saturating_sub(1) > self.nodes.len();
+        let is_possible = self.plan.ending == Ending::All && self.plan.members.is_none() && is_majority_without_one;
+        if !is_possible || !self.comparisons.chance.percent(40) {
+            return Ok(());
+        }
+        let strays = self.comparisons.chance.one_of(&all);
+        let Some(process) = self.process(strays) else { return Ok(()) };
+        let operation = Operation::Delete { key: b"nobody wrote this"[..].into(), condition: None, prev: false };
+        let request = Some(RequestId { client: "nobody".into(), seq: 1 });
+        let time = process.replica.raft().log().last_time().0;
+        let mut store = process.replica.store().write().expect("nothing panics while it holds the store");
+        // It changes no item and no revision, so that nobody else would ever notice.
+        let _ = store.apply(time, &Command { operation, request });
+        drop(store);
+        self.trace.note(|| format!("n{} has diverged, and does not know it yet", strays.0));
+        self.comparisons.planted = Some(strays);
+        self.invariants.strays(Some(strays));
+        let limit = ELECTION_TIMEOUTS_MAX * self.plan.settings.election_timeout_max_ms + ROUNDS_MAX * EVERY / MS;
+        self.wait_for("who has diverged stops", limit, |world| {
+            world.nodes[&strays].process().is_none() || !world.comparisons.has_strayed(strays)
+        })?;
+        self.wait_for("one of the others leads", limit, |world| world.followed_leader().is_some())
+    }
+}
