@@ -32,6 +32,10 @@ Run one node of three, the same --peers on each:
 Add a fourth node to them; any of the three may be named:
   kvd --name node4 --listen 10.0.0.4:8081 --data-dir /var/lib/kvd --join http://10.0.0.1:8081
 
+Make a new cluster of a backup, or of what is left of a lost one:
+  kvd restore --help
+  kvd recover --help
+
 Run a single node without replication:
   kvd --name solo --data-dir solo-data
 
@@ -64,6 +68,73 @@ pub struct Cli {
 pub(crate) enum Command {
     /// Run a whole cluster in one process on this machine, for trying out.
     Dev(DevArgs),
+    /// Make a new cluster of one node from a backup.
+    Restore(RestoreArgs),
+    /// Make a new cluster of what one node of a lost cluster has.
+    Recover(RecoverArgs),
+}
+
+const RESTORE_HELP: &str = "\
+The backup is one of `kvctl snapshot save`. Every byte of it is checked before anything is
+written, and the directory gets all of it or nothing. The cluster is a new one: keys, revisions
+and the requests that clients may repeat are as they were in the backup, and no node of the
+cluster that it was taken of can be part of it with its old data.
+
+Examples:
+  kvd restore kvd.snap --name node1 --data-dir /var/lib/kvd
+  kvd --name node1 --data-dir /var/lib/kvd
+  kvd --name node2 --listen 10.0.0.2:8081 --data-dir /var/lib/kvd --join http://10.0.0.1:8081";
+
+/// Flags of `kvd restore`.
+#[derive(Debug, Args)]
+#[command(after_help = RESTORE_HELP)]
+pub(crate) struct RestoreArgs {
+    /// The backup.
+    pub(crate) file: PathBuf,
+
+    /// An empty directory, or one that is yet to be made.
+    #[arg(long, env = "KVD_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+
+    /// Name of the node.
+    #[arg(long, env = "KVD_NAME")]
+    pub(crate) name: String,
+
+    /// Where it will listen, as it will be told when it starts.
+    #[arg(long, env = "KVD_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8081")]
+    pub(crate) listen: String,
+
+    /// Where clients will reach it, if that is another address.
+    #[arg(long, env = "KVD_ADVERTISE_CLIENT_URL", value_name = "URL")]
+    pub(crate) advertise_client_url: Option<String>,
+
+    /// Where the other nodes will reach it, if that is another address.
+    #[arg(long, env = "KVD_ADVERTISE_PEER_URL", value_name = "URL")]
+    pub(crate) advertise_peer_url: Option<String>,
+}
+
+const RECOVER_HELP: &str = "\
+For when a majority of a cluster is lost for ever. It says what the node has and what may be
+lost, and asks before it changes anything. What was there is kept beside it. Where a majority
+may come back, wait for it instead: it has everything.
+
+If several nodes are left, take the one whose log ends last: by term first, by entry then.
+
+Examples:
+  kvd recover --data-dir /var/lib/kvd
+  kvd recover --data-dir /var/lib/kvd --yes";
+
+/// Flags of `kvd recover`.
+#[derive(Debug, Args)]
+#[command(after_help = RECOVER_HELP)]
+pub(crate) struct RecoverArgs {
+    /// Data directory of the node, which must not run.
+    #[arg(long, env = "KVD_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+
+    /// Do not ask.
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 /// Flags of `kvd dev`.

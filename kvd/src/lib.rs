@@ -15,6 +15,7 @@ pub mod logging;
 pub mod mutants;
 pub mod naming;
 pub mod node;
+mod offline;
 pub mod peer;
 pub mod raft;
 pub mod server;

@@ -6,6 +6,7 @@
 use crate::cli::{Cli, Command, DevArgs, exit_code};
 use crate::config::Config;
 use crate::dev::{DevError, Nodes, Options};
+use crate::offline::{self, OfflineError};
 use crate::server::{FatalError, Server, StartError, listen};
 use crate::storage::StorageError;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -22,6 +23,12 @@ pub fn run(cli: Cli) -> ExitCode {
     if let Err(error) = crate::logging::init(cli.log_format) {
         return failed(exit_code::USAGE, &error);
     }
+    let dev = match cli.command {
+        Some(Command::Restore(args)) => return offline_ended(offline::restore(args)),
+        Some(Command::Recover(args)) => return offline_ended(offline::recover(args)),
+        Some(Command::Dev(args)) => Some(args),
+        None => None,
+    };
     raise_open_files_limit();
     // On a machine of its own one thread serves more than two would, and a node shares its machine
     // with the disk's threads anyway.
@@ -29,8 +36,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(exit_code::FAILED, &error),
     };
-    let ended = match cli.command {
-        Some(Command::Dev(args)) => runtime.block_on(run_dev(args)),
+    let ended = match dev {
+        Some(args) => runtime.block_on(run_dev(args)),
         None => match cli.node.config() {
             Ok(config) => runtime.block_on(run_node(config)),
             Err(error) => return failed(exit_code::USAGE, &error),
@@ -42,6 +49,16 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::from(exit_code::DONE),
         Err(Failure::Refused { code, error }) => failed(code, &error),
         Err(Failure::Logged { code }) => ExitCode::from(code),
+    }
+}
+
+/// How a command on a data directory ends.
+fn offline_ended(ended: Result<(), OfflineError>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::from(exit_code::DONE),
+        Err(error @ (OfflineError::Usage(_) | OfflineError::File { .. })) => failed(exit_code::USAGE, &error),
+        Err(error @ OfflineError::NotConfirmed(_)) => failed(exit_code::FAILED, &error),
+        Err(error) => failed(exit_code::STORAGE, &error),
     }
 }
 

@@ -24,7 +24,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("server", &["raft", "kv", "node", "storage", "peer", "data", "http", "config", "logging"]),
     ("dev", &["config", "server"]),
     ("cli", &["config", "logging"]),
-    ("run", &["cli", "config", "dev", "logging", "server", "storage"]),
+    ("offline", &["cli", "config", "data", "raft", "storage"]),
+    ("run", &["cli", "config", "dev", "logging", "offline", "server", "storage"]),
     ("main", &[]),
     ("lib", &["cli", "run"]),
 ];

@@ -8,7 +8,9 @@ use crate::node::{Recovered, Recovery, UnreadableEntry};
 use crate::raft::{LogIndex, NodeId};
 use crate::storage::snapshot::{self, DamagedSnapshot, FoundSnapshot, RecoveredSnapshot, SnapshotFile};
 use crate::storage::wal::TornTail;
-use crate::storage::{ClusterIdentity, DirLock, Disk, Identity, StorageError, Wal, WalOptions, lock_data_dir};
+use crate::storage::{
+    ClusterIdentity, DirLock, Disk, Identity, StorageError, Wal, WalOptions, complete_replacement, lock_data_dir,
+};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -75,12 +77,23 @@ pub fn open<E: From<DataError>>(
     options: OpenOptions<'_>,
     check: impl Fn(&ClusterIdentity) -> Result<(), E>,
 ) -> Result<Opened, E> {
+    let opened = open_even_if_diverged(disk, options, check)?;
+    match opened.identity.diverged_at {
+        Some(index) => Err(DataError::Diverged(index).into()),
+        None => Ok(opened),
+    }
+}
+
+/// The same for who wants to see data that must not be used by a node.
+pub(super) fn open_even_if_diverged<E: From<DataError>>(
+    disk: &Arc<dyn Disk>,
+    options: OpenOptions<'_>,
+    check: impl Fn(&ClusterIdentity) -> Result<(), E>,
+) -> Result<Opened, E> {
     let lock = lock_data_dir(&**disk).map_err(DataError::from)?;
+    complete_replacement(&**disk).map_err(DataError::from)?;
     let identity = Identity::load_or_create(&**disk, options.name, || options.new_id);
     let mut identity = identity.map_err(DataError::from)?;
-    if let Some(index) = identity.diverged_at {
-        return Err(DataError::Diverged(index).into());
-    }
     if let Some(cluster) = &identity.cluster {
         check(cluster)?;
         // Before a log is begun in place of the missing one, which the next start could not tell from it.

@@ -8,7 +8,7 @@ use crate::kv::Store;
 use crate::mutants::{self, Mutant};
 use crate::raft::{Configuration, Entry, HardState, Log, LogIndex, Payload, Record, SnapshotPlace, Term};
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// What was recovered from a log.
 #[derive(Debug)]
@@ -21,6 +21,24 @@ pub struct Recovered {
     pub configurations: BTreeMap<LogIndex, Configuration>,
     /// The store, with everything applied that the log says is committed.
     pub store: Arc<RwLock<Store>>,
+}
+
+impl Recovered {
+    /// Applies every entry of the log, known to be committed or not: for who takes it all for committed, since nobody is left
+    /// who could say otherwise.
+    ///
+    /// # Errors
+    /// [`UnreadableEntry`], after which the store is of no use.
+    pub fn apply_all(&mut self) -> Result<(), UnreadableEntry> {
+        let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        self.log.commit(self.log.last_index());
+        while self.log.has_unapplied() {
+            for entry in self.log.take_committed(APPLY_BYTES_MAX) {
+                apply_entry(&mut store, &entry)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Takes the records of a log one after the other. The default has no snapshot.

@@ -105,7 +105,7 @@ impl DirLock {
 }
 
 /// Name of the file by which a daemon holds its data directory.
-const LOCK_FILE: &str = "lock";
+pub(super) const LOCK_FILE: &str = "lock";
 
 /// Takes the data directory for this daemon alone. Do this before anything else with it.
 ///

@@ -8,6 +8,7 @@
 //! | `identity.json` | who this node is ([`Identity`]) |
 //! | `wal-<number>.log` | the segments of the write-ahead log ([`wal`]) |
 //! | `snapshot-<index>-<term>.snap` | what the log said up to that entry ([`snapshot`]) |
+//! | `staged-*`, `before-*`, `replacement` | what is to come in place of all that is there, what was there, and how far that is |
 //! | `*.tmp` | a file under construction, thrown away by whoever finds it |
 //!
 //! All I/O goes through [`Disk`], so that tests can cut the power between any two steps. Nothing in here
@@ -21,6 +22,7 @@ pub mod faulty;
 mod identity;
 mod memory;
 mod real;
+mod replacement;
 pub mod snapshot;
 pub mod wal;
 
@@ -30,4 +32,5 @@ pub use faulty::FaultyDisk;
 pub use identity::{ClusterIdentity, Identity};
 pub use memory::MemoryDisk;
 pub use real::RealDisk;
+pub use replacement::{complete_replacement, files_in_use, replace_all, stage};
 pub use wal::{Wal, WalOptions, WalReader};

@@ -29,6 +29,7 @@ mod members;
 mod partitions;
 mod pause;
 mod quorum;
+mod recovery;
 mod sizes;
 mod snapshots;
 mod stopping;

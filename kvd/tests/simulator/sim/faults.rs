@@ -355,9 +355,12 @@ impl World {
         self.coverage.count(Kind::Ring);
     }
 
-    /// Damages what a node wrote long ago, unless so many nodes are damaged that a majority could be.
+    /// Damages what a node wrote long ago, unless so many nodes are damaged that a majority could be. Who is no member yet
+    /// may become one that counts.
     fn damage(&mut self, victim: NodeId) {
-        if self.dead.contains(&victim) || !self.may_lose(victim) {
+        let is_member =
+            self.last_configuration().is_some_and(|configuration| configuration.members.contains_key(&victim));
+        if self.dead.contains(&victim) || !is_member || !self.may_lose(victim) {
             return;
         }
         let Self { nodes, chance, .. } = self;

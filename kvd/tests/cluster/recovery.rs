@@ -1,0 +1,213 @@
+//! New clusters of what there is: of a backup, and of the survivor of a cluster that is lost.
+
+use crate::harness::{Cluster, Ended, Node, kvd, run, until};
+use kvclient::{Client, Item, NodeState, SetRequest};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The daemon with a command that it ends after.
+fn offline(words: &[&str], data_dir: &Path) -> Command {
+    let mut command = kvd();
+    command.args(words).arg("--data-dir").arg(data_dir);
+    command
+}
+
+#[track_caller]
+fn done(ended: &Ended) -> &str {
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    &ended.stdout
+}
+
+/// Keys of every kind of history, and how they stand.
+fn fill(client: &Client) -> Vec<Item> {
+    for number in 0..300 {
+        client.set(&format!("key{:03}", number % 200), format!("value {number}")).expect("a majority is there");
+    }
+    client.set("bytes", [0, 255]).expect("a majority is there");
+    client.delete("key007").expect("a majority is there");
+    let keys = (0..200).map(|number| format!("key{number:03}")).chain(["bytes".to_owned()]);
+    keys.filter_map(|key| client.get(&key).expect("it serves")).collect()
+}
+
+/// Checks that a node serves these items, with revisions and all, and no others.
+#[track_caller]
+fn serves(node: &Node, items: &[Item]) {
+    let client = Client::connect([node.url()]).expect("a URL");
+    for item in items {
+        assert_eq!(client.get(&item.key).expect("it serves").as_ref(), Some(item));
+    }
+    assert_eq!(node.health().expect("it answers").keys, items.len() as u64);
+}
+
+/// Starts a node as `kvd --name --listen --data-dir`, without anything of the cluster that it was part of.
+#[track_caller]
+fn start_alone(node: &mut Node) {
+    node.remove_flag("--peers");
+    node.remove_flag("--join");
+    node.start();
+    until("it leads", || node.health().filter(|health| health.state == NodeState::Leader));
+}
+
+/// Lets another node join on an empty directory.
+#[track_caller]
+fn join(cluster: &mut Cluster, joiner: usize, through: usize) {
+    let url = cluster[through].url();
+    let _ = fs::remove_dir_all(cluster[joiner].data_dir());
+    cluster[joiner].remove_flag("--peers");
+    cluster[joiner].set_flag("--join", url);
+    cluster[joiner].start();
+    // Whoever it joined through knows when that is committed.
+    let name = cluster[joiner].name.clone();
+    cluster[through].logged(&format!("{name} votes now"));
+}
+
+fn cluster_id(node: &Node) -> String {
+    let reply: kvclient::api::MembersReply = node.get("/members").expect("it answers").json();
+    reply.cluster.expect("it is part of one").id
+}
+
+#[test]
+fn a_backup_is_restored_to_a_new_cluster_that_grows() {
+    let mut cluster = Cluster::start(3);
+    let client = cluster.client();
+    let items = fill(&client);
+    let request = kvclient::RequestId { client: "mine".into(), seq: 4 };
+    let repeated = SetRequest { request: Some(request), ..SetRequest::new("once", "1") };
+    let first = client.set_with(repeated.clone()).expect("a majority is there");
+    let items = [items, vec![client.get("once").expect("it serves").expect("a key")]].concat();
+    let file = cluster[0].data_dir().with_extension("snap");
+    let mut backup = Vec::new();
+    client.save_snapshot(&mut backup, |_| {}).expect("any node gives a backup");
+    fs::write(&file, &backup).expect("a file");
+    let (old_id, path) = (cluster_id(&cluster[0]), file.to_str().expect("a path in UTF-8").to_owned());
+    client.set("after", "the backup").expect("a majority is there");
+    cluster.kill_all();
+
+    let dir: PathBuf = cluster[0].data_dir().to_owned();
+    let address = cluster[0].address().to_owned();
+    let restore = ["restore", &path, "--name", "node1", "--listen", &address];
+    let ended = run(&mut offline(&restore, &dir));
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.error().contains("a backup is restored into an empty directory"), "{ended:?}");
+    assert!(dir.join("identity.json").exists(), "nothing was touched");
+    fs::remove_dir_all(&dir).expect("its data can be removed");
+
+    // Damage is found before anything is written.
+    let mut damaged = backup.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 4;
+    for (bytes, why) in
+        [(&damaged[..], "the snapshot is damaged at byte"), (&backup[..middle], "it is cut short"), (b"{}", "snapshot")]
+    {
+        fs::write(&file, bytes).expect("a file");
+        let ended = run(&mut offline(&restore, &dir));
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        assert!(ended.error().contains("the backup cannot be used") && ended.error().contains(why), "{ended:?}");
+        assert!(!dir.join("identity.json").exists());
+    }
+    let missing = run(&mut offline(&["restore", "/nowhere/kvd.snap", "--name", "node1"], &dir));
+    assert_eq!(missing.code, Some(2), "{missing:?}");
+
+    fs::write(&file, &backup).expect("a file");
+    let ended = run(&mut offline(&restore, &dir));
+    let told = done(&ended);
+    assert!(told.starts_with(&format!("restored {} keys at revision {} from ", items.len(), first.revision)), "{told}");
+    assert!(told.contains("is its only member") && told.contains("kvd --name node1 --listen"), "{told}");
+    start_alone(&mut cluster[0]);
+    serves(&cluster[0], &items);
+    assert_ne!(cluster_id(&cluster[0]), old_id);
+    let own = Client::connect([cluster[0].url()]).expect("a URL");
+    assert_eq!(own.set_with(repeated).expect("it serves"), first, "it remembers the requests that may be repeated");
+    let next = own.set("after", "the restore").expect("it serves");
+    assert_eq!(next.revision, first.revision + 1);
+
+    join(&mut cluster, 1, 0);
+    // One of the old cluster is none of the new, whatever its flags say, and disturbs nobody.
+    let term = cluster[0].health().expect("it answers").term;
+    cluster[2].start();
+    cluster[2].logged("but the nodes that --peers lists belong to cluster");
+    assert_eq!(cluster[2].end(), Some(2));
+    own.set("shape", "round").expect("a majority is there");
+    let health = cluster[0].health().expect("it answers");
+    assert_eq!((health.term, health.members.len()), (term, 2));
+    join(&mut cluster, 2, 1);
+    cluster[0].kill();
+    let pair = Client::connect([cluster[1].url(), cluster[2].url()]).expect("URLs");
+    assert_eq!(pair.get("after").expect("two of three serve").expect("a key").value, b"the restore");
+}
+
+#[test]
+fn a_survivor_is_recovered_to_a_new_cluster_that_grows() {
+    let mut cluster = Cluster::start(3);
+    let items = fill(&cluster.client());
+    cluster.catch_up();
+    let old_id = cluster_id(&cluster[2]);
+    let dir = cluster[2].data_dir().to_owned();
+    let running = run(&mut offline(&["recover", "--yes"], &dir));
+    assert_eq!(running.code, Some(3), "{running:?}");
+    assert!(running.error().contains("another"), "a daemon has it: {running:?}");
+    cluster.kill_all();
+
+    // Without a word from anyone nothing happens.
+    let asked = run(&mut offline(&["recover"], &dir));
+    assert_eq!(asked.code, Some(1), "{asked:?}");
+    assert!(asked.error().contains("say --yes if you are sure"), "{asked:?}");
+    for said in ["holds node3", &old_id, "node1, node2, node3", "ARE LOST", "No other node of the old cluster"] {
+        assert!(asked.stdout.contains(said), "{said}: {asked:?}");
+    }
+    let ended = run(&mut offline(&["recover", "--yes"], &dir));
+    let told = done(&ended);
+    assert!(told.contains(&format!("recovered {} keys", items.len())), "{told}");
+    assert!(
+        fs::read_dir(&dir)
+            .expect("a directory")
+            .any(|file| { file.expect("an entry").file_name().to_string_lossy().ends_with("-identity.json") })
+    );
+    let peers = run(&mut cluster[2].command());
+    assert_eq!(peers.code, Some(2), "it is a cluster of its own, and --peers lists others: {peers:?}");
+
+    start_alone(&mut cluster[2]);
+    serves(&cluster[2], &items);
+    assert_ne!(cluster_id(&cluster[2]), old_id);
+    join(&mut cluster, 0, 2);
+    join(&mut cluster, 1, 0);
+    cluster[2].kill();
+    let pair = Client::connect([cluster[0].url(), cluster[1].url()]).expect("URLs");
+    pair.set("color", "blue").expect("two of three are a majority");
+
+    let nothing = run(&mut offline(&["recover", "--yes"], &dir.with_extension("nothing")));
+    assert_eq!(nothing.code, Some(3), "{nothing:?}");
+    assert!(nothing.error().contains("there is nothing to recover"), "{nothing:?}");
+    assert!(!dir.with_extension("nothing").exists());
+}
+
+#[test]
+fn what_a_survivor_has_not_heard_to_be_committed_is_kept_and_said() {
+    let mut cluster = Cluster::start(3);
+    let client = cluster.client();
+    client.set("color", "blue").expect("a majority is there");
+    cluster.catch_up();
+    let leader = cluster.leader();
+    for follower in (0..3).filter(|node| *node != leader) {
+        cluster[follower].kill();
+    }
+    // It takes a write that nobody can acknowledge any more.
+    let reply = cluster[leader].post("/set", r#"{"key":"color","value":"red"}"#).expect("it answers");
+    assert!([503, 504].contains(&reply.status), "{}", reply.text());
+    cluster[leader].kill();
+    let ended = run(&mut offline(&["recover", "--yes"], cluster[leader].data_dir()));
+    let told = done(&ended);
+    if reply.status == 504 {
+        assert!(!told.contains("(0 in number)"), "{told}");
+    }
+    start_alone(&mut cluster[leader]);
+    let value = cluster[leader].get("/get?key=color&raw=true").expect("it answers").text();
+    assert_eq!(value, if reply.status == 504 { "red" } else { "blue" });
+    // Once more makes yet another cluster of it.
+    let id = cluster_id(&cluster[leader]);
+    assert_eq!(cluster[leader].terminate(), Some(0));
+    done(&run(&mut offline(&["recover", "--yes"], cluster[leader].data_dir())));
+    start_alone(&mut cluster[leader]);
+    assert_ne!(cluster_id(&cluster[leader]), id);
+}
