@@ -27,13 +27,15 @@ const ROUNDS_MAX: u64 = 20;
 #[derive(Debug)]
 pub(crate) struct Comparisons {
     chance: Chance,
-    /// The node in whose state a difference was planted.
+    /// The node in whose state a difference was planted, which is there yet.
     planted: Option<NodeId>,
+    /// The same, be it gone by now: what it said of its states may still be believed.
+    ever_planted: Option<NodeId>,
 }
 
 impl Comparisons {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { chance: Chance::new(seed ^ 0xd1ff_e4e5_ce5a_11ed), planted: None }
+        Self { chance: Chance::new(seed ^ 0xd1ff_e4e5_ce5a_11ed), planted: None, ever_planted: None }
     }
 
     /// Whether a difference was planted in the state of this node.
@@ -71,7 +73,7 @@ impl World {
 
     /// A node learns what the states of another were.
     pub(super) fn states_arrive(&mut self, to: NodeId, life: Life, from: NodeId, states: Vec<AppliedState>) -> Checked {
-        let planted = self.comparisons.planted;
+        let (planted, ever_planted) = (self.comparisons.planted, self.comparisons.ever_planted);
         let Some(process) = self.process(to).filter(|process| process.life == life && !process.paused) else {
             return Ok(());
         };
@@ -80,7 +82,7 @@ impl World {
             let others = process.replica.disagreement().map(|(other, _)| other);
             ensure!(
                 "Divergence",
-                others.is_none_or(|other| planted == Some(other) || planted == Some(to)),
+                others.is_none_or(|other| [Some(other), Some(to)].contains(&ever_planted)),
                 "n{} differs from {others:?}, and nothing was planted there",
                 to.0
             );
@@ -131,6 +133,7 @@ impl World {
         drop(store);
         self.trace.note(|| format!("n{} has diverged, and does not know it yet", strays.0));
         self.comparisons.planted = Some(strays);
+        self.comparisons.ever_planted = Some(strays);
         self.invariants.strays(Some(strays));
         let limit = ELECTION_TIMEOUTS_MAX * self.plan.settings.election_timeout_max_ms + ROUNDS_MAX * EVERY / MS;
         self.wait_for("who has diverged stops", limit, |world| {
