@@ -223,10 +223,9 @@ impl Cluster {
         request: &impl Serialize,
     ) -> Result<T, Error> {
         let silence = LEADER_SILENCE_MIN.max(lane.write_took * LEADER_SILENCE_FACTOR);
-        let began = Instant::now();
-        let result = self.send_to_leader(lane, path, request, Some(silence));
-        lane.write_took = began.elapsed();
-        result
+        let (reply, took) = self.send_to_leader(lane, path, request, Some(silence))?;
+        lane.write_took = took;
+        Ok(reply)
     }
 
     /// The same for a request without one, which says what is to be in the end. It may take long, and is not repeated
@@ -237,17 +236,18 @@ impl Cluster {
         path: &str,
         request: &impl Serialize,
     ) -> Result<T, Error> {
-        self.send_to_leader(lane, path, request, None)
+        self.send_to_leader(lane, path, request, None).map(|(reply, _)| reply)
     }
 
-    /// `silence`: how long the first attempt may take, if a copy may be sent after it.
+    /// `silence`: how long the first attempt may take, if a copy may be sent after it. Returns how long the leader took that
+    /// answered, beside what it said.
     fn send_to_leader<T: DeserializeOwned>(
         self: &Arc<Self>,
         lane: &Lane,
         path: &str,
         request: &impl Serialize,
         mut silence: Option<Duration>,
-    ) -> Result<T, Error> {
+    ) -> Result<(T, Duration), Error> {
         let body = serde_json::to_vec(request)
             .map_err(|cause| Error::InvalidRequest { message: format!("cannot be written as JSON: {cause}") })?;
         let deadline = Deadline::after(self.limits.total_timeout);
@@ -272,7 +272,10 @@ impl Cluster {
                     let (node, verdict) = self.follow(leader.endpoint.clone(), Kind::Write, &deadline, limit, post);
                     let leader = self.remember_answer(leader, node);
                     match verdict {
-                        Verdict::Done(body) => return decode(Kind::Write, &leader.endpoint, &body),
+                        Verdict::Done(body) => {
+                            let reply = decode(Kind::Write, &leader.endpoint, &body)?;
+                            return Ok((reply, sent.elapsed()));
+                        }
                         Verdict::Refused(error) => return Err(tally.refused(error, deadline.elapsed())),
                         Verdict::Missing | Verdict::Redirect(_) => {
                             tally.add(in_circles(&leader.endpoint));

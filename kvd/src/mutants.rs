@@ -96,6 +96,8 @@ mutants! {
     LateTimeoutNowAccepted = "TimeoutNow of an earlier term accepted",
     /// A leader whose target never takes over goes on taking no proposals.
     TransferNeverGivenUp = "transfer of leadership never given up",
+    /// No disk ever counts as stuck, however long a write takes.
+    DiskNeverStuck = "a stuck disk goes unnoticed",
     /// A leader whose disk is stuck goes on leading.
     StuckDiskLeads = "leader with a stuck disk goes on",
     /// Replicas compare states after different entries.

@@ -36,7 +36,7 @@ pub struct Refounded {
     pub keys: u64,
 }
 
-/// Why a backup is not restored. Nothing in the directory has changed.
+/// Why a backup is not restored. Nothing in the directory has changed, unless it is the directory that failed.
 #[derive(Debug, Error)]
 pub enum RestoreBackupError {
     /// Something is there.
@@ -132,6 +132,12 @@ pub enum RecoverError {
     /// It holds no node that was part of a cluster.
     #[error("it holds no data of a node that was part of a cluster: there is nothing to recover")]
     Nothing,
+    /// It was removed from its cluster so long ago that its log does not name it.
+    #[error(
+        "this node was removed from its cluster, and is no member by anything that it has: recover another one, or take a \
+         backup of it (`kvctl snapshot save --stale`) and restore that"
+    )]
+    Removed,
     /// Its data cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -161,7 +167,7 @@ pub fn survivor(disk: &Arc<dyn Disk>, salt: u64, cache_bytes_max: usize) -> Resu
     let last = LogBase { index: recovered.log.last_index(), term: recovered.log.last_term() };
     recovered.apply_all().map_err(DataError::from)?;
     let own = |configuration: &Configuration| configuration.members.get(&identity.node_id).cloned();
-    let info = recovered.configurations.values().rev().find_map(own).ok_or(RecoverError::Nothing)?;
+    let info = recovered.configurations.values().rev().find_map(own).ok_or(RecoverError::Removed)?;
     let members = recovered.configurations.values().next_back().cloned().unwrap_or_default();
     let place = SnapshotPlace {
         last,
@@ -252,8 +258,11 @@ fn write_snapshot(
     let summary = store.begin_snapshot().expect("a store that was just made gives no other snapshot");
     let mut writer = SnapshotWriter::begin(Arc::clone(disk), &meta_of(cluster_id, place, &summary))?;
     let store = RwLock::new(store);
-    while let Ok(Some(piece)) = store.read().unwrap_or_else(PoisonError::into_inner).snapshot_piece(PIECE_BYTES) {
-        writer.write_data(&piece)?;
+    loop {
+        let piece = store.read().unwrap_or_else(PoisonError::into_inner).snapshot_piece(PIECE_BYTES);
+        match piece.expect("nobody else takes a snapshot of this store, or ends it") {
+            Some(piece) => writer.write_data(&piece)?,
+            None => return writer.finish().map(drop),
+        }
     }
-    writer.finish().map(drop)
 }

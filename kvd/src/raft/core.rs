@@ -112,7 +112,9 @@ impl Raft {
     /// It is `now`. To be called before what has arrived by then is stepped, so that a node which was
     /// paused hears what waited for it before its timers judge the silence.
     pub fn set_time(&mut self, now: Instant) {
+        let elapsed_ms = now.ms_since(self.now);
         self.now = self.now.max(now);
+        self.wait_for_disk(elapsed_ms);
     }
 
     /// It is `now`, and nothing else has arrived: acts on every timer that has run out. To be called
@@ -241,11 +243,6 @@ impl Raft {
     /// The latest term this node has seen.
     pub fn term(&self) -> Term {
         self.hard_state.term
-    }
-
-    /// The time by which it goes, as it was told last.
-    pub fn now(&self) -> Instant {
-        self.now
     }
 
     /// Term and vote as they are now, durable or not.

@@ -18,7 +18,7 @@ use super::entry::{HardState, Record};
 use super::log::Log;
 use super::message::{Body, Message};
 use super::role::Role;
-use super::types::{Instant, LogBase, LogIndex, NodeId};
+use super::types::{LogBase, LogIndex, NodeId};
 use crate::mutants::{self, Mutant};
 
 /// What is on disk, on its way there, and waiting for it.
@@ -46,7 +46,8 @@ pub(super) struct Durability {
 #[derive(Debug)]
 struct UnderWay {
     id: WriteId,
-    began: Instant,
+    /// How long it has been under way, not counting time in which this process stood still.
+    lasted_ms: u64,
     hard_state_version: u64,
     /// The last entry in it that has not been truncated since.
     last_index: LogIndex,
@@ -71,12 +72,16 @@ impl Durability {
     }
 }
 
-/// Whether a message says all that an earlier one to the same node does, which waits for the disk. Answers to what comes
-/// again and again, such as heartbeats, must not pile up while the disk is stuck.
+/// Whether a message says all that an earlier one to the same node does, which waits for the disk. What is said again and
+/// again, such as answers to heartbeats, must not pile up while the disk is stuck.
 fn supersedes(message: &Message, earlier: &Message) -> bool {
     match (&message.body, &earlier.body) {
-        (Body::AppendAccepted { .. }, Body::AppendAccepted { .. }) => message.term == earlier.term,
-        (Body::PreVoteResponse { .. }, Body::PreVoteResponse { .. }) => true,
+        (Body::AppendAccepted { .. }, Body::AppendAccepted { .. })
+        | (Body::AppendRejected { .. }, Body::AppendRejected { .. }) => message.term == earlier.term,
+        (Body::PreVote { .. }, Body::PreVote { .. }) | (Body::PreVoteResponse { .. }, Body::PreVoteResponse { .. }) => {
+            true
+        }
+        (Body::ReadIndex { read }, Body::ReadIndex { read: asked }) => read == asked,
         _ => false,
     }
 }
@@ -144,9 +149,18 @@ impl Raft {
             || durability.next_index <= self.log.last_index()
     }
 
-    /// Since when a write has been under way, and the last entry in it that has not been truncated since.
-    pub(super) fn write_under_way(&self) -> Option<(Instant, LogIndex)> {
-        self.durability.under_way.as_ref().map(|under_way| (under_way.began, under_way.last_index))
+    /// For how long a write has been under way, and the last entry in it that has not been truncated since.
+    pub(super) fn write_under_way(&self) -> Option<(u64, LogIndex)> {
+        self.durability.under_way.as_ref().map(|under_way| (under_way.lasted_ms, under_way.last_index))
+    }
+
+    /// Time has passed, so much since it was looked at last. After a pause of the process the disk may have completed a write
+    /// long ago, and word of it is what waits: so no step counts for more than a heartbeat.
+    pub(super) fn wait_for_disk(&mut self, elapsed_ms: u64) {
+        let step_ms = elapsed_ms.min(self.settings.heartbeat_ms);
+        if let Some(under_way) = &mut self.durability.under_way {
+            under_way.lasted_ms += step_ms;
+        }
     }
 
     /// The next write, unless one is under way or there is nothing to write.
@@ -181,7 +195,7 @@ impl Raft {
         durability.next_index = last_index.next();
         durability.hard_state_written = durability.hard_state_version;
         durability.under_way =
-            Some(UnderWay { id, began: self.now, hard_state_version: durability.hard_state_version, last_index });
+            Some(UnderWay { id, lasted_ms: 0, hard_state_version: durability.hard_state_version, last_index });
         Some(LogWrite { id, restart, records })
     }
 

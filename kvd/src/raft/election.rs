@@ -64,7 +64,7 @@ impl Raft {
             Role::PreCandidate(ballot) => ballot.leader_lost,
             Role::Candidate(_) | Role::Leader(_) => false,
         };
-        if !self.may_be_needed() || self.told_removed || self.disk_stuck_since().is_some() {
+        if !self.may_be_needed() || self.told_removed || self.disk_stuck_ms().is_some() {
             // A learner campaigns for nothing; it waits to be contacted. Who was removed could only disturb, and whose disk
             // is stuck could win nothing (see `stuck_disk`).
             return self.become_follower(None);
@@ -138,6 +138,7 @@ impl Raft {
 
     fn campaign_if_pre_elected(&mut self) {
         if let Role::PreCandidate(ballot) = &self.role
+            && self.disk_stuck_ms().is_none()
             && self.configuration().is_quorum(|id| ballot.granted.contains(&id))
         {
             self.campaign(false);

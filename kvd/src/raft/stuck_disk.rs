@@ -15,7 +15,7 @@
 
 use super::core::Raft;
 use super::role::{Leader, Role};
-use super::types::{Instant, NodeId};
+use super::types::NodeId;
 use crate::mutants::{self, Mutant};
 
 /// A disk counts as stuck once a write takes so many of the longest election timeouts. That is far longer than any
@@ -23,17 +23,18 @@ use crate::mutants::{self, Mutant};
 const STUCK_ELECTION_TIMEOUTS: u64 = 4;
 
 impl Raft {
-    /// Since when a write has been under way, if it has been for so long that the disk counts as stuck.
-    pub fn disk_stuck_since(&self) -> Option<Instant> {
-        let (began, _) = self.write_under_way()?;
+    /// For how long a write has been under way, in milliseconds, if that is so long that the disk counts as stuck.
+    pub fn disk_stuck_ms(&self) -> Option<u64> {
+        let (lasted_ms, _) = self.write_under_way()?;
         let patience_ms = STUCK_ELECTION_TIMEOUTS * self.settings.election_timeout_max_ms;
-        (self.now.ms_since(began) >= patience_ms).then_some(began)
+        let is_stuck = lasted_ms >= patience_ms && !mutants::is_on(Mutant::DiskNeverStuck);
+        is_stuck.then_some(lasted_ms)
     }
 
     /// Begins to hand leadership over if the disk of this leader is stuck and there is someone to hand over to. If that
     /// is given up, it is tried again after as long as it takes for a disk to count as stuck.
     pub(super) fn leave_stuck_disk(&mut self) {
-        if self.disk_stuck_since().is_none() || mutants::is_on(Mutant::StuckDiskLeads) {
+        if self.disk_stuck_ms().is_none() || mutants::is_on(Mutant::StuckDiskLeads) {
             return;
         }
         let Role::Leader(leader) = &self.role else { return };

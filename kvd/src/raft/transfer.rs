@@ -151,7 +151,7 @@ impl Raft {
     pub(super) fn timeout_now(&mut self, from: NodeId, stale: bool) {
         let follows = matches!(&self.role, Role::Follower(follower) if follower.leader == Some(from)) && !stale;
         let is_late = stale && mutants::is_on(Mutant::LateTimeoutNowAccepted) && !matches!(self.role, Role::Leader(_));
-        let can_lead = self.configuration().voters.contains(&self.id) && self.disk_stuck_since().is_none();
+        let can_lead = self.configuration().voters.contains(&self.id) && self.disk_stuck_ms().is_none();
         if (follows || is_late) && can_lead {
             self.campaign(true);
         }

@@ -146,11 +146,10 @@ impl Publisher {
             }
             let (last_log_index, commit_index) = (log.last_index().0, log.commit_index().0);
             let applied_index = log.applied_index().0;
-            let stuck_since = raft.disk_stuck_since();
-            disk_changed = view.disk_stuck.is_some() != stuck_since.is_some();
+            let stuck_for = raft.disk_stuck_ms().map(Duration::from_millis);
+            disk_changed = view.disk_stuck.is_some() != stuck_for.is_some();
             if disk_changed {
                 disk_answers_after = view.disk_stuck.map(|since| since.elapsed());
-                let stuck_for = stuck_since.map(|since| Duration::from_millis(raft.now().ms_since(since)));
                 view.disk_stuck = stuck_for.and_then(|stuck_for| std::time::Instant::now().checked_sub(stuck_for));
             }
             let changed = leader_changed

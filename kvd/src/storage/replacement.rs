@@ -106,7 +106,11 @@ pub fn replace_all(disk: &dyn Disk, name: &str) -> Result<(), StorageError> {
 /// # Errors
 /// [`StorageError::Io`], and [`StorageError::Corrupt`] if the mark is damaged.
 pub fn complete_replacement(disk: &dyn Disk) -> Result<(), StorageError> {
-    let Some(mark) = read_file(disk, MARK, MARK_BYTES_MAX)? else { return Ok(()) };
+    let Some(mark) = read_file(disk, MARK, MARK_BYTES_MAX)? else {
+        // What was to come, of a replacement that was never decided.
+        let staged = list(disk)?.into_iter().filter(|name| name.starts_with(STAGED));
+        return staged.into_iter().try_for_each(|name| remove_if_present(disk, &name));
+    };
     let mark = String::from_utf8_lossy(&mark).into_owned();
     if let Some(name) = mark.strip_prefix(PUT_ASIDE) {
         for file in files_in_use(disk)? {

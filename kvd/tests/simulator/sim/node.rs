@@ -73,6 +73,8 @@ pub(crate) struct Process {
     /// Its log will be looked at, to be sealed if it is idle.
     pub(crate) seal_is_due: bool,
     pub(crate) last_write: Micros,
+    /// When the write under way was begun.
+    pub(crate) writing_since: Micros,
     /// Its newest snapshot, and where it ends.
     pub(crate) snapshot: Option<SnapshotFile>,
     /// The snapshot that it is taking.
@@ -267,6 +269,7 @@ impl Node {
             spare_is_due: true,
             seal_is_due: false,
             last_write: now,
+            writing_since: now,
             snapshot,
             taking: None,
             paused: false,

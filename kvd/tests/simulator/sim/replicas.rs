@@ -142,7 +142,7 @@ impl World {
                 self.coverage.count(Kind::TwoLeaders);
             }
             if raft.transfer_target().is_some()
-                && raft.disk_stuck_since().is_some()
+                && raft.disk_stuck_ms().is_some()
                 && self.handed_over.insert(raft.term())
             {
                 self.coverage.count(Kind::StuckDiskLeft);

@@ -21,6 +21,9 @@ const SETTLED_ELECTION_TIMEOUTS: u64 = 2;
 /// For this many more of them nobody else is elected then.
 const STABLE_ELECTION_TIMEOUTS: u64 = 10;
 
+/// A leader does not wait for longer than so many of them for a write to its disk.
+const STUCK_ELECTION_TIMEOUTS: u64 = 8;
+
 /// So often a node may yet be heard that is in a later term: where links stay dead, or by a message that was long on its
 /// way, be its sender dead by now.
 const LATE_TERMS_MAX: usize = 2;
@@ -65,7 +68,10 @@ impl World {
     /// others that work are a quorum, and hear each other.
     fn check_disk_of_leader(&self, leader: NodeId) -> Checked {
         let node = &self.nodes[&leader];
-        let is_stuck = node.disk_is_stuck && node.raft().is_some_and(|raft| raft.disk_stuck_since().is_some());
+        let patience = STUCK_ELECTION_TIMEOUTS * self.plan.settings.election_timeout_max_ms * 1_000;
+        let waits =
+            node.process().filter(|process| process.writing.is_some()).map(|process| self.now - process.writing_since);
+        let is_stuck = node.disk_is_stuck && waits.is_some_and(|waits| waits > patience);
         ensure!(NAME, !is_stuck, "n{} leads on although its disk is stuck. {}", leader.0, self.describe());
         Ok(())
     }

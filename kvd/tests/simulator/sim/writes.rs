@@ -24,13 +24,14 @@ impl World {
     pub(super) fn begin_write(&mut self, id: NodeId, life: u64, write: LogWrite) -> Checked {
         self.invariants.write_begins(&self.nodes[&id], &write, &mut self.coverage)?;
         let at = self.now + self.disk_time(id);
-        let healthy_mean_us = self.plan.disk_mean_us;
+        let (healthy_mean_us, now) = (self.plan.disk_mean_us, self.now);
         let node = self.node(id);
         let (is_stuck, is_slow) = (node.disk_is_stuck, node.disk_mean_us != healthy_mean_us);
         let Some(process) = node.process_mut() else { return Ok(()) };
         let write_id = write.id;
         ensure!("One Write at a Time", process.writing.is_none(), "n{} begins a second write", id.0);
         process.writing = Some(write);
+        process.writing_since = now;
         if is_stuck {
             self.coverage.count(Kind::StuckDisk);
         } else {
