@@ -105,7 +105,7 @@ impl Context {
         match answer.await {
             Ok(Err(ReadError::NoLeader)) if self.serves_nothing() => Err(self.no_leader()),
             Ok(answer) => answer.map_err(ApiError::from),
-            Err(_) => Err(ApiError::NoLeader(STOPPING.into())),
+            Err(_) => Err(self.unanswered()),
         }
     }
 
@@ -137,7 +137,7 @@ impl Context {
                     "this node's disk has no space for a snapshot: make space, or ask another node",
                 ),
             }),
-            Err(_) => Err(ApiError::NoLeader(STOPPING.into())),
+            Err(_) => Err(self.unanswered()),
         }
     }
 
@@ -164,6 +164,11 @@ impl Context {
         let view = self.gateway.view.borrow();
         let names: Vec<&str> = view.members.iter().map(|member| member.id.as_str()).collect();
         names.join(", ")
+    }
+
+    /// The replica went away with a question in its hands.
+    fn unanswered(&self) -> ApiError {
+        self.check_not_diverged().err().unwrap_or_else(|| ApiError::NoLeader(STOPPING.into()))
     }
 
     fn serves_nothing(&self) -> bool {

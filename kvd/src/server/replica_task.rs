@@ -249,7 +249,7 @@ impl ReplicaTask {
         let id = self.identity.node_id;
         let settings = self.config.raft.clone();
         let mut replica = Replica::new(id, settings, REQUEST_TIMEOUT_MS, rand::random(), recovered, self.now());
-        let _comparing = StateExchange::start(&self.config.name, id, self.view(), self.hello(), self.events())?;
+        let comparing = StateExchange::start(&self.config.name, id, self.view(), self.hello(), self.events())?;
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut next_tick = Instant(0);
@@ -270,6 +270,7 @@ impl ReplicaTask {
             self.take(&mut replica, first)?;
             self.take_queued(&mut replica)?;
             if let Some(divergence) = replica.divergence() {
+                drop(comparing);
                 return self.halt(replica, divergence, stop).await;
             }
             if now >= next_tick {

@@ -218,13 +218,19 @@ impl Snapshots {
             }
         }
     }
-}
 
-impl Drop for Snapshots {
-    /// Whoever writes or sends one ends at the next piece.
-    fn drop(&mut self) {
+    /// Nothing is to be written or given out any more: whoever does so ends at the next piece.
+    pub(super) fn end(&mut self) {
         if let Some(taking) = &self.taking {
             taking.store(true, Ordering::Relaxed);
         }
+        self.sending.clear();
+        self.backups.end();
+    }
+}
+
+impl Drop for Snapshots {
+    fn drop(&mut self) {
+        self.end();
     }
 }

@@ -6,8 +6,10 @@ use super::{ReadReply, ReplicaTask, WriteReply};
 use crate::node::{Divergence, Replica};
 use crate::server::FatalError;
 use crate::server::inbox::Event;
+use crate::storage::StorageError;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinHandle};
 
 /// What to do about it, for the log.
 const ONE_STRAYED: &str = "it stops serving, and the others go on without it as long as they are a majority. This is a defect of \
@@ -28,13 +30,21 @@ impl ReplicaTask {
         tracing::error!("this node's data has diverged from that of the others: {divergence}; {remedy}");
         self.publisher.diverged(&divergence);
         self.links.clear();
+        // What it would give out is not what it should be, and a follower would make it its own state.
+        self.snapshots.end();
         let states = replica.states();
         // What waits in it has an unknown outcome, and is told so.
         drop(replica);
-        self.mark_diverged(&divergence).await;
+        // Nobody waits for it: the disk may never do it.
+        let mut marking = self.mark_diverged(&divergence);
+        let mut has_ended = false;
         loop {
             tokio::select! {
-                _ = &mut stop => return Ok(()),
+                _ = &mut stop => break,
+                marked = &mut marking, if !has_ended => {
+                    has_ended = true;
+                    log_unmarked(marked);
+                }
                 Some(_) = self.from_peers.recv() => {}
                 Some(request) = self.requests.recv() => refuse(request),
                 Some(event) = self.events.recv() => match event {
@@ -56,15 +66,25 @@ impl ReplicaTask {
                 },
             }
         }
+        if !has_ended {
+            log_unmarked(marking.await);
+        }
+        Ok(())
     }
 
     /// Notes it on disk, so that the next start is refused. It stays halted if that fails.
-    async fn mark_diverged(&mut self, divergence: &Divergence) {
+    fn mark_diverged(&mut self, divergence: &Divergence) -> JoinHandle<Result<(), StorageError>> {
         self.identity.diverged_at = Some(divergence.own.index);
         let (identity, disk) = (self.identity.clone(), Arc::clone(&self.disk));
-        let saved = tokio::task::spawn_blocking(move || identity.save(&*disk)).await;
-        if let Ok(Err(cause)) = saved {
-            tracing::error!("cannot note that in the data directory, so do not start this node from it again: {cause}");
-        }
+        tokio::task::spawn_blocking(move || identity.save(&*disk))
     }
+}
+
+fn log_unmarked(marked: Result<Result<(), StorageError>, JoinError>) {
+    let why = match marked {
+        Ok(Ok(())) => return,
+        Ok(Err(cause)) => cause.to_string(),
+        Err(_) => "a panic, reported above".to_owned(),
+    };
+    tracing::error!("cannot note that in the data directory, so do not start this node from it again: {why}");
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::Instrument;
 
@@ -44,6 +45,8 @@ pub(super) struct Backups {
     events: UnboundedSender<Event>,
     turns: Arc<Semaphore>,
     waiting: Vec<Waiting>,
+    /// A task for each client that is given one.
+    giving: JoinSet<()>,
     slowness_max: Duration,
 }
 
@@ -59,7 +62,7 @@ impl Backups {
     /// Nobody waits yet. That the disk failed is told to `events`.
     pub(super) fn new(disk: Arc<dyn Disk>, events: UnboundedSender<Event>) -> Self {
         let turns = Arc::new(Semaphore::new(BACKUPS_MAX));
-        Self { disk, events, turns, waiting: Vec::new(), slowness_max: SLOWNESS_MAX }
+        Self { disk, events, turns, waiting: Vec::new(), giving: JoinSet::new(), slowness_max: SLOWNESS_MAX }
     }
 
     /// A client wants a snapshot that reaches up to `index`, or further.
@@ -79,10 +82,13 @@ impl Backups {
 
     /// Gives the newest snapshot to whom it is enough.
     pub(super) fn give(&mut self, newest: &SnapshotFile) {
+        while self.giving.try_join_next().is_some() {
+            // It has come to its end, and said what there was to say.
+        }
         for Waiting { reply, turn, .. } in self.waiting.extract_if(.., |waiting| waiting.index <= newest.last().index) {
             let (disk, events) = (Arc::clone(&self.disk), self.events.clone());
             let giving = Giving { disk, events, slowness_max: self.slowness_max, _turn: turn };
-            tokio::spawn(giving.give(reply).in_current_span());
+            self.giving.spawn(giving.give(reply).in_current_span());
         }
     }
 
@@ -91,6 +97,13 @@ impl Backups {
         for waiting in self.waiting.drain(..) {
             let _ = waiting.reply.send(Err(why));
         }
+    }
+
+    /// Nobody is to be given a snapshot any more: those who wait get no answer, and what is under way ends before its time,
+    /// so that no client takes it for whole.
+    pub(super) fn end(&mut self) {
+        self.waiting.clear();
+        self.giving.abort_all();
     }
 }
 
@@ -270,6 +283,18 @@ mod tests {
         let mut backup = answer.await.unwrap().unwrap();
         let _given_up = backups.turns.acquire_many(BACKUPS_MAX as u32).await.unwrap();
         assert_eq!(take(&mut backup).await.0, CHUNKS_QUEUED_MAX as u64, "what was read ahead");
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_ends_before_its_time_once_nothing_is_to_be_given_any_more() {
+        let (disk, mut backups, mut events) = backups();
+        let (under_way, waiting) = (ask(&mut backups, 5), ask(&mut backups, 6));
+        let newest = file(&disk, 5);
+        backups.give(&newest);
+        let mut backup = under_way.await.unwrap().unwrap();
+        backups.end();
+        assert!(take(&mut backup).await.1 < newest.bytes());
+        assert!(waiting.await.is_err() && events.try_recv().is_err());
     }
 
     #[tokio::test]
