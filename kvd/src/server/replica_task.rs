@@ -77,6 +77,8 @@ pub(super) struct ReplicaTask {
     publisher: Publisher,
     directory: Directory,
     links: BTreeMap<NodeId, Link>,
+    /// Where those are dialled that the links lead to.
+    dialled: watch::Sender<BTreeMap<NodeId, String>>,
     clusters_met: ClustersMet,
     hand_overs: HandOvers,
     member_changes: MemberChanges,
@@ -138,6 +140,7 @@ impl ReplicaTask {
             publisher,
             directory,
             links: BTreeMap::new(),
+            dialled: watch::Sender::default(),
             clusters_met: ClustersMet::default(),
             hand_overs: HandOvers::default(),
             member_changes: MemberChanges::default(),
@@ -249,7 +252,7 @@ impl ReplicaTask {
         let id = self.identity.node_id;
         let settings = self.config.raft.clone();
         let mut replica = Replica::new(id, settings, REQUEST_TIMEOUT_MS, rand::random(), recovered, self.now());
-        let comparing = StateExchange::start(&self.config.name, id, self.view(), self.hello(), self.events())?;
+        let comparing = StateExchange::start(&self.config.name, self.dialled.subscribe(), self.hello(), self.events())?;
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut next_tick = Instant(0);

@@ -1,18 +1,18 @@
 //! What nodes tell each other of their states, so that each finds out whether it has diverged (see
-//! [`crate::node::Divergence`]): `GET /raft/states`, asked of every member again and again, from a thread of its own.
+//! [`crate::node::Divergence`]): `GET /raft/states`, asked of every member again and again, where it is dialled for messages too, from a thread of its own.
 //!
 //! It goes beside the streams of consensus, since nothing waits for it: an answer that is lost is made up for by the next.
 
 use super::inbox::Event;
-use crate::http::View;
 use crate::kv::StateHash;
 use crate::node::{AppliedState, REPORT_STATES_MAX};
 use crate::peer::{HELLO_HEADER, Hello, introduced, refuse};
 use crate::raft::{LogIndex, NodeId};
 use crate::server::FatalError;
-use kvclient::api::{ErrorCode, Member};
+use kvclient::api::ErrorCode;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -55,12 +55,12 @@ impl Report {
     }
 
     /// The states, if it is this node that reports them.
-    fn states_of(self, node: &str) -> Option<Vec<AppliedState>> {
+    fn states_of(self, node: NodeId) -> Option<Vec<AppliedState>> {
         let state = |ReportedState { index, hash }: ReportedState| {
             let hash = StateHash(u128::from_str_radix(&hash, 16).ok()?);
             Some(AppliedState { index: LogIndex(index), hash })
         };
-        let is_expected = self.node == node && self.states.len() <= REPORT_STATES_MAX;
+        let is_expected = self.node == node.to_string() && self.states.len() <= REPORT_STATES_MAX;
         is_expected.then(|| self.states.into_iter().map(state).collect()).flatten()
     }
 }
@@ -105,11 +105,10 @@ pub(super) struct StateExchange {
 }
 
 impl StateExchange {
-    /// Starts to ask the members that `view` shows, on behalf of the node `own`, and reports [`Event::StatesReported`].
+    /// Starts to ask the nodes that are `dialled`, on behalf of the node of this name, and reports [`Event::StatesReported`].
     pub(super) fn start(
         name: &str,
-        own: NodeId,
-        view: watch::Receiver<View>,
+        dialled: watch::Receiver<BTreeMap<NodeId, String>>,
         hello: watch::Receiver<Hello>,
         events: UnboundedSender<Event>,
     ) -> Result<Self, FatalError> {
@@ -118,9 +117,9 @@ impl StateExchange {
             let agent = agent();
             let mut pause = FIRST_AFTER;
             while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                let (members, header) = (view.borrow().members.clone(), hello.borrow().to_header());
-                for member in members.iter().filter(|member| member.node != own.to_string()) {
-                    let Some((id, states)) = ask(&agent, member, &header) else { continue };
+                let (others, header) = (dialled.borrow().clone(), hello.borrow().to_header());
+                for (id, url) in others {
+                    let Some(states) = ask(&agent, id, &url, &header) else { continue };
                     if events.send(Event::StatesReported(id, states)).is_err() {
                         return;
                     }
@@ -140,14 +139,11 @@ fn agent() -> ureq::Agent {
     ureq::Agent::new_with_config(config)
 }
 
-/// Asks one member. One that does not answer is asked again next time.
-fn ask(agent: &ureq::Agent, member: &Member, hello: &str) -> Option<(NodeId, Vec<AppliedState>)> {
-    let url = format!("{}/raft/states", member.peer_url);
-    let mut response = agent.get(url).header(HELLO_HEADER, hello).call().ok()?;
+/// Asks one node, which is dialled there. One that does not answer is asked again next time.
+fn ask(agent: &ureq::Agent, id: NodeId, url: &str, hello: &str) -> Option<Vec<AppliedState>> {
+    let mut response = agent.get(format!("{url}/raft/states")).header(HELLO_HEADER, hello).call().ok()?;
     let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().ok()?;
-    let report: Report = serde_json::from_slice(&body).ok()?;
-    let id = NodeId(u64::from_str_radix(&member.node, 16).ok()?);
-    Some((id, report.states_of(&member.node)?))
+    serde_json::from_slice::<Report>(&body).ok()?.states_of(id)
 }
 
 #[cfg(test)]
@@ -165,9 +161,9 @@ mod tests {
         );
         assert_eq!(json, expected);
         let report = || serde_json::from_str::<Report>(&json).expect("a report");
-        assert_eq!(report().states_of("00000000000000ab"), Some(states));
-        assert_eq!(report().states_of("00000000000000ac"), None, "another life listens there");
+        assert_eq!(report().states_of(NodeId(0xab)), Some(states));
+        assert_eq!(report().states_of(NodeId(0xac)), None, "another life listens there");
         let long = Report::new(NodeId(1), &vec![state(1, 1); REPORT_STATES_MAX + 1]);
-        assert!(long.states_of("0000000000000001").is_none());
+        assert!(long.states_of(NodeId(1)).is_none());
     }
 }

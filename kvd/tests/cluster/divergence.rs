@@ -106,6 +106,24 @@ fn a_follower_that_differs_stops_serving_and_counts_no_more() {
 }
 
 #[test]
+fn nodes_ask_each_other_where_they_were_told_to_dial_each_other() {
+    let mut cluster = Cluster::prepare(3);
+    // As from behind a translation of addresses: what a node says of itself leads nowhere from where the others are.
+    for node in &mut cluster.nodes {
+        node.set_flag("--advertise-peer-url", "http://127.0.0.1:1");
+    }
+    cluster.start_all();
+    cluster.leader();
+    cluster.client().set("color", "blue").expect("a majority is there");
+    cluster.catch_up();
+    let strays = cluster.follower();
+    cluster[strays].kill();
+    plant_difference(&cluster[strays], "color");
+    cluster[strays].start();
+    until_halted(&cluster[strays]);
+}
+
+#[test]
 fn a_leader_that_differs_leads_no_more_once_a_majority_says_so() {
     let mut cluster = Cluster::start(3);
     let client = cluster.client();

@@ -7,7 +7,7 @@ use crate::node::Replica;
 use crate::peer::Hello;
 use crate::raft::{NodeId, Raft, RoleName};
 use crate::server::inbox::Event;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl ReplicaTask {
     /// A node has introduced itself, whoever dialled.
@@ -57,6 +57,7 @@ impl ReplicaTask {
             self.told_removed = true;
             self.asking = None;
             self.links.clear();
+            self.dialled.send_replace(BTreeMap::new());
         }
     }
 
@@ -90,5 +91,6 @@ impl ReplicaTask {
                 self.links.insert(id, link);
             }
         }
+        self.dialled.send_replace(self.links.iter().map(|(id, link)| (*id, link.peer_url().to_owned())).collect());
     }
 }
