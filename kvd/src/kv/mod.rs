@@ -30,7 +30,7 @@ pub use command::{
     Revision, check_key,
 };
 pub use encoding::DecodeError;
-pub use hash::StateHash;
+pub use hash::{STATE_HASH_FORMAT, StateHash};
 pub use record::ItemRef;
 pub use sessions::{SESSION_IDLE_MS_MAX, SESSION_REPLY_BYTES_MAX, SESSIONS_MAX};
 pub use snapshot::{NoSnapshot, RestoreError, SnapshotBusy, SnapshotSummary};

@@ -4,7 +4,7 @@
 //! It goes beside the streams of consensus, since nothing waits for it: an answer that is lost is made up for by the next.
 
 use super::inbox::Event;
-use crate::kv::StateHash;
+use crate::kv::{STATE_HASH_FORMAT, StateHash};
 use crate::node::{AppliedState, REPORT_STATES_MAX};
 use crate::peer::{HELLO_HEADER, Hello, introduced, refuse};
 use crate::raft::{LogIndex, NodeId};
@@ -36,6 +36,8 @@ const ANSWER_BYTES_MAX: u64 = 64 << 10;
 /// What a node says of its states.
 #[derive(Debug, Serialize, Deserialize)]
 struct Report {
+    /// [`STATE_HASH_FORMAT`] of the node that reports.
+    format: u32,
     /// Its id, as sixteen hexadecimal digits.
     node: String,
     states: Vec<ReportedState>,
@@ -51,16 +53,18 @@ struct ReportedState {
 impl Report {
     fn new(node: NodeId, states: &[AppliedState]) -> Self {
         let reported = |state: &AppliedState| ReportedState { index: state.index.0, hash: state.hash.to_string() };
-        Self { node: node.to_string(), states: states.iter().map(reported).collect() }
+        Self { format: STATE_HASH_FORMAT, node: node.to_string(), states: states.iter().map(reported).collect() }
     }
 
-    /// The states, if it is this node that reports them.
+    /// The states, if it is this node that reports them, and they can be compared with those of this version. While a cluster
+    /// is being upgraded to one that hashes otherwise, only nodes of the same version are compared.
     fn states_of(self, node: NodeId) -> Option<Vec<AppliedState>> {
         let state = |ReportedState { index, hash }: ReportedState| {
             let hash = StateHash(u128::from_str_radix(&hash, 16).ok()?);
             Some(AppliedState { index: LogIndex(index), hash })
         };
-        let is_expected = self.node == node.to_string() && self.states.len() <= REPORT_STATES_MAX;
+        let is_comparable = self.format == STATE_HASH_FORMAT && self.node == node.to_string();
+        let is_expected = is_comparable && self.states.len() <= REPORT_STATES_MAX;
         is_expected.then(|| self.states.into_iter().map(state).collect()).flatten()
     }
 }
@@ -156,13 +160,16 @@ mod tests {
         let states = vec![state(64, u128::MAX), state(u64::MAX, 1)];
         let json = serde_json::to_string(&Report::new(NodeId(0xab), &states)).expect("a report");
         let expected = concat!(
-            r#"{"node":"00000000000000ab","states":[{"index":64,"hash":"ffffffffffffffffffffffffffffffff"},"#,
+            r#"{"format":1,"node":"00000000000000ab","states":["#,
+            r#"{"index":64,"hash":"ffffffffffffffffffffffffffffffff"},"#,
             r#"{"index":18446744073709551615,"hash":"00000000000000000000000000000001"}]}"#
         );
         assert_eq!(json, expected);
         let report = || serde_json::from_str::<Report>(&json).expect("a report");
         assert_eq!(report().states_of(NodeId(0xab)), Some(states));
         assert_eq!(report().states_of(NodeId(0xac)), None, "another life listens there");
+        let newer = Report { format: STATE_HASH_FORMAT + 1, ..report() };
+        assert_eq!(newer.states_of(NodeId(0xab)), None, "hashes of another kind");
         let long = Report::new(NodeId(1), &vec![state(1, 1); REPORT_STATES_MAX + 1]);
         assert!(long.states_of(NodeId(1)).is_none());
     }

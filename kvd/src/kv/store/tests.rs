@@ -1,6 +1,7 @@
 //! The rules of the store case by case, and the whole of it at random against a naive model.
 
 use super::super::command::RequestId;
+use super::super::hash::STATE_HASH_FORMAT;
 use super::super::sessions::{Limits, SESSION_IDLE_MS_MAX};
 use super::super::strategies;
 use super::*;
@@ -264,6 +265,7 @@ fn the_state_hash_tells_states_apart() {
 /// Nodes of different versions compare their hashes: change what is hashed, and they seem to differ.
 #[test]
 fn the_state_hash_is_pinned() {
+    assert_eq!(STATE_HASH_FORMAT, 1, "another hash has another format");
     assert_eq!(Store::default().state_hash().to_string(), "a600a63f9baa7ba7ec83f1815431f9be");
     let mut store = Store::default();
     store.apply(1_000, &set("color", "blue").request("client", 7));
