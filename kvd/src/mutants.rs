@@ -102,6 +102,10 @@ mutants! {
     StuckDiskLeads = "leader with a stuck disk goes on",
     /// Replicas compare states after different entries.
     StatesComparedAnywhere = "states compared at different indexes",
+    /// A replica takes itself for diverged as soon as one voter holds another state.
+    OneVoterDecides = "divergence judged by one voter",
+    /// A replica that differs from the majority goes on.
+    DivergedGoesOn = "diverged replica goes on",
     /// What was on its way on a broken connection goes on filling the window.
     WindowNotFreed = "in-flight window not freed on reconnect",
     /// Timers go by the wall clock. The core is handed its time, so this one is in the simulator's host of a node; that

@@ -152,11 +152,14 @@ impl StateCheck {
             let own_vote = voters.contains(&own).then_some((own, hash));
             let votes: BTreeMap<NodeId, StateHash> = others.chain(own_vote).collect();
             let Some((other, _)) = votes.iter().find(|(_, vote)| **vote != hash) else { continue };
-            let has_majority =
-                |vote: &StateHash| 2 * votes.values().filter(|other| *other == vote).count() > voters.len();
+            let has_majority = |vote: &StateHash| {
+                let count = votes.values().filter(|other| *other == vote).count();
+                2 * count > voters.len() || mutants::is_on(Mutant::OneVoterDecides) && *vote != hash
+            };
             let majority = votes.values().find(|vote| has_majority(vote)).copied();
             let nobody_knows = majority.is_none() && votes.len() == voters.len();
-            if majority.is_some_and(|majority| majority != hash) || nobody_knows {
+            let has_diverged = majority.is_some_and(|majority| majority != hash) || nobody_knows;
+            if has_diverged && !mutants::is_on(Mutant::DivergedGoesOn) {
                 self.divergence = Some(Divergence { own: AppliedState { index, hash }, majority });
                 return;
             }
