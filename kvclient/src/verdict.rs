@@ -101,7 +101,8 @@ fn judge_error(kind: Kind, endpoint: &Endpoint, reply: &Reply, error: ErrorBody)
         }
         ErrorCode::KeyNotFound if kind == Kind::Read => Verdict::Missing,
         ErrorCode::ConditionFailed => Verdict::Refused(Error::ConditionFailed { current: error.current.flatten() }),
-        ErrorCode::NoLeader => again(Reason::NoLeader, error),
+        // Another node has the right data.
+        ErrorCode::NoLeader | ErrorCode::Diverged => again(Reason::NoLeader, error),
         ErrorCode::Overloaded => again(Reason::Overloaded, error),
         // A write may still reach its quorum. A read found none, which another node may well find.
         ErrorCode::Timeout => again(Reason::NoLeader, error),

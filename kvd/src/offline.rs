@@ -42,6 +42,14 @@ pub(crate) enum OfflineError {
         /// Why.
         cause: RestoreBackupError,
     },
+    /// The backup will not do.
+    #[error("{}: {cause}", .file.display())]
+    Backup {
+        /// The backup.
+        file: PathBuf,
+        /// Why.
+        cause: RestoreBackupError,
+    },
     /// The node is not recovered.
     #[error("--data-dir {}: {cause}", .dir.display())]
     Recover {
@@ -68,6 +76,7 @@ type Done = Result<(), OfflineError>;
 /// `kvd restore`.
 pub(crate) fn restore(args: RestoreArgs) -> Done {
     let RestoreArgs { file, data_dir, name, listen, advertise_client_url, advertise_peer_url } = args;
+    let (client_url, peer_url) = (advertise_client_url.clone(), advertise_peer_url.clone());
     let options = Options {
         advertise_client_url,
         advertise_peer_url,
@@ -79,9 +88,19 @@ pub(crate) fn restore(args: RestoreArgs) -> Done {
     let info = MemberInfo { name: config.name, client_url: config.client_url, peer_url: config.peer_url };
     let url = info.client_url.clone();
     let restored = restore_backup(&disk, BufReader::new(backup), info, NodeId(rand::random()), rand::random());
-    let restored = restored.map_err(|cause| OfflineError::Restore { dir: data_dir.clone(), cause })?;
+    let restored = restored.map_err(|cause| match cause {
+        RestoreBackupError::NotEmpty(_) | RestoreBackupError::Storage(_) => {
+            OfflineError::Restore { dir: data_dir.clone(), cause }
+        }
+        cause => OfflineError::Backup { file: file.clone(), cause },
+    })?;
     say(&format!("restored {} keys at revision {} from {}", restored.keys, restored.revision, file.display()));
-    say_what_is_next(&restored, &name, &listen, &url, &data_dir);
+    let advertised = [("--advertise-client-url", client_url), ("--advertise-peer-url", peer_url)];
+    let advertised = advertised.iter().filter_map(|(flag, url)| Some(format!(" {flag} {}", url.as_ref()?)));
+    let dir = data_dir.display();
+    let start =
+        format!("start it:\n  kvd --name {name} --listen {listen} --data-dir {dir}{}", advertised.collect::<String>());
+    say_what_is_next(&restored, &name, &start, &url);
     Ok(())
 }
 
@@ -94,6 +113,7 @@ pub(crate) fn recover(args: RecoverArgs) -> Done {
     let disk = disk(&data_dir)?;
     let survivor = survivor(&disk, rand::random(), Settings::default().cache_bytes_max)
         .map_err(|cause| OfflineError::Recover { dir: data_dir.clone(), cause })?;
+    survivor.warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
     say(&prospect(&survivor, &data_dir));
     if !yes {
         confirm()?;
@@ -104,8 +124,8 @@ pub(crate) fn recover(args: RecoverArgs) -> Done {
     let recovered = recovered.map_err(|cause| OfflineError::Storage { dir: data_dir.clone(), cause })?;
     say(&format!("recovered {} keys at revision {}", recovered.keys, recovered.revision));
     say(&format!("what was there is kept in files that begin with before-{old}-: remove them when all is well"));
-    let listen = url.trim_start_matches("http://");
-    say_what_is_next(&recovered, &name, listen, &url, &data_dir);
+    let start = "start it with the flags that it had, but without --peers and --join";
+    say_what_is_next(&recovered, &name, start, &url);
     Ok(())
 }
 
@@ -119,9 +139,14 @@ fn prospect(survivor: &Survivor, dir: &Path) -> String {
     let Survivor { identity, members, last, commit_index, .. } = survivor;
     let cluster = identity.cluster.as_ref().map(|cluster| format!("{:016x}", cluster.id)).unwrap_or_default();
     let (name, node_id) = (&identity.name, identity.node_id);
-    let votes = if members.is_voter(node_id) { "it voted" } else { "it did not vote" };
+    let votes = match members.members.contains_key(&node_id) {
+        true if members.is_voter(node_id) => "it voted",
+        true => "it was a learner",
+        false => "it had been removed",
+    };
     let mut names: Vec<&str> = members.members.values().map(|info| info.name.as_str()).collect();
     names.sort_unstable();
+    names.dedup();
     let beyond = last.index.0.saturating_sub(commit_index.0);
     let diverged = identity.diverged_at.map_or_else(String::new, |index| {
         format!(
@@ -161,15 +186,14 @@ fn confirm() -> Done {
     }
 }
 
-fn say_what_is_next(made: &Refounded, name: &str, listen: &str, url: &str, dir: &Path) {
+fn say_what_is_next(made: &Refounded, name: &str, start: &str, url: &str) {
     let Refounded { cluster, node_id, .. } = made;
     say(&format!(
         "cluster {:016x} is new, and {name} (id {node_id}) is its only member\n\n\
-         start it:\n  kvd --name {name} --listen {listen} --data-dir {}\n\
+         {start}\n\
          and then others, each on an empty directory of its own machine:\n  \
          kvd --name ANOTHER --listen ADDRESS:PORT --data-dir DIR --join {url}",
         cluster.id,
-        dir.display(),
     ));
 }
 

@@ -56,7 +56,9 @@ pub fn run(cli: Cli) -> ExitCode {
 fn offline_ended(ended: Result<(), OfflineError>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::from(exit_code::DONE),
-        Err(error @ (OfflineError::Usage(_) | OfflineError::File { .. })) => failed(exit_code::USAGE, &error),
+        Err(error @ (OfflineError::Usage(_) | OfflineError::File { .. } | OfflineError::Backup { .. })) => {
+            failed(exit_code::USAGE, &error)
+        }
         Err(error @ OfflineError::NotConfirmed(_)) => failed(exit_code::FAILED, &error),
         Err(error) => failed(exit_code::STORAGE, &error),
     }
@@ -185,7 +187,8 @@ fn start_failed(error: StartError) -> Failure {
         | StartError::UnreadableEntry { .. }
         | StartError::UnreadableSnapshot { .. }
         | StartError::LogMissing { .. }
-        | StartError::Diverged { .. } => exit_code::STORAGE,
+        | StartError::Diverged { .. }
+        | StartError::RestoreUnfinished { .. } => exit_code::STORAGE,
         StartError::Resources(_) | StartError::Panicked => exit_code::FAILED,
     };
     Failure::Refused { code, error: error.to_string() }

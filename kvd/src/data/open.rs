@@ -9,7 +9,8 @@ use crate::raft::{LogIndex, NodeId};
 use crate::storage::snapshot::{self, DamagedSnapshot, FoundSnapshot, RecoveredSnapshot, SnapshotFile};
 use crate::storage::wal::TornTail;
 use crate::storage::{
-    ClusterIdentity, DirLock, Disk, Identity, StorageError, Wal, WalOptions, complete_replacement, lock_data_dir,
+    ClusterIdentity, DirLock, Disk, Identity, StorageError, Wal, WalOptions, complete_replacement, has_staged,
+    lock_data_dir, stage,
 };
 use std::sync::Arc;
 use thiserror::Error;
@@ -64,6 +65,9 @@ pub enum DataError {
     /// What it holds was found to be other than what the other nodes hold after this entry.
     #[error("it has diverged from the other nodes, at entry {0}")]
     Diverged(LogIndex),
+    /// A backup was to be restored here, and that was interrupted.
+    #[error("a restore into this directory did not finish: run it again")]
+    RestoreUnfinished,
 }
 
 /// Opens the node's data. Takes as long as reading its log.
@@ -77,23 +81,37 @@ pub fn open<E: From<DataError>>(
     options: OpenOptions<'_>,
     check: impl Fn(&ClusterIdentity) -> Result<(), E>,
 ) -> Result<Opened, E> {
-    let opened = open_even_if_diverged(disk, options, check)?;
-    match opened.identity.diverged_at {
-        Some(index) => Err(DataError::Diverged(index).into()),
-        None => Ok(opened),
+    let lock = lock(disk)?;
+    let identity = Identity::load_or_create(&**disk, options.name, || options.new_id).map_err(DataError::from)?;
+    if let Some(index) = identity.diverged_at {
+        // Before anything is repaired: whoever looks into it wants to see it as it was.
+        return Err(DataError::Diverged(index).into());
     }
+    open_as(disk, lock, identity, options, check)
 }
 
-/// The same for who wants to see data that must not be used by a node.
-pub(super) fn open_even_if_diverged<E: From<DataError>>(
+/// Takes the directory, and completes what an earlier process has left half done there.
+pub(super) fn lock(disk: &Arc<dyn Disk>) -> Result<DirLock, DataError> {
+    let lock = lock_data_dir(&**disk)?;
+    complete_replacement(&**disk)?;
+    if has_staged(&**disk)? {
+        if Identity::load(&**disk)?.is_none() {
+            return Err(DataError::RestoreUnfinished);
+        }
+        // It was to come in place of what is here, and that was never decided.
+        stage(disk)?;
+    }
+    Ok(lock)
+}
+
+/// Opens the data of this node in a directory that is taken, be it fit to be used or not.
+pub(super) fn open_as<E: From<DataError>>(
     disk: &Arc<dyn Disk>,
+    lock: DirLock,
+    mut identity: Identity,
     options: OpenOptions<'_>,
     check: impl Fn(&ClusterIdentity) -> Result<(), E>,
 ) -> Result<Opened, E> {
-    let lock = lock_data_dir(&**disk).map_err(DataError::from)?;
-    complete_replacement(&**disk).map_err(DataError::from)?;
-    let identity = Identity::load_or_create(&**disk, options.name, || options.new_id);
-    let mut identity = identity.map_err(DataError::from)?;
     if let Some(cluster) = &identity.cluster {
         check(cluster)?;
         // Before a log is begun in place of the missing one, which the next start could not tell from it.

@@ -4,7 +4,7 @@
 //! for one of the new. The data directory gets all of it as one step, see [`crate::storage::replace_all`].
 
 use super::founding::cluster_of;
-use super::open::{DataError, OpenOptions, open_even_if_diverged};
+use super::open::{DataError, OpenOptions, lock, open_as};
 use super::snapshots::{meta_of, place_of};
 use crate::kv::{RestoreError, Restoring, SnapshotSummary, Store};
 use crate::raft::{Configuration, HardState, LogBase, LogIndex, MemberInfo, NodeId, Record, SnapshotPlace, Term};
@@ -53,7 +53,7 @@ pub enum RestoreBackupError {
     Snapshot(#[from] SnapshotError),
     /// Its data is of a newer version of kvd, or not what it says.
     #[error(
-        "the backup is undamaged and cannot be used: {0}; use the version of kvd that it was taken with, or a newer one"
+        "its data cannot be used: {0}. Nothing was restored; use the version of kvd it was taken with, or a newer one"
     )]
     Restore(#[from] RestoreError),
     /// The directory cannot be written.
@@ -118,6 +118,8 @@ pub struct Survivor {
     pub members: Configuration,
     /// The last entry that it has.
     pub last: LogBase,
+    /// What was amiss with its data, to no harm: for the operator.
+    pub warnings: Vec<String>,
     /// Up to here it knows that entries are committed, hence were or may have been acknowledged. What follows may be, too.
     pub commit_index: LogIndex,
     place: SnapshotPlace,
@@ -154,14 +156,14 @@ impl From<StorageError> for RecoverError {
 /// # Errors
 /// [`RecoverError`].
 pub fn survivor(disk: &Arc<dyn Disk>, salt: u64, cache_bytes_max: usize) -> Result<Survivor, RecoverError> {
-    let identity = {
-        let _lock = lock_data_dir(&**disk)?;
-        complete_replacement(&**disk)?;
-        Identity::load(&**disk)?.filter(|identity| identity.cluster.is_some()).ok_or(RecoverError::Nothing)?
-    };
-    let options =
-        OpenOptions { name: &identity.name, new_id: identity.node_id, wal: WalOptions::new(salt), cache_bytes_max };
-    let opened = open_even_if_diverged::<DataError>(disk, options, |_| Ok(()))?;
+    let lock = lock(disk)?;
+    let identity = Identity::load(&**disk)?.filter(|identity| identity.cluster.is_some());
+    let identity = identity.ok_or(RecoverError::Nothing)?;
+    let (name, wal) = (identity.name.clone(), WalOptions::new(salt));
+    let options = OpenOptions { name: &name, new_id: identity.node_id, wal, cache_bytes_max };
+    let opened = open_as::<DataError>(disk, lock, identity.clone(), options, |_| Ok(()))?;
+    let torn = opened.torn_tail.iter().map(ToString::to_string);
+    let warnings = torn.chain(opened.damaged_snapshots.iter().map(ToString::to_string)).collect();
     let mut recovered = opened.recovered.ok_or(RecoverError::Nothing)?;
     let commit_index = recovered.log.commit_index();
     let last = LogBase { index: recovered.log.last_index(), term: recovered.log.last_term() };
@@ -182,6 +184,7 @@ pub fn survivor(disk: &Arc<dyn Disk>, salt: u64, cache_bytes_max: usize) -> Resu
         identity: opened.identity,
         members,
         last,
+        warnings,
         commit_index,
         place,
         hard_state_term: recovered.hard_state.term,

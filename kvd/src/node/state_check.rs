@@ -11,7 +11,8 @@
 //! number of them. That costs a hash every so many entries, and no memory to speak of.
 //!
 //! A replica judges itself alone: who has strayed leaves, and nobody else has to be told. It judges by the voters of the
-//! configuration in force, learner or voter; while the members change it waits.
+//! newest configuration that it has, learner or voter itself. That need not be committed: it is joint before its voters are
+//! others than those of the one before, and while it is joint nothing is judged.
 
 use crate::kv::StateHash;
 use crate::mutants::{self, Mutant};
@@ -146,7 +147,8 @@ impl StateCheck {
     fn judge(&mut self, own: NodeId, configuration: &Configuration) {
         let voters = &configuration.voters;
         self.disagreement = None;
-        for (index, hash) in self.own.all().into_iter().rev() {
+        // The first that differs: it is nearest to where it began.
+        for (index, hash) in self.own.all() {
             let others = self.reports.iter().filter(|(id, _)| voters.contains(id));
             let others = others.filter_map(|(id, states)| Some((*id, hash_at(states, index)?)));
             let own_vote = voters.contains(&own).then_some((own, hash));

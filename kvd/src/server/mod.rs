@@ -133,7 +133,8 @@ pub enum StartError {
         "--data-dir {}: what this node holds was found to differ from what the other nodes hold, at entry {index} of the log, by \
          a defect of kvd, of this machine's memory or of its disk; so it must not be used. Keep the directory for who looks \
          into that: move it away, and start this node by the same flags. It comes back as a new member in its own place, \
-         and the others send it everything, as long as they are a majority",
+         and the others send it everything, as long as they are a majority. If they are stopped for the same reason, empty no \
+         directory: find out which is right, and make a cluster of it with `kvd recover`",
         .dir.display()
     )]
     Diverged {
@@ -141,6 +142,16 @@ pub enum StartError {
         dir: PathBuf,
         /// The entry after which it was found to differ.
         index: LogIndex,
+    },
+    /// A backup was to be restored into the directory, and that was interrupted.
+    #[error(
+        "--data-dir {}: a restore into this directory did not finish. Run `kvd restore` again; or, to begin without a backup, remove the \
+         files in it that begin with staged-",
+        .dir.display()
+    )]
+    RestoreUnfinished {
+        /// The directory.
+        dir: PathBuf,
     },
     /// The data belongs to another node.
     #[error(

@@ -453,7 +453,11 @@ impl ReplicaTask {
             self.writer.fetch(fetch);
         }
         for snapshot in snapshots {
-            self.send_snapshot(snapshot);
+            match replica.disagreement() {
+                None => self.send_snapshot(snapshot),
+                // What may be wrong must not become another node's state: the follower is sent it once that is decided.
+                Some(_) => replica.snapshot_sent(snapshot.to, snapshot.term, None),
+            }
         }
         // First the view, so that whoever has an answer finds it there as well. Nobody waits for an
         // answer if its receiver is gone.

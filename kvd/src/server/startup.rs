@@ -80,6 +80,7 @@ impl StartError {
             DataError::Snapshot(cause) => Self::UnreadableSnapshot { dir, cause },
             DataError::LogMissing => Self::LogMissing { dir },
             DataError::Diverged(index) => Self::Diverged { dir, index },
+            DataError::RestoreUnfinished => Self::RestoreUnfinished { dir },
         }
     }
 }

@@ -20,9 +20,9 @@ const ASIDE: &str = "before-";
 const MARK: &str = "replacement";
 const MARK_BYTES_MAX: u64 = 1024;
 
-/// How far a replacement is, as the mark says.
-const PUT_ASIDE: &str = "put aside ";
-const TAKE_OVER: &str = "take over ";
+/// How far a replacement is, as the mark says; with the version of its format.
+const PUT_ASIDE: &str = "kvd-replacement 1: put aside ";
+const TAKE_OVER: &str = "kvd-replacement 1: take over ";
 
 /// A directory within a directory, by the names of its files: for what is to come.
 #[derive(Clone, Debug)]
@@ -77,6 +77,19 @@ pub fn stage(disk: &Arc<dyn Disk>) -> Result<Arc<dyn Disk>, StorageError> {
     Ok(Arc::new(staged))
 }
 
+/// Whether something was staged in `disk`, for a replacement that was never decided.
+///
+/// # Errors
+/// [`StorageError::Io`].
+pub fn has_staged(disk: &dyn Disk) -> Result<bool, StorageError> {
+    Ok(list(disk)?.iter().any(|name| name.starts_with(STAGED)))
+}
+
+/// Whether a file is of those that a node keeps.
+fn is_of_a_node(name: &str) -> bool {
+    ["identity.json", "wal-", "snapshot-"].iter().any(|beginning| name.starts_with(beginning))
+}
+
 /// Names of the files in `disk` that belong to somebody: neither the lock, nor what [`stage`] throws away, nor what was put
 /// aside.
 ///
@@ -106,14 +119,12 @@ pub fn replace_all(disk: &dyn Disk, name: &str) -> Result<(), StorageError> {
 /// # Errors
 /// [`StorageError::Io`], and [`StorageError::Corrupt`] if the mark is damaged.
 pub fn complete_replacement(disk: &dyn Disk) -> Result<(), StorageError> {
-    let Some(mark) = read_file(disk, MARK, MARK_BYTES_MAX)? else {
-        // What was to come, of a replacement that was never decided.
-        let staged = list(disk)?.into_iter().filter(|name| name.starts_with(STAGED));
-        return staged.into_iter().try_for_each(|name| remove_if_present(disk, &name));
-    };
+    let Some(mark) = read_file(disk, MARK, MARK_BYTES_MAX)? else { return Ok(()) };
+    // The process that wrote it may have been killed before its name was durable: what follows from it must not outlive it.
+    sync(disk)?;
     let mark = String::from_utf8_lossy(&mark).into_owned();
     if let Some(name) = mark.strip_prefix(PUT_ASIDE) {
-        for file in files_in_use(disk)? {
+        for file in list(disk)?.into_iter().filter(|name| is_of_a_node(name)) {
             rename(disk, &file, &format!("{ASIDE}{name}-{file}"))?;
         }
         sync(disk)?;
@@ -159,8 +170,8 @@ mod tests {
     /// Two files in the place of two others, one of which has the same name.
     fn replace(disk: &Arc<dyn Disk>) -> Result<(), StorageError> {
         let staged = stage(disk)?;
-        write(&*staged, "identity", b"new")?;
-        write(&*staged, "snapshot", b"new")?;
+        write(&*staged, "identity.json", b"new")?;
+        write(&*staged, "snapshot-1", b"new")?;
         replace_all(&**disk, "7")
     }
 
@@ -170,7 +181,7 @@ mod tests {
         loop {
             let faulty = FaultyDisk::new(Seed(steps));
             let disk: Arc<dyn Disk> = Arc::new(faulty.clone());
-            for name in ["identity", "log"] {
+            for name in ["identity.json", "wal-1"] {
                 write(&*disk, name, b"old").expect("a disk that works");
             }
             faulty.cut_power_after(steps);
@@ -181,24 +192,24 @@ mod tests {
             let (old, new) = (Some(b"old".to_vec()), Some(b"new".to_vec()));
             let in_use = files_in_use(&*disk).expect("it can be listed").len();
             assert_eq!(in_use, 2, "after step {steps}");
-            if value("identity") == new {
-                assert_eq!((value("snapshot"), value("log")), (new, None), "after step {steps}");
+            if value("identity.json") == new {
+                assert_eq!((value("snapshot-1"), value("wal-1")), (new, None), "after step {steps}");
                 assert_eq!(
-                    (value("before-7-identity"), value("before-7-log")),
+                    (value("before-7-identity.json"), value("before-7-wal-1")),
                     (old.clone(), old),
                     "after step {steps}"
                 );
                 new_came += 1;
             } else {
                 assert!(ended.is_err(), "it said that it was done");
-                assert_eq!((value("identity"), value("log")), (old.clone(), old), "after step {steps}");
-                assert_eq!((value("snapshot"), value("before-7-log")), (None, None), "after step {steps}");
+                assert_eq!((value("identity.json"), value("wal-1")), (old.clone(), old), "after step {steps}");
+                assert_eq!((value("snapshot-1"), value("before-7-wal-1")), (None, None), "after step {steps}");
                 old_stayed += 1;
             }
             // Once more goes well, whatever was left.
-            write(&*disk, "log", b"old").expect("a disk that works");
+            write(&*disk, "wal-1", b"old").expect("a disk that works");
             replace(&disk).expect("a disk that works");
-            assert_eq!((read(&*disk, "identity"), read(&*disk, "log")), (Some(b"new".to_vec()), None));
+            assert_eq!((read(&*disk, "identity.json"), read(&*disk, "wal-1")), (Some(b"new".to_vec()), None));
             if ended.is_ok() {
                 break;
             }
@@ -211,7 +222,7 @@ mod tests {
     fn a_mark_that_says_nothing_is_refused() {
         let disk = FaultyDisk::new(Seed(1));
         complete_replacement(&disk).expect("there is nothing to complete");
-        write(&disk, MARK, b"put as").expect("a disk that works");
+        write(&disk, MARK, b"kvd-repl").expect("a disk that works");
         let refusal = complete_replacement(&disk).unwrap_err().to_string();
         assert!(refusal.contains("how far the replacement"), "{refusal}");
     }

@@ -5,7 +5,9 @@ use super::forming_task::refuse;
 use super::{ReadReply, ReplicaTask, WriteReply};
 use crate::node::{Divergence, Replica};
 use crate::server::FatalError;
+use crate::server::hand_over::HandOvers;
 use crate::server::inbox::Event;
+use crate::server::member_changes::MemberChanges;
 use crate::storage::StorageError;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -30,6 +32,9 @@ impl ReplicaTask {
         tracing::error!("this node's data has diverged from that of the others: {divergence}; {remedy}");
         self.publisher.diverged(&divergence);
         self.links.clear();
+        // Who waits in there would wait for ever.
+        self.hand_overs = HandOvers::default();
+        self.member_changes = MemberChanges::default();
         // What it would give out is not what it should be, and a follower would make it its own state.
         self.snapshots.end();
         let states = replica.states();

@@ -212,13 +212,13 @@ impl Invariants {
         Ok(())
     }
 
-    /// A node has started, and found this on its disk.
-    ///
     /// This node is made to hold another state than it should, and must find out; or none is any more.
     pub(crate) fn strays(&mut self, id: Option<NodeId>) {
         self.state_machine_safety.strays(id);
     }
 
+    /// A node has started, and found this on its disk.
+    ///
     /// Returns the image of its disk, and whether a write that a crash interrupted is part of it.
     pub(crate) fn restarted(&mut self, node: &Node, found: &Found) -> Result<(DiskImage, bool), Violation> {
         self.holds_what_is_committed(found.snapshot)?;
