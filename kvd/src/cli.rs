@@ -19,6 +19,9 @@ pub mod exit_code {
     pub const INTERRUPTED: u8 = 130;
 }
 
+/// Where a node listens if nothing else is said.
+pub(crate) const LISTEN: &str = "127.0.0.1:8081";
+
 const ABOUT: &str = "A replicated key-value store: a few machines that agree, and lose nothing.";
 
 const EXAMPLES: &str = "\
@@ -76,20 +79,22 @@ pub(crate) enum Command {
 
 const RESTORE_HELP: &str = "\
 The backup is one of `kvctl snapshot save`. Every byte of it is checked before anything is
-written, and the directory gets all of it or nothing. The cluster is a new one: keys, revisions
-and the requests that clients may repeat are as they were in the backup, and no node of the
-cluster that it was taken of can be part of it with its old data.
+written, and the directory gets all of it or nothing: if it is interrupted, restore again.
 
-Examples:
-  kvd restore kvd.snap --name node1 --data-dir /var/lib/kvd
-  kvd --name node1 --data-dir /var/lib/kvd
+The cluster is a new one of this node alone. Keys, their revisions and the requests that clients
+may repeat are as they were in the backup. No node of the cluster that it was taken from can be
+part of it with its old data; they may join with empty directories.
+
+Restore, start, and let others join:
+  kvd restore kvd.snap --name node1 --listen 10.0.0.1:8081 --data-dir /var/lib/kvd
+  kvd --name node1 --listen 10.0.0.1:8081 --data-dir /var/lib/kvd
   kvd --name node2 --listen 10.0.0.2:8081 --data-dir /var/lib/kvd --join http://10.0.0.1:8081";
 
 /// Flags of `kvd restore`.
 #[derive(Debug, Args)]
 #[command(after_help = RESTORE_HELP)]
 pub(crate) struct RestoreArgs {
-    /// The backup.
+    /// The backup, as `kvctl snapshot save` has written it.
     pub(crate) file: PathBuf,
 
     /// An empty directory, or one that is yet to be made.
@@ -101,7 +106,7 @@ pub(crate) struct RestoreArgs {
     pub(crate) name: String,
 
     /// Where it will listen, as it will be told when it starts.
-    #[arg(long, env = "KVD_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8081")]
+    #[arg(long, env = "KVD_LISTEN", value_name = "ADDRESS:PORT", default_value = LISTEN)]
     pub(crate) listen: String,
 
     /// Where clients will reach it, if that is another address.
@@ -114,15 +119,21 @@ pub(crate) struct RestoreArgs {
 }
 
 const RECOVER_HELP: &str = "\
-For when a majority of a cluster is lost for ever. It says what the node has and what may be
-lost, and asks before it changes anything. What was there is kept beside it. Where a majority
-may come back, wait for it instead: it has everything.
+For when a majority of a cluster is lost for ever. Where it may come back, wait for it instead:
+it has everything. Where there is a backup of later than the loss of this node, restore that.
 
-If several nodes are left, take the one whose log ends last: by term first, by entry then.
+It says what the node has and what may be lost, and asks before it changes anything. The cluster
+is a new one of this node alone, a voter whatever it was before. What was there is kept in files
+beside it, so there must be room for the data once more. If it is interrupted, the directory
+holds the old data or the new cluster: recover again.
 
-Examples:
+If several nodes are left, recover the one whose log ends last: by term first, by entry then.
+Without --yes and without a terminal, the command shows that and changes nothing.
+
+Recover, start without --peers, and let others join:
   kvd recover --data-dir /var/lib/kvd
-  kvd recover --data-dir /var/lib/kvd --yes";
+  kvd --name node3 --listen 10.0.0.3:8081 --data-dir /var/lib/kvd
+  kvd --name node1 --listen 10.0.0.1:8081 --data-dir /var/lib/kvd --join http://10.0.0.3:8081";
 
 /// Flags of `kvd recover`.
 #[derive(Debug, Args)]
@@ -135,6 +146,18 @@ pub(crate) struct RecoverArgs {
     /// Do not ask.
     #[arg(long)]
     pub(crate) yes: bool,
+
+    /// Where it will listen, if that is another address than before.
+    #[arg(long, env = "KVD_LISTEN", value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<String>,
+
+    /// Where clients will reach it, if that changes and is not where it listens.
+    #[arg(long, env = "KVD_ADVERTISE_CLIENT_URL", value_name = "URL")]
+    pub(crate) advertise_client_url: Option<String>,
+
+    /// Where the other nodes will reach it, if that changes and is not where clients do.
+    #[arg(long, env = "KVD_ADVERTISE_PEER_URL", value_name = "URL")]
+    pub(crate) advertise_peer_url: Option<String>,
 }
 
 /// Flags of `kvd dev`.
@@ -161,7 +184,7 @@ pub(crate) struct NodeArgs {
     name: Option<String>,
 
     /// Address and port to listen on, for clients and the other nodes. Only this machine can reach the default.
-    #[arg(long, env = "KVD_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8081")]
+    #[arg(long, env = "KVD_LISTEN", value_name = "ADDRESS:PORT", default_value = LISTEN)]
     listen: String,
 
     /// All members of the cluster, this one included, the same list on each. They form a cluster as soon as each

@@ -1,16 +1,21 @@
 //! What is done to a data directory while no daemon runs on it: `kvd restore` makes a new cluster of a backup, `kvd recover` of
 //! what one node of a lost cluster has.
 
-use crate::cli::{RecoverArgs, RestoreArgs};
+use crate::cli::{LISTEN, RecoverArgs, RestoreArgs};
 use crate::config::{Config, Options};
-use crate::data::{RecoverError, Refounded, RestoreBackupError, Survivor, restore as restore_backup, survivor};
-use crate::raft::{MemberInfo, NodeId, Settings};
-use crate::storage::{Disk, RealDisk, StorageError};
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
+use crate::data::{
+    Founder, RecoverError, RefoundError, Refounded, RestoreBackupError, Survivor, restore as restore_backup, survivor,
+};
+use crate::raft::{Configuration, MemberInfo, NodeId, Settings};
+use crate::storage::{Disk, RealDisk, WalOptions};
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
+
+/// What a file system keeps in the directory that it is mounted at, and is no data.
+const LOST_AND_FOUND: &str = "lost+found";
 
 /// Why it was not done.
 #[derive(Debug, Error)]
@@ -18,13 +23,21 @@ pub(crate) enum OfflineError {
     /// A flag will not do.
     #[error("{0}")]
     Usage(String),
-    /// The file cannot be opened.
-    #[error("{}: {cause}", .file.display())]
+    /// The backup cannot be opened.
+    #[error("the backup {}: {cause}. Nothing was restored", .file.display())]
     File {
         /// The backup.
         file: PathBuf,
         /// What the operating system said.
-        cause: std::io::Error,
+        cause: io::Error,
+    },
+    /// The backup will not do.
+    #[error("the backup {}: {cause}", .file.display())]
+    Backup {
+        /// The backup.
+        file: PathBuf,
+        /// Why.
+        cause: RestoreBackupError,
     },
     /// The directory cannot be used.
     #[error("--data-dir {}: {cause}", .dir.display())]
@@ -32,9 +45,9 @@ pub(crate) enum OfflineError {
         /// The directory.
         dir: PathBuf,
         /// What the operating system said.
-        cause: std::io::Error,
+        cause: io::Error,
     },
-    /// The backup is not restored.
+    /// The backup is not restored into this directory.
     #[error("--data-dir {}: {cause}", .dir.display())]
     Restore {
         /// The directory.
@@ -42,15 +55,7 @@ pub(crate) enum OfflineError {
         /// Why.
         cause: RestoreBackupError,
     },
-    /// The backup will not do.
-    #[error("{}: {cause}", .file.display())]
-    Backup {
-        /// The backup.
-        file: PathBuf,
-        /// Why.
-        cause: RestoreBackupError,
-    },
-    /// The node is not recovered.
+    /// What is in the directory cannot be recovered.
     #[error("--data-dir {}: {cause}", .dir.display())]
     Recover {
         /// The directory.
@@ -59,12 +64,12 @@ pub(crate) enum OfflineError {
         cause: RecoverError,
     },
     /// The directory failed while it was written.
-    #[error("--data-dir {}: {cause}. What was there is there yet, or the new cluster is: start kvd on it to see", .dir.display())]
-    Storage {
+    #[error("--data-dir {}: {cause}", .dir.display())]
+    Refound {
         /// The directory.
         dir: PathBuf,
         /// What failed.
-        cause: StorageError,
+        cause: RefoundError,
     },
     /// Nobody said yes.
     #[error("nothing was changed, since {0}")]
@@ -76,57 +81,99 @@ type Done = Result<(), OfflineError>;
 /// `kvd restore`.
 pub(crate) fn restore(args: RestoreArgs) -> Done {
     let RestoreArgs { file, data_dir, name, listen, advertise_client_url, advertise_peer_url } = args;
-    let (client_url, peer_url) = (advertise_client_url.clone(), advertise_peer_url.clone());
-    let options = Options {
-        advertise_client_url,
-        advertise_peer_url,
-        ..Options::new(&name, listen.clone(), Vec::new(), data_dir.clone())
-    };
-    let config = Config::check(options).map_err(|error| OfflineError::Usage(error.to_string()))?;
+    let start = Start { name, listen: Some(listen), advertise_client_url, advertise_peer_url };
+    let info = start.info(&data_dir, None)?;
     let backup = File::open(&file).map_err(|cause| OfflineError::File { file: file.clone(), cause })?;
+    let of_dir = |cause| OfflineError::DataDir { dir: data_dir.clone(), cause };
+    if let Some(name) = other_than_files(&data_dir).map_err(of_dir)? {
+        return Err(OfflineError::Restore { dir: data_dir, cause: RestoreBackupError::NotEmpty(name) });
+    }
     let disk = disk(&data_dir)?;
-    let info = MemberInfo { name: config.name, client_url: config.client_url, peer_url: config.peer_url };
-    let url = info.client_url.clone();
-    let restored = restore_backup(&disk, BufReader::new(backup), info, NodeId(rand::random()), rand::random());
-    let restored = restored.map_err(|cause| match cause {
-        RestoreBackupError::NotEmpty(_) | RestoreBackupError::Storage(_) => {
-            OfflineError::Restore { dir: data_dir.clone(), cause }
-        }
-        cause => OfflineError::Backup { file: file.clone(), cause },
+    let restored = restore_backup(&disk, backup, founder(info.clone()));
+    let restored = restored.map_err(|cause| match cause.is_of_backup() {
+        true => OfflineError::Backup { file: file.clone(), cause },
+        false => OfflineError::Restore { dir: data_dir.clone(), cause },
     })?;
-    say(&format!("restored {} keys at revision {} from {}", restored.keys, restored.revision, file.display()));
-    let advertised = [("--advertise-client-url", client_url), ("--advertise-peer-url", peer_url)];
-    let advertised = advertised.iter().filter_map(|(flag, url)| Some(format!(" {flag} {}", url.as_ref()?)));
-    let dir = data_dir.display();
-    let start =
-        format!("start it:\n  kvd --name {name} --listen {listen} --data-dir {dir}{}", advertised.collect::<String>());
-    say_what_is_next(&restored, &name, &start, &url);
+    say(&format!("restored {} at revision {} from {}", keys(restored.keys), restored.revision, file.display()));
+    say(&new_cluster(&restored, &info));
+    say(&format!("\nstart it:\n  {}\n{}", start.command(&data_dir), how_others_join(&info)));
     Ok(())
 }
 
 /// `kvd recover`.
 pub(crate) fn recover(args: RecoverArgs) -> Done {
-    let RecoverArgs { data_dir, yes } = args;
+    let RecoverArgs { data_dir, yes, listen, advertise_client_url, advertise_peer_url } = args;
+    let of_recover = |cause| OfflineError::Recover { dir: data_dir.clone(), cause };
     if !data_dir.is_dir() {
-        return Err(OfflineError::Recover { dir: data_dir, cause: RecoverError::Nothing });
+        return Err(of_recover(RecoverError::Nothing));
     }
     let disk = disk(&data_dir)?;
-    let survivor = survivor(&disk, rand::random(), Settings::default().cache_bytes_max)
-        .map_err(|cause| OfflineError::Recover { dir: data_dir.clone(), cause })?;
-    survivor.warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
+    let wal = WalOptions::new(rand::random());
+    let survivor = survivor(&disk, wal, Settings::default().cache_bytes_max).map_err(of_recover)?;
+    let start = Start { name: survivor.identity.name.clone(), listen, advertise_client_url, advertise_peer_url };
+    let info = start.info(&data_dir, survivor.info.as_ref())?;
     say(&prospect(&survivor, &data_dir));
     if !yes {
         confirm()?;
     }
-    let (name, old) = (survivor.identity.name.clone(), survivor.identity.node_id);
-    let url = survivor.client_url().to_owned();
-    let recovered = survivor.recover(NodeId(rand::random()), rand::random());
-    let recovered = recovered.map_err(|cause| OfflineError::Storage { dir: data_dir.clone(), cause })?;
-    say(&format!("recovered {} keys at revision {}", recovered.keys, recovered.revision));
-    say(&format!("what was there is kept in files that begin with before-{old}-: remove them when all is well"));
-    let start = "start it with the flags that it had, but without --peers and --join";
-    say_what_is_next(&recovered, &name, start, &url);
+    let kept_as = survivor.kept_as();
+    let recovered = survivor.recover(founder(info.clone()));
+    let recovered = recovered.map_err(|cause| OfflineError::Refound { dir: data_dir.clone(), cause })?;
+    say(&format!("recovered {} at revision {}", keys(recovered.keys), recovered.revision));
+    say(&new_cluster(&recovered, &info));
+    say(&format!("what was there is kept in the files {kept_as}*: remove them when all is well"));
+    say(&format!(
+        "\nstart it, with its usual flags but for --peers (KVD_PEERS):\n  {} ...\n{}",
+        start.command(&data_dir),
+        how_others_join(&info)
+    ));
     Ok(())
+}
+
+/// How the node is started afterwards, as far as it is known.
+struct Start {
+    name: String,
+    listen: Option<String>,
+    advertise_client_url: Option<String>,
+    advertise_peer_url: Option<String>,
+}
+
+impl Start {
+    /// What the new cluster knows of the node: what the flags say, or what the old one knew. It matters only until the node
+    /// starts, and then says where it is.
+    fn info(&self, dir: &Path, known: Option<&MemberInfo>) -> Result<MemberInfo, OfflineError> {
+        let known = known.filter(|_| self.listen.is_none());
+        let url = |flag: &Option<String>, known: Option<&String>| flag.clone().or_else(|| known.cloned());
+        let listen = self.listen.clone().unwrap_or_else(|| LISTEN.to_owned());
+        let options = Options {
+            advertise_client_url: url(&self.advertise_client_url, known.map(|info| &info.client_url)),
+            advertise_peer_url: url(&self.advertise_peer_url, known.map(|info| &info.peer_url)),
+            ..Options::new(&self.name, listen, Vec::new(), dir.to_owned())
+        };
+        let config = Config::check(options).map_err(|error| OfflineError::Usage(error.to_string()))?;
+        Ok(MemberInfo { name: config.name, client_url: config.client_url, peer_url: config.peer_url })
+    }
+
+    /// The command that starts it.
+    fn command(&self, dir: &Path) -> String {
+        let mut command = format!("kvd --name {}", self.name);
+        let flags = [
+            (" --listen ", &self.listen),
+            (" --advertise-client-url ", &self.advertise_client_url),
+            (" --advertise-peer-url ", &self.advertise_peer_url),
+        ];
+        for (flag, value) in flags {
+            if let Some(value) = value {
+                command.push_str(flag);
+                command.push_str(value);
+            }
+        }
+        command + &format!(" --data-dir {}", dir.display())
+    }
+}
+
+fn founder(info: MemberInfo) -> Founder {
+    Founder { info, node_id: NodeId(rand::random()), wal: WalOptions::new(rand::random()) }
 }
 
 fn disk(dir: &Path) -> Result<Arc<dyn Disk>, OfflineError> {
@@ -134,70 +181,195 @@ fn disk(dir: &Path) -> Result<Arc<dyn Disk>, OfflineError> {
     Ok(Arc::new(disk))
 }
 
+/// Something in the directory that is no file, of which a [`Disk`] knows nothing: so it is not empty. `kvd dev`, for one, keeps
+/// a directory for each node.
+fn other_than_files(dir: &Path) -> io::Result<Option<String>> {
+    let listed = match fs::read_dir(dir) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        listed => listed?,
+    };
+    for item in listed {
+        let item = item?;
+        if !item.file_type()?.is_file() && item.file_name() != LOST_AND_FOUND {
+            return Ok(Some(item.file_name().to_string_lossy().into_owned()));
+        }
+    }
+    Ok(None)
+}
+
+fn keys(count: u64) -> String {
+    if count == 1 { "1 key".to_owned() } else { format!("{count} keys") }
+}
+
 /// What would be done, and what may be lost by it.
 fn prospect(survivor: &Survivor, dir: &Path) -> String {
-    let Survivor { identity, members, last, commit_index, .. } = survivor;
+    let Survivor { identity, members, last, commit_index, torn_tail, damaged_snapshots, .. } = survivor;
     let cluster = identity.cluster.as_ref().map(|cluster| format!("{:016x}", cluster.id)).unwrap_or_default();
     let (name, node_id) = (&identity.name, identity.node_id);
-    let votes = match members.members.contains_key(&node_id) {
-        true if members.is_voter(node_id) => "it voted",
-        true => "it was a learner",
-        false => "it had been removed",
-    };
     let mut names: Vec<&str> = members.members.values().map(|info| info.name.as_str()).collect();
     names.sort_unstable();
-    names.dedup();
-    let beyond = last.index.0.saturating_sub(commit_index.0);
-    let diverged = identity.diverged_at.map_or_else(String::new, |index| {
-        format!(
-            "THIS DATA HAS DIVERGED: after entry {index} it was found to differ from what other nodes held. Be sure that it is \
-             the one to trust.\n\n"
-        )
-    });
-    format!(
-        "{} holds {name} (id {node_id}) of cluster {cluster}, whose members were {}; {votes}.\n\
-         Its log ends with entry {} of term {}; it knows entries up to {commit_index} to be committed.\n\n\
-         {diverged}This makes a NEW cluster of this node alone, with all that it has:\n\
-         - Writes that the other nodes acknowledged and that had not reached this one ARE LOST.\n\
-         - What follows entry {commit_index} in its log ({beyond} in number) counts as committed from now on, though it may never have \
-         been acknowledged, and may contradict what the others hold.\n\
-         - No other node of the old cluster can ever be part of the new one with its old data. Do not start them again where clients \
-         could take them for it. They may join with empty directories.\n\
-         Do this only if a majority of the old cluster is lost for ever. If it may come back, wait for it.\n",
+    let mut notes = String::new();
+    let mut note = |text: String| notes += &format!("{text}\n");
+    note(format!(
+        "{} holds {name} (id {node_id}) of cluster {cluster}.\n\
+         The members that it knew were {}; {}.\n\
+         Its log ends with entry {last}, and its store then has {} at revision {}.",
         dir.display(),
         names.join(", "),
-        last.index,
-        last.term,
-    )
+        part(members, node_id),
+        keys(survivor.keys()),
+        survivor.revision(),
+    ));
+    let beyond = last.index.0.saturating_sub(commit_index.0);
+    note(match beyond {
+        0 => "It knows all of them to be committed.".to_owned(),
+        1 => format!("It knows entries up to {commit_index} to be committed; of the last one it cannot know."),
+        _ => format!("It knows entries up to {commit_index} to be committed; of the last {beyond} it cannot know."),
+    });
+    for warning in damaged_snapshots.iter().map(ToString::to_string).chain(torn_tail.as_ref().map(ToString::to_string))
+    {
+        note(format!("{warning}."));
+    }
+    if let Some(index) = identity.diverged_at {
+        note(format!(
+            "\nTHIS DATA HAS DIVERGED: after entry {index} it was found to differ from what other nodes held. Be sure that it is \
+             the one to trust."
+        ));
+    }
+    if members.is_sole_voter(node_id) {
+        note(format!(
+            "\n{name} decides alone in its cluster, and has all that was acknowledged. It needs no recovery: start kvd on it as it is."
+        ));
+    }
+    note("\nThis makes a NEW cluster of this node alone, with all that it has:".to_owned());
+    note("- Writes that the other nodes acknowledged and that had not reached this one ARE LOST.".to_owned());
+    if beyond > 0 {
+        let last = if beyond == 1 { "The last entry".to_owned() } else { format!("The last {beyond} entries") };
+        let counts = if beyond == 1 { "counts" } else { "count" };
+        note(format!(
+            "- {last} of its log {counts} as committed from now on, though nobody may ever have been told so, and the other nodes \
+             may have agreed on something else in that place."
+        ));
+    }
+    note(
+        "- Keys keep their revisions, and the requests that clients may repeat are remembered.\n\
+         - No other node of the old cluster can ever be part of the new one with its old data: never start one of them on it \
+         again, or clients may take it for the new cluster. They may join with empty directories.\n\
+         Do this only if a majority of the old cluster is lost for ever. If it may come back, wait for it: it has everything."
+            .to_owned(),
+    );
+    notes
+}
+
+/// What the node was in its cluster, as far as it knew.
+fn part(members: &Configuration, id: NodeId) -> &'static str {
+    if members.is_voter(id) {
+        "it voted"
+    } else if members.members.contains_key(&id) {
+        "it was a learner, which counts for no majority: a voter that is left may have more"
+    } else if members.removed.contains(&id) {
+        "IT HAD BEEN REMOVED: they went on without it, and what they wrote since is not here"
+    } else {
+        "it had yet to learn that it is one of them: a voter that is left may have more"
+    }
 }
 
 fn confirm() -> Done {
-    if !std::io::stdin().is_terminal() {
+    if !io::stdin().is_terminal() {
         return Err(OfflineError::NotConfirmed("there is no terminal to ask at: say --yes if you are sure"));
     }
-    let mut out = std::io::stdout();
+    let mut out = io::stdout();
     let _ = write!(out, "Go on? [y/N] ");
     let _ = out.flush();
     let mut answer = String::new();
-    let _ = std::io::stdin().lock().read_line(&mut answer);
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
+    // What cannot be read is no yes.
+    let _ = io::stdin().lock().read_line(&mut answer);
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
         _ => Err(OfflineError::NotConfirmed("the answer was not yes")),
     }
 }
 
-fn say_what_is_next(made: &Refounded, name: &str, start: &str, url: &str) {
+fn new_cluster(made: &Refounded, info: &MemberInfo) -> String {
     let Refounded { cluster, node_id, .. } = made;
-    say(&format!(
-        "cluster {:016x} is new, and {name} (id {node_id}) is its only member\n\n\
-         {start}\n\
-         and then others, each on an empty directory of its own machine:\n  \
-         kvd --name ANOTHER --listen ADDRESS:PORT --data-dir DIR --join {url}",
-        cluster.id,
-    ));
+    format!("cluster {:016x} is new, and {} (id {node_id}) is its only member", cluster.id, info.name)
+}
+
+fn how_others_join(info: &MemberInfo) -> String {
+    format!(
+        "and then others, each on an empty directory of its own machine:\n  \
+         kvd --name ANOTHER --listen ADDRESS:PORT --data-dir DIR --join {}",
+        info.client_url
+    )
 }
 
 /// Prints for whoever looks on.
 fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::Goal;
+
+    fn info(client_url: &str, peer_url: &str) -> MemberInfo {
+        MemberInfo { name: "node1".into(), client_url: client_url.into(), peer_url: peer_url.into() }
+    }
+
+    fn start(flags: [Option<&str>; 3]) -> Start {
+        let [listen, advertise_client_url, advertise_peer_url] = flags.map(|flag| flag.map(str::to_owned));
+        Start { name: "node1".into(), listen, advertise_client_url, advertise_peer_url }
+    }
+
+    #[test]
+    fn a_node_is_where_the_flags_say_or_else_where_it_was() {
+        let dir = Path::new("data");
+        let known = info("http://c:1", "http://p:1");
+        for (flags, known, expected) in [
+            ([None, None, None], Some(&known), known.clone()),
+            ([None, None, None], None, info("http://127.0.0.1:8081", "http://127.0.0.1:8081")),
+            ([None, Some("http://d:1"), None], Some(&known), info("http://d:1", "http://p:1")),
+            ([Some("127.0.0.2:1"), None, None], Some(&known), info("http://127.0.0.2:1", "http://127.0.0.2:1")),
+            ([Some("127.0.0.2:1"), Some("http://d:1"), None], None, info("http://d:1", "http://d:1")),
+            ([Some("0.0.0.0:1"), Some("http://d:1"), Some("http://e:1")], None, info("http://d:1", "http://e:1")),
+        ] {
+            assert_eq!(start(flags).info(dir, known).expect("flags that will do"), expected, "{flags:?}");
+        }
+        let refusal = start([Some("0.0.0.0:1"), None, None]).info(dir, Some(&known)).expect_err("no address");
+        assert!(refusal.to_string().contains("--advertise-client-url"), "{refusal}");
+    }
+
+    #[test]
+    fn the_command_that_starts_a_node_has_the_flags_that_were_given() {
+        for (flags, command) in [
+            ([None, None, None], "kvd --name node1 --data-dir /data"),
+            ([Some("127.0.0.2:1"), None, None], "kvd --name node1 --listen 127.0.0.2:1 --data-dir /data"),
+            (
+                [Some("0.0.0.0:1"), Some("http://d:1"), Some("http://e:1")],
+                "kvd --name node1 --listen 0.0.0.0:1 --advertise-client-url http://d:1 --advertise-peer-url http://e:1 \
+                 --data-dir /data",
+            ),
+        ] {
+            assert_eq!(start(flags).command(Path::new("/data")), command);
+        }
+    }
+
+    #[test]
+    fn what_the_node_was_is_said() {
+        let id = NodeId(1);
+        let known = info("http://c:1", "http://p:1");
+        let voters = |ids: &[u64]| Configuration::of_voters(ids.iter().map(|id| (NodeId(*id), known.clone())));
+        let learner = Configuration { learners: [(id, Goal::Voter)].into(), ..voters(&[2]) };
+        let learner = Configuration { members: voters(&[1, 2]).members, ..learner };
+        for (members, says) in [
+            (voters(&[1, 2]), "it voted"),
+            (Configuration { outgoing: voters(&[1, 2]).voters, ..voters(&[2]) }, "it voted"),
+            (learner, "a learner"),
+            (Configuration { removed: vec![id], ..voters(&[2]) }, "REMOVED"),
+            (voters(&[2]), "had yet to learn"),
+        ] {
+            assert!(part(&members, id).contains(says), "{members:?}: {}", part(&members, id));
+        }
+    }
 }

@@ -14,5 +14,5 @@ mod snapshots;
 pub use compaction::{KeptLog, compaction_point, is_snapshot_due};
 pub use founding::{FOUNDING_INDEX, cluster_of, founding_records, joining_records};
 pub use open::{DataError, OpenOptions, Opened, open};
-pub use refounding::{RecoverError, Refounded, RestoreBackupError, Survivor, restore, survivor};
+pub use refounding::{Founder, RecoverError, RefoundError, Refounded, RestoreBackupError, Survivor, restore, survivor};
 pub use snapshots::{ReceiveError, Received, Receiving, meta_of, place_of};

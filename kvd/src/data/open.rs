@@ -9,8 +9,8 @@ use crate::raft::{LogIndex, NodeId};
 use crate::storage::snapshot::{self, DamagedSnapshot, FoundSnapshot, RecoveredSnapshot, SnapshotFile};
 use crate::storage::wal::TornTail;
 use crate::storage::{
-    ClusterIdentity, DirLock, Disk, Identity, StorageError, Wal, WalOptions, complete_replacement, has_staged,
-    lock_data_dir, stage,
+    ClusterIdentity, DirLock, Disk, Identity, StorageError, Wal, WalOptions, complete_replacement, discard_staged,
+    has_staged, lock_data_dir,
 };
 use std::sync::Arc;
 use thiserror::Error;
@@ -99,7 +99,7 @@ pub(super) fn lock(disk: &Arc<dyn Disk>) -> Result<DirLock, DataError> {
             return Err(DataError::RestoreUnfinished);
         }
         // It was to come in place of what is here, and that was never decided.
-        stage(disk)?;
+        discard_staged(&**disk)?;
     }
     Ok(lock)
 }

@@ -1,27 +1,45 @@
 //! A cluster of one, founded on a state that there is: of a backup, or of the survivor of a cluster whose majority is lost.
 //!
 //! The cluster is a new one, and so is its node: an id is never used by two lives, and no node of the old cluster is ever taken
-//! for one of the new. The data directory gets all of it as one step, see [`crate::storage::replace_all`].
+//! for one of the new. Whatever the old cluster's last configuration was, joint or not, that of the new one has this node
+//! alone, as a voter. The data directory gets all of it as one step, see [`crate::storage::replace_all`].
+
+mod error;
+
+pub use error::{RecoverError, RefoundError, RestoreBackupError};
 
 use super::founding::cluster_of;
 use super::open::{DataError, OpenOptions, lock, open_as};
 use super::snapshots::{meta_of, place_of};
-use crate::kv::{RestoreError, Restoring, SnapshotSummary, Store};
-use crate::raft::{Configuration, HardState, LogBase, LogIndex, MemberInfo, NodeId, Record, SnapshotPlace, Term};
-use crate::storage::snapshot::{SnapshotDecoder, SnapshotError, SnapshotItem, SnapshotWriter};
-use crate::storage::{
-    ClusterIdentity, DirLock, Disk, Identity, StorageError, Wal, WalOptions, complete_replacement, files_in_use,
-    lock_data_dir, replace_all, stage,
+use crate::kv::{Restoring, SnapshotSummary, Store};
+use crate::raft::{
+    ClusterTime, Configuration, HardState, LogBase, LogIndex, MemberInfo, NodeId, Record, SnapshotPlace, Term,
 };
-use std::io::{self, Read};
+use crate::storage::snapshot::{DamagedSnapshot, SnapshotDecoder, SnapshotItem, SnapshotWriter};
+use crate::storage::wal::TornTail;
+use crate::storage::{
+    ClusterIdentity, DirLock, Disk, Identity, StorageError, Wal, WalOptions, aside_prefix, complete_replacement,
+    discard_staged, files_present, lock_data_dir, replace_all, stage,
+};
+use std::io::Read;
 use std::sync::{Arc, PoisonError, RwLock};
-use thiserror::Error;
 
 /// Bytes of a piece of the snapshot that the new cluster begins with.
 const PIECE_BYTES: usize = 256 << 10;
 
 /// Bytes read at a time of a backup.
 const READ_BYTES: usize = 64 << 10;
+
+/// The node that a new cluster begins with.
+#[derive(Clone, Debug)]
+pub struct Founder {
+    /// Its name and where it is reached.
+    pub info: MemberInfo,
+    /// Its id, which no node has had before.
+    pub node_id: NodeId,
+    /// How its log is begun. After which entry is found out here.
+    pub wal: WalOptions,
+}
 
 /// The cluster that was founded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,53 +54,36 @@ pub struct Refounded {
     pub keys: u64,
 }
 
-/// Why a backup is not restored. Nothing in the directory has changed, unless it is the directory that failed.
-#[derive(Debug, Error)]
-pub enum RestoreBackupError {
-    /// Something is there.
-    #[error(
-        "it holds {0} already: a backup is restored into an empty directory. If nothing in there is needed any more, remove it \
-         first"
-    )]
-    NotEmpty(String),
-    /// The backup cannot be read.
-    #[error("the backup cannot be read: {0}")]
-    Read(#[from] io::Error),
-    /// The backup is damaged, or none.
-    #[error("the backup cannot be used: {0}. Nothing was restored; take another copy of it, or an older backup")]
-    Snapshot(#[from] SnapshotError),
-    /// Its data is of a newer version of kvd, or not what it says.
-    #[error(
-        "its data cannot be used: {0}. Nothing was restored; use the version of kvd it was taken with, or a newer one"
-    )]
-    Restore(#[from] RestoreError),
-    /// The directory cannot be written.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
+/// What a new cluster begins with.
+struct State {
+    /// The entry that it is the state after.
+    last: LogBase,
+    /// Cluster time of that entry, from which it goes on.
+    time: ClusterTime,
+    /// The term that is over.
+    term: Term,
+    store: Store,
 }
 
-/// Founds a cluster of one node, `info`, on a backup, in an empty directory.
+/// Founds a cluster of one node on a backup, in an empty directory.
 ///
 /// # Errors
 /// [`RestoreBackupError`].
-pub fn restore(
-    disk: &Arc<dyn Disk>,
-    backup: impl Read,
-    info: MemberInfo,
-    new_id: NodeId,
-    salt: u64,
-) -> Result<Refounded, RestoreBackupError> {
+pub fn restore(disk: &Arc<dyn Disk>, backup: impl Read, founder: Founder) -> Result<Refounded, RestoreBackupError> {
     let _lock = lock_data_dir(&**disk)?;
-    complete_replacement(&**disk)?;
-    if let Some(name) = files_in_use(&**disk)?.into_iter().min() {
+    if complete_replacement(&**disk)? {
+        return Err(RestoreBackupError::Completed);
+    }
+    if let Some(name) = files_present(&**disk)?.into_iter().min() {
         return Err(RestoreBackupError::NotEmpty(name));
     }
-    let (place, store) = read_backup(backup)?;
-    Ok(refound(disk, info, new_id, salt, &place, store)?)
+    let state = read_backup(backup)?;
+    // There is nothing to put aside.
+    Ok(refound(disk, "restore", founder, state)?)
 }
 
 /// The state in a backup, every byte of which is checked.
-fn read_backup(mut backup: impl Read) -> Result<(SnapshotPlace, Store), RestoreBackupError> {
+fn read_backup(mut backup: impl Read) -> Result<State, RestoreBackupError> {
     let mut decoder = SnapshotDecoder::new();
     let mut begun: Option<(SnapshotPlace, Restoring)> = None;
     let mut buffer = vec![0; READ_BYTES];
@@ -101,8 +102,8 @@ fn read_backup(mut backup: impl Read) -> Result<(SnapshotPlace, Store), RestoreB
         }
         if read == 0 {
             decoder.finish()?;
-            let (place, restoring) = begun.expect("a whole snapshot has a beginning");
-            return Ok((place, restoring.finish()?));
+            let (SnapshotPlace { last, time, .. }, restoring) = begun.expect("a whole snapshot has a beginning");
+            return Ok(State { last, time, term: last.term, store: restoring.finish()? });
         }
     }
 }
@@ -114,141 +115,114 @@ pub struct Survivor {
     disk: Arc<dyn Disk>,
     /// Who it is.
     pub identity: Identity,
-    /// The members that it knew.
+    /// The members that it knew, by the last configuration in its log, which may never have been committed.
     pub members: Configuration,
+    /// What the last configuration that has it says of it; `None` if it was removed long ago, or had not yet heard that it is
+    /// a member.
+    pub info: Option<MemberInfo>,
     /// The last entry that it has.
     pub last: LogBase,
-    /// What was amiss with its data, to no harm: for the operator.
-    pub warnings: Vec<String>,
-    /// Up to here it knows that entries are committed, hence were or may have been acknowledged. What follows may be, too.
+    /// Up to here it knows that entries are committed. What follows may be committed as well.
     pub commit_index: LogIndex,
-    place: SnapshotPlace,
-    hard_state_term: Term,
+    /// What was left of a write that never finished, now cut off.
+    pub torn_tail: Option<TornTail>,
+    /// Snapshots that were damaged, to no harm.
+    pub damaged_snapshots: Vec<DamagedSnapshot>,
+    time: ClusterTime,
+    term: Term,
+    /// With every entry applied.
     store: Store,
-    info: MemberInfo,
-}
-
-/// Why a directory cannot be made a cluster of one. Nothing in it has changed.
-#[derive(Debug, Error)]
-pub enum RecoverError {
-    /// It holds no node that was part of a cluster.
-    #[error("it holds no data of a node that was part of a cluster: there is nothing to recover")]
-    Nothing,
-    /// It was removed from its cluster so long ago that its log does not name it.
-    #[error(
-        "this node was removed from its cluster, and is no member by anything that it has: recover another one, or take a \
-         backup of it (`kvctl snapshot save --stale`) and restore that"
-    )]
-    Removed,
-    /// Its data cannot be used.
-    #[error(transparent)]
-    Data(#[from] DataError),
-}
-
-impl From<StorageError> for RecoverError {
-    fn from(cause: StorageError) -> Self {
-        Self::Data(cause.into())
-    }
 }
 
 /// Reads what a node has, with every entry in its log, committed or not.
 ///
 /// # Errors
 /// [`RecoverError`].
-pub fn survivor(disk: &Arc<dyn Disk>, salt: u64, cache_bytes_max: usize) -> Result<Survivor, RecoverError> {
+pub fn survivor(disk: &Arc<dyn Disk>, wal: WalOptions, cache_bytes_max: usize) -> Result<Survivor, RecoverError> {
     let lock = lock(disk)?;
     let identity = Identity::load(&**disk)?.filter(|identity| identity.cluster.is_some());
     let identity = identity.ok_or(RecoverError::Nothing)?;
-    let (name, wal) = (identity.name.clone(), WalOptions::new(salt));
-    let options = OpenOptions { name: &name, new_id: identity.node_id, wal, cache_bytes_max };
+    let options = OpenOptions { name: &identity.name, new_id: identity.node_id, wal, cache_bytes_max };
     let opened = open_as::<DataError>(disk, lock, identity.clone(), options, |_| Ok(()))?;
-    let torn = opened.torn_tail.iter().map(ToString::to_string);
-    let warnings = torn.chain(opened.damaged_snapshots.iter().map(ToString::to_string)).collect();
     let mut recovered = opened.recovered.ok_or(RecoverError::Nothing)?;
     let commit_index = recovered.log.commit_index();
     let last = LogBase { index: recovered.log.last_index(), term: recovered.log.last_term() };
+    // It was about to join a cluster, and had yet to be sent anything.
+    if last == LogBase::NONE {
+        return Err(RecoverError::Nothing);
+    }
     recovered.apply_all().map_err(DataError::from)?;
     let own = |configuration: &Configuration| configuration.members.get(&identity.node_id).cloned();
-    let info = recovered.configurations.values().rev().find_map(own).ok_or(RecoverError::Removed)?;
-    let members = recovered.configurations.values().next_back().cloned().unwrap_or_default();
-    let place = SnapshotPlace {
-        last,
-        time: recovered.log.last_time(),
-        configuration: members.clone(),
-        configuration_index: last.index,
-    };
     let store = std::mem::take(&mut *recovered.store.write().unwrap_or_else(PoisonError::into_inner));
     Ok(Survivor {
         _lock: opened.lock,
         disk: Arc::clone(disk),
+        info: recovered.configurations.values().rev().find_map(own),
+        members: recovered.configurations.values().next_back().cloned().unwrap_or_default(),
         identity: opened.identity,
-        members,
         last,
-        warnings,
         commit_index,
-        place,
-        hard_state_term: recovered.hard_state.term,
+        torn_tail: opened.torn_tail,
+        damaged_snapshots: opened.damaged_snapshots,
+        time: recovered.log.last_time(),
+        term: recovered.hard_state.term,
         store,
-        info,
     })
 }
 
 impl Survivor {
-    /// Where clients reached it.
-    pub fn client_url(&self) -> &str {
-        &self.info.client_url
+    /// Revision of its store, with every entry applied.
+    pub fn revision(&self) -> u64 {
+        self.store.revision()
     }
 
-    /// Founds a cluster of one on it, in its directory. What was there goes on to be there, under names that begin with
-    /// `before-ID-`, where the id is that of the node as it was.
+    /// Keys in that store.
+    pub fn keys(&self) -> u64 {
+        self.store.len() as u64
+    }
+
+    /// What the files begin with that what was there goes on to be in, once it is recovered.
+    pub fn kept_as(&self) -> String {
+        aside_prefix(&self.identity.node_id.to_string())
+    }
+
+    /// Founds a cluster of one node on it, in its directory. What was there goes on to be there, see [`Survivor::kept_as`].
     ///
     /// # Errors
-    /// [`StorageError`]; the directory then holds the one or the other, once the next start has looked at it.
-    pub fn recover(self, new_id: NodeId, salt: u64) -> Result<Refounded, StorageError> {
-        let Self { _lock, disk, identity, place, hard_state_term, store, info, .. } = self;
-        let name = identity.node_id.to_string();
-        refound_as(&disk, &name, info, new_id, salt, hard_state_term, &place, store)
+    /// [`RefoundError`].
+    pub fn recover(self, founder: Founder) -> Result<Refounded, RefoundError> {
+        let Self { _lock, disk, identity, last, time, term, store, .. } = self;
+        refound(&disk, &identity.node_id.to_string(), founder, State { last, time, term, store })
     }
 }
 
-fn refound(
-    disk: &Arc<dyn Disk>,
-    info: MemberInfo,
-    new_id: NodeId,
-    salt: u64,
-    place: &SnapshotPlace,
-    store: Store,
-) -> Result<Refounded, StorageError> {
-    refound_as(disk, &new_id.to_string(), info, new_id, salt, place.last.term, place, store)
+/// Puts a node that is a cluster of its own, with this state, in place of what is in `disk`, which is put aside under that
+/// name.
+fn refound(disk: &Arc<dyn Disk>, name_aside: &str, founder: Founder, state: State) -> Result<Refounded, RefoundError> {
+    let staged = stage(disk).and_then(|staged| write_node(&staged, founder, state));
+    let refounded = staged.map_err(|cause| {
+        // It may be what fills the disk. Failing that, whoever uses the directory next removes it.
+        let _ = discard_staged(&**disk);
+        RefoundError::Unchanged(cause)
+    })?;
+    replace_all(&**disk, name_aside).map_err(RefoundError::Undecided)?;
+    Ok(refounded)
 }
 
-/// Puts a node that is a cluster of its own, with this state, in place of what is in `disk`.
-#[expect(clippy::too_many_arguments, reason = "each is one part of what the new directory holds")]
-fn refound_as(
-    disk: &Arc<dyn Disk>,
-    name_aside: &str,
-    info: MemberInfo,
-    node_id: NodeId,
-    salt: u64,
-    term: Term,
-    place: &SnapshotPlace,
-    store: Store,
-) -> Result<Refounded, StorageError> {
+/// Writes all that a node has which is a cluster of its own, with this state.
+fn write_node(disk: &Arc<dyn Disk>, founder: Founder, state: State) -> Result<Refounded, StorageError> {
+    let Founder { info, node_id, wal } = founder;
+    let State { last, time, term, store } = state;
     let name = info.name.clone();
     let configuration = Configuration::of_voters([(node_id, info)]);
     let cluster = cluster_of(&configuration);
     let (revision, keys) = (store.revision(), store.len() as u64);
-    let staged = stage(disk)?;
-    // A snapshot ends with an entry; in an empty log there is none yet, and the founding entry is the first.
-    let last = place.last.max(LogBase { index: super::FOUNDING_INDEX, term: Term(1) });
-    let place = SnapshotPlace { last, time: place.time, configuration, configuration_index: last.index };
-    write_snapshot(&staged, cluster.id, place, store)?;
-    let options = WalOptions { base: last, ..WalOptions::new(salt) };
-    let (mut wal, _) = Wal::open(Arc::clone(&staged), options, node_id, &mut |_| {})?;
+    let place = SnapshotPlace { last, time, configuration, configuration_index: last.index };
+    write_snapshot(disk, cluster.id, place, store)?;
+    let (mut wal, _) = Wal::open(Arc::clone(disk), WalOptions { base: last, ..wal }, node_id, &mut |_| {})?;
     let _ = wal.append(&[Record::HardState(HardState { term: term.max(last.term), vote: None })])?;
     drop(wal);
-    Identity { node_id, name, cluster: Some(cluster.clone()), diverged_at: None }.save(&*staged)?;
-    replace_all(&**disk, name_aside)?;
+    Identity { node_id, name, cluster: Some(cluster.clone()), diverged_at: None }.save(&**disk)?;
     Ok(Refounded { cluster, node_id, revision, keys })
 }
 
@@ -269,3 +243,6 @@ fn write_snapshot(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,5 +32,7 @@ pub use faulty::FaultyDisk;
 pub use identity::{ClusterIdentity, Identity};
 pub use memory::MemoryDisk;
 pub use real::RealDisk;
-pub use replacement::{complete_replacement, files_in_use, has_staged, replace_all, stage};
+pub use replacement::{
+    aside_prefix, complete_replacement, discard_staged, files_present, has_staged, replace_all, stage,
+};
 pub use wal::{Wal, WalOptions, WalReader};

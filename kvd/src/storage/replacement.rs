@@ -20,9 +20,13 @@ const ASIDE: &str = "before-";
 const MARK: &str = "replacement";
 const MARK_BYTES_MAX: u64 = 1024;
 
-/// How far a replacement is, as the mark says; with the version of its format.
-const PUT_ASIDE: &str = "kvd-replacement 1: put aside ";
-const TAKE_OVER: &str = "kvd-replacement 1: take over ";
+/// The format of the mark that this version reads and writes.
+const MARK_FORMAT: u32 = 1;
+const FORMAT_PREFIX: &str = "format ";
+
+/// How far a replacement is, as the mark says.
+const PUT_ASIDE: &str = "put aside ";
+const TAKE_OVER: &str = "take over ";
 
 /// A directory within a directory, by the names of its files: for what is to come.
 #[derive(Clone, Debug)]
@@ -70,11 +74,18 @@ impl Disk for StagedDisk {
 /// # Errors
 /// [`StorageError::Io`]
 pub fn stage(disk: &Arc<dyn Disk>) -> Result<Arc<dyn Disk>, StorageError> {
-    let staged = StagedDisk(Arc::clone(disk));
-    for name in list(&staged)? {
-        remove_if_present(&staged, &name)?;
-    }
-    Ok(Arc::new(staged))
+    discard_staged(&**disk)?;
+    Ok(Arc::new(StagedDisk(Arc::clone(disk))))
+}
+
+/// Removes what was to come and was never decided. To be called only once [`complete_replacement`] has found nothing to
+/// complete, or has completed it.
+///
+/// # Errors
+/// [`StorageError::Io`]; nothing is lost by it but space.
+pub fn discard_staged(disk: &dyn Disk) -> Result<(), StorageError> {
+    let mut staged = list(disk)?.into_iter().filter(|name| name.starts_with(STAGED));
+    staged.try_for_each(|name| remove_if_present(disk, &name))
 }
 
 /// Whether something was staged in `disk`, for a replacement that was never decided.
@@ -85,52 +96,50 @@ pub fn has_staged(disk: &dyn Disk) -> Result<bool, StorageError> {
     Ok(list(disk)?.iter().any(|name| name.starts_with(STAGED)))
 }
 
-/// Whether a file is of those that a node keeps.
-fn is_of_a_node(name: &str) -> bool {
-    ["identity.json", "wal-", "snapshot-"].iter().any(|beginning| name.starts_with(beginning))
-}
-
-/// Names of the files in `disk` that belong to somebody: neither the lock, nor what [`stage`] throws away, nor what was put
-/// aside.
+/// Names of all files in `disk` but the lock and what an interrupted replacement leaves, which the next one removes.
 ///
 /// # Errors
 /// [`StorageError::Io`].
-pub fn files_in_use(disk: &dyn Disk) -> Result<Vec<String>, StorageError> {
-    let is_in_use = |name: &String| {
+pub fn files_present(disk: &dyn Disk) -> Result<Vec<String>, StorageError> {
+    let is_present = |name: &String| {
         let is_other = name == LOCK_FILE || name == MARK || *name == format!("{MARK}.tmp");
-        !is_other && !name.starts_with(STAGED) && !name.starts_with(ASIDE)
+        !is_other && !name.starts_with(STAGED)
     };
-    Ok(list(disk)?.into_iter().filter(is_in_use).collect())
+    Ok(list(disk)?.into_iter().filter(is_present).collect())
+}
+
+/// What the names of files begin with that the replacement of this name puts aside.
+pub fn aside_prefix(name: &str) -> String {
+    format!("{ASIDE}{name}-")
 }
 
 /// Puts what was staged, all of it durable, in place of all that is in `disk`. What is there goes on to be there under names
-/// that begin with `before-NAME-`; `name` must not have been given to another replacement.
+/// that begin with [`aside_prefix`]; files may have been put aside under `name` by no other replacement.
 ///
 /// # Errors
 /// [`StorageError::Io`]; the replacement has then been decided or not, and [`complete_replacement`] goes on with it.
 pub fn replace_all(disk: &dyn Disk, name: &str) -> Result<(), StorageError> {
-    replace_file(disk, MARK, format!("{PUT_ASIDE}{name}").as_bytes())?;
-    complete_replacement(disk)
+    Mark::PutAside(name.to_owned()).save(disk)?;
+    complete_replacement(disk).map(drop)
 }
 
-/// Completes a replacement that was decided and interrupted, if there is one. To be called before anything else is done
-/// with what is in `disk`.
+/// Completes a replacement that was decided and interrupted; whether there was one. To be called before anything else is
+/// done with what is in `disk`.
 ///
 /// # Errors
-/// [`StorageError::Io`], and [`StorageError::Corrupt`] if the mark is damaged.
-pub fn complete_replacement(disk: &dyn Disk) -> Result<(), StorageError> {
-    let Some(mark) = read_file(disk, MARK, MARK_BYTES_MAX)? else { return Ok(()) };
-    // The process that wrote it may have been killed before its name was durable: what follows from it must not outlive it.
+/// [`StorageError::Io`], and [`StorageError::Corrupt`] or [`StorageError::UnknownVersion`] if the mark cannot be read.
+pub fn complete_replacement(disk: &dyn Disk) -> Result<bool, StorageError> {
+    let Some(mark) = Mark::load(disk)? else { return Ok(false) };
+    // The process that wrote the mark may have been killed before its name was durable. Nothing that follows from the mark
+    // may outlast it: without the mark, half of what was there would be gone; with the one before, what came in its
+    // place would be put aside in turn.
     sync(disk)?;
-    let mark = String::from_utf8_lossy(&mark).into_owned();
-    if let Some(name) = mark.strip_prefix(PUT_ASIDE) {
-        for file in list(disk)?.into_iter().filter(|name| is_of_a_node(name)) {
-            rename(disk, &file, &format!("{ASIDE}{name}-{file}"))?;
+    if let Mark::PutAside(name) = mark {
+        for file in files_present(disk)?.into_iter().filter(|file| !file.starts_with(ASIDE)) {
+            rename(disk, &file, &format!("{}{file}", aside_prefix(&name)))?;
         }
         sync(disk)?;
-        replace_file(disk, MARK, format!("{TAKE_OVER}{name}").as_bytes())?;
-    } else if !mark.starts_with(TAKE_OVER) {
-        return Err(StorageError::corrupt(MARK, 0, "it does not say how far the replacement of this directory is"));
+        Mark::TakeOver(name).save(disk)?;
     }
     for staged in list(disk)? {
         if let Some(file) = staged.strip_prefix(STAGED) {
@@ -139,7 +148,54 @@ pub fn complete_replacement(disk: &dyn Disk) -> Result<(), StorageError> {
     }
     sync(disk)?;
     remove_if_present(disk, MARK)?;
-    sync(disk)
+    sync(disk)?;
+    Ok(true)
+}
+
+/// How far a replacement is.
+#[derive(Debug, PartialEq, Eq)]
+enum Mark {
+    /// It is decided: what is there is being put aside, as what was before the replacement of this name.
+    PutAside(String),
+    /// All of that was put aside: what is to come is getting its names.
+    TakeOver(String),
+}
+
+impl Mark {
+    /// What stands in the file: a line that an operator can read.
+    fn encode(&self) -> String {
+        let (step, name) = match self {
+            Self::PutAside(name) => (PUT_ASIDE, name),
+            Self::TakeOver(name) => (TAKE_OVER, name),
+        };
+        format!("{FORMAT_PREFIX}{MARK_FORMAT}: {step}{name}\n")
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, StorageError> {
+        let damaged = || StorageError::corrupt(MARK, 0, "it does not say how far the replacement of this directory is");
+        let line = std::str::from_utf8(bytes).ok().and_then(|text| text.strip_suffix('\n')).ok_or_else(damaged)?;
+        let (format, step) =
+            line.strip_prefix(FORMAT_PREFIX).and_then(|rest| rest.split_once(": ")).ok_or_else(damaged)?;
+        match format.parse().map_err(|_| damaged())? {
+            MARK_FORMAT => {}
+            found => {
+                return Err(StorageError::UnknownVersion { file: MARK.to_owned(), found, supported: MARK_FORMAT });
+            }
+        }
+        match (step.strip_prefix(PUT_ASIDE), step.strip_prefix(TAKE_OVER)) {
+            (Some(name), _) => Ok(Self::PutAside(name.to_owned())),
+            (_, Some(name)) => Ok(Self::TakeOver(name.to_owned())),
+            (None, None) => Err(damaged()),
+        }
+    }
+
+    fn load(disk: &dyn Disk) -> Result<Option<Self>, StorageError> {
+        read_file(disk, MARK, MARK_BYTES_MAX)?.map(|bytes| Self::decode(&bytes)).transpose()
+    }
+
+    fn save(&self, disk: &dyn Disk) -> Result<(), StorageError> {
+        replace_file(disk, MARK, self.encode().as_bytes())
+    }
 }
 
 fn list(disk: &dyn Disk) -> Result<Vec<String>, StorageError> {
@@ -170,46 +226,55 @@ mod tests {
     /// Two files in the place of two others, one of which has the same name.
     fn replace(disk: &Arc<dyn Disk>) -> Result<(), StorageError> {
         let staged = stage(disk)?;
-        write(&*staged, "identity.json", b"new")?;
-        write(&*staged, "snapshot-1", b"new")?;
+        write(&*staged, "identity", b"new")?;
+        write(&*staged, "snapshot", b"new")?;
         replace_all(&**disk, "7")
+    }
+
+    /// A directory with an identity and a log.
+    fn directory(seed: u64) -> (FaultyDisk, Arc<dyn Disk>) {
+        let faulty = FaultyDisk::new(Seed(seed));
+        let disk: Arc<dyn Disk> = Arc::new(faulty.clone());
+        for name in ["identity", "log"] {
+            write(&*disk, name, b"old").expect("a disk that works");
+        }
+        (faulty, disk)
+    }
+
+    /// Checks that the directory holds the old or the new, each as a whole; whether the new.
+    #[track_caller]
+    fn has_come(disk: &dyn Disk) -> bool {
+        let (old, new) = (Some(b"old".to_vec()), Some(b"new".to_vec()));
+        let value = |name| read(disk, name);
+        let has_come = value("identity") == new;
+        if has_come {
+            assert_eq!((value("snapshot"), value("log")), (new, None));
+            assert_eq!((value("before-7-identity"), value("before-7-log")), (old.clone(), old));
+        } else {
+            assert_eq!((value("identity"), value("log")), (old.clone(), old));
+            assert_eq!((value("snapshot"), value("before-7-log")), (None, None));
+        }
+        has_come
     }
 
     #[test]
     fn a_crash_at_any_step_leaves_the_old_or_the_new_and_the_old_stays_to_be_had() {
         let (mut steps, mut old_stayed, mut new_came) = (0, 0, 0);
         loop {
-            let faulty = FaultyDisk::new(Seed(steps));
-            let disk: Arc<dyn Disk> = Arc::new(faulty.clone());
-            for name in ["identity.json", "wal-1"] {
-                write(&*disk, name, b"old").expect("a disk that works");
-            }
+            let (faulty, disk) = directory(steps);
             faulty.cut_power_after(steps);
             let ended = replace(&disk);
             faulty.crash();
             complete_replacement(&*disk).expect("a disk that works");
-            let value = |name| read(&*disk, name);
-            let (old, new) = (Some(b"old".to_vec()), Some(b"new".to_vec()));
-            let in_use = files_in_use(&*disk).expect("it can be listed").len();
-            assert_eq!(in_use, 2, "after step {steps}");
-            if value("identity.json") == new {
-                assert_eq!((value("snapshot-1"), value("wal-1")), (new, None), "after step {steps}");
-                assert_eq!(
-                    (value("before-7-identity.json"), value("before-7-wal-1")),
-                    (old.clone(), old),
-                    "after step {steps}"
-                );
-                new_came += 1;
-            } else {
-                assert!(ended.is_err(), "it said that it was done");
-                assert_eq!((value("identity.json"), value("wal-1")), (old.clone(), old), "after step {steps}");
-                assert_eq!((value("snapshot-1"), value("before-7-wal-1")), (None, None), "after step {steps}");
-                old_stayed += 1;
+            match has_come(&*disk) {
+                true => new_came += 1,
+                false => old_stayed += 1,
             }
+            assert!(ended.is_err() || has_come(&*disk), "it said that it was done");
             // Once more goes well, whatever was left.
-            write(&*disk, "wal-1", b"old").expect("a disk that works");
+            write(&*disk, "log", b"old").expect("a disk that works");
             replace(&disk).expect("a disk that works");
-            assert_eq!((read(&*disk, "identity.json"), read(&*disk, "wal-1")), (Some(b"new".to_vec()), None));
+            assert_eq!((read(&*disk, "identity"), read(&*disk, "log")), (Some(b"new".to_vec()), None));
             if ended.is_ok() {
                 break;
             }
@@ -219,11 +284,74 @@ mod tests {
     }
 
     #[test]
+    fn a_power_cut_while_a_killed_process_is_made_up_for_leaves_the_old_or_the_new() {
+        let (mut old_stayed, mut new_came) = (0, 0);
+        for seed in 0..20 {
+            for killed_after in 0.. {
+                let mut is_done = false;
+                for cut_after in 0.. {
+                    let (faulty, disk) = directory(seed);
+                    faulty.cut_power_after(killed_after);
+                    is_done = replace(&disk).is_ok();
+                    // What it did can be seen, and is not durable for that.
+                    faulty.kill();
+                    faulty.cut_power_after(cut_after);
+                    let completed = complete_replacement(&*disk);
+                    faulty.crash();
+                    complete_replacement(&*disk).expect("a disk that works");
+                    match has_come(&*disk) {
+                        true => new_came += 1,
+                        false => old_stayed += 1,
+                    }
+                    if completed.is_ok() {
+                        break;
+                    }
+                }
+                if is_done {
+                    break;
+                }
+            }
+        }
+        assert!(old_stayed > 100 && new_came > 100, "{old_stayed} times the old, {new_came} times the new");
+    }
+
+    #[test]
+    fn what_was_never_decided_can_be_discarded() {
+        let (_, disk) = directory(1);
+        let staged = stage(&disk).expect("a disk that works");
+        write(&*staged, "identity", b"new").expect("a disk that works");
+        assert!(!complete_replacement(&*disk).expect("nothing was decided"));
+        discard_staged(&*disk).expect("a disk that works");
+        let mut names = list(&*disk).expect("a disk that works");
+        names.sort();
+        assert_eq!(names, ["identity", "log"]);
+    }
+
+    #[test]
+    fn the_mark_reads_like_this() {
+        for (mark, text) in [
+            (Mark::PutAside("7".into()), "format 1: put aside 7\n"),
+            (Mark::TakeOver("7".into()), "format 1: take over 7\n"),
+        ] {
+            assert_eq!(mark.encode(), text);
+            assert_eq!(Mark::decode(text.as_bytes()).expect("a mark"), mark);
+        }
+    }
+
+    #[test]
     fn a_mark_that_says_nothing_is_refused() {
         let disk = FaultyDisk::new(Seed(1));
-        complete_replacement(&disk).expect("there is nothing to complete");
-        write(&disk, MARK, b"kvd-repl").expect("a disk that works");
-        let refusal = complete_replacement(&disk).unwrap_err().to_string();
-        assert!(refusal.contains("how far the replacement"), "{refusal}");
+        assert!(!complete_replacement(&disk).expect("there is nothing to complete"));
+        for (text, why) in [
+            ("", "how far the replacement"),
+            ("format 1: put as", "how far the replacement"),
+            ("format 1: put aside 7", "how far the replacement"),
+            ("format one: put aside 7\n", "how far the replacement"),
+            ("format 2: whatever\n", "format version 2"),
+        ] {
+            write(&disk, MARK, text.as_bytes()).expect("a disk that works");
+            let refusal = complete_replacement(&disk).unwrap_err().to_string();
+            assert!(refusal.contains(why), "{text:?}: {refusal}");
+        }
     }
 }

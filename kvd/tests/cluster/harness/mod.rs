@@ -17,6 +17,7 @@ mod recorder;
 mod segment;
 mod skip;
 mod small_disk;
+mod terminal;
 mod vitals;
 mod wait;
 
@@ -34,5 +35,6 @@ pub(crate) use recorder::{Consistency, Recorder};
 pub(crate) use segment::{SEGMENT, change_segment, end_of_log};
 pub(crate) use skip::skip;
 pub(crate) use small_disk::SmallDisk;
+pub(crate) use terminal::run_at_terminal;
 pub(crate) use vitals::Vitals;
 pub(crate) use wait::until;

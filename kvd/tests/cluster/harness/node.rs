@@ -73,7 +73,8 @@ pub(crate) fn wait_for_end(child: &mut Child) -> Option<i32> {
     until("a process ends", || child.try_wait().expect("a child can be waited for")).code()
 }
 
-struct KillOnDrop(Child);
+/// A process that does not outlive its test.
+pub(super) struct KillOnDrop(pub(super) Child);
 
 impl Drop for KillOnDrop {
     fn drop(&mut self) {
