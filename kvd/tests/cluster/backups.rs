@@ -42,6 +42,15 @@ fn number(store: &Store, key: &str) -> u64 {
     std::str::from_utf8(&item.value).expect("text").parse().expect("a number")
 }
 
+/// Ends the writers, whatever becomes of the test: it waits for them.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Writes until told to stop: first `NAME-a`, then the same number to `NAME-b`.
 fn write_pairs(client: &Client, name: usize, stop: &AtomicBool) {
     for number in 1.. {
@@ -62,10 +71,11 @@ fn fill(client: &Client) {
 
 #[test]
 fn a_backup_from_any_node_has_all_that_was_acknowledged_at_one_revision_while_writes_go_on() {
-    let cluster = Cluster::start(3);
+    let cluster = Cluster::start_calm(3);
     let client = cluster.client();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _stops = StopOnDrop(&stop);
         for name in 0..4 {
             let (client, stop) = (client.clone(), &stop);
             scope.spawn(move || write_pairs(&client, name, stop));
@@ -83,7 +93,6 @@ fn a_backup_from_any_node_has_all_that_was_acknowledged_at_one_revision_while_wr
                 }
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
     // Nothing has changed since the last one: it is given again, and not written again.
     cluster.converge();
