@@ -348,7 +348,8 @@ pub enum NodeState {
     Candidate,
     /// Receives everything, votes in nothing.
     Learner,
-    /// Not yet part of a cluster: waits until it has heard from every configured peer, or is added to one that there is.
+    /// Not yet part of a cluster: waits until it has heard from every configured peer, or is added to one that there
+    /// is.
     Forming,
     /// Was part of a cluster and is no more: it serves nothing but stale reads.
     Removed,
@@ -442,8 +443,8 @@ pub struct Divergence {
     pub index: u64,
     /// Hash of the node's state there, in hexadecimal digits.
     pub hash: String,
-    /// Hash of the state that a majority of the voters has there; none if no state has a majority, so that nobody knows which
-    /// is right.
+    /// Hash of the state that a majority of the voters has there; none if no state has a majority, so that nobody knows
+    /// which is right.
     pub majority: Option<String>,
 }
 

@@ -478,9 +478,9 @@ impl Client {
 
     /// Hands leadership over to a member, or to the most up-to-date one, and returns the new leader.
     ///
-    /// The present leader brings the other up to date first and takes no writes meanwhile, so that the cluster is without
-    /// a leader for a moment only; writes of this and other clients wait for that moment. Useful before the machine of a
-    /// leader is shut down, or to keep it on the fastest one.
+    /// The present leader brings the other up to date first and takes no writes meanwhile, so that the cluster is
+    /// without a leader for a moment only; writes of this and other clients wait for that moment. Useful before the
+    /// machine of a leader is shut down, or to keep it on the fastest one.
     ///
     /// # Errors
     /// [`Error::InvalidRequest`] where there is no such member, or it cannot lead; [`Error::TransferFailed`] where it did

@@ -27,13 +27,13 @@ use serde::de::DeserializeOwned;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-/// Silence of a leader after which the others are asked whether there is another one: about as long as they take to elect
-/// it. At least; a leader that was slow before is given so many times what it took.
+/// Silence of a leader after which the others are asked whether there is another one: about as long as they take to
+/// elect it. At least; a leader that was slow before is given so many times what it took.
 const LEADER_SILENCE_MIN: Duration = Duration::from_millis(200);
 const LEADER_SILENCE_FACTOR: u32 = 4;
 
-/// As long again, times this, a leader that fell silent is not sent the write once more: each copy costs it work, and may be
-/// just what it suffers from.
+/// As long again, times this, a leader that fell silent is not sent the write once more: each copy costs it work, and
+/// may be just what it suffers from.
 const SEARCH_FACTOR: u32 = 2;
 
 /// Longest wait between two looks for another leader meanwhile.
@@ -239,8 +239,8 @@ impl Cluster {
         self.send_to_leader(lane, path, request, None).map(|(reply, _)| reply)
     }
 
-    /// `silence`: how long the first attempt may take, if a copy may be sent after it. Returns how long the leader took that
-    /// answered, beside what it said.
+    /// `silence`: how long the first attempt may take, if a copy may be sent after it. Returns how long the leader took
+    /// that answered, beside what it said.
     fn send_to_leader<T: DeserializeOwned>(
         self: &Arc<Self>,
         lane: &Lane,

@@ -26,8 +26,8 @@ const PIECE_BYTES: usize = 1 << 20;
 /// Back up the whole store, and look into backups
 ///
 /// A backup has every key at one revision, and everything that was acknowledged before it was asked for. The cluster
-/// goes on all the while. `kvctl snapshot save --help` and `kvctl snapshot info --help` tell more; `kvd restore` makes a
-/// new cluster of a backup.
+/// goes on all the while. `kvctl snapshot save --help` and `kvctl snapshot info --help` tell more; `kvd restore` makes
+/// a new cluster of a backup.
 #[derive(Args)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
 #[command(after_help = "\

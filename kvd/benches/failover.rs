@@ -3,9 +3,9 @@
 //!
 //!     cargo bench -p kvd --bench failover
 //!
-//! The leader is killed (`kill -9`), it falls silent without its connections being closed (`SIGSTOP`), and all nodes are
-//! restarted one after the other as in an upgrade (`SIGTERM`). A gap is the longest time between two acknowledged writes, of
-//! any of the threads, around each of these.
+//! The leader is killed (`kill -9`), it falls silent without its connections being closed (`SIGSTOP`), and all nodes
+//! are restarted one after the other as in an upgrade (`SIGTERM`). A gap is the longest time between two acknowledged
+//! writes, of any of the threads, around each of these.
 
 #[allow(dead_code, unused_imports, reason = "the tests of real clusters use the rest")]
 #[path = "../tests/cluster/harness/mod.rs"]

@@ -1,11 +1,11 @@
-//! What snapshots cost a cluster with a large store: three real processes, 1,000,000 keys with values of 100 bytes, clients that
-//! write and read all the while.
+//! What snapshots cost a cluster with a large store: three real processes, 1,000,000 keys with values of 100 bytes,
+//! clients that write and read all the while.
 //!
 //!     cargo bench -p kvd --bench snapshots
 //!
-//! Latencies are measured while no snapshot is written, and while the three nodes write one after the other; then what the
-//! nodes take in memory, and how long a node takes from its start until `/readyz` says that it serves, after `kill -9` of all
-//! three.
+//! Latencies are measured while no snapshot is written, and while the three nodes write one after the other; then what
+//! the nodes take in memory, and how long a node takes from its start until `/readyz` says that it serves, after `kill
+//! -9` of all three.
 
 #[allow(dead_code, unused_imports, reason = "the tests of real clusters use the rest")]
 #[path = "../tests/cluster/harness/mod.rs"]
@@ -111,7 +111,8 @@ fn fill(client: &Client) {
     });
 }
 
-/// Lets every node write a snapshot, one after the other; how many did. A backup is one, of all that was applied by then.
+/// Lets every node write a snapshot, one after the other; how many did. A backup is one, of all that was applied by
+/// then.
 fn snapshot_all(cluster: &Cluster) -> usize {
     for node in &cluster.nodes {
         let own = Client::connect([node.url()]).expect("the URL of a node");

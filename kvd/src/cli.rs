@@ -192,9 +192,9 @@ pub(crate) struct NodeArgs {
     #[arg(long, env = "KVD_PEERS", value_name = "NAME=URL,...", value_delimiter = ',')]
     peers: Vec<String>,
 
-    /// Client URLs of nodes of a cluster that exists (one is enough), to join it with an empty data directory. The node is
-    /// added as a learner, catches up, and then votes, without anyone's help. Once it is a member this says nothing more.
-    /// Instead of --peers.
+    /// Client URLs of nodes of a cluster that exists (one is enough), to join it with an empty data directory. The node
+    /// is added as a learner, catches up, and then votes, without anyone's help. Once it is a member this says nothing
+    /// more. Instead of --peers.
     #[arg(long, env = "KVD_JOIN", value_name = "URL,...", value_delimiter = ',')]
     join: Vec<String>,
 
@@ -214,8 +214,9 @@ pub(crate) struct NodeArgs {
     #[arg(long, env = "KVD_ADVERTISE_PEER_URL", value_name = "URL")]
     advertise_peer_url: Option<String>,
 
-    /// Where the log is kept. With `memory` a node that stops has lost its data; it comes back by itself as a new member in its
-    /// own place, and the cluster keeps what it acknowledged as long as a majority never stops at the same time.
+    /// Where the log is kept. With `memory` a node that stops has lost its data; it comes back by itself as a new
+    /// member in its own place, and the cluster keeps what it acknowledged as long as a majority never stops at the
+    /// same time.
     #[arg(long, env = "KVD_STORAGE", value_enum, default_value_t)]
     storage: StorageKind,
 
@@ -232,8 +233,8 @@ pub(crate) struct NodeArgs {
     #[arg(long, env = "KVD_MAX_VALUE_BYTES", value_name = "BYTES", default_value_t = config::VALUE_BYTES_MAX)]
     max_value_bytes: usize,
 
-    /// Bytes that the log grows by until a snapshot takes the place of its beginning. It grows by at least the size of the
-    /// last snapshot, so that what snapshots cost stays in proportion.
+    /// Bytes that the log grows by until a snapshot takes the place of its beginning. It grows by at least the size of
+    /// the last snapshot, so that what snapshots cost stays in proportion.
     #[arg(long, env = "KVD_SNAPSHOT_LOG_BYTES", value_name = "BYTES", default_value_t = config::SNAPSHOT_LOG_BYTES)]
     snapshot_log_bytes: u64,
 }

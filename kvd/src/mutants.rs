@@ -1,9 +1,9 @@
 //! Defects that can be put back on purpose, one at a time, to see the simulator turn red. A checker that cannot fail is
 //! worthless.
 //!
-//! Each is a mistake that real Raft stores have shipped, or one that a review found no check for. With the feature `mutants`, which nothing but the simulator's
-//! own test turns on, `put_back` switches one on for this thread. Without it [`is_on`] is a constant, and nothing of
-//! all this is left in the program.
+//! Each is a mistake that real Raft stores have shipped, or one that a review found no check for. With the feature
+//! `mutants`, which nothing but the simulator's own test turns on, `put_back` switches one on for this thread. Without
+//! it [`is_on`] is a constant, and nothing of all this is left in the program.
 
 macro_rules! mutants {
     ($($(#[doc = $doc:literal])+ $mutant:ident = $name:literal),* $(,)?) => {

@@ -1,5 +1,5 @@
-//! What is done to a data directory while no daemon runs on it: `kvd restore` makes a new cluster of a backup, `kvd recover` of
-//! what one node of a lost cluster has.
+//! What is done to a data directory while no daemon runs on it: `kvd restore` makes a new cluster of a backup, `kvd
+//! recover` of what one node of a lost cluster has.
 
 use crate::cli::{LISTEN, RecoverArgs, RestoreArgs};
 use crate::config::{Config, Options};
@@ -139,8 +139,8 @@ struct Start {
 }
 
 impl Start {
-    /// What the new cluster knows of the node: what the flags say, or what the old one knew. It matters only until the node
-    /// starts, and then says where it is.
+    /// What the new cluster knows of the node: what the flags say, or what the old one knew. It matters only until the
+    /// node starts, and then says where it is.
     fn info(&self, dir: &Path, known: Option<&MemberInfo>) -> Result<MemberInfo, OfflineError> {
         let known = known.filter(|_| self.listen.is_none());
         let url = |flag: &Option<String>, known: Option<&String>| flag.clone().or_else(|| known.cloned());
@@ -181,8 +181,8 @@ fn disk(dir: &Path) -> Result<Arc<dyn Disk>, OfflineError> {
     Ok(Arc::new(disk))
 }
 
-/// Something in the directory that is no file, of which a [`Disk`] knows nothing: so it is not empty. `kvd dev`, for one, keeps
-/// a directory for each node.
+/// Something in the directory that is no file, of which a [`Disk`] knows nothing: so it is not empty. `kvd dev`, for
+/// one, keeps a directory for each node.
 fn other_than_files(dir: &Path) -> io::Result<Option<String>> {
     let listed = match fs::read_dir(dir) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),

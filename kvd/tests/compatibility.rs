@@ -89,8 +89,8 @@ fn what_it_holds(client: &Client, contents: &Contents) -> Contents {
     Contents { revision: revision.unwrap_or_default(), items, lengths: contents.lengths.clone() }
 }
 
-/// Makes a data directory in which everything occurs: a snapshot and a log after it, all kinds of entries, requests with
-/// ids, a key that is deleted, values that are no text, members that joined.
+/// Makes a data directory in which everything occurs: a snapshot and a log after it, all kinds of entries, requests
+/// with ids, a key that is deleted, values that are no text, members that joined.
 fn record_data(to: &Path) {
     let mut cluster = Cluster::prepare(1);
     cluster[0].set_flag("--snapshot-log-bytes", "65536");

@@ -1,8 +1,8 @@
 //! Whole nodes on disks that fail under them: errors, no space, calls that never return, and a panic.
 //!
-//! The nodes run in this process, each on a [`FaultyDisk`], and are driven by the real client. What storage does on such
-//! a disk, call by call, its own tests show; these show that the node draws the consequence: it stops, soon and with
-//! the reason, while the others go on with every write that was acknowledged.
+//! The nodes run in this process, each on a [`FaultyDisk`], and are driven by the real client. What storage does on
+//! such a disk, call by call, its own tests show; these show that the node draws the consequence: it stops, soon and
+//! with the reason, while the others go on with every write that was acknowledged.
 
 use kvclient::Client;
 use kvclient::api::NodeState;

@@ -1,5 +1,5 @@
-//! What is done to the nodes: one thing at a time, on one node, which is all that a cluster of three has to bear. After each
-//! the cluster is whole again: three voters, all ready.
+//! What is done to the nodes: one thing at a time, on one node, which is all that a cluster of three has to bear. After
+//! each the cluster is whole again: three voters, all ready.
 
 use crate::harness::{Cluster, Node, Recorder, until};
 use kvclient::{Client, Error};

@@ -1,5 +1,5 @@
-//! Writers at full speed. Each has keys of its own, which it overwrites without end, so that the store stays as large as it is;
-//! and it remembers of each key what may be there.
+//! Writers at full speed. Each has keys of its own, which it overwrites without end, so that the store stays as large
+//! as it is; and it remembers of each key what may be there.
 
 use crate::harness::{Cluster, Connection};
 use hdrhistogram::Histogram;
@@ -68,7 +68,8 @@ pub(crate) struct Load {
 struct Shared {
     began: Instant,
     stop: AtomicBool,
-    /// When a write was acknowledged last, and the longest time between two that was not asked for yet, in microseconds.
+    /// When a write was acknowledged last, and the longest time between two that was not asked for yet, in
+    /// microseconds.
     last: AtomicU64,
     longest_gap: AtomicU64,
 }
@@ -96,8 +97,8 @@ impl Writers {
         Load { shared, writers }
     }
 
-    /// Checks that each node holds, by itself, what was acknowledged, or what may have been written after it. All nodes must
-    /// have caught up.
+    /// Checks that each node holds, by itself, what was acknowledged, or what may have been written after it. All nodes
+    /// must have caught up.
     #[track_caller]
     pub(crate) fn check(&self, cluster: &Cluster) {
         for node in &cluster.nodes {

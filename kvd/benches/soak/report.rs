@@ -11,8 +11,8 @@ use std::time::Duration;
 
 const MB: f64 = 1e6;
 
-/// What the nodes take may differ by this much and still be called flat: the allocator keeps what it once had, and a segment of
-/// the log is there or not.
+/// What the nodes take may differ by this much and still be called flat: the allocator keeps what it once had, and a
+/// segment of the log is there or not.
 const FLAT_FACTOR: f64 = 1.25;
 const FLAT_BYTES: f64 = 48.0 * MB;
 

@@ -20,9 +20,9 @@ pub struct KeptLog {
 
 /// Up to where the log may go, with a durable snapshot that ends at `snapshot`.
 ///
-/// All that follows a snapshot which is being sent stays: else its receiver would need the next one right after it. And so
-/// does what a slow follower has yet to be sent, which `fed` says of each that is being fed from the log: else the next
-/// snapshot would take away what it needs to get from the one before to the end of the log, and so on for ever.
+/// All that follows a snapshot which is being sent stays: else its receiver would need the next one right after it. And
+/// so does what a slow follower has yet to be sent, which `fed` says of each that is being fed from the log: else the
+/// next snapshot would take away what it needs to get from the one before to the end of the log, and so on for ever.
 pub fn compaction_point(
     snapshot: LogIndex,
     log: &WalReader,

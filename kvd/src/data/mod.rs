@@ -1,9 +1,9 @@
 //! What a node has on its disk as a whole: its identity, and the snapshot and the log that its
 //! replica is rebuilt from.
 //!
-//! [`open`] reads it when the node starts, `founding` says what it begins with, `refounding` makes a new cluster of a backup
-//! or of what one node has. Where the disk is, on which thread
-//! it is used and what the operator is told is left to the caller.
+//! [`open`] reads it when the node starts, `founding` says what it begins with, `refounding` makes a new cluster of a
+//! backup or of what one node has. Where the disk is, on which thread it is used and what the operator is told is left
+//! to the caller.
 
 mod compaction;
 mod founding;

@@ -1,8 +1,9 @@
-//! A cluster of one, founded on a state that there is: of a backup, or of the survivor of a cluster whose majority is lost.
+//! A cluster of one, founded on a state that there is: of a backup, or of the survivor of a cluster whose majority is
+//! lost.
 //!
-//! The cluster is a new one, and so is its node: an id is never used by two lives, and no node of the old cluster is ever taken
-//! for one of the new. Whatever the old cluster's last configuration was, joint or not, that of the new one has this node
-//! alone, as a voter. The data directory gets all of it as one step, see [`crate::storage::replace_all`].
+//! The cluster is a new one, and so is its node: an id is never used by two lives, and no node of the old cluster is
+//! ever taken for one of the new. Whatever the old cluster's last configuration was, joint or not, that of the new one
+//! has this node alone, as a voter. The data directory gets all of it as one step, see [`crate::storage::replace_all`].
 
 mod error;
 
@@ -117,8 +118,8 @@ pub struct Survivor {
     pub identity: Identity,
     /// The members that it knew, by the last configuration in its log, which may never have been committed.
     pub members: Configuration,
-    /// What the last configuration that has it says of it; `None` if it was removed long ago, or had not yet heard that it is
-    /// a member.
+    /// What the last configuration that has it says of it; `None` if it was removed long ago, or had not yet heard that
+    /// it is a member.
     pub info: Option<MemberInfo>,
     /// The last entry that it has.
     pub last: LogBase,
@@ -186,7 +187,8 @@ impl Survivor {
         aside_prefix(&self.identity.node_id.to_string())
     }
 
-    /// Founds a cluster of one node on it, in its directory. What was there goes on to be there, see [`Survivor::kept_as`].
+    /// Founds a cluster of one node on it, in its directory. What was there goes on to be there, see
+    /// [`Survivor::kept_as`].
     ///
     /// # Errors
     /// [`RefoundError`].
@@ -196,8 +198,8 @@ impl Survivor {
     }
 }
 
-/// Puts a node that is a cluster of its own, with this state, in place of what is in `disk`, which is put aside under that
-/// name.
+/// Puts a node that is a cluster of its own, with this state, in place of what is in `disk`, which is put aside under
+/// that name.
 fn refound(disk: &Arc<dyn Disk>, name_aside: &str, founder: Founder, state: State) -> Result<Refounded, RefoundError> {
     let staged = stage(disk).and_then(|staged| write_node(&staged, founder, state));
     let refounded = staged.map_err(|cause| {

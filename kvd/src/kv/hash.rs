@@ -8,8 +8,9 @@
 use std::fmt;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-/// Version of what is hashed, and how. It goes up with any change of either: nodes of two versions in a row work together,
-/// and hashes of two formats must never be compared, or each node would take the other's state for a wrong one.
+/// Version of what is hashed, and how. It goes up with any change of either: nodes of two versions in a row work
+/// together, and hashes of two formats must never be compared, or each node would take the other's state for a wrong
+/// one.
 pub const STATE_HASH_FORMAT: u32 = 1;
 
 /// Hash of everything that a [`super::Store`] holds. Stores that applied the same commands have the same;

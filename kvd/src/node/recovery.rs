@@ -24,8 +24,8 @@ pub struct Recovered {
 }
 
 impl Recovered {
-    /// Applies every entry of the log, known to be committed or not: for who takes it all for committed, since nobody is left
-    /// who could say otherwise.
+    /// Applies every entry of the log, known to be committed or not: for who takes it all for committed, since nobody
+    /// is left who could say otherwise.
     ///
     /// # Errors
     /// [`UnreadableEntry`], after which the store is of no use.
@@ -117,8 +117,8 @@ impl Recovery {
         self.log.last_index() > LogIndex(0)
     }
 
-    /// All records have been taken. These are the terms of the whole log, as the first index and term of each run: it may
-    /// still have entries that are in the snapshot.
+    /// All records have been taken. These are the terms of the whole log, as the first index and term of each run: it
+    /// may still have entries that are in the snapshot.
     pub fn finish(self, term_runs: impl IntoIterator<Item = (LogIndex, Term)>) -> Recovered {
         let Self { hard_state, log, configurations, store, has_records: _ } = self;
         let log = log.with_terms_before(term_runs);

@@ -214,14 +214,14 @@ impl<W, R> Replica<W, R> {
         self.state_check.compare(self.raft.id(), from, states, self.raft.configuration());
     }
 
-    /// What is wrong with this replica, once that is known. It must not go on then: whoever runs it stops calling it, and
-    /// carries out nothing more for it, so that it is counted no more; what waits there has an unknown outcome.
+    /// What is wrong with this replica, once that is known. It must not go on then: whoever runs it stops calling it,
+    /// and carries out nothing more for it, so that it is counted no more; what waits there has an unknown outcome.
     pub fn divergence(&self) -> Option<Divergence> {
         self.state_check.divergence()
     }
 
-    /// A voter whose state is another one than this replica's, and after which entry; it is not known, or not this replica,
-    /// that has strayed.
+    /// A voter whose state is another one than this replica's, and after which entry; it is not known, or not this
+    /// replica, that has strayed.
     pub fn disagreement(&self) -> Option<(NodeId, LogIndex)> {
         self.state_check.disagreement()
     }

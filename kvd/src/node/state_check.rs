@@ -1,18 +1,18 @@
 //! Divergence is looked for: replicas compare the hashes of their states at the same applied index.
 //!
-//! An entry that is applied is committed, so at any index all replicas have applied the same entries in the same order (State
-//! Machine Safety, paper §5.4.3); and what follows from them is deterministic. So two hashes of one index that differ mean
-//! that one of the two holds a state that it should not hold: by a defect, or by memory or a disk that lies. Whose it is, the
-//! majority of the voters says.
+//! An entry that is applied is committed, so at any index all replicas have applied the same entries in the same order
+//! (State Machine Safety, paper §5.4.3); and what follows from them is deterministic. So two hashes of one index that
+//! differ mean that one of the two holds a state that it should not hold: by a defect, or by memory or a disk that
+//! lies. Whose it is, the majority of the voters says.
 //!
-//! Replicas are hardly ever at the same index, so each keeps the hashes of a few indexes that others have in common with it:
-//! of every power of two from [`SPACING_MIN`] on the last two multiples that it has applied. Of two replicas that are
-//! less than such a power apart, the one ahead still has the last multiple that the other one has applied, hence so have any
-//! number of them. That costs a hash every so many entries, and no memory to speak of.
+//! Replicas are hardly ever at the same index, so each keeps the hashes of a few indexes that others have in common
+//! with it: of every power of two from [`SPACING_MIN`] on the last two multiples that it has applied. Of two replicas
+//! that are less than such a power apart, the one ahead still has the last multiple that the other one has applied,
+//! hence so have any number of them. That costs a hash every so many entries, and no memory to speak of.
 //!
-//! A replica judges itself alone: who has strayed leaves, and nobody else has to be told. It judges by the voters of the
-//! newest configuration that it has, learner or voter itself. That need not be committed: it is joint before its voters are
-//! others than those of the one before, and while it is joint nothing is judged.
+//! A replica judges itself alone: who has strayed leaves, and nobody else has to be told. It judges by the voters of
+//! the newest configuration that it has, learner or voter itself. That need not be committed: it is joint before its
+//! voters are others than those of the one before, and while it is joint nothing is judged.
 
 use crate::kv::StateHash;
 use crate::mutants::{self, Mutant};
@@ -23,7 +23,8 @@ use std::fmt;
 /// Hashes are kept of multiples of this, and of its doubles. A power of two.
 const SPACING_MIN: u64 = 64;
 
-/// Powers of two of which multiples are kept, from [`SPACING_MIN`] on: replicas that are further apart have nothing in common.
+/// Powers of two of which multiples are kept, from [`SPACING_MIN`] on: replicas that are further apart have nothing in
+/// common.
 const SPACINGS: usize = 32;
 
 /// States that a report may name.
@@ -46,7 +47,8 @@ pub struct AppliedState {
 pub struct Divergence {
     /// The state of this replica.
     pub own: AppliedState,
-    /// The hash that a majority of the voters has there; `None` if no hash has one, so that nobody knows which is right.
+    /// The hash that a majority of the voters has there; `None` if no hash has one, so that nobody knows which is
+    /// right.
     pub majority: Option<StateHash>,
 }
 

@@ -12,15 +12,15 @@ use std::fmt;
 /// Header of request and response that carries a [`Hello`].
 pub const HELLO_HEADER: &str = "kvd-hello";
 
-/// Header of a request that says, if it is known, which node is meant to answer: its id as sixteen hexadecimal digits. At
-/// one address there may be one life of a node after the other.
+/// Header of a request that says, if it is known, which node is meant to answer: its id as sixteen hexadecimal digits.
+/// At one address there may be one life of a node after the other.
 pub const SOUGHT_HEADER: &str = "kvd-sought";
 
 /// Newest version of the protocol between nodes, of handshake and frames, that this daemon speaks.
 ///
 /// Two nodes speak the lesser of their newest versions to each other, as long as it is none too old for the other: so a
-/// daemon that speaks two versions works beside the one before it and the one after, and a cluster can be upgraded node by
-/// node. What only the newer one knows must not be said, nor put into the log, before every member knows it.
+/// daemon that speaks two versions works beside the one before it and the one after, and a cluster can be upgraded node
+/// by node. What only the newer one knows must not be said, nor put into the log, before every member knows it.
 pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Oldest version of the protocol that this daemon speaks.

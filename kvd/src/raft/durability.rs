@@ -72,8 +72,8 @@ impl Durability {
     }
 }
 
-/// Whether a message says all that an earlier one to the same node does, which waits for the disk. What is said again and
-/// again, such as answers to heartbeats, must not pile up while the disk is stuck.
+/// Whether a message says all that an earlier one to the same node does, which waits for the disk. What is said again
+/// and again, such as answers to heartbeats, must not pile up while the disk is stuck.
 fn supersedes(message: &Message, earlier: &Message) -> bool {
     match (&message.body, &earlier.body) {
         (Body::AppendAccepted { .. }, Body::AppendAccepted { .. })
@@ -154,8 +154,8 @@ impl Raft {
         self.durability.under_way.as_ref().map(|under_way| (under_way.lasted_ms, under_way.last_index))
     }
 
-    /// Time has passed, so much since it was looked at last. After a pause of the process the disk may have completed a write
-    /// long ago, and word of it is what waits: so no step counts for more than a heartbeat.
+    /// Time has passed, so much since it was looked at last. After a pause of the process the disk may have completed a
+    /// write long ago, and word of it is what waits: so no step counts for more than a heartbeat.
     pub(super) fn wait_for_disk(&mut self, elapsed_ms: u64) {
         let step_ms = elapsed_ms.min(self.settings.heartbeat_ms);
         if let Some(under_way) = &mut self.durability.under_way {

@@ -65,8 +65,8 @@ impl Raft {
             Role::Candidate(_) | Role::Leader(_) => false,
         };
         if !self.may_be_needed() || self.told_removed || self.disk_stuck_ms().is_some() {
-            // A learner campaigns for nothing; it waits to be contacted. Who was removed could only disturb, and whose disk
-            // is stuck could win nothing (see `stuck_disk`).
+            // A learner campaigns for nothing; it waits to be contacted. Who was removed could only disturb, and whose
+            // disk is stuck could win nothing (see `stuck_disk`).
             return self.become_follower(None);
         }
         let mut ballot = self.open_ballot(leader_lost);
@@ -78,10 +78,10 @@ impl Raft {
         self.campaign_if_pre_elected();
     }
 
-    /// Whether an election may need this node: a voter, of the configuration in force or of one before it that may be yet, since
-    /// what followed is not known to be committed. A node that is to leave may be the only one left that has the entry
-    /// by which it does, and then nobody else can win: the others' logs are shorter. Its own vote does not count there
-    /// (thesis §4.2.2, figure 4.6).
+    /// Whether an election may need this node: a voter, of the configuration in force or of one before it that may be
+    /// yet, since what followed is not known to be committed. A node that is to leave may be the only one left that has
+    /// the entry by which it does, and then nobody else can win: the others' logs are shorter. Its own vote does not
+    /// count there (thesis §4.2.2, figure 4.6).
     fn may_be_needed(&self) -> bool {
         let committed = self.configurations.range(..=self.log.commit_index()).next_back();
         let later = self.configurations.range(self.log.commit_index().next()..);

@@ -45,8 +45,9 @@ impl Raft {
         }
     }
 
-    /// Lets everything up to `index` go, which must be in a durable snapshot: from now on followers that need it get that
-    /// instead. What has yet to be applied or written stays. Returns up to where the entries may be removed from the disk.
+    /// Lets everything up to `index` go, which must be in a durable snapshot: from now on followers that need it get
+    /// that instead. What has yet to be applied or written stays. Returns up to where the entries may be removed from
+    /// the disk.
     pub fn compact(&mut self, index: LogIndex) -> LogIndex {
         let index = index.min(self.log.applied_index()).min(self.log.durable_index());
         self.log.compact(index);
@@ -54,8 +55,8 @@ impl Raft {
         self.log.base().index
     }
 
-    /// Up to where the followers are that this node, if it leads, hears and feeds from its log, one of each: what follows is
-    /// yet to be sent to them. Those that are sent a snapshot need nothing of the log before that is done.
+    /// Up to where the followers are that this node, if it leads, hears and feeds from its log, one of each: what
+    /// follows is yet to be sent to them. Those that are sent a snapshot need nothing of the log before that is done.
     pub fn fed_from(&self) -> Vec<LogIndex> {
         let Role::Leader(leader) = &self.role else { return Vec::new() };
         let fed = leader.progress.values().filter(|progress| progress.is_fed() && self.hears(progress));
@@ -69,15 +70,15 @@ impl Raft {
         }
     }
 
-    /// Whether a snapshot that ends there holds anything that is not committed here. A leader may have yet to find out how
-    /// far its log is committed, but it has everything that is (Leader Completeness, paper §5.4.3).
+    /// Whether a snapshot that ends there holds anything that is not committed here. A leader may have yet to find out
+    /// how far its log is committed, but it has everything that is (Leader Completeness, paper §5.4.3).
     pub fn wants_snapshot(&self, last: LogBase) -> bool {
         let leads = matches!(self.role, Role::Leader(_)) && last.term <= self.term();
         !leads && last.index > self.log.commit_index()
     }
 
-    /// A snapshot is durable on this node's disk and becomes its state (paper Figure 13, InstallSnapshot, steps 6 to 8).
-    /// Returns whether it does: not if everything in it is committed here already.
+    /// A snapshot is durable on this node's disk and becomes its state (paper Figure 13, InstallSnapshot, steps 6 to
+    /// 8). Returns whether it does: not if everything in it is committed here already.
     ///
     /// The log after it stays if it has the last entry of the snapshot, on disk; else all of it is void. None of what
     /// so goes was acknowledged: it is of another term than what is committed there, or it is not on disk up to there.

@@ -1,15 +1,15 @@
 //! A disk that does not complete a write: its node must not lead.
 //!
-//! A leader needs no disk of its own to commit, since others are a quorum without it (thesis §10.2.1); so one whose disk is
-//! stuck goes on, with one copy fewer of every entry, until its memory is full and it refuses all writes. It hands over
-//! (see [`super::transfer`]) before that, once a write has been under way for several election timeouts, to a voter whose
-//! disk works. Which that is shows by the entries: who has acknowledged the last one of the very write that is stuck, and
-//! has nothing to acknowledge that it was sent long ago, completes what this disk does not.
+//! A leader needs no disk of its own to commit, since others are a quorum without it (thesis §10.2.1); so one whose
+//! disk is stuck goes on, with one copy fewer of every entry, until its memory is full and it refuses all writes. It
+//! hands over (see [`super::transfer`]) before that, once a write has been under way for several election timeouts, to
+//! a voter whose disk works. Which that is shows by the entries: who has acknowledged the last one of the very write
+//! that is stuck, and has nothing to acknowledge that it was sent long ago, completes what this disk does not.
 //!
-//! It does so only if those voters are a quorum without this node. Its vote cannot become durable, so it could help nobody
-//! to be elected; and a leader that serves reads is better than a term without one. For the same reason a node whose disk
-//! is stuck does not campaign, nor takes a leadership that is handed to it: it would only carry its new term, which it
-//! cannot tell anyone yet, into the cluster once the disk answers again.
+//! It does so only if those voters are a quorum without this node. Its vote cannot become durable, so it could help
+//! nobody to be elected; and a leader that serves reads is better than a term without one. For the same reason a node
+//! whose disk is stuck does not campaign, nor takes a leadership that is handed to it: it would only carry its new
+//! term, which it cannot tell anyone yet, into the cluster once the disk answers again.
 //!
 //! Nothing of this touches safety: a hand-over may begin at any time, and who does not campaign promises nothing.
 

@@ -22,11 +22,11 @@ pub(super) struct Directory {
     heard: BTreeMap<NodeId, MemberInfo>,
     /// The members when this node first knew any.
     first: BTreeSet<NodeId>,
-    /// Members no more. The leader sends them messages until they have heard of it, and one that leads itself sees its own
-    /// removal through, for which it needs the answers of the others.
+    /// Members no more. The leader sends them messages until they have heard of it, and one that leads itself sees its
+    /// own removal through, for which it needs the answers of the others.
     leaving: BTreeMap<NodeId, MemberInfo>,
-    /// Nodes of this cluster that have dialled this one and are no members yet, as far as it knows: it may be far behind,
-    /// or have no configuration yet, and whoever leads or stands for election needs its answers.
+    /// Nodes of this cluster that have dialled this one and are no members yet, as far as it knows: it may be far
+    /// behind, or have no configuration yet, and whoever leads or stands for election needs its answers.
     guests: Vec<(NodeId, MemberInfo)>,
 }
 
@@ -112,7 +112,8 @@ impl Directory {
         self.guests.len() < before
     }
 
-    /// Everyone whom this node may have to send messages. Under its own name there is none but an earlier life of its own.
+    /// Everyone whom this node may have to send messages. Under its own name there is none but an earlier life of its
+    /// own.
     pub(super) fn recipients(&self) -> impl Iterator<Item = NodeId> + '_ {
         let (own, MemberInfo { name, .. }) = &self.own;
         let members = self.configuration.members.iter().filter(move |(_, info)| info.name != *name);

@@ -103,13 +103,14 @@ impl Forming {
         }
     }
 
-    /// Whether a cluster exists that this node is no founder of, so that it should ask for the place of its earlier life.
+    /// Whether a cluster exists that this node is no founder of, so that it should ask for the place of its earlier
+    /// life.
     pub(super) fn is_to_return(&self) -> bool {
         self.peers.values().any(|peer| matches!(peer, Peer::Elsewhere))
     }
 
-    /// The node has the place of its earlier life in this cluster. Returns whether it is the one that it was to be part of:
-    /// at the next start, a cluster of other founders than configured would be refused.
+    /// The node has the place of its earlier life in this cluster. Returns whether it is the one that it was to be part
+    /// of: at the next start, a cluster of other founders than configured would be refused.
     pub(super) fn returned(&mut self, cluster: &ClusterIdentity) -> bool {
         let founders: BTreeSet<&str> = cluster.first_members.iter().map(String::as_str).collect();
         let is_expected = self.names().collect::<BTreeSet<_>>() == founders;

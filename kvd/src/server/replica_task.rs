@@ -5,8 +5,8 @@
 //! before a batch is taken and timers run after it, so that a node which was paused hears what waited
 //! for it before it judges the silence of others.
 //!
-//! How a node comes to be part of a cluster in the first place is in `forming_task` and `joining_task`; what follows from
-//! who its members are, in `members_task`.
+//! How a node comes to be part of a cluster in the first place is in `forming_task` and `joining_task`; what follows
+//! from who its members are, in `members_task`.
 
 mod forming_task;
 mod halted_task;

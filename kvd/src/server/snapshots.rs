@@ -1,5 +1,5 @@
-//! Snapshots of a running node: taken on a thread of their own while the node goes on, sent to followers that need them,
-//! received from leaders, and given to clients as backups. The log goes behind them.
+//! Snapshots of a running node: taken on a thread of their own while the node goes on, sent to followers that need
+//! them, received from leaders, and given to clients as backups. The log goes behind them.
 //!
 //! What is decided here is when: [`Snapshots`] belongs to the task that owns the replica. How stands beside: `taking`
 //! writes one, `sending` and `receiving` are the two ends of `POST /raft/snapshot`, `backups` answers `GET /snapshot`.
@@ -33,8 +33,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
-/// One part in so many of the log that leads to a snapshot stays behind it, so that a follower which was away for a moment
-/// needs none.
+/// One part in so many of the log that leads to a snapshot stays behind it, so that a follower which was away for a
+/// moment needs none.
 const KEEP_PART: u64 = 2;
 
 /// What a follower that is being fed lacks stays in the log, up to so many times what leads to a snapshot.
@@ -175,8 +175,8 @@ impl Snapshots {
         replica.compact(compaction_point(self.newest_index(), log, kept, sending, fed))
     }
 
-    /// Bytes of log that lead to the next snapshot. As long as a snapshot takes to write, so long the log goes on growing:
-    /// what both cost stays in proportion.
+    /// Bytes of log that lead to the next snapshot. As long as a snapshot takes to write, so long the log goes on
+    /// growing: what both cost stays in proportion.
     fn growth_bytes(&self) -> u64 {
         self.newest.as_ref().map_or(0, SnapshotFile::bytes).max(self.snapshot_log_bytes)
     }

@@ -1,7 +1,9 @@
 //! What nodes tell each other of their states, so that each finds out whether it has diverged (see
-//! [`crate::node::Divergence`]): `GET /raft/states`, asked of every member again and again, where it is dialled for messages too, from a thread of its own.
+//! [`crate::node::Divergence`]): `GET /raft/states`, asked of every member again and again, where it is dialled for
+//! messages too, from a thread of its own.
 //!
-//! It goes beside the streams of consensus, since nothing waits for it: an answer that is lost is made up for by the next.
+//! It goes beside the streams of consensus, since nothing waits for it: an answer that is lost is made up for by the
+//! next.
 
 use super::inbox::Event;
 use crate::kv::{STATE_HASH_FORMAT, StateHash};
@@ -56,8 +58,8 @@ impl Report {
         Self { format: STATE_HASH_FORMAT, node: node.to_string(), states: states.iter().map(reported).collect() }
     }
 
-    /// The states, if it is this node that reports them, and they can be compared with those of this version. While a cluster
-    /// is being upgraded to one that hashes otherwise, only nodes of the same version are compared.
+    /// The states, if it is this node that reports them, and they can be compared with those of this version. While a
+    /// cluster is being upgraded to one that hashes otherwise, only nodes of the same version are compared.
     fn states_of(self, node: NodeId) -> Option<Vec<AppliedState>> {
         let state = |ReportedState { index, hash }: ReportedState| {
             let hash = StateHash(u128::from_str_radix(&hash, 16).ok()?);
@@ -109,7 +111,8 @@ pub(super) struct StateExchange {
 }
 
 impl StateExchange {
-    /// Starts to ask the nodes that are `dialled`, on behalf of the node of this name, and reports [`Event::StatesReported`].
+    /// Starts to ask the nodes that are `dialled`, on behalf of the node of this name, and reports
+    /// [`Event::StatesReported`].
     pub(super) fn start(
         name: &str,
         dialled: watch::Receiver<BTreeMap<NodeId, String>>,

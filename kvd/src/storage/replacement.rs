@@ -1,9 +1,9 @@
-//! Replaces all that is in a data directory by something else, as one step: a crash at any moment leaves the one or the other,
-//! once the next start has completed what was begun.
+//! Replaces all that is in a data directory by something else, as one step: a crash at any moment leaves the one or the
+//! other, once the next start has completed what was begun.
 //!
-//! What is to come is written beside what is there, under names of its own ([`stage`]). Then a mark is written, which is the
-//! moment at which the replacement is decided; what is there is put aside, the mark says so, and what is to come gets its names.
-//! Each of these steps may be done again, so whoever finds the mark goes on from there.
+//! What is to come is written beside what is there, under names of its own ([`stage`]). Then a mark is written, which
+//! is the moment at which the replacement is decided; what is there is put aside, the mark says so, and what is to come
+//! gets its names. Each of these steps may be done again, so whoever finds the mark goes on from there.
 
 use super::disk::{DirLock, Disk, File, LOCK_FILE, read_file, remove_if_present, replace_file};
 use super::error::StorageError;
@@ -113,8 +113,8 @@ pub fn aside_prefix(name: &str) -> String {
     format!("{ASIDE}{name}-")
 }
 
-/// Puts what was staged, all of it durable, in place of all that is in `disk`. What is there goes on to be there under names
-/// that begin with [`aside_prefix`]; files may have been put aside under `name` by no other replacement.
+/// Puts what was staged, all of it durable, in place of all that is in `disk`. What is there goes on to be there under
+/// names that begin with [`aside_prefix`]; files may have been put aside under `name` by no other replacement.
 ///
 /// # Errors
 /// [`StorageError::Io`]; the replacement has then been decided or not, and [`complete_replacement`] goes on with it.
@@ -123,16 +123,16 @@ pub fn replace_all(disk: &dyn Disk, name: &str) -> Result<(), StorageError> {
     complete_replacement(disk).map(drop)
 }
 
-/// Completes a replacement that was decided and interrupted; whether there was one. To be called before anything else is
-/// done with what is in `disk`.
+/// Completes a replacement that was decided and interrupted; whether there was one. To be called before anything else
+/// is done with what is in `disk`.
 ///
 /// # Errors
 /// [`StorageError::Io`], and [`StorageError::Corrupt`] or [`StorageError::UnknownVersion`] if the mark cannot be read.
 pub fn complete_replacement(disk: &dyn Disk) -> Result<bool, StorageError> {
     let Some(mark) = Mark::load(disk)? else { return Ok(false) };
-    // The process that wrote the mark may have been killed before its name was durable. Nothing that follows from the mark
-    // may outlast it: without the mark, half of what was there would be gone; with the one before, what came in its
-    // place would be put aside in turn.
+    // The process that wrote the mark may have been killed before its name was durable. Nothing that follows from the
+    // mark may outlast it: without the mark, half of what was there would be gone; with the one before, what came in
+    // its place would be put aside in turn.
     sync(disk)?;
     if let Mark::PutAside(name) = mark {
         for file in files_present(disk)?.into_iter().filter(|file| !file.starts_with(ASIDE)) {

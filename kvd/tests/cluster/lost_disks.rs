@@ -1,5 +1,5 @@
-//! Nodes that lose their disks, or have none, come back by the flags they always had, and take their places again without
-//! anyone's help.
+//! Nodes that lose their disks, or have none, come back by the flags they always had, and take their places again
+//! without anyone's help.
 
 use crate::harness::{Cluster, Load, Node, Recorder, until};
 use kvclient::NodeState;

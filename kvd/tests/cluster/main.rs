@@ -1,5 +1,5 @@
-//! Clusters of real processes: the real binary, killed, paused, restarted, cut off and badly treated, under load from the
-//! real client.
+//! Clusters of real processes: the real binary, killed, paused, restarted, cut off and badly treated, under load from
+//! the real client.
 //!
 //! What these tests can show is that the parts work together in a process that dies. The rules of consensus and of
 //! storage have tests of their own, which see more: those play with every message and every block on a disk.

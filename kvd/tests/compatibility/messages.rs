@@ -12,8 +12,8 @@ fn info(number: u64) -> MemberInfo {
     MemberInfo { name: format!("node{number}"), client_url: url("client"), peer_url: url("peer") }
 }
 
-/// How a node introduces itself. The numbers of its version and protocol are those of the first recording: they say what
-/// was recorded, and this daemon need not speak so any more to understand it.
+/// How a node introduces itself. The numbers of its version and protocol are those of the first recording: they say
+/// what was recorded, and this daemon need not speak so any more to understand it.
 pub(crate) fn hello() -> Hello {
     let founders = (1..=3).map(|number| Founder { node: number, info: info(number) }).collect();
     let MemberInfo { name, client_url, peer_url } = info(1);

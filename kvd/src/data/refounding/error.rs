@@ -1,7 +1,8 @@
-//! Why no cluster was founded on what there is, said so that an operator knows what the directory holds now and what to do.
+//! Why no cluster was founded on what there is, said so that an operator knows what the directory holds now and what to
+//! do.
 //!
-//! What the storage layer says of its errors is meant for a node of a cluster that goes on: to be started again, or replaced by
-//! the others. Here there is no such cluster, so the errors that give such advice are told anew.
+//! What the storage layer says of its errors is meant for a node of a cluster that goes on: to be started again, or
+//! replaced by the others. Here there is no such cluster, so the errors that give such advice are told anew.
 
 use super::super::open::DataError;
 use crate::kv::RestoreError;
@@ -26,8 +27,8 @@ pub enum RefoundError {
     Undecided(StorageError),
 }
 
-/// Why a backup is not restored. But for [`RestoreBackupError::Completed`] and [`RefoundError::Undecided`], the directory is as
-/// empty as it was.
+/// Why a backup is not restored. But for [`RestoreBackupError::Completed`] and [`RefoundError::Undecided`], the
+/// directory is as empty as it was.
 #[derive(Debug, Error)]
 pub enum RestoreBackupError {
     /// Something is there.
@@ -149,8 +150,8 @@ impl From<DataError> for RecoverError {
     }
 }
 
-/// What failed, without the advice to start the node again: that would found a cluster without anything in it, or wait for
-/// nodes that are gone.
+/// What failed, without the advice to start the node again: that would found a cluster without anything in it, or wait
+/// for nodes that are gone.
 fn plainly(error: &StorageError) -> String {
     match error {
         StorageError::Io { action, file, cause } => format!("cannot {action} {file}: {cause}"),

@@ -1,7 +1,8 @@
 //! Becoming part of a cluster: dials the configured peers until it is known who the founders are, and
 //! begins the log with them. If there is a cluster already, of which this node has no data, it asks to return to it.
 //!
-//! Which of the two it is, and who the founders are, is decided in `forming`; what the log begins with in [`crate::data`].
+//! Which of the two it is, and who the founders are, is decided in `forming`; what the log begins with in
+//! [`crate::data`].
 
 use super::{ReplicaTask, Request};
 use crate::data::{FOUNDING_INDEX, cluster_of, founding_records};

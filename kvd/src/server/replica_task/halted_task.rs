@@ -1,5 +1,6 @@
-//! A node whose data is found to be other than that of the others stops serving, for good: it sends and answers nothing more in
-//! consensus, so that it is counted no more, and says why to whoever asks. A mark on its disk keeps it from starting again.
+//! A node whose data is found to be other than that of the others stops serving, for good: it sends and answers nothing
+//! more in consensus, so that it is counted no more, and says why to whoever asks. A mark on its disk keeps it from
+//! starting again.
 
 use super::forming_task::refuse;
 use super::{ReadReply, ReplicaTask, WriteReply};

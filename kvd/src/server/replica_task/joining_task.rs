@@ -1,8 +1,8 @@
 //! Joining a cluster that exists: asks to be added, and notes what cluster it is.
 //!
 //! The log is begun first, then the cluster goes into the identity (see [`crate::data`]). A crash at any point before
-//! leaves a node that asks again, under the same id; after it, one that is a member and waits for its leader. The leader
-//! dials it, and it dials back; see the guests in [`super::super::directory`].
+//! leaves a node that asks again, under the same id; after it, one that is a member and waits for its leader. The
+//! leader dials it, and it dials back; see the guests in [`super::super::directory`].
 
 use super::ReplicaTask;
 use super::forming_task::refuse;
@@ -24,7 +24,8 @@ const WAITING_LOGGED_EVERY: Duration = Duration::from_secs(10);
 const FIRST_LOGGED_AFTER: Duration = Duration::from_secs(1);
 
 impl ReplicaTask {
-    /// Asks the nodes of a cluster until this one is a member, and begins the log. `None` if the node was stopped before.
+    /// Asks the nodes of a cluster until this one is a member, and begins the log. `None` if the node was stopped
+    /// before.
     pub(super) async fn join(&mut self, stop: &mut oneshot::Receiver<()>) -> Result<Option<Recovered>, FatalError> {
         let urls = self.config.join.clone();
         tracing::info!("asks {} to be added to the cluster", urls.join(", "));

@@ -1,5 +1,5 @@
-//! What follows from who the members are: whom this node dials and whom it refuses, what it logs, and that it is perhaps no
-//! member any more.
+//! What follows from who the members are: whom this node dials and whom it refuses, what it logs, and that it is
+//! perhaps no member any more.
 
 use super::{ReadReply, ReplicaTask, WriteReply};
 use crate::http::Request;

@@ -99,8 +99,8 @@ impl Backups {
         }
     }
 
-    /// Nobody is to be given a snapshot any more: those who wait get no answer, and what is under way ends before its time,
-    /// so that no client takes it for whole.
+    /// Nobody is to be given a snapshot any more: those who wait get no answer, and what is under way ends before its
+    /// time, so that no client takes it for whole.
     pub(super) fn end(&mut self) {
         self.waiting.clear();
         self.giving.abort_all();

@@ -16,8 +16,8 @@ pub(crate) struct Deaths {
 }
 
 impl Deaths {
-    /// Kills the leader, and starts it again each time. Returns what the writers saw, and the time without an acknowledged
-    /// write around each death. In the end all nodes have caught up.
+    /// Kills the leader, and starts it again each time. Returns what the writers saw, and the time without an
+    /// acknowledged write around each death. In the end all nodes have caught up.
     pub(crate) fn of_leaders(self, cluster: &mut Cluster) -> (Ledger, Vec<Duration>) {
         self.by(cluster, |cluster, _| cluster.leader(), Node::kill, Node::start)
     }

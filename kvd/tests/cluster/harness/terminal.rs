@@ -7,8 +7,8 @@ use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::thread;
 
-/// Runs a command at a terminal where this is typed; returns its exit code and what the terminal shows, which is also what was
-/// typed.
+/// Runs a command at a terminal where this is typed; returns its exit code and what the terminal shows, which is also
+/// what was typed.
 pub(crate) fn run_at_terminal(command: &mut Command, typed: &str) -> (Option<i32>, String) {
     let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
     grantpt(&controller).expect("access to it");

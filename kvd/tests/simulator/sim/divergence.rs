@@ -1,5 +1,5 @@
-//! Replicas compare their states all the while, under every fault: none that is well may ever find that it has diverged. In some
-//! runs a difference is planted in the end, and must be found, by whose it is and nobody else.
+//! Replicas compare their states all the while, under every fault: none that is well may ever find that it has
+//! diverged. In some runs a difference is planted in the end, and must be found, by whose it is and nobody else.
 //!
 //! All that is random here comes from a generator of its own, so that it moves nothing else in a run.
 
@@ -20,7 +20,8 @@ const MS: Micros = 1_000;
 /// How often the nodes ask each other.
 const EVERY: Micros = 400 * MS;
 
-/// A difference is found within this many rounds of questions, once there is a leader. An answer is late or lost at times.
+/// A difference is found within this many rounds of questions, once there is a leader. An answer is late or lost at
+/// times.
 const ROUNDS_MAX: u64 = 20;
 
 /// What is drawn here.
@@ -108,8 +109,8 @@ impl World {
         }
     }
 
-    /// In some runs in which all nodes are well by now, one of them comes to hold what the others do not. It finds out, and the
-    /// others go on without it.
+    /// In some runs in which all nodes are well by now, one of them comes to hold what the others do not. It finds out,
+    /// and the others go on without it.
     pub(super) fn check_divergence_is_found(&mut self) -> Checked {
         let is_majority_without_one = 2 * self.healthy().count().saturating_sub(1) > self.nodes.len();
         // Not a leader: who falls behind would need a snapshot of it, and must not get one.

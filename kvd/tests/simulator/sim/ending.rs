@@ -1,9 +1,9 @@
 //! How a run ends: faults stop, and the cluster must serve again within a bound (liveness).
 //!
-//! In some runs everything works again; in some only a majority, drawn at random, while the others are dead for ever; in
-//! some the links within a majority, while all other links work in both directions, in one, or not at all; and in some
-//! the disks of a minority stay stuck or full, or its processes stand still for ever. Clients go on all the while, since
-//! that is when mistakes show.
+//! In some runs everything works again; in some only a majority, drawn at random, while the others are dead for ever;
+//! in some the links within a majority, while all other links work in both directions, in one, or not at all; and in
+//! some the disks of a minority stay stuck or full, or its processes stand still for ever. Clients go on all the while,
+//! since that is when mistakes show.
 
 use super::client::Client;
 use super::coverage::Kind;
@@ -151,8 +151,8 @@ impl World {
         usable
     }
 
-    /// From now on something is wrong with a node that never ends: its disk answers no more, or has no space left, or its
-    /// process stands still.
+    /// From now on something is wrong with a node that never ends: its disk answers no more, or has no space left, or
+    /// its process stands still.
     fn hinder(&mut self, id: NodeId) {
         self.hindered.push(id);
         match self.chance.within(0..3) {

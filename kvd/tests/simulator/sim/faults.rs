@@ -355,8 +355,8 @@ impl World {
         self.coverage.count(Kind::Ring);
     }
 
-    /// Damages what a node wrote long ago, unless so many nodes are damaged that a majority could be. Who is no member yet
-    /// may become one that counts.
+    /// Damages what a node wrote long ago, unless so many nodes are damaged that a majority could be. Who is no member
+    /// yet may become one that counts.
     fn damage(&mut self, victim: NodeId) {
         let is_member =
             self.last_configuration().is_some_and(|configuration| configuration.members.contains_key(&victim));

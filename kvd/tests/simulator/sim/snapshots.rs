@@ -1,5 +1,5 @@
-//! Snapshots: nodes take them piece by piece while they go on, let their logs go behind them, and send them to followers
-//! that need them. What the server's snapshot tasks do.
+//! Snapshots: nodes take them piece by piece while they go on, let their logs go behind them, and send them to
+//! followers that need them. What the server's snapshot tasks do.
 
 use super::coverage::Kind;
 use super::events::{Event, Life, Micros};

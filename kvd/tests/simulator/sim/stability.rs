@@ -1,8 +1,9 @@
-//! Stability: a leader that a quorum hears is disturbed by nobody (PreVote, thesis §9.6; and voters that hear a leader help
-//! to elect nobody, paper §6).
+//! Stability: a leader that a quorum hears is disturbed by nobody (PreVote, thesis §9.6; and voters that hear a leader
+//! help to elect nobody, paper §6).
 //!
-//! Only the leader's own end is a reason for another: that of a node whose disk is damaged or full may come at any time.
-//! Some node may be in a later term from before, and say so late; and a word of that leader to campaign may come late.
+//! Only the leader's own end is a reason for another: that of a node whose disk is damaged or full may come at any
+//! time. Some node may be in a later term from before, and say so late; and a word of that leader to campaign may come
+//! late.
 
 use super::coverage::Kind;
 use super::ending::ELECTION_TIMEOUTS_MAX;
@@ -24,16 +25,16 @@ const STABLE_ELECTION_TIMEOUTS: u64 = 10;
 /// A leader does not wait for longer than so many of them for a write to its disk.
 const STUCK_ELECTION_TIMEOUTS: u64 = 8;
 
-/// So often a node may yet be heard that is in a later term: where links stay dead, or by a message that was long on its
-/// way, be its sender dead by now.
+/// So often a node may yet be heard that is in a later term: where links stay dead, or by a message that was long on
+/// its way, be its sender dead by now.
 const LATE_TERMS_MAX: usize = 2;
 
 /// A node whose disk is full may be elected again after its end; more often than this nobody looks on.
 const OWN_ENDS_MAX: usize = 5;
 
 impl World {
-    /// In a run in which nothing goes wrong until `end`, the first leader that all follow is the last: not even slow disks
-    /// are a reason for another.
+    /// In a run in which nothing goes wrong until `end`, the first leader that all follow is the last: not even slow
+    /// disks are a reason for another.
     pub(super) fn check_undisturbed(&mut self, end: Micros) -> Checked {
         self.coverage.count(Kind::QuietRun);
         let reign = self.wait_for_leader()?;
@@ -64,8 +65,8 @@ impl World {
         Err(Violation { invariant: NAME, what })
     }
 
-    /// A leader that lasts while clients write has a disk that completes writes: else it would have handed over, since all
-    /// others that work are a quorum, and hear each other.
+    /// A leader that lasts while clients write has a disk that completes writes: else it would have handed over, since
+    /// all others that work are a quorum, and hear each other.
     fn check_disk_of_leader(&self, leader: NodeId) -> Checked {
         let node = &self.nodes[&leader];
         let patience = STUCK_ELECTION_TIMEOUTS * self.plan.settings.election_timeout_max_ms * 1_000;
@@ -76,8 +77,8 @@ impl World {
         Ok(())
     }
 
-    /// A few followers no longer hear a leader that is idle, so that their logs are as good as its own; the others do, and
-    /// nobody is elected.
+    /// A few followers no longer hear a leader that is idle, so that their logs are as good as its own; the others do,
+    /// and nobody is elected.
     pub(super) fn check_unheard_leader(&mut self) -> Checked {
         let Some((leader, term)) = self.followed_leader() else { return Ok(()) };
         let mut others: Vec<NodeId> = self.healthy().map(|node| node.id).filter(|id| *id != leader).collect();
@@ -103,8 +104,8 @@ impl World {
         Ok(self.followed_leader().expect("it has just been waited for"))
     }
 
-    /// Looks on until the end, and returns what became of the leader if anything did. Once all is settled, nobody brings
-    /// about a later term as long as it leads.
+    /// Looks on until the end, and returns what became of the leader if anything did. Once all is settled, nobody
+    /// brings about a later term as long as it leads.
     fn watch(
         &mut self,
         (leader, term): (NodeId, Term),

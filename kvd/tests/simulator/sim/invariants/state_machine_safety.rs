@@ -1,8 +1,8 @@
-//! State Machine Safety: if a server has applied a log entry at a given index to its state machine, no other server will
-//! ever apply a different log entry for the same index (paper Figure 3).
+//! State Machine Safety: if a server has applied a log entry at a given index to its state machine, no other server
+//! will ever apply a different log entry for the same index (paper Figure 3).
 //!
-//! Stores at the same applied index have the same state hash, on all nodes and in all their lives; and they are what the
-//! model came to by then.
+//! Stores at the same applied index have the same state hash, on all nodes and in all their lives; and they are what
+//! the model came to by then.
 
 use super::super::model::Model;
 use super::{Checked, ensure};
