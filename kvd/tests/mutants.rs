@@ -26,6 +26,9 @@ const TRIED_FIRST: &[(Mutant, u64)] = &[
     (Mutant::TransferSkipsLogCheck, 344),
     (Mutant::TransferNeverGivenUp, 219),
     (Mutant::PreVoteIgnoresTerm, 207),
+    (Mutant::StaleAckAccepted, 130),
+    (Mutant::NoCheckQuorum, 89),
+    (Mutant::OldRoundAccepted, 65),
 ];
 
 #[test]
