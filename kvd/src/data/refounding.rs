@@ -23,7 +23,7 @@ use crate::storage::{
     discard_staged, files_present, lock_data_dir, replace_all, stage,
 };
 use std::io::Read;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 
 /// Bytes of a piece of the snapshot that the new cluster begins with.
 const PIECE_BYTES: usize = 256 << 10;
@@ -236,9 +236,8 @@ fn write_snapshot(
 ) -> Result<(), StorageError> {
     let summary = store.begin_snapshot().expect("a store that was just made gives no other snapshot");
     let mut writer = SnapshotWriter::begin(Arc::clone(disk), &meta_of(cluster_id, place, &summary))?;
-    let store = RwLock::new(store);
     loop {
-        let piece = store.read().unwrap_or_else(PoisonError::into_inner).snapshot_piece(PIECE_BYTES);
+        let piece = store.snapshot_piece(PIECE_BYTES);
         match piece.expect("nobody else takes a snapshot of this store, or ends it") {
             Some(piece) => writer.write_data(&piece)?,
             None => return writer.finish().map(drop),

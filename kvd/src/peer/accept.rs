@@ -256,6 +256,22 @@ pub fn introduced(header: Option<&str>) -> Result<Hello, Unintroduced> {
     Hello::from_header(header.ok_or(Unintroduced::Silent)?).map_err(Unintroduced::Malformed)
 }
 
+/// The node that introduces itself by this header to `ours`, and the cluster that both belong to.
+///
+/// # Errors
+/// The refusal, if it does not say who it is, or they are not of one cluster.
+pub fn of_same_cluster(ours: &Hello, header: Option<&str>) -> Result<(Hello, u64), Box<Response>> {
+    let theirs = introduced(header)
+        .map_err(|why| Box::new(refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why.to_string())))?;
+    match ours.cluster.filter(|_| ours.cluster == theirs.cluster) {
+        Some(cluster) => Ok((theirs, cluster)),
+        None => {
+            let why = "the two nodes are not of one cluster".to_owned();
+            Err(Box::new(refuse(ErrorCode::WrongCluster, StatusCode::FORBIDDEN, why)))
+        }
+    }
+}
+
 /// The answer to a node that is refused.
 pub fn refuse(code: ErrorCode, status: StatusCode, message: String) -> Response {
     let error = ErrorBody { code, message, applied: Applied::No, leader: None, current: None };

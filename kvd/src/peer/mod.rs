@@ -11,7 +11,7 @@ mod hello;
 mod inbound;
 mod link;
 
-pub use accept::{PeerEvent, Unintroduced, accept, introduced, refuse};
+pub use accept::{PeerEvent, Unintroduced, accept, introduced, of_same_cluster, refuse};
 pub use frame::{FRAME_BYTES_MAX, FrameError, decode, encode};
 pub use hello::{
     ClusterId, Founder, HELLO_HEADER, Hello, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, SOUGHT_HEADER, founders_of,

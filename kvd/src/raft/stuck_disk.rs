@@ -26,9 +26,12 @@ impl Raft {
     /// For how long a write has been under way, in milliseconds, if that is so long that the disk counts as stuck.
     pub fn disk_stuck_ms(&self) -> Option<u64> {
         let (lasted_ms, _) = self.write_under_way()?;
-        let patience_ms = STUCK_ELECTION_TIMEOUTS * self.settings.election_timeout_max_ms;
-        let is_stuck = lasted_ms >= patience_ms && !mutants::is_on(Mutant::DiskNeverStuck);
+        let is_stuck = lasted_ms >= self.disk_patience_ms() && !mutants::is_on(Mutant::DiskNeverStuck);
         is_stuck.then_some(lasted_ms)
+    }
+
+    fn disk_patience_ms(&self) -> u64 {
+        STUCK_ELECTION_TIMEOUTS * self.settings.election_timeout_max_ms
     }
 
     /// Begins to hand leadership over if the disk of this leader is stuck and there is someone to hand over to. If that
@@ -42,7 +45,7 @@ impl Raft {
             return;
         }
         let Some(to) = self.best_without_disk(leader) else { return };
-        let next_escape = self.now.plus_ms(STUCK_ELECTION_TIMEOUTS * self.settings.election_timeout_max_ms);
+        let next_escape = self.now.plus_ms(self.disk_patience_ms());
         if self.transfer_leadership(Some(to)).is_ok()
             && let Role::Leader(leader) = &mut self.role
         {

@@ -39,6 +39,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::Span;
 use warp::filters::BoxedFilter;
@@ -221,6 +222,12 @@ impl ReplicaTask {
 
     fn disk_failed(&self, cause: StorageError) -> FatalError {
         FatalError::Disk { dir: self.config.data_dir.clone(), cause }
+    }
+
+    /// Makes the identity durable, on a thread that may wait for the disk.
+    fn save_identity(&self) -> JoinHandle<Result<(), StorageError>> {
+        let (identity, disk) = (self.identity.clone(), Arc::clone(&self.disk));
+        tokio::task::spawn_blocking(move || identity.save(&*disk))
     }
 
     fn now(&self) -> Instant {

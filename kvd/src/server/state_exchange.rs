@@ -8,7 +8,7 @@
 use super::inbox::Event;
 use crate::kv::{STATE_HASH_FORMAT, StateHash};
 use crate::node::{AppliedState, REPORT_STATES_MAX};
-use crate::peer::{HELLO_HEADER, Hello, introduced, refuse};
+use crate::peer::{HELLO_HEADER, Hello, of_same_cluster, refuse};
 use crate::raft::{LogIndex, NodeId};
 use crate::server::FatalError;
 use kvclient::api::ErrorCode;
@@ -84,13 +84,8 @@ pub(super) fn route(hello: watch::Receiver<Hello>, events: UnboundedSender<Event
 }
 
 async fn answer(ours: &Hello, theirs: Option<&str>, events: &UnboundedSender<Event>) -> Response {
-    let theirs = match introduced(theirs) {
-        Ok(theirs) => theirs,
-        Err(why) => return refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why.to_string()),
-    };
-    if ours.cluster.is_none() || ours.cluster != theirs.cluster {
-        let why = "the two nodes are not of one cluster".to_owned();
-        return refuse(ErrorCode::WrongCluster, StatusCode::FORBIDDEN, why);
+    if let Err(refusal) = of_same_cluster(ours, theirs) {
+        return *refusal;
     }
     let (reply, states) = oneshot::channel();
     // Without a receiver the node has stopped, and drops what it was asked.

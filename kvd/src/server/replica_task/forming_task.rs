@@ -136,8 +136,7 @@ impl ReplicaTask {
             }
         }
         self.identity.cluster = Some(cluster);
-        let (identity, disk) = (self.identity.clone(), Arc::clone(&self.disk));
-        let saved = tokio::task::spawn_blocking(move || identity.save(&*disk)).await;
+        let saved = self.save_identity().await;
         saved.map_err(|_| FatalError::Panicked)?.map_err(|cause| self.disk_failed(cause))?;
         // Both stores are empty; readers already hold the one of this task.
         let recovered = Recovered { store: Arc::clone(&self.store), ..recovery.finish([]) };

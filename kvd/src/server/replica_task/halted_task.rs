@@ -10,9 +10,8 @@ use crate::server::hand_over::HandOvers;
 use crate::server::inbox::Event;
 use crate::server::member_changes::MemberChanges;
 use crate::storage::StorageError;
-use std::sync::Arc;
 use tokio::sync::oneshot;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinError;
 
 /// What to do about it, for the log.
 const ONE_STRAYED: &str = "it stops serving, and the others go on without it as long as they are a majority. This is a defect of \
@@ -41,8 +40,9 @@ impl ReplicaTask {
         let states = replica.states();
         // What waits in it has an unknown outcome, and is told so.
         drop(replica);
-        // Nobody waits for it: the disk may never do it.
-        let mut marking = self.mark_diverged(&divergence);
+        // So that the next start is refused; it stays halted if that fails. Nobody waits for it: the disk may never do it.
+        self.identity.diverged_at = Some(divergence.own.index);
+        let mut marking = self.save_identity();
         let mut has_ended = false;
         loop {
             tokio::select! {
@@ -76,13 +76,6 @@ impl ReplicaTask {
             log_unmarked(marking.await);
         }
         Ok(())
-    }
-
-    /// Notes it on disk, so that the next start is refused. It stays halted if that fails.
-    fn mark_diverged(&mut self, divergence: &Divergence) -> JoinHandle<Result<(), StorageError>> {
-        self.identity.diverged_at = Some(divergence.own.index);
-        let (identity, disk) = (self.identity.clone(), Arc::clone(&self.disk));
-        tokio::task::spawn_blocking(move || identity.save(&*disk))
     }
 }
 

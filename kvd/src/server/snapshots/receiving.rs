@@ -5,7 +5,7 @@
 
 use super::super::inbox::Event;
 use crate::data::{ReceiveError, Received, Receiving};
-use crate::peer::{HELLO_HEADER, Hello, introduced, refuse};
+use crate::peer::{HELLO_HEADER, Hello, of_same_cluster, refuse};
 use crate::storage::Disk;
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt};
@@ -59,13 +59,9 @@ impl Receiver {
         body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send,
     ) -> Response {
         let ours = self.hello.borrow().clone();
-        let theirs = match introduced(theirs) {
-            Ok(theirs) => theirs,
-            Err(why) => return refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why.to_string()),
-        };
-        let (Some(cluster_id), true) = (ours.cluster, ours.cluster == theirs.cluster) else {
-            let why = "the two nodes are not of one cluster".to_owned();
-            return refuse(ErrorCode::WrongCluster, StatusCode::FORBIDDEN, why);
+        let (theirs, cluster_id) = match of_same_cluster(&ours, theirs) {
+            Ok(found) => found,
+            Err(refusal) => return *refusal,
         };
         let Ok(_turn) = self.turn.try_acquire() else {
             let why = "this node receives another snapshot already".to_owned();
