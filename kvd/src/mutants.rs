@@ -72,6 +72,12 @@ mutants! {
     SnapshotDirNotSynced = "snapshot without folder fsync",
     /// An acknowledgement of an earlier term counts.
     StaleAckAccepted = "stale ack of an earlier term accepted",
+    /// A candidate whose log a snapshot has replaced goes on counting votes for the log before.
+    CandidateKeepsBallot = "votes counted for a log that a snapshot replaced",
+    /// The members change though the leader does not hear a majority of the voters that are left.
+    RemovalWithoutQuorumCheck = "quorum check left out of a change of the members",
+    /// A new leader takes everyone for heard before it has heard anyone.
+    SilenceIsPresence = "a new leader counts everyone as heard",
     /// Votes are counted, not voters.
     DoubledVoteCounts = "duplicate vote counted twice",
     /// A snapshot has no sessions: the table that tells repeats.

@@ -208,6 +208,7 @@ impl Raft {
             Role::Leader(leader) => {
                 if let Some(progress) = leader.progress.get_mut(&peer) {
                     progress.probe_from(progress.next_index);
+                    progress.is_gone = true;
                 }
                 leader.lost_target(peer);
             }

@@ -16,10 +16,10 @@ use super::message::{BallotId, Body};
 use super::progress::Progress;
 use super::reads::LeaderReads;
 use super::role::{Ballot, Leader, Role};
-use super::types::{LogIndex, NodeId, Term};
+use super::types::{Instant, LogIndex, NodeId, Term};
 use crate::mutants::{self, Mutant};
 use rand::RngExt;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// After the connection to a leader is lost, voters campaign one after the other at this distance, in
 /// the order of their ids, so that they do not split the vote. Milliseconds.
@@ -70,10 +70,9 @@ impl Raft {
             return self.become_follower(None);
         }
         let mut ballot = self.open_ballot(leader_lost);
-        ballot.granted.insert(self.id);
-        let id = ballot.id;
+        ballot.granted.insert(self.id, self.now);
+        let (id, (last_log_index, last_log_term)) = (ballot.id, ballot.claimed);
         self.change_role(Role::PreCandidate(ballot));
-        let (last_log_index, last_log_term) = (self.log.last_index(), self.log.last_term());
         self.ask_voters(&Body::PreVote { ballot: id, last_log_index, last_log_term });
         self.campaign_if_pre_elected();
     }
@@ -98,7 +97,22 @@ impl Raft {
         let election_deadline = self.now.plus_ms(patience_ms);
         let id = self.next_ballot;
         self.next_ballot = BallotId(id.0.wrapping_add(1));
-        Ballot { id, granted: BTreeSet::new(), election_deadline, leader_lost }
+        let claimed = (self.log.last_index(), self.log.last_term());
+        Ballot { id, claimed, granted: BTreeMap::new(), election_deadline, leader_lost }
+    }
+
+    /// Whether a quorum has said yes.
+    ///
+    /// A voter says yes to a log that is at least as up to date as its own (paper §5.4.1), and only that makes the winner
+    /// have every committed entry (Leader Completeness, §5.4.3). So the yes counts only for the log that was claimed.
+    fn is_granted(&self, ballot: &Ballot) -> bool {
+        let log = (self.log.last_index(), self.log.last_term());
+        assert!(
+            ballot.claimed == log || mutants::is_on(Mutant::CandidateKeepsBallot),
+            "asked for votes with a log that ends in {:?}, and counts them with one that ends in {log:?}",
+            ballot.claimed
+        );
+        self.configuration().is_quorum(|id| ballot.granted.contains_key(&id))
     }
 
     fn ask_voters(&mut self, question: &Body) {
@@ -131,7 +145,7 @@ impl Raft {
         }
         let Role::PreCandidate(ballot) = &mut self.role else { return };
         if asked == ballot.id {
-            ballot.granted.extend(granted.then_some(from));
+            ballot.granted.extend(granted.then_some((from, self.now)));
             self.campaign_if_pre_elected();
         }
     }
@@ -139,7 +153,7 @@ impl Raft {
     fn campaign_if_pre_elected(&mut self) {
         if let Role::PreCandidate(ballot) = &self.role
             && self.disk_stuck_ms().is_none()
-            && self.configuration().is_quorum(|id| ballot.granted.contains(&id))
+            && self.is_granted(ballot)
         {
             self.campaign(false);
         }
@@ -149,8 +163,8 @@ impl Raft {
     pub(super) fn campaign(&mut self, transfer: bool) {
         self.set_hard_state(HardState { term: self.term().next(), vote: Some(self.id) });
         let ballot = self.open_ballot(false);
+        let (last_log_index, last_log_term) = ballot.claimed;
         self.change_role(Role::Candidate(ballot));
-        let (last_log_index, last_log_term) = (self.log.last_index(), self.log.last_term());
         self.ask_voters(&Body::RequestVote { last_log_index, last_log_term, transfer });
         // Held until the vote is on disk, as are the questions: else a crash could make this node
         // forget whom it voted for, and vote again.
@@ -181,24 +195,31 @@ impl Raft {
     }
 
     pub(super) fn count_vote(&mut self, from: NodeId, granted: bool) {
-        let voters = self.configuration().voters.clone();
+        let (voters, now) = (self.configuration().voters.clone(), self.now);
         if let Role::Candidate(ballot) = &mut self.role {
-            if mutants::is_on(Mutant::DoubledVoteCounts) && granted && ballot.granted.contains(&from) {
-                ballot.granted.extend(voters.iter().find(|id| !ballot.granted.contains(id)).copied());
+            if mutants::is_on(Mutant::DoubledVoteCounts) && granted && ballot.granted.contains_key(&from) {
+                let other = voters.iter().find(|id| !ballot.granted.contains_key(id));
+                ballot.granted.extend(other.map(|id| (*id, now)));
             }
-            ballot.granted.extend(granted.then_some(from));
+            ballot.granted.extend(granted.then_some((from, now)));
         }
         if let Role::Candidate(ballot) = &self.role
-            && self.configuration().is_quorum(|id| ballot.granted.contains(&id))
+            && self.is_granted(ballot)
         {
-            self.lead();
+            let heard = ballot.granted.clone();
+            self.lead(&heard);
         }
     }
 
-    /// Elected: opens the term with a no-op, which commits everything before it (paper §5.4.2, §8).
-    fn lead(&mut self) {
+    /// Elected: opens the term with a no-op, which commits everything before it (paper §5.4.2, §8). Of the others it has
+    /// `heard` those that voted for it in this term, and nobody else yet.
+    fn lead(&mut self, heard: &BTreeMap<NodeId, Instant>) {
         let others = self.configuration().everyone().filter(|id| *id != self.id);
-        let progress = others.map(|id| (id, Progress::new(self.log.last_index(), self.now))).collect();
+        let progress = others.map(|id| {
+            let heard = heard.get(&id).copied();
+            (id, Progress { heard, ..Progress::new(self.log.last_index(), self.now) })
+        });
+        let progress = progress.collect();
         let leader = Leader {
             progress,
             next_heartbeat: self.now.plus_ms(self.settings.heartbeat_ms),

@@ -69,6 +69,18 @@ pub enum MembershipError {
     /// Nobody would be left to decide anything.
     #[error("it is the last voter: a cluster needs at least one")]
     LastVoter,
+    /// Of the voters that would be left, the leader has not heard enough yet, and it has not waited long enough to know
+    /// that they are gone either.
+    #[error(
+        "of the {voters} voters that would be left, the leader has heard {heard} so far, which is no majority: it has just been \
+         elected, or has just lost sight of one. Try again in a moment"
+    )]
+    NotYetHeard {
+        /// How many voters would be left.
+        voters: usize,
+        /// How many of them the leader hears, itself included.
+        heard: usize,
+    },
     /// Of the voters that would be left, the leader hears too few.
     #[error(
         "of the {voters} voters that would be left, the leader hears {heard}, which is no majority: nothing could be \
@@ -122,12 +134,27 @@ impl Raft {
         if let Some(behind) = change.promote.iter().find(|id| !self.has_caught_up(leader, **id)) {
             return Err(MembershipError::NotCaughtUp(*behind));
         }
-        let is_heard = |id: NodeId| self.is_heard(id);
-        if next.voters != self.configuration().voters && !change.force && !next.is_majority_of_voters(is_heard) {
-            let heard = next.voters.iter().filter(|id| is_heard(**id)).count();
-            return Err(MembershipError::NoQuorum { voters: next.voters.len(), heard });
+        if next.voters != self.configuration().voters && !change.force {
+            self.can_decide(&next)?;
         }
         Ok(self.append_configuration(next))
+    }
+
+    /// Whether this leader hears a majority of the voters of a configuration that is to come.
+    ///
+    /// A joint configuration cannot be taken back, and without a majority of its new voters nothing is committed any more,
+    /// its own end included. So they must be known to be there: silence since an election that has only just been won
+    /// is no sign of it.
+    fn can_decide(&self, next: &Configuration) -> Result<(), MembershipError> {
+        if next.is_majority_of_voters(|id| self.is_heard(id)) || mutants::is_on(Mutant::RemovalWithoutQuorumCheck) {
+            return Ok(());
+        }
+        let voters = next.voters.len();
+        let heard = next.voters.iter().filter(|id| self.is_heard(**id)).count();
+        match next.is_majority_of_voters(|id| !self.is_silent(id)) {
+            true => Err(MembershipError::NotYetHeard { voters, heard }),
+            false => Err(MembershipError::NoQuorum { voters, heard }),
+        }
     }
 
     /// Whether the configuration in force is committed.
@@ -209,8 +236,8 @@ impl Raft {
                 Goal::Voter => None,
                 Goal::Replace(old) => Some(*old),
             };
-            // Whoever is heard lives, and is not replaced by another that only has its name.
-            if self.has_caught_up(leader, *id) && !replaced.is_some_and(|old| self.is_heard(old)) {
+            // Who may live is not replaced by another that only has its name.
+            if self.has_caught_up(leader, *id) && replaced.is_none_or(|old| self.is_silent(old)) {
                 change.promote.insert(*id);
                 change.remove.extend(replaced.filter(|old| configuration.members.contains_key(old)));
             }
@@ -221,15 +248,35 @@ impl Raft {
         }
     }
 
-    /// Whether this node leads and hears that one.
+    /// Whether this node leads and knows that one to be there: it has answered in this term, within the longest election
+    /// timeout. False does not mean that it is gone: see [`Raft::is_silent`].
     pub fn is_heard(&self, id: NodeId) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
         id == self.id || leader.progress.get(&id).is_some_and(|progress| self.hears(progress))
     }
 
-    /// Whether this node hears this one: it has answered within the longest election timeout.
+    /// Whether this node leads and that one has not answered it for the longest election timeout, though it was sent to
+    /// for as long. A leader that has just been elected has heard nobody but its voters; of the others it knows
+    /// neither that they are there nor that they are gone, and what rests on either has to wait.
+    pub fn is_silent(&self, id: NodeId) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        id != self.id && leader.progress.get(&id).is_none_or(|progress| self.misses(progress))
+    }
+
+    /// Whether a follower has answered within the longest election timeout, and is not known to be gone since.
     pub(super) fn hears(&self, progress: &Progress) -> bool {
-        self.now.ms_since(progress.heard) < self.settings.election_timeout_max_ms
+        let heard = match progress.heard {
+            None if mutants::is_on(Mutant::SilenceIsPresence) => Some(progress.since),
+            heard => heard,
+        };
+        let is_recent = |heard| self.now.ms_since(heard) < self.settings.election_timeout_max_ms;
+        heard.is_some_and(is_recent) && !progress.is_gone
+    }
+
+    /// Whether a follower has been sent to for the longest election timeout and has not answered all that time.
+    pub(super) fn misses(&self, progress: &Progress) -> bool {
+        let answered = progress.heard.map_or(progress.since, |heard| heard.max(progress.since));
+        self.now.ms_since(answered) >= self.settings.election_timeout_max_ms
     }
 
     /// Whether everything that a follower lacks is on its way, or in the leader's memory, which is bounded.

@@ -48,8 +48,12 @@ pub(super) struct Progress {
     /// The round of leadership confirmation last sent, and last acknowledged.
     pub(super) sent_round: u64,
     pub(super) acked_round: u64,
-    /// When the follower last answered in this term.
-    pub(super) heard: Instant,
+    /// Since when this leader sends to the follower.
+    pub(super) since: Instant,
+    /// When the follower last answered in this term, its vote included; `None` until it has.
+    pub(super) heard: Option<Instant>,
+    /// Word has come that its process is gone, and no answer since.
+    pub(super) is_gone: bool,
     /// A heartbeat is due.
     pub(super) heartbeat_due: bool,
     /// Entries from `next_index` on are being read from disk.
@@ -92,7 +96,9 @@ impl Progress {
             sent_commit: LogIndex(0),
             sent_round: 0,
             acked_round: 0,
-            heard: now,
+            since: now,
+            heard: None,
+            is_gone: false,
             heartbeat_due: false,
             fetching: false,
             leaves_at: None,

@@ -38,7 +38,7 @@ impl Raft {
         self.leave_stuck_disk();
         // A leader that reaches no quorum can commit nothing; stepping down tells its clients to look
         // elsewhere and frees the reads that wait.
-        if !self.configuration().is_quorum(|id| self.is_heard(id)) && !mutants::is_on(Mutant::NoCheckQuorum) {
+        if !self.configuration().is_quorum(|id| !self.is_silent(id)) && !mutants::is_on(Mutant::NoCheckQuorum) {
             return self.become_follower(None);
         }
         self.tick_membership();
@@ -112,7 +112,8 @@ impl Raft {
     fn heard_follower(&mut self, from: NodeId, round: u64) -> Option<&mut Progress> {
         let Role::Leader(leader) = &mut self.role else { return None };
         let progress = leader.progress.get_mut(&from)?;
-        progress.heard = self.now;
+        progress.heard = Some(self.now);
+        progress.is_gone = false;
         progress.acked_round = progress.acked_round.max(round);
         self.confirm_reads();
         let Role::Leader(leader) = &mut self.role else { return None };

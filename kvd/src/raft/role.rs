@@ -4,8 +4,8 @@ use super::message::BallotId;
 use super::progress::Progress;
 use super::reads::{ForwardedReads, LeaderReads};
 use super::transfer::Transfer;
-use super::types::{ClusterTime, Instant, LogIndex, NodeId};
-use std::collections::{BTreeMap, BTreeSet};
+use super::types::{ClusterTime, Instant, LogIndex, NodeId, Term};
+use std::collections::BTreeMap;
 
 /// The role of a node in its term (paper §5.1, Figure 4).
 #[derive(Debug)]
@@ -59,8 +59,11 @@ pub(super) struct Follower {
 pub(super) struct Ballot {
     /// Names the question.
     pub(super) id: BallotId,
-    /// Who said yes. A set: a doubled answer counts once.
-    pub(super) granted: BTreeSet<NodeId>,
+    /// The end of the log that the question claims: index and term of its last entry. While the ballot is open the log
+    /// ends there; see [`Raft::install`](super::core::Raft::install).
+    pub(super) claimed: (LogIndex, Term),
+    /// Who said yes, and when. Keyed by voter: a doubled answer counts once.
+    pub(super) granted: BTreeMap<NodeId, Instant>,
     /// When to give up and ask again.
     pub(super) election_deadline: Instant,
     /// The campaign began because the connection to the leader was lost, so that others are about to

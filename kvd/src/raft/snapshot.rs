@@ -55,11 +55,11 @@ impl Raft {
         self.log.base().index
     }
 
-    /// Up to where the followers are that this node, if it leads, hears and feeds from its log, one of each: what
-    /// follows is yet to be sent to them. Those that are sent a snapshot need nothing of the log before that is done.
+    /// Match index of every follower that this node, if it leads, feeds from its log, but for those that have fallen
+    /// silent. Entries after the lowest one are still needed. Followers that are sent a snapshot need none of them yet.
     pub fn fed_from(&self) -> Vec<LogIndex> {
         let Role::Leader(leader) = &self.role else { return Vec::new() };
-        let fed = leader.progress.values().filter(|progress| progress.is_fed() && self.hears(progress));
+        let fed = leader.progress.values().filter(|progress| progress.is_fed() && !self.misses(progress));
         fed.map(|progress| progress.match_index).collect()
     }
 
@@ -98,6 +98,7 @@ impl Raft {
             self.log = Log::after_snapshot(last, last_time);
             self.configurations = BTreeMap::new();
             self.restart_log(last);
+            self.give_up_ballot();
         }
         self.forget_configurations_before(last.index);
         self.configurations.retain(|index, _| *index > last.index);
@@ -107,6 +108,17 @@ impl Raft {
             self.acknowledge_progress();
         }
         true
+    }
+
+    /// The log that this node asked for votes with is gone, so no vote for it may count any more: voters that have more
+    /// than the snapshot were told of a log that had that too, and would elect one that lacks what they acknowledged.
+    /// The node goes on as a follower of its term, in which it has voted for itself and helps nobody else.
+    fn give_up_ballot(&mut self) {
+        if matches!(self.role, Role::PreCandidate(_) | Role::Candidate(_))
+            && !mutants::is_on(Mutant::CandidateKeepsBallot)
+        {
+            self.become_follower(None);
+        }
     }
 
     /// What became of a snapshot that was to be sent: its last entry if it is durable on the follower's disk and has

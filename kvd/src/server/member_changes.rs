@@ -102,7 +102,7 @@ impl Waiting {
                 Ok(Some(change)) if self.hands_over(replica, &change) => {}
                 Ok(Some(change)) => match replica.change_membership(&change) {
                     Ok(index) => self.begun = Some(index),
-                    Err(MembershipError::Busy) => {}
+                    Err(MembershipError::Busy | MembershipError::NotYetHeard { .. }) => {}
                     Err(error) => return Some(Err(self.refusal(error))),
                 },
             }
@@ -163,6 +163,7 @@ impl Waiting {
                  sure that they come back"
             )),
             MembershipError::Busy
+            | MembershipError::NotYetHeard { .. }
             | MembershipError::AlreadyMember(_)
             | MembershipError::NameTaken(_)
             | MembershipError::UnknownMember(_)
@@ -240,7 +241,7 @@ fn addition(
                 "the cluster has {MEMBERS_MAX} members, and can have no more: remove some first"
             )));
         }
-        Ok(namesakes) if namesakes.iter().any(|id| raft.is_heard(*id)) => {
+        Ok(namesakes) if namesakes.iter().any(|id| !raft.is_silent(*id)) => {
             return Err(ChangeError::Refused(format!(
                 "another node called {name} is a member and lives: choose another name for this one, or remove that one \
                  first; if it is the same node and has lost its data, ask again in a moment"
