@@ -264,6 +264,26 @@ fn what_would_harm_the_cluster_is_refused_with_a_sentence() {
 }
 
 #[test]
+fn a_removal_right_after_an_election_waits_for_who_has_not_been_heard_and_is_refused() {
+    let mut cluster = Cluster::start(3);
+    let old = cluster.leader();
+    let rest: Vec<usize> = (0..3).filter(|node| *node != old).collect();
+    cluster[old].kill();
+    // The dead one and the new leader would be left: no majority. Asked as soon as anyone leads.
+    let refused = until("the new leader answers", || {
+        rest.iter().zip(rest.iter().rev()).find_map(|(asked, other)| {
+            let body = format!(r#"{{"id":"{}"}}"#, cluster[*other].name);
+            let reply = cluster[*asked].post("/members/remove", body).ok()?;
+            (![307, 503].contains(&reply.status)).then_some(reply)
+        })
+    });
+    let error = error_of(&refused);
+    assert_eq!((refused.status, error.code, error.applied), (409, ErrorCode::ChangeRefused, Applied::No));
+    assert!(error.message.contains("no majority"), "{}", error.message);
+    cluster.client().set("color", "blue").expect("the two that live serve");
+}
+
+#[test]
 fn a_node_is_replaced_by_another_in_one_change_whatever_the_leader() {
     let mut cluster = Cluster::start_calm(3);
     let client = cluster.client();
