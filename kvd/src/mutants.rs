@@ -94,6 +94,8 @@ mutants! {
     PreVoteDespiteLeader = "pre-vote granted while a leader is heard",
     /// A follower answers a heartbeat only when all that came before it is on disk.
     HeartbeatWaitsForDisk = "heartbeat answered after fsync",
+    /// A node that was not scheduled for a while takes that for the silence of the others.
+    AbsenceCounts = "own absence taken for that of the others",
     /// A leader that reaches nobody goes on leading.
     NoCheckQuorum = "no check-quorum",
     /// A vote for the target of a transfer is granted whatever its log is like.

@@ -34,6 +34,9 @@ pub struct Raft {
     pub(super) id: NodeId,
     pub(super) settings: Settings,
     pub(super) random: StdRng,
+    /// What the caller said last of the time.
+    pub(super) clock: Instant,
+    /// The time that this node has been there for: timers go by it. See [`Raft::set_time`].
     pub(super) now: Instant,
     pub(super) hard_state: HardState,
     pub(super) log: Log,
@@ -88,6 +91,7 @@ impl Raft {
             id,
             settings,
             random,
+            clock: now,
             now,
             hard_state,
             log,
@@ -111,10 +115,20 @@ impl Raft {
 
     /// It is `now`. To be called before what has arrived by then is stepped, so that a node which was
     /// paused hears what waited for it before its timers judge the silence.
+    ///
+    /// A node that was paused, or not scheduled for a while, must not take its own absence for that of the others: what
+    /// they sent may not even have been read from its sockets yet. So no step counts for more than half a heartbeat, and
+    /// every timer that was running goes on from where it stood. That costs no safety, which rests on no timer, and
+    /// little time: whoever is awake to judge takes steps of a few milliseconds.
     pub fn set_time(&mut self, now: Instant) {
-        let elapsed_ms = now.ms_since(self.now);
-        self.now = self.now.max(now);
-        self.wait_for_disk(elapsed_ms);
+        let elapsed_ms = now.ms_since(self.clock);
+        self.clock = self.clock.max(now);
+        let step_ms = match mutants::is_on(Mutant::AbsenceCounts) {
+            true => elapsed_ms,
+            false => elapsed_ms.min(self.settings.heartbeat_ms / 2),
+        };
+        self.now = self.now.plus_ms(step_ms);
+        self.wait_for_disk(step_ms);
     }
 
     /// It is `now`, and nothing else has arrived: acts on every timer that has run out. To be called

@@ -154,10 +154,8 @@ impl Raft {
         self.durability.under_way.as_ref().map(|under_way| (under_way.lasted_ms, under_way.last_index))
     }
 
-    /// Time has passed, so much since it was looked at last. After a pause of the process the disk may have completed a
-    /// write long ago, and word of it is what waits: so no step counts for more than a heartbeat.
-    pub(super) fn wait_for_disk(&mut self, elapsed_ms: u64) {
-        let step_ms = elapsed_ms.min(self.settings.heartbeat_ms);
+    /// Time has passed, in which this node was there to hear of the end of a write.
+    pub(super) fn wait_for_disk(&mut self, step_ms: u64) {
         if let Some(under_way) = &mut self.durability.under_way {
             under_way.lasted_ms += step_ms;
         }

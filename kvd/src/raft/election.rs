@@ -222,7 +222,7 @@ impl Raft {
         let progress = progress.collect();
         let leader = Leader {
             progress,
-            next_heartbeat: self.now.plus_ms(self.settings.heartbeat_ms),
+            next_heartbeat: self.clock.plus_ms(self.settings.heartbeat_ms),
             elected_cluster_time: self.log.last_time(),
             elected_at: self.now,
             is_leaving: false,

@@ -29,9 +29,9 @@ impl Raft {
     /// Heartbeats, and CheckQuorum (thesis §6.2).
     pub(super) fn tick_leader(&mut self) {
         let Role::Leader(leader) = &mut self.role else { return };
-        let heartbeat = self.now >= leader.next_heartbeat;
+        let heartbeat = self.clock >= leader.next_heartbeat;
         if heartbeat {
-            leader.next_heartbeat = self.now.plus_ms(self.settings.heartbeat_ms);
+            leader.next_heartbeat = self.clock.plus_ms(self.settings.heartbeat_ms);
             leader.progress.values_mut().for_each(|progress| progress.heartbeat_due = true);
         }
         self.tick_transfer(heartbeat);

@@ -76,6 +76,7 @@ pub(super) struct Ballot {
 pub(super) struct Leader {
     /// Every other member.
     pub(super) progress: BTreeMap<NodeId, Progress>,
+    /// By the clock, so that a leader that was away is heard as soon as it is back.
     pub(super) next_heartbeat: Instant,
     /// Cluster time and local time when elected; see [`Leader::cluster_time`].
     pub(super) elected_cluster_time: ClusterTime,

@@ -218,10 +218,16 @@ pub(crate) enum Command {
         #[arg(key)]
         ms: u64,
     },
-    /// Time passes, but the node is too busy or paused to look at its timers.
+    /// Time passes, but the node does not look at its timers.
     Stall {
         #[arg(optional)]
         nodes: Vec<Name>,
+        #[arg(key)]
+        ms: u64,
+    },
+    /// The node stands still, and time passes all at once when it goes on.
+    Pause {
+        node: Name,
         #[arg(key)]
         ms: u64,
     },
@@ -424,6 +430,7 @@ impl Script {
 
             Command::Advance { nodes, ms } => self.advance(&self.named(nodes), *ms),
             Command::Stall { nodes, ms } => self.stall(&self.named(nodes), *ms),
+            Command::Pause { node, ms } => self.pass(node.0, *ms),
             Command::Campaign { node } => self.campaign(node.0),
 
             Command::Propose { node, commands } => self.propose(node.0, commands),
@@ -641,25 +648,33 @@ impl Script {
     }
 
     fn tick(&mut self, id: NodeId, ms: u64) {
-        self.stall(&[id], ms);
+        self.pass(id, ms);
         let now = self.machines[&id].now;
         self.drive(id, |raft| raft.tick(now));
     }
 
     fn stall(&mut self, nodes: &[NodeId], ms: u64) {
         for id in nodes {
-            let machine = self.machines.get_mut(id).expect("a node of the cluster");
-            machine.now = machine.now.plus_ms(ms);
-            if machine.is_running() {
-                let now = machine.now;
-                machine.raft_mut().set_time(now);
+            for passed in (0..ms).step_by(TICK_MS as usize) {
+                self.pass(*id, TICK_MS.min(ms - passed));
             }
+        }
+    }
+
+    /// So much time passes at once.
+    fn pass(&mut self, id: NodeId, ms: u64) {
+        let machine = self.machines.get_mut(&id).expect("a node of the cluster");
+        machine.now = machine.now.plus_ms(ms);
+        if machine.is_running() {
+            let now = machine.now;
+            machine.raft_mut().set_time(now);
         }
     }
 
     /// One tick after the longest patience there is.
     fn campaign(&mut self, id: NodeId) {
-        self.tick(id, Settings::default().election_timeout_max_ms);
+        self.stall(&[id], Settings::default().election_timeout_max_ms);
+        self.tick(id, 0);
     }
 
     fn elect(&mut self, id: NodeId) -> Result<(), Box<dyn Error>> {
