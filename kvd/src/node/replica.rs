@@ -358,6 +358,9 @@ impl<W, R> Replica<W, R> {
         for waiting in self.indexed.values_mut() {
             expired.extend(waiting.extract_if(.., |reads| reads.deadline <= now));
         }
+        if !expired.is_empty() {
+            self.raft.retain_reads(|token| self.asked.contains_key(&token));
+        }
         for reads in expired {
             self.end_reads(reads, Err(ReadError::TimedOut));
         }

@@ -16,10 +16,12 @@
 use super::configuration::{Configuration, Goal, MemberInfo};
 use super::core::Raft;
 use super::entry::Payload;
+use super::message::Body;
 use super::progress::{Flow, Progress};
 use super::role::{Leader, Role};
 use super::types::{LogIndex, NodeId};
 use crate::mutants::{self, Mutant};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
@@ -221,7 +223,19 @@ impl Raft {
         let begins = !std::mem::replace(&mut leader.is_leaving, true);
         let hands_over = if begins { self.transfer_leadership(None).is_ok() } else { self.transfer_target().is_some() };
         if !hands_over {
+            self.call_election();
             self.become_follower(None);
+        }
+    }
+
+    /// This leader goes, and nobody has taken over: the voter that is likeliest to win campaigns at once, so that the
+    /// others do not wait for an election timeout. If it lacks committed entries it loses (paper §5.4.1).
+    fn call_election(&mut self) {
+        let Role::Leader(leader) = &self.role else { return };
+        let voters = leader.progress.iter().filter(|(id, _)| self.configuration().voters.contains(id));
+        let best = voters.max_by_key(|(id, progress)| (self.hears(progress), progress.match_index, Reverse(**id)));
+        if let Some(best) = best.map(|(id, _)| *id) {
+            self.send(best, Body::TimeoutNow);
         }
     }
 

@@ -58,6 +58,8 @@ pub(super) struct Progress {
     pub(super) heartbeat_due: bool,
     /// Entries from `next_index` on are being read from disk.
     pub(super) fetching: bool,
+    /// The caller was told to send a snapshot, and has not said yet what became of it. Another is not asked for before.
+    pub(super) is_sending: bool,
     /// It is a member no more, and is fed until then.
     pub(super) leaves_at: Option<Instant>,
 }
@@ -101,6 +103,7 @@ impl Progress {
             is_gone: false,
             heartbeat_due: false,
             fetching: false,
+            is_sending: false,
             leaves_at: None,
         }
     }
@@ -133,8 +136,26 @@ impl Progress {
     /// The entries that it needs are gone: it needs a snapshot.
     pub(super) fn needs_snapshot(&mut self) {
         if !matches!(self.flow, Flow::Snapshot(_)) {
-            self.flow = Flow::Snapshot(SnapshotFlow::Due);
+            self.flow = Flow::Snapshot(if self.is_sending { SnapshotFlow::Sending } else { SnapshotFlow::Due });
             self.fetching = false;
+        }
+    }
+
+    /// Whether the caller is to be told to send a snapshot, which counts as being sent from here on.
+    pub(super) fn take_due_snapshot(&mut self) -> bool {
+        let is_due = matches!(self.flow, Flow::Snapshot(SnapshotFlow::Due));
+        if is_due {
+            self.flow = Flow::Snapshot(SnapshotFlow::Sending);
+            self.is_sending = true;
+        }
+        is_due
+    }
+
+    /// It has acknowledged everything that is gone from the log, so it can be fed again. It may have got a snapshot from
+    /// another: an earlier leader whose transfer went on.
+    pub(super) fn needs_no_snapshot(&mut self) {
+        if matches!(self.flow, Flow::Snapshot(_)) {
+            self.flow = Flow::Probe { sent: false };
         }
     }
 
@@ -145,6 +166,7 @@ impl Progress {
 
     /// A snapshot that ends with entry `last` has become the follower's state, or `None`: has not.
     pub(super) fn snapshot_sent(&mut self, last: Option<LogIndex>) {
+        self.is_sending = false;
         if !matches!(self.flow, Flow::Snapshot(SnapshotFlow::Sending)) {
             return;
         }

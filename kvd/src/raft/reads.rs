@@ -82,6 +82,46 @@ impl ForwardedReads {
 }
 
 impl Raft {
+    /// Forgets every read that nobody waits for any more. To be called when reads have expired: a leader that cannot
+    /// commit its no-op, or a follower whose leader does not answer, would keep them for ever.
+    pub fn retain_reads(&mut self, is_waited_for: impl Fn(ReadToken) -> bool) {
+        match &mut self.role {
+            Role::Leader(Leader { reads, .. }) => {
+                let is_needed = |reader: &Reader| match reader {
+                    Reader::Local(token) => is_waited_for(*token),
+                    // It asks again under the same number, if it still wants to know.
+                    Reader::Follower(..) => true,
+                };
+                reads.waiting.retain(is_needed);
+                if let Some(round) = &mut reads.confirming {
+                    round.readers.retain(is_needed);
+                }
+            }
+            Role::Follower(Follower { reads, .. }) => {
+                reads.waiting.retain(|token| is_waited_for(*token));
+                if let Some(question) = &mut reads.asked {
+                    question.tokens.retain(|token| is_waited_for(*token));
+                }
+                // An answer to a question that nobody waits for is ignored, and the next one is asked at once.
+                reads.asked.take_if(|question| question.tokens.is_empty());
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) => {}
+        }
+    }
+
+    /// How many reads wait here for their index, and how many questions of followers.
+    pub fn waiting_reads(&self) -> usize {
+        match &self.role {
+            Role::Leader(Leader { reads, .. }) => {
+                reads.waiting.len() + reads.confirming.as_ref().map_or(0, |round| round.readers.len())
+            }
+            Role::Follower(Follower { reads, .. }) => {
+                reads.waiting.len() + reads.asked.as_ref().map_or(0, |question| question.tokens.len())
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) => 0,
+        }
+    }
+
     /// Asks for the index from which a read that begins now may be served. The answer comes with the
     /// effects of this or a later call.
     pub fn read_index(&mut self, token: ReadToken) {
@@ -97,11 +137,16 @@ impl Raft {
         self.read_outcomes.extend(failed);
     }
 
-    /// A follower asks on behalf of its reads.
+    /// A follower asks on behalf of its reads. It has one question at a time, so a new one takes the place of the one
+    /// before, and one that is repeated is answered once.
     pub(super) fn read_for_follower(&mut self, from: NodeId, read: ReadId) {
-        if let Role::Leader(leader) = &mut self.role {
-            leader.reads.waiting.push(Reader::Follower(from, read));
+        let Role::Leader(Leader { reads, .. }) = &mut self.role else { return };
+        let is_same = |reader: &Reader| matches!(reader, Reader::Follower(id, asked) if (*id, *asked) == (from, read));
+        if reads.confirming.as_ref().is_some_and(|round| round.readers.iter().any(is_same)) {
+            return;
         }
+        reads.waiting.retain(|reader| !matches!(reader, Reader::Follower(id, _) if *id == from));
+        reads.waiting.push(Reader::Follower(from, read));
     }
 
     /// Begins what the waiting reads need, unless it is under way: a round as a leader, a question to
@@ -176,5 +221,107 @@ impl Raft {
             let (leader, read) = (*leader, question.read);
             self.send(leader, Body::ReadIndex { read });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::{
+        ClusterTime, Configuration, Entry, HardState, Log, MemberInfo, Message, Payload, Restored, RoleName, Settings,
+        Term,
+    };
+    use std::collections::BTreeMap;
+
+    /// Node 1 of three.
+    fn node() -> Raft {
+        let info = MemberInfo { name: "n".into(), client_url: "http://a".into(), peer_url: "http://a".into() };
+        let configuration = Configuration::of_voters([1, 2, 3].map(|id| (NodeId(id), info.clone())));
+        let mut log = Log::default();
+        let payload = Payload::Configuration(configuration.clone());
+        log.append(Entry { index: LogIndex(1), term: Term(1), time: ClusterTime(0), payload });
+        log.set_durable(LogIndex(1));
+        let hard_state = HardState { term: Term(1), vote: None };
+        let configurations = BTreeMap::from([(LogIndex(1), configuration)]);
+        Raft::new(NodeId(1), Settings::default(), 7, Restored { hard_state, log, configurations }, Instant(0))
+    }
+
+    fn settle(raft: &mut Raft) -> Vec<Message> {
+        let mut sent = Vec::new();
+        loop {
+            let effects = raft.effects();
+            sent.extend(effects.send.into_iter().map(|(_, message)| message));
+            let Some(write) = effects.write else { return sent };
+            raft.written(write.id);
+        }
+    }
+
+    /// Elected by node 2, which then acknowledges nothing: the no-op of the term is not committed.
+    fn leader_without_commit() -> Raft {
+        let mut raft = node();
+        (0..=300).step_by(5).for_each(|ms| raft.tick(Instant(ms)));
+        let ballot = settle(&mut raft).iter().rev().find_map(|message| match message.body {
+            Body::PreVote { ballot, .. } => Some(ballot),
+            _ => None,
+        });
+        let body = Body::PreVoteResponse { ballot: ballot.expect("it asks"), asked_in: Term(1), granted: true };
+        raft.step(NodeId(2), Message { term: Term(1), body });
+        settle(&mut raft);
+        raft.step(NodeId(2), Message { term: Term(2), body: Body::RequestVoteResponse { granted: true } });
+        settle(&mut raft);
+        assert_eq!(raft.role(), RoleName::Leader);
+        raft
+    }
+
+    fn follower() -> Raft {
+        let mut raft = node();
+        let (prev_log_index, prev_log_term) = (LogIndex(1), Term(1));
+        let body = Body::AppendEntries {
+            prev_log_index,
+            prev_log_term,
+            entries: Vec::new(),
+            leader_commit: LogIndex(1),
+            round: 0,
+        };
+        raft.step(NodeId(2), Message { term: Term(2), body });
+        settle(&mut raft);
+        raft
+    }
+
+    #[test]
+    fn reads_that_nobody_waits_for_are_forgotten() {
+        for mut raft in [leader_without_commit(), follower()] {
+            for token in 1..=100 {
+                raft.read_index(ReadToken(token));
+                settle(&mut raft);
+            }
+            assert_eq!(raft.waiting_reads(), 100, "{:?}", raft.role());
+            raft.retain_reads(|token| token.0 > 90);
+            assert_eq!(raft.waiting_reads(), 10, "{:?}", raft.role());
+        }
+    }
+
+    #[test]
+    fn a_question_without_readers_makes_room_for_the_next() {
+        let mut raft = follower();
+        let asks = |raft: &mut Raft| {
+            settle(raft).iter().filter(|message| matches!(message.body, Body::ReadIndex { .. })).count()
+        };
+        raft.read_index(ReadToken(1));
+        assert_eq!(asks(&mut raft), 1);
+        raft.read_index(ReadToken(2));
+        assert_eq!(asks(&mut raft), 0, "one question at a time");
+        raft.retain_reads(|token| token.0 == 2);
+        assert_eq!(asks(&mut raft), 1);
+    }
+
+    #[test]
+    fn a_follower_has_one_question_at_its_leader() {
+        let mut raft = leader_without_commit();
+        for read in [1, 1, 2, 2, 3] {
+            raft.step(NodeId(2), Message { term: Term(2), body: Body::ReadIndex { read: ReadId(read) } });
+            raft.step(NodeId(3), Message { term: Term(2), body: Body::ReadIndex { read: ReadId(read) } });
+        }
+        assert_eq!(raft.waiting_reads(), 2);
     }
 }

@@ -10,7 +10,7 @@ use super::effects::{Effects, Fetch, SendSnapshot};
 use super::entry::{Entry, Payload};
 use super::log::Log;
 use super::message::{Body, Message};
-use super::progress::{Flow, Progress, SnapshotFlow};
+use super::progress::{Flow, Progress};
 use super::role::Role;
 use super::settings::Settings;
 use super::types::{LogIndex, NodeId, Term};
@@ -83,7 +83,11 @@ impl Raft {
         if match_index > self.log.last_index() {
             return;
         }
+        let base = self.log.base().index;
         if let Some(progress) = self.heard_follower(from, round) {
+            if match_index >= base {
+                progress.needs_no_snapshot();
+            }
             progress.accept(match_index);
             self.advance_commit();
         }
@@ -174,8 +178,7 @@ impl Feed<'_> {
         if self.progress.next_index <= self.log.base().index {
             self.progress.needs_snapshot();
         }
-        if matches!(self.progress.flow, Flow::Snapshot(SnapshotFlow::Due)) {
-            self.progress.flow = Flow::Snapshot(SnapshotFlow::Sending);
+        if self.progress.take_due_snapshot() {
             effects.snapshots.push(SendSnapshot { to: self.to, term: self.term });
         }
         while self.progress.has_room(self.settings) && self.progress.next_index <= self.log.last_index() {

@@ -9,6 +9,7 @@
 use super::configuration::Configuration;
 use super::core::Raft;
 use super::log::Log;
+use super::progress::Progress;
 use super::role::Role;
 use super::types::{ClusterTime, LogBase, LogIndex, NodeId, Term};
 use crate::mutants::{self, Mutant};
@@ -61,6 +62,13 @@ impl Raft {
         let Role::Leader(leader) = &self.role else { return Vec::new() };
         let fed = leader.progress.values().filter(|progress| progress.is_fed() && !self.misses(progress));
         fed.map(|progress| progress.match_index).collect()
+    }
+
+    /// Whether this node leads and knows that this follower needs no snapshot, so that one which is being sent is of no
+    /// use any more. A node that leads no more does not know.
+    pub fn needs_no_snapshot(&self, follower: NodeId) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        leader.progress.get(&follower).is_none_or(Progress::is_fed)
     }
 
     /// Of the configurations up to `index` the last is kept: it is the one in force there.

@@ -459,6 +459,7 @@ impl ReplicaTask {
         for fetch in fetch {
             self.writer.fetch(fetch);
         }
+        self.snapshots.stop_needless(replica.raft());
         for snapshot in snapshots {
             match replica.disagreement() {
                 None => self.send_snapshot(snapshot),

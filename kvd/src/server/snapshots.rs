@@ -21,7 +21,7 @@ use crate::http::BackupError;
 use crate::kv::Store;
 use crate::node::Replica;
 use crate::peer::Hello;
-use crate::raft::{LogIndex, NodeId, SendSnapshot, Term};
+use crate::raft::{LogIndex, NodeId, Raft, SendSnapshot, Term};
 use crate::storage::snapshot::{SnapshotFile, remove_older};
 use crate::storage::{Disk, StorageError, WalReader};
 use backups::Backups;
@@ -192,6 +192,11 @@ impl Snapshots {
         let sending = Sending::start(Arc::clone(&self.disk), file, to_whom, term, hello, self.events.clone());
         // One that was begun in an earlier term ends with this.
         self.sending.insert(to, sending);
+    }
+
+    /// Stops sending to followers that need no snapshot any more, since they have what it holds from elsewhere.
+    pub(super) fn stop_needless(&mut self, raft: &Raft) {
+        self.sending.retain(|to, _| !raft.needs_no_snapshot(*to));
     }
 
     /// What became of a snapshot that was sent: its last index, if it is the follower's state now.

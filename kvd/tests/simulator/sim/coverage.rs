@@ -45,6 +45,7 @@ kinds! {
         SnapshotNoNews = "snapshots that came too late to be news",
         LogRestarted = "logs begun anew after a snapshot",
         TransferFailed = "snapshots that did not arrive",
+        TransferNeedless = "snapshots that their receivers had from elsewhere",
         TransferGarbled = "pieces of snapshots garbled",
         CrashWhileSnapshotting = "crashes during a snapshot",
         StartFromSnapshot = "starts from a snapshot",

@@ -185,6 +185,7 @@ impl World {
             self.read_ends(id, attempt, result)?;
         }
         self.hand_overs_end(id);
+        self.stop_needless_transfers(id, life);
         // Last, since a snapshot that cannot be read ends the process.
         for snapshot in snapshots {
             self.send_snapshot(id, life, snapshot)?;

@@ -178,6 +178,21 @@ impl World {
         }
     }
 
+    /// A leader stops sending to followers that need no snapshot any more.
+    pub(super) fn stop_needless_transfers(&mut self, from: NodeId, life: Life) {
+        let Some(raft) = self.nodes[&from].raft() else { return };
+        let is_needless = |transfer: &Transfer| transfer.from == (from, life) && raft.needs_no_snapshot(transfer.to);
+        let needless: Vec<TransferId> =
+            self.transfers.iter().filter(|(_, transfer)| is_needless(transfer)).map(|(id, _)| *id).collect();
+        for id in needless {
+            self.coverage.count(Kind::TransferNeedless);
+            if let Some(transfer) = self.transfers.remove(&id) {
+                self.tell_sender(&transfer, None);
+                self.abandon(transfer);
+            }
+        }
+    }
+
     fn transfer_later(&mut self, id: TransferId) {
         let at = self.now + self.network.delay(&mut self.chance);
         self.queue.schedule(at, Event::TransferPiece(id));

@@ -84,6 +84,11 @@ impl Bounds {
 
     /// A replica has said what is to be done: of what is in memory it has forgotten all that it may.
     pub(crate) fn check_memory<W, R>(&self, id: NodeId, replica: &Replica<W, R>) -> Checked {
+        // Each read that consensus keeps has someone who waits for it. A member has one question that waits, and one that is
+        // being confirmed, perhaps on behalf of reads that have expired since.
+        let (kept, waiting) = (replica.raft().waiting_reads(), replica.waiting_reads());
+        let asking = replica.raft().configuration().members.len();
+        ensure!(NAME, kept <= waiting + 2 * asking, "n{} keeps {kept} reads, and {waiting} wait", id.0);
         let log = replica.raft().log();
         let bytes = log.memory_bytes();
         if bytes > self.cache_bytes_max {
