@@ -9,8 +9,10 @@ use crate::raft::{Fetch, LogWrite, Message, NodeId, SendSnapshot};
 #[derive(Debug)]
 #[must_use]
 pub struct Effects<W, R> {
-    /// Messages to other nodes; any of them may be lost.
+    /// Messages to other nodes for the prompt lane; any of them may be lost. See [`crate::raft::Effects`].
     pub send: Vec<(NodeId, Message)>,
+    /// Messages for the bulk lane; any of them may be lost.
+    pub bulk: Vec<(NodeId, Message)>,
     /// What to write to the log: report [`super::Replica::written`] once durable, stop if it fails.
     pub write: Option<LogWrite>,
     /// Entries to read back from disk: answer with [`super::Replica::fetched`].

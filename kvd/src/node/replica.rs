@@ -239,6 +239,16 @@ impl<W, R> Replica<W, R> {
         self.raft.told_removed();
     }
 
+    /// The bulk lane to a peer is open; see [`Raft::bulk_opened`].
+    pub fn bulk_opened(&mut self, peer: NodeId) {
+        self.raft.bulk_opened(peer);
+    }
+
+    /// The bulk lane to a peer stands still; see [`Raft::bulk_stalled`].
+    pub fn bulk_stalled(&mut self, peer: NodeId) {
+        self.raft.bulk_stalled(peer);
+    }
+
     /// The process of a peer is gone; see [`Raft::peer_lost`].
     pub fn peer_lost(&mut self, peer: NodeId) {
         self.raft.peer_lost(peer);
@@ -273,6 +283,7 @@ impl<W, R> Replica<W, R> {
         }
         Effects {
             send: effects.send,
+            bulk: effects.bulk,
             write: effects.write,
             fetch: effects.fetch,
             snapshots: effects.snapshots,

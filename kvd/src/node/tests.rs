@@ -70,7 +70,7 @@ impl Cluster {
             let mut sent: Vec<(NodeId, NodeId, Message)> = Vec::new();
             let mut written = false;
             for (id, replica) in &mut self.replicas {
-                let Effects { send, write, fetch, snapshots, writes, reads } = replica.effects();
+                let Effects { send, bulk, write, fetch, snapshots, writes, reads } = replica.effects();
                 assert!(snapshots.is_empty(), "nothing has been compacted");
                 assert!(fetch.is_empty(), "everything is in memory");
                 for (handle, result) in writes {
@@ -84,7 +84,7 @@ impl Cluster {
                     replica.written(write.id);
                     written = true;
                 }
-                sent.extend(send.into_iter().map(|(to, message)| (*id, to, message)));
+                sent.extend(bulk.into_iter().chain(send).map(|(to, message)| (*id, to, message)));
             }
             if sent.is_empty() && !written {
                 return;
@@ -217,7 +217,7 @@ fn a_write_that_a_later_leader_commits_succeeds_where_it_was_asked() {
     let effects = cluster.at(old).effects();
     let write = effects.write.expect("a write");
     cluster.at(old).written(write.id);
-    for (to, message) in effects.send {
+    for (to, message) in effects.bulk.into_iter().chain(effects.send) {
         cluster.at(to).step(old, message);
     }
     cluster.cut_off.insert(old);

@@ -5,10 +5,11 @@
 //! cluster learn of each other, and nodes that were removed from it learn of that. A frame that is no message ends its connection and nothing else; so does
 //! silence, since the node that dialled asks for a sign of life every second.
 
+use super::dialler::SILENCE_MAX;
 use super::frame::{self, FRAME_BYTES_MAX, FrameError};
 use super::hello::{HELLO_HEADER, Hello, SOUGHT_HEADER};
 use super::inbound::{Inbound, InboundStream, NoStream};
-use super::link::SILENCE_MAX;
+use super::lane::{LANE_HEADER, Lane};
 use crate::raft::{Message, NodeId};
 use futures_util::{SinkExt, StreamExt};
 use kvclient::api::{Applied, ErrorBody, ErrorCode, ErrorReply};
@@ -63,9 +64,10 @@ pub fn accept(
         .and(warp::get())
         .and(warp::header::optional::<String>(HELLO_HEADER))
         .and(warp::header::optional::<String>(SOUGHT_HEADER))
+        .and(warp::header::optional::<String>(LANE_HEADER))
         .and(warp::ws().map(Some).or_else(|_: Rejection| async { Ok::<_, Rejection>((None,)) }))
-        .map(move |theirs: Option<String>, sought: Option<String>, ws: Option<Ws>| {
-            acceptor.answer(theirs.as_deref(), sought.as_deref(), ws)
+        .map(move |theirs: Option<String>, sought: Option<String>, lane: Option<String>, ws: Option<Ws>| {
+            acceptor.answer(theirs.as_deref(), sought.as_deref(), Lane::from_header(lane.as_deref()), ws)
         })
         .boxed()
 }
@@ -79,7 +81,13 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    fn answer(self: &Arc<Self>, theirs: Option<&str>, sought: Option<&str>, ws: Option<Ws>) -> Response {
+    fn answer(
+        self: &Arc<Self>,
+        theirs: Option<&str>,
+        sought: Option<&str>,
+        lane: Option<Lane>,
+        ws: Option<Ws>,
+    ) -> Response {
         let ours = self.hello.borrow().clone();
         let theirs = match introduced(theirs) {
             Ok(theirs) => theirs,
@@ -99,6 +107,10 @@ impl Acceptor {
         }
         let is_sought = sought.is_none_or(|sought| sought == ours.node_id().to_string());
         let response = match (ours.cluster, theirs.cluster, ws) {
+            _ if lane.is_none() => {
+                let why = format!("{LANE_HEADER} is `prompt` or `bulk`");
+                refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why)
+            }
             (Some(our_cluster), Some(their_cluster), _) if our_cluster != their_cluster => {
                 let why = format!(
                     "{} ({}) belongs to cluster {their_cluster:016x}, this node to {our_cluster:016x}",
@@ -112,7 +124,7 @@ impl Acceptor {
                 let why = format!("the node there is {} with another id", ours.name);
                 refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why)
             }
-            (Some(_), Some(_), Some(ws)) => match self.inbound.open(theirs.node_id()) {
+            (Some(_), Some(_), Some(ws)) => match self.inbound.open(theirs.node_id(), lane.unwrap_or(Lane::Prompt)) {
                 Ok(stream) => return introduce(&ours, self.accept(theirs, stream, ws)),
                 Err(NoStream::Removed) => {
                     let why = format!("{} is a member of this cluster no more", theirs.name);

@@ -21,7 +21,10 @@ pub const SOUGHT_HEADER: &str = "kvd-sought";
 /// Two nodes speak the lesser of their newest versions to each other, as long as it is none too old for the other: so a
 /// daemon that speaks two versions works beside the one before it and the one after, and a cluster can be upgraded node
 /// by node. What only the newer one knows must not be said, nor put into the log, before every member knows it.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
+
+/// The first version in which a node takes two streams from each other one, a lane each; see [`super::Lane`].
+pub(super) const PROTOCOL_TWO_LANES: u32 = 4;
 
 /// Oldest version of the protocol that this daemon speaks.
 pub const PROTOCOL_VERSION_MIN: u32 = 3;

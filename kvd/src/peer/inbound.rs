@@ -1,8 +1,9 @@
-//! Which nodes have a stream open to this one.
+//! Which nodes have streams open to this one.
 //!
-//! A node has one at most: whoever dials anew has lost the old one, so the newest wins and the one before
+//! A node has one for each lane at most: whoever dials anew has lost the old one, so the newest wins and the one before
 //! it ends. Whoever dials out asks here too: a peer that refuses to be dialled and still sends is not gone.
 
+use super::lane::Lane;
 use crate::raft::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,13 +11,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 
 /// More streams than any cluster has members; whoever dials beyond them is none.
-const STREAMS_MAX: usize = 64;
+const STREAMS_MAX: usize = 128;
 
 /// The streams that are open to this node. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Inbound {
-    /// The number of the stream of each node.
-    open: Arc<watch::Sender<BTreeMap<NodeId, u64>>>,
+    /// The number of the stream of each node on each lane.
+    open: Arc<watch::Sender<BTreeMap<(NodeId, Lane), u64>>>,
     next: Arc<AtomicU64>,
     /// Nodes that are members no more.
     removed: Arc<RwLock<BTreeSet<NodeId>>>,
@@ -36,22 +37,22 @@ impl Inbound {
     ///
     /// # Errors
     /// [`NoStream`].
-    pub(super) fn open(&self, from: NodeId) -> Result<InboundStream, NoStream> {
+    pub(super) fn open(&self, from: NodeId, lane: Lane) -> Result<InboundStream, NoStream> {
         if self.removed.read().unwrap_or_else(PoisonError::into_inner).contains(&from) {
             return Err(NoStream::Removed);
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let opened = self.open.send_if_modified(|open| {
-            let room = open.len() < STREAMS_MAX || open.contains_key(&from);
+            let room = open.len() < STREAMS_MAX || open.contains_key(&(from, lane));
             if room {
-                open.insert(from, number);
+                open.insert((from, lane), number);
             }
             room
         });
         if !opened {
             return Err(NoStream::TooMany);
         }
-        Ok(InboundStream { from, number, open: Arc::clone(&self.open) })
+        Ok(InboundStream { from: (from, lane), number, open: Arc::clone(&self.open) })
     }
 
     /// These nodes are members no more: their streams end, and they get no other.
@@ -60,29 +61,33 @@ impl Inbound {
         self.removed.write().unwrap_or_else(PoisonError::into_inner).clone_from(&removed);
         self.open.send_if_modified(|open| {
             let before = open.len();
-            open.retain(|id, _| !removed.contains(id));
+            open.retain(|(id, _), _| !removed.contains(id));
             open.len() < before
         });
     }
 
-    /// Ends the stream of a node, if there is one.
+    /// Ends the streams of a node, if there are any.
     pub fn close(&self, from: NodeId) {
-        self.open.send_if_modified(|open| open.remove(&from).is_some());
+        self.open.send_if_modified(|open| {
+            let before = open.len();
+            open.retain(|(id, _), _| *id != from);
+            open.len() < before
+        });
     }
 
     /// Completes as soon as the node has no stream open to this one.
     pub(super) async fn closed(&self, from: NodeId) {
         // The sender is `self`, so there is no other way to end.
-        let _ = self.open.subscribe().wait_for(|open| !open.contains_key(&from)).await;
+        let _ = self.open.subscribe().wait_for(|open| !open.keys().any(|(id, _)| *id == from)).await;
     }
 }
 
 /// One such stream, from its acceptance until it is dropped.
 #[derive(Debug)]
 pub(super) struct InboundStream {
-    from: NodeId,
+    from: (NodeId, Lane),
     number: u64,
-    open: Arc<watch::Sender<BTreeMap<NodeId, u64>>>,
+    open: Arc<watch::Sender<BTreeMap<(NodeId, Lane), u64>>>,
 }
 
 impl InboundStream {
@@ -110,9 +115,10 @@ mod tests {
     #[test]
     fn a_node_has_one_stream_and_the_newest_wins() {
         let inbound = Inbound::default();
-        let (older, other) = (inbound.open(NodeId(1)).unwrap(), inbound.open(NodeId(2)).unwrap());
+        let (older, other) =
+            (inbound.open(NodeId(1), Lane::Prompt).unwrap(), inbound.open(NodeId(2), Lane::Prompt).unwrap());
         assert_eq!(older.ended().now_or_never(), None);
-        let newer = inbound.open(NodeId(1)).unwrap();
+        let newer = inbound.open(NodeId(1), Lane::Prompt).unwrap();
         assert_eq!(older.ended().now_or_never(), Some(()));
         drop(older);
         assert_eq!(inbound.closed(NodeId(1)).now_or_never(), None, "the newer is open");
@@ -124,22 +130,39 @@ mod tests {
     }
 
     #[test]
+    fn each_lane_has_its_stream_and_the_last_one_counts() {
+        let inbound = Inbound::default();
+        let prompt = inbound.open(NodeId(1), Lane::Prompt).unwrap();
+        let bulk = inbound.open(NodeId(1), Lane::Bulk).unwrap();
+        assert_eq!(prompt.ended().now_or_never(), None, "the other lane takes nothing from it");
+        drop(prompt);
+        assert_eq!(inbound.closed(NodeId(1)).now_or_never(), None);
+        drop(bulk);
+        assert_eq!(inbound.closed(NodeId(1)).now_or_never(), Some(()));
+        let streams = [Lane::Prompt, Lane::Bulk].map(|lane| inbound.open(NodeId(2), lane).unwrap());
+        inbound.close(NodeId(2));
+        assert!(streams.iter().all(|stream| stream.ended().now_or_never().is_some()));
+    }
+
+    #[test]
     fn strangers_do_not_open_streams_without_end() {
         let inbound = Inbound::default();
-        let streams: Vec<_> = (0..STREAMS_MAX as u64).map(|id| inbound.open(NodeId(id)).unwrap()).collect();
-        assert_eq!(inbound.open(NodeId(1000)).err(), Some(NoStream::TooMany));
-        assert!(inbound.open(NodeId(0)).is_ok(), "in place of its own");
+        let streams: Vec<_> =
+            (0..STREAMS_MAX as u64).map(|id| inbound.open(NodeId(id), Lane::Prompt).unwrap()).collect();
+        assert_eq!(inbound.open(NodeId(1000), Lane::Prompt).err(), Some(NoStream::TooMany));
+        assert!(inbound.open(NodeId(0), Lane::Prompt).is_ok(), "in place of its own");
         drop(streams);
-        assert!(inbound.open(NodeId(1000)).is_ok());
+        assert!(inbound.open(NodeId(1000), Lane::Prompt).is_ok());
     }
 
     #[test]
     fn who_is_removed_loses_its_stream_and_gets_no_other() {
         let inbound = Inbound::default();
-        let (stays, goes) = (inbound.open(NodeId(1)).unwrap(), inbound.open(NodeId(2)).unwrap());
+        let (stays, goes) =
+            (inbound.open(NodeId(1), Lane::Prompt).unwrap(), inbound.open(NodeId(2), Lane::Prompt).unwrap());
         inbound.set_removed([NodeId(2)]);
         assert_eq!((stays.ended().now_or_never(), goes.ended().now_or_never()), (None, Some(())));
-        assert_eq!(inbound.open(NodeId(2)).err(), Some(NoStream::Removed));
-        assert!(inbound.open(NodeId(1)).is_ok());
+        assert_eq!(inbound.open(NodeId(2), Lane::Prompt).err(), Some(NoStream::Removed));
+        assert!(inbound.open(NodeId(1), Lane::Prompt).is_ok());
     }
 }

@@ -1,15 +1,18 @@
 //! The streams between nodes: who they are, how messages travel, and when a peer counts as lost.
 //!
 //! Each node dials every other ([`Link`]) and sends its messages there; what the others send arrives
-//! on the connections they dialled ([`accept`]). So each direction has a WebSocket of its own, on the
-//! listener that also serves clients.
+//! on the connections they dialled ([`accept`]). So each direction has WebSockets of its own, one for each [`Lane`], on
+//! the listener that also serves clients.
 
 mod accept;
 mod consistency;
+mod dialler;
 mod frame;
 mod hello;
 mod inbound;
+mod lane;
 mod link;
+mod paced;
 
 pub use accept::{PeerEvent, Unintroduced, accept, introduced, of_same_cluster, refuse};
 pub use frame::{FRAME_BYTES_MAX, FrameError, decode, encode};
@@ -18,4 +21,6 @@ pub use hello::{
     founding_configuration,
 };
 pub use inbound::Inbound;
+pub use lane::{LANE_HEADER, Lane};
 pub use link::{Link, LinkEvent, LinkOptions};
+pub use paced::{PacedStream, Written};

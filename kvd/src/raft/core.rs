@@ -231,6 +231,27 @@ impl Raft {
         }
     }
 
+    /// The bulk lane to `peer` is open, for the first time or anew: what was on its way there may be lost.
+    pub fn bulk_opened(&mut self, peer: NodeId) {
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(progress) = leader.progress.get_mut(&peer)
+        {
+            progress.probe_from(progress.next_index);
+        }
+    }
+
+    /// The bulk lane to `peer` stands still: the caller has had something to send there for two of the longest election
+    /// timeouts, of which nothing got through, and dialling anew did not help. So it is until the follower acknowledges
+    /// more than it has so far. A leader that reaches no quorum with entries must not go on only because its heartbeats
+    /// are answered.
+    pub fn bulk_stalled(&mut self, peer: NodeId) {
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(progress) = leader.progress.get_mut(&peer)
+        {
+            progress.is_bulk_stalled = true;
+        }
+    }
+
     /// What is to be done after the calls since the last time.
     pub fn effects(&mut self) -> Effects {
         self.start_read_round();

@@ -12,8 +12,12 @@ use super::types::{LogBase, LogIndex, NodeId, Term};
 #[derive(Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Effects {
-    /// Messages to other nodes. The leader's AppendEntries run beside its own write (thesis §10.2.1).
+    /// Messages that keep the cluster together, for the prompt lane: heartbeats, votes, rounds of reads, and all answers.
+    /// They are small, and must never be behind bulk.
     pub send: Vec<(NodeId, Message)>,
+    /// Entries, and what asks whether they have come, for the bulk lane: a stream of their own to each node, in order.
+    /// They run beside the leader's own write (thesis §10.2.1).
+    pub bulk: Vec<(NodeId, Message)>,
     /// What to write to the log. At most one write is under way at a time.
     pub write: Option<LogWrite>,
     /// Newly committed entries, in log order. If [`super::Raft::has_unapplied`], more follow at once.

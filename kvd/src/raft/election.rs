@@ -228,6 +228,7 @@ impl Raft {
             is_leaving: false,
             first_index: self.log.last_index().next(),
             reads: LeaderReads::default(),
+            fetched: Vec::new(),
             transfer: None,
             next_escape: self.now,
         };

@@ -56,6 +56,12 @@ pub(super) struct Progress {
     pub(super) is_gone: bool,
     /// A heartbeat is due.
     pub(super) heartbeat_due: bool,
+    /// It is to be asked whether what was sent last has come.
+    pub(super) check_due: bool,
+    /// When it was asked that last.
+    pub(super) checked: Instant,
+    /// Nothing gets through to it on the bulk lane, though it may answer heartbeats.
+    pub(super) is_bulk_stalled: bool,
     /// Entries from `next_index` on are being read from disk.
     pub(super) fetching: bool,
     /// The caller was told to send a snapshot, and has not said yet what became of it. Another is not asked for before.
@@ -69,8 +75,11 @@ pub(super) struct Progress {
 pub(super) enum Flow {
     /// One message at a time.
     Probe {
-        /// One is on its way; the next heartbeat asks again.
+        /// One is on its way; it is asked again with the next heartbeat that is answered.
         sent: bool,
+        /// Its last entry and the bytes of all of them. Once the place is known to be right, they are on their way like
+        /// any others.
+        entries: Option<(LogIndex, usize)>,
     },
     /// A snapshot; nothing else is known of where the logs agree.
     Snapshot(SnapshotFlow),
@@ -89,12 +98,17 @@ pub(super) enum SnapshotFlow {
     Failed,
 }
 
+impl Flow {
+    /// A probe is due.
+    const PROBE: Self = Self::Probe { sent: false, entries: None };
+}
+
 impl Progress {
     pub(super) fn new(last_index: LogIndex, now: Instant) -> Self {
         Self {
             match_index: LogIndex(0),
             next_index: last_index.next(),
-            flow: Flow::Probe { sent: false },
+            flow: Flow::PROBE,
             sent_commit: LogIndex(0),
             sent_round: 0,
             acked_round: 0,
@@ -102,6 +116,9 @@ impl Progress {
             heard: None,
             is_gone: false,
             heartbeat_due: false,
+            check_due: false,
+            checked: now,
+            is_bulk_stalled: false,
             fetching: false,
             is_sending: false,
             leaves_at: None,
@@ -129,7 +146,7 @@ impl Progress {
         if mutants::is_on(Mutant::WindowNotFreed) && matches!(self.flow, Flow::Replicate { .. }) {
             return;
         }
-        self.flow = Flow::Probe { sent: false };
+        self.flow = Flow::PROBE;
         self.fetching = false;
     }
 
@@ -155,7 +172,7 @@ impl Progress {
     /// another: an earlier leader whose transfer went on.
     pub(super) fn needs_no_snapshot(&mut self) {
         if matches!(self.flow, Flow::Snapshot(_)) {
-            self.flow = Flow::Probe { sent: false };
+            self.flow = Flow::PROBE;
         }
     }
 
@@ -173,7 +190,7 @@ impl Progress {
         match last {
             Some(last) => {
                 self.next_index = last.max(self.match_index).next();
-                self.flow = Flow::Probe { sent: false };
+                self.flow = Flow::PROBE;
             }
             None => self.flow = Flow::Snapshot(SnapshotFlow::Failed),
         }
@@ -181,20 +198,41 @@ impl Progress {
 
     /// Sends nothing but heartbeats until the follower answers one.
     pub(super) fn wait_for_answer(&mut self) {
-        self.flow = Flow::Probe { sent: true };
+        self.flow = Flow::Probe { sent: true, entries: None };
         self.fetching = false;
+    }
+
+    /// Whether it has yet to acknowledge something that was sent to it on the bulk lane.
+    pub(super) fn owes_answer(&self) -> bool {
+        match &self.flow {
+            Flow::Probe { sent, .. } => *sent,
+            Flow::Snapshot(_) => false,
+            Flow::Replicate { in_flight, .. } => !in_flight.is_empty(),
+        }
     }
 
     /// Notes that the follower has everything up to `match_index` on its disk.
     pub(super) fn accept(&mut self, match_index: LogIndex) {
+        if match_index > self.match_index {
+            self.is_bulk_stalled = false;
+        }
         self.match_index = self.match_index.max(match_index);
         if self.next_index <= self.match_index {
             self.next_index = self.match_index.next();
             self.fetching = false;
         }
         match &mut self.flow {
-            Flow::Probe { .. } => {
-                self.flow = Flow::Replicate { in_flight: VecDeque::new(), in_flight_bytes: 0 };
+            // The answer may be one to a heartbeat, which names only what was known before.
+            Flow::Probe { .. } if self.match_index.next() < self.next_index => {}
+            Flow::Probe { entries, .. } => {
+                let in_flight: VecDeque<_> = entries.filter(|(last, _)| *last > self.match_index).into_iter().collect();
+                let in_flight_bytes = in_flight.iter().map(|(_, bytes)| bytes).sum();
+                if let Some((last, _)) = in_flight.back() {
+                    self.next_index = last.next();
+                    // They may be lost, and the answer was one to something that came after them.
+                    self.check_due = true;
+                }
+                self.flow = Flow::Replicate { in_flight, in_flight_bytes };
             }
             Flow::Snapshot(snapshot) => {
                 if *snapshot == SnapshotFlow::Failed {
@@ -228,8 +266,11 @@ impl Progress {
     /// Notes that a message was sent, with entries up to `last` of this many bytes if it had any.
     pub(super) fn sent(&mut self, last: Option<(LogIndex, usize)>) {
         match &mut self.flow {
-            // While probing it is not known whether the entries fit, so the next probe repeats them.
-            Flow::Probe { sent } => *sent = true,
+            // While probing it is not known whether the entries fit.
+            Flow::Probe { sent, entries } => {
+                *sent = true;
+                *entries = last.or(*entries);
+            }
             Flow::Snapshot(_) => {}
             Flow::Replicate { in_flight, in_flight_bytes } => {
                 if let Some((last, bytes)) = last {

@@ -250,7 +250,7 @@ mod tests {
         let mut sent = Vec::new();
         loop {
             let effects = raft.effects();
-            sent.extend(effects.send.into_iter().map(|(_, message)| message));
+            sent.extend(effects.bulk.into_iter().chain(effects.send).map(|(_, message)| message));
             let Some(write) = effects.write else { return sent };
             raft.written(write.id);
         }

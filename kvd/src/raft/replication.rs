@@ -1,9 +1,19 @@
 //! The leader's side of replication: what it sends, when an entry is committed, and when it gives up.
 //!
 //! Entries go to every follower at once and to the leader's own disk beside them (thesis §10.2.1); the
-//! leader counts itself only for what its own disk has. Heartbeats are small empty AppendEntries, so
-//! that they are never behind bulk. They name the last entry sent, hence a follower that missed one
-//! finds out with the next heartbeat at the latest.
+//! leader counts itself only for what its own disk has.
+//!
+//! There are two lanes to each follower, so that bulk never delays what keeps the leader. What travels on one may overtake
+//! what travels on the other:
+//!
+//! - On the *prompt* lane go heartbeats, which are small empty AppendEntries. They name the last entry that the follower
+//!   is known to have, and commit no more than that, so that they fit whatever is still on its way to it.
+//! - On the *bulk* lane go entries, in order. With a heartbeat, a follower that owes an answer is asked there as well, by
+//!   an empty AppendEntries that names the last entry sent: behind all of them, it finds out what was lost.
+//!
+//! Neither lane may hide that the other is dead. Without heartbeats the followers elect another leader, and CheckQuorum ends
+//! this one. A leader whose heartbeats are answered, but that gets no entries through to a quorum, steps down too; see
+//! [`Raft::bulk_stalled`].
 
 use super::core::Raft;
 use super::effects::{Effects, Fetch, SendSnapshot};
@@ -13,7 +23,7 @@ use super::message::{Body, Message};
 use super::progress::{Flow, Progress};
 use super::role::Role;
 use super::settings::Settings;
-use super::types::{LogIndex, NodeId, Term};
+use super::types::{Instant, LogIndex, NodeId, Term};
 use crate::mutants::{self, Mutant};
 
 impl Raft {
@@ -32,7 +42,11 @@ impl Raft {
         let heartbeat = self.clock >= leader.next_heartbeat;
         if heartbeat {
             leader.next_heartbeat = self.clock.plus_ms(self.settings.heartbeat_ms);
-            leader.progress.values_mut().for_each(|progress| progress.heartbeat_due = true);
+            for progress in leader.progress.values_mut() {
+                progress.heartbeat_due = true;
+                // One that answers nothing is not asked again and again: that would pile up before it.
+                progress.check_due |= progress.owes_answer() && progress.heard.is_some_and(|at| at >= progress.checked);
+            }
         }
         self.tick_transfer(heartbeat);
         self.leave_stuck_disk();
@@ -41,7 +55,25 @@ impl Raft {
         if !self.configuration().is_quorum(|id| !self.is_silent(id)) && !mutants::is_on(Mutant::NoCheckQuorum) {
             return self.become_follower(None);
         }
+        if self.is_bulk_lane_dead() {
+            return self.make_way();
+        }
         self.tick_membership();
+    }
+
+    /// Whether too few followers can be sent entries for a quorum.
+    fn is_bulk_lane_dead(&self) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        let is_stalled = |id: NodeId| leader.progress.get(&id).is_some_and(|progress| progress.is_bulk_stalled);
+        !self.configuration().is_quorum(|id| !is_stalled(id))
+    }
+
+    /// Steps down in favour of others: they have an election timeout to find a leader among themselves.
+    fn make_way(&mut self) {
+        self.become_follower(None);
+        if let Role::Follower(follower) = &mut self.role {
+            follower.election_deadline = follower.election_deadline.plus_ms(self.settings.election_timeout_max_ms);
+        }
     }
 
     /// Sends every follower what it lacks and may be sent now.
@@ -49,9 +81,10 @@ impl Raft {
         let term = self.term();
         let Role::Leader(leader) = &mut self.role else { return };
         let round = leader.reads.round();
+        effects.bulk.append(&mut leader.fetched);
         for (to, progress) in &mut leader.progress {
-            let mut feed = Feed { to: *to, term, round, log: &self.log, settings: &self.settings, progress };
-            feed.send_due(effects);
+            let (log, settings, now) = (&self.log, &self.settings, self.now);
+            Feed { to: *to, term, round, log, settings, now, progress }.send_due(effects);
         }
     }
 
@@ -73,9 +106,9 @@ impl Raft {
             return progress.wait_for_answer();
         }
         let mut effects = Effects::default();
-        Feed { to: fetch.to, term, round, log: &self.log, settings: &self.settings, progress }
-            .send(entries, &mut effects);
-        self.durability.ready.append(&mut effects.send);
+        let (log, settings, now) = (&self.log, &self.settings, self.now);
+        Feed { to: fetch.to, term, round, log, settings, now, progress }.send_entries(entries, &mut effects);
+        leader.fetched.append(&mut effects.bulk);
     }
 
     /// A follower has everything up to `match_index` on its disk.
@@ -116,6 +149,11 @@ impl Raft {
     fn heard_follower(&mut self, from: NodeId, round: u64) -> Option<&mut Progress> {
         let Role::Leader(leader) = &mut self.role else { return None };
         let progress = leader.progress.get_mut(&from)?;
+        let patience_ms = 2 * self.settings.heartbeat_ms;
+        if progress.is_gone || progress.heard.is_none_or(|heard| self.now.ms_since(heard) > patience_ms) {
+            // It is back: whatever it has missed shows by its answer.
+            progress.check_due |= progress.owes_answer();
+        }
         progress.heard = Some(self.now);
         progress.is_gone = false;
         progress.acked_round = progress.acked_round.max(round);
@@ -166,14 +204,16 @@ struct Feed<'a> {
     round: u64,
     log: &'a Log,
     settings: &'a Settings,
+    now: Instant,
     progress: &'a mut Progress,
 }
 
 impl Feed<'_> {
-    /// A probe if one is due, or entries while the window has room; an empty message where a heartbeat
-    /// is due, or where a commit index or round is news that nothing else is about to carry.
+    /// On the bulk lane a probe if one is due, or entries while the window has room, or a question what has come of them.
+    /// On the prompt lane a heartbeat where one is due, and where a round is news. A commit index that is news and that no
+    /// entries are about to carry goes on the prompt lane as far as the follower is known to have the entries, else behind
+    /// them.
     fn send_due(&mut self, effects: &mut Effects) {
-        let mut sent = false;
         // Of the base the term is known, so what follows it can be sent.
         if self.progress.next_index <= self.log.base().index {
             self.progress.needs_snapshot();
@@ -187,23 +227,36 @@ impl Feed<'_> {
                 self.fetch(effects);
                 break;
             };
-            self.send(entries, effects);
-            sent = true;
+            self.send_entries(entries, effects);
         }
-        if matches!(self.progress.flow, Flow::Probe { sent: false }) {
+        if matches!(self.progress.flow, Flow::Probe { sent: false, .. }) {
             // The place is most often right, so entries go along. From the disk they come once it is known.
             let entries = self.log.entries_from(self.progress.next_index, self.settings.message_bytes_max);
-            self.send(entries.unwrap_or_default(), effects);
-            sent = true;
+            self.send_entries(entries.unwrap_or_default(), effects);
+        }
+        let commit_is_news = self.progress.sent_commit < self.promptly_committed();
+        // Behind the entries that it concerns it says the same, as long as these do not pile up.
+        let is_news_behind =
+            self.progress.sent_commit < self.log.commit_index() && self.progress.has_room(self.settings);
+        if std::mem::take(&mut self.progress.check_due) && self.progress.is_fed() || is_news_behind && !commit_is_news {
+            self.send_entries(Vec::new(), effects);
         }
         // To a follower that does not answer, heartbeats repeat the news; messages on their own account
-        // would pile up before it with every commit and read of the others.
-        let commit_is_news =
-            self.progress.sent_commit < self.log.commit_index() && self.progress.has_room(self.settings);
+        // would pile up before it with every read of the others.
         let round_is_news =
             self.progress.sent_round < self.round && self.progress.acked_round >= self.progress.sent_round;
-        if !sent && (commit_is_news || round_is_news || self.progress.heartbeat_due) {
-            self.send(Vec::new(), effects);
+        if commit_is_news || round_is_news || self.progress.heartbeat_due {
+            self.send_heartbeat(effects);
+        }
+    }
+
+    /// How much the prompt lane may commit: what the follower is known to have. What is committed beyond is on its way to
+    /// it on the bulk lane, with word that it is.
+    fn promptly_committed(&self) -> LogIndex {
+        let commit_index = self.log.commit_index();
+        match mutants::is_on(Mutant::HeartbeatCommitsAll) {
+            true => commit_index,
+            false => commit_index.min(self.progress.match_index),
         }
     }
 
@@ -218,23 +271,32 @@ impl Feed<'_> {
         });
     }
 
-    fn send(&mut self, entries: Vec<Entry>, effects: &mut Effects) {
-        let (prev_log_index, prev_log_term) = match self.progress.flow {
-            // Every log matches there, so the follower need not find out that it lacks entries.
-            Flow::Snapshot(_) => (LogIndex(0), Term(0)),
-            Flow::Probe { .. } | Flow::Replicate { .. } => {
-                let prev_log_index = self.progress.next_index.previous();
-                // `next_index` is behind the base and at most one past the end.
-                let term = self.log.term_at(prev_log_index).expect("the entry before the next is in the log");
-                (prev_log_index, term)
-            }
-        };
+    /// Sends the follower, which is fed, what comes next on the bulk lane; without entries, a question whether it has all
+    /// that came before.
+    fn send_entries(&mut self, entries: Vec<Entry>, effects: &mut Effects) {
+        let prev_log_index = self.progress.next_index.previous();
+        // `next_index` is behind the base and at most one past the end.
+        let prev_log_term = self.log.term_at(prev_log_index).expect("the entry before the next is in the log");
         let bytes = entries.iter().map(Entry::size_bytes).sum();
         self.progress.sent(entries.last().map(|last| (last.index, bytes)));
+        self.progress.checked = self.now;
         let leader_commit = self.log.commit_index();
         self.progress.sent_commit = leader_commit;
+        // The round goes along, and is not counted as sent: rounds must not wait for bulk.
+        let body = Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round: self.round };
+        effects.bulk.push((self.to, Message { term: self.term, body }));
+    }
+
+    fn send_heartbeat(&mut self, effects: &mut Effects) {
+        let known = self.progress.match_index;
+        // Where nothing is known, and before the base, every log matches at zero.
+        let known_term = self.log.term_at(known).filter(|_| known >= self.log.base().index);
+        let (prev_log_index, prev_log_term) = known_term.map_or((LogIndex(0), Term(0)), |term| (known, term));
+        let leader_commit = self.promptly_committed();
+        self.progress.sent_commit = self.progress.sent_commit.max(leader_commit);
         self.progress.sent_round = self.round;
         self.progress.heartbeat_due = false;
+        let entries = Vec::new();
         let body = Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round: self.round };
         effects.send.push((self.to, Message { term: self.term, body }));
     }

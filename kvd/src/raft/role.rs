@@ -1,6 +1,6 @@
 //! What a node is, with the state that only that role has.
 
-use super::message::BallotId;
+use super::message::{BallotId, Message};
 use super::progress::Progress;
 use super::reads::{ForwardedReads, LeaderReads};
 use super::transfer::Transfer;
@@ -86,6 +86,8 @@ pub(super) struct Leader {
     /// The no-op that opened the term.
     pub(super) first_index: LogIndex,
     pub(super) reads: LeaderReads,
+    /// Messages for the bulk lane with entries that have been read back from disk.
+    pub(super) fetched: Vec<(NodeId, Message)>,
     /// The hand-over to another node, while one is under way.
     pub(super) transfer: Option<Transfer>,
     /// With a stuck disk it does not try to hand over again before this.

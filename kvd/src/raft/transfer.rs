@@ -97,7 +97,7 @@ impl Raft {
         leader.transfer = Some(Transfer { to, give_up_at, told: false });
         if let Some(progress) = leader.progress.get_mut(&to) {
             // Whatever it has missed shows by its answer.
-            progress.heartbeat_due |= progress.match_index < self.log.last_index();
+            progress.check_due |= progress.match_index < self.log.last_index();
         }
         Ok(to)
     }

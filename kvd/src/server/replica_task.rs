@@ -48,6 +48,9 @@ use warp::reply::Response;
 /// Timers are looked at this often.
 const TICK: Duration = Duration::from_millis(5);
 
+/// Nothing gets through on a bulk lane if nothing has for so many of the longest election timeouts.
+const BULK_STALL_ELECTION_TIMEOUTS: u64 = 2;
+
 /// What is taken from one queue at a time, so that none starves the others.
 const BATCH_MAX: usize = 1024;
 
@@ -248,6 +251,9 @@ impl ReplicaTask {
             peer_id,
             hello: self.hello.subscribe(),
             inbound: self.inbound.clone(),
+            bulk_stall_max: Duration::from_millis(
+                BULK_STALL_ELECTION_TIMEOUTS * self.config.raft.election_timeout_max_ms,
+            ),
         };
         Link::open(options, move |found| {
             // Without a receiver the node has stopped.
@@ -316,6 +322,8 @@ impl ReplicaTask {
                     self.connect_members();
                 }
             }
+            Arrived::Event(Event::Member(id, LinkEvent::BulkOpened)) => replica.bulk_opened(id),
+            Arrived::Event(Event::Member(id, LinkEvent::BulkStalled)) => replica.bulk_stalled(id),
             Arrived::Event(Event::Member(_, LinkEvent::Removed)) => self.told_removed(replica),
             Arrived::Event(Event::Joining(JoinNews::Removed(_))) => self.told_removed(replica),
             Arrived::Event(Event::Member(_, LinkEvent::Met(hello))) => {
@@ -446,11 +454,16 @@ impl ReplicaTask {
     /// Does what the replica asks for.
     fn carry_out(&mut self, replica: &mut Replica<WriteReply, ReadReply>) {
         let changes_ended = self.member_changes.go_on(replica, self.now());
-        let Effects { send, write, fetch, snapshots, writes, reads } = replica.effects();
+        let Effects { send, bulk, write, fetch, snapshots, writes, reads } = replica.effects();
         self.follow_members(replica.raft());
         for (to, message) in send {
             if let Some(link) = self.links.get(&to) {
                 link.send(message);
+            }
+        }
+        for (to, message) in bulk {
+            if let Some(link) = self.links.get(&to) {
+                link.send_bulk(message);
             }
         }
         if let Some(write) = write {

@@ -86,7 +86,7 @@ fn settle(raft: &mut Raft) -> Vec<Message> {
     let mut sent = Vec::new();
     loop {
         let effects = raft.effects();
-        sent.extend(effects.send.into_iter().map(|(_, message)| message));
+        sent.extend(effects.bulk.into_iter().chain(effects.send).map(|(_, message)| message));
         match effects.write {
             Some(write) => raft.written(write.id),
             None => return sent,

@@ -155,6 +155,12 @@ pub(crate) enum Command {
         peer: Name,
     },
 
+    /// `bulk_stalled n1 n2`: n1 finds that nothing gets through to n2 on the bulk lane.
+    BulkStalled {
+        node: Name,
+        peer: Name,
+    },
+
     // --- Leadership transfer -----------------------------------------------------------------------
     /// `transfer_leadership n1 to=n2`: n1 hands over to n2, or to whom it chooses.
     TransferLeadership {
@@ -431,6 +437,7 @@ impl Script {
             Command::Advance { nodes, ms } => self.advance(&self.named(nodes), *ms),
             Command::Stall { nodes, ms } => self.stall(&self.named(nodes), *ms),
             Command::Pause { node, ms } => self.pass(node.0, *ms),
+            Command::BulkStalled { node, peer } => self.drive(node.0, |raft| raft.bulk_stalled(peer.0)),
             Command::Campaign { node } => self.campaign(node.0),
 
             Command::Propose { node, commands } => self.propose(node.0, commands),
@@ -542,9 +549,9 @@ impl Script {
     }
 
     fn write_down(&mut self, id: NodeId, effects: Effects) {
-        let Effects { send, write, apply, reads, fetch, snapshots } = effects;
+        let Effects { send, bulk, write, apply, reads, fetch, snapshots } = effects;
         let node = Name(id);
-        for (to, message) in send {
+        for (to, message) in bulk.into_iter().chain(send) {
             let line = notation::envelope(id, to, &message);
             let lost = if self.network.send(Envelope { from: id, to, message }) { "" } else { " (lost)" };
             self.line(format_args!("{line}{lost}"));

@@ -59,6 +59,7 @@ impl ReplicaTask {
                         forming.not_returned(why);
                     }
                     Event::Founder(_, LinkEvent::Lost | LinkEvent::Removed)
+                    | Event::Founder(_, LinkEvent::BulkOpened | LinkEvent::BulkStalled)
                     | Event::Member(..)
                     | Event::Written(_)
                     | Event::Fetched(..)

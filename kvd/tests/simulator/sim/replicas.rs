@@ -159,12 +159,12 @@ impl World {
     pub(super) fn carry_out(&mut self, id: NodeId) -> Checked {
         let Some(process) = self.nodes.get_mut(&id).and_then(Node::process_mut) else { return Ok(()) };
         let life = process.life;
-        let Effects { send, write, fetch, snapshots, writes, reads } = process.replica.effects();
+        let Effects { send, bulk, write, fetch, snapshots, writes, reads } = process.replica.effects();
         let has_unapplied = process.replica.has_unapplied();
         self.invariants.bounds.check_memory(id, &process.replica)?;
         // What is committed and applied by now is what answers rest on.
         self.check(id)?;
-        for (to, message) in send {
+        for (to, message) in bulk.into_iter().chain(send) {
             self.invariants.message_leaves(&self.nodes[&id], to, &message)?;
             self.trace.message("", id, to, &message);
             let Self { network, chance, queue, coverage, now, .. } = self;

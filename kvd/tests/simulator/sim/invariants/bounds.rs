@@ -87,7 +87,8 @@ impl Bounds {
         // Each read that consensus keeps has someone who waits for it. A member has one question that waits, and one that is
         // being confirmed, perhaps on behalf of reads that have expired since.
         let (kept, waiting) = (replica.raft().waiting_reads(), replica.waiting_reads());
-        let asking = replica.raft().configuration().members.len();
+        let configuration = replica.raft().configuration();
+        let asking = configuration.members.len() + configuration.removed.len();
         ensure!(NAME, kept <= waiting + 2 * asking, "n{} keeps {kept} reads, and {waiting} wait", id.0);
         let log = replica.raft().log();
         let bytes = log.memory_bytes();

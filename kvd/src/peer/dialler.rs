@@ -1,0 +1,575 @@
+//! One lane to one peer: dials, keeps dialling, sends what is queued, and tells what it finds.
+//!
+//! One task per lane. What cannot be sent is dropped, since consensus repeats what matters. When a connection ends that has
+//! lasted it dials again at once.
+//!
+//! The prompt lane finds out what becomes of the peer. Only if it is refused when it dials again, and nothing arrives from
+//! the peer either, does it report the peer as lost: then the process at the other end is gone, and not merely a
+//! connection. The bulk lane is dialled while the prompt one is open, and reports when nothing gets through on it.
+//!
+//! A peer that takes bytes is alive, however long a message takes. So messages travel in fragments, with pings between
+//! them, and a stream is given up when nothing of it moves.
+//!
+//! A peer that cannot be reached for a while is worth one warning, with the reason, and one line when it
+//! is back.
+
+use super::frame;
+use super::hello::{HELLO_HEADER, Hello, SOUGHT_HEADER};
+use super::lane::{LANE_HEADER, Lane};
+use super::link::{LinkEvent, LinkOptions};
+use super::paced::{PacedStream, Written};
+use crate::raft::{Message, Term};
+use futures_util::{SinkExt, StreamExt};
+use kvclient::api::{ErrorCode, ErrorReply};
+use rand::RngExt;
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue, Response};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::{self, Message as WsMessage};
+use url::Url;
+
+/// Time for a connection to be made and accepted.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A peer is asked for a sign of life this often; one that owes it for [`SILENCE_MAX`] is dialled
+/// anew, so that a connection which died without a word is not mistaken for a slow one.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// Pause between attempts: doubled from the first to the last, with jitter.
+const BACKOFF_MIN: Duration = Duration::from_millis(20);
+const BACKOFF_MAX: Duration = Duration::from_millis(500);
+
+/// A connection that lasted this long was a good one: when it ends, the pauses begin anew, with none.
+const GOOD_CONNECTION_MIN: Duration = Duration::from_secs(1);
+
+/// An attempt under way for this long is given up for a new one when the peer shows signs of life: it may
+/// wait for an answer to a packet that was sent before the peer was there.
+const DIAL_UNDISTURBED: Duration = Duration::from_millis(100);
+
+/// A peer that cannot be reached for this long is warned about.
+const UNREACHABLE_WARNED_AFTER: Duration = Duration::from_secs(5);
+
+/// Bytes of a message that go into one fragment. Between fragments a ping can pass.
+const FRAGMENT_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes on a stream, beside the handshake, from which on there must have been messages among the pings.
+const MESSAGES_FROM_BYTES: u64 = 1 << 10;
+
+/// A reason to end a stream is logged once for each; this many different ones are remembered.
+const REASONS_LOGGED_MAX: usize = 16;
+
+type Socket = WebSocketStream<PacedStream>;
+
+/// What a lane's task shares with who sends on it. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LaneState {
+    connected: Arc<AtomicBool>,
+    /// The latest term of a message that was queued.
+    term: Arc<AtomicU64>,
+    redial: Arc<Notify>,
+}
+
+impl LaneState {
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn redial(&self) {
+        self.redial.notify_one();
+    }
+
+    pub(super) fn note_term(&self, term: Term) {
+        self.term.fetch_max(term.0, Ordering::Relaxed);
+    }
+
+    /// Whether a message is of an earlier term than one behind it, so that its receiver would only refuse it.
+    fn is_outdated(&self, message: &Message) -> bool {
+        message.term.0 < self.term.load(Ordering::Relaxed)
+    }
+}
+
+/// The task of one lane.
+pub(super) struct Dialler {
+    lane: Lane,
+    options: Arc<LinkOptions>,
+    queued: mpsc::Receiver<Message>,
+    shared: LaneState,
+    /// The protocol of the peer while the prompt lane is open, which says so.
+    protocol: Arc<watch::Sender<Option<u32>>>,
+    report: Arc<dyn Fn(LinkEvent) + Send + Sync>,
+    reachability: Reachability,
+    /// Reasons for the end of a stream that were logged already.
+    logged: BTreeSet<String>,
+    stall: Stall,
+}
+
+/// How an attempt to connect ended.
+enum Dialled {
+    Accepted(Box<Socket>, Written, Box<Hello>),
+    /// The peer answered that it will not take this connection, and why.
+    Declined(Box<Hello>, Refusal),
+    /// Nothing listens there.
+    NobodyThere,
+    /// Nobody to talk to, and why.
+    Failed(String),
+    /// Given up for another attempt.
+    Overtaken,
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// It was closed, or broke.
+    Broken,
+    /// Nothing moved on it.
+    Stalled,
+}
+
+impl Dialler {
+    pub(super) fn new(
+        lane: Lane,
+        options: Arc<LinkOptions>,
+        queued: mpsc::Receiver<Message>,
+        shared: LaneState,
+        protocol: Arc<watch::Sender<Option<u32>>>,
+        report: Arc<dyn Fn(LinkEvent) + Send + Sync>,
+    ) -> Self {
+        let (reachability, logged, stall) = (Reachability::default(), BTreeSet::new(), Stall::default());
+        Self { lane, options, queued, shared, protocol, report, reachability, logged, stall }
+    }
+
+    /// Never ends by itself.
+    pub(super) async fn run(self) {
+        match self.lane {
+            Lane::Prompt => self.run_prompt().await,
+            Lane::Bulk => self.run_bulk().await,
+        }
+    }
+
+    async fn run_prompt(mut self) {
+        // After attempts that failed, and after connections that did not last: a peer that was down for long
+        // and dies again soon after is to be missed at once.
+        let (mut dials, mut flaps) = (Backoff::default(), Backoff::default());
+        loop {
+            let mut refused = false;
+            let mut pauses = &mut dials;
+            match self.attempt().await {
+                Dialled::Accepted(socket, written, hello) => {
+                    let expected = self.is_sought(&hello);
+                    let found = format!("the node there is {} with another id", hello.name);
+                    let protocol = hello.protocol;
+                    (self.report)(LinkEvent::Met(hello));
+                    if expected {
+                        self.reachability.reached(&self.options);
+                        let connected = Instant::now();
+                        self.protocol.send_replace(Some(protocol));
+                        self.pump(*socket, &written).await;
+                        self.protocol.send_replace(None);
+                        dials = Backoff::default();
+                        if connected.elapsed() >= GOOD_CONNECTION_MIN {
+                            flaps = Backoff::default();
+                            continue;
+                        }
+                        pauses = &mut flaps;
+                    } else {
+                        self.reachability.missed(&self.options, &found);
+                    }
+                }
+                Dialled::Declined(hello, Refusal { code, why }) => {
+                    let is_sought = self.is_sought(&hello);
+                    let is_of_own_cluster = hello.cluster.is_some() && hello.cluster == self.own_cluster();
+                    (self.report)(LinkEvent::Met(hello));
+                    if code == ErrorCode::Removed && is_sought && is_of_own_cluster {
+                        (self.report)(LinkEvent::Removed);
+                    }
+                    // Another life of the peer listens in its place: the one that is sought is gone.
+                    refused = !is_sought;
+                    self.reachability.missed(&self.options, &why);
+                }
+                Dialled::NobodyThere => {
+                    refused = true;
+                    self.failed("connection refused");
+                }
+                Dialled::Failed(why) => self.failed(&why),
+                Dialled::Overtaken => continue,
+            }
+            let pause = sleep(pauses.next());
+            tokio::select! {
+                biased;
+                () = self.lost(), if refused => {}
+                () = pause => {}
+                () = self.shared.redial.notified() => {}
+            }
+        }
+    }
+
+    /// Dials while the prompt lane is open, to a peer that knows of lanes. What becomes of the peer the prompt lane finds
+    /// out.
+    async fn run_bulk(mut self) {
+        let mut pauses = Backoff::default();
+        let mut protocol = self.protocol.subscribe();
+        loop {
+            // The sender is `self`, so there is no other way to end.
+            let _ = protocol.wait_for(|protocol| protocol.is_some_and(Lane::are_known_to)).await;
+            if let Dialled::Accepted(socket, written, hello) = self.attempt_in_time().await
+                && self.is_sought(&hello)
+            {
+                (self.report)(LinkEvent::BulkOpened);
+                let connected = Instant::now();
+                if self.pump(*socket, &written).await == Ended::Stalled {
+                    tracing::warn!("entries do not get through to {}: dials it anew", self.options.peer_name);
+                    self.stalled();
+                }
+                if connected.elapsed() >= GOOD_CONNECTION_MIN {
+                    pauses = Backoff::default();
+                    continue;
+                }
+            }
+            sleep(pauses.next()).await;
+        }
+    }
+
+    /// An attempt to dial; reports meanwhile if one is due after a stall.
+    async fn attempt_in_time(&mut self) -> Dialled {
+        let due = self.stall.began.map(|began| began + self.options.bulk_stall_max / 2);
+        let Some(due) = due.filter(|_| !self.stall.reported) else { return self.attempt().await };
+        let (dialled, was_late) = {
+            let attempt = self.attempt();
+            tokio::pin!(attempt);
+            tokio::select! {
+                biased;
+                dialled = &mut attempt => (dialled, false),
+                () = sleep_until(due) => {
+                    (self.report)(LinkEvent::BulkStalled);
+                    (attempt.await, true)
+                }
+            }
+        };
+        self.stall.reported |= was_late;
+        dialled
+    }
+
+    /// Nothing moved on the stream, which is dialled anew. The second time without anything getting through between, this
+    /// is reported.
+    fn stalled(&mut self) {
+        if self.stall.began.is_none() {
+            self.stall = Stall { began: Some(Instant::now()), reported: false };
+        } else {
+            self.stall.reported = true;
+            (self.report)(LinkEvent::BulkStalled);
+        }
+    }
+
+    /// After a refused attempt: reports the peer as lost as soon as it has no stream open to this node. A
+    /// leader that refuses to be dialled and still sends is not gone, and when its process ends, this may
+    /// learn of it before the end of its streams is noticed. Never completes, so that the pause goes on.
+    async fn lost(&self) {
+        if let Some(id) = self.options.peer_id {
+            self.options.inbound.closed(id).await;
+            (self.report)(LinkEvent::Lost);
+        }
+        std::future::pending().await
+    }
+
+    /// Whether it is the node that is to be dialled.
+    fn is_sought(&self, hello: &Hello) -> bool {
+        self.options.peer_id.is_none_or(|id| id == hello.node_id())
+    }
+
+    /// The cluster that this node is part of.
+    fn own_cluster(&self) -> Option<u64> {
+        self.options.hello.borrow().cluster
+    }
+
+    fn failed(&mut self, why: &str) {
+        (self.report)(LinkEvent::Failed(format!("{why} at {}", self.options.peer_url)));
+        self.reachability.missed(&self.options, why);
+    }
+
+    /// Dials, within limits.
+    async fn attempt(&self) -> Dialled {
+        let overtaken = async {
+            sleep(DIAL_UNDISTURBED).await;
+            self.shared.redial.notified().await;
+        };
+        tokio::select! {
+            biased;
+            dialled = timeout(CONNECT_TIMEOUT, self.dial()) => {
+                let why = || Dialled::Failed(format!("no answer within {CONNECT_TIMEOUT:?}"));
+                dialled.unwrap_or_else(|_| why())
+            }
+            () = overtaken => Dialled::Overtaken,
+        }
+    }
+
+    async fn dial(&self) -> Dialled {
+        let url = format!("{}/raft", self.options.peer_url.replacen("http", "ws", 1));
+        let address = Url::parse(&url).ok().and_then(|url| {
+            let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
+            Some((host, url.port_or_known_default()?))
+        });
+        let header = HeaderValue::from_str(&self.options.hello.borrow().to_header());
+        let (Some((host, port)), Ok(mut request), Ok(header)) = (address, url.into_client_request(), header) else {
+            return Dialled::Failed("nothing to dial".into());
+        };
+        request.headers_mut().insert(HELLO_HEADER, header);
+        request.headers_mut().insert(LANE_HEADER, HeaderValue::from_static(self.lane.name()));
+        if let Some(Ok(sought)) = self.options.peer_id.map(|id| HeaderValue::from_str(&id.to_string())) {
+            request.headers_mut().insert(SOUGHT_HEADER, sought);
+        }
+        let config = WebSocketConfig::default().write_buffer_size(0);
+        let stream = match PacedStream::connect((host.as_str(), port), self.stall_max()).await {
+            Ok(stream) => stream,
+            Err(cause) if cause.kind() == ErrorKind::ConnectionRefused => return Dialled::NobodyThere,
+            Err(cause) => return Dialled::Failed(cause.to_string()),
+        };
+        let written = stream.written();
+        match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
+            Ok((socket, response)) => match hello_in(response.headers()) {
+                Ok(hello) => Dialled::Accepted(Box::new(socket), written, hello),
+                Err(why) => Dialled::Failed(why),
+            },
+            Err(tungstenite::Error::Http(response)) => match hello_in(response.headers()) {
+                Ok(hello) => Dialled::Declined(hello, Refusal::read(&response)),
+                Err(why) => Dialled::Failed(format!("{why} (HTTP status {})", response.status())),
+            },
+            Err(cause) => Dialled::Failed(cause.to_string()),
+        }
+    }
+
+    /// Time after which a stream on which nothing moves is given up.
+    fn stall_max(&self) -> Duration {
+        match self.lane {
+            Lane::Prompt => SILENCE_MAX,
+            Lane::Bulk => self.options.bulk_stall_max,
+        }
+    }
+
+    /// Sends what is queued until the connection ends.
+    async fn pump(&mut self, mut socket: Socket, written: &Written) -> Ended {
+        while self.queued.try_recv().is_ok() {
+            // Left from an earlier connection, hence out of date.
+        }
+        self.shared.connected.store(true, Ordering::Relaxed);
+        let ended = self.send_until_it_ends(&mut socket, written).await;
+        self.shared.connected.store(false, Ordering::Relaxed);
+        ended
+    }
+
+    async fn send_until_it_ends(&mut self, socket: &mut Socket, written: &Written) -> Ended {
+        let mut pings = interval(PING_INTERVAL);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut heard, from) = (Instant::now(), written.bytes());
+        loop {
+            let before = written.bytes();
+            let sent = tokio::select! {
+                // Signs of life that have arrived are read before silence is judged.
+                biased;
+                received = socket.next() => match received {
+                    Some(Ok(WsMessage::Close(reason))) => {
+                        if let Some(reason) = reason.filter(|reason| reason.code != CloseCode::Normal) {
+                            self.log_once(&format!("it refuses what it was sent: {}", reason.reason));
+                        }
+                        return Ended::Broken;
+                    }
+                    // Only signs of life arrive on this side.
+                    Some(Ok(received)) => {
+                        heard = Instant::now();
+                        if answered_bytes(&received).is_some_and(|bytes| bytes > from + MESSAGES_FROM_BYTES) {
+                            self.stall = Stall::default();
+                        }
+                        Ok(())
+                    }
+                    Some(Err(cause)) => return self.broke(&cause),
+                    None => return Ended::Broken,
+                },
+                _ = pings.tick() => {
+                    if heard.elapsed() > SILENCE_MAX {
+                        return Ended::Stalled;
+                    }
+                    let ping = ping(before);
+                    self.send(socket, written, [ping]).await
+                }
+                message = self.queued.recv() => {
+                    let Some(message) = message else { return Ended::Broken };
+                    self.send_queued(socket, written, message).await
+                }
+            };
+            if let Err(ended) = sent {
+                return ended;
+            }
+            if written.bytes() > before + FRAGMENT_BYTES_MAX as u64 {
+                // What is taken faster than any buffer holds was read by someone.
+                heard = Instant::now();
+            }
+        }
+    }
+
+    /// Sends one message and whatever else is queued by then, with one flush.
+    async fn send_queued(&mut self, socket: &mut Socket, written: &Written, message: Message) -> Result<(), Ended> {
+        let mut next = Some(message);
+        let mut pinged = Instant::now();
+        while let Some(message) = next.take().or_else(|| self.queued.try_recv().ok()) {
+            if self.shared.is_outdated(&message) {
+                continue;
+            }
+            let frame = frame::encode(&message);
+            let fragments = frame.len().div_ceil(FRAGMENT_BYTES_MAX);
+            for number in 0..fragments {
+                let from = number * FRAGMENT_BYTES_MAX;
+                let bytes = frame.slice(from..frame.len().min(from + FRAGMENT_BYTES_MAX));
+                let kind = if number == 0 { Data::Binary } else { Data::Continue };
+                let fragment = Frame::message(bytes, OpCode::Data(kind), number + 1 == fragments);
+                self.feed(socket, written, WsMessage::Frame(fragment)).await?;
+                if pinged.elapsed() >= PING_INTERVAL {
+                    pinged = Instant::now();
+                    self.feed(socket, written, ping(written.bytes())).await?;
+                }
+            }
+        }
+        self.moving(written, socket.flush()).await
+    }
+
+    async fn send(
+        &mut self,
+        socket: &mut Socket,
+        written: &Written,
+        messages: impl IntoIterator<Item = WsMessage>,
+    ) -> Result<(), Ended> {
+        for message in messages {
+            self.feed(socket, written, message).await?;
+        }
+        self.moving(written, socket.flush()).await
+    }
+
+    async fn feed(&mut self, socket: &mut Socket, written: &Written, message: WsMessage) -> Result<(), Ended> {
+        self.moving(written, socket.feed(message)).await
+    }
+
+    /// Waits for something to be sent, as long as it takes while bytes move.
+    async fn moving(
+        &mut self,
+        written: &Written,
+        sending: impl Future<Output = Result<(), tungstenite::Error>>,
+    ) -> Result<(), Ended> {
+        tokio::pin!(sending);
+        loop {
+            let before = written.bytes();
+            match timeout(self.stall_max(), &mut sending).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(cause)) => return Err(self.broke(&cause)),
+                Err(_) if written.bytes() > before => {}
+                Err(_) => return Err(Ended::Stalled),
+            }
+        }
+    }
+
+    /// A stream broke: worth a warning unless it was as whenever a process ends.
+    fn broke(&mut self, cause: &tungstenite::Error) -> Ended {
+        use tungstenite::Error::{AlreadyClosed, ConnectionClosed, Io, Protocol};
+        match cause {
+            // What was sent was not acknowledged in time.
+            Io(cause) if cause.kind() == ErrorKind::TimedOut => return Ended::Stalled,
+            Io(_) | ConnectionClosed | AlreadyClosed => {}
+            Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing) => {}
+            _ => self.log_once(&cause.to_string()),
+        }
+        Ended::Broken
+    }
+
+    fn log_once(&mut self, why: &str) {
+        if self.logged.len() < REASONS_LOGGED_MAX && self.logged.insert(why.to_owned()) {
+            tracing::warn!("the stream to {} ended: {why}", self.options.peer_name);
+        }
+    }
+}
+
+/// A bulk lane on which nothing got through since then.
+#[derive(Debug, Default)]
+struct Stall {
+    began: Option<Instant>,
+    reported: bool,
+}
+
+/// Asks for a sign of life; the answer says how much had been written before.
+fn ping(written_bytes: u64) -> WsMessage {
+    WsMessage::Ping(written_bytes.to_be_bytes().to_vec().into())
+}
+
+/// How much had been written before the ping that this answers.
+fn answered_bytes(message: &WsMessage) -> Option<u64> {
+    let WsMessage::Pong(bytes) = message else { return None };
+    <[u8; 8]>::try_from(&bytes[..]).ok().map(u64::from_be_bytes)
+}
+
+/// Pauses that double, with jitter.
+#[derive(Debug, Default)]
+struct Backoff {
+    last: Option<Duration>,
+}
+
+impl Backoff {
+    fn next(&mut self) -> Duration {
+        let next = self.last.map_or(BACKOFF_MIN, |last| (last * 2).min(BACKOFF_MAX));
+        self.last = Some(next);
+        next.mul_f64(rand::rng().random_range(0.5..=1.0))
+    }
+}
+
+/// Tells once that a member cannot be reached, and once that it can be again.
+#[derive(Debug, Default)]
+struct Reachability {
+    missed_since: Option<Instant>,
+    warned: bool,
+}
+
+impl Reachability {
+    fn missed(&mut self, options: &LinkOptions, why: &str) {
+        let since = *self.missed_since.get_or_insert_with(Instant::now);
+        // Of a node that is not a member yet, whoever waits for it tells.
+        if options.peer_id.is_some() && !self.warned && since.elapsed() >= UNREACHABLE_WARNED_AFTER {
+            self.warned = true;
+            tracing::warn!("cannot reach {} at {}: {why}", options.peer_name, options.peer_url);
+        }
+    }
+
+    fn reached(&mut self, options: &LinkOptions) {
+        self.missed_since = None;
+        if std::mem::take(&mut self.warned) {
+            tracing::info!("reaches {} again", options.peer_name);
+        }
+    }
+}
+
+fn hello_in(headers: &HeaderMap) -> Result<Box<Hello>, String> {
+    let header = headers.get(HELLO_HEADER).and_then(|header| header.to_str().ok());
+    Hello::from_header(header.ok_or("what listens is no kvd node")?).map(Box::new)
+}
+
+/// Why a node declined, in its own words.
+struct Refusal {
+    code: ErrorCode,
+    why: String,
+}
+
+impl Refusal {
+    fn read(response: &Response<Option<Vec<u8>>>) -> Self {
+        let body = response.body().as_deref().unwrap_or_default();
+        match serde_json::from_slice::<ErrorReply>(body) {
+            Ok(ErrorReply { error }) => Self { code: error.code, why: error.message },
+            Err(_) => Self { code: ErrorCode::Unknown, why: format!("HTTP status {}", response.status()) },
+        }
+    }
+}
