@@ -112,6 +112,41 @@ fn one_that_expects_data_is_enough_and_without_the_flag_a_cluster_is_founded() {
     assert_eq!(times_founded(&single), [0]);
 }
 
+#[test]
+fn the_systemd_unit_notes_outside_the_volume_that_there_is_data_once_there_is() {
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/kvd.service");
+    let unit = fs::read_to_string(unit).expect("the unit");
+    let commands: Vec<&str> = ["ExecStartPre=-+", "ExecStopPost=-+"]
+        .into_iter()
+        .map(|setting| unit.lines().find_map(|line| line.strip_prefix(setting)).expect("a command"))
+        .collect();
+    assert_eq!(commands[0], commands[1]);
+    let command = commands[0].strip_prefix("/bin/sh -c '").and_then(|rest| rest.strip_suffix('\'')).expect("a script");
+
+    let mut cluster = Cluster::prepare(2);
+    let (dir, etc) = (cluster[0].data_dir().to_owned(), cluster[0].data_dir().with_extension("etc"));
+    fs::create_dir(&etc).expect("a directory");
+    let (dir, note) = (dir.to_str().expect("a path in UTF-8"), etc.join("expect-data.env"));
+    let command = command.replace("%S/kvd", dir).replace("/etc/kvd", etc.to_str().expect("a path in UTF-8"));
+    let noted = || {
+        let status = std::process::Command::new("/bin/sh").args(["-c", &command]).status().expect("a shell");
+        assert!(status.success(), "{command}");
+        fs::read_to_string(&note).ok()
+    };
+    assert_eq!(noted(), None, "there is no directory yet");
+    cluster[0].start();
+    until_waiting(&cluster[0], "it has yet to hear from node2");
+    assert_eq!(noted(), None, "no cluster has formed yet");
+    cluster[1].start();
+    cluster.leader();
+    let expected = "KVD_EXPECT_DATA=true\n";
+    assert_eq!(noted().as_deref(), Some(expected));
+    cluster.kill_all();
+    unmount(&cluster[0]);
+    assert_eq!(noted().as_deref(), Some(expected), "it stays");
+    assert!(unit.contains("\nEnvironmentFile=-/etc/kvd/expect-data.env\n"));
+}
+
 /// A cluster in memory that has lost two of three at once, who are back and wait to be let in.
 fn survived_by_the_last() -> Cluster {
     let mut cluster = Cluster::start_with(3, "--storage", "memory");
