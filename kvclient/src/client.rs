@@ -410,10 +410,11 @@ impl Client {
     }
 
     /// Makes a voter of the learner `new` in the place of `old`, in one change: at no moment are there fewer voters.
-    /// Returns the members.
+    /// Returns the members. Where `old` is no member any more and `new` votes, it is done already.
     ///
     /// # Errors
-    /// As [`Client::promote_member`] and [`Client::remove_member`].
+    /// As [`Client::promote_member`] and [`Client::remove_member`]; [`Error::ChangeRefused`] also where `new` votes and `old`
+    /// is still a member, or `old` does not vote: there would be one voter fewer, or one more.
     ///
     /// ```no_run
     /// # let client = kvclient::Client::connect(["http://127.0.0.1:8081"])?;

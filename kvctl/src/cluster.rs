@@ -41,6 +41,9 @@ impl Status {
                         output::complain("warning", &format!("{} is unreachable: {error}", node.id));
                     }
                 }
+                for waits in survey.waiting() {
+                    output::complain("warning", &waits);
+                }
                 Ok(())
             }
         }
@@ -129,17 +132,24 @@ impl Survey {
         }
     }
 
+    /// What nodes wait for, as they say themselves.
+    fn waiting(&self) -> Vec<String> {
+        let views = self.nodes.iter().filter_map(|node| node.health.as_ref());
+        let waiting = views.filter_map(|view| Some((&view.id, view.waiting_for.as_ref()?)));
+        waiting.map(|(name, waiting_for)| format!("{name} waits: {waiting_for}")).collect()
+    }
+
     /// Why the cluster cannot serve, and what to do.
     fn trouble(&self) -> Option<String> {
         if self.healthy {
             return None;
         }
         let views = || self.nodes.iter().filter_map(|node| node.health.as_ref());
-        let waiting = views().find_map(|view| Some((&view.id, view.waiting_for.as_ref()?)));
-        if let Some((name, waiting_for)) = waiting
+        let waits = self.waiting().into_iter().next();
+        if let Some(waits) = &waits
             && views().all(|view| view.state == NodeState::Forming)
         {
-            return Some(format!("the cluster is still forming: {name} waits: {waiting_for}"));
+            return Some(format!("the cluster is still forming: {waits}"));
         }
         let (reachable, voters, quorum) = (self.voters_reachable, self.voters, self.quorum);
         if reachable < quorum {
@@ -148,7 +158,10 @@ impl Survey {
             let silent = silent.collect::<Vec<_>>().join(", ");
             let remedy =
                 if silent.is_empty() { "see the nodes' logs".into() } else { format!("start or reconnect {silent}") };
-            return Some(format!("no quorum: {reachable} of {voters} voters answer and {quorum} are needed; {remedy}"));
+            let waits = waits.map(|waits| format!("; {waits}")).unwrap_or_default();
+            return Some(format!(
+                "no quorum: {reachable} of {voters} voters answer and {quorum} are needed; {remedy}{waits}"
+            ));
         }
         Some(format!(
             "no leader: {reachable} of {voters} voters answer, so an election should end within a second; look again, \
@@ -282,6 +295,17 @@ mod tests {
                 "{states:?}: {found:?}, not {trouble:?}"
             );
         }
+    }
+
+    #[test]
+    fn who_waits_outside_says_for_what_and_is_none_of_the_voters() {
+        let mut nodes = vec![node(1, Some(NodeState::Follower)), node(2, None), node(3, None)];
+        nodes.push(Node { voter: false, ..node(2, Some(NodeState::Forming)) });
+        let survey = Survey::new(nodes);
+        assert_eq!((survey.voters_reachable, survey.healthy), (1, false));
+        let trouble = survey.trouble().expect("no quorum");
+        assert!(trouble.contains("node3 (connection refused); node2 waits: node3 has not answered"), "{trouble}");
+        assert_eq!(survey.waiting(), ["node2 waits: node3 has not answered"]);
     }
 
     #[test]

@@ -153,7 +153,8 @@ impl Remove {
 /// Let a learner take the place of another node, in one step
 ///
 /// At no moment does the cluster have fewer voters than before, so it survives as much during the change as at any other
-/// time. The learner must have caught up.
+/// time. The learner must have caught up. A node that votes already is refused: the cluster would have one voter fewer.
+/// Where OLD is no member any more and NEW votes, it is done already.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -2,6 +2,7 @@
 
 use crate::config::{self, Config, ElectionTimeout, Options, StorageKind};
 use crate::logging::LogFormat;
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -199,12 +200,18 @@ pub(crate) struct NodeArgs {
     join: Vec<String>,
 
     /// With --join: stay a learner, which has all data and counts for no majority: a replica for reads.
-    #[arg(long, env = "KVD_LEARNER")]
+    #[arg(long, env = "KVD_LEARNER", value_parser = BoolishValueParser::new())]
     learner: bool,
 
     /// Where the node keeps its data. No other node may use it.
     #[arg(long, env = "KVD_DATA_DIR", value_name = "DIR", default_value = "kvd-data")]
     data_dir: PathBuf,
+
+    /// The node has had data before: set this once the cluster has formed. If the data is missing then, a volume that is
+    /// not mounted for one, the node waits and says so, and no new, empty cluster is founded with it. It still returns by
+    /// itself to a cluster that is there.
+    #[arg(long, env = "KVD_EXPECT_DATA", value_parser = BoolishValueParser::new())]
+    expect_data: bool,
 
     /// Where clients reach this node, for redirects; by default its URL in --peers.
     #[arg(long, env = "KVD_ADVERTISE_CLIENT_URL", value_name = "URL")]
@@ -254,6 +261,7 @@ impl NodeArgs {
             data_dir: self.data_dir,
             advertise_client_url: self.advertise_client_url,
             advertise_peer_url: self.advertise_peer_url,
+            expect_data: self.expect_data,
             storage: self.storage,
             heartbeat_ms: self.heartbeat_ms,
             election_timeout: self.election_timeout_ms,

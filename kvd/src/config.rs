@@ -80,6 +80,8 @@ pub struct Options {
     pub advertise_client_url: Option<String>,
     /// Where the other nodes reach the node, if not at the URL given for it among the peers.
     pub advertise_peer_url: Option<String>,
+    /// Whether the node is to have data by now, and founds no cluster for want of it.
+    pub expect_data: bool,
     /// Where the log is kept.
     pub storage: StorageKind,
     /// Silence after which a leader sends a heartbeat, in milliseconds.
@@ -122,6 +124,7 @@ impl Options {
             data_dir,
             advertise_client_url: None,
             advertise_peer_url: None,
+            expect_data: false,
             storage: StorageKind::Disk,
             heartbeat_ms: HEARTBEAT_MS,
             election_timeout: ELECTION_TIMEOUT,
@@ -150,6 +153,8 @@ pub struct Config {
     pub client_url: String,
     /// Where the other nodes reach the node: an origin, without a trailing slash.
     pub peer_url: String,
+    /// Whether the node is to have data by now, and founds no cluster for want of it.
+    pub expect_data: bool,
     /// Where the log is kept.
     pub storage: StorageKind,
     /// Timings and limits of consensus.
@@ -249,6 +254,7 @@ impl Config {
             data_dir: options.data_dir,
             client_url,
             peer_url,
+            expect_data: options.expect_data,
             storage: options.storage,
             raft,
             value_bytes_max: options.value_bytes_max,

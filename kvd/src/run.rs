@@ -187,6 +187,7 @@ fn start_failed(error: StartError) -> Failure {
         | StartError::UnreadableEntry { .. }
         | StartError::UnreadableSnapshot { .. }
         | StartError::LogMissing { .. }
+        | StartError::Remains { .. }
         | StartError::Diverged { .. }
         | StartError::RestoreUnfinished { .. } => exit_code::STORAGE,
         StartError::Resources(_) | StartError::Panicked => exit_code::FAILED,

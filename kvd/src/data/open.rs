@@ -10,7 +10,7 @@ use crate::storage::snapshot::{self, DamagedSnapshot, FoundSnapshot, RecoveredSn
 use crate::storage::wal::TornTail;
 use crate::storage::{
     ClusterIdentity, DirLock, Disk, Identity, StorageError, Wal, WalOptions, complete_replacement, discard_staged,
-    has_staged, lock_data_dir,
+    has_staged, lock_data_dir, remains,
 };
 use std::sync::Arc;
 use thiserror::Error;
@@ -62,6 +62,9 @@ pub enum DataError {
     /// The node is part of a cluster, but its log is gone.
     #[error("the log is missing or empty")]
     LogMissing,
+    /// A file of a node that was here before, which is neither this one nor says which it was.
+    #[error("{0} is of a node that was part of a cluster, and the identity.json that says so is missing")]
+    Remains(String),
     /// What it holds was found to be other than what the other nodes hold after this entry.
     #[error("it has diverged from the other nodes, at entry {0}")]
     Diverged(LogIndex),
@@ -82,12 +85,23 @@ pub fn open<E: From<DataError>>(
     check: impl Fn(&ClusterIdentity) -> Result<(), E>,
 ) -> Result<Opened, E> {
     let lock = lock(disk)?;
+    refuse_remains(&**disk)?;
     let identity = Identity::load_or_create(&**disk, options.name, || options.new_id).map_err(DataError::from)?;
     if let Some(index) = identity.diverged_at {
         // Before anything is repaired: whoever looks into it wants to see it as it was.
         return Err(DataError::Diverged(index).into());
     }
     open_as(disk, lock, identity, options, check)
+}
+
+/// Refuses what is left of a node that was part of a cluster, before a new one is made beside it, which would found
+/// another cluster as if there had been none.
+pub(super) fn refuse_remains(disk: &dyn Disk) -> Result<(), DataError> {
+    let identity = Identity::load(disk)?;
+    match remains(disk, identity.as_ref())? {
+        Some(file) => Err(DataError::Remains(file)),
+        None => Ok(()),
+    }
 }
 
 /// Takes the directory, and completes what an earlier process has left half done there.

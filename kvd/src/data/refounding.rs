@@ -10,7 +10,7 @@ mod error;
 pub use error::{RecoverError, RefoundError, RestoreBackupError};
 
 use super::founding::cluster_of;
-use super::open::{DataError, OpenOptions, lock, open_as};
+use super::open::{DataError, OpenOptions, lock, open_as, refuse_remains};
 use super::snapshots::{meta_of, place_of};
 use crate::kv::{Restoring, SnapshotSummary, Store};
 use crate::raft::{
@@ -141,6 +141,7 @@ pub struct Survivor {
 /// [`RecoverError`].
 pub fn survivor(disk: &Arc<dyn Disk>, wal: WalOptions, cache_bytes_max: usize) -> Result<Survivor, RecoverError> {
     let lock = lock(disk)?;
+    refuse_remains(&**disk)?;
     let identity = Identity::load(&**disk)?.filter(|identity| identity.cluster.is_some());
     let identity = identity.ok_or(RecoverError::Nothing)?;
     let options = OpenOptions { name: &identity.name, new_id: identity.node_id, wal, cache_bytes_max };

@@ -86,6 +86,13 @@ pub struct Hello {
     /// in time can still join in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub founders: Vec<Founder>,
+    /// A cluster that a node which is forming knows of: one of the nodes that it was told of was part of it. So there
+    /// was data, and none is founded anew with this node.
+    #[serde(default, with = "hex_option", skip_serializing_if = "Option::is_none")]
+    pub remembers: Option<u64>,
+    /// Whether a node that is forming was told to expect data (`--expect-data`), and founds nothing for want of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expects_data: bool,
 }
 
 /// A founding member of a cluster.
@@ -231,6 +238,8 @@ mod tests {
             peer_url: "http://127.0.0.1:8081".into(),
             cluster: Some(7),
             founders: Vec::new(),
+            remembers: None,
+            expects_data: false,
         };
         hello.founders.push(hello.as_founder());
         hello
@@ -243,7 +252,11 @@ mod tests {
         assert!(header.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{header}");
         assert_eq!(Hello::from_header(&header), Ok(hello()));
         let forming = Hello { cluster: None, founders: Vec::new(), ..hello() };
-        assert_eq!(Hello::from_header(&forming.to_header()), Ok(forming));
+        assert_eq!(Hello::from_header(&forming.to_header()), Ok(forming.clone()));
+        assert!(!forming.to_header().contains("remembers") && !forming.to_header().contains("expects"));
+        let bereft = Hello { remembers: Some(0x51f0), expects_data: true, ..forming };
+        assert!(bereft.to_header().contains(r#""remembers":"00000000000051f0","expects_data":true"#));
+        assert_eq!(Hello::from_header(&bereft.to_header()), Ok(bereft));
     }
 
     #[test]

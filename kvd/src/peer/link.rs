@@ -152,6 +152,8 @@ mod tests {
             peer_url: "http://127.0.0.1:1".into(),
             cluster: Some(7),
             founders: Vec::new(),
+            remembers: None,
+            expects_data: false,
         }
     }
 

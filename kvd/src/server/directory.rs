@@ -178,6 +178,8 @@ mod tests {
             peer_url: url.into(),
             cluster: Some(7),
             founders: Vec::new(),
+            remembers: None,
+            expects_data: false,
         }
     }
 

@@ -34,6 +34,8 @@ const ANSWER_BYTES_MAX: u64 = 1 << 20;
 pub(super) enum JoinNews {
     /// Not yet; why, as a sentence.
     Waits(String),
+    /// Not yet, since nobody knows a leader; a sentence that says so.
+    Leaderless(String),
     /// The node is a member of this cluster.
     Joined(ClusterIdentity),
     /// The node was a member of it once, and is none any more.
@@ -81,7 +83,8 @@ impl Joining {
                 let mut news = JoinNews::Waits("there is nobody to ask".into());
                 for url in &urls {
                     news = ask(&agent, url, &request);
-                    if !matches!(news, JoinNews::Waits(_)) || stopped.load(Ordering::Relaxed) {
+                    if !matches!(news, JoinNews::Waits(_) | JoinNews::Leaderless(_)) || stopped.load(Ordering::Relaxed)
+                    {
                         break;
                     }
                 }
@@ -148,7 +151,10 @@ fn judge(target: &str, status: u16, body: &[u8]) -> JoinNews {
     match serde_json::from_slice::<ErrorReply>(body).map(|reply| reply.error) {
         Ok(error) if error.code == ErrorCode::Removed => JoinNews::Removed(error.message),
         Ok(error) if error.code == ErrorCode::MemberNotFound => JoinNews::Unknown(error.message),
-        Ok(error) => JoinNews::Waits(format!("{target} says: {}", error.message)),
+        Ok(error) => {
+            let why = format!("{target} says: {}", error.message);
+            if error.code == ErrorCode::NoLeader { JoinNews::Leaderless(why) } else { JoinNews::Waits(why) }
+        }
         Err(_) => {
             JoinNews::Waits(format!("{target} answers with status {status} and no explanation: is it a kvd node?"))
         }
@@ -168,7 +174,8 @@ mod tests {
             (200, joined.to_owned(), JoinNews::Joined(cluster)),
             (403, error("removed"), JoinNews::Removed("because".into())),
             (404, error("member_not_found"), JoinNews::Unknown("because".into())),
-            (503, error("no_leader"), JoinNews::Waits("http://a says: because".into())),
+            (503, error("no_leader"), JoinNews::Leaderless("http://a says: because".into())),
+            (409, error("change_refused"), JoinNews::Waits("http://a says: because".into())),
         ] {
             assert_eq!(judge("http://a", status, body.as_bytes()), expected);
         }

@@ -97,7 +97,9 @@ impl Waiting {
         if is_decided && raft.are_members_settled() {
             match wanted(&self.change, raft) {
                 Ok(None) => return Some(Ok(())),
-                Err(ChangeError::UnknownMember(_)) if self.begun.is_some() && self.removes() => return Some(Ok(())),
+                Err(ChangeError::UnknownMember(gone)) if self.begun.is_some() && self.is_done_without(&gone) => {
+                    return Some(Ok(()));
+                }
                 Err(refusal) => return Some(Err(refusal)),
                 Ok(Some(change)) if self.hands_over(replica, &change) => {}
                 Ok(Some(change)) => match replica.change_membership(&change) {
@@ -130,8 +132,15 @@ impl Waiting {
         replica.hand_over(None).is_ok_and(|hand_over| hand_over.to != replica.raft().id())
     }
 
-    fn removes(&self) -> bool {
-        matches!(self.change, MemberChange::Remove { .. } | MemberChange::Replace { .. })
+    /// Whether a change that has begun is done where there is no member of this name. One that took another's place and
+    /// was itself removed since is gone as well; but if the one that was to leave is, and the other still does not vote,
+    /// then somebody else removed it.
+    fn is_done_without(&self, gone: &str) -> bool {
+        match &self.change {
+            MemberChange::Remove { .. } => true,
+            MemberChange::Replace { new, .. } => new == gone,
+            MemberChange::Add { .. } | MemberChange::Promote { .. } => false,
+        }
     }
 
     /// Whether the members are as asked, or still changing.
@@ -146,6 +155,12 @@ impl Waiting {
         | MemberChange::Promote { name }
         | MemberChange::Remove { name, .. }
         | MemberChange::Replace { new: name, .. }) = &self.change;
+        let (leaving, or_force) = match &self.change {
+            MemberChange::Replace { old, .. } => (old, ""),
+            MemberChange::Add { .. } | MemberChange::Promote { .. } | MemberChange::Remove { .. } => {
+                (name, ", or say `force` (kvctl: --force) if you are sure that they come back")
+            }
+        };
         match error {
             MembershipError::NotLeader { leader } => leader.map_or(ChangeError::NoLeader, |_| ChangeError::NotLeader),
             MembershipError::WasRemoved(_) => ChangeError::WasRemoved(name.clone()),
@@ -158,9 +173,8 @@ impl Waiting {
                  or stop this one to end the cluster"
             )),
             MembershipError::NoQuorum { voters, heard } => ChangeError::Refused(format!(
-                "of the {voters} voters that would be left without {name} the leader hears {heard}, which is no majority, so \
-                 nothing could be written any more: start more of them first, or say `force` (kvctl: --force) if you are \
-                 sure that they come back"
+                "of the {voters} voters that would be left without {leaving} the leader hears {heard}, which is no majority, so \
+                 nothing could be written any more: start more of them first{or_force}"
             )),
             MembershipError::Busy
             | MembershipError::NotYetHeard { .. }
@@ -190,19 +204,33 @@ fn wanted(change: &MemberChange, raft: &Raft) -> Result<Option<MembershipChange>
             let remove = members_called(configuration, name)?;
             Ok(Some(MembershipChange { remove, force: *force, ..MembershipChange::default() }))
         }
-        MemberChange::Replace { old, new } => {
-            let arriving = members_called(configuration, new)?;
-            let votes = arriving.iter().any(|id| configuration.voters.contains(id));
-            let remove = match members_called(configuration, old) {
-                Ok(remove) => remove,
-                // That is how it is when it is done.
-                Err(_) if votes => return Ok(None),
-                Err(unknown) => return Err(unknown),
-            };
-            let promote = if votes { BTreeSet::new() } else { arriving };
-            Ok(Some(MembershipChange { promote, remove, ..MembershipChange::default() }))
-        }
+        MemberChange::Replace { old, new } => replacement(configuration, old, new),
     }
+}
+
+/// A replacement keeps the number of voters: the learner `new` takes the vote of `old`. So it is done where `old` is no
+/// member any more and `new` votes. Where both are members and `new` votes already, to remove `old` would leave one voter
+/// fewer, and where `old` does not vote, to promote `new` would leave one more.
+fn replacement(configuration: &Configuration, old: &str, new: &str) -> Result<Option<MembershipChange>, ChangeError> {
+    let votes = |ids: &BTreeSet<NodeId>| ids.iter().any(|id| configuration.voters.contains(id));
+    let promote = members_called(configuration, new)?;
+    let remove = match members_called(configuration, old) {
+        Err(_) if votes(&promote) => return Ok(None),
+        called => called?,
+    };
+    if votes(&promote) {
+        return Err(ChangeError::Refused(format!(
+            "{new} votes already, so it cannot take the place of {old}: name a learner. If {old} is merely to go, and the \
+             cluster to have fewer voters, remove it (kvctl: member remove {old})"
+        )));
+    }
+    if !votes(&remove) {
+        return Err(ChangeError::Refused(format!(
+            "{old} does not vote, so there is no vote that {new} could take over. If {old} is to go, remove it (kvctl: member \
+             remove {old}); if {new} is to be one more voter, promote it (kvctl: member promote {new})"
+        )));
+    }
+    Ok(Some(MembershipChange { promote, remove, ..MembershipChange::default() }))
 }
 
 /// All members of this name: while a node's new life takes the place of its old one, two.

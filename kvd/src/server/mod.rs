@@ -128,6 +128,21 @@ pub enum StartError {
         /// The directory.
         dir: PathBuf,
     },
+    /// Something is there of a node that was part of a cluster, and not what says which.
+    #[error(
+        "--data-dir {}: {file} is of a node that was part of a cluster, and the identity.json that says which is missing, so some \
+         of its files are gone; no new node is begun beside them. Put the files back as they were last. If that cannot be \
+         done, move the directory away and start this node by the same flags: it comes back as a new member in its own \
+         place, and the others send it everything, as long as they are a majority. If they are not, restore a backup with \
+         `kvd restore`",
+        .dir.display()
+    )]
+    Remains {
+        /// The directory.
+        dir: PathBuf,
+        /// Name of the file.
+        file: String,
+    },
     /// The data is other than that of the other nodes.
     #[error(
         "--data-dir {}: what this node holds was found to differ from what the other nodes hold, at entry {index} of the log, by \

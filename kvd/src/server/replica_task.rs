@@ -123,6 +123,8 @@ impl ReplicaTask {
             peer_url: config.peer_url.clone(),
             cluster: None,
             founders: Vec::new(),
+            remembers: None,
+            expects_data: false,
         };
         let publisher = Publisher::new(&hello, span);
         let directory = Directory::new(&hello);

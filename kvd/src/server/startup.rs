@@ -79,6 +79,7 @@ impl StartError {
             DataError::UnreadableEntry(cause) => Self::UnreadableEntry { dir, cause },
             DataError::Snapshot(cause) => Self::UnreadableSnapshot { dir, cause },
             DataError::LogMissing => Self::LogMissing { dir },
+            DataError::Remains(file) => Self::Remains { dir, file },
             DataError::Diverged(index) => Self::Diverged { dir, index },
             DataError::RestoreUnfinished => Self::RestoreUnfinished { dir },
         }

@@ -22,6 +22,7 @@ pub mod faulty;
 mod identity;
 mod memory;
 mod real;
+mod remains;
 mod replacement;
 pub mod snapshot;
 pub mod wal;
@@ -32,6 +33,7 @@ pub use faulty::FaultyDisk;
 pub use identity::{ClusterIdentity, Identity};
 pub use memory::MemoryDisk;
 pub use real::RealDisk;
+pub use remains::remains;
 pub use replacement::{
     aside_prefix, complete_replacement, discard_staged, files_present, has_staged, replace_all, stage,
 };

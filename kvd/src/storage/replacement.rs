@@ -108,6 +108,11 @@ pub fn files_present(disk: &dyn Disk) -> Result<Vec<String>, StorageError> {
     Ok(list(disk)?.into_iter().filter(is_present).collect())
 }
 
+/// Whether a replacement has put the file of this name aside.
+pub(super) fn is_aside(name: &str) -> bool {
+    name.starts_with(ASIDE)
+}
+
 /// What the names of files begin with that the replacement of this name puts aside.
 pub fn aside_prefix(name: &str) -> String {
     format!("{ASIDE}{name}-")

@@ -17,6 +17,9 @@ const BAD_VALUES: [(&str, &str); 9] = [
     ("--log-format", "verse"),
 ];
 
+/// Flags without a value.
+const SWITCHES: [&str; 2] = ["--learner", "--expect-data"];
+
 fn variable_of(flag: &str) -> String {
     format!("KVD_{}", flag.trim_start_matches('-').replace('-', "_").to_uppercase())
 }
@@ -59,12 +62,36 @@ fn every_flag_is_a_variable_too_and_refused_by_its_name() {
 }
 
 #[test]
+fn a_flag_without_a_value_is_a_variable_that_is_on_or_off() {
+    // Without --join a learner is refused, and a heartbeat of zero always is.
+    for (value, learner) in [("1", true), ("true", true), ("yes", true), ("0", false), ("false", false), ("off", false)]
+    {
+        for flag in SWITCHES {
+            let mut command = kvd();
+            command.args(["--name", "node1", "--heartbeat-ms", "0"]).env(variable_of(flag), value);
+            let ended = run(&mut command);
+            assert_eq!(ended.code, Some(2), "{flag} {value}: {ended:?}");
+            let is_learner = ended.error().starts_with("--learner is for nodes that join");
+            assert_eq!(is_learner, learner && flag == "--learner", "{flag} {value}: {ended:?}");
+        }
+    }
+    for flag in SWITCHES {
+        let ended = run(kvd().args(["--name", "node1"]).env(variable_of(flag), "maybe"));
+        assert!(ended.code == Some(2) && ended.stderr.contains(flag), "{ended:?}");
+    }
+}
+
+#[test]
 fn help_teaches_every_flag_every_variable_and_every_exit_code() {
     let help = run(kvd().arg("--help"));
     assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
     let flags = BAD_VALUES.iter().map(|(flag, _)| *flag).chain(["--name", "--data-dir"]);
     for flag in flags {
         assert!(help.stdout.contains(&format!("{flag} <")), "{flag}\n{}", help.stdout);
+        assert!(help.stdout.contains(&format!("[env: {}", variable_of(flag))), "{flag}\n{}", help.stdout);
+    }
+    for flag in SWITCHES {
+        assert!(help.stdout.contains(&format!("{flag}\n")), "{flag}\n{}", help.stdout);
         assert!(help.stdout.contains(&format!("[env: {}", variable_of(flag))), "{flag}\n{}", help.stdout);
     }
     for words in ["kvd dev", "RUST_LOG", "Exit codes:", "\n  0  ", "\n  1  ", "\n  2  ", "\n  3  ", "\n  130  "] {

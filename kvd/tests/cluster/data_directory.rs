@@ -1,6 +1,6 @@
 //! Data that is not this node's, damaged, or gone: refused at start rather than served.
 
-use crate::harness::{Cluster, Ended, Node, Port, SEGMENT, change_segment, end_of_log, run};
+use crate::harness::{Cluster, Ended, Node, Port, SEGMENT, change_segment, end_of_log, kvd, run};
 use kvd::storage::{Disk, Identity, RealDisk, Wal, WalOptions};
 use std::fs;
 use std::path::PathBuf;
@@ -117,6 +117,39 @@ fn an_empty_log_in_place_of_the_one_that_was_is_refused_at_every_start() {
         assert_eq!(ended.code, Some(3), "{ended:?}");
         assert!(ended.error().contains("is missing or empty"), "{ended:?}");
     }
+}
+
+#[test]
+fn what_is_left_of_a_node_whose_identity_is_gone_is_refused_at_every_start_and_no_node_is_begun_beside_it() {
+    let (mut cluster, segment) = stopped_node();
+    let (dir, log) = (cluster[0].data_dir().to_owned(), SEGMENT.to_owned());
+    let aside = dir.with_extension("aside");
+    fs::create_dir(&aside).expect("a directory");
+    fs::rename(dir.join("identity.json"), aside.join("identity.json")).expect("an identity");
+    let refuses = |node: &Node, file: &str| {
+        for _ in 0..2 {
+            let ended = refused(node);
+            assert_eq!(ended.code, Some(3), "{ended:?}");
+            let error = ended.error();
+            assert!(error.contains(&format!(": {file} is of a node that was part of a cluster")), "{error}");
+            assert!(error.contains("`kvd restore`") && !dir.join("identity.json").exists(), "{error}");
+        }
+        let ended = run(kvd().args(["recover", "--yes", "--data-dir"]).arg(&dir));
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        assert!(ended.error().contains(file) && ended.error().contains("Nothing was changed"), "{ended:?}");
+    };
+    refuses(&cluster[0], &log);
+    fs::rename(&segment, aside.join(&log)).expect("a segment");
+    for file in ["snapshot-0000000000000012-0000000000000003.snap", "before-00000000000000aa-identity.json"] {
+        fs::write(dir.join(file), b"what it had").expect("a file");
+        refuses(&cluster[0], file);
+        fs::remove_file(dir.join(file)).expect("it is still there");
+    }
+    for file in ["identity.json", &log] {
+        fs::rename(aside.join(file), dir.join(file)).expect("nothing was put in its place");
+    }
+    cluster.start_all();
+    assert!(cluster.client().get("key9").expect("it serves").is_some());
 }
 
 #[test]

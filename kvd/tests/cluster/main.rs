@@ -26,6 +26,7 @@ mod killing;
 mod logs;
 mod lost_disks;
 mod members;
+mod missing_data;
 mod partitions;
 mod pause;
 mod quorum;

@@ -303,6 +303,17 @@ fn a_node_is_replaced_by_another_in_one_change_whatever_the_leader() {
     assert!(names.len() == 3 && names.contains(&"node4") && !names.contains(&name.as_str()), "{names:?}");
     assert!(members.iter().all(|member| member.voter), "{members:?}");
     assert_eq!(client.replace_member(&name, "node4").expect("it is so already").len(), 3);
+    // One that votes takes nobody's place: the cluster would shrink, and by the next such command to a single voter.
+    let voters: Vec<_> = names.into_iter().filter(|other| *other != "node4").collect();
+    for (leaves, votes) in [(voters[0], voters[1]), (voters[0], "node4"), ("node4", voters[0])] {
+        match client.replace_member(leaves, votes) {
+            Err(kvclient::Error::ChangeRefused { message }) => {
+                assert!(message.contains("member") && message.contains(votes), "{message}");
+            }
+            other => panic!("replace {leaves} {votes}: {other:?}"),
+        }
+    }
+    assert_eq!(client.members().expect("the cluster serves").len(), 3);
     until_removed(&cluster[old]);
     client.set("color", "red").expect("the cluster serves");
 }

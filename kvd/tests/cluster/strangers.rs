@@ -33,6 +33,8 @@ fn stranger() -> Hello {
         peer_url: url,
         cluster: None,
         founders: Vec::new(),
+        remembers: None,
+        expects_data: false,
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) fn hello() -> Hello {
         peer_url,
         cluster: Some(0x0123_4567_89ab_cdef),
         founders,
+        remembers: None,
+        expects_data: false,
     }
 }
 

@@ -104,7 +104,10 @@ impl RestoreBackupError {
 #[derive(Debug, Error)]
 pub enum RecoverError {
     /// It holds no node that was part of a cluster.
-    #[error("it holds no data of a node that was part of a cluster: there is nothing to recover")]
+    #[error(
+        "it holds no data of a node that was part of a cluster: there is nothing to recover. (A node with --storage memory has \
+         its data only while it runs: save that with `kvctl snapshot save FILE --stale`, and `kvd restore FILE`)"
+    )]
     Nothing,
     /// Something that the node once had is gone.
     #[error(
@@ -145,7 +148,9 @@ impl From<DataError> for RecoverError {
             DataError::Snapshot(cause) => {
                 Self::OtherVersion(format!("its snapshot is undamaged, and this kvd cannot use it ({cause})"))
             }
-            DataError::Diverged(_) | DataError::RestoreUnfinished => Self::Incomplete(error.to_string()),
+            DataError::Remains(_) | DataError::Diverged(_) | DataError::RestoreUnfinished => {
+                Self::Incomplete(error.to_string())
+            }
         }
     }
 }

@@ -105,6 +105,89 @@ fn what_makes_no_sense_is_refused_with_the_name_and_what_to_do() {
     assert_eq!(ask(&mut node, replace("n1", "n9")), Some(Err(ChangeError::UnknownMember("n9".into()))));
     assert_eq!(ask(&mut node, replace("n9", "n4")), Some(Err(ChangeError::UnknownMember("n9".into()))));
     assert_eq!(ask(&mut node, replace("n9", "n1")), Some(Ok(())), "n1 votes, and n9 does not");
+    refused(&mut node, replace("n4", "n1"), "n1 votes already, so it cannot take the place of n4");
+    assert_eq!(names(&node), BTreeMap::from([(1, "n1"), (4, "n4")]), "nobody has left");
+}
+
+#[test]
+fn a_replacement_leaves_as_many_voters_as_there_were() {
+    // Who votes and who learns; of two members of one name the learner is the next life of the voter.
+    let three = [(1, "n1"), (2, "n2"), (3, "n3")];
+    let (learner, another) = ((4, "n4", Goal::Learner), (5, "n5", Goal::Voter));
+    let returned = |id, name, old| (id, name, Goal::Replace(NodeId(old)));
+    let change = |promote: &[u64], remove: &[u64]| {
+        let ids = |ids: &[u64]| ids.iter().map(|id| NodeId(*id)).collect();
+        let (promote, remove) = (ids(promote), ids(remove));
+        Ok(Some(MembershipChange { promote, remove, ..MembershipChange::default() }))
+    };
+    let unknown = |name: &str| Err(ChangeError::UnknownMember(name.into()));
+    type Expected = Result<Option<MembershipChange>, ChangeError>;
+    for (voters, learners, (old, new), expected) in [
+        (&three[..], &[learner][..], ("n2", "n4"), change(&[4], &[2])),
+        (&three, &[learner, another], ("n2", "n5"), change(&[5], &[2])),
+        // Asked again, be it at the next leader, once it is so: even by a command that somebody else has anticipated.
+        (&[(1, "n1"), (4, "n4"), (3, "n3")], &[], ("n2", "n4"), Ok(None)),
+        (&[(1, "n1"), (4, "n4"), (3, "n3")], &[another], ("n2", "n4"), Ok(None)),
+        (&[(1, "n1")], &[], ("n2", "n1"), Ok(None)),
+        // One that never was is not told from one that is none any more; but a learner has then nobody's place.
+        (&three, &[learner], ("n9", "n4"), unknown("n9")),
+        (&three, &[learner], ("n2", "n9"), unknown("n9")),
+        (&three, &[learner], ("n8", "n9"), unknown("n9")),
+        (&three, &[learner], ("n9", "n1"), Ok(None)),
+        // A node that lost its disk goes in both its lives, and takes a place in neither while the earlier one votes.
+        (&three, &[learner, returned(22, "n2", 2)], ("n2", "n4"), change(&[4], &[2, 22])),
+        (&three, &[returned(22, "n2", 2)], ("n9", "n2"), Ok(None)),
+    ] {
+        assert_eq!(
+            replaced(voters, learners, old, new),
+            expected as Expected,
+            "{old} {new} of {voters:?} {learners:?}"
+        );
+    }
+    for (voters, learners, (old, new), why) in [
+        (&three[..], &[][..], ("n1", "n2"), "n2 votes already"),
+        (&[(2, "n2"), (3, "n3")], &[], ("n2", "n3"), "n3 votes already"),
+        (&three, &[learner], ("n4", "n1"), "n1 votes already"),
+        (&three, &[learner, returned(22, "n2", 2)], ("n3", "n2"), "n2 votes already"),
+        (&three, &[learner, another], ("n4", "n5"), "n4 does not vote"),
+        // Which HTTP has refused before.
+        (&three, &[], ("n1", "n1"), "n1 votes already"),
+        (&three, &[learner], ("n4", "n4"), "n4 does not vote"),
+    ] {
+        match replaced(voters, learners, old, new) {
+            Err(ChangeError::Refused(sentence)) => assert!(sentence.contains(why), "{old} {new}: {sentence}"),
+            other => panic!("{old} {new} of {voters:?} {learners:?}: {other:?}"),
+        }
+    }
+}
+
+fn replaced(
+    voters: &[(u64, &str)],
+    learners: &[(u64, &str, Goal)],
+    old: &str,
+    new: &str,
+) -> Result<Option<MembershipChange>, ChangeError> {
+    let mut configuration = Configuration::of_voters(voters.iter().map(|(id, name)| (NodeId(*id), info(name))));
+    for (id, name, goal) in learners {
+        configuration.members.insert(NodeId(*id), info(name));
+        configuration.learners.insert(NodeId(*id), *goal);
+    }
+    replacement(&configuration, old, new)
+}
+
+#[test]
+fn a_replacement_that_has_begun_is_done_if_the_new_one_has_gone_since_and_not_if_the_old_one_alone_has() {
+    for (change, name, is_done) in [
+        (remove("n4"), "n4", true),
+        (MemberChange::Replace { old: "n1".into(), new: "n4".into() }, "n4", true),
+        (MemberChange::Replace { old: "n1".into(), new: "n4".into() }, "n1", false),
+        (MemberChange::Promote { name: "n4".into() }, "n4", false),
+    ] {
+        let (reply, _) = oneshot::channel();
+        let (begun, deadline) = (Some(LogIndex(7)), Instant(5_000));
+        let waiting = Waiting { change, begun, handed_over: false, deadline, reply };
+        assert_eq!(waiting.is_done_without(name), is_done, "{waiting:?}");
+    }
 }
 
 #[test]

@@ -5,10 +5,11 @@
 //! [`crate::data`].
 
 use super::{ReplicaTask, Request};
+use crate::config::StorageKind;
 use crate::data::{FOUNDING_INDEX, cluster_of, founding_records};
 use crate::http::{BackupError, ChangeError, NotHandedOver};
 use crate::node::{ReadError, Recovered, Recovery, WriteError};
-use crate::peer::{Founder, Link, LinkEvent, PeerEvent, founders_of, founding_configuration};
+use crate::peer::{ClusterId, Founder, Link, LinkEvent, PeerEvent, founders_of, founding_configuration};
 use crate::raft::{LogWrite, Record, WriteId};
 use crate::server::FatalError;
 use crate::server::forming::Forming;
@@ -29,14 +30,26 @@ impl ReplicaTask {
     /// if the node was stopped before.
     pub(super) async fn form(&mut self, stop: &mut oneshot::Receiver<()>) -> Result<Option<Recovered>, FatalError> {
         let names = self.config.peers.iter().map(|peer| peer.name.clone());
-        let mut forming = Forming::new(self.hello.borrow().as_founder(), names);
+        let mut forming = Forming::new(self.hello.borrow().as_founder(), names, self.lacks());
+        self.hello.send_modify(|hello| hello.expects_data = self.config.expect_data);
         let links: BTreeMap<String, Link> = self.config.peers.iter().map(|peer| self.dial_founder(peer)).collect();
         let mut reminders = tokio::time::interval(WAITING_LOGGED_EVERY);
         reminders.set_missed_tick_behavior(MissedTickBehavior::Delay);
         reminders.reset();
         let mut founders = forming.founders_if_alone();
         let mut returning = None;
+        let mut is_held = false;
         while founders.is_none() {
+            self.hello.send_if_modified(|hello| {
+                let is_news = hello.remembers != forming.remembers();
+                hello.remembers = forming.remembers();
+                is_news
+            });
+            forming.to_ask_again().into_iter().filter_map(|name| links.get(name)).for_each(Link::redial);
+            let was_held = std::mem::replace(&mut is_held, forming.is_held() && !forming.is_to_return());
+            if is_held && !was_held {
+                tracing::warn!("waits {}", forming.waiting_for());
+            }
             if !forming.is_to_return() {
                 returning = None;
             } else if returning.is_none() {
@@ -55,6 +68,7 @@ impl ReplicaTask {
                             return self.begin_as_joined(cluster).await.map(Some);
                         }
                     }
+                    Event::Joining(JoinNews::Leaderless(why)) => forming.found_no_leader(&why),
                     Event::Joining(JoinNews::Waits(why) | JoinNews::Removed(why) | JoinNews::Unknown(why)) => {
                         forming.not_returned(why);
                     }
@@ -76,8 +90,10 @@ impl ReplicaTask {
                     if let PeerEvent::Met(hello) = event {
                         if hello.cluster.is_some() {
                             founders = forming.met_member(&hello);
-                        } else if let Some(link) = links.get(&hello.name)
+                        }
+                        if founders.is_none()
                             && !forming.has_met(&hello)
+                            && let Some(link) = links.get(&hello.name)
                         {
                             // It may be the word of a process that is gone by now: what counts is who answers.
                             link.redial();
@@ -92,6 +108,20 @@ impl ReplicaTask {
         self.found(&founders.unwrap_or_default()).await.map(Some)
     }
 
+    /// Why this node has no data, as a part of a sentence, if it expects to have some.
+    fn lacks(&self) -> Option<String> {
+        let why = match self.config.storage {
+            StorageKind::Disk => format!(
+                "--expect-data is set, and --data-dir {} holds none: mount the volume that has it there, and start this node again",
+                self.config.data_dir.display()
+            ),
+            StorageKind::Memory => {
+                "--expect-data is set, and with --storage memory this node has none of its own".to_owned()
+            }
+        };
+        self.config.expect_data.then_some(why)
+    }
+
     fn dial_founder(&self, peer: &crate::config::Peer) -> (String, Link) {
         let name = peer.name.clone();
         let link = self.open_link((&peer.name, &peer.url), None, move |found| Event::Founder(name.clone(), found));
@@ -103,7 +133,8 @@ impl ReplicaTask {
     async fn found(&mut self, founders: &[Founder]) -> Result<Recovered, FatalError> {
         let configuration = founding_configuration(founders);
         let cluster = cluster_of(&configuration);
-        tracing::info!("forms a cluster of {}", cluster.first_members.join(", "));
+        let names = cluster.first_members.join(", ");
+        tracing::info!("founds cluster {}, which is new and empty, of {names}", ClusterId(cluster.id));
         self.begin(founding_records(configuration), cluster).await
     }
 
@@ -151,6 +182,8 @@ impl ReplicaTask {
         self.hello.send_modify(|hello| {
             hello.founders = founders.map(founders_of).unwrap_or_default();
             hello.cluster = self.cluster();
+            hello.remembers = None;
+            hello.expects_data = false;
         });
         if let Some(cluster) = &self.identity.cluster {
             self.publisher.cluster(cluster);

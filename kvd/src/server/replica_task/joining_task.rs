@@ -40,7 +40,10 @@ impl ReplicaTask {
                 Some(event) = self.events.recv() => match event {
                     Event::Joining(JoinNews::Joined(cluster)) => return self.begin_as_joined(cluster).await.map(Some),
                     Event::Joining(
-                        JoinNews::Waits(why) | JoinNews::Removed(why) | JoinNews::Unknown(why),
+                        JoinNews::Waits(why)
+                        | JoinNews::Leaderless(why)
+                        | JoinNews::Removed(why)
+                        | JoinNews::Unknown(why),
                     ) => waiting_for = format!("to be added to the cluster: {why}"),
                     Event::DiskFailed(cause) => return Err(self.disk_failed(cause)),
                     Event::WriterPanicked => return Err(FatalError::Panicked),

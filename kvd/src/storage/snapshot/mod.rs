@@ -32,6 +32,7 @@ pub use encoder::SnapshotEncoder;
 pub use error::SnapshotError;
 pub use kvclient::snapshot::{PART_BYTES_MAX, PART_HEADER_BYTES, Totals as SnapshotTotals};
 pub use meta::SnapshotMeta;
+pub(super) use names::is_snapshot;
 pub use names::{newest, remove_older};
 pub use reader::{SnapshotBytes, SnapshotReader};
 pub use recovery::{DamagedSnapshot, FoundSnapshot, RecoveredSnapshot, recover};

@@ -26,6 +26,11 @@ fn entry_of(name: &str) -> Option<LogBase> {
     (file_name(last) == name && is_entry(last)).then_some(last)
 }
 
+/// Whether a snapshot has this name.
+pub(in crate::storage) fn is_snapshot(name: &str) -> bool {
+    entry_of(name).is_some()
+}
+
 /// The entries that the snapshots in `disk` end with, the newest first.
 pub(super) fn all(disk: &dyn Disk) -> Result<Vec<LogBase>, StorageError> {
     let names = disk.list().map_err(StorageError::io("list", "the data directory"))?;

@@ -66,5 +66,6 @@ pub use log::{Appended, BATCH_BYTES_MAX, Wal};
 pub use open::{SEGMENT_BYTES_DEFAULT, WalOptions};
 pub use opened::{OpenedLog, TornTail};
 pub use reader::WalReader;
+pub(super) use segment::is_segment;
 pub use spare::SpareMaker;
 pub use terms::LogTerms;

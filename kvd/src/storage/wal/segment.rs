@@ -35,6 +35,11 @@ pub(super) fn sequence_of(name: &str) -> Option<u64> {
     (file_name(sequence) == name).then_some(sequence)
 }
 
+/// Whether a segment has this name.
+pub(in crate::storage) fn is_segment(name: &str) -> bool {
+    sequence_of(name).is_some()
+}
+
 /// Makes a file of zeros whose length and blocks are durable.
 pub(super) fn make_zeroed(disk: &dyn Disk, name: &str, bytes: u64) -> Result<Box<dyn File>, StorageError> {
     let file = create_fresh(disk, name)?;
