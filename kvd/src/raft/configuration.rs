@@ -10,8 +10,11 @@ use crate::mutants::{self, Mutant};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Removed nodes that are remembered: at one replacement an hour, those of the last six weeks.
-const REMOVED_MAX: usize = 1024;
+/// Removed nodes that are remembered, so that they are told, and never added again. With a node on `--storage memory`
+/// that is started again every ten seconds, those of two days; each takes eight bytes of every configuration. One that
+/// was forgotten has kept its promises on its disk, so that adding it again would break none of them: this is a second
+/// line of defence, against a disk that was put back to an earlier state.
+const REMOVED_MAX: usize = 16 << 10;
 
 /// The members of a cluster and their parts in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -308,7 +308,9 @@ impl Raft {
         let next = if needs_joint { present.joint_with(next) } else { next };
         let index = self.append_as_leader(Payload::Configuration(next));
         self.follow_configuration();
-        // A sole voter has a quorum at once.
+        // What waits for a quorum is judged anew by the new one: a sole voter has it at once, and of those who leave no
+        // answer may come any more.
+        self.confirm_reads();
         self.advance_commit();
         index
     }

@@ -70,8 +70,10 @@ impl Raft {
             | Body::ReadIndexResponse { .. }
             | Body::TimeoutNow => {
                 let is_fed = matches!(&self.role, Role::Leader(leader) if leader.progress.contains_key(&from));
+                // A leader that has seen its own removal through goes on until another has taken over (paper §6).
+                let leads = *term == self.term() && self.leader() == Some(from);
                 let is_member = self.configuration().members.contains_key(&from);
-                (!is_member && !is_fed).then_some(Refusal::NotMember)
+                (!is_member && !is_fed && !leads).then_some(Refusal::NotMember)
             }
         }
     }
@@ -154,6 +156,21 @@ mod tests {
         assert_eq!(node.refusal(MEMBERS[2], &append(5, (2, 3), vec![])), Some(Refusal::SecondLeader));
         let leap = append(5 + TERMS_MISSED_MAX + 1, (2, 3), vec![]);
         assert_eq!(node.refusal(MEMBERS[1], &leap), Some(Refusal::TermLeap));
+    }
+
+    #[test]
+    fn a_leader_that_leaves_is_heard_until_another_takes_over() {
+        let mut node = node();
+        let mut without = Configuration::of_voters(MEMBERS.map(|id| (id, node.configuration().members[&id].clone())));
+        without.members.remove(&MEMBERS[1]);
+        without.voters.remove(&MEMBERS[1]);
+        let entry = Entry { payload: Payload::Configuration(without), ..entry(3, 5) };
+        node.step(MEMBERS[1], append(5, (2, 3), vec![entry]));
+        for body in [Body::TimeoutNow, Body::ReadIndexResponse { read: ReadId(1), read_index: LogIndex(1) }] {
+            let message = Message { term: Term(5), body };
+            assert_eq!(node.refusal(MEMBERS[1], &message), None, "{message:?}");
+            assert_eq!(node.refusal(STRANGER, &message).is_some(), true, "{message:?}");
+        }
     }
 
     #[test]

@@ -89,6 +89,8 @@ pub(super) struct ReplicaTask {
     membership_news: MembershipNews,
     /// The last entry by which the members were settled.
     settled_index: LogIndex,
+    /// The leader, while it is one that was removed by then.
+    leaving: Option<NodeId>,
     /// A member has said that this node is none any more.
     told_removed: bool,
     /// While it has yet to hear of its leader, a node that has joined asks whether it is still wanted.
@@ -152,6 +154,7 @@ impl ReplicaTask {
             member_changes: MemberChanges::default(),
             membership_news: MembershipNews::default(),
             settled_index: LogIndex(0),
+            leaving: None,
             told_removed: false,
             asking: None,
             refused: BTreeSet::new(),

@@ -40,9 +40,12 @@ impl ReplicaTask {
                 self.connect_members();
             }
         }
-        if raft.configuration_index() != self.settled_index && raft.are_members_settled() {
-            self.settled_index = raft.configuration_index();
-            self.inbound.set_removed(raft.configuration().removed.iter().copied());
+        // A leader that was removed is heard until another has taken over.
+        let leaving = raft.leader().filter(|leader| raft.configuration().removed.contains(leader));
+        if raft.are_members_settled() && (raft.configuration_index(), leaving) != (self.settled_index, self.leaving) {
+            (self.settled_index, self.leaving) = (raft.configuration_index(), leaving);
+            let removed = raft.configuration().removed.iter().copied().filter(|id| Some(*id) != leaving);
+            self.inbound.set_removed(removed);
             for line in self.membership_news.settled(raft.configuration()) {
                 tracing::info!("{line}");
             }
