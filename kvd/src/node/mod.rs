@@ -4,6 +4,7 @@
 //! time, messages and completed writes, and carries out what it asks for.
 
 mod apply;
+mod backlog;
 mod effects;
 mod hand_over;
 mod recovery;

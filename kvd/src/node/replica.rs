@@ -6,6 +6,7 @@
 //! happens in time, nobody knows. A read waits for its read index, and then for the store to get there.
 
 use super::apply::apply_entry;
+use super::backlog::Backlog;
 use super::effects::Effects;
 use super::recovery::Recovered;
 use super::request::{ReadError, WriteError};
@@ -40,6 +41,7 @@ pub struct Replica<W, R> {
     request_timeout_ms: u64,
     /// Bytes of entries in memory beyond which no write is taken.
     memory_bytes_max: usize,
+    backlog: Backlog,
     writes: BTreeMap<(LogIndex, Term), WaitingWrite<W>>,
     /// Reads that arrived since the last effects; they share one token.
     arrived: Vec<R>,
@@ -90,6 +92,7 @@ impl<W, R> Replica<W, R> {
             now,
             request_timeout_ms,
             memory_bytes_max,
+            backlog: Backlog::default(),
             writes: BTreeMap::new(),
             arrived: Vec::new(),
             last_token: ReadToken(0),
@@ -125,14 +128,18 @@ impl<W, R> Replica<W, R> {
 
     /// A write, to be replicated and applied: a valid [`Command`](crate::kv::Command), encoded.
     pub fn write(&mut self, command: Bytes, handle: W) {
+        let log = self.raft.log();
         if self.raft.role() == RoleName::Leader
-            && (self.writes.len() >= WAITING_WRITES_MAX || self.raft.log().memory_bytes() >= self.memory_bytes_max)
+            && (self.writes.len() >= WAITING_WRITES_MAX
+                || log.memory_bytes() >= self.memory_bytes_max
+                || !self.backlog.has_room(log.unapplied_bytes(), self.request_timeout_ms))
         {
             return self.ended_writes.push((handle, Err(WriteError::Overloaded)));
         }
         match self.raft.propose(command) {
             Ok(index) => {
                 let deadline = self.deadline();
+                self.backlog.waits(self.now);
                 self.writes.insert((index, self.raft.term()), WaitingWrite { handle, deadline });
             }
             Err(refusal) => {
@@ -320,6 +327,8 @@ impl<W, R> Replica<W, R> {
     /// Applies committed entries, and ends the writes that waited at their indexes.
     fn apply(&mut self, entries: &[Entry]) {
         let Some(last) = entries.last().map(|entry| entry.index) else { return };
+        let bytes = entries.iter().map(Entry::size_bytes).sum();
+        self.backlog.applied(bytes, self.raft.log().unapplied_bytes(), self.now);
         let mut store = lock(&self.store);
         for entry in entries {
             // Skipping the entry on a node that is too old to know it would let the replicas drift apart.

@@ -29,6 +29,8 @@ pub struct Log {
     /// The newest entries, without gaps, up to `last_index`.
     cache: VecDeque<Entry>,
     cache_bytes: usize,
+    /// Bytes of the entries after `applied_index`.
+    unapplied_bytes: usize,
     durable_index: LogIndex,
     commit_index: LogIndex,
     applied_index: LogIndex,
@@ -166,6 +168,7 @@ impl Log {
         self.last_index = entry.index;
         self.last_time = self.last_time.max(entry.time);
         self.cache_bytes += entry.size_bytes();
+        self.unapplied_bytes += entry.size_bytes();
         self.cache.push_back(entry);
     }
 
@@ -181,6 +184,7 @@ impl Log {
             // Uncommitted entries are never evicted, so all of these are cached.
             let entry = self.cache.pop_back().expect("uncommitted entries stay in memory");
             self.cache_bytes -= entry.size_bytes();
+            self.unapplied_bytes = self.unapplied_bytes.saturating_sub(entry.size_bytes());
         }
         self.last_index = from.previous();
         self.durable_index = self.durable_index.min(self.last_index);
@@ -212,6 +216,7 @@ impl Log {
             return Vec::new();
         }
         let entries: Vec<Entry> = within(self.cached(from, self.commit_index), bytes_max).cloned().collect();
+        self.unapplied_bytes -= entries.iter().map(Entry::size_bytes).sum::<usize>();
         if let Some(last) = entries.last() {
             (self.applied_index, self.applied_time) = (last.index, self.applied_time.max(last.time));
         }
@@ -246,6 +251,8 @@ impl Log {
         self.commit(index);
         assert!(index > self.applied_index, "a snapshot up to {index}, with {} applied", self.applied_index);
         (self.applied_index, self.applied_time) = (index, time);
+        let unapplied = self.cache.iter().filter(|entry| entry.index > index);
+        self.unapplied_bytes = unapplied.map(Entry::size_bytes).sum();
     }
 
     /// Everything up to `index` is in a durable snapshot and will be gone from the disk: the base moves up.
@@ -279,6 +286,11 @@ impl Log {
     /// than that has yet to be applied or to reach the disk.
     pub fn memory_bytes(&self) -> usize {
         self.cache_bytes
+    }
+
+    /// Bytes of the entries that have yet to be handed over for applying.
+    pub fn unapplied_bytes(&self) -> usize {
+        self.unapplied_bytes
     }
 
     /// Forgets the oldest entries that are both applied and durable while more than `bytes_max`
@@ -381,6 +393,9 @@ mod tests {
             seen.extend(page.iter().map(|entry| entry.index.0));
         }
         assert_eq!(seen, [1, 2, 3, 4]);
+        assert_eq!(log.unapplied_bytes(), log.cache.back().expect("entry 5").size_bytes());
+        log.truncate(LogIndex(5));
+        assert_eq!(log.unapplied_bytes(), 0);
         assert!(log.take_committed(1).is_empty());
     }
 

@@ -32,6 +32,7 @@ mod pause;
 mod quorum;
 mod recovery;
 mod sizes;
+mod slow_links;
 mod snapshots;
 mod stopping;
 mod strangers;

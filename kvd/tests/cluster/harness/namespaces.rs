@@ -48,6 +48,15 @@ impl Namespaces {
         format!("{}-node{}", self.prefix, node + 1)
     }
 
+    /// From now on what each node sends leaves at so many Mbit/s, with room for 400 ms of it in the queue.
+    ///
+    /// # Errors
+    /// Why this test may not.
+    pub(crate) fn limit_rate(&self, mbit: u32) -> Result<(), String> {
+        let limit = format!("tc qdisc replace dev eth0 root tbf rate {mbit}mbit burst 32kb latency 400ms");
+        (0..self.size).try_for_each(|node| ip(&["netns", "exec", &self.namespace(node), "sh", "-c", &limit]))
+    }
+
     fn build(&self) -> Result<(), String> {
         let router = self.router();
         ip(&["netns", "add", &router])?;

@@ -1,0 +1,83 @@
+//! Large values over slow links: entries take all of a link, and yet depose nobody.
+
+use crate::harness::{Cluster, Namespaces, Network, skip};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const NODES: usize = 3;
+const MBIT: u32 = 20;
+const WRITERS: usize = 8;
+const VALUE_BYTES: usize = 1 << 20;
+
+/// How long the writers write.
+const WRITTEN_FOR: Duration = Duration::from_secs(20);
+
+/// A writer tries for so long to get one value through: on such a link they wait for each other.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Of the link, this much must be values that clients were told are written. Percent.
+const GOODPUT_MIN: f64 = 80.0;
+
+#[test]
+fn large_values_fill_a_slow_link_and_depose_nobody() {
+    let network = match Namespaces::new(NODES) {
+        Ok(network) => network,
+        Err(why) => return skip(&format!("it may not make network namespaces: {why}")),
+    };
+    thread::scope(|scope| {
+        let scenario = scope.spawn(|| {
+            network.enter();
+            write_over_slow_links(&network);
+        });
+        if let Err(panic) = scenario.join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+fn write_over_slow_links(network: &Namespaces) {
+    let mut cluster = Cluster::prepare_on(network);
+    cluster.start_all();
+    let leader = cluster.leader();
+    let term = || cluster.nodes.iter().filter_map(|node| node.health()).map(|health| health.term).max();
+    let before = term();
+    if let Err(why) = network.limit_rate(MBIT) {
+        return skip(&format!("it may not limit the rate of a link: {why}"));
+    }
+    let (began, written, failed) = (Instant::now(), AtomicU64::new(0), AtomicU64::new(0));
+    let endpoints = cluster.endpoints();
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (endpoints, written, failed) = (&endpoints, &written, &failed);
+            scope.spawn(move || {
+                let client = kvclient::Client::builder()
+                    .endpoints(endpoints.clone())
+                    .attempt_timeout(PATIENCE)
+                    .total_timeout(PATIENCE)
+                    .build()
+                    .expect("URLs of nodes");
+                while began.elapsed() < WRITTEN_FOR {
+                    let counter = match client.set(&format!("k{writer}"), vec![b'x'; VALUE_BYTES]) {
+                        Ok(_) => written,
+                        Err(error) => {
+                            println!("writer {writer}: {error}");
+                            failed
+                        }
+                    };
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    let took = began.elapsed().as_secs_f64();
+    let (written, failed) = (written.into_inner(), failed.into_inner());
+    // Each value leaves the leader once for every other node.
+    let copies = (NODES - 1) as f64;
+    let goodput = written as f64 * VALUE_BYTES as f64 * copies * 8.0 / (f64::from(MBIT) * 1e6) / took * 100.0;
+    println!("{written} values of 1 MiB in {took:.1} s: {goodput:.0} % of {MBIT} Mbit/s; {failed} failed");
+    assert_eq!(term(), before, "no election");
+    assert_eq!(cluster.leader(), leader);
+    assert_eq!(failed, 0, "every write succeeds in its time");
+    assert!(goodput >= GOODPUT_MIN, "{goodput:.0} %");
+}
