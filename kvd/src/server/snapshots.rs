@@ -2,11 +2,14 @@
 //! them, received from leaders, and given to clients as backups. The log goes behind them.
 //!
 //! What is decided here is when: [`Snapshots`] belongs to the task that owns the replica. How stands beside: `taking`
-//! writes one, `sending` and `receiving` are the two ends of `POST /raft/snapshot`, `backups` answers `GET /snapshot`.
+//! writes one, `sending` and `receiving` are the two ends of `POST /raft/snapshot`, `backups` answers `GET /snapshot`;
+//! `paced` reads files for both who give one away, and `stall` is the limit on transfers that stand still.
 
 mod backups;
+mod paced;
 mod receiving;
 mod sending;
+mod stall;
 mod taking;
 
 pub(super) use backups::BackupReply;
@@ -37,7 +40,7 @@ use tokio::time::Instant;
 /// moment needs none.
 const KEEP_PART: u64 = 2;
 
-/// What a follower that is being fed lacks stays in the log, up to so many times what leads to a snapshot.
+/// What a follower lacks stays in the log, up to so many times what leads to a snapshot.
 const BEHIND_FACTOR: u64 = 4;
 
 /// What is read of one snapshot in a second at most, to send it or to give it away, so that whoever gets it takes
@@ -165,6 +168,9 @@ impl Snapshots {
     }
 
     /// Lets the log go as far as the newest snapshot allows. Returns up to where, of what is on disk.
+    ///
+    /// A snapshot that is being sent, and that the log follows no more, is given up: its receiver would need another one
+    /// at once, and meanwhile its file would take space.
     pub(super) fn compact<W, R>(&self, replica: &mut Replica<W, R>, log: &WalReader) -> LogIndex {
         let kept = KeptLog {
             recent_bytes: self.snapshot_log_bytes / KEEP_PART,
@@ -172,7 +178,9 @@ impl Snapshots {
         };
         let sending = self.sending.values().map(Sending::last_index);
         let fed = replica.raft().fed_from();
-        replica.compact(compaction_point(self.newest_index(), log, kept, sending, fed))
+        let point = compaction_point(self.newest_index(), log, kept, sending, fed);
+        self.sending.values().filter(|sending| sending.last_index() < point).for_each(Sending::end_as_outdated);
+        replica.compact(point)
     }
 
     /// Bytes of log that lead to the next snapshot. As long as a snapshot takes to write, so long the log goes on
@@ -232,5 +240,61 @@ impl Snapshots {
 impl Drop for Snapshots {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::{SnapshotSummary, StateHash};
+    use crate::peer::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
+    use crate::raft::{ClusterTime, Configuration, LogBase};
+    use crate::storage::MemoryDisk;
+    use crate::storage::snapshot::{SnapshotBytes, SnapshotMeta, SnapshotWriter};
+
+    /// Bytes of each piece of a snapshot.
+    pub(super) const PIECE_BYTES: usize = 32 << 10;
+
+    /// Writes a snapshot that ends with entry `index` and has so many pieces. It is no store.
+    pub(super) fn write_snapshot(disk: &Arc<dyn Disk>, index: u64, pieces: u64) -> SnapshotFile {
+        let (bytes, state_hash) = (pieces * PIECE_BYTES as u64, StateHash(0));
+        let summary = SnapshotSummary { revision: index, time_ms: 0, keys: 0, sessions: 0, bytes, state_hash };
+        let meta = SnapshotMeta {
+            cluster_id: 1,
+            last: LogBase { index: LogIndex(index), term: Term(1) },
+            time: ClusterTime(0),
+            configuration: Configuration::default(),
+            configuration_index: LogIndex(1),
+            summary: summary.encode(),
+        };
+        let mut writer = SnapshotWriter::begin(Arc::clone(disk), &meta).unwrap();
+        (0..pieces).for_each(|_| writer.write_data(&[b'x'; PIECE_BYTES]).unwrap());
+        writer.finish().unwrap()
+    }
+
+    /// The bytes of such a snapshot.
+    pub(super) fn snapshot(index: u64, pieces: u64) -> Vec<u8> {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let file = write_snapshot(&disk, index, pieces);
+        let mut bytes = SnapshotBytes::open(&*disk, file.last()).unwrap();
+        let (mut whole, mut chunk) = (Vec::new(), Vec::new());
+        while bytes.next_chunk(&mut chunk).is_ok() && !chunk.is_empty() {
+            whole.extend_from_slice(&chunk);
+        }
+        whole
+    }
+
+    pub(super) fn hello() -> Hello {
+        Hello {
+            protocol: PROTOCOL_VERSION,
+            protocol_min: PROTOCOL_VERSION_MIN,
+            version: String::new(),
+            name: "node1".into(),
+            node: 1,
+            client_url: "http://127.0.0.1:1".into(),
+            peer_url: "http://127.0.0.1:1".into(),
+            cluster: Some(1),
+            founders: Vec::new(),
+        }
     }
 }

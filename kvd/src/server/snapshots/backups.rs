@@ -6,18 +6,18 @@
 
 use super::super::inbox::Event;
 use super::BYTES_PER_SECOND_MAX;
+use super::paced::{PacedReader, blocking};
 use crate::http::{Backup, BackupError};
 use crate::kv::SnapshotSummary;
 use crate::raft::LogIndex;
 use crate::storage::snapshot::{SnapshotBytes, SnapshotFile, newest};
 use crate::storage::{Disk, StorageError};
-use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 /// Clients that are given a snapshot, or wait for one. The next gets `overloaded`.
@@ -131,16 +131,17 @@ impl Giving {
 
     /// Whenever it returns before all is sent, the body ends before its time, and the client sees that.
     async fn give_opened(&self, opened: Opened, reply: BackupReply) -> Result<(), StorageError> {
-        let Opened { revision, length, mut bytes } = opened;
+        let Opened { revision, length, bytes } = opened;
         let (chunks_in, chunks) = mpsc::channel(CHUNKS_QUEUED_MAX);
         if reply.send(Ok(Backup { revision, bytes: length, chunks })).is_err() {
             return Ok(());
         }
         tracing::info!("gives a backup of {:.1} MB, at revision {revision}", length as f64 / 1e6);
+        let mut reader = PacedReader::new(bytes, BYTES_PER_SECOND_MAX);
         let (began, mut sent) = (Instant::now(), 0);
         loop {
             let chunk;
-            (bytes, chunk) = blocking(move || read(bytes)).await?;
+            (reader, chunk) = reader.next().await?;
             if chunk.is_empty() {
                 return Ok(());
             }
@@ -154,7 +155,6 @@ impl Giving {
                     return Ok(());
                 }
             }
-            sleep_until(began + Duration::from_secs_f64(sent as f64 / BYTES_PER_SECOND_MAX as f64)).await;
         }
     }
 }
@@ -183,46 +183,19 @@ fn open_newest(disk: &dyn Disk) -> Result<Opened, StorageError> {
     }
 }
 
-fn read(mut bytes: SnapshotBytes) -> Result<(SnapshotBytes, Bytes), StorageError> {
-    let mut chunk = Vec::new();
-    bytes.next_chunk(&mut chunk)?;
-    Ok((bytes, chunk.into()))
-}
-
-/// Does what waits for the disk where nobody else waits for it.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kv::StateHash;
-    use crate::raft::{ClusterTime, Configuration, LogBase, Term};
+    use crate::server::snapshots::tests::{PIECE_BYTES, write_snapshot};
     use crate::storage::MemoryDisk;
-    use crate::storage::snapshot::{PART_HEADER_BYTES, SnapshotMeta, SnapshotWriter};
+    use crate::storage::snapshot::PART_HEADER_BYTES;
     use tokio::sync::mpsc::UnboundedReceiver;
 
     /// More than are read ahead.
     const PIECES: u64 = 4 * CHUNKS_QUEUED_MAX as u64;
 
     fn file(disk: &Arc<dyn Disk>, index: u64) -> SnapshotFile {
-        let state_hash = StateHash(0);
-        let summary = SnapshotSummary { revision: index, time_ms: 0, keys: 0, sessions: 0, bytes: PIECES, state_hash };
-        let meta = SnapshotMeta {
-            cluster_id: 1,
-            last: LogBase { index: LogIndex(index), term: Term(1) },
-            time: ClusterTime(0),
-            configuration: Configuration::default(),
-            configuration_index: LogIndex(1),
-            summary: summary.encode(),
-        };
-        let mut writer = SnapshotWriter::begin(Arc::clone(disk), &meta).unwrap();
-        (0..PIECES).for_each(|_| writer.write_data(b"x").unwrap());
-        writer.finish().unwrap()
+        write_snapshot(disk, index, PIECES)
     }
 
     fn backups() -> (Arc<dyn Disk>, Backups, UnboundedReceiver<Event>) {
@@ -302,7 +275,7 @@ mod tests {
         let (disk, mut backups, mut events) = backups();
         let newest = file(&disk, 5);
         let name = "snapshot-0000000000000005-0000000000000001.snap";
-        let last_piece = newest.bytes() - 28 - (PART_HEADER_BYTES as u64 + 1);
+        let last_piece = newest.bytes() - 28 - (PART_HEADER_BYTES + PIECE_BYTES) as u64;
         disk.open(name).unwrap().write_all_at(last_piece, b"damage").unwrap();
         let answer = ask(&mut backups, 5);
         backups.give(&newest);
