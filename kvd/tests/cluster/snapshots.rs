@@ -172,6 +172,35 @@ fn a_receiver_that_is_paused_in_mid_snapshot_fills_no_disk_and_gets_another_when
     cluster[follower].logged("goes on from the snapshot of another node");
 }
 
+#[test]
+fn a_follower_that_would_be_sent_a_damaged_snapshot_is_sent_a_new_one() {
+    let mut cluster = start();
+    let follower = cluster.follower();
+    let leader = cluster.leader();
+    cluster[follower].kill();
+    write_all(&cluster);
+    let newest =
+        || files(cluster[leader].data_dir(), "snapshot-0").pop().map(|name| cluster[leader].data_dir().join(name));
+    let path = newest().expect("it takes snapshots");
+    let mut bytes = fs::read(&path).expect("a snapshot");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    fs::write(&path, &bytes).expect("a snapshot can be written");
+
+    cluster[follower].start();
+    cluster.catch_up();
+    cluster[follower].logged("goes on from the snapshot of another node");
+    let line = cluster[leader].logged("a snapshot cannot be read any more");
+    assert!(line.contains(" ERROR ") && line.contains(" is damaged at byte "), "{line}");
+    cluster[leader].logged("has taken the place of the one that could not be read");
+    assert_eq!(cluster[leader].health().expect("it answers").snapshots_damaged, 1);
+    cluster.kill_all();
+    cluster.start_all();
+    cluster.catch_up();
+    assert_all_there(&cluster);
+    assert_eq!(cluster[leader].health().expect("it answers").snapshots_damaged, 0, "the damaged one is gone");
+}
+
 /// A link that breaks in mid-snapshot, and is mended long after both ends have noticed.
 fn a_broken_link_costs_one_stall(network: &dyn Network) {
     let mut cluster = Cluster::prepare_on(network);

@@ -63,6 +63,7 @@ impl ReplicaTask {
                     | Event::Written(_)
                     | Event::Fetched(..)
                     | Event::SnapshotTaken(_)
+                    | Event::SnapshotUnreadable(_)
                     | Event::SnapshotSent(..)
                     | Event::SnapshotReceived(..)
                     | Event::StatesAsked(_)
@@ -125,6 +126,7 @@ impl ReplicaTask {
                 Event::WriterPanicked => return Err(FatalError::Panicked),
                 Event::Fetched(..)
                 | Event::SnapshotTaken(_)
+                | Event::SnapshotUnreadable(_)
                 | Event::SnapshotSent(..)
                 | Event::SnapshotReceived(..)
                 | Event::Founder(..)

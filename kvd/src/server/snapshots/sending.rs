@@ -12,7 +12,7 @@ use super::paced::{PacedReader, blocking};
 use super::receiving::{Answer, SIGN_OF_LIFE};
 use super::stall::{STALL_MAX, StallWatch};
 use crate::peer::{HELLO_HEADER, Hello};
-use crate::raft::{LogBase, LogIndex, NodeId, Term};
+use crate::raft::{LogBase, NodeId, Term};
 use crate::storage::snapshot::{SnapshotBytes, SnapshotFile};
 use crate::storage::{Disk, StorageError};
 use bytes::Bytes;
@@ -53,7 +53,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 pub(super) struct Sending {
     name: String,
     term: Term,
-    last: LogIndex,
+    last: LogBase,
     outdated: Arc<Notify>,
     task: AbortHandle,
 }
@@ -70,8 +70,8 @@ pub(super) struct Receiver {
 /// Why a snapshot was not sent.
 #[derive(Debug)]
 pub(in crate::server) enum SendFailure {
-    /// It cannot be read: the node must stop.
-    Disk(StorageError),
+    /// It cannot be read.
+    Unreadable(StorageError),
     /// The follower cannot be reached, or does not take it.
     Peer(String),
 }
@@ -101,7 +101,7 @@ impl Sending {
             let _ = events.send(Event::SnapshotSent(to.id, term, result));
         };
         let task = tokio::spawn(send.in_current_span()).abort_handle();
-        Self { name, term, last: last.index, outdated, task }
+        Self { name, term, last, outdated, task }
     }
 
     /// Ends it and reports so: the log no longer follows the snapshot.
@@ -118,7 +118,7 @@ impl Sending {
     }
 
     /// Where the snapshot ends.
-    pub(super) fn last_index(&self) -> LogIndex {
+    pub(super) fn last(&self) -> LogBase {
         self.last
     }
 }
@@ -138,11 +138,7 @@ async fn send(
     hello: &str,
     stall_max: Duration,
 ) -> Result<(), SendFailure> {
-    let opened =
-        blocking(move || SnapshotBytes::open(&*disk, last)).await.map_err(|cause| match cause.is_not_found() {
-            true => SendFailure::Peer("a newer one has just taken its place".to_owned()),
-            false => SendFailure::Disk(cause),
-        })?;
+    let opened = blocking(move || SnapshotBytes::open(&*disk, last)).await.map_err(SendFailure::Unreadable)?;
     let stall = StallWatch::new(stall_max);
     let (chunks_in, chunks) = mpsc::channel(CHUNKS_QUEUED_MAX);
     let pouring = async {
@@ -155,7 +151,7 @@ async fn send(
     tokio::select! {
         biased;
         answered = exchange(url, hello, length, chunks, &stall) => answered.map_err(SendFailure::Peer),
-        cause = pouring => Err(SendFailure::Disk(cause)),
+        cause = pouring => Err(SendFailure::Unreadable(cause)),
         () = stall.stalled() => {
             Err(SendFailure::Peer(format!("it has taken nothing and said nothing for {} s", stall_max.as_secs_f64())))
         }
@@ -278,7 +274,7 @@ mod tests {
         tokio::select! {
             result = sending => result.map_err(|failure| match failure {
                 SendFailure::Peer(why) => why,
-                SendFailure::Disk(cause) => panic!("{cause}"),
+                SendFailure::Unreadable(cause) => panic!("{cause}"),
             }),
             () = receiving => unreachable!("it never ends"),
         }
