@@ -418,6 +418,10 @@ pub struct Health {
     /// While its disk does not complete a write: for how long, in milliseconds. Such a node does not lead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_stuck_ms: Option<u64>,
+    /// Snapshots on its disk that were found to be damaged since it started, or when it did. It has replaced them, or
+    /// does so, and has lost nothing; but its disk loses what is stored on it, and should be checked.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub snapshots_damaged: u64,
     /// Id of this life of the node, as sixteen hexadecimal digits.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub node: String,
@@ -427,6 +431,11 @@ pub struct Health {
     /// URL for the other nodes, as the node says.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub peer_url: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How the data of a node differs from that of the others.

@@ -184,10 +184,13 @@ impl Survey {
                 Some(state) => (state.to_string(), Some(Tone::Doubtful)),
             };
             let view = node.health.as_ref();
-            let (state, tone) = match view.map(|view| (&view.diverged, view.disk_stuck_ms)) {
-                Some((Some(divergence), _)) => (format!("diverged at {}", divergence.index), Some(Tone::Bad)),
-                Some((None, Some(_))) => (format!("{state}, disk stuck"), Some(Tone::Bad)),
-                Some((None, None)) | None => (state, tone),
+            let (state, tone) = match view {
+                Some(Health { diverged: Some(divergence), .. }) => {
+                    (format!("diverged at {}", divergence.index), Some(Tone::Bad))
+                }
+                Some(Health { disk_stuck_ms: Some(_), .. }) => (format!("{state}, disk stuck"), Some(Tone::Bad)),
+                Some(Health { snapshots_damaged: 1.., .. }) => (format!("{state}, check disk"), Some(Tone::Doubtful)),
+                Some(_) | None => (state, tone),
             };
             let cells = [
                 node.id.clone(),
@@ -253,6 +256,7 @@ mod tests {
             waiting_for: (state == NodeState::Forming).then(|| "node3 has not answered".into()),
             diverged: None,
             disk_stuck_ms: None,
+            snapshots_damaged: 0,
             node: String::new(),
             client_url: String::new(),
             peer_url: String::new(),
@@ -346,13 +350,14 @@ node3  unreachable  -          -       -        -    -     -  -        -       h
             node(3, Some(NodeState::Diverged)),
         ];
         let view = |node: &mut Node| node.health.take().expect("it answers");
+        nodes[0].health = Some(Health { snapshots_damaged: 1, ..view(&mut nodes[0]) });
         nodes[1].health = Some(Health { disk_stuck_ms: Some(3_000), ..view(&mut nodes[1]) });
         let divergence = Divergence { index: 1234, hash: "0a".into(), majority: None };
         nodes[2].health = Some(Health { diverged: Some(divergence), ..view(&mut nodes[2]) });
         let survey = Survey::new(nodes);
         let lines = "\
 NAME   STATE                 LEADER  TERM  COMMIT  APPLIED  LAG  KEYS  VERSION  UPTIME  URL
-node1  leader                *          5      18       17    3     3  0.1.0    2m 5s   http://127.0.0.1:8081
+node1  leader, check disk    *          5      18       17    3     3  0.1.0    2m 5s   http://127.0.0.1:8081
 node2  follower, disk stuck  -          5      19       17    3     3  0.1.0    2m 5s   http://127.0.0.1:8082
 node3  diverged at 1234      -          5      20       17    3     3  0.1.0    2m 5s   http://127.0.0.1:8083";
         assert_eq!(survey.table().to_string(), lines);

@@ -10,7 +10,7 @@ use kvd::config::{Config, Options, VALUE_BYTES_MAX};
 use kvd::node::UnreadableEntry;
 use kvd::raft::{ClusterTime, Entry, LogIndex, NodeId, Payload, Record, Term};
 use kvd::server::{FatalError, STOP_TIME_MAX, Server, StartError, listen};
-use kvd::storage::faulty::Seed;
+use kvd::storage::faulty::{Call, Fault, Seed};
 use kvd::storage::{DirLock, Disk, FaultyDisk, File, Identity, StorageError, Wal, WalOptions};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
@@ -501,4 +501,107 @@ fn a_leader_whose_disk_hangs_hands_over_and_says_that_it_is_not_ready_until_the_
     until("it is ready", || readyz().ok().filter(|reply| reply.status().as_u16() == 200));
     assert_eq!(client.leader().expect("one leads").term, leader.term, "nobody was deposed");
     cluster.stop();
+}
+
+/// A node whose newest snapshot a backup has just been made of.
+fn node_with_a_snapshot() -> (Cluster, String) {
+    let cluster = Cluster::start(new_disks(1));
+    write(&cluster.client(), 0..50);
+    back_up(&cluster, 50);
+    let name = newest_snapshot(&cluster.disks[0]);
+    (cluster, name)
+}
+
+fn newest_snapshot(disk: &MoodyDisk) -> String {
+    let names = disk.list().unwrap().into_iter().filter(|name| name.ends_with(".snap"));
+    names.max().expect("a snapshot")
+}
+
+/// Asks for a backup, which must have that many keys.
+#[track_caller]
+fn back_up(cluster: &Cluster, keys: u64) {
+    let info = cluster.client().save_snapshot(Vec::new(), |_| {}).expect("a whole backup");
+    assert_eq!(info.summary.expect("a known summary").keys, keys);
+}
+
+/// The power goes, and the node has everything at its next start.
+fn starts_again(cluster: Cluster, keys: u64) {
+    let disks = cluster.stop();
+    disks[0].disk.crash();
+    let cluster = Cluster::start(disks);
+    has_all(&cluster.client(), &cluster.urls[0], keys);
+    write(&cluster.client(), 0..5);
+    cluster.stop();
+}
+
+#[test]
+fn a_backup_that_meets_bit_rot_is_served_from_a_new_snapshot_and_the_node_lives() {
+    let (cluster, name) = node_with_a_snapshot();
+    let disk = &cluster.disks[0];
+    let intact = disk.disk.contents(&name).expect("the snapshot");
+    disk.disk.flip_bit(&name, intact.len() as u64 / 2, 3);
+    let health = || cluster.client().health(&cluster.urls[0]).expect("it answers");
+    assert_eq!(health().snapshots_damaged, 0, "nobody has read it");
+    // Nothing was applied since, so that a backup is of the newest snapshot, and the next one has the same name.
+    back_up(&cluster, 50);
+    assert_eq!(health().snapshots_damaged, 1);
+    assert!(disk.disk.contents(&name).is_some_and(|bytes| bytes.len() == intact.len()), "it was replaced");
+    back_up(&cluster, 50);
+    assert_eq!(health().snapshots_damaged, 1, "and by a good one");
+    starts_again(cluster, 50);
+}
+
+#[test]
+fn a_snapshot_that_the_disk_cannot_read_or_has_lost_is_written_anew() {
+    for is_there in [true, false] {
+        let (cluster, name) = node_with_a_snapshot();
+        let disk = &cluster.disks[0];
+        if is_there {
+            disk.disk.fail_after(Call::Read, 1, Fault::Io);
+        } else {
+            disk.disk.lose(&name);
+        }
+        back_up(&cluster, 50);
+        assert_eq!(cluster.client().health(&cluster.urls[0]).expect("it answers").snapshots_damaged, 1);
+        starts_again(cluster, 50);
+    }
+}
+
+#[test]
+fn without_space_for_another_snapshot_a_node_with_a_damaged_one_goes_on_and_refuses_backups() {
+    let (cluster, name) = node_with_a_snapshot();
+    let disk = &cluster.disks[0];
+    disk.disk.flip_bit(&name, 100, 3);
+    disk.disk.set_capacity_bytes(Some(0));
+    let refused = cluster.client().save_snapshot_stale(&cluster.urls[0], Vec::new(), |_| {}).unwrap_err();
+    assert!(refused.to_string().contains("space"), "{refused}");
+    write(&cluster.client(), 0..5);
+    disk.disk.set_capacity_bytes(None);
+    // Whoever asks is reason enough to try again.
+    back_up(&cluster, 50);
+    starts_again(cluster, 50);
+}
+
+#[test]
+fn a_write_that_fails_in_place_of_a_damaged_snapshot_ends_the_node_and_the_next_start_refuses_the_damage() {
+    let (mut cluster, _) = node_with_a_snapshot();
+    // The log goes on behind the snapshot only once it begins a new segment.
+    let client = cluster.client();
+    let value = vec![b'v'; VALUE_BYTES_MAX];
+    until("the log goes on behind a snapshot alone", || {
+        client.set("large", &value).expect("it serves");
+        let names = cluster.disks[0].list().unwrap();
+        let first = names.into_iter().filter(|name| name.starts_with("wal-0")).min();
+        first.filter(|first| first.as_str() > "wal-0000000000000001.log")
+    });
+    let name = newest_snapshot(&cluster.disks[0]);
+    cluster.disks[0].disk.flip_bit(&name, 100, 3);
+    cluster.disks[0].set_mood(Mood::FailsSyncs);
+    let _ = cluster.client().save_snapshot_stale(&cluster.urls[0], Vec::new(), |_| {});
+    let failure = cluster.failure(0);
+    assert!(failure.to_string().contains("cannot sync "), "{failure}");
+    let disk = cluster.stop().remove(0);
+    disk.set_mood(Mood::Good);
+    let refusal = refusal(disk).to_string();
+    assert!(refusal.contains(&name) && refusal.contains("is damaged at byte "), "{refusal}");
 }

@@ -14,15 +14,21 @@ pub fn is_snapshot_due(snapshot: LogIndex, applied: LogIndex, log: &WalReader, g
 pub struct KeptLog {
     /// So much stays in any case, in bytes, so that a follower which was away for a moment needs no snapshot.
     pub recent_bytes: u64,
-    /// So much stays for a follower that is being fed and is behind, in bytes. Further back a snapshot costs less.
+    /// No more than this stays for a follower that is behind, in bytes, whether it is fed from the log or is being sent
+    /// a snapshot. Further back a snapshot costs less.
     pub behind_bytes_max: u64,
 }
 
-/// Up to where the log may go, with a durable snapshot that ends at `snapshot`.
+/// Returns up to where the log may go, with a durable snapshot that ends at `snapshot`.
 ///
-/// All that follows a snapshot which is being sent stays: else its receiver would need the next one right after it. And
-/// so does what a slow follower has yet to be sent, which `fed` says of each that is being fed from the log: else the
-/// next snapshot would take away what it needs to get from the one before to the end of the log, and so on for ever.
+/// What followers have yet to be sent stays. For a follower that is fed from the log, `fed` says how far it is: without
+/// what follows, the next snapshot would take away what it needs to get from the one before to the end of the log, and
+/// so on for ever. For a follower that is being sent a snapshot, `being_sent` says where that ends: without what follows
+/// it, the follower would need the next snapshot right after this one.
+///
+/// Both have the same bound, so no follower, however slow, fills this node's disk. The bound is no loss to a follower
+/// that could ever catch up: one that takes a snapshot of S bytes while the log grows by several times S is slower than
+/// the log grows, and would fall behind it just the same when fed from it.
 pub fn compaction_point(
     snapshot: LogIndex,
     log: &WalReader,
@@ -32,8 +38,8 @@ pub fn compaction_point(
 ) -> LogIndex {
     let recent = log.last_with_bytes_after(kept.recent_bytes);
     let furthest = log.last_with_bytes_after(kept.behind_bytes_max);
-    let fed = fed.into_iter().map(|index| index.max(furthest));
-    being_sent.into_iter().chain(fed).fold(snapshot.min(recent), Ord::min)
+    let needed = being_sent.into_iter().chain(fed).map(|index| index.max(furthest));
+    needed.fold(snapshot.min(recent), Ord::min)
 }
 
 #[cfg(test)]
@@ -70,7 +76,8 @@ mod tests {
         assert_eq!(point(100, &[], &[95, 99]), recent, "they are a little behind");
         assert_eq!(point(100, &[], &[99, 70]), 70, "it is fed what it lacks");
         assert_eq!(point(100, &[], &[99, 20]), furthest, "it is better off with a snapshot");
-        assert_eq!(point(100, &[20], &[99]), 20, "it will need what follows");
-        assert_eq!(point(100, &[60, 30], &[55]), 30);
+        assert_eq!(point(100, &[60], &[99]), 60, "it will need what follows");
+        assert_eq!(point(100, &[80, 60], &[70]), 60);
+        assert_eq!(point(100, &[60, 20], &[99]), furthest, "it takes so long that it will need the next one anyway");
     }
 }

@@ -135,6 +135,8 @@ pub struct View {
     pub diverged: Option<Divergence>,
     /// Since when its disk has not completed a write, if that is so long that it counts as stuck.
     pub disk_stuck: Option<std::time::Instant>,
+    /// Snapshots on its disk that were found to be damaged since it started, or when it did.
+    pub snapshots_damaged: u64,
 }
 
 /// What every handler needs; cheap to clone.

@@ -1,7 +1,7 @@
 //! What wakes the task that owns the replica, beside requests and messages.
 
 use super::joining::JoinNews;
-use super::snapshots::{SendFailure, Taken};
+use super::snapshots::{SendFailure, Taken, Unreadable};
 use crate::data::Received;
 use crate::node::AppliedState;
 use crate::peer::LinkEvent;
@@ -22,6 +22,8 @@ pub(super) enum Event {
     WriterPanicked,
     /// The snapshot that this node takes has come to an end.
     SnapshotTaken(Result<Taken, StorageError>),
+    /// A snapshot of this node cannot be read any more.
+    SnapshotUnreadable(Unreadable),
     /// What became of a snapshot that was to be sent to a node, in this term.
     SnapshotSent(NodeId, Term, Result<LogIndex, SendFailure>),
     /// A snapshot has arrived and is durable. Its sender is told once it is the state of this node.

@@ -194,11 +194,7 @@ impl Drop for Spares {
     }
 }
 
-/// Says what failed, but not what [`StorageError`] says of it: that the node cannot go on.
 fn warn_of_missing_spare(failure: &StorageError) {
-    let why = match failure {
-        StorageError::Io { action, file, cause } => format!("cannot {action} {file}: {cause}"),
-        other => other.to_string(),
-    };
+    let why = failure.in_short();
     tracing::warn!("{why}; the node goes on, and makes the next segment of its log once the log needs it");
 }

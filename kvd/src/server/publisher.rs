@@ -55,6 +55,7 @@ impl Publisher {
             waiting_for: None,
             diverged: None,
             disk_stuck: None,
+            snapshots_damaged: 0,
         };
         let leader = watch::Sender::new(LeaderEvent { term: 0, leader: None });
         Self { span, view: watch::Sender::new(view), leader, readiness: Readiness::default() }
@@ -87,6 +88,11 @@ impl Publisher {
 
     pub(super) fn members(&self, members: Arc<[Member]>) {
         self.view.send_modify(|view| view.members = members);
+    }
+
+    /// So many snapshots of this node were found to be damaged.
+    pub(super) fn snapshots_damaged(&self, count: u64) {
+        self.view.send_if_modified(|view| std::mem::replace(&mut view.snapshots_damaged, count) != count);
     }
 
     /// The members as others see them now.

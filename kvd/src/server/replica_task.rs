@@ -111,9 +111,10 @@ impl ReplicaTask {
         from_peers: mpsc::Receiver<PeerEvent>,
         span: Span,
     ) -> Result<Self, StartError> {
-        let Opened { lock, identity, wal, recovered, snapshot, .. } = opened;
+        let Opened { lock, identity, wal, recovered, snapshot, damaged_snapshots, .. } = opened;
         let (events_in, events) = mpsc::unbounded_channel();
-        let snapshots = Snapshots::new(&config, Arc::clone(&disk), Arc::clone(&store), snapshot, events_in.clone());
+        let mut snapshots = Snapshots::new(&config, Arc::clone(&disk), Arc::clone(&store), snapshot, events_in.clone());
+        snapshots.found_damaged(damaged_snapshots.len());
         let writer = LogWriter::start(&config.name, wal, lock, events_in.clone())?;
         let hello = Hello {
             protocol: PROTOCOL_VERSION,
@@ -129,6 +130,7 @@ impl ReplicaTask {
             expects_data: false,
         };
         let publisher = Publisher::new(&hello, span);
+        publisher.snapshots_damaged(snapshots.damaged());
         let directory = Directory::new(&hello);
         let task = Self {
             config,
@@ -316,8 +318,13 @@ impl ReplicaTask {
                     self.compact(replica);
                 }
             }
+            Arrived::Event(Event::SnapshotUnreadable(unreadable)) => {
+                self.snapshots.unreadable(unreadable).map_err(|cause| self.disk_failed(cause))?;
+                self.publisher.snapshots_damaged(self.snapshots.damaged());
+            }
             Arrived::Event(Event::SnapshotSent(to, term, result)) => {
                 let last = self.snapshots.sent(to, term, result).map_err(|cause| self.disk_failed(cause))?;
+                self.publisher.snapshots_damaged(self.snapshots.damaged());
                 replica.snapshot_sent(to, term, last);
             }
             Arrived::Event(Event::SnapshotReceived(received, installed)) => self.install(replica, *received, installed),
@@ -477,12 +484,13 @@ impl ReplicaTask {
         for fetch in fetch {
             self.writer.fetch(fetch);
         }
-        self.snapshots.stop_needless(replica.raft());
+        self.snapshots.stop_needless(replica);
         for snapshot in snapshots {
             match replica.disagreement() {
-                None => self.send_snapshot(snapshot),
-                // What may be wrong must not become another node's state: the follower is sent it once that is decided.
-                Some(_) => replica.snapshot_sent(snapshot.to, snapshot.term, None),
+                None if self.snapshots.can_be_sent() && self.send_snapshot(snapshot) => {}
+                // What may be wrong must not become another node's state: the follower is sent it once that is decided. And
+                // what cannot be read is sent once another one has taken its place.
+                None | Some(_) => replica.snapshot_sent(snapshot.to, snapshot.term, None),
             }
         }
         // First the view, so that whoever has an answer finds it there as well. Nobody waits for an
@@ -498,11 +506,14 @@ impl ReplicaTask {
         changes_ended.answer(|| self.publisher.members_reply());
     }
 
-    /// A follower needs the newest snapshot.
-    fn send_snapshot(&mut self, snapshot: SendSnapshot) {
-        let (Some(info), Some(link)) = (self.directory.info(snapshot.to), self.links.get(&snapshot.to)) else { return };
+    /// A follower needs the newest snapshot. Returns whether it is known where to send it.
+    fn send_snapshot(&mut self, snapshot: SendSnapshot) -> bool {
+        let (Some(info), Some(link)) = (self.directory.info(snapshot.to), self.links.get(&snapshot.to)) else {
+            return false;
+        };
         let (name, url, hello) = (info.name.clone(), link.peer_url().to_owned(), self.hello.borrow().clone());
         self.snapshots.send(snapshot, &name, &url, &hello);
+        true
     }
 }
 

@@ -2,11 +2,19 @@
 //! them, received from leaders, and given to clients as backups. The log goes behind them.
 //!
 //! What is decided here is when: [`Snapshots`] belongs to the task that owns the replica. How stands beside: `taking`
-//! writes one, `sending` and `receiving` are the two ends of `POST /raft/snapshot`, `backups` answers `GET /snapshot`.
+//! writes one, `sending` and `receiving` are the two ends of `POST /raft/snapshot`, `backups` answers `GET /snapshot`;
+//! `paced` reads files for both who give one away, and `stall` is the limit on transfers that stand still.
+//!
+//! A snapshot file that cannot be read any more, by bit rot most often, is the loss of that file and of nothing else:
+//! memory has the whole state. So the node goes on, and writes another at once. Only until that is durable it could not
+//! start again: the log goes on behind the lost file alone, and a start refuses damage ([`crate::storage::snapshot`]).
+//! A write that fails ends the node all the same.
 
 mod backups;
+mod paced;
 mod receiving;
 mod sending;
+mod stall;
 mod taking;
 
 pub(super) use backups::BackupReply;
@@ -21,10 +29,10 @@ use crate::http::BackupError;
 use crate::kv::Store;
 use crate::node::Replica;
 use crate::peer::Hello;
-use crate::raft::{LogIndex, NodeId, Raft, SendSnapshot, Term};
+use crate::raft::{LogBase, LogIndex, NodeId, SendSnapshot, Term};
 use crate::storage::snapshot::{SnapshotFile, remove_older};
 use crate::storage::{Disk, StorageError, WalReader};
-use backups::Backups;
+use backups::{Backups, Waiting};
 use sending::Sending;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +45,7 @@ use tokio::time::Instant;
 /// moment needs none.
 const KEEP_PART: u64 = 2;
 
-/// What a follower that is being fed lacks stays in the log, up to so many times what leads to a snapshot.
+/// What a follower lacks stays in the log, up to so many times what leads to a snapshot.
 const BEHIND_FACTOR: u64 = 4;
 
 /// What is read of one snapshot in a second at most, to send it or to give it away, so that whoever gets it takes
@@ -46,6 +54,24 @@ const BYTES_PER_SECOND_MAX: u64 = 100_000_000;
 
 /// After a snapshot for which there was no space, the next is tried no sooner, but for a client that asks for one.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// What it means that the newest snapshot cannot be read, and what to do.
+const LOST: &str = "This node has the whole state in memory, goes on, and writes another snapshot at once. Do not stop it before \
+    the log says that this is done: it could not start again. Then check its disk, which loses what is stored on it";
+
+/// The same of a snapshot that a newer one has replaced meanwhile.
+const REPLACED: &str =
+    "A newer one has replaced it, so nothing is lost; but check this node's disk, which loses what is stored on it";
+
+/// A snapshot of this node that cannot be read, though it was whole once.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    /// Where it ends.
+    last: LogBase,
+    cause: StorageError,
+    /// A client that was to be given it.
+    waiting: Option<Waiting>,
+}
 
 /// What a node does with snapshots.
 #[derive(Debug)]
@@ -56,6 +82,10 @@ pub(super) struct Snapshots {
     snapshot_log_bytes: u64,
     /// The newest one, which is durable.
     newest: Option<SnapshotFile>,
+    /// It cannot be read any more, and another one is about to take its place.
+    is_lost: bool,
+    /// Snapshots that were found to be damaged.
+    damaged: u64,
     /// One is being written; set to end it.
     taking: Option<Arc<AtomicBool>>,
     not_before: Instant,
@@ -78,6 +108,8 @@ impl Snapshots {
             events,
             snapshot_log_bytes: config.snapshot_log_bytes,
             newest,
+            is_lost: false,
+            damaged: 0,
             taking: None,
             not_before: Instant::now(),
             sending: BTreeMap::new(),
@@ -93,9 +125,9 @@ impl Snapshots {
     pub(super) fn take_if_due<W, R>(&mut self, replica: &mut Replica<W, R>, log: &WalReader, cluster_id: u64) {
         let growth_bytes = self.growth_bytes();
         let applied = replica.raft().log().applied_index();
-        let is_due =
-            || Instant::now() >= self.not_before && is_snapshot_due(self.newest_index(), applied, log, growth_bytes);
-        let is_news = applied > self.newest_index();
+        let is_wanted = || self.is_lost || is_snapshot_due(self.newest_index(), applied, log, growth_bytes);
+        let is_due = || Instant::now() >= self.not_before && is_wanted();
+        let is_news = applied > self.newest_index() || self.is_lost;
         if self.taking.is_some() || !(is_due() || (is_news && self.backups.are_waiting())) {
             return;
         }
@@ -140,9 +172,18 @@ impl Snapshots {
     }
 
     /// A snapshot is durable: older ones go. Returns whether it is the newest.
+    ///
+    /// If nothing was applied since, it has the name of the one that was lost, and has taken its place by that.
     pub(super) fn durable(&mut self, file: SnapshotFile) -> bool {
-        if file.last().index <= self.newest_index() {
+        let (index, newest) = (file.last().index, self.newest_index());
+        if index < newest || (index == newest && !self.is_lost) {
             return false;
+        }
+        if std::mem::take(&mut self.is_lost) {
+            tracing::warn!(
+                "a new snapshot, up to entry {index}, has taken the place of the one that could not be read: nothing is lost, \
+                 and this node can be stopped and started again. Check its disk all the same"
+            );
         }
         self.newest = Some(file.clone());
         self.backups.give(&file);
@@ -159,26 +200,78 @@ impl Snapshots {
     /// A client wants a snapshot with all that has been applied, which is up to entry `applied`.
     pub(super) fn back_up(&mut self, applied: LogIndex, reply: BackupReply) {
         self.backups.ask(applied, reply);
-        if let Some(newest) = &self.newest {
+        self.give();
+    }
+
+    /// Gives the newest snapshot to those who wait and for whom it is enough.
+    fn give(&mut self) {
+        if let Some(newest) = self.newest.as_ref().filter(|_| !self.is_lost) {
             self.backups.give(newest);
         }
     }
 
+    /// How many snapshots were found to be damaged.
+    pub(super) fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
+    /// So many were found to be damaged when the node started.
+    pub(super) fn found_damaged(&mut self, count: usize) {
+        self.damaged += count as u64;
+    }
+
+    /// A snapshot could not be read. If it is the newest, another one is taken as soon as possible.
+    ///
+    /// # Errors
+    /// [`StorageError`] if more is wrong than the one file: the node must stop.
+    pub(super) fn unreadable(&mut self, unreadable: Unreadable) -> Result<(), StorageError> {
+        let Unreadable { last, cause, waiting } = unreadable;
+        let is_newest = self.newest.as_ref().is_some_and(|newest| newest.last() == last);
+        match () {
+            // A newer one has just taken its place.
+            () if cause.is_not_found() && !is_newest => {}
+            // Several may have been reading it.
+            () if is_newest && self.is_lost => {}
+            () if cause.is_not_found() || cause.is_of_lost_bytes() => {
+                self.damaged += 1;
+                self.is_lost |= is_newest;
+                let remedy = if is_newest { LOST } else { REPLACED };
+                tracing::error!("a snapshot cannot be read any more: {}. {remedy}", cause.in_short());
+            }
+            () => return Err(cause),
+        }
+        if let Some(waiting) = waiting {
+            self.backups.wait(waiting);
+        }
+        self.give();
+        Ok(())
+    }
+
     /// Lets the log go as far as the newest snapshot allows. Returns up to where, of what is on disk.
+    ///
+    /// A snapshot that is being sent, and that the log follows no more, is given up: its receiver would need another one
+    /// at once, and meanwhile its file would take space.
     pub(super) fn compact<W, R>(&self, replica: &mut Replica<W, R>, log: &WalReader) -> LogIndex {
         let kept = KeptLog {
             recent_bytes: self.snapshot_log_bytes / KEEP_PART,
             behind_bytes_max: self.growth_bytes().saturating_mul(BEHIND_FACTOR),
         };
-        let sending = self.sending.values().map(Sending::last_index);
+        let sending = self.sending.values().map(|sending| sending.last().index);
         let fed = replica.raft().fed_from();
-        replica.compact(compaction_point(self.newest_index(), log, kept, sending, fed))
+        let point = compaction_point(self.newest_index(), log, kept, sending, fed);
+        self.sending.values().filter(|sending| sending.last().index < point).for_each(Sending::end_as_outdated);
+        replica.compact(point)
     }
 
     /// Bytes of log that lead to the next snapshot. As long as a snapshot takes to write, so long the log goes on
     /// growing: what both cost stays in proportion.
     fn growth_bytes(&self) -> u64 {
         self.newest.as_ref().map_or(0, SnapshotFile::bytes).max(self.snapshot_log_bytes)
+    }
+
+    /// Whether there is a snapshot that can be read, as far as is known.
+    pub(super) fn can_be_sent(&self) -> bool {
+        !self.is_lost
     }
 
     /// Sends a follower the newest snapshot.
@@ -195,8 +288,12 @@ impl Snapshots {
     }
 
     /// Stops sending to followers that need no snapshot any more, since they have what it holds from elsewhere.
-    pub(super) fn stop_needless(&mut self, raft: &Raft) {
-        self.sending.retain(|to, _| !raft.needs_no_snapshot(*to));
+    pub(super) fn stop_needless<W, R>(&mut self, replica: &mut Replica<W, R>) {
+        let needless = self.sending.extract_if(.., |to, _| replica.raft().needs_no_snapshot(*to));
+        let ended: Vec<(NodeId, Term)> = needless.map(|(to, sending)| (to, sending.term())).collect();
+        for (to, term) in ended {
+            replica.snapshot_sent(to, term, None);
+        }
     }
 
     /// What became of a snapshot that was sent: its last index, if it is the follower's state now.
@@ -207,14 +304,17 @@ impl Snapshots {
         result: Result<LogIndex, SendFailure>,
     ) -> Result<Option<LogIndex>, StorageError> {
         let Some(sending) = self.sending.get(&to).filter(|sending| sending.term() == term) else { return Ok(None) };
-        let name = sending.name().to_owned();
+        let (name, last) = (sending.name().to_owned(), sending.last());
         self.sending.remove(&to);
         match result {
             Ok(last) => {
                 tracing::info!("{name} was sent a snapshot up to entry {last}");
                 Ok(Some(last))
             }
-            Err(SendFailure::Disk(cause)) => Err(cause),
+            Err(SendFailure::Unreadable(cause)) => {
+                self.unreadable(Unreadable { last, cause, waiting: None })?;
+                Ok(None)
+            }
             Err(SendFailure::Peer(why)) => {
                 tracing::warn!(
                     "{name} did not take the snapshot that it needs, and is sent one again once it answers: {why}"
@@ -237,5 +337,63 @@ impl Snapshots {
 impl Drop for Snapshots {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::{SnapshotSummary, StateHash};
+    use crate::peer::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
+    use crate::raft::{ClusterTime, Configuration, LogBase};
+    use crate::storage::MemoryDisk;
+    use crate::storage::snapshot::{SnapshotBytes, SnapshotMeta, SnapshotWriter};
+
+    /// Bytes of each piece of a snapshot.
+    pub(super) const PIECE_BYTES: usize = 32 << 10;
+
+    /// Writes a snapshot that ends with entry `index` and has so many pieces. It is no store.
+    pub(super) fn write_snapshot(disk: &Arc<dyn Disk>, index: u64, pieces: u64) -> SnapshotFile {
+        let (bytes, state_hash) = (pieces * PIECE_BYTES as u64, StateHash(0));
+        let summary = SnapshotSummary { revision: index, time_ms: 0, keys: 0, sessions: 0, bytes, state_hash };
+        let meta = SnapshotMeta {
+            cluster_id: 1,
+            last: LogBase { index: LogIndex(index), term: Term(1) },
+            time: ClusterTime(0),
+            configuration: Configuration::default(),
+            configuration_index: LogIndex(1),
+            summary: summary.encode(),
+        };
+        let mut writer = SnapshotWriter::begin(Arc::clone(disk), &meta).unwrap();
+        (0..pieces).for_each(|_| writer.write_data(&[b'x'; PIECE_BYTES]).unwrap());
+        writer.finish().unwrap()
+    }
+
+    /// The bytes of such a snapshot.
+    pub(super) fn snapshot(index: u64, pieces: u64) -> Vec<u8> {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let file = write_snapshot(&disk, index, pieces);
+        let mut bytes = SnapshotBytes::open(&*disk, file.last()).unwrap();
+        let (mut whole, mut chunk) = (Vec::new(), Vec::new());
+        while bytes.next_chunk(&mut chunk).is_ok() && !chunk.is_empty() {
+            whole.extend_from_slice(&chunk);
+        }
+        whole
+    }
+
+    pub(super) fn hello() -> Hello {
+        Hello {
+            protocol: PROTOCOL_VERSION,
+            protocol_min: PROTOCOL_VERSION_MIN,
+            version: String::new(),
+            name: "node1".into(),
+            node: 1,
+            client_url: "http://127.0.0.1:1".into(),
+            peer_url: "http://127.0.0.1:1".into(),
+            cluster: Some(1),
+            founders: Vec::new(),
+            remembers: None,
+            expects_data: false,
+        }
     }
 }

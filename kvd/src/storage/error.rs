@@ -118,6 +118,22 @@ impl StorageError {
         matches!(self, Self::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
     }
 
+    /// Whether bytes that were stored once cannot be had back: they are damaged, or the disk fails to read them. That says
+    /// nothing of what is written from now on, so it is the end of the file and not of the disk. A file that is not
+    /// opened at all is another matter: then the directory is damaged, or the process lacks what it takes.
+    pub fn is_of_lost_bytes(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::UnknownVersion { .. } | Self::Io { action: "read", .. })
+    }
+
+    /// Says what is wrong, without what it means for a node that cannot go on.
+    pub fn in_short(&self) -> String {
+        match self {
+            Self::Io { action, file, cause } => format!("cannot {action} {file}: {cause}"),
+            Self::Corrupt { file, offset, cause } => format!("{file} is damaged at byte {offset}: {cause}"),
+            other => other.to_string(),
+        }
+    }
+
     /// Damage in `file` from `offset` on.
     pub(super) fn corrupt(file: &str, offset: u64, cause: impl Into<String>) -> Self {
         Self::Corrupt { file: file.to_owned(), offset, cause: cause.into() }

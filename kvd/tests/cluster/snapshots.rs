@@ -1,8 +1,11 @@
 //! Snapshots: the log goes behind them, nodes start from them, and followers that were away for long are sent one.
 
-use crate::harness::{Cluster, until};
+use crate::harness::{Cluster, Namespaces, Network, Node, Proxies, skip, until};
+use kvclient::Client;
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Growth of the log that leads to a snapshot (`--snapshot-log-bytes`).
 const SNAPSHOT_LOG_BYTES: usize = 1 << 20;
@@ -16,10 +19,23 @@ const KEYS: usize = 8;
 /// Writes that fill several segments of the log, of 16 MiB each.
 const WRITES: usize = 5 * (16 << 20) / VALUE_BYTES;
 
+/// Bytes of the values that make a snapshot so large that systems and network do not hold it all on the way.
+const LARGE_VALUE_BYTES: usize = 1 << 20;
+
+/// How many of them there are.
+const LARGE_VALUES: usize = 20;
+
+/// Longest time in which nothing of a transfer moves before it ends, as the nodes have it.
+const STALL_MAX: Duration = Duration::from_secs(5);
+
+/// What a busy machine may take on top.
+const SLACK: Duration = Duration::from_secs(6);
+
 fn start() -> Cluster {
     let mut cluster = Cluster::prepare(3);
     for node in &mut cluster.nodes {
         node.set_flag("--snapshot-log-bytes", SNAPSHOT_LOG_BYTES.to_string());
+        node.set_flag("--election-timeout-ms", "1500..2500");
     }
     cluster.start_all();
     cluster
@@ -88,4 +104,145 @@ fn a_follower_that_was_away_for_long_is_sent_a_snapshot_and_then_the_log() {
     let other = (0..3).find(|node| *node != follower && *node != cluster.leader()).expect("a third node");
     cluster[other].kill();
     cluster.client().set("after", "x").expect("a majority is there");
+}
+
+/// Makes the state large enough that its snapshot can be stopped on its way.
+fn fill(client: &Client) {
+    for number in 0..LARGE_VALUES {
+        client.set(&format!("large{number}"), vec![number as u8; LARGE_VALUE_BYTES]).expect("a majority is there");
+    }
+}
+
+/// Kills a follower until the log that it needs is gone, and starts it again; returns its number and the leader's as
+/// soon as a snapshot is on its way.
+fn send_a_snapshot(cluster: &mut Cluster) -> (usize, usize) {
+    let follower = cluster.follower();
+    let leader = cluster.leader();
+    let has = cluster[follower].health().expect("it answers").last_log_index;
+    cluster[follower].kill();
+    (0..2).for_each(|_| fill(&cluster.client()));
+    let first = || {
+        let name = files(cluster[leader].data_dir(), "snapshot-0").pop()?;
+        name.split('-').nth(1)?.parse::<u64>().ok()
+    };
+    until("the leader has a newer snapshot", || first().filter(|index| *index > has));
+    cluster[follower].start();
+    cluster[follower].logged("receives a snapshot from");
+    (follower, leader)
+}
+
+/// Bytes of log in a node's directory.
+fn log_bytes(node: &Node) -> u64 {
+    let size = |name: &String| fs::metadata(node.data_dir().join(name)).map_or(0, |file| file.len());
+    files(node.data_dir(), "wal-0").iter().map(size).sum()
+}
+
+/// How often the leader has given up to send a snapshot.
+fn given_up(leader: &Node) -> usize {
+    leader.log().matches("did not take the snapshot").count()
+}
+
+#[test]
+fn a_receiver_that_is_paused_in_mid_snapshot_fills_no_disk_and_gets_another_when_it_goes_on() {
+    let mut cluster = start();
+    let (follower, leader) = send_a_snapshot(&mut cluster);
+    cluster[follower].pause();
+    let (began, given_up_before) = (Instant::now(), given_up(&cluster[leader]));
+    let is_given_up = |cluster: &Cluster| given_up(&cluster[leader]) > given_up_before;
+    // Of the log stays four times what leads to a snapshot, which is the size of the state, until the next one has been
+    // written, and the rest of a segment or two.
+    let state = (LARGE_VALUES * LARGE_VALUE_BYTES) as u64;
+    let kept_max = 5 * state + 3 * (16 << 20);
+    let client = cluster.client();
+    let mut written = 0;
+    let mut longest = 0;
+    while written < 3 * state || !is_given_up(&cluster) {
+        client.set(&format!("k{}", written % 7), vec![7; 4 * VALUE_BYTES]).expect("a majority is there");
+        written += 4 * VALUE_BYTES as u64;
+        longest = longest.max(log_bytes(&cluster[leader]));
+        assert!(longest <= kept_max, "{longest} bytes of log after {written} were written");
+        if !is_given_up(&cluster) {
+            assert!(began.elapsed() < STALL_MAX + SLACK, "nothing moves, and it is sent all the same");
+        }
+    }
+    let before = cluster[follower].log().matches("receives a snapshot from").count();
+    cluster[follower].resume();
+    cluster.catch_up();
+    assert!(cluster[follower].log().matches("receives a snapshot from").count() > before);
+    cluster[follower].logged("goes on from the snapshot of another node");
+}
+
+#[test]
+fn a_follower_that_would_be_sent_a_damaged_snapshot_is_sent_a_new_one() {
+    let mut cluster = start();
+    let follower = cluster.follower();
+    let leader = cluster.leader();
+    cluster[follower].kill();
+    write_all(&cluster);
+    let newest =
+        || files(cluster[leader].data_dir(), "snapshot-0").pop().map(|name| cluster[leader].data_dir().join(name));
+    let path = newest().expect("it takes snapshots");
+    let mut bytes = fs::read(&path).expect("a snapshot");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    fs::write(&path, &bytes).expect("a snapshot can be written");
+
+    cluster[follower].start();
+    cluster.catch_up();
+    cluster[follower].logged("goes on from the snapshot of another node");
+    let line = cluster[leader].logged("a snapshot cannot be read any more");
+    assert!(line.contains(" ERROR ") && line.contains(" is damaged at byte "), "{line}");
+    cluster[leader].logged("has taken the place of the one that could not be read");
+    assert_eq!(cluster[leader].health().expect("it answers").snapshots_damaged, 1);
+    cluster.kill_all();
+    cluster.start_all();
+    cluster.catch_up();
+    assert_all_there(&cluster);
+    assert_eq!(cluster[leader].health().expect("it answers").snapshots_damaged, 0, "the damaged one is gone");
+}
+
+/// A link that breaks in mid-snapshot, and is mended long after both ends have noticed.
+fn a_broken_link_costs_one_stall(network: &dyn Network) {
+    let mut cluster = Cluster::prepare_on(network);
+    for node in &mut cluster.nodes {
+        node.set_flag("--snapshot-log-bytes", SNAPSHOT_LOG_BYTES.to_string());
+        node.set_flag("--election-timeout-ms", "1500..2500");
+    }
+    cluster.start_all();
+    let (follower, leader) = send_a_snapshot(&mut cluster);
+    network.cut(&[leader], &[follower]);
+    let (cut, given_up_before) = (Instant::now(), given_up(&cluster[leader]));
+    until("the leader gives it up", || (given_up(&cluster[leader]) > given_up_before).then_some(()));
+    cluster[follower].logged("is given up: ");
+    assert!(cut.elapsed() < STALL_MAX + SLACK, "{:?}", cut.elapsed());
+    assert!(!cluster[follower].log().contains("goes on from the snapshot"), "it was cut off in mid-snapshot");
+    // Long enough for a connection to wait longer for its next attempt than all this may take.
+    thread::sleep(2 * STALL_MAX);
+    network.heal();
+    let healed = Instant::now();
+    cluster[follower].logged("goes on from the snapshot of another node");
+    assert!(healed.elapsed() < STALL_MAX + SLACK, "{:?}", healed.elapsed());
+    cluster.catch_up();
+}
+
+#[test]
+fn a_link_that_breaks_in_mid_snapshot_costs_one_stall_over_proxies() {
+    a_broken_link_costs_one_stall(&Proxies::new(3));
+}
+
+#[test]
+fn a_link_that_breaks_in_mid_snapshot_costs_one_stall_over_namespaces() {
+    let network = match Namespaces::new(3) {
+        Ok(network) => network,
+        Err(why) => return skip(&format!("it may not make network namespaces: {why}")),
+    };
+    thread::scope(|scope| {
+        let scenario = scope.spawn(|| {
+            (&network as &dyn Network).enter();
+            a_broken_link_costs_one_stall(&network);
+        });
+        if let Err(panic) = scenario.join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
 }

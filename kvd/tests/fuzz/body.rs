@@ -291,6 +291,7 @@ fn view() -> View {
         waiting_for: None,
         diverged: None,
         disk_stuck: None,
+        snapshots_damaged: 0,
         node: "00000000000000a1".into(),
         client_url: "http://node1.example:8081".into(),
         peer_url: "http://node1.internal:9081".into(),

@@ -78,6 +78,7 @@ impl ReplicaTask {
                     | Event::Written(_)
                     | Event::Fetched(..)
                     | Event::SnapshotTaken(_)
+                    | Event::SnapshotUnreadable(_)
                     | Event::SnapshotSent(..)
                     | Event::SnapshotReceived(..)
                     | Event::StatesAsked(_)
@@ -157,6 +158,7 @@ impl ReplicaTask {
                 Event::WriterPanicked => return Err(FatalError::Panicked),
                 Event::Fetched(..)
                 | Event::SnapshotTaken(_)
+                | Event::SnapshotUnreadable(_)
                 | Event::SnapshotSent(..)
                 | Event::SnapshotReceived(..)
                 | Event::Founder(..)

@@ -52,6 +52,7 @@ impl ReplicaTask {
                     | Event::Written(_)
                     | Event::Fetched(..)
                     | Event::SnapshotTaken(_)
+                    | Event::SnapshotUnreadable(_)
                     | Event::SnapshotSent(..)
                     | Event::SnapshotReceived(..)
                     | Event::StatesAsked(_)

@@ -3,21 +3,25 @@
 //! A client that asks waits until there is a snapshot with all that was applied when it asked. If the newest has not,
 //! one is taken as always: to a file, at the speed of the disk. So a client that reads slowly keeps the file open and
 //! nothing else; the store and the log go on as if it were not there. What has been given up ends with its connection.
+//!
+//! A file is read to its end before anything of it is promised, so that a client whose backup would meet damage waits
+//! for the snapshot that takes the damaged one's place instead. Most often it was written a moment ago, and is read from
+//! memory.
 
 use super::super::inbox::Event;
-use super::BYTES_PER_SECOND_MAX;
+use super::paced::{PacedReader, blocking};
+use super::{BYTES_PER_SECOND_MAX, Unreadable};
 use crate::http::{Backup, BackupError};
 use crate::kv::SnapshotSummary;
-use crate::raft::LogIndex;
-use crate::storage::snapshot::{SnapshotBytes, SnapshotFile, newest};
+use crate::raft::{LogBase, LogIndex};
+use crate::storage::snapshot::{SnapshotBytes, SnapshotFile};
 use crate::storage::{Disk, StorageError};
-use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 /// Clients that are given a snapshot, or wait for one. The next gets `overloaded`.
@@ -32,8 +36,8 @@ const BYTES_PER_SECOND_MIN: u64 = 100_000;
 /// Time beyond that.
 const SLOWNESS_MAX: Duration = Duration::from_secs(60);
 
-/// How often the newest snapshot may be replaced while it is being opened.
-const OPEN_ATTEMPTS_MAX: usize = 8;
+/// What is read in a second to see whether a file is undamaged, which costs the network nothing. Bytes.
+const CHECKED_BYTES_PER_SECOND_MAX: u64 = 4 * BYTES_PER_SECOND_MAX;
 
 /// Where a client waits for what it is given.
 pub(in crate::server) type BackupReply = oneshot::Sender<Result<Backup, BackupError>>;
@@ -50,8 +54,9 @@ pub(super) struct Backups {
     slowness_max: Duration,
 }
 
+/// A client that waits.
 #[derive(Debug)]
-struct Waiting {
+pub(super) struct Waiting {
     /// The snapshot must reach up to here.
     index: LogIndex,
     reply: BackupReply,
@@ -59,7 +64,7 @@ struct Waiting {
 }
 
 impl Backups {
-    /// Nobody waits yet. That the disk failed is told to `events`.
+    /// Nobody waits yet. That a snapshot cannot be read is told to `events`.
     pub(super) fn new(disk: Arc<dyn Disk>, events: UnboundedSender<Event>) -> Self {
         let turns = Arc::new(Semaphore::new(BACKUPS_MAX));
         Self { disk, events, turns, waiting: Vec::new(), giving: JoinSet::new(), slowness_max: SLOWNESS_MAX }
@@ -68,10 +73,15 @@ impl Backups {
     /// A client wants a snapshot that reaches up to `index`, or further.
     pub(super) fn ask(&mut self, index: LogIndex, reply: BackupReply) {
         match Arc::clone(&self.turns).try_acquire_owned() {
-            Ok(turn) => self.waiting.push(Waiting { index, reply, turn }),
+            Ok(turn) => self.wait(Waiting { index, reply, turn }),
             // Nobody waits for an answer if its receiver is gone.
             Err(_) => drop(reply.send(Err(BackupError::TooMany))),
         }
+    }
+
+    /// Lets a client wait for the next snapshot, which was to be given one that cannot be read.
+    pub(super) fn wait(&mut self, waiting: Waiting) {
+        self.waiting.push(waiting);
     }
 
     /// Whether anyone waits.
@@ -85,10 +95,16 @@ impl Backups {
         while self.giving.try_join_next().is_some() {
             // It has come to its end, and said what there was to say.
         }
-        for Waiting { reply, turn, .. } in self.waiting.extract_if(.., |waiting| waiting.index <= newest.last().index) {
-            let (disk, events) = (Arc::clone(&self.disk), self.events.clone());
-            let giving = Giving { disk, events, slowness_max: self.slowness_max, _turn: turn };
-            self.giving.spawn(giving.give(reply).in_current_span());
+        for waiting in self.waiting.extract_if(.., |waiting| waiting.index <= newest.last().index) {
+            let giving = Giving { disk: Arc::clone(&self.disk), last: newest.last(), slowness_max: self.slowness_max };
+            let events = self.events.clone();
+            let give = async move {
+                if let Err(unreadable) = giving.give(waiting).await {
+                    // Without a receiver the node has stopped.
+                    let _ = events.send(Event::SnapshotUnreadable(unreadable));
+                }
+            };
+            self.giving.spawn(give.in_current_span());
         }
     }
 
@@ -110,37 +126,51 @@ impl Backups {
 /// What it takes to give one client a snapshot.
 struct Giving {
     disk: Arc<dyn Disk>,
-    events: UnboundedSender<Event>,
+    last: LogBase,
     slowness_max: Duration,
-    _turn: OwnedSemaphorePermit,
 }
 
 impl Giving {
-    /// Gives it the newest one, until it has it all, or has gone, or was too slow.
-    async fn give(self, reply: BackupReply) {
-        let disk = Arc::clone(&self.disk);
-        let given = match blocking(move || open_newest(&*disk)).await {
-            Ok(opened) => self.give_opened(opened, reply).await,
-            Err(cause) => Err(cause),
+    /// Gives it, until the client has it all, or has gone, or was too slow.
+    async fn give(self, waiting: Waiting) -> Result<(), Unreadable> {
+        let last = self.last;
+        let opened = match self.open_checked(&waiting).await {
+            Ok(opened) => opened,
+            // Nothing was promised yet.
+            Err(cause) => return Err(Unreadable { last, cause, waiting: Some(waiting) }),
         };
-        if let Err(cause) = given {
-            // Without a receiver the node has stopped.
-            let _ = self.events.send(Event::DiskFailed(cause));
+        self.give_opened(opened, waiting).await.map_err(|cause| Unreadable { last, cause, waiting: None })
+    }
+
+    /// Opens the snapshot, and reads it once to its end, or until the client has gone.
+    async fn open_checked(&self, waiting: &Waiting) -> Result<Opened, StorageError> {
+        let (disk, last) = (Arc::clone(&self.disk), self.last);
+        let open = move || Ok((SnapshotBytes::open(&*disk, last)?, Opened::open(&*disk, last)?));
+        let (bytes, opened) = blocking(open).await?;
+        let mut reader = PacedReader::new(bytes, CHECKED_BYTES_PER_SECOND_MAX);
+        loop {
+            let chunk;
+            (reader, chunk) = reader.next().await?;
+            if chunk.is_empty() || waiting.reply.is_closed() {
+                return Ok(opened);
+            }
         }
     }
 
     /// Whenever it returns before all is sent, the body ends before its time, and the client sees that.
-    async fn give_opened(&self, opened: Opened, reply: BackupReply) -> Result<(), StorageError> {
-        let Opened { revision, length, mut bytes } = opened;
+    async fn give_opened(&self, opened: Opened, waiting: Waiting) -> Result<(), StorageError> {
+        let Opened { revision, length, bytes } = opened;
+        let Waiting { reply, turn: _turn, .. } = waiting;
         let (chunks_in, chunks) = mpsc::channel(CHUNKS_QUEUED_MAX);
         if reply.send(Ok(Backup { revision, bytes: length, chunks })).is_err() {
             return Ok(());
         }
         tracing::info!("gives a backup of {:.1} MB, at revision {revision}", length as f64 / 1e6);
+        let mut reader = PacedReader::new(bytes, BYTES_PER_SECOND_MAX);
         let (began, mut sent) = (Instant::now(), 0);
         loop {
             let chunk;
-            (bytes, chunk) = blocking(move || read(bytes)).await?;
+            (reader, chunk) = reader.next().await?;
             if chunk.is_empty() {
                 return Ok(());
             }
@@ -154,7 +184,6 @@ impl Giving {
                     return Ok(());
                 }
             }
-            sleep_until(began + Duration::from_secs_f64(sent as f64 / BYTES_PER_SECOND_MAX as f64)).await;
         }
     }
 }
@@ -165,64 +194,28 @@ struct Opened {
     bytes: SnapshotBytes,
 }
 
-/// Opens the newest snapshot, which may be newer by now than the one that was to be given.
-fn open_newest(disk: &dyn Disk) -> Result<Opened, StorageError> {
-    let mut attempts = 0;
-    loop {
-        attempts += 1;
-        let last = newest(disk)?.expect("a snapshot goes only when a newer one is there");
-        match SnapshotBytes::open(disk, last) {
-            Ok(bytes) => {
-                let summary = SnapshotSummary::decode(&bytes.meta().summary);
-                let summary = summary.expect("this node wrote the snapshot, or made its store of it");
-                return Ok(Opened { revision: summary.revision, length: bytes.length()?, bytes });
-            }
-            Err(cause) if cause.is_not_found() && attempts < OPEN_ATTEMPTS_MAX => {}
-            Err(cause) => return Err(cause),
-        }
-    }
-}
-
-fn read(mut bytes: SnapshotBytes) -> Result<(SnapshotBytes, Bytes), StorageError> {
-    let mut chunk = Vec::new();
-    bytes.next_chunk(&mut chunk)?;
-    Ok((bytes, chunk.into()))
-}
-
-/// Does what waits for the disk where nobody else waits for it.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+impl Opened {
+    fn open(disk: &dyn Disk, last: LogBase) -> Result<Self, StorageError> {
+        let bytes = SnapshotBytes::open(disk, last)?;
+        let summary = SnapshotSummary::decode(&bytes.meta().summary);
+        let summary = summary.expect("this node wrote the snapshot, or made its store of it");
+        Ok(Self { revision: summary.revision, length: bytes.length()?, bytes })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kv::StateHash;
-    use crate::raft::{ClusterTime, Configuration, LogBase, Term};
+    use crate::server::snapshots::tests::{PIECE_BYTES, write_snapshot};
     use crate::storage::MemoryDisk;
-    use crate::storage::snapshot::{PART_HEADER_BYTES, SnapshotMeta, SnapshotWriter};
+    use crate::storage::snapshot::PART_HEADER_BYTES;
     use tokio::sync::mpsc::UnboundedReceiver;
 
     /// More than are read ahead.
     const PIECES: u64 = 4 * CHUNKS_QUEUED_MAX as u64;
 
     fn file(disk: &Arc<dyn Disk>, index: u64) -> SnapshotFile {
-        let state_hash = StateHash(0);
-        let summary = SnapshotSummary { revision: index, time_ms: 0, keys: 0, sessions: 0, bytes: PIECES, state_hash };
-        let meta = SnapshotMeta {
-            cluster_id: 1,
-            last: LogBase { index: LogIndex(index), term: Term(1) },
-            time: ClusterTime(0),
-            configuration: Configuration::default(),
-            configuration_index: LogIndex(1),
-            summary: summary.encode(),
-        };
-        let mut writer = SnapshotWriter::begin(Arc::clone(disk), &meta).unwrap();
-        (0..PIECES).for_each(|_| writer.write_data(b"x").unwrap());
-        writer.finish().unwrap()
+        write_snapshot(disk, index, PIECES)
     }
 
     fn backups() -> (Arc<dyn Disk>, Backups, UnboundedReceiver<Event>) {
@@ -247,15 +240,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_asks_waits_for_a_snapshot_that_is_new_enough_and_gets_the_newest() {
+    async fn who_asks_waits_for_a_snapshot_that_is_new_enough() {
         let (disk, mut backups, _events) = backups();
         let (old, mut new) = (ask(&mut backups, 5), ask(&mut backups, 6));
-        let (first, newer) = (file(&disk, 5), file(&disk, 7));
-        backups.give(&first);
+        let file = file(&disk, 5);
+        backups.give(&file);
         let mut backup = old.await.unwrap().unwrap();
-        assert_eq!((backup.revision, backup.bytes), (7, newer.bytes()), "there is a newer one by now");
+        assert_eq!((backup.revision, backup.bytes), (5, file.bytes()));
         // The beginning, each piece, the end.
-        assert_eq!(take(&mut backup).await, (PIECES + 2, newer.bytes()));
+        assert_eq!(take(&mut backup).await, (PIECES + 2, file.bytes()));
 
         assert!(backups.are_waiting() && new.try_recv().is_err(), "the first did not reach as far");
         backups.refuse(BackupError::NoSpace);
@@ -297,18 +290,54 @@ mod tests {
         assert!(waiting.await.is_err() && events.try_recv().is_err());
     }
 
+    /// Damages the last piece of the snapshot that ends with entry 5; returns where.
+    fn damage(disk: &Arc<dyn Disk>, file: &SnapshotFile) -> u64 {
+        let last_piece = file.bytes() - 28 - (PART_HEADER_BYTES + PIECE_BYTES) as u64;
+        disk.open("snapshot-0000000000000005-0000000000000001.snap").unwrap().write_all_at(last_piece, b"x").unwrap();
+        last_piece
+    }
+
+    async fn unreadable(events: &mut UnboundedReceiver<Event>) -> Unreadable {
+        match events.recv().await {
+            Some(Event::SnapshotUnreadable(unreadable)) => unreadable,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[tokio::test]
-    async fn damage_stops_the_node_and_ends_the_body_before_its_time() {
+    async fn who_would_be_given_a_damaged_snapshot_or_none_waits_for_the_next() {
+        let (disk, mut backups, mut events) = backups();
+        let damaged = file(&disk, 5);
+        damage(&disk, &damaged);
+        let answer = ask(&mut backups, 5);
+        backups.give(&damaged);
+        let Unreadable { last, cause, waiting } = unreadable(&mut events).await;
+        assert!(last == damaged.last() && matches!(cause, StorageError::Corrupt { .. }), "{last} {cause}");
+        backups.wait(waiting.expect("nothing was promised"));
+
+        disk.remove("snapshot-0000000000000005-0000000000000001.snap").unwrap();
+        backups.give(&damaged);
+        let Unreadable { cause, waiting, .. } = unreadable(&mut events).await;
+        assert!(cause.is_not_found(), "{cause}");
+        backups.wait(waiting.expect("nothing was promised"));
+
+        let newer = file(&disk, 6);
+        backups.give(&newer);
+        let mut backup = answer.await.unwrap().unwrap();
+        assert_eq!((backup.revision, take(&mut backup).await.1), (6, newer.bytes()));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_meets_damage_ends_before_its_time() {
         let (disk, mut backups, mut events) = backups();
         let newest = file(&disk, 5);
-        let name = "snapshot-0000000000000005-0000000000000001.snap";
-        let last_piece = newest.bytes() - 28 - (PART_HEADER_BYTES as u64 + 1);
-        disk.open(name).unwrap().write_all_at(last_piece, b"damage").unwrap();
         let answer = ask(&mut backups, 5);
         backups.give(&newest);
         let mut backup = answer.await.unwrap().unwrap();
-        assert_eq!(take(&mut backup).await, (PIECES, last_piece));
-        let event = events.recv().await;
-        assert!(matches!(event, Some(Event::DiskFailed(StorageError::Corrupt { .. }))), "{event:?}");
+        // More than has been read by now, which is what waits for the client.
+        let damaged_at = damage(&disk, &newest);
+        assert_eq!(take(&mut backup).await, (PIECES, damaged_at));
+        let Unreadable { cause, waiting, .. } = unreadable(&mut events).await;
+        assert!(matches!(cause, StorageError::Corrupt { .. }) && waiting.is_none(), "{cause}");
     }
 }

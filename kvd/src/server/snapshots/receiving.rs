@@ -2,19 +2,28 @@
 //!
 //! One at a time: a leader sends one, and who else sends one at the same time is no longer the leader, or will be told so.
 //! The node goes on all the while, and serves from its old state until the new one is complete.
+//!
+//! The answer begins at once, with a sign of life (a line feed) every second while the transfer goes on, and ends with
+//! what became of it. A sender that sends nothing for [`STALL_MAX`] is given up, and so is a disk that takes nothing for
+//! as long: the sender is told, and whatever hangs on the disk keeps its turn until the disk answers.
 
 use super::super::inbox::Event;
+use super::stall::{STALL_MAX, StallWatch};
 use crate::data::{ReceiveError, Received, Receiving};
 use crate::peer::{HELLO_HEADER, Hello, of_same_cluster, refuse};
 use crate::storage::Disk;
 use bytes::{Buf, Bytes};
-use futures_util::{Stream, StreamExt};
-use kvclient::api::ErrorCode;
+use futures_util::{Stream, StreamExt, stream};
+use kvclient::api::{Applied, ErrorBody, ErrorCode, ErrorReply};
+use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::{interval, timeout};
+use tracing::Instrument;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -23,15 +32,46 @@ use warp::reply::{Reply, Response};
 /// Pieces that wait to be written. A full queue holds back the sender, by its connection.
 const PIECES_QUEUED_MAX: usize = 8;
 
-/// A sender that sends nothing for this long is given up.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// How often the sender gets a sign of life: several times in [`STALL_MAX`].
+const SIGN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A sign of life: white space before the JSON of the answer, in which it does not occur.
+pub(super) const SIGN_OF_LIFE: u8 = b'\n';
+
+/// What became of a snapshot, the end of the answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Answer {
+    /// It is the state of the receiver, or no news there.
+    Installed {
+        /// Where it ends.
+        last_log_index: u64,
+    },
+    /// Neither.
+    Refused(ErrorReply),
+}
+
+impl Answer {
+    fn refused(message: String) -> Self {
+        let code = ErrorCode::InvalidRequest;
+        Self::Refused(ErrorReply {
+            error: ErrorBody { code, message, applied: Applied::No, leader: None, current: None },
+        })
+    }
+
+    fn to_bytes(&self) -> Bytes {
+        serde_json::to_vec(self).expect("an answer always has an encoding").into()
+    }
+}
 
 struct Receiver {
     disk: Arc<dyn Disk>,
     hello: watch::Receiver<Hello>,
     events: UnboundedSender<Event>,
     /// Who receives one.
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
+    /// [`STALL_MAX`], but in tests.
+    stall_max: Duration,
 }
 
 /// The route `POST /raft/snapshot`. What arrives is told to `events`.
@@ -40,107 +80,256 @@ pub(in crate::server) fn route(
     hello: watch::Receiver<Hello>,
     events: UnboundedSender<Event>,
 ) -> BoxedFilter<(Response,)> {
-    let receiver = Arc::new(Receiver { disk, hello, events, turn: Semaphore::new(1) });
+    let receiver = Arc::new(Receiver { disk, hello, events, turn: Arc::new(Semaphore::new(1)), stall_max: STALL_MAX });
     warp::path!("raft" / "snapshot")
         .and(warp::post())
         .and(warp::header::optional::<String>(HELLO_HEADER))
         .and(warp::body::stream())
-        .then(move |theirs: Option<String>, body| {
-            let receiver = Arc::clone(&receiver);
-            async move { receiver.answer(theirs.as_deref(), body).await }
-        })
+        .map(move |theirs: Option<String>, body| Arc::clone(&receiver).answer(theirs.as_deref(), body))
         .boxed()
 }
 
 impl Receiver {
-    async fn answer(
-        &self,
+    /// Begins to receive, and to answer.
+    fn answer(
+        self: Arc<Self>,
         theirs: Option<&str>,
-        body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send,
+        body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send + 'static,
     ) -> Response {
         let ours = self.hello.borrow().clone();
         let (theirs, cluster_id) = match of_same_cluster(&ours, theirs) {
             Ok(found) => found,
             Err(refusal) => return *refusal,
         };
-        let Ok(_turn) = self.turn.try_acquire() else {
+        let Ok(turn) = Arc::clone(&self.turn).try_acquire_owned() else {
             let why = "this node receives another snapshot already".to_owned();
             return refuse(ErrorCode::Overloaded, StatusCode::TOO_MANY_REQUESTS, why);
         };
         tracing::info!("receives a snapshot from {}", theirs.name);
-        match self.receive(cluster_id, body).await {
-            Ok(response) => response,
-            Err(why) => {
+        let (parts_in, mut parts) = mpsc::channel(1);
+        let answer = async move {
+            let answer = with_signs_of_life(self.receive(cluster_id, body, turn), &parts_in).await;
+            let answer = answer.unwrap_or_else(|why| {
                 tracing::warn!("the snapshot from {} is given up: {why}", theirs.name);
-                refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why)
-            }
-        }
+                Answer::refused(why)
+            });
+            // Whoever sent it may have gone.
+            let _ = parts_in.send(answer.to_bytes()).await;
+        };
+        tokio::spawn(answer.in_current_span());
+        let parts = stream::poll_fn(move |cx| parts.poll_recv(cx));
+        warp::reply::stream(parts.map(Ok::<_, Infallible>)).into_response()
     }
 
     async fn receive(
         &self,
         cluster_id: u64,
         body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send,
-    ) -> Result<Response, String> {
+        turn: OwnedSemaphorePermit,
+    ) -> Result<Answer, String> {
         let (pieces, queued) = mpsc::channel(PIECES_QUEUED_MAX);
-        let disk = Arc::clone(&self.disk);
-        let writing = tokio::task::spawn_blocking(move || write(Receiving::new(disk, cluster_id), queued));
-        let forwarded = forward(body, pieces).await;
-        let written = writing.await.map_err(|_| "a panic, reported above".to_owned())?;
-        match written {
-            Ok(received) => {
-                // A sender that broke off has not sent a whole snapshot.
-                forwarded?;
-                self.install(received).await
-            }
-            Err(ReceiveError::Storage(cause)) if !cause.is_for_want_of_space() => {
+        let (disk, events) = (Arc::clone(&self.disk), self.events.clone());
+        let disk_moves = Arc::new(StallWatch::new(self.stall_max));
+        let moves = Arc::clone(&disk_moves);
+        let writing = tokio::task::spawn_blocking(move || {
+            // As long as this hangs on the disk, another one would as well.
+            let _turn = turn;
+            write(Receiving::new(disk, cluster_id), queued, &moves).map_err(|cause| {
                 let why = cause.to_string();
-                // Without a receiver the node has stopped.
-                let _ = self.events.send(Event::DiskFailed(cause));
-                Err(why)
-            }
-            // The sender's breaking off is why there was no more.
-            Err(cause) => Err(forwarded.err().unwrap_or_else(|| cause.to_string())),
-        }
+                if let ReceiveError::Storage(cause) = cause
+                    && !cause.is_for_want_of_space()
+                {
+                    // Without a receiver the node has stopped.
+                    let _ = events.send(Event::DiskFailed(cause));
+                }
+                why
+            })
+        });
+        let forwarded = forward(body, pieces, self.stall_max).await;
+        // What is left to do is the disk's.
+        disk_moves.moved();
+        let written = tokio::select! {
+            biased;
+            written = writing => written.map_err(|_| "a panic, reported above".to_owned())?,
+            () = disk_moves.stalled() => Err(slow_disk(self.stall_max)),
+        };
+        // A sender that broke off has not sent a whole snapshot, and is why there was no more.
+        forwarded?;
+        self.install(written?).await
     }
 
-    async fn install(&self, received: Received) -> Result<Response, String> {
+    async fn install(&self, received: Received) -> Result<Answer, String> {
         let (installed, is_installed) = oneshot::channel();
         let stopping = || "this node stops".to_owned();
         self.events.send(Event::SnapshotReceived(Box::new(received), installed)).map_err(|_| stopping())?;
         let last = is_installed.await.map_err(|_| stopping())?;
-        Ok(warp::reply::json(&serde_json::json!({ "last_log_index": last.0 })).into_response())
+        Ok(Answer::Installed { last_log_index: last.0 })
     }
+}
+
+/// Carries out some work, and sends signs of life until it is done.
+async fn with_signs_of_life<T>(work: impl Future<Output = T>, parts: &mpsc::Sender<Bytes>) -> T {
+    let mut work = pin!(work);
+    let mut signs = interval(SIGN_INTERVAL);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            // The one before may not have been taken yet, or nobody is there any more: then the body ends as well.
+            _ = signs.tick() => drop(parts.try_send(Bytes::from_static(&[SIGN_OF_LIFE]))),
+        }
+    }
+}
+
+fn slow_disk(stall_max: Duration) -> String {
+    format!("this node's disk has taken nothing of it for {} s", stall_max.as_secs_f64())
 }
 
 /// Hands on what arrives, until the body ends or nobody takes it any more.
 async fn forward(
     body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send,
     pieces: mpsc::Sender<Bytes>,
+    stall_max: Duration,
 ) -> Result<(), String> {
-    let mut body = std::pin::pin!(body);
+    let mut body = pin!(body);
     loop {
-        let mut piece = match timeout(SILENCE_MAX, body.next()).await {
-            Ok(Some(Ok(piece))) => piece,
+        let bytes = match timeout(stall_max, body.next()).await {
+            Ok(Some(Ok(mut piece))) => piece.copy_to_bytes(piece.remaining()),
             Ok(Some(Err(cause))) => return Err(format!("the connection broke: {cause}")),
             Ok(None) => return Ok(()),
-            Err(_) => return Err(format!("nothing came for {} s", SILENCE_MAX.as_secs())),
+            Err(_) => return Err(format!("nothing came for {} s", stall_max.as_secs_f64())),
         };
-        let bytes = piece.copy_to_bytes(piece.remaining());
-        if pieces.send(bytes).await.is_err() {
+        match timeout(stall_max, pieces.send(bytes)).await {
+            Ok(Ok(())) => {}
             // The writer has failed, and says why.
-            return Ok(());
+            Ok(Err(_)) => return Ok(()),
+            Err(_) => return Err(slow_disk(stall_max)),
         }
     }
 }
 
 /// Checks and writes what arrives.
-fn write(mut receiving: Receiving, mut queued: mpsc::Receiver<Bytes>) -> Result<Received, ReceiveError> {
+fn write(
+    mut receiving: Receiving,
+    mut queued: mpsc::Receiver<Bytes>,
+    moves: &StallWatch,
+) -> Result<Received, ReceiveError> {
     while let Some(piece) = queued.blocking_recv() {
         if let Err(cause) = receiving.feed(&piece) {
             receiving.abandon();
             return Err(cause);
         }
+        moves.moved();
     }
     receiving.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{DirLock, File, MemoryDisk};
+    use std::io;
+    use std::sync::{Condvar, Mutex};
+    use std::time::Instant;
+
+    const STALL_MAX: Duration = Duration::from_millis(100);
+
+    /// A disk on which files are made only once it is released.
+    #[derive(Debug)]
+    struct HungDisk {
+        disk: MemoryDisk,
+        released: Arc<(Mutex<bool>, Condvar)>,
+    }
+
+    impl Disk for HungDisk {
+        fn list(&self) -> io::Result<Vec<String>> {
+            self.disk.list()
+        }
+
+        fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
+            self.disk.open(name)
+        }
+
+        fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
+            let (released, changed) = &*self.released;
+            drop(changed.wait_while(released.lock().unwrap(), |released| !*released).unwrap());
+            self.disk.create(name)
+        }
+
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.disk.rename(from, to)
+        }
+
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.disk.remove(name)
+        }
+
+        fn sync_dir(&self) -> io::Result<()> {
+            self.disk.sync_dir()
+        }
+
+        fn try_lock(&self, name: &str) -> io::Result<DirLock> {
+            self.disk.try_lock(name)
+        }
+    }
+
+    fn receiver(disk: Arc<dyn Disk>) -> (Receiver, mpsc::UnboundedReceiver<Event>) {
+        let (events, received) = mpsc::unbounded_channel();
+        let hello = watch::Sender::new(crate::server::snapshots::tests::hello()).subscribe();
+        (Receiver { disk, hello, events, turn: Arc::new(Semaphore::new(1)), stall_max: STALL_MAX }, received)
+    }
+
+    fn pieces(pieces: Vec<Bytes>) -> impl Stream<Item = Result<Bytes, warp::Error>> + Send {
+        stream::iter(pieces.into_iter().map(Ok))
+    }
+
+    /// What the receiver says of a transfer that goes wrong.
+    async fn refusal(receiver: &Receiver, body: impl Stream<Item = Result<Bytes, warp::Error>> + Send) -> String {
+        let turn = Arc::clone(&receiver.turn).try_acquire_owned().expect("its turn");
+        let began = Instant::now();
+        let why = receiver.receive(1, body, turn).await.unwrap_err();
+        assert!(began.elapsed() >= STALL_MAX / 2, "{why} {:?}", began.elapsed());
+        why
+    }
+
+    #[tokio::test]
+    async fn a_sender_that_falls_silent_is_given_up_and_makes_room_for_another() {
+        let (receiver, _events) = receiver(Arc::new(MemoryDisk::new()));
+        let body = pieces(vec![Bytes::from_static(b"KVD")]).chain(stream::pending());
+        assert_eq!(refusal(&receiver, body).await, "nothing came for 0.1 s");
+        let _next = timeout(Duration::from_secs(10), receiver.turn.acquire()).await.expect("the writer has ended");
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_is_given_up_and_keeps_the_turn_until_it_answers() {
+        let released = Arc::<(Mutex<bool>, Condvar)>::default();
+        let (receiver, mut events) =
+            receiver(Arc::new(HungDisk { disk: MemoryDisk::new(), released: Arc::clone(&released) }));
+        let whole = crate::server::snapshots::tests::snapshot(5, 4 * PIECES_QUEUED_MAX as u64);
+        for body in [
+            // More than waits for the disk.
+            whole.chunks(whole.len() / (3 * PIECES_QUEUED_MAX)).map(Bytes::copy_from_slice).collect(),
+            vec![Bytes::from(whole.clone())],
+        ] {
+            *released.0.lock().unwrap() = false;
+            assert_eq!(refusal(&receiver, pieces(body)).await, "this node's disk has taken nothing of it for 0.1 s");
+            assert!(receiver.turn.try_acquire().is_err(), "another one would hang as well");
+            *released.0.lock().unwrap() = true;
+            released.1.notify_all();
+            let _next = timeout(Duration::from_secs(10), receiver.turn.acquire()).await.expect("the writer has ended");
+        }
+        assert!(events.try_recv().is_err(), "no disk has failed, and nothing is installed that was given up");
+    }
+
+    #[tokio::test]
+    async fn the_sender_gets_signs_of_life_while_the_work_goes_on() {
+        let (parts_in, mut parts) = mpsc::channel(1);
+        let (end, ends) = oneshot::channel();
+        let working = tokio::spawn(async move { with_signs_of_life(ends, &parts_in).await });
+        for _ in 0..2 {
+            assert_eq!(parts.recv().await.expect("a sign of life")[..], [SIGN_OF_LIFE]);
+        }
+        end.send(7).unwrap();
+        assert_eq!(working.await.unwrap(), Ok(7));
+    }
 }

@@ -1,35 +1,60 @@
-//! Sending a snapshot: the bytes of its file as the body of `POST /raft/snapshot`, from a thread of its own, so that the
-//! messages to the same follower and everyone else's are never behind it.
+//! Sending a snapshot: the bytes of its file as the body of `POST /raft/snapshot`, over a connection of its own, so that
+//! the messages to the same follower and everyone else's are never behind it.
+//!
+//! The receiver begins its answer at once, with a sign of life every second, and ends it with what became of the
+//! snapshot. So the sender can tell life from death also when all is sent, and the receiver has yet to take in what the
+//! systems and the network between hold on its behalf. A transfer of which nothing moves for [`STALL_MAX`], neither
+//! bytes one way nor signs of life the other, ends.
 
 use super::super::inbox::Event;
 use super::BYTES_PER_SECOND_MAX;
-use crate::peer::{HELLO_HEADER, Hello};
-use crate::raft::{LogBase, LogIndex, NodeId, Term};
+use super::paced::{PacedReader, blocking};
+use super::receiving::{Answer, SIGN_OF_LIFE};
+use super::stall::{STALL_MAX, StallWatch};
+use crate::peer::{HELLO_HEADER, Hello, PacedStream};
+use crate::raft::{LogBase, NodeId, Term};
 use crate::storage::snapshot::{SnapshotBytes, SnapshotFile};
 use crate::storage::{Disk, StorageError};
-use std::io::{self, Read};
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::future::{pending, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
-use tokio::sync::mpsc::UnboundedSender;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
+use tracing::Instrument;
+use url::Url;
 
-/// Time for a connection to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// After the last byte the follower makes a store of the snapshot and answers within this time.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// Chunks that are read ahead of the connection.
+const CHUNKS_QUEUED_MAX: usize = 2;
 
 /// Between a failure and its report, after which the follower is sent the next one.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Why a snapshot is sent no further that the log no longer follows.
+const TOO_SLOW: &str = "it takes the snapshot too slowly: the log has grown by several times as much meanwhile, and could not \
+    follow it any more";
+
+/// Longer answers, but for their signs of life, are none.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// A snapshot that is being sent. Dropping it ends that.
 #[derive(Debug)]
 pub(super) struct Sending {
     name: String,
     term: Term,
-    last: LogIndex,
-    stop: Arc<AtomicBool>,
+    last: LogBase,
+    outdated: Arc<Notify>,
+    task: AbortHandle,
 }
 
 /// Whom a snapshot is sent to.
@@ -44,9 +69,9 @@ pub(super) struct Receiver {
 /// Why a snapshot was not sent.
 #[derive(Debug)]
 pub(in crate::server) enum SendFailure {
-    /// It cannot be read: the node must stop.
-    Disk(StorageError),
-    /// The follower cannot be reached, does not take it, or was to be sent no more.
+    /// It cannot be read.
+    Unreadable(StorageError),
+    /// The follower cannot be reached, or does not take it.
     Peer(String),
 }
 
@@ -60,23 +85,27 @@ impl Sending {
         hello: &Hello,
         events: UnboundedSender<Event>,
     ) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (last, length, hello) = (file.last(), file.bytes(), hello.to_header());
-        let sending = Self { name: to.name.clone(), term, last: last.index, stop: Arc::clone(&stop) };
-        let (reports, id) = (events.clone(), to.id);
-        let send = move || {
-            let result = send(&*disk, last, length, &to, &hello, &stop);
-            if matches!(result, Err(SendFailure::Peer(_))) && !stop.load(Ordering::Relaxed) {
-                thread::sleep(RETRY_AFTER);
+        let (last, length, hello, name) = (file.last(), file.bytes(), hello.to_header(), to.name.clone());
+        let outdated = Arc::new(Notify::new());
+        let is_outdated = Arc::clone(&outdated);
+        let send = async move {
+            let result = tokio::select! {
+                sent = send(disk, last, length, &to.url, &hello, STALL_MAX) => sent.map(|()| last.index),
+                () = is_outdated.notified() => Err(SendFailure::Peer(TOO_SLOW.to_owned())),
+            };
+            if matches!(result, Err(SendFailure::Peer(_))) {
+                sleep(RETRY_AFTER).await;
             }
             // Without a receiver the node has stopped.
-            let _ = reports.send(Event::SnapshotSent(id, term, result));
+            let _ = events.send(Event::SnapshotSent(to.id, term, result));
         };
-        if let Err(cause) = thread::Builder::new().name("send-snapshot".into()).spawn(send) {
-            let why = SendFailure::Peer(format!("cannot start a thread: {cause}"));
-            let _ = events.send(Event::SnapshotSent(id, term, Err(why)));
-        }
-        sending
+        let task = tokio::spawn(send.in_current_span()).abort_handle();
+        Self { name, term, last, outdated, task }
+    }
+
+    /// Ends it and reports so: the log no longer follows the snapshot.
+    pub(super) fn end_as_outdated(&self) {
+        self.outdated.notify_one();
     }
 
     pub(super) fn name(&self) -> &str {
@@ -88,92 +117,256 @@ impl Sending {
     }
 
     /// Where the snapshot ends.
-    pub(super) fn last_index(&self) -> LogIndex {
+    pub(super) fn last(&self) -> LogBase {
         self.last
     }
 }
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.task.abort();
     }
 }
 
-fn send(
-    disk: &dyn Disk,
+/// Sends the snapshot that ends with entry `last` to the node at `url`, until that has installed it.
+async fn send(
+    disk: Arc<dyn Disk>,
     last: LogBase,
     length: u64,
-    to: &Receiver,
+    url: &str,
     hello: &str,
-    stop: &AtomicBool,
-) -> Result<LogIndex, SendFailure> {
-    let bytes = SnapshotBytes::open(disk, last).map_err(|cause| match cause.is_not_found() {
-        true => SendFailure::Peer("a newer one has just taken its place".to_owned()),
-        false => SendFailure::Disk(cause),
-    })?;
-    let mut body = Body { bytes, chunk: Vec::new(), position: 0, began: Instant::now(), sent: 0, stop, failed: None };
-    let config = ureq::Agent::config_builder()
-        .proxy(None)
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .timeout_connect(Some(CONNECT_TIMEOUT))
-        .timeout_recv_response(Some(ANSWER_TIMEOUT))
-        .build();
-    let request = ureq::Agent::new_with_config(config)
-        .post(format!("{}/raft/snapshot", to.url))
+    stall_max: Duration,
+) -> Result<(), SendFailure> {
+    let opened = blocking(move || SnapshotBytes::open(&*disk, last)).await.map_err(SendFailure::Unreadable)?;
+    let stall = StallWatch::new(stall_max);
+    let (chunks_in, chunks) = mpsc::channel(CHUNKS_QUEUED_MAX);
+    let pouring = async {
+        match pour(PacedReader::new(opened, BYTES_PER_SECOND_MAX), chunks_in, &stall).await {
+            // What became of them the answer says.
+            Ok(()) => pending().await,
+            Err(cause) => cause,
+        }
+    };
+    tokio::select! {
+        biased;
+        answered = exchange(url, hello, length, chunks, &stall) => answered.map_err(SendFailure::Peer),
+        cause = pouring => Err(SendFailure::Unreadable(cause)),
+        () = stall.stalled() => {
+            Err(SendFailure::Peer(format!("it has taken nothing and said nothing for {} s", stall_max.as_secs_f64())))
+        }
+    }
+}
+
+/// Hands on what is read, until all is or nobody takes it any more.
+async fn pour(mut reader: PacedReader, chunks: mpsc::Sender<Bytes>, stall: &StallWatch) -> Result<(), StorageError> {
+    loop {
+        let chunk;
+        (reader, chunk) = reader.next().await?;
+        if chunk.is_empty() || chunks.send(chunk).await.is_err() {
+            return Ok(());
+        }
+        stall.moved();
+    }
+}
+
+/// Makes the request, and returns when the receiver has installed the snapshot; else why not.
+async fn exchange(
+    url: &str,
+    hello: &str,
+    length: u64,
+    chunks: mpsc::Receiver<Bytes>,
+    stall: &StallWatch,
+) -> Result<(), String> {
+    let url = Url::parse(url).map_err(|cause| format!("{url}: {cause}"))?;
+    let host = url.host_str().unwrap_or_default();
+    let address = (host.trim_matches(['[', ']']), url.port_or_known_default().unwrap_or_default());
+    // Heartbeats take the same path, and must not wait behind it.
+    let stream = PacedStream::connect(address, STALL_MAX).await.map_err(|cause| cause.to_string())?;
+    let broken = |cause: hyper::Error| format!("the connection broke: {cause}");
+    let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let request = Request::post("/raft/snapshot")
+        .header(HOST, format!("{host}:{}", address.1))
         .header(HELLO_HEADER, hello)
-        .header("content-type", "application/octet-stream")
-        .header("content-length", length.to_string());
-    let answer = request.send(ureq::SendBody::from_reader(&mut body));
-    if let Some(cause) = body.failed {
-        return Err(SendFailure::Disk(cause));
-    }
-    let mut response = answer.map_err(|cause| SendFailure::Peer(cause.to_string()))?;
-    let text = response.body_mut().read_to_string().unwrap_or_default();
-    match response.status().as_u16() {
-        200 => Ok(last.index),
-        status => Err(SendFailure::Peer(format!("status {status}: {text}"))),
-    }
-}
-
-/// The body of a request: the bytes of a snapshot, at a bounded rate.
-struct Body<'a> {
-    bytes: SnapshotBytes,
-    /// What has been read and not been sent.
-    chunk: Vec<u8>,
-    position: usize,
-    began: Instant,
-    sent: u64,
-    stop: &'a AtomicBool,
-    /// Why the snapshot cannot be read any further.
-    failed: Option<StorageError>,
-}
-
-impl Body<'_> {
-    /// Waits while more was sent than the time since the beginning allows.
-    fn keep_to_the_rate(&self) {
-        let due = Duration::from_secs_f64(self.sent as f64 / BYTES_PER_SECOND_MAX as f64);
-        thread::sleep(due.saturating_sub(self.began.elapsed()));
+        .header(CONTENT_TYPE, "application/octet-stream")
+        .header(CONTENT_LENGTH, length)
+        .body(Chunks(chunks))
+        .map_err(|cause| cause.to_string())?;
+    let answering = async {
+        let response = requests.send_request(request).await.map_err(broken)?;
+        let status = response.status();
+        let text = answer_text(response.into_body(), stall).await.map_err(broken)?;
+        verdict(status, &text)
+    };
+    let carrying = async {
+        // That it broke, whoever waits for the answer is told.
+        let _ = connection.await;
+        pending().await
+    };
+    tokio::select! {
+        biased;
+        answered = answering => answered,
+        answered = carrying => answered,
     }
 }
 
-impl Read for Body<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(io::Error::other("another snapshot is sent instead, or the node stops"));
+/// Reads an answer, whose signs of life count as moves.
+async fn answer_text(mut body: Incoming, stall: &StallWatch) -> Result<Vec<u8>, hyper::Error> {
+    let mut text = Vec::new();
+    while text.len() < ANSWER_BYTES_MAX
+        && let Some(frame) = poll_fn(|cx| pin!(&mut body).poll_frame(cx)).await
+    {
+        stall.moved();
+        if let Ok(data) = frame?.into_data() {
+            text.extend(data.iter().filter(|byte| **byte != SIGN_OF_LIFE));
         }
-        if self.position == self.chunk.len() {
-            self.position = 0;
-            if let Err(cause) = self.bytes.next_chunk(&mut self.chunk) {
-                self.failed = Some(cause);
-                return Err(io::Error::other("the snapshot cannot be read"));
+    }
+    Ok(text)
+}
+
+/// Whether the receiver has installed the snapshot; else why not.
+fn verdict(status: StatusCode, text: &[u8]) -> Result<(), String> {
+    match serde_json::from_slice(text) {
+        Ok(Answer::Installed { .. }) if status == StatusCode::OK => Ok(()),
+        Ok(Answer::Refused(refusal)) => Err(refusal.error.message),
+        _ => Err(format!("status {status}: {}", String::from_utf8_lossy(text))),
+    }
+}
+
+/// The body of a request. That it has as many bytes as its header says is the file's business.
+struct Chunks(mpsc::Receiver<Bytes>);
+
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::snapshots::tests::{snapshot, write_snapshot};
+    use crate::storage::MemoryDisk;
+    use std::time::Instant;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    const STALL_MAX: Duration = Duration::from_millis(300);
+
+    /// More than the systems between hold on behalf of a receiver that takes nothing.
+    const LARGE_PIECES: u64 = 600;
+
+    /// Sends a snapshot of so many pieces to whatever the test makes of the receiver's end of the connection.
+    async fn sent<F: Future<Output = ()>>(pieces: u64, receive: impl FnOnce(TcpStream) -> F) -> Result<(), String> {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let file = write_snapshot(&disk, 5, pieces);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let receiving = async {
+            receive(listener.accept().await.unwrap().0).await;
+            pending::<()>().await;
+        };
+        let sending = send(disk, file.last(), file.bytes(), &url, "{}", STALL_MAX);
+        tokio::select! {
+            result = sending => result.map_err(|failure| match failure {
+                SendFailure::Peer(why) => why,
+                SendFailure::Unreadable(cause) => panic!("{cause}"),
+            }),
+            () = receiving => unreachable!("it never ends"),
+        }
+    }
+
+    /// Takes the whole request; whether its body is the snapshot.
+    async fn take_all(stream: &mut TcpStream, body: &[u8]) -> bool {
+        let (mut taken, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
+        while !taken.ends_with(body) {
+            let read = stream.read(&mut buffer).await.unwrap();
+            if read == 0 {
+                return false;
             }
+            taken.extend_from_slice(&buffer[..read]);
         }
-        let length = buffer.len().min(self.chunk.len() - self.position);
-        buffer[..length].copy_from_slice(&self.chunk[self.position..self.position + length]);
-        self.position += length;
-        self.sent += length as u64;
-        self.keep_to_the_rate();
-        Ok(length)
+        String::from_utf8_lossy(&taken).starts_with("POST /raft/snapshot HTTP/1.1\r\n")
+    }
+
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    const SIGN: &[u8] = b"1\r\n\n\r\n";
+
+    #[tokio::test]
+    async fn a_receiver_that_takes_nothing_ends_the_transfer() {
+        let began = Instant::now();
+        let why = sent(LARGE_PIECES, |stream| async {
+            std::mem::forget(stream);
+        });
+        assert_eq!(why.await.unwrap_err(), "it has taken nothing and said nothing for 0.3 s");
+        assert!(began.elapsed() >= STALL_MAX, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_takes_little_but_goes_on_is_waited_for() {
+        let result = sent(40, |mut stream| async move {
+            let began = Instant::now();
+            stream.write_all(HEAD).await.unwrap();
+            while began.elapsed() < 3 * STALL_MAX {
+                sleep(STALL_MAX / 10).await;
+                stream.write_all(SIGN).await.unwrap();
+            }
+            assert!(take_all(&mut stream, &snapshot(5, 40)).await);
+            while began.elapsed() < 6 * STALL_MAX {
+                sleep(STALL_MAX / 10).await;
+                stream.write_all(SIGN).await.unwrap();
+            }
+            stream.write_all(b"14\r\n{\"last_log_index\":5}\r\n0\r\n\r\n").await.unwrap();
+        });
+        assert_eq!(result.await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_has_all_and_shows_no_sign_of_life_is_given_up_after_one_limit() {
+        let why = sent(4, |mut stream| async move {
+            stream.write_all(HEAD).await.unwrap();
+            assert!(take_all(&mut stream, &snapshot(5, 4)).await);
+            std::mem::forget(stream);
+        });
+        assert_eq!(why.await.unwrap_err(), "it has taken nothing and said nothing for 0.3 s");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_however_it_comes() {
+        let body = br#"{"error":{"code":"invalid_request","message":"no space","applied":"no"}}"#;
+        for (status, whole) in [("200 OK", true), ("429 Too Many Requests", false)] {
+            let why = sent(LARGE_PIECES * u64::from(!whole) + 4, |mut stream| async move {
+                if whole {
+                    assert!(take_all(&mut stream, &snapshot(5, 4)).await);
+                }
+                let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len());
+                stream.write_all(head.as_bytes()).await.unwrap();
+                stream.write_all(body).await.unwrap();
+                std::mem::forget(stream);
+            });
+            assert_eq!(why.await.unwrap_err(), "no space");
+        }
+        let why = sent(4, |stream| async { drop(stream) });
+        assert!(why.await.unwrap_err().starts_with("the connection broke: "));
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_the_log_follows_no_more_is_sent_no_further() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let file = write_snapshot(&disk, 5, LARGE_PIECES);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (events_in, mut events) = mpsc::unbounded_channel();
+        let to = Receiver { id: NodeId(2), name: "node2".into(), url };
+        let hello = crate::server::snapshots::tests::hello();
+        let sending = Sending::start(disk, &file, to, Term(3), &hello, events_in);
+        let _stream = listener.accept().await.unwrap();
+        sending.end_as_outdated();
+        match events.recv().await.unwrap() {
+            Event::SnapshotSent(NodeId(2), Term(3), Err(SendFailure::Peer(why))) => assert_eq!(why, TOO_SLOW),
+            other => panic!("{other:?}"),
+        }
     }
 }

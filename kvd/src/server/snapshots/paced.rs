@@ -1,0 +1,47 @@
+//! Reading a snapshot file at a bounded rate, where nobody else waits for the disk.
+
+use crate::storage::StorageError;
+use crate::storage::snapshot::SnapshotBytes;
+use bytes::Bytes;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// Reads one snapshot, a chunk at a time.
+#[derive(Debug)]
+pub(super) struct PacedReader {
+    bytes: SnapshotBytes,
+    bytes_per_second_max: u64,
+    began: Instant,
+    read: u64,
+}
+
+impl PacedReader {
+    /// Reads no more than so much in a second, on the whole.
+    pub(super) fn new(bytes: SnapshotBytes, bytes_per_second_max: u64) -> Self {
+        Self { bytes, bytes_per_second_max, began: Instant::now(), read: 0 }
+    }
+
+    /// The next chunk, checked: empty at the end of the file.
+    ///
+    /// # Errors
+    /// As [`SnapshotBytes::next_chunk`].
+    pub(super) async fn next(mut self) -> Result<(Self, Bytes), StorageError> {
+        let due = Duration::from_secs_f64(self.read as f64 / self.bytes_per_second_max as f64);
+        sleep_until(self.began + due).await;
+        blocking(move || {
+            let mut chunk = Vec::new();
+            self.bytes.next_chunk(&mut chunk)?;
+            self.read += chunk.len() as u64;
+            Ok((self, chunk.into()))
+        })
+        .await
+    }
+}
+
+/// Does what waits for the disk where nobody else waits for it.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
