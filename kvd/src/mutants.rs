@@ -92,8 +92,6 @@ mutants! {
     PreVoteIgnoresTerm = "pre-vote without term adoption",
     /// A voter that hears a leader promises its vote to another.
     PreVoteDespiteLeader = "pre-vote granted while a leader is heard",
-    /// A heartbeat names and commits what is still on its way behind it.
-    HeartbeatCommitsAll = "heartbeat commits what the follower is not known to have",
     /// A follower answers a heartbeat only when all that came before it is on disk.
     HeartbeatWaitsForDisk = "heartbeat answered after fsync",
     /// A node that was not scheduled for a while takes that for the silence of the others.

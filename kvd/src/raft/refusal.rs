@@ -169,7 +169,7 @@ mod tests {
         for body in [Body::TimeoutNow, Body::ReadIndexResponse { read: ReadId(1), read_index: LogIndex(1) }] {
             let message = Message { term: Term(5), body };
             assert_eq!(node.refusal(MEMBERS[1], &message), None, "{message:?}");
-            assert_eq!(node.refusal(STRANGER, &message).is_some(), true, "{message:?}");
+            assert!(node.refusal(STRANGER, &message).is_some(), "{message:?}");
         }
     }
 

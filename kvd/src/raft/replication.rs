@@ -253,11 +253,7 @@ impl Feed<'_> {
     /// How much the prompt lane may commit: what the follower is known to have. What is committed beyond is on its way to
     /// it on the bulk lane, with word that it is.
     fn promptly_committed(&self) -> LogIndex {
-        let commit_index = self.log.commit_index();
-        match mutants::is_on(Mutant::HeartbeatCommitsAll) {
-            true => commit_index,
-            false => commit_index.min(self.progress.match_index),
-        }
+        self.log.commit_index().min(self.progress.match_index)
     }
 
     fn fetch(&mut self, effects: &mut Effects) {
