@@ -26,6 +26,10 @@ pub const PROTOCOL_VERSION: u32 = 4;
 /// The first version in which a node takes two streams from each other one, a lane each; see [`super::Lane`].
 pub(super) const PROTOCOL_TWO_LANES: u32 = 4;
 
+/// The first version in which the answer to a snapshot that is sent begins at once, with signs of life before what became
+/// of it.
+pub const PROTOCOL_SIGNS_OF_LIFE: u32 = 4;
+
 /// Oldest version of the protocol that this daemon speaks.
 pub const PROTOCOL_VERSION_MIN: u32 = 3;
 

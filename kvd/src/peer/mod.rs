@@ -17,8 +17,8 @@ mod paced;
 pub use accept::{PeerEvent, Unintroduced, accept, introduced, of_same_cluster, refuse};
 pub use frame::{FRAME_BYTES_MAX, FrameError, decode, encode};
 pub use hello::{
-    ClusterId, Founder, HELLO_HEADER, Hello, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, SOUGHT_HEADER, founders_of,
-    founding_configuration,
+    ClusterId, Founder, HELLO_HEADER, Hello, PROTOCOL_SIGNS_OF_LIFE, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN,
+    SOUGHT_HEADER, founders_of, founding_configuration,
 };
 pub use inbound::Inbound;
 pub use lane::{LANE_HEADER, Lane};

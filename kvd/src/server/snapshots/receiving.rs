@@ -10,7 +10,7 @@
 use super::super::inbox::Event;
 use super::stall::{STALL_MAX, StallWatch};
 use crate::data::{ReceiveError, Received, Receiving};
-use crate::peer::{HELLO_HEADER, Hello, of_same_cluster, refuse};
+use crate::peer::{HELLO_HEADER, Hello, PROTOCOL_SIGNS_OF_LIFE, of_same_cluster, refuse};
 use crate::storage::Disk;
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt, stream};
@@ -85,13 +85,17 @@ pub(in crate::server) fn route(
         .and(warp::post())
         .and(warp::header::optional::<String>(HELLO_HEADER))
         .and(warp::body::stream())
-        .map(move |theirs: Option<String>, body| Arc::clone(&receiver).answer(theirs.as_deref(), body))
+        .then(move |theirs: Option<String>, body| {
+            let receiver = Arc::clone(&receiver);
+            async move { receiver.answer(theirs.as_deref(), body).await }
+        })
         .boxed()
 }
 
 impl Receiver {
-    /// Begins to receive, and to answer.
-    fn answer(
+    /// Begins to receive, and to answer. A sender of the protocol before reads nothing but a status, so that its answer
+    /// begins when all is known.
+    async fn answer(
         self: Arc<Self>,
         theirs: Option<&str>,
         body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send + 'static,
@@ -105,6 +109,7 @@ impl Receiver {
             let why = "this node receives another snapshot already".to_owned();
             return refuse(ErrorCode::Overloaded, StatusCode::TOO_MANY_REQUESTS, why);
         };
+        let theirs_protocol = theirs.protocol;
         tracing::info!("receives a snapshot from {}", theirs.name);
         let (parts_in, mut parts) = mpsc::channel(1);
         let answer = async move {
@@ -116,7 +121,17 @@ impl Receiver {
             // Whoever sent it may have gone.
             let _ = parts_in.send(answer.to_bytes()).await;
         };
+        let reads_signs = theirs_protocol >= PROTOCOL_SIGNS_OF_LIFE;
         tokio::spawn(answer.in_current_span());
+        if !reads_signs {
+            let mut last = Bytes::new();
+            while let Some(part) = parts.recv().await {
+                last = part;
+            }
+            let is_installed = matches!(serde_json::from_slice(&last), Ok(Answer::Installed { .. }));
+            let status = if is_installed { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+            return warp::reply::with_status(last.to_vec(), status).into_response();
+        }
         let parts = stream::poll_fn(move |cx| parts.poll_recv(cx));
         warp::reply::stream(parts.map(Ok::<_, Infallible>)).into_response()
     }
