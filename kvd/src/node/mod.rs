@@ -8,6 +8,7 @@ mod backlog;
 mod effects;
 mod hand_over;
 mod recovery;
+mod repeats;
 mod replica;
 mod request;
 mod state_check;

@@ -9,6 +9,7 @@ use super::apply::apply_entry;
 use super::backlog::Backlog;
 use super::effects::Effects;
 use super::recovery::Recovered;
+use super::repeats::Repeats;
 use super::request::{ReadError, WriteError};
 use super::state_check::{AppliedState, Divergence, StateCheck};
 use crate::kv::{Outcome, SnapshotBusy, SnapshotSummary, Store};
@@ -43,6 +44,7 @@ pub struct Replica<W, R> {
     memory_bytes_max: usize,
     backlog: Backlog,
     writes: BTreeMap<(LogIndex, Term), WaitingWrite<W>>,
+    repeats: Repeats<W>,
     /// Reads that arrived since the last effects; they share one token.
     arrived: Vec<R>,
     last_token: ReadToken,
@@ -94,6 +96,7 @@ impl<W, R> Replica<W, R> {
             memory_bytes_max,
             backlog: Backlog::default(),
             writes: BTreeMap::new(),
+            repeats: Repeats::default(),
             arrived: Vec::new(),
             last_token: ReadToken(0),
             asked: BTreeMap::new(),
@@ -128,16 +131,23 @@ impl<W, R> Replica<W, R> {
 
     /// A write, to be replicated and applied: a valid [`Command`](crate::kv::Command), encoded.
     pub fn write(&mut self, command: Bytes, handle: W) {
+        if self.raft.role() == RoleName::Leader
+            && self.waiting_writes() < WAITING_WRITES_MAX
+            && let Some(place) = self.repeats.find(&command, self.raft.term())
+        {
+            return self.repeats.join(place, handle, self.deadline());
+        }
         let log = self.raft.log();
         if self.raft.role() == RoleName::Leader
-            && (self.writes.len() >= WAITING_WRITES_MAX
+            && (self.waiting_writes() >= WAITING_WRITES_MAX
                 || log.memory_bytes() >= self.memory_bytes_max
                 || !self.backlog.has_room(log.unapplied_bytes(), self.request_timeout_ms))
         {
             return self.ended_writes.push((handle, Err(WriteError::Overloaded)));
         }
-        match self.raft.propose(command) {
+        match self.raft.propose(command.clone()) {
             Ok(index) => {
+                self.repeats.appended(&command, (index, self.raft.term()));
                 let deadline = self.deadline();
                 self.backlog.waits(self.now);
                 self.writes.insert((index, self.raft.term()), WaitingWrite { handle, deadline });
@@ -207,6 +217,8 @@ impl<W, R> Replica<W, R> {
         for (_, write) in self.writes.extract_if(..=(last, Term(u64::MAX)), |_, _| true) {
             self.ended_writes.push((write.handle, Err(WriteError::OutcomeUnknown)));
         }
+        let repeats = self.repeats.replaced(last).into_iter();
+        self.ended_writes.extend(repeats.map(|handle| (handle, Err(WriteError::OutcomeUnknown))));
         self.state_check.replaced(state_of(&store, last));
         std::mem::replace(&mut *lock(&self.store), store)
     }
@@ -306,7 +318,7 @@ impl<W, R> Replica<W, R> {
 
     /// How many writes wait for a quorum.
     pub fn waiting_writes(&self) -> usize {
-        self.writes.len()
+        self.writes.len() + self.repeats.waiting()
     }
 
     /// How many reads wait for a read index, or for the store to reach it.
@@ -334,14 +346,15 @@ impl<W, R> Replica<W, R> {
             // Skipping the entry on a node that is too old to know it would let the replicas drift apart.
             let outcome = apply_entry(&mut store, entry).unwrap_or_else(|unreadable| panic!("{unreadable}"));
             let at_index = (entry.index, Term(0))..(entry.index.next(), Term(0));
-            for ((_, term), write) in self.writes.extract_if(at_index, |_, _| true) {
+            let first = self.writes.extract_if(at_index, |_, _| true).map(|((_, term), write)| (term, write.handle));
+            for (term, handle) in first.chain(self.repeats.applied(entry.index)) {
                 let ended = match &outcome {
                     Some(outcome) if term == entry.term => Ok(outcome.clone()),
                     // Committed is for ever (paper §5.4.3), so the entry that stood here on this node
                     // before can be committed nowhere.
                     _ => Err(WriteError::Superseded),
                 };
-                self.ended_writes.push((write.handle, ended));
+                self.ended_writes.push((handle, ended));
             }
             if StateCheck::is_kept(entry.index) || entry.index == last {
                 self.state_check.applied(state_of(&store, entry.index));
@@ -373,6 +386,8 @@ impl<W, R> Replica<W, R> {
         for (_, write) in self.writes.extract_if(.., |_, write| write.deadline <= now) {
             self.ended_writes.push((write.handle, Err(WriteError::OutcomeUnknown)));
         }
+        let repeats = self.repeats.expire(now).into_iter();
+        self.ended_writes.extend(repeats.map(|handle| (handle, Err(WriteError::OutcomeUnknown))));
         let mut expired: Vec<_> =
             self.asked.extract_if(.., |_, reads| reads.deadline <= now).map(|(_, reads)| reads).collect();
         for waiting in self.indexed.values_mut() {
@@ -385,6 +400,7 @@ impl<W, R> Replica<W, R> {
             self.end_reads(reads, Err(ReadError::TimedOut));
         }
         let deadlines = (self.writes.values().map(|write| write.deadline))
+            .chain(self.repeats.next_deadline())
             .chain(self.asked.values().map(|reads| reads.deadline))
             .chain(self.indexed.values().flatten().map(|reads| reads.deadline));
         // Whatever arrives from now on expires no earlier than this.

@@ -392,6 +392,27 @@ fn a_leader_that_commits_nothing_takes_only_so_much_even_if_nobody_waits_any_mor
 }
 
 #[test]
+fn a_repeat_of_a_large_write_waits_for_the_entry_that_is_in_the_log() {
+    let large = "x".repeat(20 << 10);
+    let (mut cluster, leader) = Cluster::with_leader(3);
+    let before = cluster.replicas[&leader].raft().log().last_index();
+    for (handle, value, seq) in [(1, &large, 7), (2, &large, 7), (3, &large.replace('x', "y"), 7), (4, &large, 6)] {
+        cluster.write(leader, handle, &set_once("color", value, seq));
+    }
+    let after = cluster.replicas[&leader].raft().log().last_index();
+    assert_eq!(after.0 - before.0, 3, "only the second is the first again");
+    assert_eq!(cluster.replicas[&leader].waiting_writes(), 4);
+    cluster.settle();
+    assert!(matches!(cluster.writes[&1], Ok(Outcome::Set { .. })));
+    assert_eq!(cluster.writes[&2], cluster.writes[&1]);
+    assert_eq!(cluster.writes[&3], Ok(Outcome::SeqReused));
+    assert_eq!(cluster.writes[&4], Ok(Outcome::StaleRequest { newest: 7 }));
+    cluster.write(leader, 5, &set_once("color", &large, 7));
+    cluster.settle();
+    assert_eq!(cluster.writes[&5], cluster.writes[&1], "by then it is applied, and the stored reply is told");
+}
+
+#[test]
 fn restarted_replicas_have_everything_that_was_acknowledged_and_agree() {
     let (mut cluster, leader) = Cluster::with_leader(3);
     for handle in 0..100 {
