@@ -114,6 +114,12 @@ mutants! {
     OneVoterDecides = "divergence judged by one voter",
     /// A replica that differs from the majority goes on.
     DivergedGoesOn = "diverged replica goes on",
+    /// Heartbeats travel on the lane of the entries, and wait behind them.
+    HeartbeatBehindBulk = "heartbeat behind bulk",
+    /// A leader that gets no entries through to a quorum goes on leading, since its heartbeats are answered.
+    DeadBulkLaneLeads = "leader without a bulk lane goes on",
+    /// A heartbeat commits what the follower has, known to match or not.
+    HeartbeatCommitsMore = "heartbeat commits beyond what matches",
     /// What was on its way on a broken connection goes on filling the window.
     WindowNotFreed = "in-flight window not freed on reconnect",
     /// Timers go by the wall clock. The core is handed its time, so this one is in the simulator's host of a node; that

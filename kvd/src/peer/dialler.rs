@@ -13,6 +13,7 @@
 //! A peer that cannot be reached for a while is worth one warning, with the reason, and one line when it
 //! is back.
 
+use super::bulk_watch::BulkWatch;
 use super::frame;
 use super::hello::{HELLO_HEADER, Hello, SOUGHT_HEADER};
 use super::lane::{LANE_HEADER, Lane};
@@ -64,9 +65,6 @@ const UNREACHABLE_WARNED_AFTER: Duration = Duration::from_secs(5);
 /// Bytes of a message that go into one fragment. Between fragments a ping can pass.
 const FRAGMENT_BYTES_MAX: usize = 64 << 10;
 
-/// Bytes on a stream, beside the handshake, from which on there must have been messages among the pings.
-const MESSAGES_FROM_BYTES: u64 = 1 << 10;
-
 /// A reason to end a stream is logged once for each; this many different ones are remembered.
 const REASONS_LOGGED_MAX: usize = 16;
 
@@ -112,7 +110,9 @@ pub(super) struct Dialler {
     reachability: Reachability,
     /// Reasons for the end of a stream that were logged already.
     logged: BTreeSet<String>,
-    stall: Stall,
+    /// Of the bulk lane.
+    watch: BulkWatch,
+    began: Instant,
 }
 
 /// How an attempt to connect ended.
@@ -146,8 +146,9 @@ impl Dialler {
         protocol: Arc<watch::Sender<Option<u32>>>,
         report: Arc<dyn Fn(LinkEvent) + Send + Sync>,
     ) -> Self {
-        let (reachability, logged, stall) = (Reachability::default(), BTreeSet::new(), Stall::default());
-        Self { lane, options, queued, shared, protocol, report, reachability, logged, stall }
+        let (reachability, logged, began) = (Reachability::default(), BTreeSet::new(), Instant::now());
+        let watch = BulkWatch::new(u64::try_from(options.bulk_stall_max.as_millis()).unwrap_or(u64::MAX / 2));
+        Self { lane, options, queued, shared, protocol, report, reachability, logged, watch, began }
     }
 
     /// Never ends by itself.
@@ -221,55 +222,60 @@ impl Dialler {
         let mut pauses = Backoff::default();
         let mut protocol = self.protocol.subscribe();
         loop {
+            if !protocol.borrow().is_some_and(Lane::are_known_to) {
+                self.watch.peer_gone();
+            }
             // The sender is `self`, so there is no other way to end.
             let _ = protocol.wait_for(|protocol| protocol.is_some_and(Lane::are_known_to)).await;
-            if let Dialled::Accepted(socket, written, hello) = self.attempt_in_time().await
+            self.watch.closed(self.now_ms());
+            let (dialled, watch) = self.watching(self.attempt()).await;
+            self.watch = watch;
+            if let Dialled::Accepted(socket, written, hello) = dialled
                 && self.is_sought(&hello)
             {
+                self.watch.opened();
                 (self.report)(LinkEvent::BulkOpened);
                 let connected = Instant::now();
                 if self.pump(*socket, &written).await == Ended::Stalled {
                     tracing::warn!("entries do not get through to {}: dials it anew", self.options.peer_name);
-                    self.stalled();
+                    self.watch.stalled(self.now_ms());
                 }
                 if connected.elapsed() >= GOOD_CONNECTION_MIN {
                     pauses = Backoff::default();
                     continue;
                 }
             }
-            sleep(pauses.next()).await;
+            self.watch = self.watching(sleep(pauses.next())).await.1;
         }
     }
 
-    /// An attempt to dial; reports meanwhile if one is due after a stall.
-    async fn attempt_in_time(&mut self) -> Dialled {
-        let due = self.stall.began.map(|began| began + self.options.bulk_stall_max / 2);
-        let Some(due) = due.filter(|_| !self.stall.reported) else { return self.attempt().await };
-        let (dialled, was_late) = {
-            let attempt = self.attempt();
-            tokio::pin!(attempt);
+    /// Reports that the lane is stalled whenever that is due, until something else is done. Returns the watch as it is
+    /// then.
+    async fn watching<T>(&self, done: impl Future<Output = T>) -> (T, BulkWatch) {
+        let mut watch = self.watch.clone();
+        tokio::pin!(done);
+        loop {
+            if watch.take_due(self.now_ms()) {
+                (self.report)(LinkEvent::BulkStalled);
+            }
+            let due = watch.due_ms().map(|due_ms| self.began + Duration::from_millis(due_ms));
+            let due = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
-                dialled = &mut attempt => (dialled, false),
-                () = sleep_until(due) => {
-                    (self.report)(LinkEvent::BulkStalled);
-                    (attempt.await, true)
-                }
+                done = &mut done => return (done, watch),
+                () = due => {}
             }
-        };
-        self.stall.reported |= was_late;
-        dialled
+        }
     }
 
-    /// Nothing moved on the stream, which is dialled anew. The second time without anything getting through between, this
-    /// is reported.
-    fn stalled(&mut self) {
-        if self.stall.began.is_none() {
-            self.stall = Stall { began: Some(Instant::now()), reported: false };
-        } else {
-            self.stall.reported = true;
-            (self.report)(LinkEvent::BulkStalled);
-        }
+    /// Milliseconds since this task began.
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX / 2)
     }
 
     /// After a refused attempt: reports the peer as lost as soon as it has no stream open to this node. A
@@ -363,15 +369,20 @@ impl Dialler {
             // Left from an earlier connection, hence out of date.
         }
         self.shared.connected.store(true, Ordering::Relaxed);
-        let ended = self.send_until_it_ends(&mut socket, written).await;
+        let (opened_ms, mut first) = (self.now_ms(), FirstMessage::default());
+        let ended = self.send_until_it_ends(&mut socket, written, &mut first).await;
+        if first.is_owed() && ended == Ended::Broken {
+            self.watch.broke_unanswered(opened_ms);
+        }
         self.shared.connected.store(false, Ordering::Relaxed);
         ended
     }
 
-    async fn send_until_it_ends(&mut self, socket: &mut Socket, written: &Written) -> Ended {
+    async fn send_until_it_ends(&mut self, socket: &mut Socket, written: &Written, first: &mut FirstMessage) -> Ended {
         let mut pings = interval(PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut heard, from) = (Instant::now(), written.bytes());
+        let opened = Instant::now();
+        let mut heard = opened;
         loop {
             let before = written.bytes();
             let sent = tokio::select! {
@@ -387,8 +398,11 @@ impl Dialler {
                     // Only signs of life arrive on this side.
                     Some(Ok(received)) => {
                         heard = Instant::now();
-                        if answered_bytes(&received).is_some_and(|bytes| bytes > from + MESSAGES_FROM_BYTES) {
-                            self.stall = Stall::default();
+                        let answered_bytes = answered_bytes(&received);
+                        first.answered(answered_bytes);
+                        let is_quiet = !first.was_sent && opened.elapsed() >= 2 * self.options.bulk_stall_max;
+                        if answered_bytes.is_some() && (is_quiet || first.is_answered) {
+                            self.watch.got_through();
                         }
                         Ok(())
                     }
@@ -404,7 +418,10 @@ impl Dialler {
                 }
                 message = self.queued.recv() => {
                     let Some(message) = message else { return Ended::Broken };
-                    self.send_queued(socket, written, message).await
+                    first.was_sent = true;
+                    let sent = self.send_queued(socket, written, message).await;
+                    first.end_bytes.get_or_insert(written.bytes());
+                    sent
                 }
             };
             if let Err(ended) = sent {
@@ -496,11 +513,24 @@ impl Dialler {
     }
 }
 
-/// A bulk lane on which nothing got through since then.
+/// The first message on a stream, by which it is judged whether any gets through.
 #[derive(Debug, Default)]
-struct Stall {
-    began: Option<Instant>,
-    reported: bool,
+struct FirstMessage {
+    was_sent: bool,
+    /// Bytes that had been written by its end.
+    end_bytes: Option<u64>,
+    is_answered: bool,
+}
+
+impl FirstMessage {
+    /// The peer has read so much.
+    fn answered(&mut self, bytes: Option<u64>) {
+        self.is_answered |= self.end_bytes.is_some_and(|end_bytes| bytes.is_some_and(|bytes| bytes >= end_bytes));
+    }
+
+    fn is_owed(&self) -> bool {
+        self.was_sent && !self.is_answered
+    }
 }
 
 /// Asks for a sign of life; the answer says how much had been written before.

@@ -29,7 +29,8 @@ pub enum LinkEvent {
     Removed,
     /// The bulk lane is open, for the first time or anew: what was sent there before may be lost.
     BulkOpened,
-    /// Nothing has got through on the bulk lane for a while, and dialling anew did not help.
+    /// Nothing has got through on the bulk lane for a while, and dialling anew did not help. Reported again while that
+    /// lasts.
     BulkStalled,
 }
 

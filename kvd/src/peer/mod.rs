@@ -5,6 +5,7 @@
 //! the listener that also serves clients.
 
 mod accept;
+mod bulk_watch;
 mod consistency;
 mod dialler;
 mod frame;
@@ -15,6 +16,7 @@ mod link;
 mod paced;
 
 pub use accept::{PeerEvent, Unintroduced, accept, introduced, of_same_cluster, refuse};
+pub use bulk_watch::BulkWatch;
 pub use frame::{FRAME_BYTES_MAX, FrameError, decode, encode};
 pub use hello::{
     ClusterId, Founder, HELLO_HEADER, Hello, PROTOCOL_SIGNS_OF_LIFE, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN,

@@ -244,11 +244,16 @@ impl Raft {
     /// timeouts, of which nothing got through, and dialling anew did not help. So it is until the follower acknowledges
     /// more than it has so far. A leader that reaches no quorum with entries must not go on only because its heartbeats
     /// are answered.
+    ///
+    /// It is nothing to a follower that has all entries: the next one may well get through, and if not, the caller says
+    /// so again. Held against it until then, stalls of an hour ago would add up to a quorum.
     pub fn bulk_stalled(&mut self, peer: NodeId) {
+        let last_index = self.log.last_index();
         if let Role::Leader(leader) = &mut self.role
+            && !mutants::is_on(Mutant::DeadBulkLaneLeads)
             && let Some(progress) = leader.progress.get_mut(&peer)
         {
-            progress.is_bulk_stalled = true;
+            progress.is_bulk_stalled |= progress.match_index < last_index;
         }
     }
 

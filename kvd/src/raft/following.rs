@@ -76,7 +76,11 @@ impl Raft {
         let Role::Follower(follower) = &mut self.role else { return };
         follower.matched = follower.matched.max(matched);
         // Beyond `matched` our log may differ from the leader's (paper Figure 2, AppendEntries 5).
-        self.log.commit(leader_commit.min(follower.matched));
+        let known = match heartbeat && mutants::is_on(Mutant::HeartbeatCommitsMore) {
+            true => self.log.last_index(),
+            false => follower.matched,
+        };
+        self.log.commit(leader_commit.min(known));
         let is_early = mutants::is_on(Mutant::AckBeforeSync);
         let at_once = (heartbeat || new_round) && !mutants::is_on(Mutant::HeartbeatWaitsForDisk);
         if at_once || matched <= self.log.durable_index() || is_early {

@@ -24,6 +24,8 @@ pub struct FollowerProgress {
     pub next_index: LogIndex,
     /// What is on its way to it; `None` while it is probed for where the logs agree.
     pub in_flight: Option<InFlight>,
+    /// Nothing gets through to it on the bulk lane; see [`Raft::bulk_stalled`](super::Raft::bulk_stalled).
+    pub is_bulk_stalled: bool,
 }
 
 /// What was sent to a follower that it has not acknowledged.
@@ -133,7 +135,8 @@ impl Progress {
                 Some(InFlight { messages: in_flight.len(), bytes: *in_flight_bytes })
             }
         };
-        FollowerProgress { follower, match_index: self.match_index, next_index: self.next_index, in_flight }
+        let Self { match_index, next_index, is_bulk_stalled, .. } = *self;
+        FollowerProgress { follower, match_index, next_index, in_flight, is_bulk_stalled }
     }
 
     /// Starts over from `next_index`: what was on its way no longer counts. A snapshot on its way does: whoever sends

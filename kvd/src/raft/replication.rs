@@ -61,11 +61,13 @@ impl Raft {
         self.tick_membership();
     }
 
-    /// Whether too few followers can be sent entries for a quorum.
+    /// Whether too few followers can be sent entries for a quorum, of those that answer heartbeats: a dead one takes no
+    /// entries either, and must not make up for one that is reached by heartbeats alone.
     fn is_bulk_lane_dead(&self) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
         let is_stalled = |id: NodeId| leader.progress.get(&id).is_some_and(|progress| progress.is_bulk_stalled);
-        !self.configuration().is_quorum(|id| !is_stalled(id))
+        let some_are = leader.progress.values().any(|progress| progress.is_bulk_stalled);
+        some_are && !self.configuration().is_quorum(|id| !is_stalled(id) && !self.is_silent(id))
     }
 
     /// Steps down in favour of others: they have an election timeout to find a leader among themselves.
@@ -253,6 +255,9 @@ impl Feed<'_> {
     /// How much the prompt lane may commit: what the follower is known to have. What is committed beyond is on its way to
     /// it on the bulk lane, with word that it is.
     fn promptly_committed(&self) -> LogIndex {
+        if mutants::is_on(Mutant::HeartbeatCommitsMore) {
+            return self.log.commit_index();
+        }
         self.log.commit_index().min(self.progress.match_index)
     }
 
@@ -294,6 +299,7 @@ impl Feed<'_> {
         self.progress.heartbeat_due = false;
         let entries = Vec::new();
         let body = Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round: self.round };
-        effects.send.push((self.to, Message { term: self.term, body }));
+        let lane = if mutants::is_on(Mutant::HeartbeatBehindBulk) { &mut effects.bulk } else { &mut effects.send };
+        lane.push((self.to, Message { term: self.term, body }));
     }
 }
