@@ -86,7 +86,9 @@ pub(crate) enum Reply {
 
 /// The value of this number: its digits, and as much padding as is missing to `length` bytes.
 fn value_bytes(number: u64, length: usize) -> Bytes {
-    format!("{number:.<length$}").into()
+    let mut value = number.to_string().into_bytes();
+    value.resize(value.len().max(length), b'.');
+    value.into()
 }
 
 /// The number that a value was written under; see [`value_bytes`].

@@ -2,7 +2,7 @@
 //!
 //! In some runs everything works again; in some only a majority, drawn at random, while the others are dead for ever;
 //! in some the links within a majority, while all other links work in both directions, in one, or not at all; and in
-//! some the disks of a minority stay stuck or full, or its processes stand still for ever. Clients go on all the while,
+//! some the disks of a minority stay stuck or full, its processes stand still, or its bulk lanes are dead, for ever. Clients go on all the while,
 //! since that is when mistakes show.
 
 use super::client::Client;
@@ -14,7 +14,9 @@ use super::network::Link;
 use super::node::{Node, State};
 use super::plan::Ending;
 use super::snapshots::owes_snapshot;
+use super::streams::LaneOf;
 use super::world::World;
+use kvd::peer::Lane;
 use kvd::raft::{Goal, InFlight, NodeId};
 
 const NAME: &str = "Liveness";
@@ -34,6 +36,12 @@ const WRITES_WANTED: u64 = 3;
 /// From now on clients wait no longer than this for an answer. Milliseconds.
 const CLIENT_PATIENCE_MS: u64 = 500;
 
+/// And as long as so many values take on a slow link.
+const CLIENT_PATIENCE_VALUES: u64 = 5;
+
+/// A value waits behind no more than so many others on a slow link.
+const VALUES_AHEAD_MAX: u64 = 40;
+
 /// And between two requests they pause no longer, at the mean. Microseconds.
 const CLIENT_PAUSE_US_MAX: Micros = 10_000;
 
@@ -49,11 +57,13 @@ impl World {
         self.trace.note(|| "faults stop".into());
         self.stop_faults()?;
         let (slow, true_time) = SLOWEST_CLOCK;
-        let patience_ms = ELECTION_TIMEOUTS_MAX * self.plan.settings.election_timeout_max_ms * slow / true_time;
+        let patience_ms = ELECTION_TIMEOUTS_MAX * self.plan.settings.election_timeout_max_ms * slow / true_time
+            + VALUES_AHEAD_MAX * self.plan.value_ms();
         let links_stay_dead = self.plan.ending == Ending::Partial;
+        let client_ms = CLIENT_PATIENCE_MS + CLIENT_PATIENCE_VALUES * self.plan.value_ms();
         // A client may still wait for an answer that never comes.
         let clients = &mut self.plan.clients;
-        let client_ms = std::mem::replace(&mut clients.patience_ms, CLIENT_PATIENCE_MS);
+        let client_ms = std::mem::replace(&mut clients.patience_ms, client_ms);
         clients.pause_us = clients.pause_us.min(CLIENT_PAUSE_US_MAX);
         clients.read_percent = clients.read_percent.min(CLIENT_READ_PERCENT_MAX);
         self.clients.iter_mut().for_each(Client::lose_faith);
@@ -91,6 +101,7 @@ impl World {
         self.is_calm = true;
         self.calm_since = self.moment;
         self.network.calm_down();
+        self.calm_streams();
         // To this they are mended from now on.
         self.plan.disk_mean_us = CALM_DISK_US;
         let all = self.all_nodes();
@@ -152,10 +163,18 @@ impl World {
     }
 
     /// From now on something is wrong with a node that never ends: its disk answers no more, or has no space left, or
-    /// its process stands still.
+    /// its process stands still, or its bulk lanes are dead.
     fn hinder(&mut self, id: NodeId) {
         self.hindered.push(id);
-        match self.chance.within(0..3) {
+        let ways = if self.network.is_loose() { 3 } else { 4 };
+        match self.chance.within(0..ways) {
+            3 => {
+                let links = self.links_of(id).map(|link| LaneOf { link, lane: Lane::Bulk });
+                for lane in links.collect::<Vec<_>>() {
+                    self.network.kill_lane_for_ever(lane, self.now);
+                }
+                self.coverage.count(Kind::LanesDeadForEver);
+            }
             0 => {
                 self.node(id).disk_is_stuck = true;
                 self.coverage.count(Kind::StuckForEver);

@@ -4,6 +4,7 @@ use super::client::{AttemptId, ClientId, Reply};
 use super::faults::Fault;
 use super::network::Envelope;
 use super::snapshots::{SnapshotSent, TransferId};
+use super::streams::{LaneOf, StreamNumber};
 use kvd::kv::Command;
 use kvd::node::AppliedState;
 use kvd::raft::{Fetch, NodeId, WriteId};
@@ -25,6 +26,16 @@ pub(crate) enum Event {
     CarryOut(NodeId, Life),
     /// A frame arrives, if its link still works.
     Arrive(Envelope),
+    /// An attempt to dial ends.
+    Dial { of: LaneOf, attempt: u64 },
+    /// All of a frame is on its way.
+    FrameLeaves(StreamNumber),
+    /// The next frame on a stream arrives, if its link works.
+    FrameArrives(StreamNumber),
+    /// Someone looks whether anything moves on a stream.
+    JudgeStream(StreamNumber),
+    /// Word arrives that the process at the other end of a stream is gone.
+    StreamCloses(StreamNumber),
     /// The time that a write takes is over.
     WriteDone(NodeId, Life, WriteId),
     /// The time that reading back takes is over.
@@ -103,6 +114,11 @@ impl Event {
             Self::HandOver => 24,
             Self::CompareStates => 25,
             Self::StatesArrive { .. } => 26,
+            Self::Dial { .. } => 27,
+            Self::FrameLeaves(..) => 28,
+            Self::FrameArrives(..) => 29,
+            Self::JudgeStream(..) => 30,
+            Self::StreamCloses(..) => 31,
         }
     }
 }

@@ -4,7 +4,9 @@ use super::coverage::Kind;
 use super::events::{Event, Micros};
 use super::invariants::Checked;
 use super::network::Link;
+use super::streams::LaneOf;
 use super::world::World;
+use kvd::peer::Lane;
 use kvd::raft::{NodeId, RoleName};
 use kvd::storage::faulty::{Call, Fault as DiskFault};
 use std::collections::BTreeSet;
@@ -27,6 +29,12 @@ pub(crate) enum Fault {
     Flap,
     /// A link on which everything takes seconds.
     Clog,
+    /// Nothing moves on one of the lanes of a node, or both, on some links.
+    KillLanes,
+    /// Lanes that break and can be dialled anew.
+    BreakLanes,
+    /// A lane on which everything takes long.
+    SlowLane,
     /// A broken link is taken for a dead peer.
     FalsePeerLost,
     /// Clients do not reach a node.
@@ -65,6 +73,9 @@ impl Fault {
         Self::Ring,
         Self::Flap,
         Self::Clog,
+        Self::KillLanes,
+        Self::BreakLanes,
+        Self::SlowLane,
         Self::FalsePeerLost,
         Self::HideFromClients,
         Self::Kill,
@@ -81,6 +92,8 @@ impl Fault {
 }
 
 const MS: Micros = 1_000;
+
+const LANES: [Lane; 2] = [Lane::Prompt, Lane::Bulk];
 
 impl Fault {
     /// Of what is wrong with the same thing, the latest counts: a topology takes the place of the one before.
@@ -153,6 +166,20 @@ impl World {
                 self.mend_later(fault, victim, other, 3_000);
                 self.coverage.count(Kind::ClogLink);
             }
+            Fault::KillLanes => self.kill_lanes(victim, other),
+            Fault::BreakLanes => {
+                for lane in self.draw_lanes(victim, other) {
+                    self.coverage.count(Kind::LaneBroken);
+                    self.break_lane(lane)?;
+                }
+            }
+            Fault::SlowLane => {
+                let by = self.chance.one_of(&[50 * MS, 300 * MS, 2_000 * MS]);
+                let lane = LaneOf { link: (victim, other), lane: self.chance.one_of(&[Lane::Prompt, Lane::Bulk]) };
+                self.network.slow_lane(lane, by);
+                self.mend_later(fault, victim, other, 3_000);
+                self.coverage.count(Kind::LaneSlow);
+            }
             Fault::FalsePeerLost => {
                 self.coverage.count(Kind::FalsePeerLost);
                 self.queue.schedule(self.now, Event::PeerLost { at: other, peer: victim });
@@ -216,11 +243,23 @@ impl World {
                 self.network.heal_cuts();
             }
             Fault::Clog => self.network.unclog((victim, other)),
+            Fault::KillLanes => {
+                let links: Vec<Link> = self.links_of(victim).collect();
+                for (link, lane) in links.into_iter().flat_map(|link| LANES.map(|lane| (link, lane))) {
+                    self.network.revive_lane(LaneOf { link, lane });
+                }
+            }
+            Fault::SlowLane => {
+                for lane in LANES {
+                    self.network.speed_up_lane(LaneOf { link: (victim, other), lane });
+                }
+            }
             Fault::HideFromClients => self.network.unhide(victim),
             Fault::DiskFull => self.node(victim).disk.set_capacity_bytes(None),
             Fault::SlowDisk => self.node(victim).disk_mean_us = self.plan.disk_mean_us,
             Fault::StuckDisk => self.unstick(victim),
             Fault::FalsePeerLost
+            | Fault::BreakLanes
             | Fault::Kill
             | Fault::PowerCut
             | Fault::PowerCutAll
@@ -249,9 +288,39 @@ impl World {
             | Fault::Ring
             | Fault::Flap
             | Fault::Clog
+            | Fault::KillLanes
+            | Fault::BreakLanes
+            | Fault::SlowLane
             | Fault::FalsePeerLost => Ok(()),
             _ => self.inflict_with(fault, victim, victim),
         }
+    }
+
+    /// Nothing moves any more on lanes of `one`, for a while or for as long as things go wrong.
+    fn kill_lanes(&mut self, one: NodeId, other: NodeId) {
+        let lanes = self.draw_lanes(one, other);
+        let has = |wanted| lanes.iter().any(|of| of.lane == wanted);
+        self.coverage.count(match (has(Lane::Prompt), has(Lane::Bulk)) {
+            (true, true) => Kind::BothLanesDead,
+            (true, false) => Kind::PromptLaneDead,
+            (false, _) => Kind::BulkLaneDead,
+        });
+        for lane in lanes {
+            self.network.kill_lane(lane, self.now);
+        }
+        let mean_ms = self.chance.one_of(&[300, 2_000, 8_000, 60_000]);
+        self.mend_later(Fault::KillLanes, one, other, mean_ms);
+    }
+
+    /// One lane or both: of one link, of all links from `one`, or of all to it.
+    fn draw_lanes(&mut self, one: NodeId, other: NodeId) -> Vec<LaneOf> {
+        let lanes: &[Lane] = self.chance.one_of(&[&LANES[..], &[Lane::Prompt], &[Lane::Bulk], &[Lane::Bulk]]);
+        let links: Vec<Link> = match self.chance.within(0..4) {
+            0 => vec![(one, other)],
+            1 => self.links_of(one).filter(|(_, to)| *to == one).collect(),
+            _ => self.links_of(one).filter(|(from, _)| *from == one).collect(),
+        };
+        links.into_iter().flat_map(|link| lanes.iter().map(move |lane| LaneOf { link, lane: *lane })).collect()
     }
 
     fn any_other_than(&mut self, one: NodeId) -> Option<NodeId> {
@@ -280,7 +349,7 @@ impl World {
         oldest.filter(|_| leaders.len() > 1).copied()
     }
 
-    fn links_of(&self, one: NodeId) -> impl Iterator<Item = Link> {
+    pub(super) fn links_of(&self, one: NodeId) -> impl Iterator<Item = Link> {
         self.all_nodes()
             .into_iter()
             .filter(move |other| *other != one)

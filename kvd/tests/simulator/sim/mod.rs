@@ -2,7 +2,7 @@
 //! in one thread, from one seed.
 //!
 //! A run draws a [`plan`] from its seed, then lets one event happen after the other in simulated time ([`world`]). What
-//! it simulates: the streams between nodes ([`network`]), processes that die and stand still and disks that lie and
+//! it simulates: the network between nodes ([`network`], [`streams`]), processes that die and stand still and disks that lie and
 //! fail ([`node`], over [`kvd::storage::FaultyDisk`]), [`client`]s that retry, and the [`faults`] that befall them all.
 //! What it does not simulate is everything else: consensus, the state machine, the log and its recovery, and the frames
 //! between nodes are the code that the daemon runs.
@@ -35,6 +35,7 @@ mod requests;
 mod run;
 mod snapshots;
 mod stability;
+mod streams;
 mod total;
 mod trace;
 mod world;

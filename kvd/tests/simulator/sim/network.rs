@@ -2,11 +2,15 @@
 //!
 //! Nodes are reached by the frames of the real wire format, so that every message of a run goes through encoding and
 //! decoding. A link has a direction; each can be cut, clogged or flapping on its own.
+//!
+//! In some runs messages travel as [`super::streams`] carry them. In the others the network is *loose*, which is worse than
+//! what TCP makes of any: each message for itself may be lost, doubled, late, or overtaken.
 
 use super::chance::Chance;
 use super::coverage::{Coverage, Kind};
 use super::events::{Event, Micros, Queue};
 use super::plan::NetworkPlan;
+use super::streams::LaneOf;
 use bytes::Bytes;
 use kvd::peer;
 use kvd::raft::{Body, Message, NodeId, Term};
@@ -72,6 +76,14 @@ pub(crate) struct Network {
     flapping: BTreeMap<Link, Micros>,
     /// Links with this much more delay. Microseconds.
     clogged: BTreeMap<Link, Micros>,
+    /// Lanes on which nothing moves, and since when.
+    dead: BTreeMap<LaneOf, Micros>,
+    /// Those of them that are never mended.
+    dead_for_ever: BTreeSet<LaneOf>,
+    /// Lanes with this much more delay. Microseconds.
+    slow: BTreeMap<LaneOf, Micros>,
+    /// Machines without power, which do not even say that nobody is there.
+    off: BTreeSet<NodeId>,
     /// When the last message on a link arrives.
     last_arrival: BTreeMap<Link, Micros>,
     /// Nodes that clients do not reach.
@@ -90,6 +102,10 @@ impl Network {
             cut: BTreeSet::new(),
             flapping: BTreeMap::new(),
             clogged: BTreeMap::new(),
+            dead: BTreeMap::new(),
+            dead_for_ever: BTreeSet::new(),
+            slow: BTreeMap::new(),
+            off: BTreeSet::new(),
             last_arrival: BTreeMap::new(),
             hidden: BTreeSet::new(),
             memory: Vec::new(),
@@ -114,9 +130,8 @@ impl Network {
         if !self.works(link, now) || chance.permille(self.plan.lost_permille) {
             return coverage.count(Kind::MessageLost);
         }
-        if chance.permille(self.plan.garbled_permille) {
+        if self.garbles_frame(&mut envelope, chance) {
             coverage.count(Kind::MessageGarbled);
-            envelope.garble(chance);
         }
         let delay = self.delay(chance);
         let mut at = now + delay + self.clogged.get(&link).copied().unwrap_or(0);
@@ -236,6 +251,75 @@ impl Network {
         is_garbled
     }
 
+    /// Damages a frame as often as that happens. Returns whether it did.
+    pub(crate) fn garbles_frame(&self, envelope: &mut Envelope, chance: &mut Chance) -> bool {
+        let is_garbled = chance.permille(self.plan.garbled_permille);
+        if is_garbled {
+            envelope.garble(chance);
+        }
+        is_garbled
+    }
+
+    /// Whether messages travel each for itself, and not on streams.
+    pub(crate) fn is_loose(&self) -> bool {
+        !self.plan.streams
+    }
+
+    /// How much a link carries in a second.
+    pub(crate) fn bytes_per_s(&self) -> Option<u64> {
+        self.plan.bytes_per_s
+    }
+
+    /// Nothing moves on a lane from now on, until it is mended.
+    pub(crate) fn kill_lane(&mut self, lane: LaneOf, now: Micros) {
+        self.dead.entry(lane).or_insert(now);
+    }
+
+    pub(crate) fn kill_lane_for_ever(&mut self, lane: LaneOf, now: Micros) {
+        self.kill_lane(lane, now);
+        self.dead_for_ever.insert(lane);
+    }
+
+    pub(crate) fn revive_lane(&mut self, lane: LaneOf) {
+        if !self.dead_for_ever.contains(&lane) {
+            self.dead.remove(&lane);
+        }
+    }
+
+    pub(crate) fn is_dead(&self, lane: LaneOf) -> bool {
+        self.dead.contains_key(&lane)
+    }
+
+    pub(crate) fn dead_since(&self, lane: LaneOf) -> Option<Micros> {
+        self.dead.get(&lane).copied()
+    }
+
+    pub(crate) fn slow_lane(&mut self, lane: LaneOf, by: Micros) {
+        self.slow.insert(lane, by);
+    }
+
+    pub(crate) fn speed_up_lane(&mut self, lane: LaneOf) {
+        self.slow.remove(&lane);
+    }
+
+    /// By how much all that travels on a lane is late.
+    pub(crate) fn lag(&self, lane: LaneOf) -> Micros {
+        let clogged = self.clogged.get(&lane.link).copied().unwrap_or(0);
+        clogged + self.slow.get(&lane).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn switch_off(&mut self, node: NodeId) {
+        self.off.insert(node);
+    }
+
+    pub(crate) fn switch_on(&mut self, node: NodeId) {
+        self.off.remove(&node);
+    }
+
+    pub(crate) fn is_off(&self, node: NodeId) -> bool {
+        self.off.contains(&node)
+    }
+
     pub(crate) fn works(&self, link: Link, now: Micros) -> bool {
         let flaps = self.flapping.get(&link).is_some_and(|period| (now / period) % 2 == 1);
         !flaps && !self.cut.contains(&link)
@@ -275,11 +359,14 @@ impl Network {
     pub(crate) fn calm_down(&mut self) {
         self.heal_cuts();
         self.clogged.clear();
+        self.dead.clear();
+        self.slow.clear();
         self.hidden.clear();
         self.memory.clear();
         self.acknowledgements.clear();
         // What is sent from now on does not queue behind what was sent over bad links.
         self.last_arrival.clear();
-        self.plan = NetworkPlan::CALM;
+        let NetworkPlan { streams, bytes_per_s, socket_bytes, .. } = self.plan;
+        self.plan = NetworkPlan { streams, bytes_per_s, socket_bytes, ..NetworkPlan::CALM };
     }
 }

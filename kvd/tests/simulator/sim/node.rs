@@ -117,6 +117,8 @@ pub(crate) enum Input {
     /// A snapshot has arrived and is durable.
     Snapshot(Box<Received>),
     PeerLost(NodeId),
+    BulkOpened(NodeId),
+    BulkStalled(NodeId),
     /// It is asked to change the members.
     Change(Box<MembershipChange>),
     ToldRemoved,

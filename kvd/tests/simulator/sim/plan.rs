@@ -66,6 +66,12 @@ pub(crate) struct NetworkPlan {
     pub(crate) garbled_permille: u32,
     /// Messages of one link never overtake each other.
     pub(crate) in_order: bool,
+    /// Messages travel on streams, and not each for itself.
+    pub(crate) streams: bool,
+    /// How much a link carries in a second; without, as much as there is.
+    pub(crate) bytes_per_s: Option<u64>,
+    /// So much the sockets of one stream hold for a process that stands still.
+    pub(crate) socket_bytes: usize,
 }
 
 impl NetworkPlan {
@@ -78,6 +84,9 @@ impl NetworkPlan {
         doubled_permille: 0,
         garbled_permille: 0,
         in_order: true,
+        streams: true,
+        bytes_per_s: None,
+        socket_bytes: 100_000,
     };
 }
 
@@ -128,7 +137,9 @@ impl Plan {
         let is_quiet = chance.percent(6);
         let members = if is_quiet { None } else { draw_members(chance) };
         let disk_mean_us = chance.one_of(&[100, 300, 1_000, 20_000, 100_000]);
-        Self {
+        let network = if is_quiet { NetworkPlan::CALM } else { draw_network(chance) };
+        let faults = if is_quiet { Vec::new() } else { draw_faults(chance, network.streams) };
+        let plan = Self {
             nodes,
             settings: draw_settings(chance),
             request_timeout_ms: chance.one_of(&[300, 1_000, 5_000]),
@@ -141,11 +152,11 @@ impl Plan {
             clock_permille: (0..nodes).map(|_| if is_quiet { 1000 } else { draw_clock(chance) }).collect(),
             tick_ms: chance.one_of(&[5, 5, 10, 20]),
             batched_percent: chance.one_of(&[0, 30, 80]),
-            network: if is_quiet { NetworkPlan::CALM } else { draw_network(chance) },
+            network,
             clients: draw_clients(chance),
             members,
             fault_every_ms: chance.one_of(&[100, 400, 1_000, 2_500]),
-            faults: if is_quiet { Vec::new() } else { draw_faults(chance) },
+            faults,
             hand_over_every_ms: if is_quiet { None } else { chance.one_of(&[None, Some(200), Some(1_000)]) },
             links_broken_ms: chance.one_of(&[200, 800, 2_500]),
             struck_percent: if is_quiet { 0 } else { chance.one_of(&[0, 0, 40, 90]) },
@@ -156,7 +167,42 @@ impl Plan {
                 Some(_) => Ending::All,
                 None => chance.one_of(&[Ending::All, Ending::Majority, Ending::Partial, Ending::Hindered]),
             },
+        };
+        let is_slow = network.streams && chance.percent(if is_quiet { 60 } else { 20 });
+        if is_slow { plan.over_slow_links(chance) } else { plan }
+    }
+
+    /// The same over slow links, which large values take long to pass. The limits are in proportion to the rate as they are
+    /// at 20 Mbit/s by default, or smaller.
+    fn over_slow_links(mut self, chance: &mut Chance) -> Self {
+        let (bytes_per_s, value_bytes) = chance.weighted(&[
+            ((50_000, 2_000), 6),
+            ((50_000, 20_000), 6),
+            ((200_000, 20_000), 6),
+            ((2_500_000, 1 << 20), 1),
+        ]);
+        let value = value_bytes as u64;
+        self.network.bytes_per_s = Some(bytes_per_s);
+        self.clients.value_bytes = value_bytes;
+        self.clients.patience_ms = 6_000;
+        self.request_timeout_ms = 5_000;
+        self.segment_bytes = self.segment_bytes.max(2 * value);
+        self.snapshot_log_bytes = self.snapshot_log_bytes.map(|bytes| bytes.max(8 * value));
+        self.keep_log_bytes = self.keep_log_bytes.max(2 * value);
+        self.snapshot_piece_bytes = self.snapshot_piece_bytes.max(value_bytes / 4);
+        if chance.percent(60) {
+            let part = 2_500_000 / bytes_per_s as usize;
+            let usual = Settings::default();
+            self.settings.message_bytes_max = usual.message_bytes_max / part;
+            self.settings.window_messages_max = usual.window_messages_max;
+            self.settings.window_bytes_max = usual.window_bytes_max / part;
         }
+        self
+    }
+
+    /// How long a value takes from one node to another. Milliseconds.
+    pub(crate) fn value_ms(&self) -> u64 {
+        self.network.bytes_per_s.map_or(0, |rate| self.clients.value_bytes as u64 * 1_000 / rate)
     }
 }
 
@@ -178,7 +224,7 @@ fn draw_clock(chance: &mut Chance) -> u64 {
 }
 
 fn draw_network(chance: &mut Chance) -> NetworkPlan {
-    NetworkPlan {
+    let plan = NetworkPlan {
         delay_min_us: chance.one_of(&[50, 50, 1_000, 30_000]),
         delay_mean_us: chance.one_of(&[200, 1_000, 5_000, 20_000, 100_000]),
         spike_permille: chance.one_of(&[0, 0, 2, 20]),
@@ -186,7 +232,11 @@ fn draw_network(chance: &mut Chance) -> NetworkPlan {
         doubled_permille: chance.one_of(&[0, 10, 100, 500]),
         garbled_permille: chance.one_of(&[0, 0, 1, 20]),
         in_order: chance.percent(30),
-    }
+        streams: chance.percent(45),
+        bytes_per_s: None,
+        socket_bytes: chance.one_of(&[1_000, 10_000, 100_000]),
+    };
+    if plan.streams { NetworkPlan { doubled_permille: 0, ..plan } } else { plan }
 }
 
 fn draw_members(chance: &mut Chance) -> Option<MembersPlan> {
@@ -211,10 +261,16 @@ fn draw_clients(chance: &mut Chance) -> ClientPlan {
 }
 
 /// Some faults, some more often than others.
-fn draw_faults(chance: &mut Chance) -> Vec<(Fault, u32)> {
+fn draw_faults(chance: &mut Chance, streams: bool) -> Vec<(Fault, u32)> {
     let mut faults = Fault::ALL.to_vec();
+    if !streams {
+        faults.retain(|fault| !matches!(fault, Fault::KillLanes | Fault::BreakLanes | Fault::SlowLane));
+    }
     chance.shuffle(&mut faults);
     let kinds = chance.within(1..faults.len() as u64 + 1) as usize;
     faults.truncate(kinds);
+    if streams && chance.percent(50) && !faults.contains(&Fault::KillLanes) {
+        faults.push(Fault::KillLanes);
+    }
     faults.into_iter().map(|fault| (fault, chance.one_of(&[1, 2, 5]))).collect()
 }

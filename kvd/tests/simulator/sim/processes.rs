@@ -17,6 +17,7 @@ impl World {
     pub(super) fn end_process(&mut self, id: NodeId, why: &str) -> Checked {
         self.trace.note(|| format!("n{} ends: {why}", id.0));
         self.close_connections(id);
+        self.process_gone(id);
         self.node(id).state = State::Down;
         self.nodes[&id].disk.kill();
         self.peers_notice(id);
@@ -39,6 +40,7 @@ impl World {
         if self.nodes[&id].process().is_some() {
             self.coverage.count(Kind::PowerCut);
             self.crash(id)?;
+            self.network.switch_off(id);
             self.nodes[&id].disk.crash();
             self.start_later(id);
         }
@@ -49,6 +51,7 @@ impl World {
     pub(super) fn crash(&mut self, id: NodeId) -> Checked {
         self.trace.note(|| format!("n{} crashes", id.0));
         self.close_connections(id);
+        self.process_gone(id);
         let changes = self.chance.one_of(&[0, 1, 2, 3, 8, 40]);
         let is_making = self.chance.percent(80);
         let node = self.node(id);
@@ -92,6 +95,9 @@ impl World {
 
     /// The operating system closes the connections of a process that is gone, and refuses new ones.
     pub(super) fn peers_notice(&mut self, gone: NodeId) {
+        if !self.network.is_loose() {
+            return self.streams_close(gone);
+        }
         for id in self.all_nodes() {
             if id != gone && self.network.works((gone, id), self.now) && self.network.works((id, gone), self.now) {
                 let at = self.now + self.chance.within(MS..10 * MS);
@@ -111,6 +117,7 @@ impl World {
         if !is_down || self.dead.contains(&id) {
             return Ok(());
         }
+        self.network.switch_on(id);
         self.trouble_start(id);
         let failures_before = self.nodes[&id].disk.failures();
         let Self { nodes, plan, founders, chance, now, .. } = self;
@@ -197,6 +204,7 @@ impl World {
         self.queue.schedule(first, Event::Tick(id, life));
         self.queue.schedule(first, Event::MakeSpare(id, life));
         self.seal_later(id, first - self.now);
+        self.dial_all(id);
         self.check(id)?;
         self.carry_out(id)?;
         self.check(id)
@@ -227,6 +235,8 @@ impl World {
         let time = node.time(now);
         let Some(process) = node.process_mut() else { return Ok(()) };
         process.paused = false;
+        self.forget_owing(id);
+        let Some(process) = self.process(id) else { return Ok(()) };
         // It could answer nobody meanwhile, so the time it has for that begins anew.
         process.asked.values_mut().for_each(|asked| asked.since = time);
         let mut waiting = std::mem::take(&mut process.waiting);

@@ -5,8 +5,10 @@ use super::events::{Ask, Event, Life, Micros};
 use super::hand_over::Before;
 use super::invariants::{Checked, Violation};
 use super::node::{Asked, Input, Node};
+use super::streams::{LaneOf, LeaderBefore};
 use super::world::World;
 use kvd::node::Effects;
+use kvd::peer::Lane;
 use kvd::raft::{Body, NodeId, Refusal, RoleName};
 
 /// What happens to a process that stands still must wait somewhere: sockets hold this much.
@@ -43,7 +45,9 @@ impl World {
         process.replica.set_time(time);
         match input {
             Input::Tick => {
+                let before = LeaderBefore::of(process.replica.raft());
                 process.replica.tick(time);
+                self.check_lanes(id, &before)?;
                 self.after_input(id)?;
                 self.snapshot_if_due(id)?;
                 self.check_hand_overs_in_time(id)?;
@@ -85,6 +89,8 @@ impl World {
             Input::Snapshot(received) => return self.install(id, *received),
             Input::HandOver(to) => return self.hand_over(id, to),
             Input::PeerLost(peer) => process.replica.peer_lost(peer),
+            Input::BulkOpened(peer) => process.replica.bulk_opened(peer),
+            Input::BulkStalled(peer) => process.replica.bulk_stalled(peer),
             Input::Request(attempt, ask) => {
                 let mut asked = Asked { since: time, ask: ask.clone(), floor, place: None };
                 let last_before = process.replica.raft().log().last_index();
@@ -164,11 +170,16 @@ impl World {
         self.invariants.bounds.check_memory(id, &process.replica)?;
         // What is committed and applied by now is what answers rest on.
         self.check(id)?;
-        for (to, message) in bulk.into_iter().chain(send) {
+        let bulk = bulk.into_iter().map(|sent| (Lane::Bulk, sent));
+        for (lane, (to, message)) in bulk.chain(send.into_iter().map(|sent| (Lane::Prompt, sent))) {
             self.invariants.message_leaves(&self.nodes[&id], to, &message)?;
             self.trace.message("", id, to, &message);
-            let Self { network, chance, queue, coverage, now, .. } = self;
-            network.send((id, to), &message, *now, chance, queue, coverage);
+            if self.network.is_loose() {
+                let Self { network, chance, queue, coverage, now, .. } = self;
+                network.send((id, to), &message, *now, chance, queue, coverage);
+            } else {
+                self.send_on_stream(LaneOf { link: (id, to), lane }, &message);
+            }
         }
         if let Some(write) = write {
             self.begin_write(id, life, write)?;

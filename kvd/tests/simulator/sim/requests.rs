@@ -24,12 +24,7 @@ impl World {
             return Ok(());
         }
         if self.is_removed_for(*to, *from) {
-            // Its connection is refused, and it is told why.
-            if let Some(process) = self.nodes[from].process() {
-                let life = process.life;
-                self.coverage.count(Kind::ToldRemoved);
-                self.queue.schedule(self.now + self.network.delay(&mut self.chance), Event::ToldRemoved(*from, life));
-            }
+            self.tell_removed(*from);
             return Ok(());
         }
         match peer::decode(frame) {
@@ -48,8 +43,17 @@ impl World {
         }
     }
 
+    /// The connection of a node is refused, since it is a member no more, and it is told why.
+    pub(super) fn tell_removed(&mut self, id: NodeId) {
+        if let Some(process) = self.nodes[&id].process() {
+            let life = process.life;
+            self.coverage.count(Kind::ToldRemoved);
+            self.queue.schedule(self.now + self.network.delay(&mut self.chance), Event::ToldRemoved(id, life));
+        }
+    }
+
     /// Whether one node knows for certain that another is a member no more.
-    fn is_removed_for(&self, id: NodeId, other: NodeId) -> bool {
+    pub(super) fn is_removed_for(&self, id: NodeId, other: NodeId) -> bool {
         let raft = self.nodes[&id].raft();
         raft.is_some_and(|raft| raft.are_members_settled() && raft.configuration().removed.contains(&other))
     }

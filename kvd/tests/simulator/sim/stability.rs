@@ -16,6 +16,12 @@ use kvd::raft::{NodeId, RoleName, Term};
 
 const NAME: &str = "Stability";
 
+/// Beside the time that its value takes on a link, a write takes so long. Microseconds.
+const TURN_US: Micros = 100_000;
+
+/// Of what could be written in the best case, one in so many is.
+const FAIR_PART: u64 = 4;
+
 /// After this many of the longest election timeouts, those who followed a leader that they hear no more have noticed.
 const SETTLED_ELECTION_TIMEOUTS: u64 = 2;
 
@@ -38,8 +44,36 @@ impl World {
     pub(super) fn check_undisturbed(&mut self, end: Micros) -> Checked {
         self.coverage.count(Kind::QuietRun);
         let reign = self.wait_for_leader()?;
+        let (acknowledged, since) = (self.coverage.of(Kind::Write), self.now);
         let change = self.watch(reign, self.now, end)?;
-        ensure!(NAME, change.is_none(), "nothing has gone wrong, and {}", change.unwrap_or_default());
+        let links = self
+            .plan
+            .network
+            .bytes_per_s
+            .map_or("nothing".into(), |rate| format!("nothing but links of {rate} bytes/s"));
+        ensure!(NAME, change.is_none(), "{links} stands in the way, and {}", change.unwrap_or_default());
+        self.check_goodput(acknowledged, since)
+    }
+
+    /// On links that work, however slow, writes get through: of those that the links could carry since then, or that the
+    /// clients ask for at the most, a fair part was acknowledged.
+    fn check_goodput(&self, acknowledged_before: u64, since: Micros) -> Checked {
+        let clients = self.plan.clients;
+        let (number, value_us) = (clients.number as u64, self.plan.value_ms() * 1_000);
+        let turn_us = clients.pause_us + number * value_us + 8 * self.plan.disk_mean_us + TURN_US;
+        let turns = number * (self.now - since) / turn_us;
+        let writes = turns * u64::from(100 - clients.read_percent) / 100;
+        let (wanted, acknowledged) = (writes / FAIR_PART, self.coverage.of(Kind::Write) - acknowledged_before);
+        let shown = || format!("{} bytes/s", self.plan.network.bytes_per_s.unwrap_or_default());
+        ensure!(
+            "Goodput",
+            self.plan.value_ms() == 0 || acknowledged >= wanted,
+            "links of {} carry {acknowledged} writes of {} bytes in {} ms, and should at least {wanted}. {}",
+            shown(),
+            clients.value_bytes,
+            (self.now - since) / 1_000,
+            self.describe()
+        );
         Ok(())
     }
 
@@ -66,8 +100,12 @@ impl World {
     }
 
     /// A leader that lasts while clients write has a disk that completes writes: else it would have handed over, since
-    /// all others that work are a quorum, and hear each other.
+    /// all others that work are a quorum, and hear each other. Over slow links acknowledgements come late, be the disks
+    /// as they may: there it hands over once it takes no more writes, and the others have all.
     fn check_disk_of_leader(&self, leader: NodeId) -> Checked {
+        if self.plan.network.bytes_per_s.is_some() {
+            return Ok(());
+        }
         let node = &self.nodes[&leader];
         let patience = STUCK_ELECTION_TIMEOUTS * self.plan.settings.election_timeout_max_ms * 1_000;
         let waits =
@@ -84,7 +122,8 @@ impl World {
         let mut others: Vec<NodeId> = self.healthy().map(|node| node.id).filter(|id| *id != leader).collect();
         // With the leader the others are more than half of all.
         let few = (others.len() + 1).saturating_sub(self.nodes.len() / 2 + 1);
-        if few == 0 || self.handed_over.contains(&term) {
+        // One with something wrong may yet have to hand over, be it late over slow links.
+        if few == 0 || self.handed_over.contains(&term) || self.hindered.contains(&leader) {
             return Ok(());
         }
         self.coverage.count(Kind::LeaderUnheard);

@@ -18,6 +18,7 @@ use super::network::Network;
 use super::node::{Input, Node, Process};
 use super::plan::Plan;
 use super::snapshots::{Transfer, TransferId};
+use super::streams::Streams;
 use super::trace::Trace;
 use kvd::raft::{Configuration, NodeId, Term};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,7 @@ pub(crate) struct World {
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(super) founders: Configuration,
     pub(crate) network: Network,
+    pub(super) streams: Streams,
     pub(crate) clients: Vec<Client>,
     /// Clients begin nothing any more.
     pub(crate) clients_stop: bool,
@@ -77,8 +79,9 @@ impl World {
         let nodes: BTreeMap<NodeId, Node> = (1..=plan.nodes).map(node).collect();
         let mut world = Self {
             network: Network::new(plan.network, plan.settings.election_timeout_max_ms),
+            streams: Streams::default(),
             clients: Vec::new(),
-            invariants: Invariants::new(&plan.settings),
+            invariants: Invariants::new(&plan.settings, plan.clients.value_bytes),
             comparisons: Comparisons::new(seed),
             chance,
             now: 0,
@@ -106,6 +109,9 @@ impl World {
             plan,
         };
         world.count_clocks();
+        if world.network.bytes_per_s().is_some() {
+            world.coverage.count(Kind::SlowLinks);
+        }
         for number in 0..world.plan.clients.number {
             let is_faithful = world.chance.percent(world.plan.clients.faithful_percent);
             let reads_from = is_faithful.then(|| world.any_node());
@@ -154,6 +160,15 @@ impl World {
         self.node(id).process_mut()
     }
 
+    /// A node finds that the process of another is gone.
+    pub(super) fn peer_lost(&mut self, at: NodeId, peer: NodeId) -> Checked {
+        self.coverage.count(Kind::PeerLost);
+        if self.nodes[&at].raft().is_some_and(|raft| raft.leader() == Some(peer)) {
+            self.coverage.count(Kind::LostLeaderCampaign);
+        }
+        self.input(at, Input::PeerLost(peer))
+    }
+
     /// Lets everything happen until this time.
     pub(crate) fn run_until(&mut self, end: Micros) -> Checked {
         while self.now < end {
@@ -179,6 +194,14 @@ impl World {
             }
             Event::CarryOut(id, life) => self.input_of_life(id, life, Input::CarryOut),
             Event::Arrive(envelope) => self.arrive(&envelope),
+            Event::Dial { of, attempt } => self.dial(of, attempt),
+            Event::FrameLeaves(stream) => {
+                self.frame_leaves(stream);
+                Ok(())
+            }
+            Event::FrameArrives(stream) => self.frame_arrives(stream),
+            Event::JudgeStream(stream) => self.judge_stream(stream),
+            Event::StreamCloses(stream) => self.stream_closes(stream),
             Event::WriteDone(id, life, write) => self.input_of_life(id, life, Input::WriteDone(write)),
             Event::FetchDone(id, life, fetch) => self.input_of_life(id, life, Input::FetchDone(fetch)),
             Event::MakeSpare(id, life) => self.input_of_life(id, life, Input::MakeSpare),
@@ -186,13 +209,7 @@ impl World {
             Event::SnapshotPiece(id, life) => self.input_of_life(id, life, Input::SnapshotPiece),
             Event::TransferPiece(transfer) => self.transfer_piece(transfer),
             Event::SnapshotSent { to, life, sent } => self.input_of_life(to, life, Input::SnapshotSent(sent)),
-            Event::PeerLost { at, peer } => {
-                self.coverage.count(Kind::PeerLost);
-                if self.nodes[&at].raft().is_some_and(|raft| raft.leader() == Some(peer)) {
-                    self.coverage.count(Kind::LostLeaderCampaign);
-                }
-                self.input(at, Input::PeerLost(peer))
-            }
+            Event::PeerLost { at, peer } => self.peer_lost(at, peer),
             Event::Start(id) => self.start(id),
             Event::Resume(id, life) => self.resume(id, life),
             Event::Request { to, attempt, ask } => self.request(to, attempt, ask),

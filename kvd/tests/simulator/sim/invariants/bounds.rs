@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 
 const NAME: &str = "Bounded";
 
-/// No entry of a run is longer: a value, its key, and what stands around them. Bytes.
-const ENTRY_BYTES_MAX: usize = 4_096;
+/// No entry of a run is longer than two values, one of them in its condition, and this much more: its key, and what
+/// stands around them. Bytes.
+const ENTRY_MORE_BYTES_MAX: usize = 4_096;
 
 /// The limits of a run, and who is cut off from all others.
 #[derive(Debug)]
@@ -30,11 +31,11 @@ struct CutOff {
 }
 
 impl Bounds {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings, value_bytes: usize) -> Self {
         Self {
             window_messages_max: settings.window_messages_max,
             window_bytes_max: settings.window_bytes_max,
-            message_bytes_max: settings.message_bytes_max.max(ENTRY_BYTES_MAX),
+            message_bytes_max: settings.message_bytes_max.max(2 * value_bytes + ENTRY_MORE_BYTES_MAX),
             cache_bytes_max: settings.cache_bytes_max,
             cut_off: None,
         }

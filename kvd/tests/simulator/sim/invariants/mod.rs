@@ -80,7 +80,7 @@ pub(crate) struct Invariants {
 }
 
 impl Invariants {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings, value_bytes: usize) -> Self {
         Self {
             election_safety: ElectionSafety::default(),
             leader_append_only: LeaderAppendOnly::default(),
@@ -92,7 +92,7 @@ impl Invariants {
             configurations: Configurations::default(),
             answers: Answers::default(),
             reads: Reads::default(),
-            bounds: Bounds::new(settings),
+            bounds: Bounds::new(settings, value_bytes),
             model: Model::default(),
         }
     }
