@@ -76,6 +76,12 @@ mutants! {
     CandidateKeepsBallot = "votes counted for a log that a snapshot replaced",
     /// The members change though the leader does not hear a majority of the voters that are left.
     RemovalWithoutQuorumCheck = "quorum check left out of a change of the members",
+    /// A voter takes the place of another, so that there is one voter fewer.
+    ReplaceByVoter = "member replaced by one that votes already",
+    /// Whom a request for a change names is looked up again whenever it is begun anew.
+    NameResolvedAnew = "name of a member resolved anew",
+    /// A leader that may have been deposed says that nothing is left to change.
+    DoneWithoutRound = "change done already, without a read round",
     /// A new leader takes everyone for heard before it has heard anyone.
     SilenceIsPresence = "a new leader counts everyone as heard",
     /// Votes are counted, not voters.

@@ -37,6 +37,9 @@ const BY_SCRIPTS_ONLY: &[Mutant] = &[
     Mutant::SilenceIsPresence,
     Mutant::RemovalWithoutQuorumCheck,
     Mutant::AbsenceCounts,
+    Mutant::ReplaceByVoter,
+    Mutant::NameResolvedAnew,
+    Mutant::DoneWithoutRound,
 ];
 
 #[test]

@@ -1,8 +1,7 @@
 //! How HTTP handlers reach the replica: requests go into its inbox, views of it come out.
 
-use super::members::{ChangeError, MemberChange};
 use crate::kv::{Outcome, Revision, Store};
-use crate::node::{ReadError, WriteError};
+use crate::node::{ChangeError, MemberChange, ReadError, WriteError};
 use bytes::Bytes;
 use kvclient::api::{ClusterInfo, Divergence, LeaderEvent, LeaderReply, Member, MembersReply, NodeState, NodeUrl};
 use std::sync::{Arc, RwLock};

@@ -9,69 +9,12 @@ use super::error::ApiError;
 use super::keys::{Upload, from_json, target};
 use super::reply;
 use crate::naming;
+use crate::node::{ChangeError, MemberChange};
 use bytes::Buf;
 use futures_util::Stream;
 use kvclient::api::{AddMemberRequest, MembersReply, PromoteMemberRequest, RemoveMemberRequest, ReplaceMemberRequest};
 use std::str::FromStr;
 use warp::reply::Response;
-
-/// What is to become of the members. Nodes have their names here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MemberChange {
-    /// A node joins, as a learner at first.
-    Add {
-        /// Its id.
-        node: u64,
-        /// Its name.
-        name: String,
-        /// Where clients reach it.
-        client_url: String,
-        /// Where the other nodes reach it.
-        peer_url: String,
-        /// Whether it stays a learner.
-        learner: bool,
-        /// Whether it may only take the place of a member of its name.
-        returning: bool,
-    },
-    /// A learner becomes a voter.
-    Promote {
-        /// The learner.
-        name: String,
-    },
-    /// A member leaves.
-    Remove {
-        /// The member.
-        name: String,
-        /// Whether to go on where too few of the others are heard.
-        force: bool,
-    },
-    /// A learner becomes a voter in the place of another.
-    Replace {
-        /// The one that leaves.
-        old: String,
-        /// The learner.
-        new: String,
-    },
-}
-
-/// Why the members were not changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ChangeError {
-    /// Another node leads, and answers this (307).
-    NotLeader,
-    /// No leader is known (503).
-    NoLeader,
-    /// There is no member of this name (404).
-    UnknownMember(String),
-    /// The node was removed from this cluster, and its id is never used again (403).
-    WasRemoved(String),
-    /// It cannot be done, or not now (409); the sentence says why and what to do.
-    Refused(String),
-    /// Too many wait for a change already (429).
-    TooMany,
-    /// The change was begun, and was not done in time (504). It may still be.
-    OutcomeUnknown,
-}
 
 /// What a path under `/members` does.
 #[derive(Clone, Copy, Debug)]

@@ -29,7 +29,6 @@ mod transfer;
 
 pub use gateway::{Backup, BackupError, Gateway, NotHandedOver, Request, View};
 pub use listener::Limits;
-pub use members::{ChangeError, MemberChange};
 
 use context::Context;
 use hyper_util::service::TowerToHyperService;

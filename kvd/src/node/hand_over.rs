@@ -1,5 +1,6 @@
 //! Handing leadership over, as who asked for it sees it: what became of it.
 
+use super::leadership::LeadershipProof;
 use super::replica::Replica;
 use crate::raft::{Instant, NodeId, RoleName, Term, TransferRefusal};
 use thiserror::Error;
@@ -12,6 +13,8 @@ pub struct HandOver {
     /// The term of the leader that hands over.
     term: Term,
     deadline: Instant,
+    /// To the leader itself there is nothing to hand over, if it still leads.
+    proof: Option<LeadershipProof>,
 }
 
 /// Why leadership did not go where it was to go.
@@ -38,15 +41,19 @@ impl<W, R> Replica<W, R> {
     /// [`TransferRefusal`]; nothing has changed then.
     pub fn hand_over(&mut self, to: Option<NodeId>) -> Result<HandOver, TransferRefusal> {
         let to = self.raft_mut().transfer_leadership(to)?;
-        Ok(HandOver { to, term: self.raft().term(), deadline: self.deadline() })
+        let proof = (to == self.raft().id()).then(|| self.prove_leadership());
+        Ok(HandOver { to, term: self.raft().term(), deadline: self.deadline(), proof })
     }
 
     /// What became of a hand-over; `None` while it is under way. To be asked after each of [`Replica::effects`].
     pub fn hand_over_ended(&self, hand_over: &HandOver) -> Option<Result<(), HandOverError>> {
-        let HandOver { to, term, deadline } = *hand_over;
+        let HandOver { to, term, deadline, proof } = *hand_over;
         let raft = self.raft();
         let leads_still = raft.role() == RoleName::Leader && raft.term() == term;
+        // One that leads in another term by now was elected since.
+        let is_open = proof.is_some_and(|proof| self.is_proven(&proof).is_none());
         match raft.leader() {
+            Some(leader) if leader == to && is_open => (self.now() >= deadline).then_some(Err(HandOverError::NoLeader)),
             Some(leader) if leader == to => Some(Ok(())),
             // Others may have asked for the same since.
             Some(_) if leads_still && raft.transfer_target() == Some(to) && self.now() < deadline => None,

@@ -8,6 +8,7 @@
 use super::apply::apply_entry;
 use super::backlog::Backlog;
 use super::effects::Effects;
+use super::leadership::Proofs;
 use super::recovery::Recovered;
 use super::repeats::Repeats;
 use super::request::{ReadError, WriteError};
@@ -48,6 +49,7 @@ pub struct Replica<W, R> {
     /// Reads that arrived since the last effects; they share one token.
     arrived: Vec<R>,
     last_token: ReadToken,
+    pub(super) proofs: Proofs,
     /// Reads whose index is being asked for.
     asked: BTreeMap<ReadToken, WaitingReads<R>>,
     /// Reads that wait for this index to be applied.
@@ -99,6 +101,7 @@ impl<W, R> Replica<W, R> {
             repeats: Repeats::default(),
             arrived: Vec::new(),
             last_token: ReadToken(0),
+            proofs: Proofs::default(),
             asked: BTreeMap::new(),
             indexed: BTreeMap::new(),
             waiting_reads: 0,
@@ -275,17 +278,24 @@ impl<W, R> Replica<W, R> {
 
     /// What is to be done after the calls since the last time.
     pub fn effects(&mut self) -> Effects<W, R> {
-        if !self.arrived.is_empty() {
-            self.last_token = ReadToken(self.last_token.0 + 1);
-            let deadline = self.deadline();
-            let handles = std::mem::take(&mut self.arrived);
-            self.asked.insert(self.last_token, WaitingReads { handles, deadline });
-            self.raft.read_index(self.last_token);
+        if !self.arrived.is_empty() || self.proofs.is_wanted() {
+            let token = self.next_token();
+            self.last_token = token;
+            self.proofs.begun(token);
+            if !self.arrived.is_empty() {
+                let deadline = self.deadline();
+                let handles = std::mem::take(&mut self.arrived);
+                self.asked.insert(token, WaitingReads { handles, deadline });
+            }
+            self.raft.read_index(token);
         }
         let effects = self.raft.effects();
         self.apply(&effects.apply);
         for outcome in effects.reads {
-            // A read that expired meanwhile is no longer here.
+            if outcome.read_index.is_some() {
+                self.proofs.confirmed(outcome.token);
+            }
+            // A read that expired meanwhile is no longer here, nor was there one if a proof alone was wanted.
             let Some(reads) = self.asked.remove(&outcome.token) else { continue };
             match outcome.read_index {
                 Some(index) => self.indexed.entry(index).or_default().push(reads),
@@ -371,6 +381,11 @@ impl<W, R> Replica<W, R> {
         &mut self.raft
     }
 
+    /// Of the reads that are asked for with the next effects.
+    pub(super) fn next_token(&self) -> ReadToken {
+        ReadToken(self.last_token.0 + 1)
+    }
+
     pub(super) fn now(&self) -> Instant {
         self.now
     }
@@ -394,7 +409,7 @@ impl<W, R> Replica<W, R> {
             expired.extend(waiting.extract_if(.., |reads| reads.deadline <= now));
         }
         if !expired.is_empty() {
-            self.raft.retain_reads(|token| self.asked.contains_key(&token));
+            self.raft.retain_reads(|token| self.asked.contains_key(&token) || self.proofs.is_waited_for(token));
         }
         for reads in expired {
             self.end_reads(reads, Err(ReadError::TimedOut));

@@ -1,6 +1,6 @@
 //! What becomes of requests: three replicas with a network that the test holds in its hands.
 
-use super::{Effects, HandOver, HandOverError, ReadError, Recovery, Replica, UnreadableEntry, WriteError};
+use super::{Effects, HandOverError, ReadError, Recovery, Replica, UnreadableEntry, WriteError};
 use crate::kv::{Command, DecodeError, Operation, Outcome, RequestId, Restoring, Store};
 use crate::raft::{
     Body, ClusterTime, Configuration, Entry, HardState, Instant, LogIndex, MemberInfo, Message, NodeId, Payload,
@@ -8,6 +8,8 @@ use crate::raft::{
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+
+mod member_changes;
 
 const TIMEOUT_MS: u64 = 5_000;
 
@@ -474,8 +476,6 @@ fn writes_under_way_are_acknowledged_by_the_leader_that_hands_over() {
     assert_eq!(cluster.writes[&2], Err(WriteError::HandingOver));
     let again = cluster.at(leader).hand_over(None).unwrap_err();
     assert_eq!(again, TransferRefusal::NotLeader { leader: Some(to) });
-    let HandOver { to: itself, .. } = cluster.at(to).hand_over(Some(to)).expect("it leads");
-    assert_eq!(itself, to);
 }
 
 #[test]
@@ -501,4 +501,22 @@ fn who_asked_for_a_hand_over_learns_what_became_of_it() {
     cluster.advance(500);
     let ended = if elected == to { Ok(()) } else { Err(HandOverError::OtherElected { leader: elected }) };
     assert_eq!(cluster.replicas[&leader].hand_over_ended(&hand_over), Some(ended));
+}
+
+#[test]
+fn a_leader_that_is_to_lead_says_that_it_does_once_that_is_certain() {
+    let (mut cluster, leader) = Cluster::with_leader(3);
+    let to_itself = cluster.at(leader).hand_over(Some(leader)).expect("it leads");
+    assert_eq!(to_itself.to, leader);
+    assert_eq!(cluster.replicas[&leader].hand_over_ended(&to_itself), None);
+    cluster.settle();
+    assert_eq!(cluster.replicas[&leader].hand_over_ended(&to_itself), Some(Ok(())));
+
+    // It has been cut off, and does not know yet whether another was elected meanwhile.
+    cluster.cut_off = BTreeSet::from([leader]);
+    let to_itself = cluster.at(leader).hand_over(Some(leader)).expect("it believes to lead");
+    cluster.settle();
+    assert_eq!(cluster.replicas[&leader].hand_over_ended(&to_itself), None);
+    cluster.advance(TIMEOUT_MS);
+    assert_eq!(cluster.replicas[&leader].hand_over_ended(&to_itself), Some(Err(HandOverError::NoLeader)));
 }

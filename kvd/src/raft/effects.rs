@@ -56,7 +56,7 @@ pub struct LogRestart {
 pub struct WriteId(pub u64);
 
 /// Names one read; the caller chooses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReadToken(pub u64);
 
 /// How the search for a read index ended.

@@ -11,7 +11,6 @@ mod hand_over;
 mod inbox;
 mod joining;
 mod log_writer;
-mod member_changes;
 mod membership_news;
 mod publisher;
 mod replica_task;

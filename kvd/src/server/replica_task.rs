@@ -18,7 +18,6 @@ use super::hand_over::HandOvers;
 use super::inbox::Event;
 use super::joining::{JoinNews, Joining};
 use super::log_writer::LogWriter;
-use super::member_changes::MemberChanges;
 use super::membership_news::MembershipNews;
 use super::publisher::Publisher;
 use super::snapshots::{self, Snapshots};
@@ -28,13 +27,13 @@ use crate::config::{Config, REQUEST_TIMEOUT_MS};
 use crate::data::{Opened, Received};
 use crate::http::{Request, View};
 use crate::kv::{Outcome, Store};
-use crate::node::{Effects, ReadError, Recovered, Replica, WriteError};
+use crate::node::{ChangeError, Effects, MemberChanges, ReadError, Recovered, Replica, WriteError};
 use crate::peer::{
     ClusterId, Hello, Inbound, Link, LinkEvent, LinkOptions, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, PeerEvent,
 };
 use crate::raft::{Instant, LogIndex, Message, NodeId, Refusal, SendSnapshot};
 use crate::storage::{Disk, Identity, StorageError};
-use kvclient::api::LeaderEvent;
+use kvclient::api::{LeaderEvent, MembersReply};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -59,6 +58,7 @@ const REFUSALS_LOGGED_MAX: usize = 64;
 
 type WriteReply = oneshot::Sender<Result<Outcome, WriteError>>;
 type ReadReply = oneshot::Sender<Result<(), ReadError>>;
+type ChangeReply = oneshot::Sender<Result<MembersReply, ChangeError>>;
 
 /// A node, but for its HTTP.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ pub(super) struct ReplicaTask {
     dialled: watch::Sender<BTreeMap<NodeId, String>>,
     clusters_met: ClustersMet,
     hand_overs: HandOvers,
-    member_changes: MemberChanges,
+    member_changes: MemberChanges<ChangeReply>,
     membership_news: MembershipNews,
     /// The last entry by which the members were settled.
     settled_index: LogIndex,
@@ -361,7 +361,9 @@ impl ReplicaTask {
             Arrived::FromPeer(PeerEvent::Message(from, message)) => self.step(replica, from, message),
             Arrived::Request(request) if Self::must_refuse(replica, &request) => forming_task::refuse(request),
             Arrived::Request(Request::ChangeMembers { change, reply }) => {
-                self.member_changes.ask(change, self.now().plus_ms(REQUEST_TIMEOUT_MS), reply);
+                let asked = self.member_changes.ask(change, self.now().plus_ms(REQUEST_TIMEOUT_MS), reply);
+                // Nobody waits for an answer if its receiver is gone.
+                asked.unwrap_or_else(|reply| drop(reply.send(Err(ChangeError::TooMany))));
             }
             Arrived::Request(Request::Write { command, reply }) => replica.write(command, reply),
             Arrived::Request(Request::Read { reply }) => replica.read(reply),
@@ -503,7 +505,9 @@ impl ReplicaTask {
             let _ = reply.send(result);
         }
         self.hand_overs.answer(replica, &self.directory);
-        changes_ended.answer(|| self.publisher.members_reply());
+        for (reply, result) in changes_ended {
+            let _ = reply.send(result.map(|()| self.publisher.members_reply()));
+        }
     }
 
     /// A follower needs the newest snapshot. Returns whether it is known where to send it.

@@ -1,7 +1,8 @@
 //! Requests that change the members, and what they are told.
 
 use super::server::{Server, node_url};
-use crate::http::{BackupError, ChangeError, MemberChange, NotHandedOver, Request};
+use crate::http::{BackupError, NotHandedOver, Request};
+use crate::node::{ChangeError, MemberChange};
 use kvclient::api::{Applied, ClusterInfo, ErrorCode, MembersReply, NodeState};
 use std::sync::{Arc, Mutex};
 

@@ -7,8 +7,8 @@
 use super::{ReplicaTask, Request};
 use crate::config::StorageKind;
 use crate::data::{FOUNDING_INDEX, cluster_of, founding_records};
-use crate::http::{BackupError, ChangeError, NotHandedOver};
-use crate::node::{ReadError, Recovered, Recovery, WriteError};
+use crate::http::{BackupError, NotHandedOver};
+use crate::node::{ChangeError, ReadError, Recovered, Recovery, WriteError};
 use crate::peer::{ClusterId, Founder, Link, LinkEvent, PeerEvent, founders_of, founding_configuration};
 use crate::raft::{LogWrite, Record, WriteId};
 use crate::server::FatalError;

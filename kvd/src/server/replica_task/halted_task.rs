@@ -4,11 +4,10 @@
 
 use super::forming_task::refuse;
 use super::{ReadReply, ReplicaTask, WriteReply};
-use crate::node::{Divergence, Replica};
+use crate::node::{Divergence, MemberChanges, Replica};
 use crate::server::FatalError;
 use crate::server::hand_over::HandOvers;
 use crate::server::inbox::Event;
-use crate::server::member_changes::MemberChanges;
 use crate::storage::StorageError;
 use tokio::sync::oneshot;
 use tokio::task::JoinError;

@@ -1,6 +1,9 @@
+use super::meant::{Meant, replacement};
 use super::*;
 use crate::node::Recovery;
-use crate::raft::{ClusterTime, Entry, Goal, HardState, LogIndex, Payload, Record, Settings, Term};
+use crate::raft::{
+    ClusterTime, Configuration, Entry, Goal, HardState, LogIndex, MemberInfo, NodeId, Payload, Record, Settings, Term,
+};
 use std::collections::BTreeMap;
 
 type Node = Replica<(), ()>;
@@ -56,17 +59,14 @@ fn remove(name: &str) -> MemberChange {
 /// What a request is told in the end, if it is told anything before its time is over.
 fn ask(node: &mut Node, change: MemberChange) -> Option<Result<(), ChangeError>> {
     let mut changes = MemberChanges::default();
-    let (reply, mut answer) = oneshot::channel();
-    changes.ask(change, Instant(5_000), reply);
+    changes.ask(change, Instant(5_000), ()).expect("there is room");
     for _ in 0..4 {
-        let ended = changes.go_on(node, Instant(10));
-        ended.answer(|| MembersReply { members: Vec::new(), cluster: None });
+        if let Some(((), result)) = changes.go_on(node, Instant(10)).pop() {
+            return Some(result);
+        }
         write_all(node);
     }
-    match answer.try_recv() {
-        Ok(answer) => Some(answer.map(|_| ())),
-        Err(_) => None,
-    }
+    None
 }
 
 fn names(node: &Node) -> BTreeMap<u64, &str> {
@@ -172,22 +172,8 @@ fn replaced(
         configuration.members.insert(NodeId(*id), info(name));
         configuration.learners.insert(NodeId(*id), *goal);
     }
-    replacement(&configuration, old, new)
-}
-
-#[test]
-fn a_replacement_that_has_begun_is_done_if_the_new_one_has_gone_since_and_not_if_the_old_one_alone_has() {
-    for (change, name, is_done) in [
-        (remove("n4"), "n4", true),
-        (MemberChange::Replace { old: "n1".into(), new: "n4".into() }, "n4", true),
-        (MemberChange::Replace { old: "n1".into(), new: "n4".into() }, "n1", false),
-        (MemberChange::Promote { name: "n4".into() }, "n4", false),
-    ] {
-        let (reply, _) = oneshot::channel();
-        let (begun, deadline) = (Some(LogIndex(7)), Instant(5_000));
-        let waiting = Waiting { change, begun, handed_over: false, deadline, reply };
-        assert_eq!(waiting.is_done_without(name), is_done, "{waiting:?}");
-    }
+    let change = MemberChange::Replace { old: old.into(), new: new.into() };
+    replacement(&configuration, &Meant::by(&change, &configuration)?, old, new)
 }
 
 #[test]
@@ -216,49 +202,31 @@ fn who_does_not_lead_sends_on_and_who_finds_another_change_waits_for_its_turn() 
 
     let mut node = leader(&[], &[]);
     let mut changes = MemberChanges::default();
-    let mut answers = Vec::new();
     for (id, name) in [(4, "n4"), (5, "n5")] {
-        let (reply, answer) = oneshot::channel();
-        changes.ask(add(id, name), Instant(5_000), reply);
-        answers.push(answer);
+        changes.ask(add(id, name), Instant(5_000), id).expect("there is room");
     }
-    let mut go_on = |node: &mut Node, now| {
-        changes.go_on(node, Instant(now)).answer(|| MembersReply { members: Vec::new(), cluster: None });
-    };
-    go_on(&mut node, 10);
+    assert_eq!(changes.go_on(&mut node, Instant(10)), []);
     assert_eq!(names(&node).len(), 2, "one at a time");
     write_all(&mut node);
-    go_on(&mut node, 20);
-    assert!(matches!(answers[0].try_recv(), Ok(Ok(_))));
+    assert_eq!(changes.go_on(&mut node, Instant(20)), [(4, Ok(()))]);
     assert_eq!(names(&node).len(), 3);
     // The second has begun and is never written.
-    go_on(&mut node, 5_000);
-    assert_eq!(answers[1].try_recv(), Ok(Err(ChangeError::OutcomeUnknown)));
+    assert_eq!(changes.go_on(&mut node, Instant(5_000)), [(5, Err(ChangeError::OutcomeUnknown))]);
 }
 
 #[test]
 fn nobody_waits_without_end_and_not_too_many_wait() {
     let mut node = leader(&[], &[]);
-    assert_eq!(
-        node.change_membership(&MembershipChange::to_join(
-            &node.raft().configuration().clone(),
-            NodeId(9),
-            info("n9"),
-            true,
-        ))
-        .map(drop),
-        Ok(())
-    );
+    let configuration = node.raft().configuration().clone();
+    let join = MembershipChange::to_join(&configuration, NodeId(9), info("n9"), true);
+    assert_eq!(node.change_membership(&join).map(drop), Ok(()));
     let mut changes = MemberChanges::default();
-    let mut answers: Vec<_> = (0..=WAITING_MAX as u64)
-        .map(|number| {
-            let (reply, answer) = oneshot::channel();
-            changes.ask(add(100 + number, &format!("m{number}")), Instant(5_000), reply);
-            answer
-        })
-        .collect();
-    assert_eq!(answers[WAITING_MAX].try_recv(), Ok(Err(ChangeError::TooMany)));
-    changes.go_on(&mut node, Instant(5_000)).answer(|| panic!("nothing is done"));
-    let Ok(Err(ChangeError::Refused(why))) = answers[0].try_recv() else { panic!("its time is over") };
+    for number in 0..WAITING_MAX as u64 {
+        assert_eq!(changes.ask(add(100 + number, &format!("m{number}")), Instant(5_000), number), Ok(()));
+    }
+    assert_eq!(changes.ask(add(99, "m99"), Instant(5_000), 99), Err(99));
+    let ended = changes.go_on(&mut node, Instant(5_000));
+    assert_eq!(ended.len(), WAITING_MAX);
+    let (0, Err(ChangeError::Refused(why))) = &ended[0] else { panic!("its time is over") };
     assert!(why.contains("has not begun"), "{why}");
 }

@@ -1,0 +1,294 @@
+//! Changes of the members on request: a request waits here until what it asks for is so, committed and no longer joint.
+//!
+//! A request says what is to be, so it is looked at anew whenever the members are settled: if they are as asked it is
+//! done, whoever did it; if not, the leader begins the change. One that finds another change under way waits for its turn.
+//!
+//! Requests name nodes, and a name may pass to another node while a request waits: a node that has lost its disk comes
+//! back under its name, with a new id. So the ids that a request means are kept from the moment at which it is first
+//! looked at ([`Meant`]). A removal that is begun anew after changes of leader must not remove the next life of a node
+//! whose last life it was asked to remove, and which is gone by then.
+//!
+//! What a change has come to is judged by its entry, as for a write: if that very entry is committed it is done, whoever
+//! leads; if another is committed in its place it has not happened, and never will (paper §5.4.3).
+//!
+//! That nothing is left to do, or that there is no such member, is what the leader's configuration says. One that was
+//! deposed has an old one, so that is answered only once a round of heartbeats has shown that this node still leads; see
+//! [`super::leadership`].
+//!
+//! A node that comes back without its data, under a new id, asks like any other that joins. Under the name of a voter that
+//! is not heard it becomes a learner that is to take that one's place, which consensus does by itself (see
+//! [`crate::raft::Goal`]); a learner of its name that is not heard is of a life that got no further, and goes. A name whose
+//! bearer is heard is taken.
+
+mod meant;
+
+use super::leadership::LeadershipProof;
+use super::replica::Replica;
+use crate::mutants::{self, Mutant};
+use crate::raft::{Instant, LogIndex, MembershipChange, MembershipError, RoleName, Term};
+use meant::{Meant, wanted};
+
+pub use meant::MEMBERS_MAX;
+
+/// Requests that wait. When full, the next is refused.
+const WAITING_MAX: usize = 64;
+
+/// What is to become of the members. Nodes have their names here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberChange {
+    /// A node joins, as a learner at first.
+    Add {
+        /// Its id.
+        node: u64,
+        /// Its name.
+        name: String,
+        /// Where clients reach it.
+        client_url: String,
+        /// Where the other nodes reach it.
+        peer_url: String,
+        /// Whether it stays a learner.
+        learner: bool,
+        /// Whether it may only take the place of a member of its name.
+        returning: bool,
+    },
+    /// A learner becomes a voter.
+    Promote {
+        /// The learner.
+        name: String,
+    },
+    /// A member leaves.
+    Remove {
+        /// The member.
+        name: String,
+        /// Whether to go on where too few of the others are heard.
+        force: bool,
+    },
+    /// A learner becomes a voter in the place of another.
+    Replace {
+        /// The one that leaves.
+        old: String,
+        /// The learner.
+        new: String,
+    },
+}
+
+/// Why the members were not changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangeError {
+    /// Another node leads, and answers this (307). This request has changed nothing.
+    NotLeader,
+    /// No leader is known (503). This request has changed nothing.
+    NoLeader,
+    /// There is no member of this name (404).
+    UnknownMember(String),
+    /// The node was removed from this cluster, and its id is never used again (403).
+    WasRemoved(String),
+    /// It cannot be done, or not now (409); the sentence says why and what to do.
+    Refused(String),
+    /// Too many wait for a change already (429).
+    TooMany,
+    /// The change was begun, and was not done in time (504). It may still be.
+    OutcomeUnknown,
+}
+
+/// Everyone who waits. `H` is the caller's handle on a request, given back with what has become of it.
+#[derive(Debug)]
+pub struct MemberChanges<H> {
+    waiting: Vec<Waiting<H>>,
+}
+
+#[derive(Debug)]
+struct Waiting<H> {
+    change: MemberChange,
+    /// The nodes that were meant, once the request was looked at.
+    meant: Option<Meant>,
+    /// The entry by which it began.
+    begun: Option<(LogIndex, Term)>,
+    /// There is nothing to be done, if this node still leads.
+    proof: Option<LeadershipProof>,
+    /// This node was to leave and led, so it began to hand leadership over.
+    handed_over: bool,
+    deadline: Instant,
+    handle: H,
+}
+
+impl<H> Default for MemberChanges<H> {
+    fn default() -> Self {
+        Self { waiting: Vec::new() }
+    }
+}
+
+impl<H> MemberChanges<H> {
+    /// Takes a request, which has until `deadline`.
+    ///
+    /// # Errors
+    /// The handle, if too many wait already: [`ChangeError::TooMany`].
+    pub fn ask(&mut self, change: MemberChange, deadline: Instant, handle: H) -> Result<(), H> {
+        if self.waiting.len() >= WAITING_MAX {
+            return Err(handle);
+        }
+        self.waiting.push(Waiting {
+            change,
+            meant: None,
+            begun: None,
+            proof: None,
+            handed_over: false,
+            deadline,
+            handle,
+        });
+        Ok(())
+    }
+
+    /// Begins what can begin, and returns who has an answer. To be called before the replica's effects are carried out,
+    /// and answered after them: once others can see the outcome too.
+    #[must_use]
+    pub fn go_on<W, R>(&mut self, replica: &mut Replica<W, R>, now: Instant) -> Vec<(H, Result<(), ChangeError>)> {
+        let mut ended = Vec::new();
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            match waiting.go_on(replica, now) {
+                Some(result) => ended.push((waiting.handle, result)),
+                None => self.waiting.push(waiting),
+            }
+        }
+        ended
+    }
+}
+
+impl<H> Waiting<H> {
+    /// How it ends, if it does now.
+    fn go_on<W, R>(&mut self, replica: &mut Replica<W, R>, now: Instant) -> Option<Result<(), ChangeError>> {
+        if let Some(result) = self.outcome(replica) {
+            return Some(result);
+        }
+        let raft = replica.raft();
+        let leads = raft.role() == RoleName::Leader;
+        if !leads && self.begun.is_none() {
+            if self.handed_over && raft.leader().is_none() && now < self.deadline {
+                // In a moment the next one is known, who sees to it.
+                return None;
+            }
+            return Some(Err(raft.leader().map_or(ChangeError::NoLeader, |_| ChangeError::NotLeader)));
+        }
+        if leads && self.begun.is_none() && raft.are_members_settled() {
+            match self.wanted(replica) {
+                Ok(Some(change)) if self.hands_over(replica, &change) => {}
+                Ok(Some(change)) => match replica.change_membership(&change) {
+                    Ok(index) => self.begun = Some((index, replica.raft().term())),
+                    Err(MembershipError::Busy | MembershipError::NotYetHeard { .. }) => {}
+                    Err(error) => return Some(Err(self.refusal(error))),
+                },
+                Ok(None) if self.is_present(replica) => return Some(Ok(())),
+                Err(refusal) if self.is_present(replica) => return Some(Err(refusal)),
+                Ok(None) | Err(_) => {}
+            }
+        }
+        if now < self.deadline {
+            return None;
+        }
+        Some(Err(match (self.begun, self.proof) {
+            (Some(_), _) => ChangeError::OutcomeUnknown,
+            // No quorum says that this node still leads.
+            (None, Some(_)) => ChangeError::NoLeader,
+            (None, None) => ChangeError::Refused(
+                "another change, of the members or of the leader, is under way, so this one has not begun: see `GET /members`, \
+                 and ask again when that is done"
+                    .into(),
+            ),
+        }))
+    }
+
+    /// What has become of a change that has begun, if that is known. One that has not happened, and never will, is as if
+    /// it had not begun.
+    fn outcome<W, R>(&mut self, replica: &Replica<W, R>) -> Option<Result<(), ChangeError>> {
+        let (index, term) = self.begun?;
+        let (raft, log) = (replica.raft(), replica.raft().log());
+        if log.commit_index() < index {
+            return None;
+        }
+        match log.term_at(index) {
+            // If it was joint, the new configuration follows, whoever leads.
+            Some(committed) if committed == term => raft.are_members_settled().then_some(Ok(())),
+            Some(_) => {
+                self.begun = None;
+                None
+            }
+            // A snapshot has taken the place of its entry, and says only how the members are.
+            None if !raft.are_members_settled() => None,
+            None => match self.wanted(replica) {
+                Ok(None) => Some(Ok(())),
+                Ok(Some(_)) | Err(_) => Some(Err(ChangeError::OutcomeUnknown)),
+            },
+        }
+    }
+
+    /// What has to change for the members to be as asked, if anything.
+    fn wanted<W, R>(&mut self, replica: &Replica<W, R>) -> Result<Option<MembershipChange>, ChangeError> {
+        if self.meant.is_none() || mutants::is_on(Mutant::NameResolvedAnew) {
+            self.meant = Some(Meant::by(&self.change, replica.raft().configuration())?);
+        }
+        let meant = self.meant.as_ref().expect("it was looked up just now");
+        wanted(&self.change, meant, replica.raft())
+    }
+
+    /// Whether what this node knows of the members was so at a moment since the request came, and is not merely what it
+    /// knew when it was deposed.
+    fn is_present<W, R>(&mut self, replica: &mut Replica<W, R>) -> bool {
+        if mutants::is_on(Mutant::DoneWithoutRound) {
+            return true;
+        }
+        let proven = self.proof.map(|proof| replica.is_proven(&proof));
+        if matches!(proven, None | Some(Some(false))) {
+            self.proof = Some(replica.prove_leadership());
+        }
+        proven == Some(Some(true))
+    }
+
+    /// A leader that is to leave hands over first, so that writes go on without an election, and its successor removes it.
+    /// If there is none, or it does not take over, the leader sees its own removal through.
+    fn hands_over<W, R>(&mut self, replica: &mut Replica<W, R>, change: &MembershipChange) -> bool {
+        let is_to_leave = change.remove.contains(&replica.raft().id());
+        if !is_to_leave || std::mem::replace(&mut self.handed_over, true) {
+            return false;
+        }
+        replica.hand_over(None).is_ok_and(|hand_over| hand_over.to != replica.raft().id())
+    }
+
+    /// Consensus does not begin the change.
+    fn refusal(&self, error: MembershipError) -> ChangeError {
+        let (MemberChange::Add { name, .. }
+        | MemberChange::Promote { name }
+        | MemberChange::Remove { name, .. }
+        | MemberChange::Replace { new: name, .. }) = &self.change;
+        let (leaving, or_force) = match &self.change {
+            MemberChange::Replace { old, .. } => (old, ""),
+            MemberChange::Add { .. } | MemberChange::Promote { .. } | MemberChange::Remove { .. } => {
+                (name, ", or say `force` (kvctl: --force) if you are sure that they come back")
+            }
+        };
+        match error {
+            MembershipError::NotLeader { leader } => leader.map_or(ChangeError::NoLeader, |_| ChangeError::NotLeader),
+            MembershipError::WasRemoved(_) => ChangeError::WasRemoved(name.clone()),
+            MembershipError::NotCaughtUp(_) => ChangeError::Refused(format!(
+                "{name} has not caught up yet, and as a voter it could hold up every write: wait until its lag is small (see \
+                 `kvctl status`), then ask again"
+            )),
+            MembershipError::LastVoter => ChangeError::Refused(format!(
+                "{name} is the last voter, and without one nothing could be read or written any more: add another node first, \
+                 or stop this one to end the cluster"
+            )),
+            MembershipError::NoQuorum { voters, heard } => ChangeError::Refused(format!(
+                "of the {voters} voters that would be left without {leaving} the leader hears {heard}, which is no majority, so \
+                 nothing could be written any more: start more of them first{or_force}"
+            )),
+            MembershipError::Busy
+            | MembershipError::NotYetHeard { .. }
+            | MembershipError::AlreadyMember(_)
+            | MembershipError::NameTaken(_)
+            | MembershipError::UnknownMember(_)
+            | MembershipError::AlreadyVoter(_) => ChangeError::Refused(format!("{name}: {error}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

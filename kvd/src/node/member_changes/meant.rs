@@ -1,0 +1,174 @@
+//! Which nodes a request means, and what has to change for the members to be as it asks.
+
+use super::{ChangeError, MemberChange};
+use crate::mutants::{self, Mutant};
+use crate::raft::{Configuration, MemberInfo, MembershipChange, NodeId, Raft};
+use std::collections::BTreeSet;
+
+/// Members of a cluster, learners among them. More would not all have a stream to every other.
+pub const MEMBERS_MAX: usize = 48;
+
+/// The ids of the nodes that a request names, when it is looked at for the first time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Meant {
+    /// Those that are to vote.
+    promote: BTreeSet<NodeId>,
+    /// Those that are to leave.
+    remove: BTreeSet<NodeId>,
+}
+
+impl Meant {
+    /// Looks the names up.
+    ///
+    /// # Errors
+    /// [`ChangeError::UnknownMember`].
+    pub(super) fn by(change: &MemberChange, configuration: &Configuration) -> Result<Self, ChangeError> {
+        let called = |name: &str| members_called(configuration, name);
+        let known = |name: &str| {
+            let ids = called(name);
+            if ids.is_empty() { Err(ChangeError::UnknownMember(name.to_owned())) } else { Ok(ids) }
+        };
+        Ok(match change {
+            // It says its id.
+            MemberChange::Add { .. } => Self::default(),
+            MemberChange::Promote { name } => Self { promote: known(name)?, remove: BTreeSet::new() },
+            MemberChange::Remove { name, .. } => Self { promote: BTreeSet::new(), remove: known(name)? },
+            MemberChange::Replace { old, new } => {
+                let promote = known(new)?;
+                let votes = promote.iter().any(|id| configuration.voters.contains(id));
+                // Where `new` votes and `old` is none, it is done already.
+                Self { promote, remove: if votes { called(old) } else { known(old)? } }
+            }
+        })
+    }
+}
+
+/// What has to change for the members to be as asked, if anything.
+///
+/// # Errors
+/// [`ChangeError`] if it cannot be done.
+pub(super) fn wanted(
+    change: &MemberChange,
+    meant: &Meant,
+    raft: &Raft,
+) -> Result<Option<MembershipChange>, ChangeError> {
+    let configuration = raft.configuration();
+    match change {
+        MemberChange::Add { node, name, client_url, peer_url, learner, returning } => {
+            let (name, client_url, peer_url) = (name.clone(), client_url.clone(), peer_url.clone());
+            let info = MemberInfo { name, client_url, peer_url };
+            addition(raft, NodeId(*node), info, *learner, *returning)
+        }
+        MemberChange::Promote { name } => promotion(configuration, meant, name),
+        MemberChange::Remove { force, .. } => Ok(removal(configuration, meant, *force)),
+        MemberChange::Replace { old, new } => replacement(configuration, meant, old, new),
+    }
+}
+
+fn promotion(
+    configuration: &Configuration,
+    meant: &Meant,
+    name: &str,
+) -> Result<Option<MembershipChange>, ChangeError> {
+    if meant.promote.iter().any(|id| configuration.voters.contains(id)) {
+        return Ok(None);
+    }
+    let promote = still_members(configuration, &meant.promote);
+    if promote.is_empty() {
+        return Err(ChangeError::UnknownMember(name.to_owned()));
+    }
+    Ok(Some(MembershipChange { promote, ..MembershipChange::default() }))
+}
+
+fn removal(configuration: &Configuration, meant: &Meant, force: bool) -> Option<MembershipChange> {
+    let remove = still_members(configuration, &meant.remove);
+    (!remove.is_empty()).then(|| MembershipChange { remove, force, ..MembershipChange::default() })
+}
+
+/// A replacement keeps the number of voters: the learner `new` takes the vote of `old`. So it is done where `old` is no
+/// member any more and `new` votes. Where both are members and `new` votes already, to remove `old` would leave one voter
+/// fewer, and where `old` does not vote, to promote `new` would leave one more.
+pub(super) fn replacement(
+    configuration: &Configuration,
+    meant: &Meant,
+    old: &str,
+    new: &str,
+) -> Result<Option<MembershipChange>, ChangeError> {
+    let votes = |ids: &BTreeSet<NodeId>| ids.iter().any(|id| configuration.voters.contains(id));
+    let promote = still_members(configuration, &meant.promote);
+    let remove = still_members(configuration, &meant.remove);
+    if promote.is_empty() {
+        return Err(ChangeError::UnknownMember(new.to_owned()));
+    }
+    if votes(&promote) && remove.is_empty() {
+        return Ok(None);
+    }
+    if votes(&promote) {
+        if mutants::is_on(Mutant::ReplaceByVoter) {
+            return Ok(Some(MembershipChange { remove, ..MembershipChange::default() }));
+        }
+        return Err(ChangeError::Refused(format!(
+            "{new} votes already, so it cannot take the place of {old}: name a learner. If {old} is merely to go, and the \
+             cluster to have fewer voters, remove it (kvctl: member remove {old})"
+        )));
+    }
+    if remove.is_empty() {
+        return Err(ChangeError::UnknownMember(old.to_owned()));
+    }
+    if !votes(&remove) {
+        return Err(ChangeError::Refused(format!(
+            "{old} does not vote, so there is no vote that {new} could take over. If {old} is to go, remove it (kvctl: member \
+             remove {old}); if {new} is to be one more voter, promote it (kvctl: member promote {new})"
+        )));
+    }
+    Ok(Some(MembershipChange { promote, remove, ..MembershipChange::default() }))
+}
+
+/// All members of this name: while a node's new life takes the place of its old one, two.
+fn members_called(configuration: &Configuration, name: &str) -> BTreeSet<NodeId> {
+    configuration.members.iter().filter(|(_, info)| info.name == name).map(|(id, _)| *id).collect()
+}
+
+fn still_members(configuration: &Configuration, ids: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+    ids.iter().copied().filter(|id| configuration.members.contains_key(id)).collect()
+}
+
+fn addition(
+    raft: &Raft,
+    id: NodeId,
+    info: MemberInfo,
+    learner: bool,
+    returning: bool,
+) -> Result<Option<MembershipChange>, ChangeError> {
+    let configuration = raft.configuration();
+    let name = &info.name;
+    if let Some(known) = configuration.members.get(&id) {
+        return if known.name == *name {
+            Ok(None)
+        } else {
+            let known = &known.name;
+            Err(ChangeError::Refused(format!(
+                "the node with this id is called {known}, not {name}: start it as {known}"
+            )))
+        };
+    }
+    if configuration.removed.contains(&id) {
+        return Err(ChangeError::WasRemoved(name.clone()));
+    }
+    let namesakes = members_called(configuration, name);
+    if namesakes.is_empty() && returning {
+        return Err(ChangeError::UnknownMember(name.clone()));
+    }
+    if namesakes.is_empty() && configuration.members.len() >= MEMBERS_MAX {
+        return Err(ChangeError::Refused(format!(
+            "the cluster has {MEMBERS_MAX} members, and can have no more: remove some first"
+        )));
+    }
+    if namesakes.iter().any(|id| !raft.is_silent(*id)) {
+        return Err(ChangeError::Refused(format!(
+            "another node called {name} is a member and lives: choose another name for this one, or remove that one \
+             first; if it is the same node and has lost its data, ask again in a moment"
+        )));
+    }
+    Ok(Some(MembershipChange::to_join(configuration, id, info, learner)))
+}
