@@ -3,6 +3,9 @@
 //!
 //! Whoever is asked sends the question on to the leader, and the answer says which cluster it is. The question says what
 //! is to be, so it may be repeated: by a node whose answer was lost, or which was killed before it had written it down.
+//!
+//! A node that is a member and has heard nothing from its cluster yet asks on: it may be removed before it is ever fed,
+//! and nobody would dial it to say so.
 
 use super::inbox::Event;
 use crate::config::Config;
@@ -44,6 +47,15 @@ pub(super) enum JoinNews {
     Unknown(String),
 }
 
+/// What a node asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// To become a member.
+    Join,
+    /// To become one in the place of an earlier life, and not otherwise.
+    Return,
+}
+
 /// Questions under way. Dropping it ends them.
 #[derive(Debug)]
 pub(super) struct Joining {
@@ -57,13 +69,14 @@ impl Drop for Joining {
 }
 
 impl Joining {
-    /// Starts to ask at `urls`, and reports [`Event::Joining`] until the node is a member. `returning`: only in the place
-    /// of an earlier life.
+    /// Starts to ask at `urls`, and reports [`Event::Joining`] until the node is a member. One that `is_member`, as far as
+    /// it knows, pauses first, and goes on for as long as it has heard nothing else.
     pub(super) fn start(
         config: &Config,
         node: u64,
         urls: Vec<String>,
-        returning: bool,
+        wish: Wish,
+        is_member: bool,
         events: UnboundedSender<Event>,
     ) -> std::io::Result<Self> {
         let request = AddMemberRequest {
@@ -72,13 +85,16 @@ impl Joining {
             client_url: config.client_url.clone(),
             peer_url: config.peer_url.clone(),
             learner: config.learner,
-            returning,
+            returning: wish == Wish::Return,
         };
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let ask = move || {
             let agent = agent();
             let mut pause = BACKOFF_MIN;
+            if is_member {
+                thread::sleep(pause);
+            }
             while !stopped.load(Ordering::Relaxed) {
                 let mut news = JoinNews::Waits("there is nobody to ask".into());
                 for url in &urls {
@@ -88,7 +104,7 @@ impl Joining {
                         break;
                     }
                 }
-                let is_last = matches!(news, JoinNews::Joined(_));
+                let is_last = matches!(news, JoinNews::Joined(_)) && !is_member;
                 // Without a receiver the node has stopped.
                 if stopped.load(Ordering::Relaxed) || events.send(Event::Joining(news)).is_err() || is_last {
                     return;

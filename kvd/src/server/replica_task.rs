@@ -93,7 +93,7 @@ pub(super) struct ReplicaTask {
     leaving: Option<NodeId>,
     /// A member has said that this node is none any more.
     told_removed: bool,
-    /// While it has yet to hear of its leader, a node that has joined asks whether it is still wanted.
+    /// While it has yet to hear of its leader, a member asks whether it is still wanted.
     asking: Option<Joining>,
     /// Senders whose messages were refused, and why; each is logged once.
     refused: BTreeSet<(NodeId, Refusal)>,
@@ -211,13 +211,7 @@ impl ReplicaTask {
 
     async fn run_until(&mut self, mut stop: oneshot::Receiver<()>) -> Result<(), FatalError> {
         let recovered = match self.recovered.take() {
-            Some(recovered) => {
-                if recovered.configurations.is_empty() && !self.config.join.is_empty() {
-                    // It may have been removed before it ever heard of its leader, and nobody would dial it to say so.
-                    self.asking = Some(self.ask_to_join(self.config.join.clone(), false)?);
-                }
-                recovered
-            }
+            Some(recovered) => recovered,
             None => {
                 let begun =
                     if self.config.join.is_empty() { self.form(&mut stop).await } else { self.join(&mut stop).await };
@@ -227,6 +221,9 @@ impl ReplicaTask {
                 }
             }
         };
+        if recovered.configurations.is_empty() {
+            self.ask_whether_still_wanted()?;
+        }
         self.replicate(recovered, stop).await
     }
 

@@ -393,6 +393,28 @@ fn a_node_that_cannot_join_says_why_and_joins_once_it_can() {
 }
 
 #[test]
+fn a_node_that_is_removed_before_it_is_fed_is_told_so() {
+    let mut cluster = Cluster::start_calm(3);
+    let leader = cluster.leader();
+    // One that joins, and one that returns without its data. Nobody reaches either, so neither is ever fed.
+    let (joiner, returning) = (cluster.prepare_joiner(), cluster.follower());
+    cluster[returning].kill();
+    std::fs::remove_dir_all(cluster[returning].data_dir()).expect("its data can be removed");
+    for node in [joiner, returning] {
+        cluster[node].set_flag("--advertise-peer-url", "http://127.0.0.1:1".to_owned());
+        cluster[node].start();
+        let id = until("it says who it is", || cluster[node].health().map(|health| health.node));
+        until("it is a member", || {
+            let members = members(&cluster[leader])?;
+            members.iter().any(|member| member.node == id).then_some(())
+        });
+        let name = cluster[node].name.clone();
+        remove(&cluster, leader, &name);
+        until_removed(&cluster[node]);
+    }
+}
+
+#[test]
 fn a_node_that_joins_late_is_sent_a_snapshot_and_then_the_log() {
     const VALUE_BYTES: usize = 64 << 10;
     let mut cluster = Cluster::prepare(3);

@@ -14,7 +14,7 @@ use crate::raft::{LogWrite, Record, WriteId};
 use crate::server::FatalError;
 use crate::server::forming::Forming;
 use crate::server::inbox::Event;
-use crate::server::joining::JoinNews;
+use crate::server::joining::{JoinNews, Wish};
 use crate::storage::ClusterIdentity;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl ReplicaTask {
             } else if returning.is_none() {
                 tracing::info!("{}", forming.waiting_for());
                 let urls = self.config.peers.iter().map(|peer| peer.url.clone()).collect();
-                returning = Some(self.ask_to_join(urls, true)?);
+                returning = Some(self.ask(urls, Wish::Return, false)?);
             }
             self.publisher.forming(forming.waiting_for());
             tokio::select! {

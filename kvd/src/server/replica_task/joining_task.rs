@@ -11,7 +11,7 @@ use crate::node::Recovered;
 use crate::peer::PeerEvent;
 use crate::server::FatalError;
 use crate::server::inbox::Event;
-use crate::server::joining::{JoinNews, Joining};
+use crate::server::joining::{JoinNews, Joining, Wish};
 use crate::storage::ClusterIdentity;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -30,7 +30,7 @@ impl ReplicaTask {
         let urls = self.config.join.clone();
         tracing::info!("asks {} to be added to the cluster", urls.join(", "));
         let mut waiting_for = format!("it asks {} to be added to the cluster", urls.join(", "));
-        let _asking = self.ask_to_join(urls, false)?;
+        let _asking = self.ask(urls, Wish::Join, false)?;
         let mut reminders = tokio::time::interval_at(Instant::now() + FIRST_LOGGED_AFTER, WAITING_LOGGED_EVERY);
         reminders.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -66,10 +66,22 @@ impl ReplicaTask {
         }
     }
 
+    /// Asks on, as a member that has nothing from its cluster yet: it may have been removed before it was ever fed.
+    /// Without anybody that it was told of it can but wait.
+    pub(super) fn ask_whether_still_wanted(&mut self) -> Result<(), FatalError> {
+        let peers = self.config.peers.iter().map(|peer| peer.url.clone()).collect();
+        let (urls, wish): (Vec<String>, _) = match self.config.join.is_empty() {
+            true => (peers, Wish::Return),
+            false => (self.config.join.clone(), Wish::Join),
+        };
+        self.asking = if urls.is_empty() { None } else { Some(self.ask(urls, wish, true)?) };
+        Ok(())
+    }
+
     /// Starts to ask.
-    pub(super) fn ask_to_join(&self, urls: Vec<String>, returning: bool) -> Result<Joining, FatalError> {
+    pub(super) fn ask(&self, urls: Vec<String>, wish: Wish, is_member: bool) -> Result<Joining, FatalError> {
         let node = self.identity.node_id.0;
-        let asking = Joining::start(&self.config, node, urls, returning, self.events_in.clone());
+        let asking = Joining::start(&self.config, node, urls, wish, is_member, self.events_in.clone());
         asking.map_err(FatalError::Resources)
     }
 
