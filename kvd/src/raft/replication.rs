@@ -142,6 +142,14 @@ impl Raft {
         if !stale {
             // Of what it has acknowledged a follower may lose the very last write: damage there looks like a write
             // that was never finished (see `storage::wal`). It gets it again; what was committed stays committed.
+            //
+            // So a rejection at the match index itself counts, although it may be an old one, given before the follower
+            // had that entry. Taken for a new one it costs a few messages, and nothing else:
+            //
+            // - A match index that is too low is as true as the right one. The commit index never goes back with it, and
+            //   what the follower is sent again it has, and keeps (paper §5.3).
+            // - The next answer of the follower, be it to a heartbeat, says again how far it matches, and sets both indexes
+            //   right. If `agreed` is before the base, that ends the snapshot which is being sent for want of the entries.
             progress.match_index = progress.match_index.min(agreed);
             progress.probe_from(agreed.next());
         }

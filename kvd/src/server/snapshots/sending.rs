@@ -85,12 +85,12 @@ impl Sending {
         hello: &Hello,
         events: UnboundedSender<Event>,
     ) -> Self {
-        let (last, length, hello, name) = (file.last(), file.bytes(), hello.to_header(), to.name.clone());
+        let (last, hello, name) = (file.last(), hello.to_header(), to.name.clone());
         let outdated = Arc::new(Notify::new());
         let is_outdated = Arc::clone(&outdated);
         let send = async move {
             let result = tokio::select! {
-                sent = send(disk, last, length, &to.url, &hello, STALL_MAX) => sent.map(|()| last.index),
+                sent = send(disk, last, &to.url, &hello, STALL_MAX) => sent.map(|()| last.index),
                 () = is_outdated.notified() => Err(SendFailure::Peer(TOO_SLOW.to_owned())),
             };
             if matches!(result, Err(SendFailure::Peer(_))) {
@@ -129,15 +129,21 @@ impl Drop for Sending {
 }
 
 /// Sends the snapshot that ends with entry `last` to the node at `url`, until that has installed it.
+///
+/// Its length is that of the file that is open here, and goes on being read even if it is removed: one that was lost has
+/// its name taken by another of the same state, which need not be as long.
 async fn send(
     disk: Arc<dyn Disk>,
     last: LogBase,
-    length: u64,
     url: &str,
     hello: &str,
     stall_max: Duration,
 ) -> Result<(), SendFailure> {
-    let opened = blocking(move || SnapshotBytes::open(&*disk, last)).await.map_err(SendFailure::Unreadable)?;
+    let open = move || {
+        let bytes = SnapshotBytes::open(&*disk, last)?;
+        Ok((bytes.length()?, bytes))
+    };
+    let (length, opened) = blocking(open).await.map_err(SendFailure::Unreadable)?;
     let stall = StallWatch::new(stall_max);
     let (chunks_in, chunks) = mpsc::channel(CHUNKS_QUEUED_MAX);
     let pouring = async {
@@ -268,7 +274,7 @@ mod tests {
             receive(listener.accept().await.unwrap().0).await;
             pending::<()>().await;
         };
-        let sending = send(disk, file.last(), file.bytes(), &url, "{}", STALL_MAX);
+        let sending = send(disk, file.last(), &url, "{}", STALL_MAX);
         tokio::select! {
             result = sending => result.map_err(|failure| match failure {
                 SendFailure::Peer(why) => why,
@@ -350,6 +356,25 @@ mod tests {
         }
         let why = sent(4, |stream| async { drop(stream) });
         assert!(why.await.unwrap_err().starts_with("the connection broke: "));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_has_taken_the_place_of_another_is_sent_whole() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let lost = write_snapshot(&disk, 5, 4);
+        let file = write_snapshot(&disk, 5, 6);
+        assert_eq!(lost.last(), file.last());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (events_in, mut events) = mpsc::unbounded_channel();
+        let to = Receiver { id: NodeId(2), name: "node2".into(), url };
+        let hello = crate::server::snapshots::tests::hello();
+        let _sending = Sending::start(disk, &lost, to, Term(3), &hello, events_in);
+        let mut stream = listener.accept().await.unwrap().0;
+        stream.write_all(HEAD).await.unwrap();
+        assert!(take_all(&mut stream, &snapshot(5, 6)).await);
+        stream.write_all(b"14\r\n{\"last_log_index\":5}\r\n0\r\n\r\n").await.unwrap();
+        assert!(matches!(events.recv().await.unwrap(), Event::SnapshotSent(NodeId(2), Term(3), Ok(_))));
     }
 
     #[tokio::test]
