@@ -422,6 +422,10 @@ pub struct Health {
     /// does so, and has lost nothing; but its disk loses what is stored on it, and should be checked.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub snapshots_damaged: u64,
+    /// Parts of its log that were found to be damaged since it started, all of them applied before. It has replaced them by
+    /// a snapshot, or does so; the same holds of its disk.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub log_damaged: u64,
     /// Id of this life of the node, as sixteen hexadecimal digits.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub node: String,

@@ -93,6 +93,7 @@ pub(crate) fn health(name: &str, term: u64, leader: Option<(&str, &str)>, member
         diverged: None,
         disk_stuck_ms: None,
         snapshots_damaged: 0,
+        log_damaged: 0,
         node: String::new(),
         client_url: String::new(),
         peer_url: String::new(),

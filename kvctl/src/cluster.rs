@@ -189,7 +189,9 @@ impl Survey {
                     (format!("diverged at {}", divergence.index), Some(Tone::Bad))
                 }
                 Some(Health { disk_stuck_ms: Some(_), .. }) => (format!("{state}, disk stuck"), Some(Tone::Bad)),
-                Some(Health { snapshots_damaged: 1.., .. }) => (format!("{state}, check disk"), Some(Tone::Doubtful)),
+                Some(Health { snapshots_damaged: 1.., .. } | Health { log_damaged: 1.., .. }) => {
+                    (format!("{state}, check disk"), Some(Tone::Doubtful))
+                }
                 Some(_) | None => (state, tone),
             };
             let cells = [
@@ -257,6 +259,7 @@ mod tests {
             diverged: None,
             disk_stuck_ms: None,
             snapshots_damaged: 0,
+            log_damaged: 0,
             node: String::new(),
             client_url: String::new(),
             peer_url: String::new(),

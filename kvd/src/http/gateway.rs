@@ -136,6 +136,8 @@ pub struct View {
     pub disk_stuck: Option<std::time::Instant>,
     /// Snapshots on its disk that were found to be damaged since it started, or when it did.
     pub snapshots_damaged: u64,
+    /// Segments of its log that were found to be damaged since it started.
+    pub log_damaged: u64,
 }
 
 /// What every handler needs; cheap to clone.

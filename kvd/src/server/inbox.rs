@@ -16,6 +16,8 @@ pub(super) enum Event {
     Written(WriteId),
     /// Entries have been read back.
     Fetched(Fetch, Vec<Entry>),
+    /// Entries cannot be read back.
+    LogUnreadable(Fetch, StorageError),
     /// The disk failed: the node must stop.
     DiskFailed(StorageError),
     /// The thread that writes the log ended by a panic: the node must stop.

@@ -22,7 +22,7 @@ const SEAL_AFTER: Duration = Duration::from_millis(200);
 /// The way to the disk. Dropping it ends the thread once its last write is done, and does not wait for that.
 #[derive(Debug)]
 pub(super) struct LogWriter {
-    writes: mpsc::Sender<LogWrite>,
+    orders: mpsc::Sender<Order>,
     /// Ready when the thread has ended.
     ended: oneshot::Receiver<()>,
     reader: WalReader,
@@ -34,7 +34,7 @@ impl LogWriter {
     /// Starts the thread, which gives `lock` back when it has written its last. What becomes of writes and reads is
     /// told to `events`.
     pub(super) fn start(name: &str, wal: Wal, lock: DirLock, events: UnboundedSender<Event>) -> std::io::Result<Self> {
-        let (writes, queue) = mpsc::channel();
+        let (orders, queue) = mpsc::channel();
         let (end, ended) = oneshot::channel();
         let (reader, compactor) = (wal.reader(), wal.compactor());
         let span = tracing::Span::current();
@@ -45,13 +45,19 @@ impl LogWriter {
             drop(end);
         };
         thread::Builder::new().name(format!("{name}-log")).spawn(run)?;
-        Ok(Self { writes, ended, reader, compactor, events })
+        Ok(Self { orders, ended, reader, compactor, events })
     }
 
     /// Makes a write durable and reports [`Event::Written`].
     pub(super) fn write(&self, write: LogWrite) {
         // Without a receiver the thread has ended by a failure, which is on its way as an event.
-        let _ = self.writes.send(write);
+        let _ = self.orders.send(Order::Write(write));
+    }
+
+    /// Goes on in a new segment, if this one is the last.
+    pub(super) fn leave_segment(&self, sequence: u64) {
+        // As above.
+        let _ = self.orders.send(Order::LeaveSegment(sequence));
     }
 
     /// Reads entries back and reports [`Event::Fetched`].
@@ -64,6 +70,7 @@ impl LogWriter {
                     span.in_scope(|| tracing::warn!("cannot bring node {} up to date: {compacted}", fetch.to));
                     Event::Fetched(fetch, Vec::new())
                 }
+                Err(damage) if damage.is_of_lost_bytes() => Event::LogUnreadable(fetch, damage),
                 Err(cause) => Event::DiskFailed(cause),
             };
             // Without a receiver the node has stopped.
@@ -89,7 +96,7 @@ impl LogWriter {
 
     /// Ends the thread and waits until its last write is done. Takes for ever if the disk does.
     pub(super) async fn close(self) {
-        drop(self.writes);
+        drop(self.orders);
         // An end without a word is an end as well.
         let _ = self.ended.await;
     }
@@ -107,14 +114,15 @@ impl Drop for ReportPanic {
     }
 }
 
-fn write_all(mut wal: Wal, queue: &mpsc::Receiver<LogWrite>, reports: &UnboundedSender<Event>) {
+fn write_all(mut wal: Wal, queue: &mpsc::Receiver<Order>, reports: &UnboundedSender<Event>) {
     let spares = Spares::start(wal.spare_maker());
     // Dropped before the spares, which may have to be waited for.
     let _report = ReportPanic(reports.clone());
-    while let Some(wish) = next_wish(&wal, queue) {
-        let (done, report) = match &wish {
-            Wish::Write(write) => (wal.write(write), Some(Event::Written(write.id))),
-            Wish::Seal => (wal.seal(), None),
+    while let Some(order) = next_order(&wal, queue) {
+        let (done, report) = match &order {
+            Order::Write(write) => (wal.write(write), Some(Event::Written(write.id))),
+            Order::LeaveSegment(sequence) => (wal.leave_segment(*sequence), None),
+            Order::Seal => (wal.seal(), None),
         };
         let report = match done {
             Ok(appended) => {
@@ -134,19 +142,21 @@ fn write_all(mut wal: Wal, queue: &mpsc::Receiver<LogWrite>, reports: &Unbounded
 }
 
 /// What the thread is to do next.
-enum Wish {
+#[derive(Debug)]
+enum Order {
     Write(LogWrite),
+    LeaveSegment(u64),
     Seal,
 }
 
-/// Waits for the next write. A log that is idle is sealed, and so is one that is about to be closed; `None` after that.
-fn next_wish(wal: &Wal, queue: &mpsc::Receiver<LogWrite>) -> Option<Wish> {
+/// Waits for the next order. A log that is idle is sealed, and so is one that is about to be closed; `None` after that.
+fn next_order(wal: &Wal, queue: &mpsc::Receiver<Order>) -> Option<Order> {
     if wal.is_sealed() {
-        return queue.recv().ok().map(Wish::Write);
+        return queue.recv().ok();
     }
     match queue.recv_timeout(SEAL_AFTER) {
-        Ok(write) => Some(Wish::Write(write)),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Some(Wish::Seal),
+        Ok(order) => Some(order),
+        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Some(Order::Seal),
     }
 }
 

@@ -56,6 +56,7 @@ impl Publisher {
             diverged: None,
             disk_stuck: None,
             snapshots_damaged: 0,
+            log_damaged: 0,
         };
         let leader = watch::Sender::new(LeaderEvent { term: 0, leader: None });
         Self { span, view: watch::Sender::new(view), leader, readiness: Readiness::default() }
@@ -93,6 +94,11 @@ impl Publisher {
     /// So many snapshots of this node were found to be damaged.
     pub(super) fn snapshots_damaged(&self, count: u64) {
         self.view.send_if_modified(|view| std::mem::replace(&mut view.snapshots_damaged, count) != count);
+    }
+
+    /// So many segments of this node's log were found to be damaged.
+    pub(super) fn log_damaged(&self, count: u64) {
+        self.view.send_if_modified(|view| std::mem::replace(&mut view.log_damaged, count) != count);
     }
 
     /// The members as others see them now.

@@ -31,7 +31,7 @@ use crate::node::{ChangeError, Effects, MemberChanges, ReadError, Recovered, Rep
 use crate::peer::{
     ClusterId, Hello, Inbound, Link, LinkEvent, LinkOptions, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, PeerEvent,
 };
-use crate::raft::{Instant, LogIndex, Message, NodeId, Refusal, SendSnapshot};
+use crate::raft::{Fetch, Instant, LogIndex, Message, NodeId, Refusal, SendSnapshot};
 use crate::storage::{Disk, Identity, StorageError};
 use kvclient::api::{LeaderEvent, MembersReply};
 use std::collections::{BTreeMap, BTreeSet};
@@ -299,6 +299,9 @@ impl ReplicaTask {
                 if let Some(cluster) = self.cluster() {
                     self.snapshots.take_if_due(&mut replica, self.writer.reader(), cluster);
                 }
+                if self.snapshots.replaces_lost_log(self.writer.reader()) {
+                    self.compact(&mut replica);
+                }
             }
         }
     }
@@ -307,6 +310,7 @@ impl ReplicaTask {
         match arrived {
             Arrived::Event(Event::Written(id)) => replica.written(id),
             Arrived::Event(Event::Fetched(fetch, entries)) => replica.fetched(&fetch, entries),
+            Arrived::Event(Event::LogUnreadable(fetch, cause)) => self.log_unreadable(replica, &fetch, cause)?,
             Arrived::Event(Event::DiskFailed(cause)) => return Err(self.disk_failed(cause)),
             Arrived::Event(Event::WriterPanicked) => return Err(FatalError::Panicked),
             Arrived::Event(Event::SnapshotTaken(taken)) => {
@@ -372,6 +376,25 @@ impl ReplicaTask {
             }
             Arrived::Nothing => {}
         }
+        Ok(())
+    }
+
+    /// What a follower lacks cannot be read back from the log. It is asked for again once the follower has answered a
+    /// heartbeat, and by then a snapshot may have taken its place.
+    fn log_unreadable(
+        &mut self,
+        replica: &mut Replica<WriteReply, ReadReply>,
+        fetch: &Fetch,
+        cause: StorageError,
+    ) -> Result<(), FatalError> {
+        let lost = self.writer.reader().lost_with(fetch.from);
+        let applied = replica.raft().log().applied_index();
+        let damaged = self.snapshots.log_unreadable(lost, applied, cause).map_err(|cause| self.disk_failed(cause))?;
+        if let Some(segment) = damaged {
+            self.publisher.log_damaged(self.snapshots.log_damaged());
+            self.writer.leave_segment(segment);
+        }
+        replica.fetched(fetch, Vec::new());
         Ok(())
     }
 

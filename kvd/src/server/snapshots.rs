@@ -8,9 +8,11 @@
 //! A snapshot file that cannot be read any more, by bit rot most often, is the loss of that file and of nothing else:
 //! memory has the whole state. So the node goes on, and writes another at once. Only until that is durable it could not
 //! start again: the log goes on behind the lost file alone, and a start refuses damage ([`crate::storage::snapshot`]).
+//! The same of log that cannot be read any more; see `lost_log`.
 //! A write that fails ends the node all the same.
 
 mod backups;
+mod lost_log;
 mod paced;
 mod receiving;
 mod sending;
@@ -31,8 +33,9 @@ use crate::node::Replica;
 use crate::peer::Hello;
 use crate::raft::{LogBase, LogIndex, NodeId, SendSnapshot, Term};
 use crate::storage::snapshot::{SnapshotFile, remove_older};
-use crate::storage::{Disk, StorageError, WalReader};
+use crate::storage::{Disk, Lost, StorageError, WalReader};
 use backups::{Backups, Waiting};
+use lost_log::LostLog;
 use sending::Sending;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,6 +66,10 @@ const LOST: &str = "This node has the whole state in memory, goes on, and writes
 const REPLACED: &str =
     "A newer one has replaced it, so nothing is lost; but check this node's disk, which loses what is stored on it";
 
+/// What it means that log that has been applied cannot be read, and what to do.
+const LOG_LOST: &str = "This node has applied all that may be lost, goes on, and writes a snapshot in its place at once. Do not stop it \
+    before the log says that this is done: it could not start again. Then check its disk, which loses what is stored on it";
+
 /// A snapshot of this node that cannot be read, though it was whole once.
 #[derive(Debug)]
 pub(super) struct Unreadable {
@@ -86,6 +93,10 @@ pub(super) struct Snapshots {
     is_lost: bool,
     /// Snapshots that were found to be damaged.
     damaged: u64,
+    /// Log that cannot be read any more, until it is gone.
+    lost_log: Option<LostLog>,
+    /// Segments of the log that were found to be damaged.
+    log_damaged: u64,
     /// One is being written; set to end it.
     taking: Option<Arc<AtomicBool>>,
     not_before: Instant,
@@ -110,6 +121,8 @@ impl Snapshots {
             newest,
             is_lost: false,
             damaged: 0,
+            lost_log: None,
+            log_damaged: 0,
             taking: None,
             not_before: Instant::now(),
             sending: BTreeMap::new(),
@@ -125,7 +138,12 @@ impl Snapshots {
     pub(super) fn take_if_due<W, R>(&mut self, replica: &mut Replica<W, R>, log: &WalReader, cluster_id: u64) {
         let growth_bytes = self.growth_bytes();
         let applied = replica.raft().log().applied_index();
-        let is_wanted = || self.is_lost || is_snapshot_due(self.newest_index(), applied, log, growth_bytes);
+        let replaces_log = || {
+            let lost_log = self.lost_log.as_ref();
+            lost_log.is_some_and(|lost| lost.needs_snapshot(self.newest_index(), applied, log))
+        };
+        let is_wanted =
+            || self.is_lost || replaces_log() || is_snapshot_due(self.newest_index(), applied, log, growth_bytes);
         let is_due = || Instant::now() >= self.not_before && is_wanted();
         let is_news = applied > self.newest_index() || self.is_lost;
         if self.taking.is_some() || !(is_due() || (is_news && self.backups.are_waiting())) {
@@ -247,6 +265,46 @@ impl Snapshots {
         Ok(())
     }
 
+    /// Entries cannot be read back from the log. Returns the segment that is damaged, which is not to be appended to any more.
+    ///
+    /// # Errors
+    /// The cause, if some of what may be lost has yet to be applied: the node must stop.
+    pub(super) fn log_unreadable(
+        &mut self,
+        lost: Option<Lost>,
+        applied: LogIndex,
+        cause: StorageError,
+    ) -> Result<Option<u64>, StorageError> {
+        // Without a place it has gone from the log meanwhile.
+        let Some(lost) = lost else { return Ok(None) };
+        let Some(found) = LostLog::of(lost, applied) else { return Err(cause) };
+        if self.lost_log.as_mut().is_some_and(|known| !known.add(&found)) {
+            return Ok(None);
+        }
+        self.log_damaged += 1;
+        tracing::error!("the log cannot be read any more: {}. {LOG_LOST}", cause.in_short());
+        let segment = found.segment();
+        self.lost_log.get_or_insert(found);
+        Ok(Some(segment))
+    }
+
+    /// How many segments of the log were found to be damaged.
+    pub(super) fn log_damaged(&self) -> u64 {
+        self.log_damaged
+    }
+
+    /// Whether log that cannot be read is to go now: the newest snapshot has it all.
+    pub(super) fn replaces_lost_log(&mut self, log: &WalReader) -> bool {
+        let newest = self.newest_index();
+        if self.lost_log.take_if(|lost| lost.is_gone(log)).is_some() {
+            tracing::warn!(
+                "the part of the log that could not be read is gone, and a snapshot has taken its place: nothing is lost, and \
+                 this node can be stopped and started again. Check its disk all the same"
+            );
+        }
+        !self.is_lost && self.lost_log.as_mut().is_some_and(|lost| lost.is_due(newest, log))
+    }
+
     /// Lets the log go as far as the newest snapshot allows. Returns up to where, of what is on disk.
     ///
     /// A snapshot that is being sent, and that the log follows no more, is given up: its receiver would need another one
@@ -259,6 +317,9 @@ impl Snapshots {
         let sending = self.sending.values().map(|sending| sending.last().index);
         let fed = replica.raft().fed_from();
         let point = compaction_point(self.newest_index(), log, kept, sending, fed);
+        // Of what cannot be read nothing is kept for anybody.
+        let lost = self.lost_log.as_ref().and_then(|lost| lost.within(self.newest_index(), log));
+        let point = point.max(lost.unwrap_or_default());
         self.sending.values().filter(|sending| sending.last().index < point).for_each(Sending::end_as_outdated);
         replica.compact(point)
     }

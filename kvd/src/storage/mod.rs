@@ -37,4 +37,4 @@ pub use remains::remains;
 pub use replacement::{
     aside_prefix, complete_replacement, discard_staged, files_present, has_staged, replace_all, stage,
 };
-pub use wal::{Wal, WalOptions, WalReader};
+pub use wal::{Lost, Wal, WalOptions, WalReader};

@@ -1,6 +1,6 @@
 //! A node that was away for many writes catches up by itself, and costs the others little meanwhile.
 
-use crate::harness::Cluster;
+use crate::harness::{Cluster, SEGMENT, change_segment};
 use kvclient::{Client, Condition};
 
 /// Bytes of each value.
@@ -37,6 +37,33 @@ fn a_follower_that_missed_more_than_the_leader_has_in_memory_gets_it_from_the_le
         assert_eq!(reply.status, 200, "{target}");
         assert!(reply.body == value(number), "{target} has another value");
     }
+}
+
+#[test]
+fn a_follower_that_lacks_what_the_leaders_disk_has_lost_is_sent_a_snapshot_and_the_leader_lives() {
+    let mut cluster = Cluster::start(3);
+    let (client, follower, leader) = (cluster.client(), cluster.follower(), cluster.leader());
+    cluster[follower].kill();
+    write_all(&client, |number| format!("large/{number}"));
+    let term = cluster[leader].health().expect("it answers").term;
+    let segment = cluster[leader].data_dir().join(SEGMENT);
+    change_segment(&segment, 3 * VALUE_BYTES, 1, |byte| byte ^ 0x04);
+
+    cluster[follower].start();
+    cluster.catch_up();
+    cluster[follower].logged("goes on from the snapshot of another node");
+    let line = cluster[leader].logged("the log cannot be read any more");
+    assert!(line.contains(" ERROR ") && line.contains(&format!("{SEGMENT} is damaged at byte ")), "{line}");
+    let health = cluster[leader].health().expect("it answers");
+    assert_eq!((health.term, health.log_damaged, health.snapshots_damaged), (term, 1, 0));
+    // The log says that all of it is committed with the next write.
+    client.set("color", "blue").expect("a majority is there");
+    cluster[leader].logged("the part of the log that could not be read is gone");
+    assert!(!segment.exists());
+    cluster.kill_all();
+    cluster.start_all();
+    cluster.catch_up();
+    assert_eq!(cluster[leader].health().expect("it answers").log_damaged, 0);
 }
 
 #[test]

@@ -187,6 +187,7 @@ pub(super) fn view_of_a_leader() -> View {
         diverged: None,
         disk_stuck: None,
         snapshots_damaged: 0,
+        log_damaged: 0,
         node: "00000000000000a1".into(),
         client_url: "http://node1.example:8081".into(),
         peer_url: "http://node1.internal:9081".into(),

@@ -77,6 +77,7 @@ impl ReplicaTask {
                     | Event::Member(..)
                     | Event::Written(_)
                     | Event::Fetched(..)
+                    | Event::LogUnreadable(..)
                     | Event::SnapshotTaken(_)
                     | Event::SnapshotUnreadable(_)
                     | Event::SnapshotSent(..)
@@ -157,6 +158,7 @@ impl ReplicaTask {
                 Event::DiskFailed(cause) => return Err(self.disk_failed(cause)),
                 Event::WriterPanicked => return Err(FatalError::Panicked),
                 Event::Fetched(..)
+                | Event::LogUnreadable(..)
                 | Event::SnapshotTaken(_)
                 | Event::SnapshotUnreadable(_)
                 | Event::SnapshotSent(..)

@@ -60,6 +60,7 @@ impl ReplicaTask {
                     // Whoever waits for an answer sees that there is none.
                     Event::Written(_)
                     | Event::Fetched(..)
+                    | Event::LogUnreadable(..)
                     | Event::SnapshotTaken(_)
                     | Event::SnapshotUnreadable(_)
                     | Event::SnapshotSent(..)

@@ -51,6 +51,7 @@ impl ReplicaTask {
                     | Event::Member(..)
                     | Event::Written(_)
                     | Event::Fetched(..)
+                    | Event::LogUnreadable(..)
                     | Event::SnapshotTaken(_)
                     | Event::SnapshotUnreadable(_)
                     | Event::SnapshotSent(..)

@@ -111,6 +111,15 @@ pub(super) struct Stretch {
     pub(super) end: u64,
 }
 
+/// What cannot be read where an entry cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Number of the segment that is damaged.
+    pub segment: u64,
+    /// No entry after this one is lost. The last that is may well be before it.
+    pub through: LogIndex,
+}
+
 /// An entry that the log no longer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gone {
@@ -201,6 +210,22 @@ impl Index {
         self.marks.drain(..self.marks.partition_point(|mark| mark.segment < first));
         let kept = self.segments.split_off(&first);
         std::mem::replace(&mut self.segments, kept).into_keys().collect()
+    }
+
+    /// What may be damaged where entry `index` cannot be read: some batch between the mark before it and the next mark, or
+    /// the batch that has that one.
+    pub(super) fn lost_with(&self, index: LogIndex) -> Option<Lost> {
+        let Stretch { mark, until, .. } = self.find(index).ok()??;
+        let after = self.marks.partition_point(|mark| mark.first < until);
+        let batch_of_next = self.marks.get(after).map(|mark| mark.batch);
+        let is_behind = |mark: &&Mark| batch_of_next.is_some_and(|batch| mark.batch > batch);
+        let behind = self.marks[after..].iter().find(is_behind).map_or(self.next, |mark| mark.first);
+        Some(Lost { segment: mark.segment, through: behind.previous() })
+    }
+
+    /// The last entry before the segment after this one, if there is one.
+    pub(super) fn last_before_next_segment(&self, sequence: u64) -> Option<LogIndex> {
+        self.segments.range(sequence + 1..).next().map(|(_, extent)| extent.next_at_start.previous())
     }
 
     /// Whether the log has the segment of this number.

@@ -134,6 +134,24 @@ impl Wal {
         })
     }
 
+    /// Goes on in a new segment, if it is this one that is appended to: a segment that has come to its end can go, once a
+    /// snapshot has all of it.
+    ///
+    /// # Errors
+    /// As [`Wal::append`].
+    pub fn leave_segment(&mut self, sequence: u64) -> Result<Appended, StorageError> {
+        if self.active.sequence != sequence && !self.is_poisoned {
+            return Ok(Appended::default());
+        }
+        self.unless_poisoned(|wal| {
+            let header = wal.begin_segment(wal.active.sequence + 1, wal.checkpoint, 0)?;
+            wal.with_index(|index| index.add_segment(header.sequence, header.salt));
+            // The new header does, of all that was before it.
+            wal.is_sealed = true;
+            Ok(Appended { began_segment: true })
+        })
+    }
+
     /// Does what may fail, after which the log takes no more.
     fn unless_poisoned<T>(
         &mut self,

@@ -62,6 +62,7 @@ mod terms;
 mod tests;
 
 pub use compaction::Compactor;
+pub use index::Lost;
 pub use log::{Appended, BATCH_BYTES_MAX, Wal};
 pub use open::{SEGMENT_BYTES_DEFAULT, WalOptions};
 pub use opened::{OpenedLog, TornTail};

@@ -6,7 +6,7 @@
 use super::super::disk::{Disk, File};
 use super::super::error::StorageError;
 use super::format::{BATCH_HEADER_BYTES, BatchHeader, align};
-use super::index::{Gone, Index, Stretch};
+use super::index::{Gone, Index, Lost, Stretch};
 use super::record::Records;
 use super::segment::file_name;
 use crate::raft::{Entry, LogIndex, Record};
@@ -29,11 +29,11 @@ impl WalReader {
 
     /// Reads the entries from `from` up to and including `to`, as they stood at one moment of the call. Fewer where
     /// the log ends earlier, or where they come to more than `bytes_max` by [`Entry::size_bytes`]; at least one,
-    /// whatever its size, if the log reaches `from` at all.
+    /// whatever its size, if the log reaches `from` at all. Fewer, too, where what follows is damaged.
     ///
     /// # Errors
     /// [`StorageError::Compacted`] if the log begins after `from`; [`StorageError::Io`] and
-    /// [`StorageError::Corrupt`], after which the node must stop.
+    /// [`StorageError::Corrupt`] if `from` cannot be read: see [`WalReader::lost_with`].
     pub fn read(&self, from: LogIndex, to: LogIndex, bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
         // A truncation in mid-read would mix entries from before it with some from after: then once more.
         loop {
@@ -41,6 +41,21 @@ impl WalReader {
                 return Ok(entries);
             }
         }
+    }
+
+    /// What may be lost where entry `index` cannot be read; `None` where the log does not have it.
+    pub fn lost_with(&self, index: LogIndex) -> Option<Lost> {
+        self.with_index(|log| log.lost_with(index))
+    }
+
+    /// The last entry before the segment after this one; `None` while this is the last.
+    pub fn last_before_next_segment(&self, sequence: u64) -> Option<LogIndex> {
+        self.with_index(|log| log.last_before_next_segment(sequence))
+    }
+
+    /// Whether the log has the segment of this number.
+    pub fn has_segment(&self, sequence: u64) -> bool {
+        self.with_index(|log| log.has_segment(sequence))
     }
 
     /// The first entry of the log, or where it will stand.
@@ -75,7 +90,11 @@ impl WalReader {
                 Err(Gone { first }) => return Err(StorageError::Compacted { index: page.next, first }),
             };
             // If compaction has taken it since, the index says by now what is left.
-            let _is_there = self.read_stretch(&stretch, &mut page)?;
+            match self.read_stretch(&stretch, &mut page) {
+                Ok(_is_there) => {}
+                Err(damage) if damage.is_of_lost_bytes() && !page.entries.is_empty() => break,
+                Err(failure) => return Err(failure),
+            }
         }
         Ok((self.with_index(Index::truncations) == truncations).then_some(page.entries))
     }

@@ -2,6 +2,7 @@
 
 use super::super::super::memory::MemoryDisk;
 use super::*;
+use crate::storage::wal::Lost;
 use proptest::prelude::*;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,8 +43,42 @@ fn damage_is_never_handed_out() {
     let second = batches_in(&disk.contents(&file_name(1)).unwrap())[1].clone();
     disk.flip_bit(&file_name(1), second.end as u64 - 1, 0);
     assert_eq!(indexes(&wal.reader().read(LogIndex(1), LogIndex(1), 1000).unwrap()), [1]);
-    let error = wal.reader().read(LogIndex(1), LogIndex(3), 1000).unwrap_err();
+    assert_eq!(indexes(&wal.reader().read(LogIndex(1), LogIndex(3), 1000).unwrap()), [1], "up to the damage");
+    let error = wal.reader().read(LogIndex(2), LogIndex(3), 1000).unwrap_err();
     assert!(matches!(&error, StorageError::Corrupt { offset, .. } if *offset == second.start as u64), "{error}");
+}
+
+#[test]
+fn what_may_be_lost_ends_before_what_is_read_from_elsewhere() {
+    let disk = FaultyDisk::new(Seed(1));
+    let (mut wal, _, _) = open_with(&disk, WalOptions { segment_bytes: 1 << 20, ..OPTIONS }).unwrap();
+    for index in 1..=40 {
+        let _: Appended = wal.append(&one(index, vec![0; 10_000])).unwrap();
+    }
+    let reader = wal.reader();
+    let mut before = LogIndex(0);
+    for index in (1..=40).map(LogIndex) {
+        let Lost { segment, through } = reader.lost_with(index).expect("the log has it");
+        assert!(segment == 1 && through >= index.max(before) && through.0 <= index.0 + 20, "{index}: {through}");
+        before = through;
+    }
+    assert_eq!(reader.lost_with(LogIndex(40)), Some(Lost { segment: 1, through: LogIndex(40) }));
+    assert_eq!(reader.lost_with(LogIndex(41)), None);
+
+    // Another segment may begin at any time, once.
+    assert_eq!(reader.last_before_next_segment(1), None);
+    assert!(wal.leave_segment(1).unwrap().began_segment && wal.is_sealed());
+    assert!(!wal.leave_segment(1).unwrap().began_segment);
+    assert_eq!(reader.last_before_next_segment(1), Some(LogIndex(40)));
+    let _: Appended = wal.append(&[Record::Commit(LogIndex(40)), one(41, vec![1; 10])[0].clone()]).unwrap();
+    assert_eq!(reader.lost_with(LogIndex(20)).map(|lost| lost.segment), Some(1));
+    assert_eq!(wal.compactor().compact(LogIndex(40)).unwrap(), 1);
+    assert!(!reader.has_segment(1) && reader.has_segment(2));
+    drop(wal);
+    disk.crash();
+    let last = LogBase { index: LogIndex(40), term: Term(1) };
+    let (_, opened, _) = open_after(&disk, last).unwrap();
+    assert_eq!((opened.first_index, opened.last_index), (LogIndex(41), LogIndex(41)));
 }
 
 /// One step of a random history.
