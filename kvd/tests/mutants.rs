@@ -22,7 +22,6 @@ const TRIED_FIRST: &[(Mutant, u64)] = &[
     (Mutant::DoubledVoteCounts, 251),
     (Mutant::CorruptionCut, 130),
     (Mutant::SyncRetried, 551),
-    (Mutant::HeartbeatWaitsForDisk, 2232),
     (Mutant::TransferSkipsLogCheck, 344),
     (Mutant::TransferNeverGivenUp, 219),
     (Mutant::PreVoteIgnoresTerm, 207),
@@ -40,6 +39,7 @@ const BY_SCRIPTS_ONLY: &[Mutant] = &[
     Mutant::ReplaceByVoter,
     Mutant::NameResolvedAnew,
     Mutant::DoneWithoutRound,
+    Mutant::HeartbeatWaitsForDisk,
 ];
 
 #[test]
