@@ -397,7 +397,9 @@ fn a_node_that_is_removed_before_it_is_fed_is_told_so() {
     let mut cluster = Cluster::start_calm(3);
     let leader = cluster.leader();
     // One that joins, and one that returns without its data. Nobody reaches either, so neither is ever fed.
-    let (joiner, returning) = (cluster.prepare_joiner(), cluster.follower());
+    let returning = cluster.follower();
+    // It asks the leader, which stays.
+    let joiner = cluster.prepare_joiner_at(leader);
     cluster[returning].kill();
     std::fs::remove_dir_all(cluster[returning].data_dir()).expect("its data can be removed");
     for node in [joiner, returning] {
