@@ -1,6 +1,6 @@
 //! Snapshots: the log goes behind them, nodes start from them, and followers that were away for long are sent one.
 
-use crate::harness::{Cluster, Namespaces, Network, Node, Proxies, skip, until};
+use crate::harness::{Cluster, Namespaces, Network, Node, Proxies, SEGMENT, skip, until};
 use kvclient::Client;
 use std::fs;
 use std::path::Path;
@@ -126,6 +126,15 @@ fn send_a_snapshot(cluster: &mut Cluster) -> (usize, usize) {
         name.split('-').nth(1)?.parse::<u64>().ok()
     };
     until("the leader has a newer snapshot", || first().filter(|index| *index > has));
+    // The log stays for a follower that may be back in a moment, until that has been silent for too long.
+    let segment = cluster[leader].data_dir().join(SEGMENT);
+    until("the log that it needs is gone", || {
+        let is_gone = !segment.exists();
+        if !is_gone {
+            fill(&cluster.client());
+        }
+        is_gone.then_some(())
+    });
     cluster[follower].start();
     cluster[follower].logged("receives a snapshot from");
     (follower, leader)
