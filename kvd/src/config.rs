@@ -262,6 +262,11 @@ impl Config {
         })
     }
 
+    /// URLs of the other configured members.
+    pub fn peer_urls(&self) -> Vec<String> {
+        self.peers.iter().map(|peer| peer.url.clone()).collect()
+    }
+
     /// Names of all configured members, this node's among them.
     pub fn member_names(&self) -> BTreeSet<&str> {
         self.peers.iter().map(|peer| peer.name.as_str()).chain([self.name.as_str()]).collect()

@@ -30,7 +30,7 @@ const TRIED_FIRST: &[(Mutant, u64)] = &[
     (Mutant::OldRoundAccepted, 65),
 ];
 
-/// Put back, these are shown by scripts only: what runs draw does not lead to them yet.
+/// Put back, these are shown by scripts and unit tests only: what runs draw does not lead to them yet.
 const BY_SCRIPTS_ONLY: &[Mutant] = &[
     Mutant::CandidateKeepsBallot,
     Mutant::SilenceIsPresence,

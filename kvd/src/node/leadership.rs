@@ -18,7 +18,7 @@ pub struct LeadershipProof {
 /// The rounds of one node, which share the tokens of its reads.
 #[derive(Debug, Default)]
 pub(super) struct Proofs {
-    /// A round is to begin with the next effects.
+    /// True if a round is to begin with the next effects.
     is_wanted: bool,
     /// The last that was asked for. It stands for all before it: they were asked for earlier.
     last: ReadToken,
@@ -27,7 +27,7 @@ pub(super) struct Proofs {
 }
 
 impl Proofs {
-    /// Whether a round is to begin.
+    /// Returns true if a round is to begin with the next effects.
     pub(super) fn is_wanted(&self) -> bool {
         self.is_wanted
     }
@@ -39,7 +39,7 @@ impl Proofs {
         }
     }
 
-    /// Whether somebody may wait for this round.
+    /// Returns true if somebody may wait for this round.
     pub(super) fn is_waited_for(&self, token: ReadToken) -> bool {
         token == self.last && token > self.confirmed
     }
@@ -57,8 +57,9 @@ impl<W, R> Replica<W, R> {
         LeadershipProof { term: self.raft().term(), token: self.next_token() }
     }
 
-    /// Whether this node leads and has led at a moment since the proof was asked for: what it knows to be committed
-    /// is all that was by then. `None` while that is not known; false says that it does not lead in that term any more.
+    /// Returns true once this node is known to have led at a moment since the proof was asked for. What it knows to be
+    /// committed is then all that was by that moment. `None` while that is not known; false once it does not lead in that
+    /// term any more.
     pub fn is_proven(&self, proof: &LeadershipProof) -> Option<bool> {
         if self.raft().role() != RoleName::Leader || self.raft().term() != proof.term {
             return Some(false);

@@ -8,7 +8,7 @@
 //! looked at ([`Meant`]). A removal that is begun anew after changes of leader must not remove the next life of a node
 //! whose last life it was asked to remove, and which is gone by then.
 //!
-//! What a change has come to is judged by its entry, as for a write: if that very entry is committed it is done, whoever
+//! The end of a change is judged by its entry, as for a write. If that very entry is committed, the change is done, whoever
 //! leads; if another is committed in its place it has not happened, and never will (paper §5.4.3).
 //!
 //! That nothing is left to do, or that there is no such member, is what the leader's configuration says. One that was
@@ -33,7 +33,7 @@ pub use meant::MEMBERS_MAX;
 /// Requests that wait. When full, the next is refused.
 const WAITING_MAX: usize = 64;
 
-/// What is to become of the members. Nodes have their names here.
+/// A change of the members. Nodes have their names here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberChange {
     /// A node joins, as a learner at first.
@@ -42,13 +42,13 @@ pub enum MemberChange {
         node: u64,
         /// Its name.
         name: String,
-        /// Where clients reach it.
+        /// Its URL for clients.
         client_url: String,
-        /// Where the other nodes reach it.
+        /// Its URL for the other nodes.
         peer_url: String,
-        /// Whether it stays a learner.
+        /// True for a node that stays a learner.
         learner: bool,
-        /// Whether it may only take the place of a member of its name.
+        /// True for a node that may only take the place of a member of its name.
         returning: bool,
     },
     /// A learner becomes a voter.
@@ -60,7 +60,7 @@ pub enum MemberChange {
     Remove {
         /// The member.
         name: String,
-        /// Whether to go on where too few of the others are heard.
+        /// True to go on where too few of the others are heard.
         force: bool,
     },
     /// A learner becomes a voter in the place of another.
@@ -197,7 +197,7 @@ impl<H> Waiting<H> {
         }))
     }
 
-    /// What has become of a change that has begun, if that is known. One that has not happened, and never will, is as if
+    /// Returns the end of a change that has begun, if that is known. One that has not happened, and never will, is as if
     /// it had not begun.
     fn outcome<W, R>(&mut self, replica: &Replica<W, R>) -> Option<Result<(), ChangeError>> {
         let (index, term) = self.begun?;
@@ -221,7 +221,7 @@ impl<H> Waiting<H> {
         }
     }
 
-    /// What has to change for the members to be as asked, if anything.
+    /// Returns the change that makes the members as asked, if any is left to make.
     fn wanted<W, R>(&mut self, replica: &Replica<W, R>) -> Result<Option<MembershipChange>, ChangeError> {
         if self.meant.is_none() || mutants::is_on(Mutant::NameResolvedAnew) {
             self.meant = Some(Meant::by(&self.change, replica.raft().configuration())?);
@@ -230,17 +230,21 @@ impl<H> Waiting<H> {
         wanted(&self.change, meant, replica.raft())
     }
 
-    /// Whether what this node knows of the members was so at a moment since the request came, and is not merely what it
-    /// knew when it was deposed.
+    /// Returns whether what this node knows of the members was so at a moment since the request came, and is not merely
+    /// what it knew when it was deposed.
     fn is_present<W, R>(&mut self, replica: &mut Replica<W, R>) -> bool {
         if mutants::is_on(Mutant::DoneWithoutRound) {
             return true;
         }
-        let proven = self.proof.map(|proof| replica.is_proven(&proof));
-        if matches!(proven, None | Some(Some(false))) {
-            self.proof = Some(replica.prove_leadership());
+        match self.proof.map(|proof| replica.is_proven(&proof)) {
+            Some(Some(true)) => true,
+            Some(None) => false,
+            // There is none yet, or it was for another term.
+            None | Some(Some(false)) => {
+                self.proof = Some(replica.prove_leadership());
+                false
+            }
         }
-        proven == Some(Some(true))
     }
 
     /// A leader that is to leave hands over first, so that writes go on without an election, and its successor removes it.

@@ -147,7 +147,7 @@ impl Dialler {
         report: Arc<dyn Fn(LinkEvent) + Send + Sync>,
     ) -> Self {
         let (reachability, logged, began) = (Reachability::default(), BTreeSet::new(), Instant::now());
-        let watch = BulkWatch::new(u64::try_from(options.bulk_stall_max.as_millis()).unwrap_or(u64::MAX / 2));
+        let watch = BulkWatch::new(to_ms(options.bulk_stall_max));
         Self { lane, options, queued, shared, protocol, report, reachability, logged, watch, began }
     }
 
@@ -275,7 +275,7 @@ impl Dialler {
 
     /// Milliseconds since this task began.
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX / 2)
+        to_ms(self.began.elapsed())
     }
 
     /// After a refused attempt: reports the peer as lost as soon as it has no stream open to this node. A
@@ -511,6 +511,11 @@ impl Dialler {
             tracing::warn!("the stream to {} ended: {why}", self.options.peer_name);
         }
     }
+}
+
+/// A time as [`BulkWatch`] counts it, with room to add another one.
+fn to_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 2)
 }
 
 /// The first message on a stream, by which it is judged whether any gets through.

@@ -43,7 +43,7 @@ impl Meant {
     }
 }
 
-/// What has to change for the members to be as asked, if anything.
+/// Returns the change that makes the members as asked, if any is left to make.
 ///
 /// # Errors
 /// [`ChangeError`] if it cannot be done.

@@ -54,8 +54,7 @@ impl ReplicaTask {
                 returning = None;
             } else if returning.is_none() {
                 tracing::info!("{}", forming.waiting_for());
-                let urls = self.config.peers.iter().map(|peer| peer.url.clone()).collect();
-                returning = Some(self.ask(urls, Wish::Return, false)?);
+                returning = Some(self.ask(self.config.peer_urls(), Wish::Return, false)?);
             }
             self.publisher.forming(forming.waiting_for());
             tokio::select! {

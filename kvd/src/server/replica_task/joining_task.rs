@@ -70,9 +70,8 @@ impl ReplicaTask {
     /// Asks on, as a member that has nothing from its cluster yet: it may have been removed before it was ever fed.
     /// Without anybody that it was told of it can but wait.
     pub(super) fn ask_whether_still_wanted(&mut self) -> Result<(), FatalError> {
-        let peers = self.config.peers.iter().map(|peer| peer.url.clone()).collect();
-        let (urls, wish): (Vec<String>, _) = match self.config.join.is_empty() {
-            true => (peers, Wish::Return),
+        let (urls, wish) = match self.config.join.is_empty() {
+            true => (self.config.peer_urls(), Wish::Return),
             false => (self.config.join.clone(), Wish::Join),
         };
         self.asking = if urls.is_empty() { None } else { Some(self.ask(urls, wish, true)?) };

@@ -264,12 +264,28 @@ mod tests {
     /// More than the systems between hold on behalf of a receiver that takes nothing.
     const LARGE_PIECES: u64 = 600;
 
+    /// A port that is listened on, and its URL.
+    async fn listen() -> (TcpListener, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        (listener, url)
+    }
+
+    /// Begins to send a snapshot to node 2 in term 3. Returns its end of the connection, and the reports.
+    async fn begun(disk: Arc<dyn Disk>, file: &SnapshotFile) -> (Sending, TcpStream, mpsc::UnboundedReceiver<Event>) {
+        let (listener, url) = listen().await;
+        let (events_in, events) = mpsc::unbounded_channel();
+        let to = Receiver { id: NodeId(2), name: "node2".into(), url };
+        let hello = crate::server::snapshots::tests::hello();
+        let sending = Sending::start(disk, file, to, Term(3), &hello, events_in);
+        (sending, listener.accept().await.unwrap().0, events)
+    }
+
     /// Sends a snapshot of so many pieces to whatever the test makes of the receiver's end of the connection.
     async fn sent<F: Future<Output = ()>>(pieces: u64, receive: impl FnOnce(TcpStream) -> F) -> Result<(), String> {
         let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
         let file = write_snapshot(&disk, 5, pieces);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (listener, url) = listen().await;
         let receiving = async {
             receive(listener.accept().await.unwrap().0).await;
             pending::<()>().await;
@@ -364,13 +380,7 @@ mod tests {
         let lost = write_snapshot(&disk, 5, 4);
         let file = write_snapshot(&disk, 5, 6);
         assert_eq!(lost.last(), file.last());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let (events_in, mut events) = mpsc::unbounded_channel();
-        let to = Receiver { id: NodeId(2), name: "node2".into(), url };
-        let hello = crate::server::snapshots::tests::hello();
-        let _sending = Sending::start(disk, &lost, to, Term(3), &hello, events_in);
-        let mut stream = listener.accept().await.unwrap().0;
+        let (_sending, mut stream, mut events) = begun(disk, &lost).await;
         stream.write_all(HEAD).await.unwrap();
         assert!(take_all(&mut stream, &snapshot(5, 6)).await);
         stream.write_all(b"14\r\n{\"last_log_index\":5}\r\n0\r\n\r\n").await.unwrap();
@@ -381,13 +391,7 @@ mod tests {
     async fn a_snapshot_that_the_log_follows_no_more_is_sent_no_further() {
         let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
         let file = write_snapshot(&disk, 5, LARGE_PIECES);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let (events_in, mut events) = mpsc::unbounded_channel();
-        let to = Receiver { id: NodeId(2), name: "node2".into(), url };
-        let hello = crate::server::snapshots::tests::hello();
-        let sending = Sending::start(disk, &file, to, Term(3), &hello, events_in);
-        let _stream = listener.accept().await.unwrap();
+        let (sending, _stream, mut events) = begun(disk, &file).await;
         sending.end_as_outdated();
         match events.recv().await.unwrap() {
             Event::SnapshotSent(NodeId(2), Term(3), Err(SendFailure::Peer(why))) => assert_eq!(why, TOO_SLOW),
