@@ -32,11 +32,14 @@ impl Proofs {
         self.is_wanted
     }
 
-    /// One begins under this token.
-    pub(super) fn begun(&mut self, token: ReadToken) {
+    /// One begins under this token, if one is wanted. Returns whether it takes the place of one that is not confirmed: a
+    /// leader that cannot commit its no-op must not keep every one that was ever asked for.
+    pub(super) fn begun(&mut self, token: ReadToken) -> bool {
+        let replaces = self.is_wanted && self.last > self.confirmed;
         if std::mem::take(&mut self.is_wanted) {
             self.last = token;
         }
+        replaces
     }
 
     /// Returns true if somebody may wait for this round.

@@ -281,11 +281,14 @@ impl<W, R> Replica<W, R> {
         if !self.arrived.is_empty() || self.proofs.is_wanted() {
             let token = self.next_token();
             self.last_token = token;
-            self.proofs.begun(token);
+            let replaces_proof = self.proofs.begun(token);
             if !self.arrived.is_empty() {
                 let deadline = self.deadline();
                 let handles = std::mem::take(&mut self.arrived);
                 self.asked.insert(token, WaitingReads { handles, deadline });
+            }
+            if replaces_proof {
+                self.retain_reads();
             }
             self.raft.read_index(token);
         }
@@ -395,6 +398,11 @@ impl<W, R> Replica<W, R> {
         self.now.plus_ms(self.request_timeout_ms)
     }
 
+    /// Forgets every read of which nothing waits for the index any more.
+    fn retain_reads(&mut self) {
+        self.raft.retain_reads(|token| self.asked.contains_key(&token) || self.proofs.is_waited_for(token));
+    }
+
     /// Ends the requests whose time has run out. Their entries may still be committed.
     fn expire(&mut self) {
         let now = self.now;
@@ -409,7 +417,7 @@ impl<W, R> Replica<W, R> {
             expired.extend(waiting.extract_if(.., |reads| reads.deadline <= now));
         }
         if !expired.is_empty() {
-            self.raft.retain_reads(|token| self.asked.contains_key(&token) || self.proofs.is_waited_for(token));
+            self.retain_reads();
         }
         for reads in expired {
             self.end_reads(reads, Err(ReadError::TimedOut));

@@ -520,3 +520,16 @@ fn a_leader_that_is_to_lead_says_that_it_does_once_that_is_certain() {
     cluster.advance(TIMEOUT_MS);
     assert_eq!(cluster.replicas[&leader].hand_over_ended(&to_itself), Some(Err(HandOverError::NoLeader)));
 }
+
+#[test]
+fn of_the_proofs_that_a_leader_cannot_come_by_the_last_is_kept() {
+    let (mut cluster, leader) = Cluster::with_leader(3);
+    cluster.cut_off.insert(leader);
+    for _ in 0..10 {
+        cluster.at(leader).hand_over(Some(leader)).expect("it leads, as far as it knows");
+        cluster.settle();
+    }
+    assert_eq!(cluster.replicas[&leader].raft().role(), RoleName::Leader);
+    let kept = cluster.replicas[&leader].raft().waiting_reads();
+    assert!(kept <= 1, "{kept} are kept");
+}
