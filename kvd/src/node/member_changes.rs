@@ -139,6 +139,17 @@ impl<H> MemberChanges<H> {
         Ok(())
     }
 
+    /// The requests that wait, as they came, and the entry by which each has begun.
+    pub fn waiting(&self) -> impl Iterator<Item = (&H, &MemberChange, Option<(LogIndex, Term)>)> {
+        self.waiting.iter().map(|waiting| (&waiting.handle, &waiting.change, waiting.begun))
+    }
+
+    /// Forgets the requests that nobody waits for any more, unless they have begun: what was given up is not done behind
+    /// the back of whoever did.
+    pub fn forget(&mut self, is_given_up: impl Fn(&H) -> bool) {
+        self.waiting.retain(|waiting| waiting.begun.is_some() || !is_given_up(&waiting.handle));
+    }
+
     /// Begins what can begin, and returns who has an answer. To be called before the replica's effects are carried out,
     /// and answered after them: once others can see the outcome too.
     #[must_use]

@@ -487,6 +487,7 @@ impl ReplicaTask {
 
     /// Does what the replica asks for.
     fn carry_out(&mut self, replica: &mut Replica<WriteReply, ReadReply>) {
+        self.member_changes.forget(oneshot::Sender::is_closed);
         let changes_ended = self.member_changes.go_on(replica, self.now());
         let Effects { send, bulk, write, fetch, snapshots, writes, reads } = replica.effects();
         self.follow_members(replica.raft());

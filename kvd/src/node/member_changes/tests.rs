@@ -230,3 +230,24 @@ fn nobody_waits_without_end_and_not_too_many_wait() {
     let (0, Err(ChangeError::Refused(why))) = &ended[0] else { panic!("its time is over") };
     assert!(why.contains("has not begun"), "{why}");
 }
+
+#[test]
+fn what_is_given_up_before_it_has_begun_is_not_done() {
+    let mut node = leader(&[], &[]);
+    let mut changes = MemberChanges::default();
+    for (id, name) in [(4, "n4"), (5, "n5"), (6, "n6")] {
+        changes.ask(add(id, name), Instant(5_000), id).expect("there is room");
+    }
+    assert_eq!(changes.go_on(&mut node, Instant(10)), []);
+    // The first has begun.
+    changes.forget(|id| *id < 6);
+    assert_eq!(
+        changes.waiting().map(|(id, _, begun)| (*id, begun.is_some())).collect::<Vec<_>>(),
+        [(4, true), (6, false)]
+    );
+    for _ in 0..4 {
+        write_all(&mut node);
+        let _ = changes.go_on(&mut node, Instant(20));
+    }
+    assert_eq!(names(&node), BTreeMap::from([(1, "n1"), (4, "n4"), (6, "n6")]));
+}
