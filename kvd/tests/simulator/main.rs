@@ -7,7 +7,7 @@ mod sim;
 use std::ops::Range;
 
 /// In which every kind of fault and event occurs.
-const SEEDS: Range<u64> = 0..100;
+const SEEDS: Range<u64> = 0..150;
 
 fn run_all(seeds: Range<u64>) -> (u64, u64) {
     let total = sim::run_all(seeds, |_| true).unwrap_or_else(|failure| panic!("{failure}"));

@@ -18,6 +18,7 @@ macro_rules! kinds {
 
 kinds! {
     "consensus": [
+        Candidacy = "candidacies",
         Election = "elections won",
         LeaderDeposed = "leaders deposed",
         Truncation = "log suffixes cut off",
@@ -46,6 +47,13 @@ kinds! {
         LogRestarted = "logs begun anew after a snapshot",
         TransferFailed = "snapshots that did not arrive",
         TransferNeedless = "snapshots that their receivers had from elsewhere",
+        TransferStalled = "snapshots given up since nothing moves",
+        TransferWentOn = "snapshots that went on after they stood still",
+        TransferOutdated = "snapshots given up since the log follows them no more",
+        TransferRefused = "snapshots refused since another is arriving",
+        TransferOutlivesSender = "snapshots durable after their senders have ended or given them up",
+        LateSnapshot = "snapshots held back while leaders change",
+        SnapshotAtCandidate = "snapshots that arrive at a candidate",
         TransferGarbled = "pieces of snapshots garbled",
         CrashWhileSnapshotting = "crashes during a snapshot",
         StartFromSnapshot = "starts from a snapshot",
@@ -61,6 +69,18 @@ kinds! {
         SecondOfItsName = "nodes under the name of another",
         ToldRemoved = "nodes told that they are members no more",
         MessageOfStranger = "messages of nodes that are no members",
+    ],
+    "requests": [
+        ChangeBegun = "changes of the members begun on request",
+        ChangeSuperseded = "changes on request in whose place another entry is committed",
+        ChangeDone = "changes done on request",
+        ChangeDoneAlready = "requests for what was so already",
+        ChangeRepeated = "requests for a change repeated",
+        ChangeOfNobody = "requests that named no member",
+        ChangeElsewhere = "requests for a change at a node that does not lead",
+        RequestRefused = "requests for a change refused",
+        ChangeUnknown = "requests for a change of unknown outcome",
+        ChangeWithdrawn = "requests for a change withdrawn before they began",
     ],
     "divergence": [
         StatesCompared = "states compared with those of another node",

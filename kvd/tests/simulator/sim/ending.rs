@@ -233,7 +233,7 @@ impl World {
             let process = node.process().expect("a running node");
             process.writing.is_none()
                 && process.taking.is_none()
-                && !owes_snapshot(process, self.plan.snapshot_log_bytes)
+                && !owes_snapshot(process, self.plan.snapshot_log_bytes_of(node.id))
                 && process.replica.waiting_writes() == 0
                 && process.replica.waiting_reads() == 0
                 && process.replica.raft().followers().iter().all(|follower| {
@@ -256,9 +256,15 @@ impl World {
             Goal::Voter => !lives(*id),
             Goal::Replace(old) => !lives(*id) || lives(*old),
         };
+        // Its name is that of a member that lives, so it waits for ever.
+        let is_taken = |node: &Node| {
+            let mut members = configuration.members.iter();
+            members.any(|(id, info)| *id != node.id && info.name == node.info.name && lives(*id))
+        };
         let has_come = |node: &Node| {
             let is_in = configuration.members.contains_key(&node.id) || configuration.removed.contains(&node.id);
-            is_in || self.dead.contains(&node.id) || matches!(node.state, State::Refused)
+            let is_out = self.dead.contains(&node.id) || matches!(node.state, State::Refused);
+            is_in || is_out || is_taken(node)
         };
         !configuration.is_joint() && configuration.learners.iter().all(is_done) && self.nodes.values().all(has_come)
     }

@@ -2,6 +2,7 @@
 
 use super::client::{AttemptId, ClientId, Reply};
 use super::faults::Fault;
+use super::member_requests::ChangeEvent;
 use super::network::Envelope;
 use super::snapshots::{SnapshotSent, TransferId};
 use super::streams::{LaneOf, StreamNumber};
@@ -68,6 +69,8 @@ pub(crate) enum Event {
     Fault,
     /// Someone changes the members, or a disk is lost.
     Operate,
+    /// Something happens to a request to change the members.
+    Change(ChangeEvent),
     /// A node asks to become a member.
     Join(NodeId),
     /// A node learns that it is a member no more.
@@ -80,6 +83,12 @@ pub(crate) enum Event {
     StatesArrive { to: NodeId, life: Life, from: NodeId, states: Vec<AppliedState> },
     /// Something goes wrong with a leader that has just been elected.
     Strike(NodeId),
+    /// A leader whose snapshot is to outlive it makes room for another.
+    Succeed { leader: NodeId, successor: NodeId, tries: u64 },
+    /// A follower falls behind.
+    FallBehind,
+    /// A process is killed.
+    Kill(NodeId),
     /// Something that was wrong ends, unless something else of its kind has gone wrong there since.
     Mend { fault: Fault, victim: NodeId, other: NodeId, number: u64 },
 }
@@ -108,6 +117,9 @@ impl Event {
             Self::Fault => 15,
             Self::Strike(..) => 16,
             Self::Mend { .. } => 17,
+            Self::Succeed { .. } => 40,
+            Self::Kill(..) => 41,
+            Self::FallBehind => 42,
             Self::Operate => 21,
             Self::Join(..) => 22,
             Self::ToldRemoved(..) => 23,
@@ -119,6 +131,7 @@ impl Event {
             Self::FrameArrives(..) => 29,
             Self::JudgeStream(..) => 30,
             Self::StreamCloses(..) => 31,
+            Self::Change(..) => 40,
         }
     }
 }

@@ -93,6 +93,9 @@ impl Fault {
 
 const MS: Micros = 1_000;
 
+/// Of the pauses while a snapshot is on its way, so many befall its receiver.
+const RECEIVER_PAUSED_PERCENT: u32 = 60;
+
 const LANES: [Lane; 2] = [Lane::Prompt, Lane::Bulk];
 
 impl Fault {
@@ -197,7 +200,11 @@ impl World {
                     self.cut_power(id)?;
                 }
             }
-            Fault::Pause => self.pause(victim),
+            Fault::Pause => {
+                let receivers = self.receivers();
+                let receiver = self.chance.any_of(&receivers).filter(|_| self.chance.percent(RECEIVER_PAUSED_PERCENT));
+                self.pause(receiver.unwrap_or(victim));
+            }
             Fault::DiskError => {
                 let call = self.chance.one_of(&[Call::Write, Call::Sync, Call::Sync, Call::Create, Call::Rename]);
                 let call = if self.chance.percent(30) {
@@ -221,7 +228,8 @@ impl World {
             }
             Fault::StuckDisk => {
                 self.node(victim).disk_is_stuck = true;
-                self.mend_later(fault, victim, other, 3_000);
+                let mean_ms = self.chance.one_of(&[2_000, 6_000]);
+                self.mend_later(fault, victim, other, mean_ms);
             }
             Fault::Damage => self.damage(victim),
             Fault::WallClockJump => {
@@ -270,7 +278,7 @@ impl World {
         }
     }
 
-    fn mend_later(&mut self, fault: Fault, victim: NodeId, other: NodeId, mean_ms: u64) {
+    pub(super) fn mend_later(&mut self, fault: Fault, victim: NodeId, other: NodeId, mean_ms: u64) {
         let at = self.now + 20 * MS + self.chance.exponential(mean_ms * MS);
         self.faults_inflicted += 1;
         let number = self.faults_inflicted;

@@ -9,6 +9,7 @@ use super::events::{Event, Micros};
 use super::invariants::{Checked, is_quorum};
 use super::node::{Input, Node, State};
 use super::world::World;
+use kvd::node::MemberChange;
 use kvd::raft::{Configuration, Goal, MemberInfo, MembershipChange, NodeId};
 use std::collections::BTreeSet;
 
@@ -57,6 +58,13 @@ impl World {
                 let Some(info) = self.chance.any_of(&names).cloned() else { return Ok(()) };
                 self.coverage.count(Kind::SecondOfItsName);
                 self.start_newcomer(info, Newcomer { stays_learner: false, after_loss: false });
+                Ok(())
+            }
+            0..8 if self.chance.percent(60) => {
+                if let Some(change) = self.draw_request(&configuration) {
+                    let to = self.whom_to_ask();
+                    self.ask_for(to, change, 0);
+                }
                 Ok(())
             }
             0..8 => {
@@ -149,15 +157,14 @@ impl World {
         if is_member || !is_up {
             return Ok(());
         }
-        let leaders = self.leaders();
-        let Some(leader) = self.chance.any_of(&leaders) else { return Ok(()) };
-        if !self.network.works((id, leader), self.now) || !self.network.works((leader, id), self.now) {
+        let to = self.whom_to_ask();
+        if !self.network.works((id, to), self.now) || !self.network.works((to, id), self.now) {
             return Ok(());
         }
-        let Some(raft) = self.nodes[&leader].raft() else { return Ok(()) };
-        let info = self.nodes[&id].info.clone();
-        let change = MembershipChange::to_join(raft.configuration(), id, info, newcomer.stays_learner);
-        self.ask_for_change(change)
+        let MemberInfo { name, client_url, peer_url } = self.nodes[&id].info.clone();
+        let (learner, returning) = (newcomer.stays_learner, newcomer.after_loss && self.chance.percent(50));
+        self.ask_for(to, MemberChange::Add { node: id.0, name, client_url, peer_url, learner, returning }, 0);
+        Ok(())
     }
 
     /// The disk of a node is lost, and all that was on it. It comes back under its name, as another.
@@ -211,7 +218,7 @@ impl World {
     }
 
     /// Nodes that will not be back, or whose data is damaged so that they may not.
-    fn lost(&self) -> BTreeSet<NodeId> {
+    pub(super) fn lost(&self) -> BTreeSet<NodeId> {
         self.nodes.values().filter(|node| self.is_lost(node)).map(|node| node.id).collect()
     }
 
@@ -222,7 +229,7 @@ impl World {
 
 /// Whether a configuration has a quorum without those that are lost, also when learners have become what they are to be:
 /// all of them, or of those that are lost as many as there are.
-fn survives(configuration: &Configuration, lost: &BTreeSet<NodeId>) -> bool {
+pub(super) fn survives(configuration: &Configuration, lost: &BTreeSet<NodeId>) -> bool {
     let fulfilled = |which: &dyn Fn(NodeId) -> bool| {
         let mut next = Configuration { outgoing: BTreeSet::new(), ..configuration.clone() };
         for (id, goal) in configuration.learners.iter().filter(|(id, _)| which(**id)) {

@@ -23,6 +23,8 @@ mod faults;
 mod hand_over;
 mod image;
 mod invariants;
+mod late_snapshots;
+mod member_requests;
 mod members;
 mod model;
 mod network;

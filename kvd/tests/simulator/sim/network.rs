@@ -265,6 +265,12 @@ impl Network {
         !self.plan.streams
     }
 
+    /// Whether answers that take as long as this are out of the question, as long as nothing is wrong with their links.
+    pub(crate) fn is_prompt(&self, patience: Micros) -> bool {
+        let NetworkPlan { spike_permille, delay_min_us, delay_mean_us, .. } = self.plan;
+        spike_permille == 0 && delay_min_us + 30 * delay_mean_us < patience
+    }
+
     /// How much a link carries in a second.
     pub(crate) fn bytes_per_s(&self) -> Option<u64> {
         self.plan.bytes_per_s

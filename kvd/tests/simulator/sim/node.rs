@@ -10,12 +10,15 @@ use super::coverage::Kind;
 use super::events::{Ask, Life, Micros};
 use super::hand_over::AskedHandOver;
 use super::image::{Digest, DiskImage, Found};
+use super::member_requests::ChangeId;
 use super::members::Newcomer;
 use super::plan::Plan;
 use super::snapshots::SnapshotSent;
-use kvd::data::{self, DataError, OpenOptions, Opened, Received, cluster_of, founding_records, joining_records};
+use kvd::data::{
+    self, DataError, OpenOptions, Opened, Received, Receiving, cluster_of, founding_records, joining_records,
+};
 use kvd::mutants::{self, Mutant};
-use kvd::node::Replica;
+use kvd::node::{MemberChanges, Replica};
 use kvd::raft::{
     Configuration, Entry, Fetch, HardState, Instant, LogBase, LogIndex, LogWrite, MemberInfo, MembershipChange,
     Message, NodeId, Raft, RoleName, Term, WriteId,
@@ -73,6 +76,10 @@ pub(crate) struct Process {
     /// Its log will be looked at, to be sealed if it is idle.
     pub(crate) seal_is_due: bool,
     pub(crate) last_write: Micros,
+    /// How far its log itself shows that entries are committed: none beyond it may go, whatever has a snapshot.
+    pub(crate) logged_commit: LogIndex,
+    /// Up to here what was cut off may lie among what is in its log, and takes space until that goes.
+    pub(crate) cut_up_to: LogIndex,
     /// When the write under way was begun.
     pub(crate) writing_since: Micros,
     /// Its newest snapshot, and where it ends.
@@ -80,6 +87,8 @@ pub(crate) struct Process {
     /// The snapshot that it is taking.
     pub(crate) taking: Option<SnapshotWriter>,
     pub(crate) paused: bool,
+    /// Snapshots that were given up while it stood still, each with the life that received it.
+    pub(crate) abandoned: Vec<(Life, Receiving)>,
     /// What has arrived since it was paused.
     pub(crate) waiting: Vec<Input>,
     /// It has left something for later.
@@ -87,6 +96,8 @@ pub(crate) struct Process {
     /// Requests that it has yet to answer.
     pub(crate) asked: BTreeMap<AttemptId, Asked>,
     pub(crate) hand_overs: Vec<AskedHandOver>,
+    /// Requests to change the members.
+    pub(crate) member_changes: MemberChanges<ChangeId>,
     started: Micros,
     _lock: DirLock,
 }
@@ -119,8 +130,10 @@ pub(crate) enum Input {
     PeerLost(NodeId),
     BulkOpened(NodeId),
     BulkStalled(NodeId),
-    /// It is asked to change the members.
+    /// It is made to change the members.
     Change(Box<MembershipChange>),
+    /// It is asked to change the members.
+    AskMembers(ChangeId),
     ToldRemoved,
     Request(AttemptId, Ask),
     /// Leadership is to be handed over.
@@ -271,14 +284,18 @@ impl Node {
             spare_is_due: true,
             seal_is_due: false,
             last_write: now,
+            logged_commit: commit,
+            cut_up_to: last,
             writing_since: now,
             snapshot,
             taking: None,
             paused: false,
+            abandoned: Vec::new(),
             waiting: Vec::new(),
             will_carry_out: false,
             asked: BTreeMap::new(),
             hand_overs: Vec::new(),
+            member_changes: MemberChanges::default(),
             started: now,
             _lock: lock,
         }));

@@ -7,7 +7,7 @@ use super::chance::Chance;
 use super::events::Micros;
 use super::faults::Fault;
 use super::members::MembersPlan;
-use kvd::raft::Settings;
+use kvd::raft::{NodeId, Settings};
 
 /// What a run is like.
 #[derive(Clone, Debug)]
@@ -18,8 +18,14 @@ pub(crate) struct Plan {
     pub(crate) segment_bytes: u64,
     /// A snapshot is taken once the log has grown by so many bytes since the last; never, without.
     pub(crate) snapshot_log_bytes: Option<u64>,
+    /// Nodes that never take a snapshot, and keep their logs whole, among the first ones.
+    pub(crate) takes_no_snapshots: Vec<bool>,
+    /// Snapshots that are held back on their way while leaders change.
+    pub(crate) late_snapshots_percent: u32,
     /// Bytes of log that stay behind a snapshot.
     pub(crate) keep_log_bytes: u64,
+    /// More stays for followers that are behind, in proportion to the snapshot, as in the server.
+    pub(crate) keeps_log_for_snapshots: bool,
     /// About how many bytes of a snapshot are written, and sent, at a time.
     pub(crate) snapshot_piece_bytes: usize,
     /// Writes to disk are often shorter than asked for, or interrupted.
@@ -127,6 +133,12 @@ pub(crate) enum Ending {
 }
 
 impl Plan {
+    /// After how much log this node takes a snapshot, if it does.
+    pub(crate) fn snapshot_log_bytes_of(&self, id: NodeId) -> Option<u64> {
+        let takes_none = self.takes_no_snapshots.get(id.0 as usize - 1).copied().unwrap_or(false);
+        self.snapshot_log_bytes.filter(|_| !takes_none)
+    }
+
     /// Whether nothing goes wrong until the end.
     pub(crate) fn is_quiet(&self) -> bool {
         self.faults.is_empty()
@@ -145,7 +157,10 @@ impl Plan {
             request_timeout_ms: chance.one_of(&[300, 1_000, 5_000]),
             segment_bytes: chance.one_of(&[1 << 10, 4 << 10, 16 << 10]),
             snapshot_log_bytes: chance.one_of(&[None, Some(500), Some(3_000), Some(20_000)]),
+            takes_no_snapshots: Vec::new(),
+            late_snapshots_percent: if is_quiet { 0 } else { chance.one_of(&[0, 0, 80]) },
             keep_log_bytes: chance.one_of(&[0, 500, 4_000]),
+            keeps_log_for_snapshots: chance.percent(25),
             snapshot_piece_bytes: chance.one_of(&[64, 500, 4_000]),
             short_writes: chance.percent(20),
             disk_mean_us,
@@ -168,8 +183,25 @@ impl Plan {
                 None => chance.one_of(&[Ending::All, Ending::Majority, Ending::Partial, Ending::Hindered]),
             },
         };
+        let plan = if plan.late_snapshots_percent > 0 { plan.with_late_snapshots(chance) } else { plan };
         let is_slow = network.streams && chance.percent(if is_quiet { 60 } else { 20 });
         if is_slow { plan.over_slow_links(chance) } else { plan }
+    }
+
+    /// The same with snapshots that are taken often, and some nodes that keep their logs whole, so that a leader that has
+    /// compacted its own is followed by one that has not.
+    fn with_late_snapshots(mut self, chance: &mut Chance) -> Self {
+        self.snapshot_log_bytes = Some(chance.one_of(&[500, 500, 3_000]));
+        self.keep_log_bytes = chance.one_of(&[0, 0, 500]);
+        // Many small writes, that wait for each other before the disk.
+        self.clients.number = chance.one_of(&[4, 8, 16]);
+        self.clients.pause_us = chance.one_of(&[1_000, 10_000]);
+        self.clients.value_bytes = 8;
+        self.disk_mean_us = chance.one_of(&[1_000, 20_000, 100_000]);
+        self.settings.write_bytes_max = chance.one_of(&[1, 1, 300]);
+        let whole = (0..self.nodes).map(|_| chance.percent(50)).collect();
+        self.takes_no_snapshots = whole;
+        self
     }
 
     /// The same over slow links, which large values take long to pass. The limits are in proportion to the rate as they are
@@ -198,6 +230,11 @@ impl Plan {
             self.settings.window_bytes_max = usual.window_bytes_max / part;
         }
         self
+    }
+
+    /// No entry is longer: two values, one of them in its condition, and what stands around them.
+    pub(crate) fn entry_bytes_max(&self) -> usize {
+        2 * self.clients.value_bytes + 4_096
     }
 
     /// How long a value takes from one node to another. Milliseconds.

@@ -235,7 +235,11 @@ impl World {
         let time = node.time(now);
         let Some(process) = node.process_mut() else { return Ok(()) };
         process.paused = false;
+        for (_, receiving) in process.abandoned.extract_if(.., |(begun, _)| *begun == life) {
+            receiving.abandon();
+        }
         self.forget_owing(id);
+        self.forgive_pause(id);
         let Some(process) = self.process(id) else { return Ok(()) };
         // It could answer nobody meanwhile, so the time it has for that begins anew.
         process.asked.values_mut().for_each(|asked| asked.since = time);

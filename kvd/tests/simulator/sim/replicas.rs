@@ -51,6 +51,7 @@ impl World {
                 self.after_input(id)?;
                 self.snapshot_if_due(id)?;
                 self.check_hand_overs_in_time(id)?;
+                self.check_changes_in_time(id)?;
                 return self.check_answers_in_time(id);
             }
             Input::CarryOut => {
@@ -84,6 +85,7 @@ impl World {
             Input::Seal => return self.seal(id),
             Input::SnapshotPiece => return self.snapshot_piece(id),
             Input::SnapshotSent(sent) => return self.snapshot_sent(id, sent),
+            Input::AskMembers(request) => return self.members_asked(id, request),
             Input::Change(change) => return self.change_members(id, &change),
             Input::ToldRemoved => process.replica.told_removed(),
             Input::Snapshot(received) => return self.install(id, *received),
@@ -134,7 +136,11 @@ impl World {
 
     pub(super) fn check(&mut self, id: NodeId) -> Checked {
         let elections = self.coverage.of(Kind::Election);
+        let candidacies = self.coverage.of(Kind::Candidacy);
         self.invariants.node_changed(id, &self.nodes, &mut self.coverage)?;
+        if self.are_changes_open() {
+            self.note_configuration();
+        }
         if self.coverage.of(Kind::Election) > elections {
             let Self { network, chance, queue, coverage, now, .. } = self;
             network.acknowledge_late(id, *now, chance, queue, coverage);
@@ -142,6 +148,10 @@ impl World {
                 let at = self.now + self.chance.exponential(self.plan.struck_after_us);
                 self.queue.schedule(at, Event::Strike(id));
             }
+        }
+        self.strike_successor(id);
+        if self.coverage.of(Kind::Candidacy) > candidacies {
+            self.stands_for_election(id);
         }
         if let Some(raft) = self.nodes[&id].raft() {
             if raft.role() == RoleName::Leader && self.leaders().len() > 1 {
@@ -163,6 +173,7 @@ impl World {
 
     /// Does what a replica asks for.
     pub(super) fn carry_out(&mut self, id: NodeId) -> Checked {
+        let changes_ended = self.go_on_with_changes(id)?;
         let Some(process) = self.nodes.get_mut(&id).and_then(Node::process_mut) else { return Ok(()) };
         let life = process.life;
         let Effects { send, bulk, write, fetch, snapshots, writes, reads } = process.replica.effects();
@@ -194,6 +205,9 @@ impl World {
         }
         for (attempt, result) in reads {
             self.read_ends(id, attempt, result)?;
+        }
+        for (request, answer) in changes_ended {
+            self.change_ends(id, request, answer)?;
         }
         self.hand_overs_end(id);
         self.stop_needless_transfers(id, life);

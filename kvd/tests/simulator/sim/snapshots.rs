@@ -3,17 +3,36 @@
 
 use super::coverage::Kind;
 use super::events::{Event, Life, Micros};
+use super::faults::Fault;
 use super::invariants::{Checked, ensure};
 use super::node::{Input, Process};
 use super::notation::Name;
 use super::world::World;
 use kvd::data::{KeptLog, ReceiveError, Received, Receiving, cluster_of, compaction_point, is_snapshot_due, meta_of};
-use kvd::raft::{LogIndex, NodeId, SendSnapshot, Term};
+use kvd::raft::{LogIndex, NodeId, RoleName, SendSnapshot, Term};
 use kvd::storage::snapshot::{SnapshotBytes, SnapshotFile, SnapshotWriter, remove_older};
 use kvd::storage::{Disk, StorageError};
 use std::sync::Arc;
 
 const MS: Micros = 1_000;
+
+/// A transfer of which nothing moves for so long ends, at both ends, as in the server. Microseconds.
+const STALL_MAX: Micros = 5_000 * MS;
+
+/// In runs with pauses: pieces after which the receiver stands still.
+const PAUSED_PERMILLE: u32 = 15;
+
+/// How often a transfer that stands still is looked at. Microseconds.
+const LOOKED_EVERY: Micros = 100 * MS;
+
+/// Between the end of a transfer and word of it to consensus, as in the server. Microseconds.
+const RETRY_AFTER: Micros = 1_000 * MS;
+
+/// The log that stays for followers that are behind, in snapshots or in what leads to the next one, as in the server.
+const BEHIND_FACTOR: u64 = 4;
+
+/// The log counts its bytes to within as many.
+const LOG_COUNTED_BYTES: u64 = 64 << 10;
 
 /// Names a snapshot on its way.
 pub(crate) type TransferId = u64;
@@ -28,8 +47,23 @@ pub(crate) struct Transfer {
     pub(super) last: LogIndex,
     bytes: Vec<u8>,
     position: usize,
+    /// When something of it moved last.
+    moved: Micros,
     /// The receiving end, of this life of the node.
     receiving: Option<(Life, Receiving)>,
+    /// Its sender thinks no more of it.
+    pub(super) is_forgotten: bool,
+    /// Once all of it has come, the receiver's disk holds it back until then, or until its node stands for election.
+    pub(super) held_until: Micros,
+    /// The leader that feeds its receiver from the log meanwhile is struck once it has.
+    pub(super) strikes: bool,
+}
+
+impl Transfer {
+    /// All of it has come, and has yet to be made durable.
+    pub(super) fn has_come(&self) -> bool {
+        self.receiving.is_some() && self.position == self.bytes.len()
+    }
 }
 
 /// What became of a snapshot that was sent, as its sender is told.
@@ -43,10 +77,11 @@ pub(crate) struct SnapshotSent {
 impl World {
     /// Begins a snapshot if the log has grown enough since the last.
     pub(super) fn snapshot_if_due(&mut self, id: NodeId) -> Checked {
+        let every_bytes = self.plan.snapshot_log_bytes_of(id);
         let node = self.nodes.get_mut(&id).expect("a node of this cluster");
         let disk = node.disk.clone();
         let Some(process) = node.process_mut() else { return Ok(()) };
-        if process.taking.is_some() || !owes_snapshot(process, self.plan.snapshot_log_bytes) {
+        if process.taking.is_some() || !owes_snapshot(process, every_bytes) {
             return Ok(());
         }
         let cluster_id = cluster_of(&self.founders).id;
@@ -123,19 +158,71 @@ impl World {
     /// Lets the log go, as far as the newest snapshot allows.
     pub(super) fn compact(&mut self, id: NodeId) -> Checked {
         let recent_bytes = self.plan.keep_log_bytes;
-        let kept = KeptLog { recent_bytes, behind_bytes_max: recent_bytes * 4 };
+        let is_like_server = self.plan.keeps_log_for_snapshots;
+        let growth_bytes = self.plan.snapshot_log_bytes_of(id).unwrap_or_default();
+        let is_sent = |transfer: &&Transfer| transfer.from.0 == id && !transfer.is_forgotten;
         let sending: Vec<LogIndex> =
-            self.transfers.values().filter(|transfer| transfer.from.0 == id).map(|transfer| transfer.last).collect();
+            self.transfers.values().filter(is_sent).map(|transfer| transfer.last).collect();
         let Some(process) = self.process(id) else { return Ok(()) };
-        let Some(snapshot) = process.snapshot.as_ref().map(|file| file.last().index) else { return Ok(()) };
+        let Some(file) = process.snapshot.as_ref() else { return Ok(()) };
+        let snapshot = file.last().index;
+        let behind_bytes_max = match is_like_server {
+            true => growth_bytes.max(file.bytes()) * BEHIND_FACTOR,
+            false => recent_bytes * BEHIND_FACTOR,
+        };
+        let kept = KeptLog { recent_bytes, behind_bytes_max };
         let fed = process.replica.raft().fed_from();
-        let gone = process.replica.compact(compaction_point(snapshot, &process.wal.reader(), kept, sending, fed));
-        match process.wal.compactor().compact(gone) {
+        let reader = process.wal.reader();
+        let point = compaction_point(snapshot, &reader, kept, sending, fed);
+        let must_stay = reader.bytes_since(snapshot.min(process.logged_commit));
+        let bytes_max = must_stay.max(recent_bytes).max(behind_bytes_max);
+        let gone = process.replica.compact(point);
+        let compacted = process.wal.compactor().compact(gone);
+        if is_like_server {
+            self.end_outdated_transfers(id, point);
+        }
+        match compacted {
             Ok(segments) => {
                 self.coverage.add(Kind::SegmentRemoved, segments as u64);
-                Ok(())
+                self.check_kept_log(id, bytes_max)
             }
             Err(failure) => self.end_process(id, &failure.to_string()),
+        }
+    }
+
+    /// What a node keeps of its log for others is bounded, whoever they are and however slow.
+    fn check_kept_log(&self, id: NodeId, bytes_max: u64) -> Checked {
+        let Some(process) = self.nodes[&id].process() else { return Ok(()) };
+        let reader = process.wal.reader();
+        if reader.first_index() <= process.cut_up_to {
+            return Ok(());
+        }
+        let bytes = reader.bytes_since(reader.first_index().previous());
+        // Segments go as a whole, and the first may begin with entries that need not stay. One write may be longer.
+        let write_bytes_max = self.plan.settings.write_bytes_max + self.plan.entry_bytes_max();
+        let more_bytes = self.plan.segment_bytes.max(LOG_COUNTED_BYTES) + write_bytes_max as u64;
+        // Between its marks the log guesses, as if entries were all alike.
+        let bytes_max = bytes_max * 3 / 2 + 2 * more_bytes;
+        ensure!(
+            "Bounded",
+            bytes <= bytes_max,
+            "n{} keeps {bytes} bytes of log, and no more than {bytes_max} may be",
+            id.0
+        );
+        Ok(())
+    }
+
+    /// The log no longer follows these snapshots: their receivers would need others at once.
+    fn end_outdated_transfers(&mut self, from: NodeId, point: LogIndex) {
+        let is_outdated = |transfer: &Transfer| transfer.from.0 == from && transfer.last < point;
+        let outdated: Vec<TransferId> =
+            self.transfers.iter().filter(|(_, transfer)| is_outdated(transfer)).map(|(id, _)| *id).collect();
+        for id in outdated {
+            self.coverage.count(Kind::TransferOutdated);
+            if let Some(mut transfer) = self.transfers.remove(&id) {
+                self.tell_sender_after(&mut transfer, None, RETRY_AFTER);
+                self.abandon(transfer);
+            }
         }
     }
 
@@ -155,21 +242,31 @@ impl World {
             ensure!("Snapshots", false, "n{} needs a snapshot for n{}, and has none", from.0, to.0);
             return Ok(());
         };
-        let mut earlier = self.transfers.iter().filter(|(_, other)| other.from == (from, life) && other.to == to);
-        if let Some((id, Transfer { term: before, .. })) = earlier.next().map(|(id, other)| (*id, other)) {
+        let is_same = |other: &&mut Transfer| other.from == (from, life) && other.to == to && !other.is_forgotten;
+        if let Some(other) = self.transfers.values_mut().find(is_same) {
             // It led before and was not told how that one ended. One is enough.
-            ensure!("Bounded", *before < term, "n{} sends n{} a second snapshot in term {term}", from.0, to.0);
-            let other = self.transfers.remove(&id);
-            if let Some(other) = other {
-                self.abandon(other);
-            }
+            let before = other.term;
+            ensure!("Bounded", before < term, "n{} sends n{} a second snapshot in term {term}", from.0, to.0);
+            other.is_forgotten = true;
         }
         let node = &self.nodes[&from];
         match read_file(&node.disk, &file) {
             Ok(bytes) => {
                 self.transfers_begun += 1;
-                let last = file.last().index;
-                let transfer = Transfer { from: (from, life), to, term, last, bytes, position: 0, receiving: None };
+                let (last, moved) = (file.last().index, self.now);
+                let transfer = Transfer {
+                    from: (from, life),
+                    to,
+                    term,
+                    last,
+                    bytes,
+                    position: 0,
+                    moved,
+                    receiving: None,
+                    is_forgotten: false,
+                    held_until: self.now,
+                    strikes: false,
+                };
                 self.transfers.insert(self.transfers_begun, transfer);
                 self.transfer_later(self.transfers_begun);
                 Ok(())
@@ -181,40 +278,99 @@ impl World {
     /// A leader stops sending to followers that need no snapshot any more.
     pub(super) fn stop_needless_transfers(&mut self, from: NodeId, life: Life) {
         let Some(raft) = self.nodes[&from].raft() else { return };
-        let is_needless = |transfer: &Transfer| transfer.from == (from, life) && raft.needs_no_snapshot(transfer.to);
+        let is_needless = |transfer: &Transfer| {
+            transfer.from == (from, life) && !transfer.is_forgotten && raft.needs_no_snapshot(transfer.to)
+        };
         let needless: Vec<TransferId> =
             self.transfers.iter().filter(|(_, transfer)| is_needless(transfer)).map(|(id, _)| *id).collect();
         for id in needless {
             self.coverage.count(Kind::TransferNeedless);
-            if let Some(transfer) = self.transfers.remove(&id) {
-                self.tell_sender(&transfer, None);
-                self.abandon(transfer);
-            }
+            self.forget_transfer(id);
+        }
+    }
+
+    /// A sender gives a transfer up. If all of it has come, its receiver goes on with it.
+    fn forget_transfer(&mut self, id: TransferId) {
+        let Some(mut transfer) = self.transfers.remove(&id) else { return };
+        self.tell_sender(&mut transfer, None);
+        if transfer.has_come() {
+            self.transfers.insert(id, transfer);
+        } else {
+            self.abandon(transfer);
         }
     }
 
     fn transfer_later(&mut self, id: TransferId) {
-        let at = self.now + self.network.delay(&mut self.chance);
+        let takes =
+            self.network.bytes_per_s().map_or(0, |rate| self.plan.snapshot_piece_bytes as u64 * 1_000_000 / rate);
+        let at = self.now + takes + self.network.delay(&mut self.chance);
         self.queue.schedule(at, Event::TransferPiece(id));
     }
 
-    /// The next piece of a snapshot on its way.
+    /// Nothing of a transfer moves for now: it waits, until one of its ends gives it up.
+    fn transfer_stands_still(&mut self, id: TransferId, mut transfer: Transfer) {
+        if self.now - transfer.moved < STALL_MAX {
+            self.transfers.insert(id, transfer);
+            return self.queue.schedule(self.now + LOOKED_EVERY, Event::TransferPiece(id));
+        }
+        self.coverage.count(Kind::TransferStalled);
+        self.trace.note(|| format!("a snapshot from {} to {} stands still", Name(transfer.from.0), Name(transfer.to)));
+        self.tell_sender_after(&mut transfer, None, RETRY_AFTER);
+        self.abandon(transfer);
+    }
+
+    /// Those who are being sent a snapshot.
+    pub(super) fn receivers(&self) -> Vec<NodeId> {
+        self.transfers.values().map(|transfer| transfer.to).collect()
+    }
+
+    /// The next piece of a snapshot on its way, or the end of its way.
     pub(super) fn transfer_piece(&mut self, id: TransferId) -> Checked {
+        match self.transfers.get(&id) {
+            None => Ok(()),
+            Some(transfer) if transfer.has_come() => self.transfer_ends(id),
+            Some(_) => self.transfer_goes_on(id),
+        }
+    }
+
+    fn transfer_goes_on(&mut self, id: TransferId) -> Checked {
         let Some(mut transfer) = self.transfers.remove(&id) else { return Ok(()) };
         let (from, to) = (transfer.from.0, transfer.to);
-        let is_broken = !self.network.works((from, to), self.now)
-            || !self.network.works((to, from), self.now)
-            || self.network.loses_client_message(to, &mut self.chance)
+        let is_broken = self.network.loses_client_message(to, &mut self.chance)
+            || transfer.is_forgotten
             || !self.is_life(from, transfer.from.1)
             // Whoever gets it would stray as well, and in time so would a majority.
             || self.comparisons.has_strayed(from);
-        let receiver = self.nodes[&to].process().filter(|process| !process.paused).map(|process| process.life);
+        let is_cut = !self.network.works((from, to), self.now) || !self.network.works((to, from), self.now);
+        let stands_still = |id: NodeId| match self.nodes[&id].process() {
+            Some(process) => process.paused,
+            None => self.network.is_off(id),
+        };
+        if !is_broken && (is_cut || stands_still(from) || stands_still(to)) {
+            // The systems between hold what is on its way, and neither end knows more.
+            self.transfer_stands_still(id, transfer);
+            return Ok(());
+        }
+        let receiver = self.nodes[&to].process().map(|process| process.life);
         let is_other_life = transfer.receiving.as_ref().is_some_and(|(life, _)| Some(*life) != receiver);
         let Some(life) = receiver.filter(|_| !is_broken && !is_other_life) else {
-            self.tell_sender(&transfer, None);
+            self.tell_sender(&mut transfer, None);
             self.abandon(transfer);
             return Ok(());
         };
+        if self.now - transfer.moved > self.plan.settings.election_timeout_max_ms * MS {
+            self.coverage.count(Kind::TransferWentOn);
+        }
+        transfer.moved = self.now;
+        let may_pause = !self.is_calm && self.plan.faults.iter().any(|(fault, _)| *fault == Fault::Pause);
+        if may_pause && self.chance.permille(PAUSED_PERMILLE) {
+            self.pause(to);
+        }
+        if transfer.receiving.is_none() && self.receives_another(to, life) {
+            self.coverage.count(Kind::TransferRefused);
+            self.tell_sender(&mut transfer, None);
+            return Ok(());
+        }
         self.invariants.bounds.heard(to, from);
         let disk = self.nodes[&to].disk.clone();
         let cluster_id = cluster_of(&self.founders).id;
@@ -229,26 +385,68 @@ impl World {
         if let Err(failure) = receiving.feed(&piece) {
             return self.transfer_failed(transfer, failure);
         }
-        if end < transfer.bytes.len() {
+        if !transfer.has_come() {
             self.transfers.insert(id, transfer);
             self.transfer_later(id);
             return Ok(());
         }
-        let (_, receiving) = transfer.receiving.take().expect("it has just been used");
+        let successor = self.draw_successor(from, to);
+        if successor.is_some() {
+            transfer.held_until = self.draw_holding_back();
+            transfer.strikes = true;
+        }
+        let at = self.now + self.disk_time(to);
+        self.queue.schedule(at.max(transfer.held_until), Event::TransferPiece(id));
+        self.transfers.insert(id, transfer);
+        successor.map_or(Ok(()), |successor| self.outlive_leader(from, to, successor))
+    }
+
+    /// All of a snapshot has come, and its receiver's disk makes it durable, whatever has become of its sender since.
+    fn transfer_ends(&mut self, id: TransferId) -> Checked {
+        let Some(mut transfer) = self.transfers.remove(&id) else { return Ok(()) };
+        let to = transfer.to;
+        let is_same_life = transfer.receiving.as_ref().is_some_and(|(life, _)| self.is_life(to, *life));
+        if !is_same_life {
+            self.tell_sender(&mut transfer, None);
+            return Ok(());
+        }
+        let is_held = self.now < transfer.held_until;
+        if is_held || self.nodes[&to].disk_is_stuck || self.stands_still(to) {
+            self.transfers.insert(id, transfer);
+            if !is_held {
+                self.queue.schedule(self.now + LOOKED_EVERY, Event::TransferPiece(id));
+            }
+            return Ok(());
+        }
+        if transfer.is_forgotten || !self.is_life(transfer.from.0, transfer.from.1) {
+            self.coverage.count(Kind::TransferOutlivesSender);
+        }
+        let (_, receiving) = transfer.receiving.take().expect("all of it has come");
         match receiving.finish() {
             Ok(received) => {
                 let last = received.place.last.index;
-                self.tell_sender(&transfer, Some(last));
+                self.tell_sender(&mut transfer, Some(last));
                 self.snapshot_received(to, received)
             }
             Err(failure) => self.transfer_failed(transfer, failure),
         }
     }
 
-    fn transfer_failed(&mut self, transfer: Transfer, failure: ReceiveError) -> Checked {
+    /// Whether a process runs and stands still.
+    fn stands_still(&self, id: NodeId) -> bool {
+        self.nodes[&id].process().is_some_and(|process| process.paused)
+    }
+
+    /// Whether a process receives a snapshot already: one at a time, as in the server.
+    fn receives_another(&self, to: NodeId, life: Life) -> bool {
+        let is_receiving = |other: &Transfer| other.receiving.as_ref().is_some_and(|(of, _)| *of == life);
+        self.transfers.values().any(|other| other.to == to && is_receiving(other))
+    }
+
+    fn transfer_failed(&mut self, mut transfer: Transfer, failure: ReceiveError) -> Checked {
         let to = transfer.to;
         self.trace.note(|| format!("{} does not get its snapshot: {failure}", Name(to)));
-        self.tell_sender(&transfer, None);
+        self.tell_sender(&mut transfer, None);
         self.abandon(transfer);
         match failure {
             ReceiveError::Storage(failure) if !failure.is_for_want_of_space() => {
@@ -258,20 +456,28 @@ impl World {
         }
     }
 
-    /// What a receiver has of it is removed, unless it has ended since.
+    /// What a receiver has of it is removed, unless it has ended since. One that stands still finds out when it goes on.
     fn abandon(&mut self, Transfer { to, receiving, .. }: Transfer) {
-        if let Some((life, receiving)) = receiving
-            && self.is_life(to, life)
-        {
-            receiving.abandon();
+        let Some((life, receiving)) = receiving else { return };
+        match self.process(to) {
+            Some(process) if process.paused => process.abandoned.push((life, receiving)),
+            Some(process) if process.life == life => receiving.abandon(),
+            Some(_) | None => {}
         }
     }
 
     /// The sender hears what became of its snapshot, or sooner or later that the connection is broken.
-    fn tell_sender(&mut self, transfer: &Transfer, last: Option<LogIndex>) {
+    fn tell_sender(&mut self, transfer: &mut Transfer, last: Option<LogIndex>) {
+        let is_heard = self.network.works((transfer.to, transfer.from.0), self.now);
+        let (last, after) = if is_heard { (last, self.network.delay(&mut self.chance)) } else { (None, STALL_MAX) };
+        self.tell_sender_after(transfer, last, after);
+    }
+
+    fn tell_sender_after(&mut self, transfer: &mut Transfer, last: Option<LogIndex>, after: Micros) {
         let Transfer { from: (from, life), to, term, .. } = *transfer;
-        let is_heard = self.network.works((to, from), self.now);
-        let (last, after) = if is_heard { (last, self.network.delay(&mut self.chance)) } else { (None, 500 * MS) };
+        if std::mem::replace(&mut transfer.is_forgotten, true) {
+            return;
+        }
         if last.is_none() {
             self.coverage.count(Kind::TransferFailed);
         }
@@ -295,6 +501,7 @@ impl World {
     pub(super) fn install(&mut self, id: NodeId, Received { place, store, .. }: Received) -> Checked {
         let last = place.last;
         let Some(process) = self.process(id) else { return Ok(()) };
+        let is_candidate = process.replica.raft().role() == RoleName::Candidate;
         let is_news = process.replica.wants_snapshot(last);
         if is_news {
             // What it was writing down is no more.
@@ -304,6 +511,9 @@ impl World {
         }
         drop(process.replica.install(place, store));
         if is_news {
+            if is_candidate {
+                self.coverage.count(Kind::SnapshotAtCandidate);
+            }
             self.state_replaced(id);
         }
         self.coverage.count(if is_news { Kind::SnapshotInstalled } else { Kind::SnapshotNoNews });

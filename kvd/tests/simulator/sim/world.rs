@@ -13,6 +13,7 @@ use super::events::{Event, Micros, Queue};
 use super::faults::Fault;
 use super::invariants::{Checked, Invariants};
 use super::linearizability::{Moment, Operation};
+use super::member_requests::MemberRequests;
 use super::members::info_of;
 use super::network::Network;
 use super::node::{Input, Node, Process};
@@ -57,6 +58,7 @@ pub(crate) struct World {
     /// Terms whose leaders were asked to hand over: a TimeoutNow of theirs may still be on its way.
     pub(crate) handed_over: BTreeSet<Term>,
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
+    pub(super) member_requests: MemberRequests,
     pub(crate) attempts_sent: u64,
     /// Snapshots on their way.
     pub(super) transfers: BTreeMap<TransferId, Transfer>,
@@ -81,7 +83,7 @@ impl World {
             network: Network::new(plan.network, plan.settings.election_timeout_max_ms),
             streams: Streams::default(),
             clients: Vec::new(),
-            invariants: Invariants::new(&plan.settings, plan.clients.value_bytes),
+            invariants: Invariants::new(&plan.settings, plan.entry_bytes_max()),
             comparisons: Comparisons::new(seed),
             chance,
             now: 0,
@@ -99,6 +101,7 @@ impl World {
             hindered: Vec::new(),
             handed_over: BTreeSet::new(),
             attempts: BTreeMap::new(),
+            member_requests: MemberRequests::default(),
             attempts_sent: 0,
             transfers: BTreeMap::new(),
             transfers_begun: 0,
@@ -127,6 +130,9 @@ impl World {
         if !world.plan.is_quiet() {
             world.queue.schedule(100 * MS, Event::Fault);
             world.queue.schedule(600 * MS, Event::Operate);
+        }
+        if world.plan.late_snapshots_percent > 0 {
+            world.queue.schedule(600 * MS, Event::FallBehind);
         }
         world.hand_over_later();
         world.compare_states_later();
@@ -239,7 +245,11 @@ impl World {
             Event::CompareStates => self.compare_states(),
             Event::StatesArrive { to, life, from, states } => self.states_arrive(to, life, from, states),
             Event::Strike(leader) => self.strike(leader),
+            Event::Succeed { leader, successor, tries } => self.succeed(leader, successor, tries),
+            Event::FallBehind => self.fall_behind(),
+            Event::Kill(id) => if self.is_calm { Ok(()) } else { self.kill(id) },
             Event::Operate => self.operate(),
+            Event::Change(event) => self.change_event(event),
             Event::Join(id) => self.join(id),
             Event::ToldRemoved(id, life) => self.input_of_life(id, life, Input::ToldRemoved),
             Event::Mend { fault, victim, other, number } => {

@@ -5,7 +5,7 @@ use super::events::{Event, Micros};
 use super::invariants::{Checked, ensure};
 use super::notation::Name;
 use super::world::World;
-use kvd::raft::{Fetch, LogWrite, NodeId, WriteId};
+use kvd::raft::{Fetch, LogIndex, LogWrite, NodeId, Record, WriteId};
 use kvd::storage::StorageError;
 use kvd::storage::wal::Appended;
 
@@ -74,6 +74,8 @@ impl World {
         let Some(writing) = process.writing.take_if(|writing| writing.id == write) else { return Ok(()) };
         match process.wal.write(&writing) {
             Ok(appended) => {
+                process.logged_commit = logged_commit(&writing).max(process.logged_commit);
+                process.cut_up_to = cut_at(&writing).max(process.cut_up_to);
                 process.replica.written(write);
                 process.last_write = now;
                 node.image.write(&writing);
@@ -160,4 +162,23 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Where a write cuts off what follows.
+fn cut_at(write: &LogWrite) -> LogIndex {
+    let cuts = write.records.iter().filter_map(|record| match record {
+        Record::Truncate { from } => Some(*from),
+        Record::Entry(_) | Record::HardState(_) | Record::Commit(_) => None,
+    });
+    cuts.max().unwrap_or_default()
+}
+
+/// How far a write says that entries are committed.
+fn logged_commit(write: &LogWrite) -> LogIndex {
+    let said = write.records.iter().filter_map(|record| match record {
+        Record::Commit(index) => Some(*index),
+        Record::Entry(_) | Record::HardState(_) | Record::Truncate { .. } => None,
+    });
+    let base = write.restart.map(|restart| restart.base.index);
+    said.chain(base).max().unwrap_or_default()
 }

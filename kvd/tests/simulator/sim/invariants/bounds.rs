@@ -8,10 +8,6 @@ use std::collections::BTreeSet;
 
 const NAME: &str = "Bounded";
 
-/// No entry of a run is longer than two values, one of them in its condition, and this much more: its key, and what
-/// stands around them. Bytes.
-const ENTRY_MORE_BYTES_MAX: usize = 4_096;
-
 /// The limits of a run, and who is cut off from all others.
 #[derive(Debug)]
 pub(crate) struct Bounds {
@@ -31,11 +27,11 @@ struct CutOff {
 }
 
 impl Bounds {
-    pub(super) fn new(settings: &Settings, value_bytes: usize) -> Self {
+    pub(super) fn new(settings: &Settings, entry_bytes_max: usize) -> Self {
         Self {
             window_messages_max: settings.window_messages_max,
             window_bytes_max: settings.window_bytes_max,
-            message_bytes_max: settings.message_bytes_max.max(2 * value_bytes + ENTRY_MORE_BYTES_MAX),
+            message_bytes_max: settings.message_bytes_max.max(entry_bytes_max),
             cache_bytes_max: settings.cache_bytes_max,
             cut_off: None,
         }
@@ -90,7 +86,8 @@ impl Bounds {
         let (kept, waiting) = (replica.raft().waiting_reads(), replica.waiting_reads());
         let configuration = replica.raft().configuration();
         let asking = configuration.members.len() + configuration.removed.len();
-        ensure!(NAME, kept <= waiting + 2 * asking, "n{} keeps {kept} reads, and {waiting} wait", id.0);
+        // And one proves that the leader still leads.
+        ensure!(NAME, kept <= waiting + 2 * asking + 1, "n{} keeps {kept} reads, and {waiting} wait", id.0);
         let log = replica.raft().log();
         let bytes = log.memory_bytes();
         if bytes > self.cache_bytes_max {

@@ -6,6 +6,7 @@
 
 mod answers;
 mod bounds;
+mod candidacy;
 mod cluster_time;
 mod committed_on_quorum;
 mod configuration;
@@ -27,6 +28,7 @@ use super::coverage::{Coverage, Kind};
 use super::image::{Digest, DiskImage, Found};
 use super::model::Model;
 use super::node::Node;
+use candidacy::Candidacy;
 use cluster_time::ClusterTimeNeverFalls;
 use committed_on_quorum::CommittedOnQuorum;
 use configuration::Configurations;
@@ -66,6 +68,7 @@ pub(crate) use ensure;
 #[derive(Debug)]
 pub(crate) struct Invariants {
     election_safety: ElectionSafety,
+    candidacy: Candidacy,
     leader_append_only: LeaderAppendOnly,
     log_matching: LogMatching,
     committed: CommittedOnQuorum,
@@ -80,9 +83,10 @@ pub(crate) struct Invariants {
 }
 
 impl Invariants {
-    pub(crate) fn new(settings: &Settings, value_bytes: usize) -> Self {
+    pub(crate) fn new(settings: &Settings, entry_bytes_max: usize) -> Self {
         Self {
             election_safety: ElectionSafety::default(),
+            candidacy: Candidacy::default(),
             leader_append_only: LeaderAppendOnly::default(),
             log_matching: LogMatching::default(),
             committed: CommittedOnQuorum::of_founders(),
@@ -92,7 +96,7 @@ impl Invariants {
             configurations: Configurations::default(),
             answers: Answers::default(),
             reads: Reads::default(),
-            bounds: Bounds::new(settings, value_bytes),
+            bounds: Bounds::new(settings, entry_bytes_max),
             model: Model::default(),
         }
     }
@@ -121,12 +125,16 @@ impl Invariants {
             coverage.count(Kind::JointConfiguration);
         }
         self.bounds.check(id, &process.replica)?;
+        self.candidacy.check(raft)?;
         if raft.role() == RoleName::Leader {
             self.election_safety.leads(id, raft.term())?;
             self.leader_append_only.check(id, process.life, raft)?;
             match_index::check(raft, nodes)?;
         }
         if role_before != raft.role() {
+            if raft.role() == RoleName::Candidate {
+                coverage.count(Kind::Candidacy);
+            }
             if raft.role() == RoleName::Leader {
                 coverage.count(Kind::Election);
                 leader_completeness::check_elected(raft, self.committed.entries())?;
@@ -194,6 +202,7 @@ impl Invariants {
     /// A message leaves a node.
     pub(crate) fn message_leaves(&mut self, node: &Node, to: NodeId, message: &Message) -> Checked {
         durable_promises::check(node, to, message)?;
+        self.candidacy.message_leaves(node, message)?;
         let vote = match message.body {
             Body::RequestVote { .. } => Some(node.id),
             Body::RequestVoteResponse { granted: true } => Some(to),

@@ -1,0 +1,404 @@
+//! Changes of the members as they are asked for over HTTP: by the names of nodes, of a leader or of whoever is taken for
+//! one, and again where an answer is lost. The nodes decide by the code that the server runs ([`MemberChanges`]).
+//!
+//! What is judged:
+//! - What is answered with success was so, committed, at a moment between question and answer; so was what is answered with
+//!   "no such member" or "was removed". A leader that was deposed may not answer from what it remembers.
+//! - What is refused has not happened by this request, and never will.
+//! - Nobody leaves or votes but who had the name when the request was first looked at, and a replacement leaves as many
+//!   voters as there were.
+//! - Everyone is answered in time.
+
+use super::coverage::Kind;
+use super::events::{Event, Micros};
+use super::invariants::{Checked, Violation, ensure};
+use super::linearizability::Moment;
+use super::members::survives;
+use super::node::{Input, Node};
+use super::world::World;
+use kvd::node::{ChangeError, MemberChange, MemberChanges};
+use kvd::raft::{Configuration, Instant, LogIndex, NodeId, RoleName, Term};
+use std::collections::{BTreeMap, BTreeSet};
+
+const NAME: &str = "Changes on Request";
+
+const MS: Micros = 1_000;
+
+/// So often an operator asks for the same.
+const TRIES_MAX: u32 = 5;
+
+/// A node answers within its time limit and this much more. Milliseconds of its own clock.
+const ANSWER_SLACK_MS: u64 = 100;
+
+/// Names one sending of one request.
+pub(crate) type ChangeId = u64;
+
+/// What happens to such a request.
+#[derive(Clone, Debug)]
+pub(crate) enum ChangeEvent {
+    /// It arrives at a node.
+    Arrives(NodeId, ChangeId),
+    /// Its answer arrives.
+    Answered(ChangeId, Result<(), ChangeError>),
+    /// Whoever asked has waited long enough.
+    TimedOut(ChangeId),
+    /// Whoever asked asks again.
+    Again(MemberChange, u32),
+}
+
+/// All requests that somebody waits for or may still happen, and what was committed meanwhile.
+#[derive(Debug, Default)]
+pub(crate) struct MemberRequests {
+    sent: ChangeId,
+    open: BTreeMap<ChangeId, Asked>,
+    /// The configurations that were in force, each since this moment.
+    history: Vec<(Moment, Configuration)>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    change: MemberChange,
+    tries: u32,
+    at: Moment,
+    /// When it arrived, by the clock of the node that it was sent to.
+    since: Instant,
+    /// Who had the names that it names when a leader first looked at it: those that are to vote, and to leave.
+    named: Option<(BTreeSet<NodeId>, BTreeSet<NodeId>)>,
+    /// The entries by which it has begun, one after the other.
+    begun: Vec<(LogIndex, Term)>,
+    /// Whoever asked waits no more.
+    is_given_up: bool,
+}
+
+fn called(configuration: &Configuration, name: &str) -> BTreeSet<NodeId> {
+    configuration.members.iter().filter(|(_, info)| info.name == name).map(|(id, _)| *id).collect()
+}
+
+/// Who would vote and who would leave.
+fn named_in(change: &MemberChange, configuration: &Configuration) -> (BTreeSet<NodeId>, BTreeSet<NodeId>) {
+    let called = |name: &str| called(configuration, name);
+    match change {
+        MemberChange::Add { .. } => Default::default(),
+        MemberChange::Promote { name } => (called(name), BTreeSet::new()),
+        MemberChange::Remove { name, .. } => (BTreeSet::new(), called(name)),
+        MemberChange::Replace { old, new } => (called(new), called(old)),
+    }
+}
+
+/// Whether it is so in one of these configurations, each of which was in force after the one before.
+fn is_so(change: &MemberChange, configurations: &[&Configuration]) -> bool {
+    let votes = |configuration: &Configuration, name: &str| {
+        called(configuration, name).iter().any(|id| configuration.voters.contains(id))
+    };
+    let is_gone = |configuration: &Configuration, name: &str| {
+        let mut had_it = configurations.iter().flat_map(|before| called(before, name));
+        called(configuration, name).is_empty() || had_it.any(|id| !configuration.members.contains_key(&id))
+    };
+    configurations.iter().any(|configuration| match change {
+        MemberChange::Add { node, name, .. } => {
+            configuration.members.get(&NodeId(*node)).is_some_and(|info| info.name == *name)
+        }
+        MemberChange::Promote { name } => votes(configuration, name),
+        MemberChange::Remove { name, .. } => is_gone(configuration, name),
+        MemberChange::Replace { old, new } => votes(configuration, new) && is_gone(configuration, old),
+    })
+}
+
+impl World {
+    /// Somebody asks this node for a change of the members.
+    pub(super) fn ask_for(&mut self, to: NodeId, change: MemberChange, tries: u32) {
+        self.note_configuration();
+        let requests = &mut self.member_requests;
+        requests.sent += 1;
+        let (request, at) = (requests.sent, self.moment);
+        self.trace.note(|| format!("n{} is to be asked for {change:?}, request {request}", to.0));
+        let asked = Asked { change, tries, at, since: Instant(0), named: None, begun: Vec::new(), is_given_up: false };
+        requests.open.insert(request, asked);
+        if tries > 0 {
+            self.coverage.count(Kind::ChangeRepeated);
+        }
+        if !self.network.loses_client_message(to, &mut self.chance) {
+            let at = self.now + self.network.delay(&mut self.chance);
+            self.queue.schedule(at, Event::Change(ChangeEvent::Arrives(to, request)));
+        }
+        let patience = self.chance.within(200 * MS..8_000 * MS);
+        self.queue.schedule(self.now + patience, Event::Change(ChangeEvent::TimedOut(request)));
+    }
+
+    /// Draws what an operator asks for.
+    pub(super) fn draw_request(&mut self, configuration: &Configuration) -> Option<MemberChange> {
+        let name_of = |id: &NodeId| configuration.members[id].name.as_str();
+        let all: Vec<&str> = configuration.members.keys().map(name_of).collect();
+        let learners: Vec<&str> = configuration.learners.keys().map(name_of).collect();
+        let (any, learner) = (self.chance.any_of(&all)?, self.chance.any_of(&learners));
+        let any = if self.chance.percent(5) { "n99" } else { any };
+        let name = any.to_owned();
+        Some(match self.chance.within(0..10) {
+            0..3 => MemberChange::Promote { name: learner.unwrap_or(any).to_owned() },
+            3..7 => MemberChange::Remove { name, force: self.chance.percent(15) },
+            _ => {
+                let new = learner.filter(|_| self.chance.percent(80)).or_else(|| self.chance.any_of(&all))?;
+                // Which HTTP refuses before.
+                (new != any).then_some(MemberChange::Replace { old: name, new: new.to_owned() })?
+            }
+        })
+    }
+
+    /// Whom an operator takes for the leader.
+    pub(super) fn whom_to_ask(&mut self) -> NodeId {
+        let leaders = self.leaders();
+        match self.chance.any_of(&leaders) {
+            Some(leader) if self.chance.percent(85) => leader,
+            _ => self.any_node(),
+        }
+    }
+
+    pub(super) fn change_event(&mut self, event: ChangeEvent) -> Checked {
+        match event {
+            ChangeEvent::Arrives(to, request) => self.input(to, Input::AskMembers(request)),
+            ChangeEvent::Answered(request, answer) => {
+                self.change_answered(request, &answer);
+                Ok(())
+            }
+            ChangeEvent::TimedOut(request) => {
+                if let Some(asked) = self.member_requests.open.get_mut(&request)
+                    && !asked.is_given_up
+                {
+                    asked.is_given_up = true;
+                    let (change, tries) = (asked.change.clone(), asked.tries);
+                    self.again_later(change, tries);
+                }
+                Ok(())
+            }
+            ChangeEvent::Again(change, tries) => {
+                if !self.is_calm {
+                    let to = self.whom_to_ask();
+                    self.ask_for(to, change, tries);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn again_later(&mut self, change: MemberChange, tries: u32) {
+        // A node that joins asks by itself.
+        if tries + 1 < TRIES_MAX && !matches!(change, MemberChange::Add { .. }) {
+            let at = self.now + self.chance.within(MS..200 * MS);
+            self.queue.schedule(at, Event::Change(ChangeEvent::Again(change, tries + 1)));
+        }
+    }
+
+    fn change_answered(&mut self, request: ChangeId, answer: &Result<(), ChangeError>) {
+        let Some(asked) = self.member_requests.open.get_mut(&request) else { return };
+        if std::mem::replace(&mut asked.is_given_up, true) {
+            return;
+        }
+        let (change, tries) = (asked.change.clone(), asked.tries);
+        let asks_again = match answer {
+            Ok(()) => self.chance.percent(20),
+            Err(ChangeError::NotLeader | ChangeError::NoLeader | ChangeError::OutcomeUnknown) => true,
+            Err(_) => self.chance.percent(20),
+        };
+        if asks_again {
+            self.again_later(change, tries);
+        }
+    }
+
+    /// A request has arrived at a node.
+    pub(super) fn members_asked(&mut self, id: NodeId, request: ChangeId) -> Checked {
+        let time = self.nodes[&id].time(self.now);
+        let timeout_ms = self.plan.request_timeout_ms;
+        let Some(asked) = self.member_requests.open.get_mut(&request) else { return Ok(()) };
+        asked.since = time;
+        let change = asked.change.clone();
+        let Some(process) = self.process(id) else { return Ok(()) };
+        let raft = process.replica.raft();
+        if raft.role() != RoleName::Leader && raft.is_removed() {
+            return self.change_ends(id, request, Err(ChangeError::NoLeader));
+        }
+        match process.member_changes.ask(change, time.plus_ms(timeout_ms), request) {
+            Ok(()) => self.after_input(id),
+            Err(request) => self.change_ends(id, request, Err(ChangeError::TooMany)),
+        }
+    }
+
+    /// Before a node carries out what is to be done: begins what can begin. Returns who has an answer.
+    pub(super) fn go_on_with_changes(
+        &mut self,
+        id: NodeId,
+    ) -> Result<Vec<(ChangeId, Result<(), ChangeError>)>, Violation> {
+        let (time, lost, is_calm) = (self.nodes[&id].time(self.now), self.lost(), self.is_calm);
+        let Some(process) = self.nodes.get_mut(&id).and_then(Node::process_mut) else {
+            return Ok(Vec::new());
+        };
+        let mut changes: MemberChanges<ChangeId> = std::mem::take(&mut process.member_changes);
+        if changes.waiting().next().is_none() {
+            return Ok(Vec::new());
+        }
+        let before = process.replica.raft().configuration().clone();
+        let open = &mut self.member_requests.open;
+        // One that would leave it to nodes that are lost to decide is withdrawn: nobody in his right mind waits for that.
+        let waiting: Vec<ChangeId> = changes.waiting().map(|(request, ..)| *request).collect();
+        let harmful = |request: &ChangeId| {
+            let change = &open[request].change;
+            !(is_calm && matches!(change, MemberChange::Add { .. })) && !survives(&after(&before, change), &lost)
+        };
+        let withdrawn: BTreeSet<ChangeId> = waiting.iter().copied().filter(harmful).collect();
+        changes.forget(|request| withdrawn.contains(request) || open[request].is_given_up);
+        self.coverage.add(Kind::ChangeWithdrawn, (waiting.len() - changes.waiting().count()) as u64);
+        let raft = process.replica.raft();
+        if raft.role() == RoleName::Leader && raft.are_members_settled() {
+            for (request, change, _) in changes.waiting() {
+                let asked = open.get_mut(request).expect("an open request");
+                asked.named.get_or_insert_with(|| named_in(change, &before));
+            }
+        }
+        let ended = changes.go_on(&mut process.replica, time);
+        let next = process.replica.raft().configuration();
+        for (request, _, begun) in changes.waiting() {
+            let asked = open.get_mut(request).expect("an open request");
+            if let Some(place) = begun
+                && asked.begun.last() != Some(&place)
+            {
+                asked.begun.push(place);
+                self.coverage.count(Kind::ChangeBegun);
+                if asked.begun.len() > 1 {
+                    self.coverage.count(Kind::ChangeSuperseded);
+                }
+                self.trace.note(|| format!("n{} begins request {request} with entry {place:?}", id.0));
+                asked.check_begun(*request, &before, next)?;
+            }
+        }
+        process.member_changes = changes;
+        Ok(ended)
+    }
+
+    /// A node answers.
+    pub(super) fn change_ends(&mut self, id: NodeId, request: ChangeId, answer: Result<(), ChangeError>) -> Checked {
+        self.note_configuration();
+        self.trace.note(|| format!("n{} answers request {request}: {answer:?}", id.0));
+        let MemberRequests { open, history, .. } = &self.member_requests;
+        let Asked { change, at, begun, .. } = &open[&request];
+        let from = history.partition_point(|(since, _)| since <= at).saturating_sub(1);
+        let in_force: Vec<&Configuration> = history[from..].iter().map(|(_, configuration)| configuration).collect();
+        let begun = begun.clone();
+        let what = || format!("n{} answers {change:?} with {answer:?}, and in force were {in_force:?}", id.0);
+        match &answer {
+            Ok(()) => {
+                ensure!(NAME, is_so(change, &in_force), "{}", what());
+                let kind = if begun.is_empty() { Kind::ChangeDoneAlready } else { Kind::ChangeDone };
+                self.coverage.count(kind);
+            }
+            Err(ChangeError::UnknownMember(name)) => {
+                let had_it: BTreeSet<NodeId> = in_force.iter().flat_map(|before| called(before, name)).collect();
+                let is_unknown = |configuration: &&&Configuration| {
+                    called(configuration, name).is_empty()
+                        || had_it.iter().any(|id| !configuration.members.contains_key(id))
+                };
+                ensure!(NAME, in_force.iter().any(|configuration| is_unknown(&configuration)), "{}", what());
+                self.coverage.count(Kind::ChangeOfNobody);
+            }
+            Err(ChangeError::WasRemoved(_)) => {
+                let MemberChange::Add { node, .. } = change else { panic!("{}", what()) };
+                let was_removed = in_force.iter().any(|configuration| configuration.removed.contains(&NodeId(*node)));
+                ensure!(NAME, was_removed, "{}", what());
+            }
+            Err(ChangeError::NotLeader | ChangeError::NoLeader) => self.coverage.count(Kind::ChangeElsewhere),
+            Err(ChangeError::Refused(_) | ChangeError::TooMany) => self.coverage.count(Kind::RequestRefused),
+            Err(ChangeError::OutcomeUnknown) => self.coverage.count(Kind::ChangeUnknown),
+        }
+        if !matches!(answer, Ok(()) | Err(ChangeError::OutcomeUnknown)) {
+            if !begun.is_empty() {
+                self.coverage.count(Kind::ChangeSuperseded);
+            }
+            for place in begun {
+                self.invariants.entry_refused(place)?;
+            }
+        }
+        if !self.network.loses_client_message(id, &mut self.chance) {
+            let at = self.now + self.network.delay(&mut self.chance);
+            self.queue.schedule(at, Event::Change(ChangeEvent::Answered(request, answer)));
+        }
+        Ok(())
+    }
+
+    /// Notes which configuration is in force.
+    pub(super) fn note_configuration(&mut self) {
+        let Some(now) = self.last_configuration() else { return };
+        let history = &self.member_requests.history;
+        if history.last().is_none_or(|(_, last)| last != now) {
+            let entry = (self.moment, now.clone());
+            self.member_requests.history.push(entry);
+        }
+    }
+
+    /// Whether somebody waits for a change on request, so that what is committed has to be noted.
+    pub(super) fn are_changes_open(&self) -> bool {
+        !self.member_requests.open.is_empty()
+    }
+
+    /// It could answer nobody while it stood still.
+    pub(super) fn forgive_pause(&mut self, id: NodeId) {
+        let time = self.nodes[&id].time(self.now);
+        let Some(process) = self.nodes[&id].process() else { return };
+        for (request, ..) in process.member_changes.waiting() {
+            if let Some(asked) = self.member_requests.open.get_mut(request) {
+                asked.since = time;
+            }
+        }
+    }
+
+    /// Everyone who asks is answered in time.
+    pub(super) fn check_changes_in_time(&self, id: NodeId) -> Checked {
+        let time = self.nodes[&id].time(self.now);
+        let Some(process) = self.nodes[&id].process().filter(|process| !process.will_carry_out) else { return Ok(()) };
+        for (request, ..) in process.member_changes.waiting() {
+            let waited = time.ms_since(self.member_requests.open[request].since);
+            let allowed = self.plan.request_timeout_ms + ANSWER_SLACK_MS;
+            ensure!(
+                "Bounded Answers",
+                waited <= allowed,
+                "n{} has not answered change {request} for {waited} ms",
+                id.0
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The members as they would be.
+fn after(before: &Configuration, change: &MemberChange) -> Configuration {
+    let (promote, remove) = named_in(change, before);
+    let mut next = before.clone();
+    next.outgoing.clear();
+    next.voters.retain(|voter| !remove.contains(voter));
+    next.voters.extend(&promote);
+    next.learners.retain(|learner, _| !remove.contains(learner) && !promote.contains(learner));
+    next
+}
+
+impl Asked {
+    /// It has begun by going from one configuration to the next.
+    fn check_begun(&self, request: ChangeId, before: &Configuration, next: &Configuration) -> Checked {
+        let Self { change, named, .. } = self;
+        let what = || format!("request {request}, {change:?} of {named:?}, goes from {before:?} to {next:?}");
+        let Some((promote, remove)) = named else {
+            return Err(Violation { invariant: NAME, what: what() });
+        };
+        let gone: BTreeSet<NodeId> = next.removed.iter().filter(|id| !before.removed.contains(id)).copied().collect();
+        let new: BTreeSet<NodeId> = next.voters.difference(&before.voters).copied().collect();
+        match change {
+            MemberChange::Add { .. } => {
+                let are_learners = gone.iter().all(|id| before.learners.contains_key(id));
+                ensure!(NAME, next.voters == before.voters && are_learners, "{}", what());
+            }
+            MemberChange::Promote { .. } => ensure!(NAME, gone.is_empty() && new.is_subset(promote), "{}", what()),
+            MemberChange::Remove { .. } => ensure!(NAME, gone.is_subset(remove) && new.is_empty(), "{}", what()),
+            MemberChange::Replace { .. } => {
+                ensure!(NAME, gone.is_subset(remove) && new.is_subset(promote), "{}", what());
+                ensure!(NAME, next.voters.len() == before.voters.len(), "{}", what());
+            }
+        }
+        Ok(())
+    }
+}
