@@ -100,8 +100,9 @@ pub struct MemberChanges<H> {
 #[derive(Debug)]
 struct Waiting<H> {
     change: MemberChange,
-    /// The nodes that were meant, once the request was looked at.
-    meant: Option<Meant>,
+    /// The nodes that were meant, once the request was looked at, or that there is none: who takes the name later is meant
+    /// by nobody.
+    meant: Option<Result<Meant, ChangeError>>,
     /// The entry by which it began.
     begun: Option<(LogIndex, Term)>,
     /// There is nothing to be done, if this node still leads.
@@ -181,6 +182,11 @@ impl<H> Waiting<H> {
             return Some(Err(raft.leader().map_or(ChangeError::NoLeader, |_| ChangeError::NotLeader)));
         }
         if leads && self.begun.is_none() && raft.are_members_settled() {
+            let is_deposed = self.proof.is_some_and(|proof| replica.is_proven(&proof) == Some(false));
+            if is_deposed && self.meant.as_ref().is_some_and(Result::is_err) {
+                // It leads again, and whether nobody had the name when it looked is not known: another may have led then.
+                return Some(Err(ChangeError::NoLeader));
+            }
             match self.wanted(replica) {
                 Ok(Some(change)) if self.hands_over(replica, &change) => {}
                 Ok(Some(change)) => match replica.change_membership(&change) {
@@ -235,9 +241,9 @@ impl<H> Waiting<H> {
     /// Returns the change that makes the members as asked, if any is left to make.
     fn wanted<W, R>(&mut self, replica: &Replica<W, R>) -> Result<Option<MembershipChange>, ChangeError> {
         if self.meant.is_none() || mutants::is_on(Mutant::NameResolvedAnew) {
-            self.meant = Some(Meant::by(&self.change, replica.raft().configuration())?);
+            self.meant = Some(Meant::by(&self.change, replica.raft().configuration()));
         }
-        let meant = self.meant.as_ref().expect("it was looked up just now");
+        let meant = self.meant.as_ref().expect("it was looked up just now").as_ref().map_err(Clone::clone)?;
         wanted(&self.change, meant, replica.raft())
     }
 

@@ -251,3 +251,22 @@ fn what_is_given_up_before_it_has_begun_is_not_done() {
     }
     assert_eq!(names(&node), BTreeMap::from([(1, "n1"), (4, "n4"), (6, "n6")]));
 }
+
+#[test]
+fn who_takes_a_name_that_was_free_when_it_was_asked_for_is_not_meant() {
+    let mut node = leader(&[], &[]);
+    let mut changes = MemberChanges::default();
+    changes.ask(remove("n4"), Instant(5_000), 1).expect("there is room");
+    // Nobody is called so, if this node still leads; before that is certain, somebody comes.
+    assert_eq!(changes.go_on(&mut node, Instant(10)), []);
+    let comes =
+        MembershipChange { add: [(NodeId(4), (info("n4"), Goal::Voter))].into(), ..MembershipChange::default() };
+    node.change_membership(&comes).expect("it leads");
+    let mut ended = Vec::new();
+    for _ in 0..4 {
+        write_all(&mut node);
+        ended.extend(changes.go_on(&mut node, Instant(20)));
+    }
+    assert_eq!(ended, [(1, Err(ChangeError::UnknownMember("n4".into())))]);
+    assert_eq!(names(&node), BTreeMap::from([(1, "n1"), (4, "n4")]));
+}

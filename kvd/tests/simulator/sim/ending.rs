@@ -2,8 +2,9 @@
 //!
 //! In some runs everything works again; in some only a majority, drawn at random, while the others are dead for ever;
 //! in some the links within a majority, while all other links work in both directions, in one, or not at all; and in
-//! some the disks of a minority stay stuck or full, its processes stand still, or its bulk lanes are dead, for ever. Clients go on all the while,
-//! since that is when mistakes show.
+//! some the disks of a minority stay stuck or full, its processes stand still, or its bulk lanes are dead, for ever.
+//! Where members come and go, a minority is whom all configurations that may yet come can do without. Clients go on all
+//! the while, since that is when mistakes show.
 
 use super::client::Client;
 use super::coverage::Kind;
@@ -105,8 +106,10 @@ impl World {
         // To this they are mended from now on.
         self.plan.disk_mean_us = CALM_DISK_US;
         let all = self.all_nodes();
-        let majority = self.draw_majority(&all);
-        let others: Vec<NodeId> = all.iter().copied().filter(|id| !majority.contains(id)).collect();
+        let others = self.draw_others(&all);
+        if self.plan.ending != Ending::All {
+            self.left_out = others.clone();
+        }
         for id in &all {
             let node = self.node(*id);
             node.disk.set_capacity_bytes(None);
@@ -134,7 +137,7 @@ impl World {
             Ending::Hindered => self.coverage.count(Kind::HinderedServe),
             Ending::Partial => {
                 self.coverage.count(Kind::PartialServes);
-                let cut = self.draw_dead_links(&all, &majority);
+                let cut = self.draw_dead_links(&all, &others);
                 self.network.cut(cut);
             }
         }
@@ -149,17 +152,32 @@ impl World {
         !matches!(self.nodes[&id].state, State::Refused) && !self.nodes[&id].damaged
     }
 
-    /// More than half of all nodes, drawn at random among those that can serve again. Leaders are left out more often
-    /// than others, since it is their absence that must be noticed.
-    fn draw_majority(&mut self, all: &[NodeId]) -> Vec<NodeId> {
-        let mut usable: Vec<NodeId> = all.iter().copied().filter(|id| self.is_usable(*id)).collect();
+    /// Those whom the cluster can do without, drawn at random, but for all that cannot serve again. Leaders are among them
+    /// more often than others, since it is their absence that must be noticed.
+    fn draw_others(&mut self, all: &[NodeId]) -> Vec<NodeId> {
+        let (mut usable, mut others): (Vec<NodeId>, Vec<NodeId>) = all.iter().partition(|id| self.is_usable(**id));
         self.chance.shuffle(&mut usable);
         if self.chance.percent(50) {
             let leaders = self.leaders();
-            usable.sort_by_key(|id| leaders.contains(id));
+            usable.sort_by_key(|id| !leaders.contains(id));
         }
-        usable.truncate(all.len() / 2 + 1);
-        usable
+        if self.plan.members.is_none() {
+            others.extend(usable.iter().take(usable.len().saturating_sub(all.len() / 2 + 1)));
+            return others;
+        }
+        let is_member = |world: &Self, id| {
+            let configuration = world.last_configuration();
+            configuration.is_some_and(|configuration| configuration.members.contains_key(&id))
+        };
+        // One that comes under the name of another may yet have to take its place.
+        for id in usable {
+            let lost_before = std::mem::replace(&mut self.left_out, others.clone());
+            if is_member(self, id) && self.may_lose(id) && self.chance.percent(70) {
+                others.push(id);
+            }
+            self.left_out = lost_before;
+        }
+        others
     }
 
     /// From now on something is wrong with a node that never ends: its disk answers no more, or has no space left, or
@@ -195,11 +213,11 @@ impl World {
         }
     }
 
-    fn draw_dead_links(&mut self, all: &[NodeId], majority: &[NodeId]) -> Vec<Link> {
+    fn draw_dead_links(&mut self, all: &[NodeId], others: &[NodeId]) -> Vec<Link> {
         let mut dead = Vec::new();
         for from in all {
             for to in all.iter().filter(|to| *to != from) {
-                let within = majority.contains(from) && majority.contains(to);
+                let within = !others.contains(from) && !others.contains(to);
                 if !within && self.chance.percent(60) {
                     dead.push((*from, *to));
                 }
@@ -250,7 +268,7 @@ impl World {
     fn have_members_settled(&self) -> bool {
         let possible = self.invariants.possible_configurations();
         let [configuration] = possible[..] else { return false };
-        let lives = |id: NodeId| self.nodes[&id].process().is_some();
+        let lives = |id: NodeId| !self.is_beyond_reach(id);
         let is_done = |(id, goal): (&NodeId, &Goal)| match goal {
             Goal::Learner => true,
             Goal::Voter => !lives(*id),

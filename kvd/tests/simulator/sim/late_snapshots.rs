@@ -89,7 +89,8 @@ impl World {
     fn start_others_anew(&mut self, leader: NodeId, receiver: NodeId) -> Checked {
         for id in self.all_nodes().into_iter().filter(|id| *id != receiver) {
             self.kill(id)?;
-            let after = if id == leader { self.chance.within(200 * MS..800 * MS) } else { self.chance.within(MS..20 * MS) };
+            let after =
+                if id == leader { self.chance.within(200 * MS..800 * MS) } else { self.chance.within(MS..20 * MS) };
             self.queue.schedule(self.now + after, Event::Start(id));
         }
         Ok(())

@@ -247,14 +247,22 @@ impl World {
         changes.forget(|request| withdrawn.contains(request) || open[request].is_given_up);
         self.coverage.add(Kind::ChangeWithdrawn, (waiting.len() - changes.waiting().count()) as u64);
         let raft = process.replica.raft();
-        if raft.role() == RoleName::Leader && raft.are_members_settled() {
-            for (request, change, _) in changes.waiting() {
-                let asked = open.get_mut(request).expect("an open request");
-                asked.named.get_or_insert_with(|| named_in(change, &before));
-            }
-        }
+        let are_looked_at = raft.role() == RoleName::Leader && raft.are_members_settled();
+        let order: Vec<ChangeId> = changes.waiting().map(|(request, ..)| *request).collect();
         let ended = changes.go_on(&mut process.replica, time);
         let next = process.replica.raft().configuration();
+        // They are looked at in turn, and those after one that begins wait for it unseen.
+        let begins = |request: &ChangeId| {
+            let mut waiting = changes.waiting();
+            waiting.any(|(waiting, _, begun)| {
+                waiting == request && begun.is_some() && begun != open[request].begun.last().copied()
+            })
+        };
+        let looked_at = order.iter().position(begins).map_or(order.len(), |place| place + 1);
+        for request in order[..looked_at].iter().filter(|_| are_looked_at) {
+            let asked = open.get_mut(request).expect("an open request");
+            asked.named.get_or_insert_with(|| named_in(&asked.change, &before));
+        }
         for (request, _, begun) in changes.waiting() {
             let asked = open.get_mut(request).expect("an open request");
             if let Some(place) = begun

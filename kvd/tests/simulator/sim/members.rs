@@ -217,13 +217,14 @@ impl World {
         !possible.is_empty() && possible.into_iter().all(|configuration| survives(configuration, &lost))
     }
 
-    /// Nodes that will not be back, or whose data is damaged so that they may not.
+    /// Nodes that will not be back, that are left out in the end, or whose data is damaged so that they may not.
     pub(super) fn lost(&self) -> BTreeSet<NodeId> {
         self.nodes.values().filter(|node| self.is_lost(node)).map(|node| node.id).collect()
     }
 
     fn is_lost(&self, node: &Node) -> bool {
-        self.dead.contains(&node.id) || node.damaged || matches!(node.state, State::Refused)
+        let is_gone = self.dead.contains(&node.id) || self.left_out.contains(&node.id);
+        is_gone || node.damaged || matches!(node.state, State::Refused)
     }
 }
 

@@ -123,7 +123,8 @@ pub(crate) struct ClientPlan {
 pub(crate) enum Ending {
     /// Everything, but for nodes whose data is damaged.
     All,
-    /// A majority, drawn at random. The others are dead for ever.
+    /// A majority, drawn at random. The others are dead for ever. Where members change, who is not needed by any
+    /// configuration that may yet come.
     Majority,
     /// The links within a majority. Other nodes live, and each of their links works in both directions, in one, or not
     /// at all.
@@ -177,11 +178,7 @@ impl Plan {
             struck_percent: if is_quiet { 0 } else { chance.one_of(&[0, 0, 40, 90]) },
             struck_after_us: chance.one_of(&[1_000, 5_000, 25_000]),
             chaos_ms: chance.one_of(&[3_000, 8_000, 20_000]),
-            ending: match members {
-                // Who is a majority is known only once all changes are done.
-                Some(_) => Ending::All,
-                None => chance.one_of(&[Ending::All, Ending::Majority, Ending::Partial, Ending::Hindered]),
-            },
+            ending: chance.one_of(&[Ending::All, Ending::Majority, Ending::Partial, Ending::Hindered]),
         };
         let plan = if plan.late_snapshots_percent > 0 { plan.with_late_snapshots(chance) } else { plan };
         let is_slow = network.streams && chance.percent(if is_quiet { 60 } else { 20 });

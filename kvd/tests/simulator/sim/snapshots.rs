@@ -161,8 +161,7 @@ impl World {
         let is_like_server = self.plan.keeps_log_for_snapshots;
         let growth_bytes = self.plan.snapshot_log_bytes_of(id).unwrap_or_default();
         let is_sent = |transfer: &&Transfer| transfer.from.0 == id && !transfer.is_forgotten;
-        let sending: Vec<LogIndex> =
-            self.transfers.values().filter(is_sent).map(|transfer| transfer.last).collect();
+        let sending: Vec<LogIndex> = self.transfers.values().filter(is_sent).map(|transfer| transfer.last).collect();
         let Some(process) = self.process(id) else { return Ok(()) };
         let Some(file) = process.snapshot.as_ref() else { return Ok(()) };
         let snapshot = file.last().index;

@@ -8,7 +8,7 @@
 use super::coverage::Kind;
 use super::ending::ELECTION_TIMEOUTS_MAX;
 use super::events::Micros;
-use super::invariants::{Checked, Violation, ensure};
+use super::invariants::{Checked, Violation, ensure, is_quorum};
 use super::node::Node;
 use super::plan::Ending;
 use super::world::World;
@@ -180,14 +180,16 @@ impl World {
         self.nodes.values().map(Node::term).max().unwrap_or_default()
     }
 
-    /// The leader whom all healthy nodes follow, and its term; a majority of all nodes where links are dead.
+    /// The leader whom all healthy nodes follow, and its term; a majority where links are dead.
     pub(super) fn followed_leader(&self) -> Option<(NodeId, Term)> {
         let leads = |node: &&Node| node.role() == Some(RoleName::Leader);
         let leader = self.living().filter(leads).max_by_key(|node| node.term())?;
         let view = (Some(leader.id), leader.term());
         let follows = |node: &&Node| node.raft().is_some_and(|raft| (raft.leader(), raft.term()) == view);
         let is_followed = if self.is_calm && self.plan.ending == Ending::Partial {
-            2 * self.healthy().filter(follows).count() > self.nodes.len()
+            let configuration = self.last_configuration();
+            let follows = |id| follows(&&self.nodes[&id]);
+            configuration.is_some_and(|configuration| is_quorum(configuration, follows))
         } else {
             self.healthy().all(|node| follows(&node))
         };

@@ -55,6 +55,8 @@ pub(crate) struct World {
     pub(crate) dead: Vec<NodeId>,
     /// Nodes with which something is wrong for ever.
     pub(crate) hindered: Vec<NodeId>,
+    /// Nodes that the cluster must do without in the end, since they are dead, hindered, or badly linked.
+    pub(crate) left_out: Vec<NodeId>,
     /// Terms whose leaders were asked to hand over: a TimeoutNow of theirs may still be on its way.
     pub(crate) handed_over: BTreeSet<Term>,
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
@@ -99,6 +101,7 @@ impl World {
             present_faults: BTreeMap::new(),
             dead: Vec::new(),
             hindered: Vec::new(),
+            left_out: Vec::new(),
             handed_over: BTreeSet::new(),
             attempts: BTreeMap::new(),
             member_requests: MemberRequests::default(),
@@ -247,7 +250,13 @@ impl World {
             Event::Strike(leader) => self.strike(leader),
             Event::Succeed { leader, successor, tries } => self.succeed(leader, successor, tries),
             Event::FallBehind => self.fall_behind(),
-            Event::Kill(id) => if self.is_calm { Ok(()) } else { self.kill(id) },
+            Event::Kill(id) => {
+                if self.is_calm {
+                    Ok(())
+                } else {
+                    self.kill(id)
+                }
+            }
             Event::Operate => self.operate(),
             Event::Change(event) => self.change_event(event),
             Event::Join(id) => self.join(id),
