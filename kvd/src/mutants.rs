@@ -90,6 +90,12 @@ mutants! {
     SessionsNotInSnapshot = "dedup table not in snapshot",
     /// A snapshot claims to hold one entry more than it does.
     SnapshotIndexOffByOne = "snapshot index off by one",
+    /// The numbers of questions to the leader start at zero in every life of a node.
+    ReadIdsFromZero = "read ids from zero in every life",
+    /// A node that was removed may be added again under its id.
+    RemovedIdAddedAgain = "removed id added again",
+    /// A session is forgotten a thousand times too early.
+    SessionForgottenEarly = "session forgotten early",
     /// A repeated request is applied again.
     RetryApplied = "request applied twice on retry",
     /// After a restart the store lacks the last entry that counts as applied.

@@ -3,7 +3,7 @@
 
 use super::founding::{FOUNDING_INDEX, cluster_of};
 use super::snapshots::{load, place_of};
-use crate::kv::{RestoreError, Store};
+use crate::kv::{RestoreError, SessionLimits, Store};
 use crate::node::{Recovered, Recovery, UnreadableEntry};
 use crate::raft::{LogIndex, NodeId};
 use crate::storage::snapshot::{self, DamagedSnapshot, FoundSnapshot, RecoveredSnapshot, SnapshotFile};
@@ -26,6 +26,8 @@ pub struct OpenOptions<'a> {
     pub wal: WalOptions,
     /// Bytes of applied entries that stay in memory; see [`crate::raft::Settings::cache_bytes_max`].
     pub cache_bytes_max: usize,
+    /// What its store remembers of clients.
+    pub session_limits: SessionLimits,
 }
 
 /// What a node has when it starts.
@@ -134,11 +136,11 @@ pub(super) fn open_as<E: From<DataError>>(
         }
     }
 
-    let mut snapshots = recover_snapshots(disk, &identity)?;
+    let mut snapshots = recover_snapshots(disk, &identity, options.session_limits)?;
     let wal_options = WalOptions { base: snapshots.base(), ..options.wal };
     let (snapshot, mut recovery) = match snapshots.found.take() {
         Some(FoundSnapshot { file, meta, state }) => (Some(file), Recovery::after_snapshot(place_of(&meta), state)),
-        None => (None, Recovery::default()),
+        None => (None, Recovery::with_store(Store::with_session_limits(options.session_limits))),
     };
     let mut unreadable = None;
     let mut on_record = |record| {
@@ -173,10 +175,14 @@ pub(super) fn open_as<E: From<DataError>>(
 }
 
 /// The newest snapshot, and the store that it holds. Before a node is part of a cluster it has none.
-fn recover_snapshots(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<RecoveredSnapshot<Store>, DataError> {
+fn recover_snapshots(
+    disk: &Arc<dyn Disk>,
+    identity: &Identity,
+    limits: SessionLimits,
+) -> Result<RecoveredSnapshot<Store>, DataError> {
     let Some(cluster) = &identity.cluster else { return Ok(RecoveredSnapshot::default()) };
     let log_begins_with = Wal::begins_with(&**disk, identity.node_id)?;
-    snapshot::recover(&**disk, cluster.id, log_begins_with, load)
+    snapshot::recover(&**disk, cluster.id, log_begins_with, |reader| load(reader, limits))
 }
 
 /// The cluster that a log begins with.

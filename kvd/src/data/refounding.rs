@@ -12,7 +12,7 @@ pub use error::{RecoverError, RefoundError, RestoreBackupError};
 use super::founding::cluster_of;
 use super::open::{DataError, OpenOptions, lock, open_as, refuse_remains};
 use super::snapshots::{meta_of, place_of};
-use crate::kv::{Restoring, SnapshotSummary, Store};
+use crate::kv::{Restoring, SessionLimits, SnapshotSummary, Store};
 use crate::raft::{
     ClusterTime, Configuration, HardState, LogBase, LogIndex, MemberInfo, NodeId, Record, SnapshotPlace, Term,
 };
@@ -144,7 +144,13 @@ pub fn survivor(disk: &Arc<dyn Disk>, wal: WalOptions, cache_bytes_max: usize) -
     refuse_remains(&**disk)?;
     let identity = Identity::load(&**disk)?.filter(|identity| identity.cluster.is_some());
     let identity = identity.ok_or(RecoverError::Nothing)?;
-    let options = OpenOptions { name: &identity.name, new_id: identity.node_id, wal, cache_bytes_max };
+    let options = OpenOptions {
+        name: &identity.name,
+        new_id: identity.node_id,
+        wal,
+        cache_bytes_max,
+        session_limits: SessionLimits::default(),
+    };
     let opened = open_as::<DataError>(disk, lock, identity.clone(), options, |_| Ok(()))?;
     let mut recovered = opened.recovered.ok_or(RecoverError::Nothing)?;
     let commit_index = recovered.log.commit_index();

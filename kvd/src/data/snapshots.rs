@@ -2,7 +2,7 @@
 //! files, streams between nodes and backups share.
 
 use super::open::DataError;
-use crate::kv::{Restoring, SnapshotSummary, Store};
+use crate::kv::{Restoring, SessionLimits, SnapshotSummary, Store};
 use crate::raft::SnapshotPlace;
 use crate::storage::snapshot::{
     SnapshotDecoder, SnapshotError, SnapshotFile, SnapshotItem, SnapshotMeta, SnapshotReader, SnapshotWriter,
@@ -25,8 +25,9 @@ pub fn place_of(meta: &SnapshotMeta) -> SnapshotPlace {
 }
 
 /// The store that a snapshot file holds.
-pub(super) fn load(reader: &mut SnapshotReader) -> Result<Store, DataError> {
-    let mut restoring = Restoring::new(SnapshotSummary::decode(&reader.meta().summary)?)?;
+pub(super) fn load(reader: &mut SnapshotReader, limits: SessionLimits) -> Result<Store, DataError> {
+    let summary = SnapshotSummary::decode(&reader.meta().summary)?;
+    let mut restoring = Restoring::new(summary)?.with_session_limits(limits);
     while let Some(piece) = reader.next_data()? {
         restoring.piece(&piece)?;
     }
@@ -55,6 +56,7 @@ pub enum ReceiveError {
 pub struct Receiving {
     disk: Arc<dyn Disk>,
     cluster_id: u64,
+    limits: SessionLimits,
     decoder: SnapshotDecoder,
     begun: Option<Begun>,
 }
@@ -79,8 +81,8 @@ pub struct Received {
 
 impl Receiving {
     /// Awaits a snapshot of this cluster, to be kept on this disk.
-    pub fn new(disk: Arc<dyn Disk>, cluster_id: u64) -> Self {
-        Self { disk, cluster_id, decoder: SnapshotDecoder::new(), begun: None }
+    pub fn new(disk: Arc<dyn Disk>, cluster_id: u64, limits: SessionLimits) -> Self {
+        Self { disk, cluster_id, limits, decoder: SnapshotDecoder::new(), begun: None }
     }
 
     /// Takes the next bytes.
@@ -103,7 +105,7 @@ impl Receiving {
         if meta.cluster_id != self.cluster_id {
             return Err(ReceiveError::OtherCluster);
         }
-        let restoring = Restoring::new(SnapshotSummary::decode(&meta.summary)?)?;
+        let restoring = Restoring::new(SnapshotSummary::decode(&meta.summary)?)?.with_session_limits(self.limits);
         let writer = SnapshotWriter::begin(Arc::clone(&self.disk), meta)?;
         self.begun = Some(Begun { place: place_of(meta), writer, restoring });
         Ok(())

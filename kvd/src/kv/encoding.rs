@@ -169,7 +169,7 @@ impl Outcome {
     ///
     /// An item is the byte 0 where there is none, else the byte 1, then create revision, mod revision,
     /// version: numbers; value: bytes.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let mut to = Vec::new();
         match self {
             Self::Set { revision, created, prev } => {

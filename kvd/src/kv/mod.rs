@@ -32,6 +32,6 @@ pub use command::{
 pub use encoding::DecodeError;
 pub use hash::{STATE_HASH_FORMAT, StateHash};
 pub use record::ItemRef;
-pub use sessions::{SESSION_IDLE_MS_MAX, SESSION_REPLY_BYTES_MAX, SESSIONS_MAX};
+pub use sessions::{SESSION_IDLE_MS_MAX, SESSION_REPLY_BYTES_MAX, SESSIONS_MAX, SessionLimits};
 pub use snapshot::{NoSnapshot, RestoreError, SnapshotBusy, SnapshotSummary};
 pub use store::{Restoring, SnapshotRemains, Store};

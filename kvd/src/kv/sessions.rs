@@ -55,16 +55,21 @@ const SHORT_REPLY_BYTES_MAX: usize = 64;
 /// Idle sessions removed with one command. More than one, since a command adds at most one session.
 const FORGOTTEN_PER_COMMAND_MAX: usize = 16;
 
-/// Bounds on what is remembered.
+/// Bounds on what is remembered of clients. Rules of the state machine and no settings: replicas that disagree on them part.
+/// Others than the default are for tests, that are to come upon them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) sessions_max: usize,
-    pub(super) reply_bytes_max: usize,
+pub struct SessionLimits {
+    /// See [`SESSION_IDLE_MS_MAX`].
+    pub idle_ms_max: u64,
+    /// See [`SESSIONS_MAX`].
+    pub sessions_max: usize,
+    /// See [`SESSION_REPLY_BYTES_MAX`].
+    pub reply_bytes_max: usize,
 }
 
-impl Default for Limits {
+impl Default for SessionLimits {
     fn default() -> Self {
-        Self { sessions_max: SESSIONS_MAX, reply_bytes_max: SESSION_REPLY_BYTES_MAX }
+        Self { idle_ms_max: SESSION_IDLE_MS_MAX, sessions_max: SESSIONS_MAX, reply_bytes_max: SESSION_REPLY_BYTES_MAX }
     }
 }
 
@@ -142,15 +147,14 @@ pub(super) struct Sessions {
     /// Cluster time of the newest command.
     now_ms: u64,
     hash: HashSum,
-    limits: Limits,
+    limits: SessionLimits,
     snapshots_begun: u64,
     /// That of the snapshot under way.
     walk: Option<Walk<KeptSession>>,
 }
 
 impl Sessions {
-    #[cfg(test)]
-    pub(super) fn with_limits(limits: Limits) -> Self {
+    pub(super) fn with_limits(limits: SessionLimits) -> Self {
         Self { limits, ..Self::default() }
     }
 
@@ -249,7 +253,8 @@ impl Sessions {
     }
 
     fn is_idle(&self, last_used_ms: u64) -> bool {
-        self.now_ms.saturating_sub(last_used_ms) >= SESSION_IDLE_MS_MAX
+        let part = if mutants::is_on(Mutant::SessionForgottenEarly) { 1_000 } else { 1 };
+        self.now_ms.saturating_sub(last_used_ms) >= self.limits.idle_ms_max / part
     }
 
     fn touch(&mut self, client: &str) {

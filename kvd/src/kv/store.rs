@@ -14,7 +14,7 @@ use super::command::{Command, Condition, Item, Operation, Outcome, Revision};
 use super::fingerprint::Fingerprint;
 use super::hash::{HashSum, Kind, StateHash};
 use super::record::{ItemRef, Record};
-use super::sessions::{Admission, Sessions};
+use super::sessions::{Admission, SessionLimits, Sessions};
 use super::walk::Walk;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -211,9 +211,8 @@ impl Store {
         }
     }
 
-    /// An empty store that remembers less, so that tests come upon its limits.
-    #[cfg(test)]
-    fn with_session_limits(limits: super::sessions::Limits) -> Self {
+    /// An empty store that remembers less of its clients, so that tests come upon its limits.
+    pub fn with_session_limits(limits: SessionLimits) -> Self {
         Self { sessions: Sessions::with_limits(limits), ..Self::default() }
     }
 }

@@ -55,6 +55,11 @@ pub struct Recovery {
 const APPLY_BYTES_MAX: usize = 1 << 20;
 
 impl Recovery {
+    /// Begins without a snapshot, and with this store, that is empty.
+    pub fn with_store(store: Store) -> Self {
+        Self { store, ..Self::default() }
+    }
+
     /// Begins with a snapshot that ends there, of which this is the store.
     pub fn after_snapshot(place: SnapshotPlace, store: Store) -> Self {
         let SnapshotPlace { last, time, configuration, configuration_index } = place;

@@ -83,7 +83,10 @@ impl Raft {
         let Restored { hard_state, log, configurations } = restored;
         assert!(log.last_term() <= hard_state.term, "log of term {}, but {hard_state:?}", log.last_term());
         let mut random = StdRng::seed_from_u64(seed);
-        let (next_ballot, next_read) = (BallotId(random.random()), ReadId(random.random()));
+        let (next_ballot, mut next_read) = (BallotId(random.random()), ReadId(random.random()));
+        if mutants::is_on(Mutant::ReadIdsFromZero) {
+            next_read = ReadId(0);
+        }
         let durability = Durability::restored(&log);
         let role = Role::Follower(Follower::without_leader(now));
         let read_outcomes = Vec::new();

@@ -370,7 +370,7 @@ impl Configuration {
     }
 
     fn add(&mut self, id: NodeId, info: &MemberInfo, goal: Goal) -> Result<(), MembershipError> {
-        if self.removed.contains(&id) {
+        if self.removed.contains(&id) && !mutants::is_on(Mutant::RemovedIdAddedAgain) {
             return Err(MembershipError::WasRemoved(id));
         }
         if self.members.contains_key(&id) {

@@ -3,6 +3,7 @@
 use super::StartError;
 use crate::config::{Config, StorageKind};
 use crate::data::{self, DataError, OpenOptions, Opened};
+use crate::kv::SessionLimits;
 use crate::raft::NodeId;
 use crate::storage::{ClusterIdentity, Disk, MemoryDisk, RealDisk, StorageError, WalOptions};
 use std::collections::BTreeSet;
@@ -26,6 +27,7 @@ pub(super) fn open(config: &Config, disk: &Arc<dyn Disk>) -> Result<Opened, Star
         new_id: NodeId(rand::random()),
         wal: WalOptions::new(rand::random()),
         cache_bytes_max: config.raft.cache_bytes_max,
+        session_limits: SessionLimits::default(),
     };
     let opened = data::open(disk, options, |cluster| check_members(config, cluster));
     let opened = opened.map_err(|refusal| match refusal {

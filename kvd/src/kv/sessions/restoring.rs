@@ -6,7 +6,7 @@ use super::super::fingerprint::Fingerprint;
 use super::super::hash::{HashSum, Kind};
 use super::super::record::ItemRef;
 use super::super::snapshot::{RestoreError, SnapshotSummary, malformed};
-use super::{Limits, Session, Sessions};
+use super::{Session, SessionLimits, Sessions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -17,12 +17,11 @@ pub(in crate::kv) struct RestoringSessions {
     sessions: Vec<(Arc<str>, Session)>,
     long_reply_bytes: usize,
     hash: HashSum,
-    limits: Limits,
+    limits: SessionLimits,
 }
 
 impl RestoringSessions {
-    #[cfg(test)]
-    pub(in crate::kv) fn with_limits(limits: Limits) -> Self {
+    pub(in crate::kv) fn with_limits(limits: SessionLimits) -> Self {
         Self { limits, ..Self::default() }
     }
 

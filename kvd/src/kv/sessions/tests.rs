@@ -107,7 +107,7 @@ fn idle_sessions_go_a_few_at_a_time_but_none_is_found_any_more() {
 
 #[test]
 fn a_full_table_takes_no_new_client_until_one_is_forgotten() {
-    let mut sessions = Sessions::with_limits(Limits { sessions_max: 2, ..Limits::default() });
+    let mut sessions = Sessions::with_limits(SessionLimits { sessions_max: 2, ..SessionLimits::default() });
     sessions.remember(&request("a", 1), OPERATION, &outcome(2)).unwrap();
     sessions.advance(1);
     sessions.remember(&request("b", 1), OPERATION, &outcome(3)).unwrap();
@@ -136,7 +136,7 @@ fn a_number_stands_for_one_operation() {
 #[test]
 fn long_replies_are_bounded_and_the_longest_unused_goes_first() {
     let reply_bytes_max = 2 * long_outcome().encode().len();
-    let mut sessions = Sessions::with_limits(Limits { reply_bytes_max, ..Limits::default() });
+    let mut sessions = Sessions::with_limits(SessionLimits { reply_bytes_max, ..SessionLimits::default() });
     sessions.remember(&request("short", 1), OPERATION, &outcome(2)).unwrap();
     for (time_ms, client) in [(1, "a"), (2, "b")] {
         sessions.advance(time_ms);
@@ -161,7 +161,7 @@ fn long_replies_are_bounded_and_the_longest_unused_goes_first() {
 
 #[test]
 fn a_reply_that_never_fits_is_not_kept_but_its_number_is() {
-    let mut sessions = Sessions::with_limits(Limits { reply_bytes_max: 100, ..Limits::default() });
+    let mut sessions = Sessions::with_limits(SessionLimits { reply_bytes_max: 100, ..SessionLimits::default() });
     sessions.remember(&request("a", 1), OPERATION, &long_outcome()).unwrap();
     assert_eq!(sessions.admit(&request("a", 1), OPERATION), Admission::Stale { newest: 1 });
     assert_consistent(&sessions);

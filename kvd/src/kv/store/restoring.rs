@@ -8,7 +8,7 @@ use super::super::command::{Revision, check_key};
 use super::super::hash::{HashSum, Kind};
 use super::super::pieces::{Entry, split_entry};
 use super::super::record::Record;
-use super::super::sessions::{RestoringSessions, SESSIONS_MAX};
+use super::super::sessions::{RestoringSessions, SESSIONS_MAX, SessionLimits};
 use super::super::snapshot::{RestoreError, SnapshotSummary, malformed};
 use super::Store;
 use std::fmt;
@@ -138,9 +138,9 @@ impl Restoring {
         }
     }
 
-    /// Restores a store that remembers less, as tests have it.
-    #[cfg(test)]
-    pub(super) fn with_session_limits(mut self, limits: super::super::sessions::Limits) -> Self {
+    /// Restores a store with these limits. To be called before anything of it has come.
+    #[must_use]
+    pub fn with_session_limits(mut self, limits: SessionLimits) -> Self {
         self.sessions = RestoringSessions::with_limits(limits);
         self
     }

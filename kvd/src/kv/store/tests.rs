@@ -2,7 +2,7 @@
 
 use super::super::command::RequestId;
 use super::super::hash::STATE_HASH_FORMAT;
-use super::super::sessions::{Limits, SESSION_IDLE_MS_MAX};
+use super::super::sessions::{SESSION_IDLE_MS_MAX, SessionLimits};
 use super::super::strategies;
 use super::*;
 use bytes::Bytes;
@@ -174,7 +174,7 @@ fn a_request_of_a_forgotten_session_is_new() {
 
 #[test]
 fn a_client_whose_name_cannot_be_remembered_is_not_served() {
-    let mut store = Store::with_session_limits(Limits { sessions_max: 1, ..Limits::default() });
+    let mut store = Store::with_session_limits(SessionLimits { sessions_max: 1, ..SessionLimits::default() });
     store.apply(0, &set("k", "x").request("a", 1));
     let before = store.state_hash();
     assert_eq!(store.apply(0, &set("k", "y").request("b", 1)), Outcome::SessionsFull);
@@ -186,7 +186,7 @@ fn a_client_whose_name_cannot_be_remembered_is_not_served() {
 #[test]
 fn large_items_keep_no_client_from_writing() {
     let large = "x".repeat(1000);
-    let mut store = Store::with_session_limits(Limits { reply_bytes_max: 2500, ..Limits::default() });
+    let mut store = Store::with_session_limits(SessionLimits { reply_bytes_max: 2500, ..SessionLimits::default() });
     store.apply(0, &set("k", &large));
     let current = store.get(b"k");
     for client in 0..10 {
@@ -284,7 +284,7 @@ struct Model {
     revision: Revision,
     sessions: HashMap<String, ModelSession>,
     now_ms: u64,
-    limits: Limits,
+    limits: SessionLimits,
 }
 
 struct ModelSession {
@@ -391,7 +391,7 @@ proptest! {
     fn the_store_does_what_the_model_does_and_replicas_agree(
         steps in prop::collection::vec((time_step(), strategies::command()), 0..80),
         limits in (1..6usize, 0..400usize)
-            .prop_map(|(sessions_max, reply_bytes_max)| Limits { sessions_max, reply_bytes_max }),
+            .prop_map(|(sessions_max, reply_bytes_max)| SessionLimits { sessions_max, reply_bytes_max, ..SessionLimits::default() }),
     ) {
         let mut model =
             Model { items: HashMap::new(), revision: 1, sessions: HashMap::new(), now_ms: 0, limits };

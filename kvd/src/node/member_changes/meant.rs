@@ -152,7 +152,7 @@ fn addition(
             )))
         };
     }
-    if configuration.removed.contains(&id) {
+    if configuration.removed.contains(&id) && !mutants::is_on(Mutant::RemovedIdAddedAgain) {
         return Err(ChangeError::WasRemoved(name.clone()));
     }
     let namesakes = members_called(configuration, name);

@@ -10,6 +10,7 @@
 use super::super::inbox::Event;
 use super::stall::{STALL_MAX, StallWatch};
 use crate::data::{ReceiveError, Received, Receiving};
+use crate::kv::SessionLimits;
 use crate::peer::{HELLO_HEADER, Hello, PROTOCOL_SIGNS_OF_LIFE, of_same_cluster, refuse};
 use crate::storage::Disk;
 use bytes::{Buf, Bytes};
@@ -149,7 +150,7 @@ impl Receiver {
         let writing = tokio::task::spawn_blocking(move || {
             // As long as this hangs on the disk, another one would as well.
             let _turn = turn;
-            write(Receiving::new(disk, cluster_id), queued, &moves).map_err(|cause| {
+            write(Receiving::new(disk, cluster_id, SessionLimits::default()), queued, &moves).map_err(|cause| {
                 let why = cause.to_string();
                 if let ReceiveError::Storage(cause) = cause
                     && !cause.is_for_want_of_space()

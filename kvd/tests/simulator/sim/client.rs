@@ -299,6 +299,16 @@ impl World {
         doing.open.remove(place);
         let backoff = self.chance.within(5 * MS..100 * MS);
         match reply {
+            Reply::Written(Ok(Outcome::SessionsFull)) => {
+                self.coverage.count(Kind::SessionsFull);
+                self.turn_later(id, backoff);
+            }
+            Reply::Written(Ok(Outcome::StaleRequest { .. })) => {
+                // It has been applied, and with what outcome is forgotten.
+                self.coverage.count(Kind::ReplyDropped);
+                doing.unknown = true;
+                self.give_up(id);
+            }
             Reply::Written(Ok(outcome)) => self.write_answered(id, &sent, &outcome),
             Reply::Written(Err(WriteError::NotLeader { leader })) => {
                 self.coverage.count(Kind::Redirect);

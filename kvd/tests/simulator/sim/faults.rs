@@ -48,6 +48,8 @@ pub(crate) enum Fault {
     PowerCutAll,
     /// A process stands still and later goes on.
     Pause,
+    /// All processes stand still at once, as those of one machine that is suspended.
+    PauseAll,
     // --- Disks -----------------------------------------------------------------------------------
     /// A coming call fails.
     DiskError,
@@ -82,6 +84,7 @@ impl Fault {
         Self::PowerCut,
         Self::PowerCutAll,
         Self::Pause,
+        Self::PauseAll,
         Self::DiskError,
         Self::DiskFull,
         Self::SlowDisk,
@@ -205,6 +208,14 @@ impl World {
                 let receiver = self.chance.any_of(&receivers).filter(|_| self.chance.percent(RECEIVER_PAUSED_PERCENT));
                 self.pause(receiver.unwrap_or(victim));
             }
+            Fault::PauseAll => {
+                self.coverage.count(Kind::PauseOfAll);
+                let length = self.draw_pause();
+                for id in self.all_nodes() {
+                    let later = self.chance.within(0..50 * MS);
+                    self.pause_for(id, length + later);
+                }
+            }
             Fault::DiskError => {
                 let call = self.chance.one_of(&[Call::Write, Call::Sync, Call::Sync, Call::Create, Call::Rename]);
                 let call = if self.chance.percent(30) {
@@ -272,6 +283,7 @@ impl World {
             | Fault::PowerCut
             | Fault::PowerCutAll
             | Fault::Pause
+            | Fault::PauseAll
             | Fault::DiskError
             | Fault::Damage
             | Fault::WallClockJump => unreachable!("{fault:?} is not mended"),

@@ -17,7 +17,7 @@ use super::members::survives;
 use super::node::{Input, Node};
 use super::world::World;
 use kvd::node::{ChangeError, MemberChange, MemberChanges};
-use kvd::raft::{Configuration, Instant, LogIndex, NodeId, RoleName, Term};
+use kvd::raft::{Configuration, Instant, LogIndex, MemberInfo, NodeId, RoleName, Term};
 use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "Changes on Request";
@@ -131,6 +131,18 @@ impl World {
         let all: Vec<&str> = configuration.members.keys().map(name_of).collect();
         let learners: Vec<&str> = configuration.learners.keys().map(name_of).collect();
         let (any, learner) = (self.chance.any_of(&all)?, self.chance.any_of(&learners));
+        if let Some(id) = self.chance.any_of(&configuration.removed).filter(|_| self.chance.percent(10)) {
+            // Its process may run on, and its operator know nothing of the removal.
+            let MemberInfo { name, client_url, peer_url } = self.nodes[&id].info.clone();
+            return Some(MemberChange::Add {
+                node: id.0,
+                name,
+                client_url,
+                peer_url,
+                learner: false,
+                returning: false,
+            });
+        }
         let any = if self.chance.percent(5) { "n99" } else { any };
         let name = any.to_owned();
         Some(match self.chance.within(0..10) {
@@ -249,7 +261,13 @@ impl World {
         let raft = process.replica.raft();
         let are_looked_at = raft.role() == RoleName::Leader && raft.are_members_settled();
         let order: Vec<ChangeId> = changes.waiting().map(|(request, ..)| *request).collect();
+        let handed_over_before = raft.transfer_target().is_some();
         let ended = changes.go_on(&mut process.replica, time);
+        let raft = process.replica.raft();
+        if raft.transfer_target().is_some() && !handed_over_before {
+            self.handed_over.insert(raft.term());
+            self.coverage.count(Kind::HandOverToLeave);
+        }
         let next = process.replica.raft().configuration();
         // They are looked at in turn, and those after one that begins wait for it unseen.
         let begins = |request: &ChangeId| {
@@ -310,6 +328,7 @@ impl World {
                 let MemberChange::Add { node, .. } = change else { panic!("{}", what()) };
                 let was_removed = in_force.iter().any(|configuration| configuration.removed.contains(&NodeId(*node)));
                 ensure!(NAME, was_removed, "{}", what());
+                self.coverage.count(Kind::RemovedRefused);
             }
             Err(ChangeError::NotLeader | ChangeError::NoLeader) => self.coverage.count(Kind::ChangeElsewhere),
             Err(ChangeError::Refused(_) | ChangeError::TooMany) => self.coverage.count(Kind::RequestRefused),

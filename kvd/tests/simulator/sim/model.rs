@@ -1,9 +1,15 @@
 //! What the store should be: the committed commands, applied by a model that shares no code with it and forgets nothing.
 
 use bytes::Bytes;
-use kvd::kv::{Command, Condition, Item, Operation, Outcome, RequestId, Revision};
+use kvd::kv::{Command, Condition, Item, Operation, Outcome, RequestId, Revision, SessionLimits};
 use kvd::raft::LogIndex;
 use std::collections::{BTreeMap, HashMap};
+
+/// Idle sessions that go with one command.
+const FORGOTTEN_AT_ONCE: usize = 16;
+
+/// Replies up to this length are never dropped.
+const SHORT_REPLY_BYTES: usize = 64;
 
 /// The history of a store.
 #[derive(Debug)]
@@ -13,17 +19,25 @@ pub(crate) struct Model {
     revision: Revision,
     /// The revision after each entry, from index zero on.
     revisions: Vec<Revision>,
+    /// What each request came to, whenever it was taken for new.
     // Looked up and never iterated over.
-    outcomes: HashMap<(String, u64), Expected>,
+    outcomes: HashMap<(String, u64), Vec<Expected>>,
     newest: HashMap<String, u64>,
+    limits: SessionLimits,
+    /// What is remembered of each client at present.
+    sessions: BTreeMap<String, Session>,
+    now_ms: u64,
+    /// The keys of writes that were applied once more, since they came after their sessions were forgotten.
+    applied_again: Vec<Bytes>,
 }
 
-impl Default for Model {
-    fn default() -> Self {
-        let (keys, outcomes, newest) = Default::default();
-        // Index zero, and the first configuration.
-        Self { keys, revision: 1, revisions: vec![1, 1], outcomes, newest }
-    }
+/// What is remembered of a client.
+#[derive(Debug)]
+struct Session {
+    newest: u64,
+    last_used_ms: u64,
+    /// None once dropped.
+    reply_bytes: Option<usize>,
 }
 
 /// What a request came to when it was applied.
@@ -43,6 +57,8 @@ pub(crate) enum Expected {
     ConditionFailed,
     /// A newer request of the client had been applied before.
     Stale,
+    /// There was no room for another client.
+    SessionsFull,
 }
 
 impl Expected {
@@ -53,30 +69,96 @@ impl Expected {
             Outcome::Deleted { revision, deleted, prev } => *self == Self::Deleted { revision, deleted, prev },
             Outcome::ConditionFailed { .. } => *self == Self::ConditionFailed,
             // See `Answers::acknowledged`.
-            Outcome::StaleRequest { .. } | Outcome::SessionsFull | Outcome::SeqReused => false,
+            Outcome::SessionsFull => *self == Self::SessionsFull,
+            Outcome::StaleRequest { .. } | Outcome::SeqReused => false,
         }
     }
 }
 
 impl Model {
+    pub(crate) fn new(limits: SessionLimits) -> Self {
+        let (keys, outcomes, newest, sessions, applied_again) = Default::default();
+        // Index zero, and the first configuration.
+        let (revision, revisions) = (1, vec![1, 1]);
+        Self { keys, revision, revisions, outcomes, newest, limits, sessions, now_ms: 0, applied_again }
+    }
+
     /// Applies the next committed entry, which carries this command or none. Returns the request of the command.
-    pub(crate) fn apply(&mut self, command: Option<&Command>) -> Option<RequestId> {
+    pub(crate) fn apply(&mut self, time_ms: u64, command: Option<&Command>) -> Option<RequestId> {
         let request = command.and_then(|command| command.request.clone());
         if let Some(command) = command {
-            let key = request.as_ref().map(|request| (request.client.clone(), request.seq));
-            let newest = request.as_ref().and_then(|request| self.newest.get(&request.client)).copied().unwrap_or(0);
-            let is_repeat = key.as_ref().is_some_and(|key| self.outcomes.contains_key(key));
-            if !is_repeat {
-                let is_stale = request.as_ref().is_some_and(|request| request.seq < newest);
-                let outcome = if is_stale { Expected::Stale } else { self.operate(&command.operation) };
-                if let Some(key) = key {
-                    self.newest.insert(key.0.clone(), newest.max(key.1));
-                    self.outcomes.insert(key, outcome);
+            self.now_ms = self.now_ms.max(time_ms);
+            self.forget_idle();
+            match &request {
+                None => {
+                    let _ = self.operate(&command.operation);
                 }
+                Some(request) => self.apply_request(request, &command.operation),
             }
         }
         self.revisions.push(self.revision);
         request
+    }
+
+    fn apply_request(&mut self, request: &RequestId, operation: &Operation) {
+        let RequestId { client, seq } = request;
+        if self.sessions.get(client).is_some_and(|session| self.is_idle(session)) {
+            self.sessions.remove(client);
+        }
+        let key = (client.clone(), *seq);
+        let is_full = self.sessions.len() >= self.limits.sessions_max;
+        match self.sessions.get_mut(client) {
+            Some(session) if *seq <= session.newest => {
+                session.last_used_ms = self.now_ms;
+                if *seq < session.newest {
+                    self.outcomes.entry(key).or_insert_with(|| vec![Expected::Stale]);
+                }
+            }
+            None if is_full => {
+                self.outcomes.entry(key).or_default().push(Expected::SessionsFull);
+            }
+            _ => {
+                let expected = self.operate(operation);
+                let reply_bytes = expected.reply_bytes();
+                let session = Session { newest: *seq, last_used_ms: self.now_ms, reply_bytes };
+                self.sessions.insert(client.clone(), session);
+                self.drop_long_replies();
+                let newest = self.newest.entry(client.clone()).or_default();
+                *newest = (*newest).max(*seq);
+                let outcomes = self.outcomes.entry(key).or_default();
+                if outcomes.iter().any(|before| !matches!(before, Expected::SessionsFull | Expected::Stale)) {
+                    self.applied_again.push(Bytes::copy_from_slice(operation.key()));
+                }
+                outcomes.push(expected);
+            }
+        }
+    }
+
+    fn is_idle(&self, session: &Session) -> bool {
+        self.now_ms - session.last_used_ms >= self.limits.idle_ms_max
+    }
+
+    /// With each command a few of the sessions go that are idle, the longest unused first.
+    fn forget_idle(&mut self) {
+        let mut idle: Vec<(u64, String)> = Vec::new();
+        for (client, session) in &self.sessions {
+            if self.is_idle(session) {
+                idle.push((session.last_used_ms, client.clone()));
+            }
+        }
+        idle.sort();
+        for (_, client) in idle.iter().take(FORGOTTEN_AT_ONCE) {
+            self.sessions.remove(client);
+        }
+    }
+
+    fn drop_long_replies(&mut self) {
+        let long = |session: &Session| session.reply_bytes.filter(|bytes| *bytes > SHORT_REPLY_BYTES);
+        while self.sessions.values().filter_map(long).sum::<usize>() > self.limits.reply_bytes_max {
+            let with_long = self.sessions.iter_mut().filter(|(_, session)| long(session).is_some());
+            let oldest = with_long.min_by_key(|(client, session)| (session.last_used_ms, (*client).clone()));
+            oldest.expect("some are long").1.reply_bytes = None;
+        }
     }
 
     fn operate(&mut self, operation: &Operation) -> Expected {
@@ -143,8 +225,31 @@ impl Model {
         self.newest.get(client).copied().unwrap_or(0)
     }
 
-    /// What a committed request came to.
-    pub(crate) fn outcome_of(&self, request: &RequestId) -> Option<&Expected> {
-        self.outcomes.get(&(request.client.clone(), request.seq))
+    /// Whether replies may be dropped, so that the newest request of a client may be called stale.
+    pub(crate) fn drops_replies(&self) -> bool {
+        self.limits.reply_bytes_max < SessionLimits::default().reply_bytes_max
+    }
+
+    /// What a committed request came to: several things if it was applied again after its session was forgotten.
+    pub(crate) fn outcomes_of(&self, request: &RequestId) -> &[Expected] {
+        self.outcomes.get(&(request.client.clone(), request.seq)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The keys of writes that were applied once more, since they came after their sessions were forgotten.
+    pub(crate) fn applied_again(&self) -> &[Bytes] {
+        &self.applied_again
+    }
+}
+
+impl Expected {
+    /// How long the reply is that is kept for repeats.
+    fn reply_bytes(&self) -> Option<usize> {
+        let outcome = match self.clone() {
+            Self::Set { revision, created, prev } => Outcome::Set { revision, created, prev },
+            Self::Deleted { revision, deleted, prev } => Outcome::Deleted { revision, deleted, prev },
+            Self::ConditionFailed => Outcome::ConditionFailed { current: None },
+            Self::Stale | Self::SessionsFull => return None,
+        };
+        Some(outcome.encode().len())
     }
 }

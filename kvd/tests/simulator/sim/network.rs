@@ -14,10 +14,13 @@ use super::streams::LaneOf;
 use bytes::Bytes;
 use kvd::peer;
 use kvd::raft::{Body, Message, NodeId, Term};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A doubled message may come again as late as this. Microseconds.
 const ECHO_US_MAX: Micros = 5_000_000;
+
+/// Or as soon as this. Microseconds.
+const ECHO_SOON_US: Micros = 500;
 
 /// Frames kept to be replayed out of the blue.
 const MEMORY_FRAMES: usize = 64;
@@ -36,6 +39,12 @@ const ACKNOWLEDGED_LATE_PERCENT: u32 = 50;
 
 /// How long after the election, at the mean: a leader takes only what its log has reached. Microseconds.
 const ACKNOWLEDGED_LATE_US: [Micros; 4] = [1_000, 10_000, 100_000, 500_000];
+
+/// Of each link, so many of the last answers to questions for a read index are kept.
+const READ_ANSWERS_KEPT: usize = 8;
+
+/// Of the questions for a read index: the answer to an earlier one arrives just then.
+const READ_ANSWERED_LATE_PERCENT: u32 = 20;
 
 /// From sender to receiver.
 pub(crate) type Link = (NodeId, NodeId);
@@ -92,6 +101,8 @@ pub(crate) struct Network {
     memory: Vec<Envelope>,
     /// The last acknowledgement that each follower sent in each of its latest terms, arrived or not.
     acknowledgements: BTreeMap<Link, BTreeMap<Term, Envelope>>,
+    /// The last answers to questions for a read index, arrived or not.
+    read_answers: BTreeMap<Link, VecDeque<Envelope>>,
 }
 
 impl Network {
@@ -110,6 +121,7 @@ impl Network {
             hidden: BTreeSet::new(),
             memory: Vec::new(),
             acknowledgements: BTreeMap::new(),
+            read_answers: BTreeMap::new(),
         }
     }
 
@@ -126,6 +138,23 @@ impl Network {
         let mut envelope = Envelope { from: link.0, to: link.1, frame: peer::encode(message), garbled: false };
         if self.plan.doubled_permille > 0 && matches!(message.body, Body::AppendAccepted { .. }) {
             self.keep_acknowledgement(message.term, &envelope);
+        }
+        if self.plan.doubled_permille > 0 {
+            match message.body {
+                Body::ReadIndexResponse { .. } => {
+                    let kept = self.read_answers.entry(link).or_default();
+                    kept.push_back(envelope.clone());
+                    kept.drain(..kept.len().saturating_sub(READ_ANSWERS_KEPT));
+                }
+                Body::ReadIndex { .. } if chance.percent(READ_ANSWERED_LATE_PERCENT) => {
+                    let kept: Vec<&Envelope> = self.read_answers.get(&(link.1, link.0)).into_iter().flatten().collect();
+                    if let Some(late) = chance.any_of(&kept) {
+                        coverage.count(Kind::ReadAnsweredLate);
+                        queue.schedule(now + chance.within(0..ECHO_SOON_US), Event::Arrive((*late).clone()));
+                    }
+                }
+                _ => {}
+            }
         }
         if !self.works(link, now) || chance.permille(self.plan.lost_permille) {
             return coverage.count(Kind::MessageLost);
@@ -370,6 +399,7 @@ impl Network {
         self.hidden.clear();
         self.memory.clear();
         self.acknowledgements.clear();
+        self.read_answers.clear();
         // What is sent from now on does not queue behind what was sent over bad links.
         self.last_arrival.clear();
         let NetworkPlan { streams, bytes_per_s, socket_bytes, .. } = self.plan;

@@ -254,7 +254,8 @@ impl Node {
         let wal = WalOptions { segment_bytes: plan.segment_bytes, salt: chance.any(), base: LogBase::NONE };
         let cache_bytes_max = plan.settings.cache_bytes_max;
         let name = self.info.name.clone();
-        let options = OpenOptions { name: &name, new_id: self.id, wal, cache_bytes_max };
+        let session_limits = plan.session_limits;
+        let options = OpenOptions { name: &name, new_id: self.id, wal, cache_bytes_max, session_limits };
         let mut opened = data::open(&disk, options.clone(), |_: &ClusterIdentity| Ok::<(), DataError>(()))?;
         if opened.recovered.is_none() {
             let records = if self.newcomer.is_some() { joining_records() } else { founding_records(founders.clone()) };

@@ -7,6 +7,7 @@ use super::chance::Chance;
 use super::events::Micros;
 use super::faults::Fault;
 use super::members::MembersPlan;
+use kvd::kv::SessionLimits;
 use kvd::raft::{NodeId, Settings};
 
 /// What a run is like.
@@ -40,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) batched_percent: u32,
     pub(crate) network: NetworkPlan,
     pub(crate) clients: ClientPlan,
+    /// What is remembered of clients.
+    pub(crate) session_limits: SessionLimits,
     /// Members come and go, or stay as they are.
     pub(crate) members: Option<MembersPlan>,
     /// Mean time between two faults. Milliseconds.
@@ -140,6 +143,12 @@ impl Plan {
         self.snapshot_log_bytes.filter(|_| !takes_none)
     }
 
+    /// Whether sessions have all the room and time that they may need.
+    pub(crate) fn remembers_all_sessions(&self) -> bool {
+        let usual = SessionLimits::default();
+        self.session_limits.idle_ms_max == usual.idle_ms_max && self.session_limits.sessions_max == usual.sessions_max
+    }
+
     /// Whether nothing goes wrong until the end.
     pub(crate) fn is_quiet(&self) -> bool {
         self.faults.is_empty()
@@ -170,6 +179,7 @@ impl Plan {
             batched_percent: chance.one_of(&[0, 30, 80]),
             network,
             clients: draw_clients(chance),
+            session_limits: if is_quiet { SessionLimits::default() } else { draw_session_limits(chance) },
             members,
             fault_every_ms: chance.one_of(&[100, 400, 1_000, 2_500]),
             faults,
@@ -291,6 +301,19 @@ fn draw_clients(chance: &mut Chance) -> ClientPlan {
         faithful_percent: chance.one_of(&[0, 50, 100]),
         conditional_percent: chance.one_of(&[0, 30, 70]),
         hedged_percent: chance.one_of(&[0, 0, 10]),
+    }
+}
+
+/// In most runs sessions have all the room they may need; in some they are few, or forgotten soon.
+fn draw_session_limits(chance: &mut Chance) -> SessionLimits {
+    let usual = SessionLimits::default();
+    if chance.percent(75) {
+        return usual;
+    }
+    SessionLimits {
+        idle_ms_max: chance.one_of(&[300, 2_000, 10_000, usual.idle_ms_max]),
+        sessions_max: chance.one_of(&[2, 6, usual.sessions_max]),
+        reply_bytes_max: chance.one_of(&[0, 500, usual.reply_bytes_max]),
     }
 }
 

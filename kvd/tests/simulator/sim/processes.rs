@@ -211,8 +211,17 @@ impl World {
     }
 
     pub(crate) fn pause(&mut self, id: NodeId) {
+        let length = self.draw_pause();
+        self.pause_for(id, length);
+    }
+
+    /// How long somebody stands still. Microseconds.
+    pub(super) fn draw_pause(&mut self) -> Micros {
         let length = self.chance.one_of(&[20 * MS, 200 * MS, 1_000 * MS, 5_000 * MS, 30_000 * MS]);
-        let length = self.chance.within(MS..length);
+        self.chance.within(MS..length)
+    }
+
+    pub(super) fn pause_for(&mut self, id: NodeId, length: Micros) {
         let patience = self.plan.settings.election_timeout_max_ms * MS;
         let Some(process) = self.process(id).filter(|process| !process.paused) else { return };
         process.paused = true;

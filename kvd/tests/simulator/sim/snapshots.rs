@@ -372,9 +372,9 @@ impl World {
         }
         self.invariants.bounds.heard(to, from);
         let disk = self.nodes[&to].disk.clone();
-        let cluster_id = cluster_of(&self.founders).id;
+        let (cluster_id, limits) = (cluster_of(&self.founders).id, self.plan.session_limits);
         let (_, receiving) =
-            transfer.receiving.get_or_insert_with(|| (life, Receiving::new(Arc::new(disk), cluster_id)));
+            transfer.receiving.get_or_insert_with(|| (life, Receiving::new(Arc::new(disk), cluster_id, limits)));
         let end = (transfer.position + self.plan.snapshot_piece_bytes).min(transfer.bytes.len());
         let mut piece = transfer.bytes[transfer.position..end].to_vec();
         transfer.position = end;

@@ -164,8 +164,8 @@ impl World {
                 if let Some(Node { id, .. }) = disturber {
                     let entered = self.nodes[id].term();
                     let what = format!("n{} leads term {term}, and n{} enters term {entered}", leader.0, id.0);
-                    if self.handed_over.contains(&term) {
-                        // Told to by this leader, long ago.
+                    if self.handed_over.contains(&term) || !self.is_voter(leader) {
+                        // Told to by this leader, long ago; or it leaves, and leads until its removal is known to all.
                         return Ok(Some(what));
                     }
                     return Err(Violation { invariant: NAME, what });
@@ -173,6 +173,11 @@ impl World {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a node is a voter, as the members are committed.
+    fn is_voter(&self, id: NodeId) -> bool {
+        self.last_configuration().is_none_or(|configuration| configuration.voters.contains(&id))
     }
 
     /// The latest term that anyone has reason to be in, since someone was in it before, dead or alive.

@@ -85,7 +85,7 @@ impl World {
             network: Network::new(plan.network, plan.settings.election_timeout_max_ms),
             streams: Streams::default(),
             clients: Vec::new(),
-            invariants: Invariants::new(&plan.settings, plan.entry_bytes_max()),
+            invariants: Invariants::new(&plan.settings, plan.entry_bytes_max(), plan.session_limits),
             comparisons: Comparisons::new(seed),
             chance,
             now: 0,

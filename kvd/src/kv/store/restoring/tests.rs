@@ -1,7 +1,7 @@
 //! That a restored store is the one that was written, and that nothing else passes for it.
 
 use super::super::super::pieces::ENTRY_HEADER_BYTES;
-use super::super::super::sessions::Limits;
+use super::super::super::sessions::SessionLimits;
 use super::super::super::strategies;
 use super::super::tests::{set, store_after, time_step};
 use super::super::{Command, Outcome};
@@ -38,8 +38,12 @@ fn assert_same(restored: &Store, original: &Store) {
     assert_eq!(restored.recompute_state_hash(), restored.state_hash());
 }
 
-fn limits() -> impl Strategy<Value = Limits> {
-    (1..6usize, 0..400usize).prop_map(|(sessions_max, reply_bytes_max)| Limits { sessions_max, reply_bytes_max })
+fn limits() -> impl Strategy<Value = SessionLimits> {
+    (1..6usize, 0..400usize).prop_map(|(sessions_max, reply_bytes_max)| SessionLimits {
+        sessions_max,
+        reply_bytes_max,
+        ..SessionLimits::default()
+    })
 }
 
 fn steps(steps_max: usize) -> impl Strategy<Value = Vec<(i64, Command)>> {
@@ -274,13 +278,13 @@ fn no_more_is_restored_than_is_remembered() {
     let mut store = store_after(["a", "b"].map(|client| set("k", &"x".repeat(100)).with_prev().request(client, 1)));
     let (summary, pieces) = snapshot(&mut store);
     let (within, beyond) = (
-        Limits { sessions_max: 2, reply_bytes_max: 120 },
+        SessionLimits { sessions_max: 2, reply_bytes_max: 120, ..SessionLimits::default() },
         malformed("more sessions or longer replies than are remembered"),
     );
     for (limits, expected) in [
         (within, Ok(())),
-        (Limits { sessions_max: 1, ..within }, Err(beyond)),
-        (Limits { reply_bytes_max: 100, ..within }, Err(beyond)),
+        (SessionLimits { sessions_max: 1, ..within }, Err(beyond)),
+        (SessionLimits { reply_bytes_max: 100, ..within }, Err(beyond)),
     ] {
         let mut restoring = Restoring::new(summary).unwrap().with_session_limits(limits);
         let result = pieces.iter().try_for_each(|piece| restoring.piece(piece));

@@ -1,7 +1,7 @@
 //! What pieces hold, where they end, and what is kept for them.
 
 use super::super::super::pieces::ENTRIES_PER_PIECE_MAX;
-use super::super::super::sessions::{Limits, SESSION_IDLE_MS_MAX};
+use super::super::super::sessions::{SESSION_IDLE_MS_MAX, SessionLimits};
 use super::super::super::strategies;
 use super::super::tests::{delete, set, store_after};
 use super::super::{Command, Condition, Outcome};
@@ -123,7 +123,7 @@ fn a_session_that_changes_ahead_is_kept_once_and_no_other_is() {
 #[test]
 fn a_session_whose_reply_makes_room_is_taken_as_it_was() {
     let write = |client| set("k", &"x".repeat(100)).with_prev().request(client, 1);
-    let mut store = Store::with_session_limits(Limits { reply_bytes_max: 120, ..Limits::default() });
+    let mut store = Store::with_session_limits(SessionLimits { reply_bytes_max: 120, ..SessionLimits::default() });
     for command in [write("creates k"), write("a")] {
         store.apply(0, &command);
     }

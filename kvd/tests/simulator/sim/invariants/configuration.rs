@@ -1,6 +1,7 @@
 //! Each node uses the last configuration in its log, committed or not (paper §6), and configurations follow each other so
 //! that no two disjoint majorities can decide: any quorum of one meets any quorum of the next, a change begins when the
-//! one before it is committed, and only by a leader that has committed an entry of its own term.
+//! one before it is committed, and only by a leader that has committed an entry of its own term. An id that was removed is
+//! never that of a member again: who bears it may have forgotten what it promised.
 
 use super::super::image::Image;
 use super::committed_on_quorum::Committed;
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "Configuration in the Log";
 const STEPS: &str = "Configurations Intersect";
+const REMOVED: &str = "Removed for Ever";
 
 /// Every configuration that any node ever had in its log.
 #[derive(Debug, Default)]
@@ -47,6 +49,8 @@ impl Configurations {
         let (id, next) = (raft.id().0, raft.configuration());
         if let Some((before_place, before)) = self.before(raft, place, committed) {
             let is_committed = before_place.0.0 <= committed.len() as u64;
+            let back = before.removed.iter().find(|removed| next.members.contains_key(removed));
+            ensure!(REMOVED, back.is_none(), "{back:?} was removed, and n{id} makes it a member again");
             ensure!(STEPS, is_committed, "n{id} changes the members while the change at {before_place:?} is open");
             let disjoint = disjoint_quorums(before, next);
             ensure!(

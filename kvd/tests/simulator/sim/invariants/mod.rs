@@ -33,7 +33,7 @@ use cluster_time::ClusterTimeNeverFalls;
 use committed_on_quorum::CommittedOnQuorum;
 use configuration::Configurations;
 use election_safety::ElectionSafety;
-use kvd::kv::Command;
+use kvd::kv::{Command, SessionLimits};
 use kvd::raft::{
     Body, Configuration, LogBase, LogIndex, LogWrite, Message, NodeId, Payload, Raft, Record, RoleName, Settings, Term,
 };
@@ -83,7 +83,7 @@ pub(crate) struct Invariants {
 }
 
 impl Invariants {
-    pub(crate) fn new(settings: &Settings, entry_bytes_max: usize) -> Self {
+    pub(crate) fn new(settings: &Settings, entry_bytes_max: usize, session_limits: SessionLimits) -> Self {
         Self {
             election_safety: ElectionSafety::default(),
             candidacy: Candidacy::default(),
@@ -97,7 +97,7 @@ impl Invariants {
             answers: Answers::default(),
             reads: Reads::default(),
             bounds: Bounds::new(settings, entry_bytes_max),
-            model: Model::default(),
+            model: Model::new(session_limits),
         }
     }
 
@@ -160,7 +160,8 @@ impl Invariants {
                 Some(Payload::Command(bytes)) => Command::decode(bytes).ok(),
                 Some(Payload::Noop | Payload::Configuration(_)) | None => None,
             };
-            if let Some(request) = self.model.apply(command.as_ref()) {
+            let time_ms = entry.map_or(0, |entry| entry.time.0);
+            if let Some(request) = self.model.apply(time_ms, command.as_ref()) {
                 self.answers.committed(&request)?;
             }
         }
