@@ -11,7 +11,7 @@
 
 use super::coverage::Kind;
 use super::events::{Event, Micros};
-use super::invariants::{Checked, Violation, ensure};
+use super::invariants::{ChangeAsked, Checked, Violation, ensure};
 use super::linearizability::Moment;
 use super::members::survives;
 use super::node::{Input, Node};
@@ -261,6 +261,9 @@ impl World {
         let raft = process.replica.raft();
         let are_looked_at = raft.role() == RoleName::Leader && raft.are_members_settled();
         let order: Vec<ChangeId> = changes.waiting().map(|(request, ..)| *request).collect();
+        let is_forced = |request: &ChangeId| matches!(open[request].change, MemberChange::Remove { force: true, .. });
+        let asked = if order.iter().any(is_forced) { ChangeAsked::Force } else { ChangeAsked::Change };
+        self.invariants.presence.asked(id, asked);
         let handed_over_before = raft.transfer_target().is_some();
         let ended = changes.go_on(&mut process.replica, time);
         let raft = process.replica.raft();
@@ -293,6 +296,11 @@ impl World {
                 }
                 self.trace.note(|| format!("n{} begins request {request} with entry {place:?}", id.0));
                 asked.check_begun(*request, &before, next)?;
+                if let MemberChange::Add { name, .. } = &asked.change {
+                    for old in called(&before, name) {
+                        self.invariants.presence.check_silent(raft, old)?;
+                    }
+                }
             }
         }
         process.member_changes = changes;

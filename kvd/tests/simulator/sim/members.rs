@@ -6,7 +6,7 @@
 
 use super::coverage::Kind;
 use super::events::{Event, Micros};
-use super::invariants::{Checked, is_quorum};
+use super::invariants::{ChangeAsked, Checked, is_quorum};
 use super::node::{Input, Node, State};
 use super::world::World;
 use kvd::node::MemberChange;
@@ -118,6 +118,9 @@ impl World {
             return Ok(());
         }
         let removes_itself = change.remove.contains(&id);
+        let asked = if change.force { ChangeAsked::Force } else { ChangeAsked::Change };
+        self.invariants.presence.asked(id, asked);
+        let Some(process) = self.process(id) else { return Ok(()) };
         let result = process.replica.change_membership(change);
         self.trace.note(|| format!("n{} is asked for {change:?}: {result:?}", id.0));
         match result {

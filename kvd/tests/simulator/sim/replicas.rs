@@ -29,7 +29,7 @@ impl World {
     pub(super) fn input(&mut self, id: NodeId, input: Input) -> Checked {
         let now = self.now;
         let floor = self.invariants.committed_index();
-        let node = self.node(id);
+        let node = self.nodes.get_mut(&id).expect("a node of this cluster");
         let time = node.time(now);
         let Some(process) = node.process_mut() else { return Ok(()) };
         if process.paused {
@@ -43,6 +43,7 @@ impl World {
             return Ok(());
         }
         process.replica.set_time(time);
+        self.invariants.presence.awake(id, process.life, time, process.replica.raft());
         match input {
             Input::Tick => {
                 let before = LeaderBefore::of(process.replica.raft());
@@ -72,6 +73,7 @@ impl World {
                 }
                 let before = Before::of(process.replica.raft());
                 process.replica.step(from, message.clone());
+                self.invariants.presence.stepped(id, from, &message);
                 let raft = process.replica.raft();
                 before.check(from, &message, raft)?;
                 if message.body == Body::TimeoutNow && raft.role() == RoleName::Candidate && raft.term() > message.term

@@ -5,6 +5,7 @@
 
 use super::super::image::Image;
 use super::committed_on_quorum::Committed;
+use super::presence::Presence;
 use super::{Checked, Place, Violation, ensure};
 use kvd::raft::{Configuration, LogIndex, NodeId, Raft, RoleName, Term};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,12 @@ pub(crate) struct Configurations {
 
 impl Configurations {
     /// A node has changed. Returns whether a joint configuration is in force that nobody had before.
-    pub(super) fn check(&mut self, raft: &Raft, committed: &[Committed]) -> Result<bool, Violation> {
+    pub(super) fn check(
+        &mut self,
+        raft: &Raft,
+        committed: &[Committed],
+        presence: &Presence,
+    ) -> Result<bool, Violation> {
         let (id, index, used) = (raft.id().0, raft.configuration_index(), raft.configuration());
         if *used == Configuration::EMPTY {
             let last = raft.log().last_index();
@@ -36,7 +42,7 @@ impl Configurations {
         let is_new = known.is_none();
         match known {
             Some(known) => ensure!(NAME, known == used, "n{id} uses another configuration {index}@{term} than others"),
-            None => self.appended(raft, (index, term), committed)?,
+            None => self.appended(raft, (index, term), committed, presence)?,
         }
         let is_in_log = |(index, term): &Place| raft.log().term_at(*index) == Some(*term);
         let later = self.known.range((index.next(), Term(0))..).find(|(place, _)| is_in_log(place));
@@ -45,7 +51,7 @@ impl Configurations {
     }
 
     /// A node has appended a configuration that nobody had before.
-    fn appended(&mut self, raft: &Raft, place: Place, committed: &[Committed]) -> Checked {
+    fn appended(&mut self, raft: &Raft, place: Place, committed: &[Committed], presence: &Presence) -> Checked {
         let (id, next) = (raft.id().0, raft.configuration());
         if let Some((before_place, before)) = self.before(raft, place, committed) {
             let is_committed = before_place.0.0 <= committed.len() as u64;
@@ -58,6 +64,9 @@ impl Configurations {
                 disjoint.is_none(),
                 "n{id} goes from {before:?} to {next:?}: {disjoint:?} could decide both"
             );
+            if raft.role() == RoleName::Leader && place.1 == raft.term() {
+                presence.check_change(raft, before, next)?;
+            }
         }
         if raft.role() == RoleName::Leader && place.1 == raft.term() {
             let log = raft.log();

@@ -17,6 +17,7 @@ mod leader_completeness;
 mod log_matching;
 mod match_index;
 mod monotonic_state;
+mod presence;
 mod reads;
 mod state_machine_safety;
 
@@ -40,6 +41,8 @@ use kvd::raft::{
 use leader_append_only::LeaderAppendOnly;
 use log_matching::LogMatching;
 use monotonic_state::MonotonicState;
+pub(crate) use presence::Asked as ChangeAsked;
+use presence::Presence;
 use state_machine_safety::StateMachineSafety;
 use std::collections::BTreeMap;
 
@@ -75,6 +78,7 @@ pub(crate) struct Invariants {
     cluster_time: ClusterTimeNeverFalls,
     state_machine_safety: StateMachineSafety,
     monotonic_state: MonotonicState,
+    pub(crate) presence: Presence,
     pub(crate) configurations: Configurations,
     pub(crate) answers: Answers,
     pub(crate) reads: Reads,
@@ -94,6 +98,7 @@ impl Invariants {
             state_machine_safety: StateMachineSafety::default(),
             monotonic_state: MonotonicState::default(),
             configurations: Configurations::default(),
+            presence: Presence::new(settings),
             answers: Answers::default(),
             reads: Reads::default(),
             bounds: Bounds::new(settings, entry_bytes_max),
@@ -121,9 +126,10 @@ impl Invariants {
             self.entry_committed(index, raft, nodes)?;
         }
         self.state_machine_safety.check(id, &process.replica, &self.model)?;
-        if self.configurations.check(raft, self.committed.entries())? {
+        if self.configurations.check(raft, self.committed.entries(), &self.presence)? {
             coverage.count(Kind::JointConfiguration);
         }
+        self.presence.looked_at(id);
         self.bounds.check(id, &process.replica)?;
         self.candidacy.check(raft)?;
         if raft.role() == RoleName::Leader {

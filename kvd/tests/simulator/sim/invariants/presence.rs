@@ -1,0 +1,155 @@
+//! Presence: a leader that begins a change of the voters has heard a majority of those that are to come, lately and in its
+//! term (a joint configuration without one can never be left again); and who loses its place for being silent has been
+//! silent for the longest election timeout.
+//!
+//! Time is that in which the leader was awake: what was sent while it stood still may not have been read yet.
+
+use super::super::events::Life;
+use super::{Checked, ensure, is_quorum};
+use kvd::raft::{Body, Configuration, Goal, Instant, Message, NodeId, Raft, RoleName, Settings, Term};
+use std::collections::{BTreeMap, BTreeSet};
+
+const NAME: &str = "Presence";
+
+/// What each node heard of the others.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    timeout_ms: u64,
+    heartbeat_ms: u64,
+    nodes: BTreeMap<NodeId, Awake>,
+}
+
+/// One life of a node.
+#[derive(Debug)]
+struct Awake {
+    life: Life,
+    last: Instant,
+    /// For how long it was awake. Milliseconds.
+    awake_ms: u64,
+    /// The term in which it leads, or led last, and when it was first seen to.
+    reign: (Term, u64),
+    /// Since when each is a member.
+    member_since: BTreeMap<NodeId, u64>,
+    /// When each answered last, and in which term.
+    heard: BTreeMap<NodeId, (Term, u64)>,
+    asked: Asked,
+}
+
+/// What a change may have been asked for since the node was looked at last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Asked {
+    #[default]
+    Nothing,
+    /// Something that names who is to go.
+    Change,
+    /// That, or something that is to be done whoever is heard.
+    Force,
+}
+
+impl Presence {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            timeout_ms: settings.election_timeout_max_ms,
+            heartbeat_ms: settings.heartbeat_ms,
+            nodes: BTreeMap::new(),
+        }
+    }
+
+    /// It is now `time` at a node that is awake.
+    pub(crate) fn awake(&mut self, id: NodeId, life: Life, time: Instant, raft: &Raft) {
+        let begins = |awake_ms| Awake {
+            life,
+            last: time,
+            awake_ms,
+            reign: (Term(0), 0),
+            member_since: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            asked: Asked::Nothing,
+        };
+        let awake = self.nodes.entry(id).or_insert_with(|| begins(0));
+        if awake.life != life {
+            *awake = begins(awake.awake_ms);
+        }
+        awake.awake_ms += time.ms_since(awake.last).min(self.heartbeat_ms / 2);
+        awake.last = time;
+        if raft.role() == RoleName::Leader && awake.reign.0 != raft.term() {
+            awake.reign = (raft.term(), awake.awake_ms);
+        }
+        let members = &raft.configuration().members;
+        awake.member_since.retain(|id, _| members.contains_key(id));
+        for id in members.keys() {
+            awake.member_since.entry(*id).or_insert(awake.awake_ms);
+        }
+    }
+
+    /// A message was taken in.
+    pub(crate) fn stepped(&mut self, id: NodeId, from: NodeId, message: &Message) {
+        let is_answer = matches!(
+            message.body,
+            Body::AppendAccepted { .. } | Body::AppendRejected { .. } | Body::RequestVoteResponse { .. }
+        );
+        if let Some(awake) = self.nodes.get_mut(&id).filter(|_| is_answer) {
+            awake.heard.insert(from, (message.term, awake.awake_ms));
+        }
+    }
+
+    /// A node may begin a change that it is asked for.
+    pub(crate) fn asked(&mut self, id: NodeId, asked: Asked) {
+        if let Some(awake) = self.nodes.get_mut(&id) {
+            awake.asked = asked;
+        }
+    }
+
+    /// All that a node was asked for is begun by now, or is not.
+    pub(super) fn looked_at(&mut self, id: NodeId) {
+        self.asked(id, Asked::Nothing);
+    }
+
+    /// A leader goes from one configuration to the next.
+    pub(super) fn check_change(&self, raft: &Raft, before: &Configuration, next: &Configuration) -> Checked {
+        let Some(awake) = self.nodes.get(&raft.id()) else { return Ok(()) };
+        let answered = |id: &NodeId| awake.heard.get(id).filter(|(term, _)| *term == raft.term()).map(|(_, at)| *at);
+        if next.voters != before.voters && awake.asked != Asked::Force {
+            let is_recent = |at: u64| awake.awake_ms - at <= self.timeout_ms;
+            let is_heard = |id: NodeId| id == raft.id() || answered(&id).is_some_and(is_recent);
+            let alone = Configuration { outgoing: BTreeSet::new(), ..next.clone() };
+            ensure!(
+                NAME,
+                is_quorum(&alone, is_heard),
+                "n{} makes voters of {:?} and has heard {:?} (it is {} ms)",
+                raft.id().0,
+                next.voters,
+                awake.heard,
+                awake.awake_ms
+            );
+        }
+        if awake.asked == Asked::Nothing {
+            let takes = |(learner, goal): (&NodeId, &Goal)| match goal {
+                Goal::Replace(old) if next.voters.contains(learner) => Some(*old),
+                Goal::Replace(_) | Goal::Learner | Goal::Voter => None,
+            };
+            for old in before.learners.iter().filter_map(takes) {
+                self.check_silent(raft, old)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One loses its place since the leader takes it for silent.
+    pub(crate) fn check_silent(&self, raft: &Raft, old: NodeId) -> Checked {
+        let Some(awake) = self.nodes.get(&raft.id()) else { return Ok(()) };
+        let answered = awake.heard.get(&old).filter(|(term, _)| *term == raft.term()).map_or(0, |(_, at)| *at);
+        let since = answered.max(awake.reign.1).max(awake.member_since.get(&old).copied().unwrap_or(0));
+        // A reign is seen a moment after it has begun.
+        let silent_ms = awake.awake_ms - since + self.heartbeat_ms;
+        ensure!(
+            NAME,
+            silent_ms >= self.timeout_ms,
+            "n{} takes n{} for silent, which it has heard, or could have, {} ms ago",
+            raft.id().0,
+            old.0,
+            silent_ms
+        );
+        Ok(())
+    }
+}
