@@ -79,6 +79,7 @@ kinds! {
         ChangeRepeated = "requests for a change repeated",
         ChangeOfNobody = "requests that named no member",
         ChangeElsewhere = "requests for a change at a node that does not lead",
+        DeposedAsked = "requests to a deposed leader for what was so once",
         RemovedRefused = "requests to add a node again that was removed",
         RequestRefused = "requests for a change refused",
         ChangeUnknown = "requests for a change of unknown outcome",

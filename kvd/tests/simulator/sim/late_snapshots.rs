@@ -17,7 +17,7 @@ use kvd::raft::{NodeId, RoleName};
 const MS: Micros = 1_000;
 
 /// How long a snapshot is held back at most, if its receiver does not stand for election before. Microseconds.
-const HELD_BACK_MAX: Micros = 3_000 * MS;
+const HELD_BACK_MAX: Micros = 6_000 * MS;
 
 /// In runs with late snapshots a follower falls behind so often, at the mean. Microseconds.
 const FALLS_BEHIND_EVERY: Micros = 700 * MS;
@@ -39,8 +39,17 @@ impl World {
         let pause = self.chance.exponential(FALLS_BEHIND_EVERY);
         self.queue.schedule(self.now + pause, Event::FallBehind);
         let [leader] = self.leaders()[..] else { return Ok(()) };
+        if !self.transfers.is_empty() || self.nodes.values().any(|node| node.process().is_none_or(|it| it.paused)) {
+            // Enough is going on.
+            return Ok(());
+        }
         let others: Vec<NodeId> = self.all_nodes().into_iter().filter(|id| *id != leader).collect();
-        let Some(one) = self.chance.any_of(&others) else { return Ok(()) };
+        // Those that keep their logs whole are to lead next.
+        let takes_snapshots: Vec<NodeId> =
+            others.iter().copied().filter(|id| self.plan.snapshot_log_bytes_of(*id).is_some()).collect();
+        let Some(one) = self.chance.any_of(&takes_snapshots).or_else(|| self.chance.any_of(&others)) else {
+            return Ok(());
+        };
         self.crash(one)?;
         self.nodes[&one].disk.kill();
         self.peers_notice(one);
@@ -67,7 +76,7 @@ impl World {
 
     /// Until when a snapshot that is sent now is held back.
     pub(super) fn draw_holding_back(&mut self) -> Micros {
-        self.now + self.chance.within(300 * MS..HELD_BACK_MAX)
+        self.now + self.chance.within(1_000 * MS..HELD_BACK_MAX)
     }
 
     /// A snapshot lies at its receiver, and is to outlive the leader that sent it.
@@ -90,7 +99,7 @@ impl World {
         for id in self.all_nodes().into_iter().filter(|id| *id != receiver) {
             self.kill(id)?;
             let after =
-                if id == leader { self.chance.within(200 * MS..800 * MS) } else { self.chance.within(MS..20 * MS) };
+                if id == leader { self.chance.within(400 * MS..2_500 * MS) } else { self.chance.within(MS..20 * MS) };
             self.queue.schedule(self.now + after, Event::Start(id));
         }
         Ok(())
@@ -138,7 +147,9 @@ impl World {
         let Some(leader) = leader.filter(|leader| *leader != receiver) else { return };
         let is_fed = |transfer: &Transfer| {
             let is_other = transfer.to == receiver && transfer.from.0 != leader && transfer.strikes;
-            let is_in_memory = log.last_index() >= transfer.last && log.durable_index() < transfer.last;
+            // With an entry of that leader it has more than who sent the snapshot, so that it gets its vote.
+            let is_all_there = log.last_index() > transfer.last && log.last_term() == raft.term();
+            let is_in_memory = is_all_there && log.durable_index() < transfer.last;
             is_other && transfer.held_until > self.now && is_in_memory && log.commit_index() < transfer.last
         };
         if let Some(transfer) = self.transfers.values_mut().find(|transfer| is_fed(transfer)) {

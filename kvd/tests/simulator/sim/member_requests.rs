@@ -156,6 +156,38 @@ impl World {
         })
     }
 
+    /// A leader that has been deposed and does not know it yet is asked for what is so as far as it knows, and is not any more.
+    pub(super) fn ask_the_deposed(&mut self) {
+        let Some(deposed) = self.deposed_leader() else { return };
+        let (Some(raft), Some(committed)) = (self.nodes[&deposed].raft(), self.last_configuration()) else { return };
+        let known = raft.configuration();
+        let mut asked = Vec::new();
+        for (id, MemberInfo { name, client_url, peer_url }) in &known.members {
+            if !committed.members.contains_key(id) {
+                let (name, client_url, peer_url) = (name.clone(), client_url.clone(), peer_url.clone());
+                asked.push(MemberChange::Add {
+                    node: id.0,
+                    name,
+                    client_url,
+                    peer_url,
+                    learner: true,
+                    returning: false,
+                });
+            }
+        }
+        for (id, MemberInfo { name, .. }) in &committed.members {
+            if called(known, name).is_empty() {
+                asked.push(MemberChange::Remove { name: name.clone(), force: false });
+            } else if known.learners.contains_key(id) != committed.learners.contains_key(id) {
+                asked.push(MemberChange::Promote { name: name.clone() });
+            }
+        }
+        if let Some(change) = self.chance.any_of(&asked.iter().collect::<Vec<_>>()).cloned() {
+            self.coverage.count(Kind::DeposedAsked);
+            self.ask_for(deposed, change, 0);
+        }
+    }
+
     /// Whom an operator takes for the leader.
     pub(super) fn whom_to_ask(&mut self) -> NodeId {
         let leaders = self.leaders();

@@ -61,6 +61,7 @@ impl World {
                 Ok(())
             }
             0..8 if self.chance.percent(60) => {
+                self.ask_the_deposed();
                 if let Some(change) = self.draw_request(&configuration) {
                     let to = self.whom_to_ask();
                     self.ask_for(to, change, 0);

@@ -88,8 +88,17 @@ impl Presence {
             message.body,
             Body::AppendAccepted { .. } | Body::AppendRejected { .. } | Body::RequestVoteResponse { .. }
         );
+        let is_vote = matches!(message.body, Body::RequestVoteResponse { .. });
         if let Some(awake) = self.nodes.get_mut(&id).filter(|_| is_answer) {
-            awake.heard.insert(from, (message.term, awake.awake_ms));
+            if is_vote && awake.reign.0 == message.term {
+                // It was not needed any more, and is not looked at.
+                return;
+            }
+            let heard = awake.heard.entry(from).or_insert((message.term, 0));
+            // One of an earlier term comes too late to say anything.
+            if message.term >= heard.0 {
+                *heard = (message.term, awake.awake_ms);
+            }
         }
     }
 
