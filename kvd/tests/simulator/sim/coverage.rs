@@ -100,6 +100,7 @@ kinds! {
         MessageGarbled = "messages garbled",
         MessageLate = "messages later than an election",
         Split = "splits in two",
+        MinorityOfMembers = "minorities cut off while members change",
         Isolation = "nodes cut off from all",
         OneWayCut = "links cut in one direction",
         Bridge = "halves joined by one node alone",

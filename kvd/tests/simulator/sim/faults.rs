@@ -420,9 +420,15 @@ impl World {
 
     /// From now on a minority hears nobody but each other.
     fn hear_nobody_else(&mut self, minority: BTreeSet<NodeId>) {
-        if self.plan.members.is_some() {
-            // They may come to be a majority of fewer voters.
+        let raft_of = |id: &NodeId| self.nodes[id].raft();
+        if self.plan.members.is_some()
+            && minority.iter().any(|id| raft_of(id).is_none_or(|raft| self.invariants.may_decide(raft, &minority)))
+        {
+            // They are, or may come to be, a majority of fewer voters.
             return;
+        }
+        if self.plan.members.is_some() {
+            self.coverage.count(Kind::MinorityOfMembers);
         }
         let latest = minority.iter().map(|id| self.nodes[id].term()).max().unwrap_or_default();
         self.invariants.bounds.cut_off(minority, latest);

@@ -389,14 +389,16 @@ impl World {
         Ok(())
     }
 
-    /// Notes which configuration is in force.
-    pub(super) fn note_configuration(&mut self) {
-        let Some(now) = self.last_configuration() else { return };
+    /// Notes which configuration is in force. Returns whether it is another than before.
+    pub(super) fn note_configuration(&mut self) -> bool {
+        let Some(now) = self.last_configuration() else { return false };
         let history = &self.member_requests.history;
-        if history.last().is_none_or(|(_, last)| last != now) {
+        let is_new = history.last().is_none_or(|(_, last)| last != now);
+        if is_new {
             let entry = (self.moment, now.clone());
             self.member_requests.history.push(entry);
         }
+        is_new
     }
 
     /// Whether somebody waits for a change on request, so that what is committed has to be noted.

@@ -218,8 +218,8 @@ impl Plan {
             self.snapshot_piece_bytes = 4_000;
             // The snapshot ends with the last entry or nearly, so that who leads next does not know that to be committed;
             // and it feeds the receiver all that it lacks at once.
-            (self.snapshot_log_bytes, self.keep_log_bytes) = (Some(100), 0);
-            (self.clients.number, self.clients.pause_us, self.clients.read_percent) = (4, 150_000, 10);
+            (self.snapshot_log_bytes, self.keep_log_bytes, self.late_snapshots_percent) = (Some(1), 0, 100);
+            (self.clients.number, self.clients.pause_us, self.clients.read_percent) = (4, 300_000, 10);
             let usual = Settings::default();
             self.settings.message_bytes_max = usual.message_bytes_max;
             self.settings.window_messages_max = usual.window_messages_max;

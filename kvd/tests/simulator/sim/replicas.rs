@@ -140,8 +140,8 @@ impl World {
         let elections = self.coverage.of(Kind::Election);
         let candidacies = self.coverage.of(Kind::Candidacy);
         self.invariants.node_changed(id, &self.nodes, &mut self.coverage)?;
-        if self.are_changes_open() {
-            self.note_configuration();
+        if self.are_changes_open() && self.note_configuration() && !self.is_calm {
+            self.ask_the_deposed();
         }
         if self.coverage.of(Kind::Election) > elections {
             let Self { network, chance, queue, coverage, now, .. } = self;

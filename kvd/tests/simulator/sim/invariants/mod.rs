@@ -44,7 +44,7 @@ use monotonic_state::MonotonicState;
 pub(crate) use presence::Asked as ChangeAsked;
 use presence::Presence;
 use state_machine_safety::StateMachineSafety;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An invariant that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -260,6 +260,14 @@ impl Invariants {
         self.configurations.possible(self.committed.entries())
     }
 
+    /// Whether these nodes are a quorum of a configuration that one of them may come to use: the last in its log, the one
+    /// before, should that be cut off, or any that may be committed.
+    pub(crate) fn may_decide(&self, raft: &Raft, some: &BTreeSet<NodeId>) -> bool {
+        let used = [Some(raft.configuration()), self.configurations.before_last(raft)];
+        let mut all = used.into_iter().flatten().chain(self.possible_configurations());
+        all.any(|configuration| is_quorum(configuration, |id| some.contains(&id)))
+    }
+
     /// Everything that was committed.
     pub(crate) fn committed_entries(&self) -> Vec<(Term, Digest)> {
         let digest = |(index, entry): (LogIndex, &committed_on_quorum::Committed)| {
@@ -272,7 +280,7 @@ impl Invariants {
 /// Whether more than half of the voters agree, and of the outgoing ones too while there are any. Counted in the most
 /// naive way, since the code under test is what else counts votes.
 pub(crate) fn is_quorum(configuration: &Configuration, agrees: impl Fn(NodeId) -> bool) -> bool {
-    let majority = |voters: &std::collections::BTreeSet<NodeId>| {
+    let majority = |voters: &BTreeSet<NodeId>| {
         let agreeing = voters.iter().filter(|id| agrees(**id)).count();
         2 * agreeing > voters.len()
     };
