@@ -33,6 +33,9 @@ const ANSWER_SLACK_MS: u64 = 100;
 /// Names one sending of one request.
 pub(crate) type ChangeId = u64;
 
+/// What somebody is told.
+pub(crate) type ChangeAnswer = (ChangeId, Result<(), ChangeError>);
+
 /// What happens to such a request.
 #[derive(Clone, Debug)]
 pub(crate) enum ChangeEvent {
@@ -267,10 +270,7 @@ impl World {
     }
 
     /// Before a node carries out what is to be done: begins what can begin. Returns who has an answer.
-    pub(super) fn go_on_with_changes(
-        &mut self,
-        id: NodeId,
-    ) -> Result<Vec<(ChangeId, Result<(), ChangeError>)>, Violation> {
+    pub(super) fn go_on_with_changes(&mut self, id: NodeId) -> Result<Vec<ChangeAnswer>, Violation> {
         let (time, lost, is_calm) = (self.nodes[&id].time(self.now), self.lost(), self.is_calm);
         let Some(process) = self.nodes.get_mut(&id).and_then(Node::process_mut) else {
             return Ok(Vec::new());
@@ -285,7 +285,8 @@ impl World {
         let waiting: Vec<ChangeId> = changes.waiting().map(|(request, ..)| *request).collect();
         let harmful = |request: &ChangeId| {
             let change = &open[request].change;
-            !(is_calm && matches!(change, MemberChange::Add { .. })) && !survives(&after(&before, change), &lost)
+            let joins_in_the_end = is_calm && matches!(change, MemberChange::Add { .. });
+            !joins_in_the_end && !survives(&after(&before, change), &lost)
         };
         let withdrawn: BTreeSet<ChangeId> = waiting.iter().copied().filter(harmful).collect();
         changes.forget(|request| withdrawn.contains(request) || open[request].is_given_up);
