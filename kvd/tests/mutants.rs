@@ -38,11 +38,20 @@ const TRIED_FIRST: &[(Mutant, u64)] = &[
     (Mutant::RemovedIdAddedAgain, 54),
     (Mutant::PreVoteIgnoresTerm, 45),
     (Mutant::AbsenceCounts, 35),
+    (Mutant::HeartbeatBehindBulk, 22),
+    (Mutant::ReplaceByVoter, 17),
+    (Mutant::WindowNotFreed, 12),
+    (Mutant::OneVoterDecides, 11),
+    (Mutant::DivergedGoesOn, 11),
+    (Mutant::StuckDiskLeads, 9),
+    (Mutant::DiskNeverStuck, 9),
+    (Mutant::PreVoteDespiteLeader, 8),
 ];
 
-/// Put back, it is shown by scripts only: a quorum's answers to a round come later, which delays reads and nothing else that
-/// runs judge.
-const BY_SCRIPTS_ONLY: &[Mutant] = &[Mutant::HeartbeatWaitsForDisk];
+/// Put back, these are shown by scripts and unit tests only. [`Mutant::HeartbeatWaitsForDisk`] delays reads and nothing else
+/// that runs judge; for [`Mutant::NameResolvedAnew`] a change has to be overtaken by another leader's and the name by a new
+/// node, which runs draw too rarely.
+const BY_SCRIPTS_ONLY: &[Mutant] = &[Mutant::HeartbeatWaitsForDisk, Mutant::NameResolvedAnew];
 
 #[test]
 fn every_mutant_is_caught() {
