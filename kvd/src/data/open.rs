@@ -26,7 +26,7 @@ pub struct OpenOptions<'a> {
     pub wal: WalOptions,
     /// Bytes of applied entries that stay in memory; see [`crate::raft::Settings::cache_bytes_max`].
     pub cache_bytes_max: usize,
-    /// What its store remembers of clients.
+    /// Bounds on what its store remembers of clients.
     pub session_limits: SessionLimits,
 }
 

@@ -106,16 +106,20 @@ fn recover(disk: &Arc<dyn Disk>) -> Result<Refounded, String> {
     survivor.recover(founder()).map_err(|error| error.to_string())
 }
 
-/// What a daemon finds that is started on it; `None` if that is nothing.
-fn start(disk: &Arc<dyn Disk>) -> Option<crate::data::Opened> {
-    let options = OpenOptions {
+/// How a daemon opens it.
+fn as_a_daemon() -> OpenOptions<'static> {
+    OpenOptions {
         name: "node1",
         new_id: NodeId(0xc),
         wal: WAL,
         cache_bytes_max: CACHE_BYTES,
         session_limits: SessionLimits::default(),
-    };
-    let opened = open::<DataError>(disk, options, |_| Ok(())).expect("whatever is there, it is whole");
+    }
+}
+
+/// What a daemon finds that is started on it; `None` if that is nothing.
+fn start(disk: &Arc<dyn Disk>) -> Option<crate::data::Opened> {
+    let opened = open::<DataError>(disk, as_a_daemon(), |_| Ok(())).expect("whatever is there, it is whole");
     opened.recovered.is_some().then_some(opened)
 }
 
@@ -201,14 +205,7 @@ fn a_daemon_does_not_begin_without_data_where_a_restore_was_not_decided() {
     faulty.cut_power_after(8);
     restore(&disk, &backup()[..], founder()).expect_err("the power is cut");
     faulty.crash();
-    let options = OpenOptions {
-        name: "node1",
-        new_id: NodeId(0xc),
-        wal: WAL,
-        cache_bytes_max: CACHE_BYTES,
-        session_limits: SessionLimits::default(),
-    };
-    let refusal = open::<DataError>(&disk, options, |_| Ok(())).expect_err("it is unfinished");
+    let refusal = open::<DataError>(&disk, as_a_daemon(), |_| Ok(())).expect_err("it is unfinished");
     assert!(matches!(refusal, DataError::RestoreUnfinished), "{refusal}");
     restore(&disk, &backup()[..], founder()).expect("a disk that works");
     assert!(start(&disk).is_some());

@@ -118,7 +118,7 @@ impl World {
         let all: Vec<NodeId> = self.healthy().filter(|node| !leads(node)).map(|node| node.id).collect();
         let is_possible = self.plan.ending == Ending::All
             && self.plan.members.is_none()
-            // What is planted is a session, and must not be forgotten.
+            // A session is planted, and must not be forgotten.
             && self.plan.remembers_all_sessions()
             && is_majority_without_one
             && !all.is_empty();

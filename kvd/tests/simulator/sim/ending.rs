@@ -3,8 +3,8 @@
 //! In some runs everything works again; in some only a majority, drawn at random, while the others are dead for ever;
 //! in some the links within a majority, while all other links work in both directions, in one, or not at all; and in
 //! some the disks of a minority stay stuck or full, its processes stand still, or its bulk lanes are dead, for ever.
-//! Where members come and go, a minority is whom all configurations that may yet come can do without. Clients go on all
-//! the while, since that is when mistakes show.
+//! A minority, while members come and go, is one that all configurations that may yet come can do without. Clients go on
+//! all the while, since that is when mistakes show.
 
 use super::client::{Client, key_bytes};
 use super::coverage::Kind;
@@ -98,8 +98,8 @@ impl World {
         }
         let applied_again = self.invariants.model.applied_again();
         self.coverage.add(Kind::AppliedAgain, applied_again.len() as u64);
-        // Where a write was applied again, since it came after its client was forgotten, a history of single writes says
-        // nothing. Whether it might be applied again is judged by the model.
+        // A write that came after its client was forgotten was applied again, and a history of single writes says nothing of
+        // its key. The model judges whether it might be.
         self.history.retain(|seen| !applied_again.contains(&key_bytes(seen.key)));
         linearizability::check(&self.history)
             .map_err(|violation| Violation { invariant: "Linearizability", what: violation.to_string() })
@@ -178,11 +178,10 @@ impl World {
         };
         // One that comes under the name of another may yet have to take its place.
         for id in usable {
-            let lost_before = std::mem::replace(&mut self.left_out, others.clone());
-            if is_member(self, id) && self.may_lose(id) && self.chance.percent(70) {
+            let lost = self.lost().into_iter().chain(others.iter().copied()).collect();
+            if is_member(self, id) && self.may_lose_beside(id, lost) && self.chance.percent(70) {
                 others.push(id);
             }
-            self.left_out = lost_before;
         }
         others
     }

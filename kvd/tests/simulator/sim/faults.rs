@@ -234,8 +234,7 @@ impl World {
             }
             Fault::SlowDisk => {
                 let mean = self.chance.one_of(&[50 * MS, 300 * MS, 1_000 * MS]);
-                self.node(victim).disk_mean_us = mean;
-                self.mend_later(fault, victim, other, 2_000);
+                self.slow_disk(victim, mean);
             }
             Fault::StuckDisk => {
                 self.node(victim).disk_is_stuck = true;
@@ -250,6 +249,12 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Writes of a node take so long for a while, at the mean.
+    pub(super) fn slow_disk(&mut self, id: NodeId, mean: Micros) {
+        self.node(id).disk_mean_us = mean;
+        self.mend_later(Fault::SlowDisk, id, id, 2_000);
     }
 
     /// What was wrong for a while no longer is.
@@ -290,7 +295,7 @@ impl World {
         }
     }
 
-    pub(super) fn mend_later(&mut self, fault: Fault, victim: NodeId, other: NodeId, mean_ms: u64) {
+    fn mend_later(&mut self, fault: Fault, victim: NodeId, other: NodeId, mean_ms: u64) {
         let at = self.now + 20 * MS + self.chance.exponential(mean_ms * MS);
         self.faults_inflicted += 1;
         let number = self.faults_inflicted;

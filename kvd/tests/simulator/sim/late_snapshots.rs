@@ -1,13 +1,11 @@
 //! Snapshots that outlive their leaders: one is held back at its receiver's disk while leaders change, and becomes its
 //! state in another term and another role, when its log may be more than what the snapshot holds.
 //!
-//! What a snapshot meets so late depends on a leader that can feed the receiver from its log, and does not know yet how
-//! far that is committed. So the node that is to lead next often starts anew, is struck once it leads, and some nodes
-//! keep their logs whole.
+//! That takes a leader that can feed the receiver from its log, and does not know yet how far that is committed. So the
+//! node that is to lead next often starts anew, is struck once it leads, and some nodes keep their logs whole.
 
 use super::coverage::Kind;
 use super::events::{Event, Micros};
-use super::faults::Fault;
 use super::invariants::Checked;
 use super::node::{Input, Node};
 use super::snapshots::Transfer;
@@ -83,7 +81,8 @@ impl World {
     pub(super) fn outlive_leader(&mut self, leader: NodeId, receiver: NodeId, successor: NodeId) -> Checked {
         self.coverage.count(Kind::LateSnapshot);
         self.trace.note(|| format!("n{}'s snapshot for n{} is to outlive it", leader.0, receiver.0));
-        self.slow_disk(receiver);
+        let disk_mean = self.chance.one_of(&[50 * MS, 100 * MS, 300 * MS]);
+        self.slow_disk(receiver, disk_mean);
         if self.chance.percent(70) {
             return self.start_others_anew(leader, receiver);
         }
@@ -119,19 +118,13 @@ impl World {
 
     /// A node stands for election: what was held back may arrive now.
     pub(super) fn stands_for_election(&mut self, id: NodeId) {
-        let held: Vec<_> = self.transfers.iter_mut().filter(|(_, transfer)| transfer.to == id).collect();
-        let mut due = Vec::new();
-        for (number, transfer) in held {
-            if transfer.has_come() && transfer.held_until > self.now {
-                due.push((*number, &mut transfer.held_until));
-            }
-        }
-        for (number, held_until) in due {
-            if self.chance.percent(ARRIVES_AT_CANDIDATE_PERCENT) {
-                *held_until = self.now;
-                let after = self.chance.one_of(&[1, MS, 20 * MS]);
-                let at = self.now + self.chance.within(0..after);
-                self.queue.schedule(at, Event::TransferPiece(number));
+        let Self { transfers, chance, queue, now, .. } = self;
+        let is_held = |transfer: &Transfer| transfer.to == id && transfer.has_come() && transfer.held_until > *now;
+        for (number, transfer) in transfers.iter_mut().filter(|(_, transfer)| is_held(transfer)) {
+            if chance.percent(ARRIVES_AT_CANDIDATE_PERCENT) {
+                transfer.held_until = *now;
+                let after = chance.one_of(&[1, MS, 20 * MS]);
+                queue.schedule(*now + chance.within(0..after), Event::TransferPiece(*number));
             }
         }
     }
@@ -162,11 +155,5 @@ impl World {
             self.queue.schedule(at, if is_killed { Event::Kill(leader) } else { Event::Strike(leader) });
             self.queue.schedule(at, Event::Start(sender));
         }
-    }
-
-    fn slow_disk(&mut self, id: NodeId) {
-        let mean = self.chance.one_of(&[50 * MS, 100 * MS, 300 * MS]);
-        self.node(id).disk_mean_us = mean;
-        self.mend_later(Fault::SlowDisk, id, id, 2_000);
     }
 }

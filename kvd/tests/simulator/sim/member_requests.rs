@@ -1,7 +1,7 @@
 //! Changes of the members as they are asked for over HTTP: by the names of nodes, of a leader or of whoever is taken for
 //! one, and again where an answer is lost. The nodes decide by the code that the server runs ([`MemberChanges`]).
 //!
-//! What is judged:
+//! The rules:
 //! - What is answered with success was so, committed, at a moment between question and answer; so was what is answered with
 //!   "no such member" or "was removed". A leader that was deposed may not answer from what it remembers.
 //! - What is refused has not happened by this request, and never will.
@@ -13,7 +13,7 @@ use super::coverage::Kind;
 use super::events::{Event, Micros};
 use super::invariants::{ChangeAsked, Checked, Violation, ensure};
 use super::linearizability::Moment;
-use super::members::survives;
+use super::members::{after, survives};
 use super::node::{Input, Node};
 use super::world::World;
 use kvd::node::{ChangeError, MemberChange, MemberChanges};
@@ -33,7 +33,7 @@ const ANSWER_SLACK_MS: u64 = 100;
 /// Names one sending of one request.
 pub(crate) type ChangeId = u64;
 
-/// What somebody is told.
+/// An answer, and the request that it answers.
 pub(crate) type ChangeAnswer = (ChangeId, Result<(), ChangeError>);
 
 /// What happens to such a request.
@@ -136,15 +136,7 @@ impl World {
         let (any, learner) = (self.chance.any_of(&all)?, self.chance.any_of(&learners));
         if let Some(id) = self.chance.any_of(&configuration.removed).filter(|_| self.chance.percent(10)) {
             // Its process may run on, and its operator know nothing of the removal.
-            let MemberInfo { name, client_url, peer_url } = self.nodes[&id].info.clone();
-            return Some(MemberChange::Add {
-                node: id.0,
-                name,
-                client_url,
-                peer_url,
-                learner: false,
-                returning: false,
-            });
+            return Some(addition(id, &self.nodes[&id].info, false, false));
         }
         let any = if self.chance.percent(5) { "n99" } else { any };
         let name = any.to_owned();
@@ -165,18 +157,8 @@ impl World {
         let (Some(raft), Some(committed)) = (self.nodes[&deposed].raft(), self.last_configuration()) else { return };
         let known = raft.configuration();
         let mut asked = Vec::new();
-        for (id, MemberInfo { name, client_url, peer_url }) in &known.members {
-            if !committed.members.contains_key(id) {
-                let (name, client_url, peer_url) = (name.clone(), client_url.clone(), peer_url.clone());
-                asked.push(MemberChange::Add {
-                    node: id.0,
-                    name,
-                    client_url,
-                    peer_url,
-                    learner: true,
-                    returning: false,
-                });
-            }
+        for (id, info) in known.members.iter().filter(|(id, _)| !committed.members.contains_key(id)) {
+            asked.push(addition(*id, info, true, false));
         }
         for (id, MemberInfo { name, .. }) in &committed.members {
             if called(known, name).is_empty() {
@@ -185,7 +167,8 @@ impl World {
                 asked.push(MemberChange::Promote { name: name.clone() });
             }
         }
-        if let Some(change) = self.chance.any_of(&asked.iter().collect::<Vec<_>>()).cloned() {
+        let asked: Vec<&MemberChange> = asked.iter().collect();
+        if let Some(change) = self.chance.any_of(&asked).cloned() {
             self.coverage.count(Kind::DeposedAsked);
             self.ask_for(deposed, change, 0);
         }
@@ -285,8 +268,9 @@ impl World {
         let waiting: Vec<ChangeId> = changes.waiting().map(|(request, ..)| *request).collect();
         let harmful = |request: &ChangeId| {
             let change = &open[request].change;
+            let (promote, remove) = named_in(change, &before);
             let joins_in_the_end = is_calm && matches!(change, MemberChange::Add { .. });
-            !joins_in_the_end && !survives(&after(&before, change), &lost)
+            !joins_in_the_end && !survives(&after(&before, &promote, &remove), &lost)
         };
         let withdrawn: BTreeSet<ChangeId> = waiting.iter().copied().filter(harmful).collect();
         changes.forget(|request| withdrawn.contains(request) || open[request].is_given_up);
@@ -436,15 +420,10 @@ impl World {
     }
 }
 
-/// The members as they would be.
-fn after(before: &Configuration, change: &MemberChange) -> Configuration {
-    let (promote, remove) = named_in(change, before);
-    let mut next = before.clone();
-    next.outgoing.clear();
-    next.voters.retain(|voter| !remove.contains(voter));
-    next.voters.extend(&promote);
-    next.learners.retain(|learner, _| !remove.contains(learner) && !promote.contains(learner));
-    next
+/// A node asks to become a member.
+pub(super) fn addition(id: NodeId, info: &MemberInfo, learner: bool, returning: bool) -> MemberChange {
+    let MemberInfo { name, client_url, peer_url } = info.clone();
+    MemberChange::Add { node: id.0, name, client_url, peer_url, learner, returning }
 }
 
 impl Asked {

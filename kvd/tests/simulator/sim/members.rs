@@ -7,9 +7,9 @@
 use super::coverage::Kind;
 use super::events::{Event, Micros};
 use super::invariants::{ChangeAsked, Checked, is_quorum};
+use super::member_requests::addition;
 use super::node::{Input, Node, State};
 use super::world::World;
-use kvd::node::MemberChange;
 use kvd::raft::{Configuration, Goal, MemberInfo, MembershipChange, NodeId};
 use std::collections::BTreeSet;
 
@@ -100,22 +100,15 @@ impl World {
     fn ask_for_change(&mut self, change: MembershipChange) -> Checked {
         let leaders = self.leaders();
         let Some(leader) = self.chance.any_of(&leaders) else { return Ok(()) };
-        let is_paused = self.nodes[&leader].process().is_some_and(|process| process.paused);
-        if is_paused { Ok(()) } else { self.input(leader, Input::Change(Box::new(change))) }
+        if self.stands_still(leader) { Ok(()) } else { self.input(leader, Input::Change(Box::new(change))) }
     }
 
     /// A node that believes to lead is asked for a change. One that would leave it to nodes that are lost to decide is asked
     /// for by nobody in his right mind.
     pub(super) fn change_members(&mut self, id: NodeId, change: &MembershipChange) -> Checked {
-        let (lost, is_calm) = (self.lost(), self.is_calm);
-        let Some(process) = self.process(id) else { return Ok(()) };
-        let configuration = process.replica.raft().configuration();
-        let mut next = configuration.clone();
-        next.outgoing.clear();
-        next.voters.retain(|voter| !change.remove.contains(voter));
-        next.voters.extend(&change.promote);
-        next.learners.retain(|learner, _| !change.remove.contains(learner) && !change.promote.contains(learner));
-        if !is_calm && !survives(&next, &lost) {
+        let Some(raft) = self.nodes[&id].raft() else { return Ok(()) };
+        let next = after(raft.configuration(), &change.promote, &change.remove);
+        if !self.is_calm && !survives(&next, &self.lost()) {
             return Ok(());
         }
         let removes_itself = change.remove.contains(&id);
@@ -165,9 +158,8 @@ impl World {
         if !self.network.works((id, to), self.now) || !self.network.works((to, id), self.now) {
             return Ok(());
         }
-        let MemberInfo { name, client_url, peer_url } = self.nodes[&id].info.clone();
         let (learner, returning) = (newcomer.stays_learner, newcomer.after_loss && self.chance.percent(50));
-        self.ask_for(to, MemberChange::Add { node: id.0, name, client_url, peer_url, learner, returning }, 0);
+        self.ask_for(to, addition(id, &self.nodes[&id].info, learner, returning), 0);
         Ok(())
     }
 
@@ -215,7 +207,11 @@ impl World {
 
     /// Whether a node may be lost for ever: all that may yet come to decide does without it and those that are lost already.
     pub(crate) fn may_lose(&self, victim: NodeId) -> bool {
-        let mut lost = self.lost();
+        self.may_lose_beside(victim, self.lost())
+    }
+
+    /// The same with all of these lost as well.
+    pub(super) fn may_lose_beside(&self, victim: NodeId, mut lost: BTreeSet<NodeId>) -> bool {
         lost.insert(victim);
         let possible = self.invariants.possible_configurations();
         !possible.is_empty() && possible.into_iter().all(|configuration| survives(configuration, &lost))
@@ -230,6 +226,16 @@ impl World {
         let is_gone = self.dead.contains(&node.id) || self.left_out.contains(&node.id);
         is_gone || node.damaged || matches!(node.state, State::Refused)
     }
+}
+
+/// The members as they are once these vote and those are gone.
+pub(super) fn after(before: &Configuration, promote: &BTreeSet<NodeId>, remove: &BTreeSet<NodeId>) -> Configuration {
+    let mut next = before.clone();
+    next.outgoing.clear();
+    next.voters.retain(|voter| !remove.contains(voter));
+    next.voters.extend(promote);
+    next.learners.retain(|learner, _| !remove.contains(learner) && !promote.contains(learner));
+    next
 }
 
 /// Whether a configuration has a quorum without those that are lost, also when learners have become what they are to be:

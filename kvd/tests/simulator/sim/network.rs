@@ -136,23 +136,11 @@ impl Network {
         coverage: &mut Coverage,
     ) {
         let mut envelope = Envelope { from: link.0, to: link.1, frame: peer::encode(message), garbled: false };
-        if self.plan.doubled_permille > 0 && matches!(message.body, Body::AppendAccepted { .. }) {
-            self.keep_acknowledgement(message.term, &envelope);
-        }
         if self.plan.doubled_permille > 0 {
             match message.body {
-                Body::ReadIndexResponse { .. } => {
-                    let kept = self.read_answers.entry(link).or_default();
-                    kept.push_back(envelope.clone());
-                    kept.drain(..kept.len().saturating_sub(READ_ANSWERS_KEPT));
-                }
-                Body::ReadIndex { .. } if chance.percent(READ_ANSWERED_LATE_PERCENT) => {
-                    let kept: Vec<&Envelope> = self.read_answers.get(&(link.1, link.0)).into_iter().flatten().collect();
-                    if let Some(late) = chance.any_of(&kept) {
-                        coverage.count(Kind::ReadAnsweredLate);
-                        queue.schedule(now + chance.within(0..ECHO_SOON_US), Event::Arrive((*late).clone()));
-                    }
-                }
+                Body::AppendAccepted { .. } => self.keep_acknowledgement(message.term, &envelope),
+                Body::ReadIndexResponse { .. } => self.keep_read_answer(&envelope),
+                Body::ReadIndex { .. } => self.answer_read_late(link, now, chance, queue, coverage),
                 _ => {}
             }
         }
@@ -215,6 +203,31 @@ impl Network {
         of_link.insert(term, envelope.clone());
         if of_link.len() > TERMS_KEPT {
             of_link.pop_first();
+        }
+    }
+
+    fn keep_read_answer(&mut self, envelope: &Envelope) {
+        let kept = self.read_answers.entry((envelope.from, envelope.to)).or_default();
+        kept.push_back(envelope.clone());
+        kept.drain(..kept.len().saturating_sub(READ_ANSWERS_KEPT));
+    }
+
+    /// A node asks for a read index, and may hear now what it was answered before, perhaps in an earlier life.
+    fn answer_read_late(
+        &self,
+        (asker, asked): Link,
+        now: Micros,
+        chance: &mut Chance,
+        queue: &mut Queue,
+        coverage: &mut Coverage,
+    ) {
+        if !chance.percent(READ_ANSWERED_LATE_PERCENT) {
+            return;
+        }
+        let kept: Vec<&Envelope> = self.read_answers.get(&(asked, asker)).into_iter().flatten().collect();
+        if let Some(late) = chance.any_of(&kept) {
+            coverage.count(Kind::ReadAnsweredLate);
+            queue.schedule(now + chance.within(0..ECHO_SOON_US), Event::Arrive(late.clone()));
         }
     }
 

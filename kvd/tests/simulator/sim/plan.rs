@@ -41,7 +41,7 @@ pub(crate) struct Plan {
     pub(crate) batched_percent: u32,
     pub(crate) network: NetworkPlan,
     pub(crate) clients: ClientPlan,
-    /// What is remembered of clients.
+    /// Bounds on what is remembered of clients.
     pub(crate) session_limits: SessionLimits,
     /// Members come and go, or stay as they are.
     pub(crate) members: Option<MembersPlan>,
@@ -191,9 +191,9 @@ impl Plan {
             ending: chance.one_of(&[Ending::All, Ending::Majority, Ending::Partial, Ending::Hindered]),
         };
         let plan = if plan.late_snapshots_percent > 0 { plan.with_late_snapshots(chance) } else { plan };
-        let is_slow = network.streams && chance.percent(if is_quiet { 60 } else { 20 });
+        let is_drawn = network.streams && chance.percent(if is_quiet { 60 } else { 20 });
         // A node alone has no link that holds it back, and would write large values without end.
-        let is_slow = is_slow && nodes > 1 && plan.late_snapshots_percent == 0;
+        let is_slow = is_drawn && nodes > 1 && plan.late_snapshots_percent == 0;
         if is_slow { plan.over_slow_links(chance) } else { plan }
     }
 
@@ -209,28 +209,32 @@ impl Plan {
         self.disk_mean_us = chance.one_of(&[1_000, 20_000, 100_000]);
         self.settings.write_bytes_max = chance.one_of(&[1, 1, 300]);
         if chance.percent(70) {
-            // Of three, so that who leads next needs the receiver's disk, and commits nothing for as long as that is slow.
-            // With little else in the way.
-            (self.nodes, self.members, self.ending) = (3, None, Ending::All);
-            self.clock_permille.resize(3, 1_000);
-            (self.fault_every_ms, self.struck_percent, self.hand_over_every_ms) = (20_000, 0, None);
-            self.network = NetworkPlan { streams: self.network.streams, ..NetworkPlan::CALM };
-            self.disk_mean_us = chance.one_of(&[300, 1_000, 20_000]);
-            self.snapshot_piece_bytes = 4_000;
-            // The snapshot ends with the last entry or nearly, so that who leads next does not know that to be committed;
-            // and it feeds the receiver all that it lacks at once.
-            (self.snapshot_log_bytes, self.keep_log_bytes, self.late_snapshots_percent) = (Some(1), 0, 100);
-            (self.clients.number, self.clients.pause_us, self.clients.read_percent) = (4, 300_000, 10);
-            let usual = Settings::default();
-            self.settings.message_bytes_max = usual.message_bytes_max;
-            self.settings.window_messages_max = usual.window_messages_max;
-            self.settings.window_bytes_max = usual.window_bytes_max;
-            self.request_timeout_ms = 1_000;
-            let whole = chance.within(0..3);
-            self.takes_no_snapshots = (0..3).map(|node| node == whole).collect();
-        } else {
-            self.takes_no_snapshots = (0..self.nodes).map(|_| chance.percent(50)).collect();
+            return self.where_they_meet_candidates(chance);
         }
+        self.takes_no_snapshots = (0..self.nodes).map(|_| chance.percent(50)).collect();
+        self
+    }
+
+    /// The same in a cluster of three with little else in the way, so that who leads next needs the receiver's disk, and
+    /// commits nothing for as long as that is slow.
+    fn where_they_meet_candidates(mut self, chance: &mut Chance) -> Self {
+        (self.nodes, self.members, self.ending) = (3, None, Ending::All);
+        self.clock_permille.resize(3, 1_000);
+        (self.fault_every_ms, self.struck_percent, self.hand_over_every_ms) = (20_000, 0, None);
+        self.network = NetworkPlan { streams: self.network.streams, ..NetworkPlan::CALM };
+        self.disk_mean_us = chance.one_of(&[300, 1_000, 20_000]);
+        self.snapshot_piece_bytes = 4_000;
+        // The snapshot ends with the last entry or nearly, so that who leads next does not know that to be committed; and it
+        // feeds the receiver all that it lacks at once.
+        (self.snapshot_log_bytes, self.keep_log_bytes, self.late_snapshots_percent) = (Some(1), 0, 100);
+        (self.clients.number, self.clients.pause_us, self.clients.read_percent) = (4, 300_000, 10);
+        let usual = Settings::default();
+        self.settings.message_bytes_max = usual.message_bytes_max;
+        self.settings.window_messages_max = usual.window_messages_max;
+        self.settings.window_bytes_max = usual.window_bytes_max;
+        self.request_timeout_ms = 1_000;
+        let whole = chance.within(0..3);
+        self.takes_no_snapshots = (0..3).map(|node| node == whole).collect();
         self
     }
 

@@ -341,11 +341,8 @@ impl World {
             // Whoever gets it would stray as well, and in time so would a majority.
             || self.comparisons.has_strayed(from);
         let is_cut = !self.network.works((from, to), self.now) || !self.network.works((to, from), self.now);
-        let stands_still = |id: NodeId| match self.nodes[&id].process() {
-            Some(process) => process.paused,
-            None => self.network.is_off(id),
-        };
-        if !is_broken && (is_cut || stands_still(from) || stands_still(to)) {
+        let is_mute = |id| self.stands_still(id) || self.nodes[&id].process().is_none() && self.network.is_off(id);
+        if !is_broken && (is_cut || is_mute(from) || is_mute(to)) {
             // The systems between hold what is on its way, and neither end knows more.
             self.transfer_stands_still(id, transfer);
             return Ok(());
@@ -432,7 +429,7 @@ impl World {
     }
 
     /// Whether a process runs and stands still.
-    fn stands_still(&self, id: NodeId) -> bool {
+    pub(super) fn stands_still(&self, id: NodeId) -> bool {
         self.nodes[&id].process().is_some_and(|process| process.paused)
     }
 

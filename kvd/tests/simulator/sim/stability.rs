@@ -190,13 +190,12 @@ impl World {
         let leads = |node: &&Node| node.role() == Some(RoleName::Leader);
         let leader = self.living().filter(leads).max_by_key(|node| node.term())?;
         let view = (Some(leader.id), leader.term());
-        let follows = |node: &&Node| node.raft().is_some_and(|raft| (raft.leader(), raft.term()) == view);
+        let follows = |node: &Node| node.raft().is_some_and(|raft| (raft.leader(), raft.term()) == view);
         let is_followed = if self.is_calm && self.plan.ending == Ending::Partial {
             let configuration = self.last_configuration();
-            let follows = |id| follows(&&self.nodes[&id]);
-            configuration.is_some_and(|configuration| is_quorum(configuration, follows))
+            configuration.is_some_and(|configuration| is_quorum(configuration, |id| follows(&self.nodes[&id])))
         } else {
-            self.healthy().all(|node| follows(&node))
+            self.healthy().all(follows)
         };
         is_followed.then_some((leader.id, leader.term()))
     }

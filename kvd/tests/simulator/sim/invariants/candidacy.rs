@@ -15,7 +15,7 @@ pub(super) struct Candidacy {
     claims: BTreeMap<NodeId, Claim>,
 }
 
-/// What a RequestVote says of its sender's log.
+/// The end of its sender's log, as a RequestVote states it.
 #[derive(Clone, Copy, Debug)]
 struct Claim {
     /// The term in which votes are asked for.
@@ -41,7 +41,7 @@ impl Candidacy {
             return Ok(());
         };
         let log = raft.log();
-        // What is before the base is committed, and in the snapshot.
+        // Entries before the base are committed, and in the snapshot.
         let has = claim.last_index < log.base().index || log.term_at(claim.last_index) == Some(claim.last_term);
         ensure!(
             NAME,

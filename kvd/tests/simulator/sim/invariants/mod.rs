@@ -260,8 +260,8 @@ impl Invariants {
         self.configurations.possible(self.committed.entries())
     }
 
-    /// Whether these nodes are a quorum of a configuration that one of them may come to use: the last in its log, the one
-    /// before, should that be cut off, or any that may be committed.
+    /// Returns true if these nodes are a quorum of a configuration that one of them may come to use: the last in its log, the
+    /// one before, should that be cut off, or any that may be committed.
     pub(crate) fn may_decide(&self, raft: &Raft, some: &BTreeSet<NodeId>) -> bool {
         let used = [Some(raft.configuration()), self.configurations.before_last(raft)];
         let mut all = used.into_iter().flatten().chain(self.possible_configurations());

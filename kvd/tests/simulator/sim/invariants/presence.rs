@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "Presence";
 
-/// What each node heard of the others.
+/// The answers that each node had from the others.
 #[derive(Debug)]
 pub(crate) struct Presence {
     timeout_ms: u64,
@@ -35,7 +35,7 @@ struct Awake {
     asked: Asked,
 }
 
-/// What a change may have been asked for since the node was looked at last.
+/// The kinds of change that a node may have been asked for since it was looked at last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Asked {
     #[default]
@@ -117,10 +117,9 @@ impl Presence {
     /// A leader goes from one configuration to the next.
     pub(super) fn check_change(&self, raft: &Raft, before: &Configuration, next: &Configuration) -> Checked {
         let Some(awake) = self.nodes.get(&raft.id()) else { return Ok(()) };
-        let answered = |id: &NodeId| awake.heard.get(id).filter(|(term, _)| *term == raft.term()).map(|(_, at)| *at);
         if next.voters != before.voters && awake.asked != Asked::Force {
             let is_recent = |at: u64| awake.awake_ms - at <= self.timeout_ms;
-            let is_heard = |id: NodeId| id == raft.id() || answered(&id).is_some_and(is_recent);
+            let is_heard = |id: NodeId| id == raft.id() || awake.heard_in(raft.term(), id).is_some_and(is_recent);
             let alone = Configuration { outgoing: BTreeSet::new(), ..next.clone() };
             ensure!(
                 NAME,
@@ -147,7 +146,7 @@ impl Presence {
     /// One loses its place since the leader takes it for silent.
     pub(crate) fn check_silent(&self, raft: &Raft, old: NodeId) -> Checked {
         let Some(awake) = self.nodes.get(&raft.id()) else { return Ok(()) };
-        let answered = awake.heard.get(&old).filter(|(term, _)| *term == raft.term()).map_or(0, |(_, at)| *at);
+        let answered = awake.heard_in(raft.term(), old).unwrap_or(0);
         let since = answered.max(awake.reign.1).max(awake.member_since.get(&old).copied().unwrap_or(0));
         // A reign is seen a moment after it has begun.
         let silent_ms = awake.awake_ms - since + self.heartbeat_ms;
@@ -160,5 +159,12 @@ impl Presence {
             silent_ms
         );
         Ok(())
+    }
+}
+
+impl Awake {
+    /// When that one answered last, if it has in this term.
+    fn heard_in(&self, term: Term, id: NodeId) -> Option<u64> {
+        self.heard.get(&id).filter(|(heard_in, _)| *heard_in == term).map(|(_, at)| *at)
     }
 }
