@@ -131,7 +131,7 @@ impl Event {
             Self::FrameArrives(..) => 29,
             Self::JudgeStream(..) => 30,
             Self::StreamCloses(..) => 31,
-            Self::Change(..) => 40,
+            Self::Change(..) => 43,
         }
     }
 }

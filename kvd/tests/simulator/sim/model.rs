@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use kvd::kv::{Command, Condition, Item, Operation, Outcome, RequestId, Revision, SessionLimits};
 use kvd::raft::LogIndex;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Idle sessions that go with one command.
 const FORGOTTEN_AT_ONCE: usize = 16;
@@ -27,6 +27,9 @@ pub(crate) struct Model {
     /// What is remembered of each client at present.
     sessions: BTreeMap<String, Session>,
     now_ms: u64,
+    /// Requests whose replies were dropped.
+    // Looked up and never iterated over.
+    dropped: HashSet<(String, u64)>,
     /// The keys of writes that were applied once more, since they came after their sessions were forgotten.
     applied_again: Vec<Bytes>,
 }
@@ -77,10 +80,10 @@ impl Expected {
 
 impl Model {
     pub(crate) fn new(limits: SessionLimits) -> Self {
-        let (keys, outcomes, newest, sessions, applied_again) = Default::default();
+        let (keys, outcomes, newest, sessions, dropped, applied_again) = Default::default();
         // Index zero, and the first configuration.
         let (revision, revisions) = (1, vec![1, 1]);
-        Self { keys, revision, revisions, outcomes, newest, limits, sessions, now_ms: 0, applied_again }
+        Self { keys, revision, revisions, outcomes, newest, limits, sessions, now_ms: 0, dropped, applied_again }
     }
 
     /// Applies the next committed entry, which carries this command or none. Returns the request of the command.
@@ -157,7 +160,9 @@ impl Model {
         while self.sessions.values().filter_map(long).sum::<usize>() > self.limits.reply_bytes_max {
             let with_long = self.sessions.iter_mut().filter(|(_, session)| long(session).is_some());
             let oldest = with_long.min_by_key(|(client, session)| (session.last_used_ms, (*client).clone()));
-            oldest.expect("some are long").1.reply_bytes = None;
+            let (client, session) = oldest.expect("some are long");
+            session.reply_bytes = None;
+            self.dropped.insert((client.clone(), session.newest));
         }
     }
 
@@ -225,9 +230,9 @@ impl Model {
         self.newest.get(client).copied().unwrap_or(0)
     }
 
-    /// Whether replies may be dropped, so that the newest request of a client may be called stale.
-    pub(crate) fn drops_replies(&self) -> bool {
-        self.limits.reply_bytes_max < SessionLimits::default().reply_bytes_max
+    /// Whether the reply to a request has been dropped, so that it may be called stale though it is the newest of its client.
+    pub(crate) fn has_dropped(&self, request: &RequestId) -> bool {
+        self.dropped.contains(&(request.client.clone(), request.seq))
     }
 
     /// What a committed request came to: several things if it was applied again after its session was forgotten.

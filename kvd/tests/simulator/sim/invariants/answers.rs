@@ -79,7 +79,7 @@ impl Answers {
         if let Outcome::StaleRequest { .. } = outcome {
             // A copy that was long on its way: its client has had a newer request applied, and waits for this no more.
             let newest = model.newest_of(&request.client);
-            let may_be = newest > request.seq || newest == request.seq && model.drops_replies();
+            let may_be = newest > request.seq || newest == request.seq && model.has_dropped(request);
             ensure!(NAME, may_be, "{name} is called stale, and the newest of its client is {newest}");
             return Ok(());
         }
