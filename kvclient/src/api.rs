@@ -537,9 +537,13 @@ pub enum ErrorCode {
     NotLeader,
     /// 400: not JSON, a missing, unknown or ill-typed field, a bad key.
     InvalidRequest,
+    /// 400: a revision that the cluster has yet to reach.
+    FutureRevision,
     /// 403: the request comes from a web page of another origin.
     ForbiddenOrigin,
-    /// 403: a node of another cluster wanted to join in.
+    /// 403: a browser asks for the node by a name that may be anyone's.
+    ForbiddenHost,
+    /// 403: the request is meant for another cluster, or comes from a node of one.
     WrongCluster,
     /// 403: a node that is no member any more wanted to join in.
     Removed,
@@ -566,10 +570,13 @@ pub enum ErrorCode {
     Overloaded,
     /// 503: no leader known, or leadership was lost before the request entered the log.
     NoLeader,
-    /// 503, of `/readyz` alone: a leader is known, and the node still applies what was committed when it started.
+    /// 503: a leader is known, and the node still applies what was committed when it started, or cannot do its part for
+    /// another reason; the message says which.
     NotReady,
     /// 503: the data of this node is other than that of the others, so it serves nothing any more. Another one does.
     Diverged,
+    /// 503: this node has not reached a revision that is asked for in time. Another one may have.
+    TooStale,
     /// 504: no quorum answered in time.
     Timeout,
     /// A code of a newer daemon.
@@ -586,8 +593,8 @@ impl ErrorCode {
     pub fn status(self) -> u16 {
         match self {
             Self::NotLeader => 307,
-            Self::InvalidRequest => 400,
-            Self::ForbiddenOrigin | Self::WrongCluster | Self::Removed => 403,
+            Self::InvalidRequest | Self::FutureRevision => 400,
+            Self::ForbiddenOrigin | Self::ForbiddenHost | Self::WrongCluster | Self::Removed => 403,
             Self::KeyNotFound | Self::MemberNotFound | Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::StaleRequest | Self::TransferFailed | Self::ChangeRefused => 409,
@@ -595,7 +602,7 @@ impl ErrorCode {
             Self::TooLarge => 413,
             Self::Overloaded => 429,
             Self::Unknown => 500,
-            Self::NoLeader | Self::NotReady | Self::Diverged => 503,
+            Self::NoLeader | Self::NotReady | Self::Diverged | Self::TooStale => 503,
             Self::Timeout => 504,
         }
     }

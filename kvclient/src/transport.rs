@@ -12,6 +12,9 @@ use ureq::http::{Response, header};
 use ureq::typestate::RequestScope;
 use ureq::{Agent, Body, BodyReader, RequestBuilder};
 
+/// Says that this client goes to the leader itself, once it is told which node that is.
+const REDIRECT: &str = "kvd-redirect";
+
 /// Largest reply that is read, in bytes: a value of 8 MiB even where JSON writes each byte as six.
 const REPLY_BYTES_MAX: u64 = 64 << 20;
 
@@ -90,13 +93,15 @@ impl Transport {
 
     /// Fetches `path` from a node within `limit`, body included.
     pub(crate) fn get(&self, endpoint: &Endpoint, path: &str, limit: Duration) -> Result<Reply, Failure> {
-        let request = bounded(self.agent.get(format!("{endpoint}{path}")).config(), limit);
+        let request = self.agent.get(format!("{endpoint}{path}")).header(REDIRECT, "true");
+        let request = bounded(request.config(), limit);
         read_reply(request.call().map_err(|cause| failure(cause, limit))?, limit)
     }
 
     /// Posts JSON to `path` of a node within `limit`, the reply included.
     pub(crate) fn post(&self, endpoint: &Endpoint, path: &str, body: &[u8], limit: Duration) -> Result<Reply, Failure> {
-        let request = self.agent.post(format!("{endpoint}{path}")).content_type("application/json");
+        let request = self.agent.post(format!("{endpoint}{path}")).header(REDIRECT, "true");
+        let request = request.content_type("application/json");
         let request = bounded(request.config(), limit);
         read_reply(request.send(body).map_err(|cause| failure(cause, limit))?, limit)
     }

@@ -102,14 +102,16 @@ fn judge_error(kind: Kind, endpoint: &Endpoint, reply: &Reply, error: ErrorBody)
         ErrorCode::KeyNotFound if kind == Kind::Read => Verdict::Missing,
         ErrorCode::ConditionFailed => Verdict::Refused(Error::ConditionFailed { current: error.current.flatten() }),
         // Another node has the right data.
-        ErrorCode::NoLeader | ErrorCode::Diverged => again(Reason::NoLeader, error),
+        ErrorCode::NoLeader | ErrorCode::Diverged | ErrorCode::TooStale => again(Reason::NoLeader, error),
         ErrorCode::Overloaded => again(Reason::Overloaded, error),
         // A write may still reach its quorum. A read found none, which another node may well find.
         ErrorCode::Timeout => again(Reason::NoLeader, error),
         // What became of it is unknown, and asking again tells no more.
         ErrorCode::StaleRequest => Verdict::Refused(Error::StaleRequest { message: message(error) }),
         _ if applied == Applied::Unknown => again(Reason::Unreachable, error),
-        ErrorCode::InvalidRequest => Verdict::Refused(Error::InvalidRequest { message: message(error) }),
+        ErrorCode::InvalidRequest | ErrorCode::FutureRevision => {
+            Verdict::Refused(Error::InvalidRequest { message: message(error) })
+        }
         ErrorCode::MemberNotFound => Verdict::Refused(Error::MemberNotFound { message: message(error) }),
         // A node that was removed is a change refused as well.
         ErrorCode::ChangeRefused | ErrorCode::Removed => {
@@ -117,7 +119,9 @@ fn judge_error(kind: Kind, endpoint: &Endpoint, reply: &Reply, error: ErrorBody)
         }
         ErrorCode::TooLarge => Verdict::Refused(Error::TooLarge { message: message(error) }),
         ErrorCode::TransferFailed => Verdict::Refused(Error::TransferFailed { message: message(error) }),
-        ErrorCode::ForbiddenOrigin => Verdict::Refused(Error::Forbidden { message: message(error) }),
+        ErrorCode::ForbiddenOrigin | ErrorCode::ForbiddenHost => {
+            Verdict::Refused(Error::Forbidden { message: message(error) })
+        }
         _ if reply.status >= 500 => again(Reason::Unreachable, error),
         _ => {
             let message = format!("status {}: {}", reply.status, error.message);

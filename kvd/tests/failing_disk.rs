@@ -11,7 +11,7 @@ use kvd::node::UnreadableEntry;
 use kvd::raft::{ClusterTime, Entry, LogIndex, NodeId, Payload, Record, Term};
 use kvd::server::{FatalError, STOP_TIME_MAX, Server, StartError, listen};
 use kvd::storage::faulty::{Call, Fault, Seed};
-use kvd::storage::{DirLock, Disk, FaultyDisk, File, Identity, StorageError, Wal, WalOptions};
+use kvd::storage::{DirLock, Disk, FaultyDisk, File, Identity, StorageError, Wal, WalOptions, lock_data_dir};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -197,12 +197,16 @@ impl Cluster {
     /// Waits until a node has failed, and stops what is left of it.
     fn failure(&mut self, number: usize) -> FatalError {
         let mut server = self.servers[number].take().expect("a running node");
-        self.runtime.block_on(async {
+        let failure = self.runtime.block_on(async {
             let said = tokio::time::timeout(DEADLINE, server.failed()).await.expect("it fails").to_string();
             let failure = server.stop().await.unwrap_err();
             assert_eq!(failure.to_string(), said, "stopping a node that has failed tells the same once more");
             failure
-        })
+        });
+        // Its process would end by now. Here the threads for its disk live on until they notice; nobody waits for them, since
+        // a disk may hang.
+        until("its disk is let go", || lock_data_dir(&self.disks[number]).ok());
+        failure
     }
 
     /// Stops the nodes that run, each of which should be well.

@@ -14,6 +14,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 /// Memory for bodies that arrive in pieces, of all requests together; more where one body may be larger.
 const BUDGET_BYTES: usize = 256 << 20;
@@ -56,28 +57,30 @@ impl BodyReader {
         Self { budget: Arc::new(Semaphore::new(budget)), time_max }
     }
 
-    /// Reads a body of which the client said that it has `length` bytes, if it said.
+    /// Reads a body of which the client said that it has `length` bytes, if it said, and that it is to arrive `by` then.
     ///
     /// # Errors
-    /// [`ApiError::BodyTooLarge`] beyond `bytes_max`, before anything is read where `length` says so;
-    /// [`ApiError::BodyTooSlow`]; [`ApiError::InvalidRequest`] where the body breaks off;
-    /// [`ApiError::Overloaded`] where the budget is spent.
-    pub(super) async fn read<B: Buf>(
+    /// [`ApiError`] beyond `bytes_max`, before anything is read where `length` says so; where the body does not arrive in
+    /// time, or breaks off; and where the budget is spent.
+    pub(super) async fn read<B: Buf, E>(
         &self,
-        pieces: impl Stream<Item = Result<B, warp::Error>>,
+        pieces: impl Stream<Item = Result<B, E>>,
         length: Option<u64>,
         bytes_max: usize,
+        by: Option<Instant>,
     ) -> Result<Body, ApiError> {
         if length.is_some_and(|length| length > bytes_max as u64) {
-            return Err(ApiError::BodyTooLarge { bytes_max });
+            return Err(ApiError::body_too_large(bytes_max));
         }
+        let deadline = Instant::now() + self.time_max;
+        let deadline = by.map_or(deadline, |by| by.min(deadline));
         let reading = self.collect(pieces, length, bytes_max);
-        tokio::time::timeout(self.time_max, reading).await.unwrap_or(Err(ApiError::BodyTooSlow))
+        timeout_at(deadline, reading).await.unwrap_or(Err(ApiError::body_too_slow()))
     }
 
-    async fn collect<B: Buf>(
+    async fn collect<B: Buf, E>(
         &self,
-        pieces: impl Stream<Item = Result<B, warp::Error>>,
+        pieces: impl Stream<Item = Result<B, E>>,
         length: Option<u64>,
         bytes_max: usize,
     ) -> Result<Body, ApiError> {
@@ -94,7 +97,7 @@ impl BodyReader {
         while let Some(piece) = next {
             // In this order, so that memory is taken only for what is allowed and paid for.
             if bytes.len() + piece.remaining() > bytes_max {
-                return Err(ApiError::BodyTooLarge { bytes_max });
+                return Err(ApiError::body_too_large(bytes_max));
             }
             let paid = self.charge(piece.remaining())?;
             match &mut charge {
@@ -109,7 +112,7 @@ impl BodyReader {
 
     fn charge(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
-        Arc::clone(&self.budget).try_acquire_many_owned(permits).map_err(|_| ApiError::BodiesTooMany)
+        Arc::clone(&self.budget).try_acquire_many_owned(permits).map_err(|_| ApiError::bodies_too_many())
     }
 }
 
@@ -118,7 +121,7 @@ fn take(mut piece: impl Buf) -> Bytes {
     piece.copy_to_bytes(piece.remaining())
 }
 
-fn broken_off(_: warp::Error) -> ApiError {
+fn broken_off<E>(_: E) -> ApiError {
     ApiError::invalid("the body broke off before its end: send it again")
 }
 
@@ -126,12 +129,14 @@ fn broken_off(_: warp::Error) -> ApiError {
 mod tests {
     use super::*;
     use futures_util::stream;
+    use std::convert::Infallible;
 
     const AMPLE_TIME: Duration = Duration::from_secs(3600);
 
     async fn read(reader: &BodyReader, pieces: &[&'static str], length: Option<u64>) -> Result<Body, ApiError> {
-        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece.as_bytes()))).collect();
-        reader.read(stream::iter(pieces), length, 8).await
+        let pieces: Vec<_> =
+            pieces.iter().map(|piece| Ok::<_, Infallible>(Bytes::from_static(piece.as_bytes()))).collect();
+        reader.read(stream::iter(pieces), length, 8, None).await
     }
 
     #[tokio::test]
@@ -149,7 +154,7 @@ mod tests {
             (&[], Some(u64::MAX), None),
         ] {
             let bytes = read(&reader, pieces, length).await.map(|body| body.bytes);
-            let expected = expected.map(Bytes::from).ok_or(ApiError::BodyTooLarge { bytes_max: 8 });
+            let expected = expected.map(Bytes::from).ok_or(ApiError::body_too_large(8));
             assert_eq!(bytes, expected, "{pieces:?} {length:?}");
         }
     }
@@ -159,7 +164,7 @@ mod tests {
         let reader = BodyReader { budget: Arc::new(Semaphore::new(12)), time_max: AMPLE_TIME };
         let held = read(&reader, &["1234", "5678"], Some(8)).await;
         assert!(held.is_ok());
-        assert_eq!(read(&reader, &["1234", "5678"], Some(8)).await.err(), Some(ApiError::BodiesTooMany));
+        assert_eq!(read(&reader, &["1234", "5678"], Some(8)).await.err(), Some(ApiError::bodies_too_many()));
         assert!(read(&reader, &["12345678"], Some(8)).await.is_ok(), "one piece costs nothing");
         drop(held);
         assert!(read(&reader, &["1234", "5678"], Some(8)).await.is_ok());
@@ -168,9 +173,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_never_ends_is_given_up() {
+        let endless = stream::pending::<Result<Bytes, Infallible>>;
         let reader = BodyReader::new(8, Duration::from_millis(1));
-        let endless = stream::pending::<Result<Bytes, warp::Error>>();
-        assert_eq!(reader.read(endless, None, 8).await.err(), Some(ApiError::BodyTooSlow));
+        let late = Instant::now() + AMPLE_TIME;
+        for by in [None, Some(late)] {
+            assert_eq!(reader.read(endless(), None, 8, by).await.err(), Some(ApiError::body_too_slow()));
+        }
+        let reader = BodyReader::new(8, AMPLE_TIME);
+        let soon = Instant::now() + Duration::from_millis(1);
+        assert_eq!(reader.read(endless(), None, 8, Some(soon)).await.err(), Some(ApiError::body_too_slow()));
     }
 
     #[test]

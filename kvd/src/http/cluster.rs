@@ -5,7 +5,7 @@
 
 use super::context::Context;
 use super::error::ApiError;
-use super::gateway::View;
+use super::gateway::{REMOVED, View};
 use super::reply;
 use kvclient::api::{Health, LeaderReply, NodeState};
 use serde_json::json;
@@ -14,7 +14,7 @@ use warp::reply::Response;
 /// `GET /health`: 200 while the daemon runs.
 pub(super) fn health(context: &Context) -> Result<Response, ApiError> {
     let (revision, keys) = {
-        let store = context.store();
+        let store = context.gateway.store();
         (store.revision(), store.len() as u64)
     };
     let view = context.gateway.view.borrow().clone();
@@ -44,7 +44,7 @@ pub(super) fn health(context: &Context) -> Result<Response, ApiError> {
 }
 
 /// `GET /livez`: that this is answered says it all.
-pub(super) fn livez(_: &Context) -> Result<Response, ApiError> {
+pub(super) fn livez() -> Result<Response, ApiError> {
     Ok(reply::ok(&json!({ "live": true })))
 }
 
@@ -56,43 +56,34 @@ pub(super) fn readyz(context: &Context) -> Result<Response, ApiError> {
     }
 }
 
-/// What a node says that is no member any more.
-pub(super) const REMOVED: &str =
-    "this node has been removed from its cluster, and serves nothing but stale reads: ask another node";
-
 /// Why the node is not ready.
 fn obstacle(view: &View) -> Option<ApiError> {
     if view.diverged.is_some() {
-        return Some(ApiError::Diverged);
+        return Some(ApiError::diverged());
     }
     if let Some(since) = view.disk_stuck {
-        return Some(ApiError::NotReady(
-            format!(
-                "not ready: the disk has not completed a write for {} s, so this node keeps no new data: see to the disk; \
+        return Some(ApiError::not_ready(format!(
+            "not ready: the disk has not completed a write for {} s, so this node keeps no new data: see to the disk; \
                  the others go on as long as they are a majority",
-                since.elapsed().as_secs()
-            )
-            .into(),
-        ));
+            since.elapsed().as_secs()
+        )));
     }
     if view.ready {
         return None;
     }
     if view.state == NodeState::Removed {
-        return Some(ApiError::NoLeader(format!("not ready: {REMOVED}").into()));
+        return Some(ApiError::no_leader(format!("not ready: {REMOVED}")));
     }
     Some(match (&view.waiting_for, &view.leader) {
-        (Some(waiting_for), _) => ApiError::NoLeader(format!("not ready: {waiting_for}").into()),
-        (None, None) => ApiError::NoLeader("not ready: no leader is known".into()),
-        (None, Some(_)) => {
-            ApiError::NotReady("not ready: still applying what was committed when this node started".into())
-        }
+        (Some(waiting_for), _) => ApiError::no_leader(format!("not ready: {waiting_for}")),
+        (None, None) => ApiError::no_leader("not ready: no leader is known"),
+        (None, Some(_)) => ApiError::not_ready("not ready: still applying what was committed when this node started"),
     })
 }
 
 /// `GET /leader`.
 pub(super) fn leader(context: &Context) -> Result<Response, ApiError> {
     let view = context.gateway.view.borrow().clone();
-    let leader = view.leader.ok_or_else(|| ApiError::NoLeader("no leader is known: try again shortly".into()))?;
+    let leader = view.leader.ok_or_else(|| ApiError::no_leader("no leader is known: try again shortly"))?;
     Ok(reply::ok(&LeaderReply { id: leader.id, url: leader.url, term: view.term }))
 }

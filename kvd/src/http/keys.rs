@@ -6,67 +6,21 @@
 use super::body::Body;
 use super::context::Context;
 use super::error::ApiError;
+use super::gateway::{Consistency, OfTerm, check_limits};
 use super::reply::{Charge, ReplyBudget};
-use super::{error, query, reply};
-use crate::kv::{self, Command, ItemRef, Operation, Outcome};
-use bytes::{Buf, Bytes};
-use futures_util::Stream;
+use super::request::{Request, from_json};
+use super::{error, reply};
+use crate::kv::{self, Command, ItemRef, Operation, Outcome, Revision};
+use bytes::Bytes;
 use kvclient::api;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use std::convert::Infallible;
-use std::str::FromStr;
-use warp::http::{Method, StatusCode};
-use warp::reply::Response;
-
-/// What matters of a `Content-Type`: everything but raw bytes is read as JSON.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum ContentType {
-    OctetStream,
-    Other,
-}
-
-impl FromStr for ContentType {
-    type Err = Infallible;
-
-    fn from_str(header: &str) -> Result<Self, Infallible> {
-        let media_type = header.split(';').next().unwrap_or_default().trim();
-        let raw = media_type.eq_ignore_ascii_case("application/octet-stream");
-        Ok(if raw { Self::OctetStream } else { Self::Other })
-    }
-}
-
-/// What the routes hand over of a request with a body, of which nothing has been read.
-pub(super) struct Upload<S> {
-    pub(super) method: Method,
-    /// The query string as it came.
-    pub(super) query: String,
-    pub(super) content_type: Option<ContentType>,
-    pub(super) content_length: Option<u64>,
-    pub(super) pieces: S,
-}
-
-impl<B: Buf, S: Stream<Item = Result<B, warp::Error>>> Upload<S> {
-    /// The body of a POST that takes no query parameters, and the query string as it came.
-    ///
-    /// # Errors
-    /// [`ApiError`] for another method, for parameters, and for a body that is too large or does not arrive.
-    pub(super) async fn into_body(self, context: &Context, bytes_max: usize) -> Result<(Body, String), ApiError> {
-        post_only(&self.method)?;
-        let [] = query::parse(&self.query, [])?;
-        let body = context.bodies.read(self.pieces, self.content_length, bytes_max).await?;
-        Ok((body, self.query))
-    }
-}
+use warp::http::StatusCode;
+use warp::reply::{Reply as _, Response};
 
 /// `POST /set`, with JSON or with raw bytes.
-pub(super) async fn set<B: Buf>(
-    context: &Context,
-    upload: Upload<impl Stream<Item = Result<B, warp::Error>>>,
-) -> Result<Response, ApiError> {
-    post_only(&upload.method)?;
-    let raw = upload.content_type == Some(ContentType::OctetStream);
-    let raw_key = match query::parse(&upload.query, ["key"])? {
+pub(super) async fn set(context: &Context, mut request: Request) -> Result<Response, ApiError> {
+    let raw = request.is_raw();
+    let raw_key = match request.parameters(["key"])? {
         [Some(key)] if raw => Some(key.into_owned()),
         [None] if raw => return Err(ApiError::invalid("raw bytes need a key: POST /set?key=K")),
         [Some(_)] => {
@@ -77,28 +31,30 @@ pub(super) async fn set<B: Buf>(
     };
     let value_bytes_max = context.gateway.value_bytes_max;
     let bytes_max = if raw { value_bytes_max } else { context.json_bytes_max };
-    let Body { bytes, charge: _held } = context.bodies.read(upload.pieces, upload.content_length, bytes_max).await?;
+    let Body { bytes, charge: _held } = request.body(&context.bodies, bytes_max).await?;
     let body_bytes = bytes.len();
-    let prepare = move || prepare_set(bytes, raw_key, value_bytes_max);
-    let Prepared { command, key, prev } = context.heavy_work(body_bytes, prepare).await?;
-    let outcome = context.write(command, || target("/set", &upload.query)).await?;
-    let budget = context.replies.clone();
-    context.heavy_work(item_bytes(&outcome), move || render(&budget, outcome, key, prev)).await
+    let prepared = context.heavy_work(body_bytes, move || prepare_set(bytes, raw_key, value_bytes_max)).await?;
+    write(context, &request, prepared).await
 }
 
 /// `POST /delete`.
-pub(super) async fn delete<B: Buf>(
-    context: &Context,
-    upload: Upload<impl Stream<Item = Result<B, warp::Error>>>,
-) -> Result<Response, ApiError> {
-    let (Body { bytes, charge: _held }, query) = upload.into_body(context, context.json_bytes_max).await?;
+pub(super) async fn delete(context: &Context, mut request: Request) -> Result<Response, ApiError> {
+    let [] = request.parameters([])?;
+    let Body { bytes, charge: _held } = request.body(&context.bodies, context.json_bytes_max).await?;
     let value_bytes_max = context.gateway.value_bytes_max;
     let body_bytes = bytes.len();
-    let prepare = move || prepare_delete(&bytes, value_bytes_max);
-    let Prepared { command, key, prev } = context.heavy_work(body_bytes, prepare).await?;
-    let outcome = context.write(command, || target("/delete", &query)).await?;
+    let prepared = context.heavy_work(body_bytes, move || prepare_delete(&bytes, value_bytes_max)).await?;
+    write(context, &request, prepared).await
+}
+
+/// Has a checked write applied, and renders what came of it.
+async fn write(context: &Context, request: &Request, prepared: Prepared) -> Result<Response, ApiError> {
+    let Prepared { command, key, prev } = prepared;
+    let OfTerm { value, term } = context.gateway.write(request.asker(), request.target(), command).await?;
     let budget = context.replies.clone();
-    context.heavy_work(item_bytes(&outcome), move || render(&budget, outcome, key, prev)).await
+    let rendered = context.heavy_work(item_bytes(&value), move || render(&budget, value, key, prev)).await;
+    // What the log decided against has its term as well.
+    Ok(reply::of_term(rendered.unwrap_or_else(ApiError::into_response), term))
 }
 
 /// A checked write.
@@ -116,19 +72,16 @@ fn prepare_set(body: Bytes, raw_key: Option<String>, value_bytes_max: usize) -> 
         None => from_json(&body, r#"{"key":"color","value":"blue"}"#)?,
     };
     let api::SetRequest { key, value, condition, prev, request } = request;
-    if value.len() > value_bytes_max {
-        return Err(ApiError::ValueTooLarge { bytes_max: value_bytes_max });
-    }
-    let condition = to_condition(condition, value_bytes_max)?;
+    let condition = condition.map(to_condition);
     let operation = Operation::Set { key: key.clone().into(), value: value.into(), condition, prev };
-    prepare(operation, request, key, prev)
+    prepare(operation, request, key, prev, value_bytes_max)
 }
 
 fn prepare_delete(body: &[u8], value_bytes_max: usize) -> Result<Prepared, ApiError> {
     let request: api::DeleteRequest = from_json(body, r#"{"key":"color"}"#)?;
     let api::DeleteRequest { key, condition, prev, request } = request;
-    let condition = to_condition(condition, value_bytes_max)?;
-    prepare(Operation::Delete { key: key.clone().into(), condition, prev }, request, key, prev)
+    let condition = condition.map(to_condition);
+    prepare(Operation::Delete { key: key.clone().into(), condition, prev }, request, key, prev, value_bytes_max)
 }
 
 fn prepare(
@@ -136,9 +89,10 @@ fn prepare(
     request: Option<api::RequestId>,
     key: String,
     prev: bool,
+    value_bytes_max: usize,
 ) -> Result<Prepared, ApiError> {
     let command = Command { operation, request: request.map(to_request_id) };
-    command.validate()?;
+    check_limits(&command, value_bytes_max)?;
     Ok(Prepared { command: command.encode(), key, prev })
 }
 
@@ -153,9 +107,8 @@ fn item_bytes(outcome: &Outcome) -> usize {
 }
 
 /// `GET /get`.
-pub(super) async fn get(context: &Context, method: Method, query: String) -> Result<Response, ApiError> {
-    get_only(&method)?;
-    let [key, raw, consistency] = query::parse(&query, ["key", "raw", "consistency"])?;
+pub(super) async fn get(context: &Context, request: Request) -> Result<Response, ApiError> {
+    let [key, raw, consistency, min_revision] = request.parameters(["key", "raw", "consistency", "min_revision"])?;
     let key = key.ok_or_else(|| ApiError::invalid("name the key: GET /get?key=K"))?;
     kv::check_key(key.as_bytes())?;
     let raw = match raw.as_deref() {
@@ -163,72 +116,70 @@ pub(super) async fn get(context: &Context, method: Method, query: String) -> Res
         Some("true") => true,
         Some(_) => return Err(ApiError::invalid("`raw` is true or false")),
     };
-    freshen(context, consistency.as_deref()).await?;
+    let consistency = freshen(context, &request, consistency.as_deref(), min_revision.as_deref()).await?;
+    let answer = answer_get(context, key.into_owned(), raw).await;
+    Ok(of_read(context, consistency, answer.unwrap_or_else(ApiError::into_response)))
+}
+
+/// The reply to a read of this consistency: the term in which it was confirmed goes with it.
+pub(super) fn of_read(context: &Context, consistency: Consistency, response: Response) -> Response {
+    match consistency {
+        Consistency::Linearizable => reply::of_term(response, context.gateway.view.borrow().term),
+        Consistency::Stale => response,
+    }
+}
+
+async fn answer_get(context: &Context, key: String, raw: bool) -> Result<Response, ApiError> {
     let charge;
     let reply = {
-        let store = context.store();
+        let store = context.gateway.store();
+        let revision = store.revision();
         let ItemRef { value, create_revision, mod_revision, version } =
-            store.get_ref(key.as_bytes()).ok_or(ApiError::KeyNotFound)?;
+            store.get_ref(key.as_bytes()).ok_or_else(|| ApiError::key_not_found(revision))?;
         charge = context.replies.charge(value.len())?;
         if raw {
-            return Ok(reply::raw(context.replies.attach(charge, value.to_vec())?, mod_revision));
+            return Ok(reply::raw(context.replies.attach(charge, value.to_vec())?, mod_revision, revision));
         }
         let value = value.to_vec();
-        let item = api::Item { key: key.into_owned(), value, create_revision, mod_revision, version };
-        api::GetReply { item, revision: store.revision() }
+        let item = api::Item { key, value, create_revision, mod_revision, version };
+        api::GetReply { item, revision }
     };
-    let item_bytes = reply.item.value.len();
+    let (item_bytes, revision) = (reply.item.value.len(), reply.revision);
     let budget = context.replies.clone();
-    context.heavy_work(item_bytes, move || reply::charged(&budget, charge, StatusCode::OK, &reply)).await
+    let rendered =
+        context.heavy_work(item_bytes, move || reply::charged(&budget, charge, StatusCode::OK, &reply)).await?;
+    Ok(reply::at_revision(rendered, revision))
 }
 
-/// Waits until the store of this node is as fresh as the parameter `consistency` asks for.
-pub(super) async fn freshen(context: &Context, consistency: Option<&str>) -> Result<(), ApiError> {
-    context.check_not_diverged()?;
-    match consistency {
-        None | Some("linearizable") => context.freshen().await,
-        Some("stale") => Ok(()),
-        Some(_) => Err(ApiError::invalid("`consistency` is linearizable or stale")),
+/// Waits until the store of this node is as fresh as these parameters ask for. Returns how fresh that is.
+pub(super) async fn freshen(
+    context: &Context,
+    request: &Request,
+    consistency: Option<&str>,
+    min_revision: Option<&str>,
+) -> Result<Consistency, ApiError> {
+    let consistency = match consistency {
+        None | Some("linearizable") => Consistency::Linearizable,
+        Some("stale") => Consistency::Stale,
+        Some(_) => return Err(ApiError::invalid("`consistency` is linearizable or stale")),
+    };
+    let min_revision = min_revision.map(read_revision).transpose()?;
+    context.gateway.freshen(request.asker(), consistency, min_revision).await?;
+    Ok(consistency)
+}
+
+fn read_revision(text: &str) -> Result<Revision, ApiError> {
+    let not_a_revision = || ApiError::invalid("`min_revision` is a revision: a number, as replies name it");
+    text.parse().map_err(|_| not_a_revision())
+}
+
+fn to_condition(condition: api::Condition) -> kv::Condition {
+    match condition {
+        api::Condition::Absent => kv::Condition::Absent,
+        api::Condition::Present => kv::Condition::Present,
+        api::Condition::ModRevision(revision) => kv::Condition::ModRevision(revision),
+        api::Condition::Value(value) => kv::Condition::Value(value.into()),
     }
-}
-
-/// Refuses other methods than POST.
-fn post_only(method: &Method) -> Result<(), ApiError> {
-    if *method == Method::POST { Ok(()) } else { Err(ApiError::MethodNotAllowed { allow: Some("POST") }) }
-}
-
-/// Refuses other methods than GET, and HEAD, whose reply the server cuts to its headers.
-pub(super) fn get_only(method: &Method) -> Result<(), ApiError> {
-    if *method == Method::GET || *method == Method::HEAD {
-        Ok(())
-    } else {
-        Err(ApiError::MethodNotAllowed { allow: Some("GET, HEAD") })
-    }
-}
-
-/// Reads a body; `example` is what one looks like.
-pub(super) fn from_json<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, ApiError> {
-    if body.is_empty() {
-        return Err(ApiError::invalid(format!("the body is empty: send JSON such as {example}")));
-    }
-    serde_json::from_slice(body).map_err(|cause| {
-        ApiError::invalid(format!("the body is not the JSON this path takes: {cause}; send {example}"))
-    })
-}
-
-fn to_condition(condition: Option<api::Condition>, value_bytes_max: usize) -> Result<Option<kv::Condition>, ApiError> {
-    condition
-        .map(|condition| match condition {
-            api::Condition::Absent => Ok(kv::Condition::Absent),
-            api::Condition::Present => Ok(kv::Condition::Present),
-            api::Condition::ModRevision(revision) => Ok(kv::Condition::ModRevision(revision)),
-            // No value is that large, but the condition would stand in the log.
-            api::Condition::Value(value) if value.len() > value_bytes_max => {
-                Err(ApiError::ValueTooLarge { bytes_max: value_bytes_max })
-            }
-            api::Condition::Value(value) => Ok(kv::Condition::Value(value.into())),
-        })
-        .transpose()
 }
 
 fn to_request_id(request: api::RequestId) -> kv::RequestId {
@@ -256,11 +207,11 @@ fn render(budget: &ReplyBudget, outcome: Outcome, key: String, prev_asked: bool)
             let reply = error::condition_failed(current.map(|item| to_api_item(key, item)));
             reply::charged(budget, Charge::NONE, StatusCode::PRECONDITION_FAILED, &reply)
         }
-        Outcome::StaleRequest { newest } => Err(ApiError::StaleRequest { newest }),
+        Outcome::StaleRequest { newest } => Err(ApiError::stale_request(newest)),
         Outcome::SeqReused => {
             Err(ApiError::invalid("this `seq` was another request of this client: use a new, higher `seq`"))
         }
-        Outcome::SessionsFull => Err(ApiError::Overloaded(
+        Outcome::SessionsFull => Err(ApiError::overloaded(
             "too many client names were used within the last hour: use them again instead of new ones, or send no `request`",
         )),
     }
@@ -269,14 +220,9 @@ fn render(budget: &ReplyBudget, outcome: Outcome, key: String, prev_asked: bool)
 /// The reply to a write that was applied: whatever hinders it, it must not be told that it was not.
 fn render_applied(budget: &ReplyBudget, reply: &impl Serialize) -> Result<Response, ApiError> {
     reply::charged(budget, Charge::NONE, StatusCode::OK, reply).map_err(|_| {
-        ApiError::OutcomeUnknown(
+        ApiError::outcome_unknown(
             "the write was applied, but too many large replies are under way to send the item before: repeat it with \
              the same `request`, or read the key",
         )
     })
-}
-
-/// Path and query of the same request at another node.
-pub(super) fn target(path: &str, query: &str) -> String {
-    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }

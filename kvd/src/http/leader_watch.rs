@@ -26,7 +26,7 @@ const COMMENT: &[u8] = b": still here\n\n";
 
 /// Answers with the stream.
 pub(super) fn watch(context: &Context) -> Result<Response, ApiError> {
-    let events = events(context.gateway.leader.clone(), context.stopping.clone());
+    let events = events(context.gateway.leader.clone(), context.gateway.stopping.clone());
     let mut response = warp::reply::stream(events).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

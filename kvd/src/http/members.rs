@@ -6,14 +6,12 @@
 use super::body::Body;
 use super::context::Context;
 use super::error::ApiError;
-use super::keys::{Upload, from_json, target};
+use super::gateway::OfTerm;
 use super::reply;
+use super::request::{Request, from_json};
 use crate::naming;
-use crate::node::{ChangeError, MemberChange};
-use bytes::Buf;
-use futures_util::Stream;
+use crate::node::MemberChange;
 use kvclient::api::{AddMemberRequest, MembersReply, PromoteMemberRequest, RemoveMemberRequest, ReplaceMemberRequest};
-use std::str::FromStr;
 use warp::reply::Response;
 
 /// What a path under `/members` does.
@@ -25,30 +23,7 @@ pub(super) enum Action {
     Replace,
 }
 
-impl FromStr for Action {
-    type Err = ();
-
-    fn from_str(word: &str) -> Result<Self, ()> {
-        Ok(match word {
-            "add" => Self::Add,
-            "promote" => Self::Promote,
-            "remove" => Self::Remove,
-            "replace" => Self::Replace,
-            _ => return Err(()),
-        })
-    }
-}
-
 impl Action {
-    fn path(self) -> &'static str {
-        match self {
-            Self::Add => "/members/add",
-            Self::Promote => "/members/promote",
-            Self::Remove => "/members/remove",
-            Self::Replace => "/members/replace",
-        }
-    }
-
     fn read(self, body: &[u8]) -> Result<MemberChange, ApiError> {
         match self {
             Self::Add => {
@@ -84,41 +59,12 @@ impl Action {
 }
 
 /// Changes the members, and answers with what they are then.
-pub(super) async fn change<B: Buf>(
-    context: &Context,
-    action: Action,
-    upload: Upload<impl Stream<Item = Result<B, warp::Error>>>,
-) -> Result<Response, ApiError> {
-    let (Body { bytes, charge: _held }, query) = upload.into_body(context, context.json_bytes_max).await?;
+pub(super) async fn change(context: &Context, action: Action, mut request: Request) -> Result<Response, ApiError> {
+    let [] = request.parameters([])?;
+    let Body { bytes, charge: _held } = request.body(&context.bodies, context.json_bytes_max).await?;
     let change = action.read(&bytes)?;
-    match context.change_members(change).await? {
-        Ok(members) => Ok(reply::ok(&members)),
-        Err(ChangeError::NotLeader) => Err(context.redirect(|| target(action.path(), &query))),
-        Err(error) => Err(refusal(context, error)),
-    }
-}
-
-fn refusal(context: &Context, error: ChangeError) -> ApiError {
-    match error {
-        ChangeError::NotLeader | ChangeError::NoLeader => context.no_leader(),
-        ChangeError::UnknownMember(name) => {
-            let names = context.member_names();
-            ApiError::MemberNotFound(format!(
-                "{name} is no member of this cluster, whose members are {names}: check the name; if it has been removed, that \
-                 is done"
-            ))
-        }
-        ChangeError::WasRemoved(name) => ApiError::WasRemoved(format!(
-            "{name} was removed from this cluster, and no node comes back under an id that was removed: stop it, clear its \
-             data directory, and let it join again"
-        )),
-        ChangeError::Refused(sentence) => ApiError::ChangeRefused(sentence),
-        ChangeError::TooMany => ApiError::Overloaded("too many changes of the members wait already: try again shortly"),
-        ChangeError::OutcomeUnknown => ApiError::OutcomeUnknown(
-            "the change has begun and was not committed in time, so it may still be: see `GET /members`, or ask for it again, \
-             which does no harm",
-        ),
-    }
+    let OfTerm { value, term } = context.gateway.change_members(request.asker(), request.target(), change).await?;
+    Ok(reply::of_term(reply::ok(&value), term))
 }
 
 fn check_name(name: String) -> Result<String, ApiError> {

@@ -1,25 +1,26 @@
 //! The HTTP API, and nothing else: handlers parse, ask and render.
 //!
-//! A request comes in at the `listener`, passes the guard of `service` (origin, crowding) before any of its body is
-//! read, and finds its handler in `routes`: `keys` for reads and writes, `snapshot` for backups, `members` and
-//! `transfer` for who belongs to the cluster and who leads it, `cluster` and `leader_watch` for what the node knows of itself. Handlers reach the replica through the [`Gateway`] alone: requests
-//! go into its inbox, views of it come out. Every way to fail is in `error`.
+//! A request comes in over a `connection`, passes the guard of `service` (origin, crowding, the cluster that is meant) before
+//! any of its body is read, becomes one value (`request`), and finds its handler in `routes`: `keys` for reads and writes,
+//! `snapshot` for backups, `members` and `transfer` for who belongs to the cluster and who leads it, `cluster` and
+//! `leader_watch` for what the node knows of itself. Handlers reach the node through the [`Gateway`] alone. Every way to fail
+//! is in `error`.
 //!
 //! What nodes say to each other travels on the same listener, and is a filter handed in from outside.
 
 mod body;
 mod cluster;
+mod connection;
 mod context;
 mod error;
 mod gateway;
 mod keys;
 mod leader_watch;
-mod listener;
 mod members;
 mod origin;
-mod prompt;
 mod query;
 mod reply;
+mod request;
 mod routes;
 mod service;
 mod snapshot;
@@ -27,37 +28,60 @@ mod snapshot;
 mod tests;
 mod transfer;
 
-pub use gateway::{Backup, BackupError, Gateway, NotHandedOver, Request, View};
-pub use listener::Limits;
+pub use connection::Limits as ConnectionLimits;
+pub use error::ApiError;
+pub use gateway::{
+    Answer, Answered, Asker, Backup, BackupError, Caller, Forward, Forwarding, Gateway, NotHandedOver, Question,
+    Request, Unforwarded, View,
+};
+
+pub use request::{TIMEOUT_DEFAULT, TIMEOUT_MAX};
 
 use context::Context;
-use hyper_util::service::TowerToHyperService;
-use service::Guarded;
-use std::sync::Arc;
+use service::guarded;
+use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use warp::Filter;
 use warp::reject::Rejection;
 use warp::reply::Reply;
 
-/// Serves the API, and `extra` on paths under `/raft`, until `shutdown` completes. Then it accepts no more
-/// connections, ends the replies that have no end, lets the others finish within [`Limits::drain_time_max`], and
-/// returns when every connection is closed. WebSockets are their owner's to close.
+/// What clients may use.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Of connections.
+    pub connections: ConnectionLimits,
+    /// Time for a request's body to arrive.
+    pub body_time_max: Duration,
+    /// Memory for large replies that are under way to clients, in bytes; more where a single one may be larger.
+    pub reply_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: ConnectionLimits::default(),
+            body_time_max: Duration::from_secs(30),
+            reply_bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// Serves the API, and `peers` on paths under `/raft`, until the node begins to stop (see [`Gateway::stopping`]). Then it
+/// accepts no more connections, ends the replies that have no end, lets the others finish within
+/// [`ConnectionLimits::drain_time_max`], and returns when every connection is closed. WebSockets are their owner's to close.
 ///
 /// The replica must go on answering until then, or requests under way end as `timeout` and `no_leader`.
 pub async fn serve<R: Reply + 'static>(
     listener: TcpListener,
     gateway: Gateway,
-    extra: impl Filter<Extract = (R,), Error = Rejection> + Send + Sync + 'static,
+    peers: impl Filter<Extract = (R,), Error = Rejection> + Send + Sync + 'static,
     limits: Limits,
-    shutdown: impl Future<Output = ()>,
 ) {
-    let (stop, stopping) = watch::channel(());
-    let context = Arc::new(Context::new(gateway.clone(), &limits, stopping));
-    let routes = TowerToHyperService::new(warp::service(routes::routes(&context, extra)));
-    let shutdown = async {
-        shutdown.await;
-        drop(stop);
+    let routes = routes::routes(Context::new(gateway.clone(), &limits), peers.map(Reply::into_response).boxed());
+    let mut stopping = gateway.stopping.clone();
+    let shutdown = async move {
+        // A sender that is gone says the same.
+        let _ = stopping.changed().await;
     };
-    listener::serve(listener, Guarded::new(routes, gateway), limits, shutdown).await;
+    connection::serve(listener, guarded(routes, gateway), limits.connections, shutdown).await;
 }

@@ -27,11 +27,11 @@ static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// that is not local.
 ///
 /// # Errors
-/// [`ApiError::ForbiddenOrigin`]; [`ApiError::ForbiddenHost`] to a browser that asks for a strange name.
+/// [`ApiError`]; another one to a browser that asks for a strange name.
 pub(super) fn check<M: AsRef<[Member]>>(headers: &HeaderMap, members: impl FnOnce() -> M) -> Result<(), ApiError> {
     let foreign_site = |site: &[u8]| site != b"same-origin" && site != b"none";
     if headers.get_all(&SEC_FETCH_SITE).iter().any(|site| foreign_site(site.as_bytes())) {
-        return Err(ApiError::ForbiddenOrigin);
+        return Err(ApiError::forbidden_origin());
     }
     if !is_browser(headers) {
         return Ok(());
@@ -39,13 +39,13 @@ pub(super) fn check<M: AsRef<[Member]>>(headers: &HeaderMap, members: impl FnOnc
     let mut hosts = headers.get_all(HOST).iter();
     let asked = match (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) {
         (Some(host), None) => host,
-        _ => return Err(ApiError::ForbiddenHost),
+        _ => return Err(ApiError::forbidden_host()),
     };
     let same = |origin: &str| authority(origin).is_some_and(|page| page.eq_ignore_ascii_case(asked));
     if !headers.get_all(ORIGIN).iter().all(|origin| origin.to_str().is_ok_and(same)) {
-        return Err(ApiError::ForbiddenOrigin);
+        return Err(ApiError::forbidden_origin());
     }
-    if is_local(asked) || is_member(asked, members().as_ref()) { Ok(()) } else { Err(ApiError::ForbiddenHost) }
+    if is_local(asked) || is_member(asked, members().as_ref()) { Ok(()) } else { Err(ApiError::forbidden_host()) }
 }
 
 /// Whether a browser may have sent this, whatever page made it do so.

@@ -6,19 +6,23 @@
 use super::error::ApiError;
 use std::borrow::Cow;
 
-/// The values of the parameters `names` in `query`, each `None` where it is not given.
+/// The values of the parameters `names` in `query`, each `None` where it is not given. `passed_over` is one of every
+/// path, and read elsewhere.
 ///
 /// # Errors
-/// [`ApiError::InvalidRequest`] where a parameter is not among `names`, is given twice, has no value
-/// after a `=`, or is not percent-encoded UTF-8.
+/// [`ApiError`] where a parameter is not among `names`, is given twice, has no value after a `=`, or is not
+/// percent-encoded UTF-8.
 pub(super) fn parse<'q, const N: usize>(
     query: &'q str,
     names: [&str; N],
+    passed_over: &str,
 ) -> Result<[Option<Cow<'q, str>>; N], ApiError> {
     let mut values = [const { None }; N];
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let name = decode(name)?;
+    for pair in pairs(query) {
+        let (name, value) = pair?;
+        if name == passed_over {
+            continue;
+        }
         let Some(at) = names.iter().position(|known| *known == name) else {
             return Err(ApiError::invalid(if names.is_empty() {
                 format!("unknown query parameter `{name}`: this path takes none")
@@ -27,10 +31,37 @@ pub(super) fn parse<'q, const N: usize>(
             }));
         };
         if values[at].replace(decode(value)?).is_some() {
-            return Err(ApiError::invalid(format!("query parameter `{name}` is given twice: give it once")));
+            return Err(given_twice(&name));
         }
     }
     Ok(values)
+}
+
+/// The value of the parameter `wanted`, whatever else there is.
+///
+/// # Errors
+/// [`ApiError`] where it is given twice, or names and values are not percent-encoded UTF-8.
+pub(super) fn find<'q>(query: &'q str, wanted: &str) -> Result<Option<Cow<'q, str>>, ApiError> {
+    let mut found = None;
+    for pair in pairs(query) {
+        let (name, value) = pair?;
+        if name == wanted && found.replace(decode(value)?).is_some() {
+            return Err(given_twice(wanted));
+        }
+    }
+    Ok(found)
+}
+
+/// Names, decoded, and values as they came.
+fn pairs(query: &str) -> impl Iterator<Item = Result<(Cow<'_, str>, &str), ApiError>> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Ok((decode(name)?, value))
+    })
+}
+
+fn given_twice(name: &str) -> ApiError {
+    ApiError::invalid(format!("query parameter `{name}` is given twice: give it once"))
 }
 
 /// Undoes the form encoding of one name or value.
@@ -63,9 +94,10 @@ fn decode(text: &str) -> Result<Cow<'_, str>, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kvclient::api::ErrorCode;
 
     fn key(query: &str) -> Result<Option<String>, ApiError> {
-        parse(query, ["key", "raw"]).map(|[key, _]| key.map(Cow::into_owned))
+        parse(query, ["key", "raw"], "timeout_ms").map(|[key, _]| key.map(Cow::into_owned))
     }
 
     #[test]
@@ -84,6 +116,7 @@ mod tests {
             ("key=gr%C3%B6%c3%9fe", Some("größe")),
             ("key=größe", Some("größe")),
             ("k%65y=x", Some("x")),
+            ("timeout_ms=5&key=x&timeout_ms", Some("x")),
             ("key=%00", Some("\0")),
         ] {
             assert_eq!(key(query), Ok(expected.map(str::to_owned)), "{query}");
@@ -101,9 +134,17 @@ mod tests {
             ("key=%+1", "two hex digits"),
             ("key=%ff", "UTF-8"),
         ] {
-            let Err(ApiError::InvalidRequest(sentence)) = key(query) else { panic!("{query} was accepted") };
-            assert!(sentence.contains(complaint), "{query}: {sentence}");
+            let refusal = key(query).expect_err(query).into_body();
+            assert_eq!(refusal.code, ErrorCode::InvalidRequest);
+            assert!(refusal.message.contains(complaint), "{query}: {}", refusal.message);
         }
-        assert!(parse("key=a", []).is_err());
+        assert!(parse("key=a", [], "timeout_ms").is_err());
+    }
+
+    #[test]
+    fn one_parameter_is_found_among_others() {
+        assert_eq!(find("a=1&b=%32&c", "b"), Ok(Some("2".into())));
+        assert_eq!(find("a=1&ab=2", "b"), Ok(None));
+        assert!(find("b=1&%62=1", "b").is_err(), "given twice");
     }
 }

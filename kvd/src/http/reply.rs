@@ -14,8 +14,14 @@ use warp::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::{Reply as _, Response};
 
+/// In replies to reads: the revision of the store that served them.
+pub(super) static REVISION: HeaderName = HeaderName::from_static("kvd-revision");
+
+/// In replies to writes and linearizable reads: the term of the node that answered.
+static TERM: HeaderName = HeaderName::from_static("kvd-term");
+
 /// Beside a snapshot: the revision of the store in it.
-static REVISION: HeaderName = HeaderName::from_static("x-kvd-revision");
+static SNAPSHOT_REVISION: HeaderName = HeaderName::from_static("x-kvd-revision");
 
 /// Beside a raw value: the revision of the last write to its key.
 static MOD_REVISION: HeaderName = HeaderName::from_static("x-kvd-mod-revision");
@@ -52,7 +58,7 @@ impl ReplyBudget {
     /// Charges a reply of `bytes`.
     ///
     /// # Errors
-    /// [`ApiError::RepliesTooMany`] where so much is not left.
+    /// [`ApiError`] where so much is not left.
     pub(super) fn charge(&self, bytes: usize) -> Result<Charge, ApiError> {
         if bytes <= UNCHARGED_BYTES_MAX {
             return Ok(Charge::NONE);
@@ -64,7 +70,7 @@ impl ReplyBudget {
     /// drops those when they are written, or the connection is closed.
     ///
     /// # Errors
-    /// [`ApiError::RepliesTooMany`] where so much is not left.
+    /// [`ApiError`] where so much is not left.
     pub(super) fn attach(&self, charge: Charge, reply: Vec<u8>) -> Result<Bytes, ApiError> {
         struct Charged(Vec<u8>, #[expect(dead_code, reason = "held until dropped")] Option<OwnedSemaphorePermit>);
         impl AsRef<[u8]> for Charged {
@@ -85,21 +91,21 @@ impl ReplyBudget {
 
     fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
-        Arc::clone(&self.bytes).try_acquire_many_owned(permits).map_err(|_| ApiError::RepliesTooMany)
+        Arc::clone(&self.bytes).try_acquire_many_owned(permits).map_err(|_| ApiError::replies_too_many())
     }
 }
 
 /// `body` as JSON, charged to `budget`.
 ///
 /// # Errors
-/// [`ApiError::RepliesTooMany`].
+/// [`ApiError`].
 pub(super) fn charged(
     budget: &ReplyBudget,
     charge: Charge,
     status: StatusCode,
     body: &impl Serialize,
 ) -> Result<Response, ApiError> {
-    let json = serde_json::to_vec(body).map_err(|_| ApiError::Internal)?;
+    let json = serde_json::to_vec(body).map_err(|_| ApiError::internal())?;
     Ok(uncached(status, "application/json", Response::new(budget.attach(charge, json)?.into())))
 }
 
@@ -117,11 +123,23 @@ pub(super) fn ok(body: &impl Serialize) -> Response {
     json(StatusCode::OK, body)
 }
 
-/// 200 with a value alone.
-pub(super) fn raw(value: Bytes, mod_revision: u64) -> Response {
+/// The same reply, of a node in this term.
+pub(super) fn of_term(mut response: Response, term: u64) -> Response {
+    response.headers_mut().insert(TERM.clone(), term.into());
+    response
+}
+
+/// The same reply, from a store at this revision.
+pub(super) fn at_revision(mut response: Response, revision: u64) -> Response {
+    response.headers_mut().insert(REVISION.clone(), revision.into());
+    response
+}
+
+/// 200 with a value alone, from a store at `revision`.
+pub(super) fn raw(value: Bytes, mod_revision: u64, revision: u64) -> Response {
     let mut response = uncached(StatusCode::OK, OCTETS, Response::new(value.into()));
     response.headers_mut().insert(MOD_REVISION.clone(), mod_revision.into());
-    response
+    at_revision(response, revision)
 }
 
 /// 200 with `length` bytes that come in chunks, from a store at `revision`.
@@ -133,8 +151,8 @@ pub(super) fn stream(
     let mut response =
         uncached(StatusCode::OK, OCTETS, warp::reply::stream(chunks.map(Ok::<_, Infallible>)).into_response());
     response.headers_mut().insert(CONTENT_LENGTH, length.into());
-    response.headers_mut().insert(REVISION.clone(), revision.into());
-    response
+    response.headers_mut().insert(SNAPSHOT_REVISION.clone(), revision.into());
+    at_revision(response, revision)
 }
 
 /// No cache on the way may keep a reply: given out later it would be a stale read.
@@ -163,8 +181,8 @@ mod tests {
         assert_eq!(left(), all / 2, "before it is rendered");
         let large = budget.attach(charge, reply(all)).unwrap();
         assert_eq!(left(), 0, "as large as it turned out");
-        assert!(matches!(budget.charge(all), Err(ApiError::RepliesTooMany)));
-        assert_eq!(budget.attach(Charge::NONE, reply(all)), Err(ApiError::RepliesTooMany));
+        assert_eq!(budget.charge(all).err(), Some(ApiError::replies_too_many()));
+        assert_eq!(budget.attach(Charge::NONE, reply(all)), Err(ApiError::replies_too_many()));
         let part = large.slice(1..2);
         drop(large);
         assert_eq!(left(), 0, "while any of it is left to write");
@@ -172,7 +190,7 @@ mod tests {
         assert_eq!(left(), all);
 
         let charge = budget.charge(all / 2).unwrap();
-        assert_eq!(budget.attach(charge, reply(all + 1)), Err(ApiError::RepliesTooMany));
+        assert_eq!(budget.attach(charge, reply(all + 1)), Err(ApiError::replies_too_many()));
         assert_eq!(left(), all, "nothing leaks from a failure");
     }
 }

@@ -6,21 +6,17 @@
 use super::context::Context;
 use super::error::ApiError;
 use super::gateway::Backup;
-use super::{keys, query, reply};
+use super::request::Request;
+use super::{keys, reply};
 use futures_util::stream;
-use warp::http::Method;
 use warp::reply::Response;
 
 /// Answers with the stream. As of a read, `consistency` says whether it must have all that was acknowledged before.
-pub(super) async fn snapshot(context: &Context, method: Method, query: String) -> Result<Response, ApiError> {
-    // Not HEAD: what is in the headers of the reply costs as much as the reply.
-    if method != Method::GET {
-        return Err(ApiError::MethodNotAllowed { allow: Some("GET") });
-    }
-    let [consistency] = query::parse(&query, ["consistency"])?;
-    keys::freshen(context, consistency.as_deref()).await?;
-    let Backup { revision, bytes, mut chunks } = context.backup().await?;
+pub(super) async fn snapshot(context: &Context, request: Request) -> Result<Response, ApiError> {
+    let [consistency, min_revision] = request.parameters(["consistency", "min_revision"])?;
+    let consistency = keys::freshen(context, &request, consistency.as_deref(), min_revision.as_deref()).await?;
+    let Backup { revision, bytes, mut chunks } = context.gateway.backup(request.own_deadline()).await?;
     // Where there are fewer bytes than promised, the server breaks the connection off.
     let chunks = stream::poll_fn(move |cx| chunks.poll_recv(cx));
-    Ok(reply::stream(chunks, bytes, revision))
+    Ok(keys::of_read(context, consistency, reply::stream(chunks, bytes, revision)))
 }

@@ -211,6 +211,24 @@ impl Outcome {
         };
         from.rest().is_empty().then_some(outcome)
     }
+
+    /// Encodes the outcome for whoever asked, at another node: as a session keeps it, and the item `current` behind a failed
+    /// condition.
+    pub fn encode_whole(&self) -> Vec<u8> {
+        let mut to = self.encode();
+        if let Self::ConditionFailed { current } = self {
+            put_item(&mut to, current.as_ref());
+        }
+        to
+    }
+
+    /// Decodes what [`Outcome::encode_whole`] wrote; `None` for all other bytes.
+    pub fn decode_whole(encoded: &[u8]) -> Option<Self> {
+        let Some(item) = encoded.strip_prefix(&[OUTCOME_CONDITION_FAILED]) else { return Self::decode(encoded) };
+        let from = &mut Reader::new(item);
+        let current = read_item(from)?;
+        from.rest().is_empty().then_some(Self::ConditionFailed { current })
+    }
 }
 
 fn put_item(to: &mut Vec<u8>, item: Option<&Item>) {
@@ -322,7 +340,8 @@ mod tests {
 
         #[test]
         fn outcomes_come_back_as_they_went(outcome in strategies::outcome()) {
-            prop_assert_eq!(Outcome::decode(&outcome.encode()), Some(outcome));
+            prop_assert_eq!(Outcome::decode(&outcome.encode()), Some(outcome.clone()));
+            prop_assert_eq!(Outcome::decode_whole(&outcome.encode_whole()), Some(outcome));
         }
 
         #[test]

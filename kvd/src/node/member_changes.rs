@@ -27,14 +27,16 @@ use super::replica::Replica;
 use crate::mutants::{self, Mutant};
 use crate::raft::{Instant, LogIndex, MembershipChange, MembershipError, RoleName, Term};
 use meant::{Meant, wanted};
+use serde::{Deserialize, Serialize};
 
 pub use meant::MEMBERS_MAX;
 
 /// Requests that wait. When full, the next is refused.
 const WAITING_MAX: usize = 64;
 
-/// A change of the members. Nodes have their names here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A change of the members. Nodes have their names here, and send it to each other: variants and fields are only added, at
+/// the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MemberChange {
     /// A node joins, as a learner at first.
     Add {

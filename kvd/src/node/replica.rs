@@ -47,7 +47,7 @@ pub struct Replica<W, R> {
     writes: BTreeMap<(LogIndex, Term), WaitingWrite<W>>,
     repeats: Repeats<W>,
     /// Reads that arrived since the last effects; they share one token.
-    arrived: Vec<R>,
+    arrived: Vec<WaitingRead<R>>,
     last_token: ReadToken,
     pub(super) proofs: Proofs,
     /// Reads whose index is being asked for.
@@ -69,9 +69,33 @@ struct WaitingWrite<W> {
 }
 
 #[derive(Debug)]
-struct WaitingReads<R> {
-    handles: Vec<R>,
+struct WaitingRead<R> {
+    handle: R,
     deadline: Instant,
+}
+
+/// Reads that share a token.
+#[derive(Debug)]
+struct WaitingReads<R> {
+    reads: Vec<WaitingRead<R>>,
+    /// The earliest of their deadlines.
+    deadline: Instant,
+}
+
+impl<R> WaitingReads<R> {
+    /// Takes out the reads whose time has run out.
+    fn expire(&mut self, now: Instant) -> Vec<R> {
+        if self.deadline > now {
+            return Vec::new();
+        }
+        let expired = self.reads.extract_if(.., |read| read.deadline <= now).map(|read| read.handle).collect();
+        self.deadline = earliest(&self.reads).unwrap_or(self.deadline);
+        expired
+    }
+}
+
+fn earliest<R>(reads: &[WaitingRead<R>]) -> Option<Instant> {
+    reads.iter().map(|read| read.deadline).min()
 }
 
 impl<W, R> Replica<W, R> {
@@ -132,13 +156,19 @@ impl<W, R> Replica<W, R> {
         self.raft.step(from, message);
     }
 
-    /// A write, to be replicated and applied: a valid [`Command`](crate::kv::Command), encoded.
+    /// A write, to be replicated and applied: a valid [`Command`](crate::kv::Command), encoded. It has the usual time.
     pub fn write(&mut self, command: Bytes, handle: W) {
+        self.write_until(command, self.deadline(), handle);
+    }
+
+    /// The same with a time of its own: at `deadline` it ends with [`WriteError::OutcomeUnknown`].
+    pub fn write_until(&mut self, command: Bytes, deadline: Instant, handle: W) {
         if self.raft.role() == RoleName::Leader
             && self.waiting_writes() < WAITING_WRITES_MAX
             && let Some(place) = self.repeats.find(&command, self.raft.term())
         {
-            return self.repeats.join(place, handle, self.deadline());
+            self.next_expiry = self.next_expiry.min(deadline);
+            return self.repeats.join(place, handle, deadline);
         }
         let log = self.raft.log();
         if self.raft.role() == RoleName::Leader
@@ -151,7 +181,7 @@ impl<W, R> Replica<W, R> {
         match self.raft.propose(command.clone()) {
             Ok(index) => {
                 self.repeats.appended(&command, (index, self.raft.term()));
-                let deadline = self.deadline();
+                self.next_expiry = self.next_expiry.min(deadline);
                 self.backlog.waits(self.now);
                 self.writes.insert((index, self.raft.term()), WaitingWrite { handle, deadline });
             }
@@ -166,13 +196,18 @@ impl<W, R> Replica<W, R> {
         }
     }
 
-    /// A linearizable read, to be told when the store is fresh enough.
+    /// A linearizable read, to be told when the store is fresh enough. It has the usual time.
     pub fn read(&mut self, handle: R) {
+        self.read_until(self.deadline(), handle);
+    }
+
+    /// The same with a time of its own: at `deadline` it ends with [`ReadError::TimedOut`].
+    pub fn read_until(&mut self, deadline: Instant, handle: R) {
         if self.waiting_reads >= WAITING_READS_MAX {
             return self.ended_reads.push((handle, Err(ReadError::Overloaded)));
         }
         self.waiting_reads += 1;
-        self.arrived.push(handle);
+        self.arrived.push(WaitingRead { handle, deadline });
     }
 
     /// A write to the log is durable; see [`Raft::written`].
@@ -282,10 +317,10 @@ impl<W, R> Replica<W, R> {
             let token = self.next_token();
             self.last_token = token;
             let replaces_proof = self.proofs.begun(token);
-            if !self.arrived.is_empty() {
-                let deadline = self.deadline();
-                let handles = std::mem::take(&mut self.arrived);
-                self.asked.insert(token, WaitingReads { handles, deadline });
+            if let Some(deadline) = earliest(&self.arrived) {
+                self.next_expiry = self.next_expiry.min(deadline);
+                let reads = std::mem::take(&mut self.arrived);
+                self.asked.insert(token, WaitingReads { reads, deadline });
             }
             if replaces_proof {
                 self.retain_reads();
@@ -376,8 +411,8 @@ impl<W, R> Replica<W, R> {
     }
 
     fn end_reads(&mut self, reads: WaitingReads<R>, result: Result<(), ReadError>) {
-        self.waiting_reads -= reads.handles.len();
-        self.ended_reads.extend(reads.handles.into_iter().map(|handle| (handle, result)));
+        self.waiting_reads -= reads.reads.len();
+        self.ended_reads.extend(reads.reads.into_iter().map(|read| (read.handle, result)));
     }
 
     pub(super) fn raft_mut(&mut self) -> &mut Raft {
@@ -411,22 +446,20 @@ impl<W, R> Replica<W, R> {
         }
         let repeats = self.repeats.expire(now).into_iter();
         self.ended_writes.extend(repeats.map(|handle| (handle, Err(WriteError::OutcomeUnknown))));
-        let mut expired: Vec<_> =
-            self.asked.extract_if(.., |_, reads| reads.deadline <= now).map(|(_, reads)| reads).collect();
-        for waiting in self.indexed.values_mut() {
-            expired.extend(waiting.extract_if(.., |reads| reads.deadline <= now));
-        }
+        let waiting = self.asked.values_mut().chain(self.indexed.values_mut().flatten());
+        let expired: Vec<R> = waiting.flat_map(|reads| reads.expire(now)).collect();
         if !expired.is_empty() {
+            self.asked.retain(|_, waiting| !waiting.reads.is_empty());
+            self.indexed.values_mut().for_each(|waiting| waiting.retain(|waiting| !waiting.reads.is_empty()));
             self.retain_reads();
         }
-        for reads in expired {
-            self.end_reads(reads, Err(ReadError::TimedOut));
-        }
+        self.waiting_reads -= expired.len();
+        self.ended_reads.extend(expired.into_iter().map(|handle| (handle, Err(ReadError::TimedOut))));
         let deadlines = (self.writes.values().map(|write| write.deadline))
             .chain(self.repeats.next_deadline())
             .chain(self.asked.values().map(|reads| reads.deadline))
             .chain(self.indexed.values().flatten().map(|reads| reads.deadline));
-        // Whatever arrives from now on expires no earlier than this.
+        // What arrives from now on lowers it where it expires earlier.
         self.next_expiry = deadlines.min().unwrap_or_else(|| self.deadline());
     }
 }

@@ -22,6 +22,8 @@ struct Cluster {
     disks: BTreeMap<NodeId, Vec<Record>>,
     /// Nodes that neither send nor receive.
     cut_off: BTreeSet<NodeId>,
+    /// Nodes that receive no entries, but everything else.
+    starved: BTreeSet<NodeId>,
     now: Instant,
     writes: BTreeMap<u32, Result<Outcome, WriteError>>,
     reads: BTreeMap<u32, Result<(), ReadError>>,
@@ -52,7 +54,8 @@ impl Cluster {
         let disks: BTreeMap<_, _> = (1..=nodes).map(|id| (NodeId(id), founding_records(nodes))).collect();
         let replicas = disks.iter().map(|(id, disk)| (*id, replica(*id, disk, now))).collect();
         let (writes, reads) = (BTreeMap::new(), BTreeMap::new());
-        Self { replicas, disks, cut_off: BTreeSet::new(), now, writes, reads }
+        let (cut_off, starved) = (BTreeSet::new(), BTreeSet::new());
+        Self { replicas, disks, cut_off, starved, now, writes, reads }
     }
 
     /// With a leader that has committed in its term.
@@ -92,7 +95,9 @@ impl Cluster {
                 return;
             }
             for (from, to, message) in sent {
-                if !self.cut_off.contains(&from) && !self.cut_off.contains(&to) {
+                let has_entries = matches!(&message.body, Body::AppendEntries { entries, .. } if !entries.is_empty());
+                let is_lost = has_entries && self.starved.contains(&to);
+                if !is_lost && !self.cut_off.contains(&from) && !self.cut_off.contains(&to) {
                     self.at(to).step(from, message);
                 }
             }
@@ -285,6 +290,39 @@ fn a_write_that_nobody_confirms_in_time_is_unknown_and_may_still_take_effect() {
     cluster.advance(1_000);
     let applied = [1, 2, 3].map(|id| cluster.value(NodeId(id), "color").is_some());
     assert!(applied == [true; 3] || applied == [false; 3], "unknown, but the same everywhere: {applied:?}");
+}
+
+#[test]
+fn each_request_ends_at_its_own_deadline_whatever_waits_longer() {
+    let (mut cluster, old) = Cluster::with_leader(3);
+    cluster.cut_off.insert(old);
+    let now = cluster.now;
+    for (handle, time_ms) in [(1, 120 * TIMEOUT_MS), (2, 100), (3, 2 * TIMEOUT_MS)] {
+        let command = set(&format!("key{handle}"), "value").encode();
+        cluster.at(old).write_until(command, now.plus_ms(time_ms), handle);
+    }
+    cluster.advance(200);
+    assert_eq!(cluster.writes.keys().collect::<Vec<_>>(), [&2]);
+    // A follower that has yet to learn what became of its own last writes.
+    cluster.elect();
+    cluster.starved.insert(old);
+    cluster.cut_off.clear();
+    cluster.advance(3 * TIMEOUT_MS);
+    assert_eq!(cluster.writes.keys().collect::<Vec<_>>(), [&2, &3]);
+    let soon = cluster.now.plus_ms(1_000);
+    cluster.at(old).read(4);
+    cluster.at(old).read_until(soon, 5);
+    cluster.advance(900);
+    assert!(cluster.reads.is_empty());
+    cluster.advance(200);
+    assert_eq!(cluster.reads.keys().collect::<Vec<_>>(), [&5]);
+    cluster.advance(TIMEOUT_MS - 1_200);
+    assert!(!cluster.reads.contains_key(&4));
+    cluster.advance(200);
+    assert_eq!([4, 5].map(|read| cluster.reads[&read]), [Err(ReadError::TimedOut); 2]);
+    assert_eq!(cluster.at(old).waiting_reads(), 0);
+    cluster.advance(120 * TIMEOUT_MS);
+    assert_eq!(cluster.writes[&1], Err(WriteError::OutcomeUnknown));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! the listener that also serves clients.
 
 mod accept;
+mod agent;
 mod bulk_watch;
 mod consistency;
 mod dialler;
@@ -16,6 +17,7 @@ mod link;
 mod paced;
 
 pub use accept::{PeerEvent, Unintroduced, accept, introduced, of_same_cluster, refuse};
+pub use agent::{Agent, NoAnswer, NodeAnswer};
 pub use bulk_watch::BulkWatch;
 pub use frame::{FRAME_BYTES_MAX, FrameError, decode, encode};
 pub use hello::{

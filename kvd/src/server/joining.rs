@@ -134,7 +134,9 @@ fn ask(agent: &ureq::Agent, url: &str, request: &AddMemberRequest) -> JoinNews {
     let body = serde_json::to_vec(request).expect("text has a JSON form");
     let mut target = format!("{url}/members/add");
     for _ in 0..=REDIRECTS_MAX {
-        let asked = agent.post(&target).header("content-type", "application/json").send(&body[..]);
+        // Who knows no leader is to say so soon: another node may know one.
+        let asked = agent.post(&target).header("kvd-redirect", "true");
+        let asked = asked.header("content-type", "application/json").send(&body[..]);
         let mut response = match asked {
             Ok(response) => response,
             Err(cause) => return JoinNews::Waits(format!("{target} does not answer: {cause}")),

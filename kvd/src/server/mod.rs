@@ -7,6 +7,7 @@
 
 mod directory;
 mod forming;
+mod forwarding;
 mod hand_over;
 mod inbox;
 mod joining;
@@ -20,12 +21,13 @@ mod state_exchange;
 
 use crate::config::{Config, REQUEST_TIMEOUT_MS, VALUE_BYTES_LIMIT};
 use crate::data::Opened;
-use crate::http::{self, Gateway, Limits};
+use crate::http::{self, ConnectionLimits, Gateway, Limits};
 use crate::kv::{KEY_BYTES_MAX, RestoreError};
 use crate::node::UnreadableEntry;
 use crate::peer::{self, FRAME_BYTES_MAX};
 use crate::raft::LogIndex;
 use crate::storage::{Disk, StorageError};
+use forwarding::Forwarder;
 use hand_over::HAND_OVER_TIME_MAX_MS;
 use inbox::Event;
 use replica_task::ReplicaTask;
@@ -36,7 +38,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
 use warp::Filter;
@@ -48,7 +50,7 @@ const REQUESTS_QUEUED_MAX: usize = 4096;
 /// Messages from peers that wait for the replica to take them. When full, connections are not read on.
 const PEER_MESSAGES_QUEUED_MAX: usize = 1024;
 
-/// When a node stops, requests may take this much longer than their own time limit. Milliseconds.
+/// When a node stops, its connections last this much longer than the requests that are waited for. Milliseconds.
 const DRAIN_MARGIN_MS: u64 = 1_000;
 
 /// Bytes of an entry beside its key and values: a request id with a client's name, and what encodings add.
@@ -64,6 +66,9 @@ const LISTEN_BACKLOG: u32 = 1024;
 /// The longest that a node takes to stop. More than a hand-over and requests under way are given to finish; less than
 /// supervisors wait before they kill.
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+
+// The replica gives reads this time, and a stop gives it to whoever waits: the usual time of a request.
+const _: () = assert!(http::TIMEOUT_DEFAULT.as_millis() == REQUEST_TIMEOUT_MS as u128);
 
 // What a stop waits for must leave time to close the log.
 const _: () = assert!(HAND_OVER_TIME_MAX_MS + REQUEST_TIMEOUT_MS + DRAIN_MARGIN_MS < STOP_TIME_MAX.as_millis() as u64);
@@ -265,7 +270,8 @@ pub struct Server {
     failure: Option<FatalError>,
     events: mpsc::UnboundedSender<Event>,
     hand_over_time_max: Duration,
-    stop_http: oneshot::Sender<()>,
+    /// Dropped, it stops the HTTP server.
+    stop_http: watch::Sender<()>,
     stop_replica: oneshot::Sender<()>,
     span: Span,
 }
@@ -329,20 +335,22 @@ impl Server {
         let task = ReplicaTask::new(config, disk, opened, Arc::clone(&store), requested, from_peers, span.clone())?;
         let started = std::time::Instant::now();
         let (view, leader, events) = (task.view(), task.leader(), task.events());
-        let gateway = Gateway { requests, view, leader, store, value_bytes_max, started };
+        let forward = Arc::new(Forwarder::new(task.hello(), task.view(), task.leader(), task.dialled()));
+        let (stop_http, stopping) = watch::channel(());
+        let stop_time_max = Duration::from_millis(REQUEST_TIMEOUT_MS);
+        let gateway =
+            Gateway { requests, view, leader, store, forward, stopping, stop_time_max, value_bytes_max, started };
         let raft = peer::accept(task.hello(), task.inbound(), peer_events).or(task.snapshot_route()).unify();
         let raft = raft.or(task.states_route()).unify();
+        let raft = raft.or(forwarding::route(task.hello(), gateway.clone())).unify();
 
-        // Longer than any request waits for its answer, so that a stop cuts none off.
-        let drain_time_max = Duration::from_millis(REQUEST_TIMEOUT_MS + DRAIN_MARGIN_MS);
-        let limits = Limits { drain_time_max, ..Limits::default() };
-        let (stop_http, http_stopped) = oneshot::channel();
+        // Longer than any request then waits for its answer, so that a stop cuts none off.
+        let drain_time_max = stop_time_max + Duration::from_millis(DRAIN_MARGIN_MS);
+        let connections = ConnectionLimits { drain_time_max, ..ConnectionLimits::default() };
+        let limits = Limits { connections, ..Limits::default() };
         let (stop_replica, replica_stopped) = oneshot::channel();
         let replica = tokio::spawn(task.run(replica_stopped).instrument(span.clone()));
-        let http = http::serve(listener, gateway, raft, limits, async {
-            // A dropped handle stops the node too.
-            let _ = http_stopped.await;
-        });
+        let http = http::serve(listener, gateway, raft, limits);
         let http = tokio::spawn(http.instrument(span.clone()));
         Ok(Self { http, replica, failure: None, events, hand_over_time_max, stop_http, stop_replica, span })
     }

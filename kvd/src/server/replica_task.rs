@@ -195,6 +195,11 @@ impl ReplicaTask {
         snapshots::route(Arc::clone(&self.disk), self.hello(), self.events_in.clone())
     }
 
+    /// URLs at which members are dialled.
+    pub(super) fn dialled(&self) -> watch::Receiver<BTreeMap<NodeId, String>> {
+        self.dialled.subscribe()
+    }
+
     pub(super) fn hello(&self) -> watch::Receiver<Hello> {
         self.hello.subscribe()
     }
@@ -239,6 +244,12 @@ impl ReplicaTask {
 
     fn now(&self) -> Instant {
         Instant(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// A moment of the runtime, as the replica counts time.
+    fn instant(&self, at: tokio::time::Instant) -> Instant {
+        let since = at.saturating_duration_since(self.started);
+        Instant(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Dials a node, to send it messages if it has this id. What is found out comes as the event made of it.
@@ -361,13 +372,15 @@ impl ReplicaTask {
             }
             Arrived::FromPeer(PeerEvent::Message(from, message)) => self.step(replica, from, message),
             Arrived::Request(request) if Self::must_refuse(replica, &request) => forming_task::refuse(request),
-            Arrived::Request(Request::ChangeMembers { change, reply }) => {
-                let asked = self.member_changes.ask(change, self.now().plus_ms(REQUEST_TIMEOUT_MS), reply);
+            Arrived::Request(Request::ChangeMembers { change, deadline, reply }) => {
+                let asked = self.member_changes.ask(change, self.instant(deadline), reply);
                 // Nobody waits for an answer if its receiver is gone.
                 asked.unwrap_or_else(|reply| drop(reply.send(Err(ChangeError::TooMany))));
             }
-            Arrived::Request(Request::Write { command, reply }) => replica.write(command, reply),
-            Arrived::Request(Request::Read { reply }) => replica.read(reply),
+            Arrived::Request(Request::Write { command, deadline, reply }) => {
+                replica.write_until(command, self.instant(deadline), reply);
+            }
+            Arrived::Request(Request::Read { deadline, reply }) => replica.read_until(self.instant(deadline), reply),
             Arrived::Request(Request::HandOver { to, reply }) => {
                 self.hand_overs.begin(replica, &self.directory, to.as_deref(), reply);
             }

@@ -22,10 +22,10 @@ fn a_node_waits_for_all_its_peers_says_for_whom_and_can_be_stopped_meanwhile() {
     };
     let health = waits_for(&cluster, &[1, 2]);
     assert_eq!((health.state, health.term, health.leader), (NodeState::Forming, 0, None));
-    for (target, status) in [("/livez", 200), ("/readyz", 503), ("/leader", 503), ("/get?key=a", 503)] {
+    for (target, status) in [("/livez", 200), ("/readyz", 503), ("/leader", 503), ("/get?key=a&timeout_ms=20", 503)] {
         assert_eq!(cluster[0].get(target).expect("it answers").status, status, "{target}");
     }
-    let error = error_of(&cluster[0].post("/set", r#"{"key":"a","value":"b"}"#).expect("it answers"));
+    let error = error_of(&cluster[0].post("/set?timeout_ms=20", r#"{"key":"a","value":"b"}"#).expect("it answers"));
     assert_eq!((error.code, error.applied), (ErrorCode::NoLeader, Applied::No));
     assert_eq!(cluster[0].terminate(), Some(0));
 

@@ -1,7 +1,6 @@
 //! What someone with `curl` sees of a cluster.
 
-use crate::harness::{Cluster, Connection, error_of, skip};
-use kvclient::api::{Applied, ErrorCode, SetReply};
+use crate::harness::{Cluster, skip};
 use kvclient::{Health, NodeState};
 use serde_json::{Value, json};
 use std::process::Command;
@@ -33,33 +32,10 @@ fn the_first_three_lines_of_anyone_with_curl_work() {
 
     let leader = cluster.leader();
     let written = curl(leader, r#"-X POST localhost/set -d '{"key":"color","value":"red"}'"#);
-    assert_eq!(written, json!({"revision": 3, "created": false}), "the leader itself needs no -L");
-}
-
-#[test]
-fn a_follower_sends_writes_to_the_leader_by_307() {
-    let cluster = Cluster::start_calm(3);
-    let (leader, follower) = (cluster.leader(), cluster.follower());
-    let reply = cluster[follower].post("/set", r#"{"key":"color","value":"blue"}"#).expect("it answers");
-    let error = error_of(&reply);
-    assert_eq!((reply.status, error.code, error.applied), (307, ErrorCode::NotLeader, Applied::No));
-    assert_eq!(reply.header("location"), Some(format!("{}/set", cluster[leader].url()).as_str()));
-    let named = error.leader.expect("the leader is named");
-    assert_eq!((named.id.as_str(), named.url), (cluster[leader].name.as_str(), cluster[leader].url()));
-
-    // The query goes along, for it holds the key.
-    let mut connection = Connection::open(&cluster[follower].url()).expect("it listens");
-    let octets = ["content-type: application/octet-stream"];
-    connection.send("POST /set?key=a%26b", &octets, &[0, 255]).expect("a request is sent");
-    let reply = connection.receive().expect("it answers");
-    assert_eq!(reply.header("location"), Some(format!("{}/set?key=a%26b", cluster[leader].url()).as_str()));
-    let target = reply.header("location").expect("checked above").replace(&cluster[leader].url(), "");
-    let mut connection = Connection::open(&cluster[leader].url()).expect("it listens");
-    connection.send(&format!("POST {target}"), &octets, &[0, 255]).expect("a request is sent");
-    let reply = connection.receive().expect("it answers");
-    assert_eq!(reply.json::<SetReply>(), SetReply { revision: 2, created: true, prev: None });
-    let reply = cluster[follower].get("/get?key=a%26b&raw=true").expect("it answers");
-    assert_eq!((reply.status, reply.body.as_slice()), (200, &[0, 255][..]));
+    assert_eq!(written, json!({"revision": 3, "created": false}));
+    let follower = cluster.follower();
+    let written = curl(follower, r#"-X POST localhost/set -d '{"key":"color","value":"green"}'"#);
+    assert_eq!(written, json!({"revision": 4, "created": false}), "no node needs -L");
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod dev;
 mod divergence;
 mod failover;
 mod forming;
+mod forwarding;
 mod full_disk;
 mod hostile_http;
 mod http;

@@ -14,7 +14,7 @@ fn a_single_node_serves_by_itself_and_finds_its_data_again() {
     assert_eq!(ledger.failed(), 0);
     assert_eq!(cluster[0].terminate(), Some(0));
     cluster[0].start();
-    cluster.leader();
+    cluster.catch_up();
     ledger.check(&cluster.nodes);
 }
 

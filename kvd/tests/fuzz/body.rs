@@ -9,7 +9,9 @@ use kvclient::api::{
     LeaderReply, MembersReply, NodeState, NodeUrl, PromoteMemberRequest, RemoveMemberRequest, ReplaceMemberRequest,
     SetReply, SetRequest, TransferRequest,
 };
-use kvd::http::{BackupError, Gateway, Limits, NotHandedOver, Request, View};
+use kvd::http::{
+    BackupError, Forward, Forwarding, Gateway, Limits, NotHandedOver, Question, Request, Unforwarded, View,
+};
 use kvd::kv::{Command, Operation, StateHash, Store};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -117,7 +119,17 @@ struct Server {
     address: SocketAddr,
     store: Arc<RwLock<Store>>,
     connection: Option<BufReader<TcpStream>>,
-    _keep: (watch::Sender<View>, watch::Sender<LeaderEvent>),
+    _keep: (watch::Sender<View>, watch::Sender<LeaderEvent>, watch::Sender<()>),
+}
+
+/// Reaches no other node.
+#[derive(Debug)]
+struct Alone;
+
+impl Forward for Alone {
+    fn forward(&self, _: &NodeUrl, _: Question, _: tokio::time::Instant) -> Forwarding<'_> {
+        Box::pin(async { Err(Unforwarded::TooOld) })
+    }
 }
 
 impl Server {
@@ -125,6 +137,7 @@ impl Server {
         // All of it in this thread, so that the fuzzer sees which code a request reaches.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (requests, mut inbox) = mpsc::channel(16);
+        let (stop, stopping) = watch::channel(());
         let (view, view_receiver) = watch::channel(view());
         let (leader, leader_receiver) = watch::channel(LeaderEvent { term: 1, leader: Some(node()) });
         let store = Arc::new(RwLock::new(Store::default()));
@@ -133,6 +146,9 @@ impl Server {
             view: view_receiver,
             leader: leader_receiver,
             store: Arc::clone(&store),
+            forward: Arc::new(Alone),
+            stopping,
+            stop_time_max: std::time::Duration::ZERO,
             value_bytes_max: VALUE_BYTES_MAX,
             started: Instant::now(),
         };
@@ -141,13 +157,13 @@ impl Server {
             while let Some(request) = inbox.recv().await {
                 // Whoever asked may be gone.
                 match request {
-                    Request::Write { command, reply } => {
+                    Request::Write { command, reply, .. } => {
                         let command = Command::decode(&command).expect("only commands are proposed");
                         command.validate().expect("only valid ones");
                         let outcome = applied.write().expect("no panic holds it").apply(1, &command);
                         let _ = reply.send(Ok(outcome));
                     }
-                    Request::Read { reply } => drop(reply.send(Ok(()))),
+                    Request::Read { reply, .. } => drop(reply.send(Ok(()))),
                     Request::HandOver { reply, .. } => drop(reply.send(Err(NotHandedOver::NoTarget))),
                     Request::Backup { reply } => drop(reply.send(Err(BackupError::Forming))),
                     Request::ChangeMembers { reply, .. } => {
@@ -159,8 +175,8 @@ impl Server {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
         let address = listener.local_addr().expect("its address");
         let peers = warp::path!("raft").map(|| "peers only");
-        runtime.spawn(kvd::http::serve(listener, gateway, peers, Limits::default(), std::future::pending()));
-        Self { runtime, address, store, connection: None, _keep: (view, leader) }
+        runtime.spawn(kvd::http::serve(listener, gateway, peers, Limits::default()));
+        Self { runtime, address, store, connection: None, _keep: (view, leader, stop) }
     }
 
     /// Sends a request, and checks its reply against the store.

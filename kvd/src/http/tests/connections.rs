@@ -1,6 +1,6 @@
 //! Limits of size, time and number, and how a server stops.
 
-use super::server::{Server, VALUE_BYTES_MAX, ample, honest_replica, leads};
+use super::server::{Server, VALUE_BYTES_MAX, ample, ample_but, honest_replica, leads};
 use crate::http::{Limits, Request};
 use crate::kv::{Command, Operation, Store};
 use kvclient::api::{Applied, ErrorCode};
@@ -94,7 +94,7 @@ fn a_body_that_breaks_off_or_stalls_is_given_up() {
 
 #[test]
 fn headers_that_do_not_come_end_the_connection() {
-    let server = Server::start(Limits { headers_time_max: SHORT, ..ample() }, honest_replica());
+    let server = Server::start(ample_but(|limits| limits.headers_time_max = SHORT), honest_replica());
     for (case, sent) in [("nothing", ""), ("half a head", "GET /health HTTP/1.1\r\nHost: loc"), ("half a line", "GE")] {
         let mut wire = server.connect();
         wire.send(sent);
@@ -112,7 +112,7 @@ fn headers_that_do_not_come_end_the_connection() {
 
 #[test]
 fn headers_that_come_drop_by_drop_come_too_late() {
-    let server = Server::start(Limits { headers_time_max: SHORT, ..ample() }, honest_replica());
+    let server = Server::start(ample_but(|limits| limits.headers_time_max = SHORT), honest_replica());
     let mut wire = server.connect();
     let mut writer = wire.writer();
     let dripping = std::thread::spawn(move || {
@@ -128,7 +128,10 @@ fn headers_that_come_drop_by_drop_come_too_late() {
 
 #[test]
 fn between_requests_a_connection_may_be_idle_for_longer() {
-    let limits = Limits { headers_time_max: SHORT, idle_time_max: 4 * SHORT, ..ample() };
+    let limits = ample_but(|limits| {
+        limits.headers_time_max = SHORT;
+        limits.idle_time_max = 4 * SHORT;
+    });
     let server = Server::start(limits, honest_replica());
     let mut wire = server.connect();
     for _ in 0..2 {
@@ -140,7 +143,7 @@ fn between_requests_a_connection_may_be_idle_for_longer() {
 
 #[test]
 fn a_reply_without_an_end_is_no_request_that_is_late() {
-    let server = Server::start(Limits { headers_time_max: SHORT, ..ample() }, honest_replica());
+    let server = Server::start(ample_but(|limits| limits.headers_time_max = SHORT), honest_replica());
     let mut wire = server.connect();
     wire.send("GET /leader/watch HTTP/1.1\r\nHost: localhost\r\n\r\n");
     wire.read_through("\r\n\r\n");
@@ -178,7 +181,7 @@ fn what_is_no_http_harms_nobody() {
 
 #[test]
 fn clients_beyond_the_limit_are_refused_and_nodes_are_not() {
-    let server = Server::start(Limits { connections_max: 2, ..ample() }, honest_replica());
+    let server = Server::start(ample_but(|limits| limits.connections_max = 2), honest_replica());
     let mut first = server.connect();
     let mut second = server.connect();
     for wire in [&mut first, &mut second] {
@@ -199,7 +202,7 @@ fn clients_beyond_the_limit_are_refused_and_nodes_are_not() {
 
 #[test]
 fn far_too_many_connections_are_closed_at_once() {
-    let server = Server::start(Limits { connections_max: 1, ..ample() }, honest_replica());
+    let server = Server::start(ample_but(|limits| limits.connections_max = 1), honest_replica());
     let mut served: Vec<_> = (0..100).map(|_| server.connect()).collect();
     let last = served.last_mut().unwrap();
     assert!(last.is_closed());
@@ -221,7 +224,7 @@ fn a_panic_in_a_handler_ends_one_connection_and_nothing_else() {
     let mut bystander = server.connect();
     assert_eq!(bystander.request("GET /health HTTP/1.1", "").status, 200);
     let mut wire = server.connect();
-    wire.send("GET /defect HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    wire.send("GET /raft/defect HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(wire.is_closed());
     assert_eq!(bystander.request("GET /health HTTP/1.1", "").status, 200);
     assert_eq!(server.get("/health").status, 200);
@@ -277,7 +280,7 @@ fn a_stop_lets_requests_finish_and_closes_idle_connections() {
     server.begin_stop();
     assert!(idle.is_closed());
     assert!(fresh.is_closed());
-    let Request::Read { reply } = request else { panic!("{request:?}") };
+    let Request::Read { reply, .. } = request else { panic!("{request:?}") };
     reply.send(Ok(())).unwrap();
     assert_eq!(busy.reply(true).status, 404);
     assert!(busy.is_closed());
@@ -287,7 +290,7 @@ fn a_stop_lets_requests_finish_and_closes_idle_connections() {
 
 #[test]
 fn a_stop_does_not_wait_for_ever() {
-    let (mut server, requests) = server_that_waits(Limits { drain_time_max: SHORT, ..ample() });
+    let (mut server, requests) = server_that_waits(ample_but(|limits| limits.drain_time_max = SHORT));
     let mut busy = server.connect();
     busy.send("GET /get?key=k HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let _unanswered = requests.recv().unwrap();
@@ -299,7 +302,8 @@ fn a_stop_does_not_wait_for_ever() {
 fn replies_that_nobody_reads_are_bounded_and_given_up() {
     // More than the buffers of a connection hold.
     const VALUE_BYTES: usize = 32 << 20;
-    let limits = Limits { write_time_max: 5 * SHORT, reply_bytes_max: VALUE_BYTES * 3 / 2, ..ample() };
+    let limits = ample_but(|limits| limits.write_time_max = 5 * SHORT);
+    let limits = Limits { reply_bytes_max: VALUE_BYTES * 3 / 2, ..limits };
     let (filled, is_filled) = mpsc::channel();
     let replica = Box::new(move |inbox, store: Arc<RwLock<Store>>| {
         let (key, value) = ("k".into(), vec![b'x'; VALUE_BYTES].into());

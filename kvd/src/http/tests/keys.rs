@@ -196,7 +196,7 @@ fn a_value_may_be_as_large_as_the_limit_in_any_form() {
 }
 
 #[test]
-fn a_follower_redirects_writes_with_path_and_query() {
+fn who_asks_for_it_is_redirected_with_path_and_query() {
     let server = Server::scripted(|request| {
         let Request::Write { reply, .. } = request else { panic!("{request:?}") };
         let _ = reply.send(Err(WriteError::NotLeader { leader: NodeId(2) }));
@@ -217,7 +217,7 @@ fn a_follower_redirects_writes_with_path_and_query() {
         ),
         ("POST /delete HTTP/1.1".to_owned(), r#"{"key":"k"}"#, "http://node2.example:8081/delete"),
     ] {
-        let reply = server.request(&head, body);
+        let reply = server.request(&format!("{head}\r\nKvd-Redirect: true"), body);
         assert_eq!(reply.failure(), (307, ErrorCode::NotLeader, Applied::No), "{head}");
         assert_eq!(reply.header("location"), Some(location));
         assert_eq!(reply.error().error.leader, Some(node_url("node2")));
@@ -225,7 +225,7 @@ fn a_follower_redirects_writes_with_path_and_query() {
     // Leadership has moved since: nobody to name, or, by the look of it, this node itself.
     for leader in [None, Some(node_url("node1"))] {
         server.view.send_modify(|view| view.leader = leader);
-        let reply = server.post("/set", json);
+        let reply = server.post("/set?timeout_ms=20", json);
         assert_eq!(reply.failure(), (503, ErrorCode::NoLeader, Applied::No));
         assert_eq!((reply.header("location"), reply.header("retry-after")), (None, Some("1")));
     }
@@ -245,7 +245,7 @@ fn each_end_of_a_write_has_its_status_and_its_promise() {
             let _ = reply.send(Err(error));
         });
         for (path, body) in [("/set", r#"{"key":"k","value":"v"}"#), ("/delete", r#"{"key":"k"}"#)] {
-            let reply = server.post(path, body);
+            let reply = server.post(&format!("{path}?timeout_ms=20"), body);
             assert_eq!(reply.failure(), expected, "{error}");
             assert_eq!(reply.header("retry-after"), retry_after, "{error}");
         }
@@ -260,11 +260,53 @@ fn each_end_of_a_read_has_its_status() {
         (ReadError::TimedOut, (504, ErrorCode::Timeout, Applied::No)),
     ] {
         let server = Server::scripted(move |request| {
-            let Request::Read { reply } = request else { panic!("{request:?}") };
+            let Request::Read { reply, .. } = request else { panic!("{request:?}") };
             let _ = reply.send(Err(error));
         });
-        assert_eq!(server.get("/get?key=k").failure(), expected, "{error}");
+        assert_eq!(server.get("/get?key=k&timeout_ms=20").failure(), expected, "{error}");
     }
+}
+
+#[test]
+fn replies_to_reads_name_the_revision_and_a_linearizable_one_the_term() {
+    let server = Server::honest();
+    server.post("/set", r#"{"key":"k","value":"v"}"#);
+    for (query, status, term) in [
+        ("key=k", 200, Some("5")),
+        ("key=k&raw=true", 200, Some("5")),
+        ("key=none", 404, Some("5")),
+        ("key=k&consistency=stale", 200, None),
+        ("key=none&consistency=stale", 404, None),
+    ] {
+        let reply = server.get(&format!("/get?{query}"));
+        assert_eq!(
+            (reply.status, reply.header("kvd-revision"), reply.header("kvd-term")),
+            (status, Some("2"), term),
+            "{query}"
+        );
+    }
+}
+
+#[test]
+fn a_read_waits_until_the_node_has_reached_the_revision_it_asks_for() {
+    let server = Server::honest();
+    server.post("/set", r#"{"key":"k","value":"v"}"#);
+    assert_eq!(server.get("/get?key=k&min_revision=2").status, 200);
+    let reply = server.get("/get?key=k&min_revision=3");
+    assert_eq!(reply.failure(), (400, ErrorCode::FutureRevision, Applied::No), "nobody can have named it");
+    let reply = server.get("/get?key=k&min_revision=3&consistency=stale&timeout_ms=20");
+    assert_eq!(reply.failure(), (503, ErrorCode::TooStale, Applied::No));
+    assert_eq!(server.get("/get?key=k&min_revision=x").failure(), (400, ErrorCode::InvalidRequest, Applied::No));
+
+    let (address, view) = (server.address, server.view.clone());
+    let writing = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        super::wire::Wire::connect(address).request("POST /set HTTP/1.1", r#"{"key":"k","value":"w"}"#);
+        view.send_modify(|view| view.applied_index += 1);
+    });
+    let reply = server.get("/get?key=k&min_revision=3&consistency=stale&raw=true");
+    assert_eq!((reply.status, reply.text()), (200, "w"));
+    writing.join().unwrap();
 }
 
 #[test]
@@ -273,7 +315,7 @@ fn a_linearizable_read_asks_the_replica_and_a_stale_one_does_not() {
     let server = Server::scripted({
         let asked = Arc::clone(&asked);
         move |request| {
-            let Request::Read { reply } = request else { panic!("{request:?}") };
+            let Request::Read { reply, .. } = request else { panic!("{request:?}") };
             asked.fetch_add(1, Ordering::SeqCst);
             let _ = reply.send(Ok(()));
         }

@@ -11,7 +11,7 @@ fn answers(answer: Result<MembersReply, ChangeError>) -> (Server, Arc<Mutex<Vec<
     let asked = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&asked);
     let server = Server::scripted(move |request| {
-        let Request::ChangeMembers { change, reply } = request else { panic!("asked {request:?}") };
+        let Request::ChangeMembers { change, reply, .. } = request else { panic!("asked {request:?}") };
         seen.lock().unwrap().push(change);
         let _ = reply.send(answer.clone());
     });
@@ -67,7 +67,7 @@ fn each_way_to_fail_has_its_status_code_and_promise() {
         (ChangeError::OutcomeUnknown, (504, ErrorCode::Timeout, Applied::Unknown), "does no harm"),
     ] {
         let (server, _) = answers(Err(error.clone()));
-        let reply = server.post("/members/remove", r#"{"id":"node2"}"#);
+        let reply = server.post("/members/remove?timeout_ms=20", r#"{"id":"node2"}"#);
         assert_eq!(reply.failure(), expected, "{error:?}");
         assert!(reply.error().error.message.contains(says), "{error:?}: {reply:?}");
     }
@@ -88,7 +88,7 @@ fn a_follower_sends_on_to_the_leader() {
 #[test]
 fn a_node_that_was_removed_says_so() {
     let server = Server::scripted(|request| match request {
-        Request::Read { reply } => drop(reply.send(Err(crate::node::ReadError::NoLeader))),
+        Request::Read { reply, .. } => drop(reply.send(Err(crate::node::ReadError::NoLeader))),
         Request::Write { reply, .. } => drop(reply.send(Err(crate::node::WriteError::NoLeader))),
         Request::ChangeMembers { reply, .. } => drop(reply.send(Err(ChangeError::NoLeader))),
         Request::Backup { reply } => drop(reply.send(Err(BackupError::Forming))),

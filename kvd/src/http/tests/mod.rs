@@ -2,6 +2,7 @@
 
 mod cluster;
 mod connections;
+mod forwarding;
 mod keys;
 mod members;
 mod refusals;

@@ -1,19 +1,24 @@
 //! A server on a free port, in a thread of its own, whose replica is a closure.
 
 use super::wire::{Reply, Wire};
-use crate::http::{BackupError, Gateway, Limits, Request, View, serve};
+use crate::http::{
+    BackupError, ConnectionLimits, Forward, Forwarding, Gateway, Limits, Question, Request, Unforwarded, View, serve,
+};
 use crate::kv::{Command, Store};
 use kvclient::api::{LeaderEvent, LeaderReply, Member, MembersReply, NodeState, NodeUrl};
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock, mpsc as std_mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use warp::Filter;
 use warp::reply::Response;
 
 /// Largest value that the test servers take.
 pub(super) const VALUE_BYTES_MAX: usize = 1000;
+
+/// Time that questions have once a test server stops.
+pub(super) const STOP_TIME_MAX: Duration = Duration::from_millis(300);
 
 /// What plays the replica: it gets the inbox and the store, and runs in a thread of its own.
 pub(super) type Replica = Box<dyn FnOnce(mpsc::Receiver<Request>, Arc<RwLock<Store>>) + Send>;
@@ -22,7 +27,7 @@ pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) view: watch::Sender<View>,
     pub(super) leader: watch::Sender<LeaderEvent>,
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<watch::Sender<()>>,
     serving: Option<JoinHandle<()>>,
 }
 
@@ -30,14 +35,23 @@ pub(super) struct Server {
 pub(super) fn ample() -> Limits {
     let ample = Duration::from_secs(60);
     Limits {
-        connections_max: 100,
-        idle_time_max: ample,
-        headers_time_max: ample,
+        connections: ConnectionLimits {
+            connections_max: 100,
+            idle_time_max: ample,
+            headers_time_max: ample,
+            write_time_max: ample,
+            drain_time_max: ample,
+        },
         body_time_max: ample,
-        write_time_max: ample,
         reply_bytes_max: 256 << 20,
-        drain_time_max: ample,
     }
+}
+
+/// The same, but for what `change` makes of the limits of connections.
+pub(super) fn ample_but(change: impl FnOnce(&mut ConnectionLimits)) -> Limits {
+    let mut limits = ample();
+    change(&mut limits.connections);
+    limits
 }
 
 impl Server {
@@ -57,7 +71,13 @@ impl Server {
     }
 
     pub(super) fn start(limits: Limits, replica: Replica) -> Self {
+        Self::start_with(limits, replica, Arc::new(Alone))
+    }
+
+    /// A node that reaches the others by `forward`.
+    pub(super) fn start_with(limits: Limits, replica: Replica, forward: Arc<dyn Forward>) -> Self {
         let (requests, inbox) = mpsc::channel(2);
+        let (stop, stopping) = watch::channel(());
         let (view, view_receiver) = watch::channel(view_of_a_leader());
         let (leader, leader_receiver) = watch::channel(leads(5, Some("node1")));
         let store = Arc::new(RwLock::new(Store::default()));
@@ -66,11 +86,13 @@ impl Server {
             view: view_receiver,
             leader: leader_receiver,
             store: Arc::clone(&store),
+            forward,
+            stopping,
+            stop_time_max: STOP_TIME_MAX,
             value_bytes_max: VALUE_BYTES_MAX,
             started: Instant::now(),
         };
         std::thread::spawn(move || replica(inbox, store));
-        let (stop, stopped) = oneshot::channel();
         let (address_sender, address) = std_mpsc::channel();
         let dispatch = tracing::dispatcher::get_default(Clone::clone);
         let serving = std::thread::spawn(move || {
@@ -79,7 +101,7 @@ impl Server {
                 runtime.block_on(async {
                     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                     address_sender.send(listener.local_addr().unwrap()).unwrap();
-                    serve(listener, gateway, extra(), limits, async { drop(stopped.await) }).await;
+                    serve(listener, gateway, peers(), limits).await;
                 });
             });
         });
@@ -129,11 +151,11 @@ pub(super) fn honest_replica() -> Replica {
         while let Some(request) = inbox.blocking_recv() {
             // A client that has gone needs no answer.
             match request {
-                Request::Write { command, reply } => {
+                Request::Write { command, reply, .. } => {
                     let outcome = store.write().unwrap().apply(0, &Command::decode(&command).unwrap());
                     let _ = reply.send(Ok(outcome));
                 }
-                Request::Read { reply } => {
+                Request::Read { reply, .. } => {
                     let _ = reply.send(Ok(()));
                 }
                 Request::HandOver { reply, .. } => {
@@ -148,10 +170,20 @@ pub(super) fn honest_replica() -> Replica {
     })
 }
 
+/// Reaches nobody.
+#[derive(Debug)]
+struct Alone;
+
+impl Forward for Alone {
+    fn forward(&self, _: &NodeUrl, _: Question, _: tokio::time::Instant) -> Forwarding<'_> {
+        Box::pin(async { Err(Unforwarded::TooOld) })
+    }
+}
+
 /// What the rest of the daemon answers: a peer route, and one with a defect.
-fn extra() -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone {
+fn peers() -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone {
     let peer = warp::path!("raft").map(|| Response::new("peers only".into()));
-    let defective = warp::path!("defect").map(|| -> Response { panic!("a defect, on purpose") });
+    let defective = warp::path!("raft" / "defect").map(|| -> Response { panic!("a defect, on purpose") });
     peer.or(defective).unify()
 }
 

@@ -14,7 +14,7 @@ type Chunks = mpsc::Sender<Bytes>;
 fn server_with(bytes: u64) -> (Server, std_mpsc::Receiver<(&'static str, Option<Chunks>)>) {
     let (told, asked) = std_mpsc::channel();
     let server = Server::scripted(move |request| match request {
-        Request::Read { reply } => {
+        Request::Read { reply, .. } => {
             told.send(("read", None)).unwrap();
             reply.send(Ok(())).unwrap();
         }
@@ -51,6 +51,7 @@ fn a_backup_comes_in_chunks_after_the_store_was_made_fresh() {
         assert_eq!((reply.status, reply.text()), (200, "hello disk"), "{query}");
         assert_eq!(reply.header("content-type"), Some("application/octet-stream"));
         assert_eq!((reply.header("content-length"), reply.header("x-kvd-revision")), (Some("10"), Some("7")));
+        assert_eq!((reply.header("kvd-revision"), reply.header("kvd-term")), (Some("7"), is_fresh.then_some("5")));
         assert_eq!(wire.request("GET /livez HTTP/1.1", "").status, 200, "the connection is good for more");
     }
 }

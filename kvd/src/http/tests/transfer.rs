@@ -82,7 +82,7 @@ fn each_way_it_can_fail_says_what_happened_and_who_leads() {
         ),
         (NotHandedOver::LeaderUnknown, (504, ErrorCode::Timeout, Applied::Unknown), "leads no more"),
     ] {
-        let reply = failing(failure.clone()).post("/leader/transfer", r#"{"to":"node2"}"#);
+        let reply = failing(failure.clone()).post("/leader/transfer?timeout_ms=20", r#"{"to":"node2"}"#);
         assert_eq!(reply.failure(), expected, "{failure:?}");
         assert!(reply.error().error.message.contains(sentence), "{failure:?}: {reply:?}");
     }

@@ -199,7 +199,7 @@ pub(super) fn refuse(request: Request) {
     // Nobody waits for an answer if its receiver is gone.
     match request {
         Request::Write { reply, .. } => drop(reply.send(Err(WriteError::NoLeader))),
-        Request::Read { reply } => drop(reply.send(Err(ReadError::NoLeader))),
+        Request::Read { reply, .. } => drop(reply.send(Err(ReadError::NoLeader))),
         Request::HandOver { reply, .. } => drop(reply.send(Err(NotHandedOver::NoLeader))),
         Request::Backup { reply } => drop(reply.send(Err(BackupError::Forming))),
         Request::ChangeMembers { reply, .. } => drop(reply.send(Err(ChangeError::NoLeader))),

@@ -1,0 +1,107 @@
+//! The accept loop.
+
+use super::Limits;
+use super::lingering::RequestBody;
+use super::serving::Connection;
+use hyper::body::Body;
+use hyper::service::Service;
+use hyper::{Request, Response};
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+/// Connections beyond the limit that are still accepted, for the sake of the other nodes.
+const CROWDED_CONNECTIONS_MAX: usize = 64;
+
+/// Pause after the operating system refused a connection, most often for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Least time between two warnings of the same kind.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Serves connections until `shutdown` completes; then accepts no more, lets what is under way finish within
+/// [`Limits::drain_time_max`], and returns when the last connection is closed.
+pub(in crate::http) async fn serve<S, B>(
+    listener: TcpListener,
+    service: S,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) where
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let served = Arc::new(Semaphore::new(limits.connections_max));
+    let crowded = Arc::new(Semaphore::new(CROWDED_CONNECTIONS_MAX));
+    let mut full = Seldom::default();
+    let mut failing = Seldom::default();
+    // Closed when the last connection has dropped its receiver.
+    let (stop, stopping) = watch::channel(());
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) if is_of_one_connection(&error) => continue,
+            Err(error) => {
+                if failing.is_due() {
+                    tracing::warn!(%error, "cannot accept connections; raise the limit on open files if that is the cause");
+                }
+                tokio::select! {
+                    () = &mut shutdown => break,
+                    () = tokio::time::sleep(ACCEPT_PAUSE) => continue,
+                }
+            }
+        };
+        let permit = Arc::clone(&served).try_acquire_owned();
+        let is_crowded = permit.is_err();
+        if is_crowded && full.is_due() {
+            tracing::warn!(limit = limits.connections_max, "too many connections; further clients are refused");
+        }
+        let Ok(permit) = permit.or_else(|_| Arc::clone(&crowded).try_acquire_owned()) else { continue };
+        // Replies are small and whole; waiting to fill a segment would only delay them. Failure: slower.
+        let _ = stream.set_nodelay(true);
+        let connection = Connection { permit, is_crowded, limits: limits.clone(), stopping: stopping.clone() };
+        tokio::spawn(connection.serve(stream, service.clone()).in_current_span());
+    }
+    drop(listener);
+    drop(stopping);
+    // No receiver is no error: nobody is connected.
+    let _ = stop.send(());
+    stop.closed().await;
+}
+
+/// Whether an error of `accept` concerns one connection, that was gone before it was taken.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// Keeps a warning that could come a thousand times a second to one a minute.
+#[derive(Default)]
+struct Seldom {
+    last: Option<Instant>,
+}
+
+impl Seldom {
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.last.is_none_or(|last| now - last >= WARNING_INTERVAL);
+        if due {
+            self.last = Some(now);
+        }
+        due
+    }
+}

@@ -1,0 +1,308 @@
+//! A request of the API as one value, before anything of its body is read: what is asked, and who asks how.
+
+use super::body::{Body, BodyReader};
+use super::connection::RequestBody;
+use super::error::ApiError;
+use super::gateway::{Asker, Caller};
+use super::query;
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use hyper::body::{Body as _, Frame};
+use serde::de::DeserializeOwned;
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::mem;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::task::{Poll, ready};
+use std::time::Duration;
+use tokio::time::Instant;
+use warp::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use warp::http::{HeaderMap, Method};
+
+/// Time that a request has unless it says otherwise, counted from when it has arrived whole: a body takes the time that its
+/// connection needs, which the node cannot help.
+pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// The longest time that a request may ask for.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+/// Header by which a client says that it goes to the leader itself, once it is told which node that is.
+const REDIRECT: HeaderName = HeaderName::from_static("kvd-redirect");
+
+/// Query parameter of every path: the request's time, in milliseconds.
+const TIMEOUT: &str = "timeout_ms";
+
+/// What matters of a `Content-Type`: everything but raw bytes is read as JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ContentType {
+    OctetStream,
+    Other,
+}
+
+impl FromStr for ContentType {
+    type Err = Infallible;
+
+    fn from_str(header: &str) -> Result<Self, Infallible> {
+        let media_type = header.split(';').next().unwrap_or_default().trim();
+        let raw = media_type.eq_ignore_ascii_case("application/octet-stream");
+        Ok(if raw { Self::OctetStream } else { Self::Other })
+    }
+}
+
+/// The head of a request: the parts of it that matter, in memory of their own.
+///
+/// The target and the headers of a request are parts of the buffer into which the server reads the connection, and whoever
+/// holds them holds that buffer. While a request is being answered the server reads on, to notice that the client has gone,
+/// and for that it takes another buffer where the first is not its own again. So a request that waits for its answer would
+/// cost two buffers of 8 KiB, for a head of a few hundred bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    method: Method,
+    /// Path, without a slash at its end, and query as it came.
+    target: String,
+    path_bytes: usize,
+    content_type: Option<ContentType>,
+    content_length: Option<u64>,
+    /// True where the client says that it goes to the leader itself.
+    redirects: bool,
+}
+
+impl Head {
+    /// Takes the head out of a request, and leaves an empty one.
+    ///
+    /// # Errors
+    /// [`ApiError`] where one of the headers that matter is malformed.
+    pub(super) fn take<B>(request: &mut warp::http::Request<B>) -> Result<Self, ApiError> {
+        let (uri, headers) = (mem::take(request.uri_mut()), mem::take(request.headers_mut()));
+        // A slash at the end makes no difference.
+        let path = uri.path();
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let query = uri.query().unwrap_or_default();
+        let mut target = String::with_capacity(path.len() + 1 + query.len());
+        target.push_str(path);
+        if !query.is_empty() {
+            target.push('?');
+            target.push_str(query);
+        }
+        Ok(Self {
+            method: request.method().clone(),
+            target,
+            path_bytes: path.len(),
+            content_type: header(&headers, CONTENT_TYPE)?,
+            content_length: header(&headers, CONTENT_LENGTH)?,
+            redirects: header(&headers, REDIRECT)?.unwrap_or(false),
+        })
+    }
+
+    fn path(&self) -> &str {
+        &self.target[..self.path_bytes]
+    }
+
+    fn query(&self) -> &str {
+        self.target.get(self.path_bytes + 1..).unwrap_or_default()
+    }
+}
+
+fn header<T: FromStr>(headers: &HeaderMap, name: HeaderName) -> Result<Option<T>, ApiError> {
+    let Some(value) = headers.get(&name) else { return Ok(None) };
+    let value = value.to_str().ok().and_then(|text| text.parse().ok());
+    value.map(Some).ok_or_else(|| ApiError::invalid(format!("the header `{name}` is malformed")))
+}
+
+/// A request.
+pub(super) struct Request {
+    head: Head,
+    body: RequestBody,
+    /// True where the request says how much time it has. That is counted from the end of its headers then.
+    is_timed: bool,
+    asker: Asker,
+}
+
+impl Request {
+    /// The request that a client has sent, of which the body may have yet to come.
+    ///
+    /// # Errors
+    /// [`ApiError`] where it is not understood how it is to be answered.
+    pub(super) fn of(mut request: warp::http::Request<RequestBody>) -> Result<Self, ApiError> {
+        let head = Head::take(&mut request)?;
+        let time = time_of(head.query())?;
+        let deadline = Instant::now() + time.unwrap_or(TIMEOUT_DEFAULT);
+        let caller = Caller::Client { redirects: head.redirects };
+        let asker = Asker { caller, deadline };
+        Ok(Self { head, body: request.into_body(), is_timed: time.is_some(), asker })
+    }
+
+    /// The path, without a slash at its end.
+    pub(super) fn path(&self) -> &str {
+        self.head.path()
+    }
+
+    /// Path and query, as they are asked for again at another node.
+    pub(super) fn target(&self) -> &str {
+        &self.head.target
+    }
+
+    /// The one who asks, and until when.
+    pub(super) fn asker(&self) -> &Asker {
+        &self.asker
+    }
+
+    /// End of the time that the request asks for, if it does.
+    pub(super) fn own_deadline(&self) -> Option<Instant> {
+        self.is_timed.then_some(self.asker.deadline)
+    }
+
+    /// Refuses other methods than GET, and HEAD, whose reply the server cuts to its headers.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub(super) fn get(self) -> Result<Self, ApiError> {
+        self.allow(&[Method::GET, Method::HEAD], "GET, HEAD")
+    }
+
+    /// Refuses all methods but GET: for what costs as much to begin as to answer.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub(super) fn get_alone(self) -> Result<Self, ApiError> {
+        self.allow(&[Method::GET], "GET")
+    }
+
+    /// Refuses other methods than POST.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub(super) fn post(self) -> Result<Self, ApiError> {
+        self.allow(&[Method::POST], "POST")
+    }
+
+    fn allow(self, methods: &[Method], names: &'static str) -> Result<Self, ApiError> {
+        if methods.contains(&self.head.method) { Ok(self) } else { Err(ApiError::method_not_allowed(Some(names))) }
+    }
+
+    /// The values of these query parameters, each `None` where it is not given. Others are refused.
+    ///
+    /// # Errors
+    /// See [`query::parse`].
+    pub(super) fn parameters<const N: usize>(&self, names: [&str; N]) -> Result<[Option<Cow<'_, str>>; N], ApiError> {
+        query::parse(self.head.query(), names, TIMEOUT)
+    }
+
+    /// True where the body is bytes as they are, and no JSON.
+    pub(super) fn is_raw(&self) -> bool {
+        self.head.content_type == Some(ContentType::OctetStream)
+    }
+
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// See [`BodyReader::read`].
+    pub(super) async fn body(&mut self, reader: &BodyReader, bytes_max: usize) -> Result<Body, ApiError> {
+        let by = self.own_deadline();
+        let body = reader.read(pieces(&mut self.body), self.head.content_length, bytes_max, by).await?;
+        if !self.is_timed {
+            self.asker.deadline = Instant::now() + TIMEOUT_DEFAULT;
+        }
+        Ok(body)
+    }
+}
+
+/// The pieces of a body, as they arrive.
+fn pieces(body: &mut RequestBody) -> impl Stream<Item = Result<Bytes, hyper::Error>> {
+    stream::poll_fn(move |cx| {
+        loop {
+            let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(piece))) => return Poll::Ready(Some(Ok(piece))),
+                // Trailers, of which nothing is read.
+                Some(Ok(Err(_))) => {}
+                Some(Err(cause)) => return Poll::Ready(Some(Err(cause))),
+                None => return Poll::Ready(None),
+            }
+        }
+    })
+}
+
+/// The time that the query gives, if it does.
+fn time_of(query: &str) -> Result<Option<Duration>, ApiError> {
+    // Nearly no query has it. Any letter of a name may be percent-encoded.
+    if !query.contains(TIMEOUT) && !query.contains('%') {
+        return Ok(None);
+    }
+    let Some(ms) = query::find(query, TIMEOUT)? else { return Ok(None) };
+    let time = ms.parse().ok().map(Duration::from_millis).filter(|time| !time.is_zero() && *time <= TIMEOUT_MAX);
+    time.map(Some).ok_or_else(|| {
+        ApiError::invalid(format!("`{TIMEOUT}` is a number of milliseconds, from 1 to {}", TIMEOUT_MAX.as_millis()))
+    })
+}
+
+/// Reads a body; `example` is what one looks like.
+///
+/// # Errors
+/// [`ApiError`] where it is no such JSON.
+pub(super) fn from_json<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, ApiError> {
+    if body.is_empty() {
+        return Err(ApiError::invalid(format!("the body is empty: send JSON such as {example}")));
+    }
+    serde_json::from_slice(body).map_err(|cause| {
+        ApiError::invalid(format!("the body is not the JSON this path takes: {cause}; send {example}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use warp::http::{HeaderValue, Uri};
+
+    /// A request whose target and headers are parts of one buffer, as the server makes it.
+    fn request_of(buffer: &Bytes, target: &str, values: &[(&'static str, &str)]) -> warp::http::Request<()> {
+        let part = |text: &str| {
+            let start = str::from_utf8(buffer).expect("text").find(text).expect("it is in there");
+            buffer.slice(start..start + text.len())
+        };
+        let mut request = warp::http::Request::new(());
+        *request.uri_mut() = Uri::from_maybe_shared(part(target)).expect("a target");
+        for (name, value) in values {
+            request.headers_mut().append(*name, HeaderValue::from_maybe_shared(part(value)).expect("a value"));
+        }
+        request
+    }
+
+    #[test]
+    fn a_head_is_what_matters_of_it_and_leaves_its_buffer_alone() {
+        for (target, path, query) in [
+            ("/", "", ""),
+            ("/get?key=a%20b&raw=true", "/get", "key=a%20b&raw=true"),
+            ("/get/?key=a?b", "/get", "key=a?b"),
+            ("/set?", "/set", ""),
+            ("*", "*", ""),
+            ("http://node1.example:8081/set", "/set", ""),
+        ] {
+            let values = [
+                ("host", "node1.example"),
+                ("content-type", "application/octet-stream; a=b"),
+                ("content-length", "12"),
+                ("kvd-redirect", "true"),
+                ("x-empty", ""),
+            ];
+            let text = format!("{target}\r\n{}", values.map(|(_, value)| value).join("\r\n"));
+            let buffer = Bytes::from(text.into_bytes());
+            let mut request = request_of(&buffer, target, &values);
+            assert!(!buffer.is_unique(), "a head is part of its buffer");
+            let head = Head::take(&mut request).expect("it is well-formed");
+            assert_eq!((head.path(), head.query()), (path, query), "{target}");
+            assert_eq!((head.content_type, head.content_length), (Some(ContentType::OctetStream), Some(12)));
+            assert!(head.redirects && buffer.is_unique(), "{target}");
+        }
+    }
+
+    #[test]
+    fn headers_that_matter_are_well_formed() {
+        for (name, value) in [("kvd-redirect", "yes"), ("content-length", "-1"), ("content-type", "\u{e9}")] {
+            let buffer = Bytes::from(format!("/set {value}"));
+            let refused = Head::take(&mut request_of(&buffer, "/set", &[(name, value)])).expect_err(value);
+            assert!(refused.into_body().message.contains(name), "{value}");
+        }
+    }
+}
