@@ -3,8 +3,9 @@
 //! Each request says what is to be: one that is so already is answered as one that was carried out, so a lost answer is
 //! no reason not to ask again. All are answered with the members as they are then.
 
-use super::{ObjectOnly, is_false};
-use serde::{Deserialize, Deserializer, Serialize};
+use super::object::read_from_object;
+use super::optional::is_false;
+use serde::{Deserialize, Serialize};
 
 /// Reply of `GET /members`, and of every request that changes them.
 ///
@@ -171,23 +172,6 @@ pub struct ReplaceMemberRequest {
     pub old: String,
     /// Name of the learner that becomes a voter.
     pub new: String,
-}
-
-/// Lets a request be read from an object with these fields and no others.
-macro_rules! read_from_object {
-    ($request:ident, $expecting:literal, { $($(#[$attribute:meta])* $field:ident: $type:ty),+ }) => {
-        impl<'de> Deserialize<'de> for $request {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                #[derive(Deserialize)]
-                #[serde(deny_unknown_fields, expecting = $expecting)]
-                struct Wire {
-                    $($(#[$attribute])* $field: $type),+
-                }
-                let Wire { $($field),+ } = Wire::deserialize(ObjectOnly(from))?;
-                Ok(Self { $($field),+ })
-            }
-        }
-    };
 }
 
 read_from_object!(AddMemberRequest, "an object with `name`, `node`, `client_url` and `peer_url`", {

@@ -1,0 +1,164 @@
+//! Errors: the kinds of them, and what each promises.
+
+use super::item::Item;
+use super::leader::NodeUrl;
+use super::optional::nullable;
+use serde::{Deserialize, Serialize};
+
+/// Body of every reply that is not a success: `{"error":{...}}`.
+///
+/// ```
+/// use kvclient::api::{ErrorCode, ErrorReply};
+///
+/// let json = r#"{"error":{"code":"key_not_found","message":"there is no such key","applied":"no"}}"#;
+/// let reply: ErrorReply = serde_json::from_str(json)?;
+/// assert_eq!(reply.error.code, ErrorCode::KeyNotFound);
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorReply {
+    /// The error.
+    pub error: ErrorBody,
+}
+
+/// What went wrong and what to do.
+///
+/// ```
+/// use kvclient::api::{Applied, ErrorBody};
+///
+/// let json = r#"{"code":"condition_failed","message":"the condition does not hold","applied":"no","current":null}"#;
+/// let error: ErrorBody = serde_json::from_str(json)?;
+/// assert_eq!((error.applied, error.current), (Applied::No, Some(None)));
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The kind of error, for programs.
+    pub code: ErrorCode,
+    /// One sentence that says what to do, for people.
+    pub message: String,
+    /// Whether the request may have changed anything.
+    pub applied: Applied,
+    /// With `not_leader`: the node that answers this request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<NodeUrl>,
+    /// With `condition_failed`: the item as it is, null if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "nullable")]
+    pub current: Option<Option<Item>>,
+}
+
+/// A promise about a request that did not succeed.
+///
+/// ```
+/// use kvclient::api::Applied;
+///
+/// assert_eq!(serde_json::from_str::<Applied>(r#""unknown""#)?, Applied::Unknown);
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Applied {
+    /// It has not changed anything and never will.
+    No,
+    /// It may have taken effect, or may still.
+    Unknown,
+}
+
+/// The kinds of error, each with one HTTP status.
+///
+/// ```
+/// use kvclient::api::ErrorCode;
+///
+/// assert_eq!(serde_json::from_str::<ErrorCode>(r#""no_leader""#)?, ErrorCode::NoLeader);
+/// assert_eq!(serde_json::from_str::<ErrorCode>(r#""of_a_newer_daemon""#)?, ErrorCode::Unknown);
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// 307: another node leads; `Location` and `leader` name it.
+    NotLeader,
+    /// 400: not JSON, a missing, unknown or ill-typed field, a bad key.
+    InvalidRequest,
+    /// 400: a revision that the cluster has yet to reach.
+    FutureRevision,
+    /// 403: the request comes from a web page of another origin.
+    ForbiddenOrigin,
+    /// 403: a browser asks for the node by a name that may be anyone's.
+    ForbiddenHost,
+    /// 403: the request is meant for another cluster, or comes from a node of one.
+    WrongCluster,
+    /// 403: a node that is no member any more wanted to join in.
+    Removed,
+    /// 404: no such key.
+    KeyNotFound,
+    /// 404: no member of this name.
+    MemberNotFound,
+    /// 404: no such path.
+    NotFound,
+    /// 405: the path exists, but not for this method.
+    MethodNotAllowed,
+    /// 409: this request or a newer one of the same client name has been applied, and the reply to this one is
+    /// not known any more.
+    StaleRequest,
+    /// 409: leadership was not handed over; the message says why, and who leads.
+    TransferFailed,
+    /// 409: the members cannot be changed like that, or not now; the message says why and what to do.
+    ChangeRefused,
+    /// 412: the condition did not hold; `current` says what is there.
+    ConditionFailed,
+    /// 413: larger than this node accepts.
+    TooLarge,
+    /// 429: too much in flight.
+    Overloaded,
+    /// 503: no leader known, or leadership was lost before the request entered the log.
+    NoLeader,
+    /// 503: a leader is known, and the node still applies what was committed when it started, or cannot do its part for
+    /// another reason; the message says which.
+    NotReady,
+    /// 503: the data of this node is other than that of the others, so it serves nothing any more. Another one does.
+    Diverged,
+    /// 503: this node has not reached a revision that is asked for in time. Another one may have.
+    TooStale,
+    /// 504: no quorum answered in time.
+    Timeout,
+    /// A code of a newer daemon.
+    #[serde(other)]
+    Unknown,
+}
+
+impl ErrorCode {
+    /// The HTTP status that goes with this code.
+    ///
+    /// ```
+    /// assert_eq!(kvclient::api::ErrorCode::StaleRequest.status(), 409);
+    /// ```
+    pub fn status(self) -> u16 {
+        match self {
+            Self::NotLeader => 307,
+            Self::InvalidRequest | Self::FutureRevision => 400,
+            Self::ForbiddenOrigin | Self::ForbiddenHost | Self::WrongCluster | Self::Removed => 403,
+            Self::KeyNotFound | Self::MemberNotFound | Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::StaleRequest | Self::TransferFailed | Self::ChangeRefused => 409,
+            Self::ConditionFailed => 412,
+            Self::TooLarge => 413,
+            Self::Overloaded => 429,
+            Self::Unknown => 500,
+            Self::NoLeader | Self::NotReady | Self::Diverged | Self::TooStale => 503,
+            Self::Timeout => 504,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_code_of_a_newer_daemon_is_no_parse_error() {
+        assert_eq!(serde_json::from_str::<ErrorCode>(r#""brand_new""#).unwrap(), ErrorCode::Unknown);
+        assert_eq!(serde_json::to_string(&ErrorCode::ForbiddenOrigin).unwrap(), r#""forbidden_origin""#);
+    }
+}

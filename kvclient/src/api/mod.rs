@@ -1,0 +1,35 @@
+//! The JSON of kvd's HTTP API: every request, reply and error body, each defined once.
+//!
+//! The daemon parses and the clients build exactly these types. Unknown fields in a *request* are an
+//! error, so that a misspelt condition is never silently ignored; unknown fields in a *reply* are
+//! skipped, so that an old client keeps working with a newer daemon.
+//!
+//! A value is a byte string. JSON carries it as `"value": "text"` when it is valid UTF-8 and as
+//! `"value_base64": "..."` otherwise; exactly one of the two per item.
+//!
+//! A file for each group of paths: `keys`, `leader`, `health`, `members`; beneath them what several share: `error`,
+//! `item`, `condition`, `request_id`, and how JSON carries them (`value`, `object`, `optional`).
+
+mod condition;
+mod error;
+mod health;
+mod item;
+mod keys;
+mod leader;
+mod members;
+mod object;
+mod optional;
+mod request_id;
+mod value;
+
+pub use condition::Condition;
+pub use error::{Applied, ErrorBody, ErrorCode, ErrorReply};
+pub use health::{Divergence, Health, NodeState};
+pub use item::Item;
+pub use keys::{DeleteReply, DeleteRequest, GetReply, KEY_BYTES_MAX, SetReply, SetRequest};
+pub use leader::{LeaderEvent, LeaderReply, NodeUrl, TransferRequest};
+pub use members::{
+    AddMemberRequest, ClusterInfo, Member, MemberGoal, MembersReply, PromoteMemberRequest, RemoveMemberRequest,
+    ReplaceMemberRequest,
+};
+pub use request_id::{CLIENT_NAME_CHARS_MAX, RequestId};

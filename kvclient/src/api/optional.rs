@@ -1,0 +1,31 @@
+//! Fields that are left out where they have nothing to say.
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+pub(super) fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+pub(super) fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// An optional field whose value may be null: absent is `None`, null is `Some(None)`.
+pub(super) mod nullable {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::ref_option, reason = "the signature is serde's")]
+    pub(in super::super) fn serialize<T: Serialize, S: Serializer>(
+        field: &Option<Option<T>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        field.as_ref().and_then(Option::as_ref).serialize(to)
+    }
+
+    #[expect(clippy::option_option, reason = "absent and null differ")]
+    pub(in super::super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Option<T>>, D::Error> {
+        Option::deserialize(from).map(Some)
+    }
+}
