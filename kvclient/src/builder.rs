@@ -1,9 +1,9 @@
 //! Settings of a client, checked once, when it is built.
 
 use crate::client::Client;
-use crate::endpoints::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::retry::{Backoff, Limits};
+use crate::routing::{Backoff, Limits};
 use std::time::Duration;
 
 /// Longest total time limit. The cluster remembers a request for an hour, so a retry within half of
@@ -166,12 +166,48 @@ impl ClientBuilder {
         }
         let mut endpoints: Vec<Endpoint> = Vec::with_capacity(self.endpoints.len());
         for text in &self.endpoints {
-            let endpoint = Endpoint::parse(text).map_err(|message| Error::Configuration { message })?;
+            let endpoint = Endpoint::of_user(text)?;
             if !endpoints.contains(&endpoint) {
                 endpoints.push(endpoint);
             }
         }
         Ok((endpoints, self.limits))
+    }
+}
+
+impl Client {
+    /// A client of the cluster that the given nodes belong to, with default settings.
+    ///
+    /// The endpoints are the nodes' client URLs. They are checked here and used later, so this neither
+    /// needs a running cluster nor waits for one.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] if there is no endpoint, or one is no URL.
+    ///
+    /// ```
+    /// use kvclient::Client;
+    ///
+    /// let client = Client::connect(["http://127.0.0.1:8081", "http://127.0.0.1:8082"])?;
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn connect(endpoints: impl IntoIterator<Item: AsRef<str>>) -> Result<Self, Error> {
+        Self::builder().endpoints(endpoints).build()
+    }
+
+    /// A client with settings of its own.
+    ///
+    /// ```
+    /// use kvclient::Client;
+    /// use std::time::Duration;
+    ///
+    /// let client = Client::builder()
+    ///     .endpoint("http://127.0.0.1:8081")
+    ///     .attempt_timeout(Duration::from_millis(500))
+    ///     .build()?;
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::new()
     }
 }
 

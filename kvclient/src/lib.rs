@@ -71,39 +71,21 @@ pub mod api;
 pub mod snapshot;
 
 #[cfg(feature = "http")]
-mod backup;
-#[cfg(feature = "http")]
 mod builder;
 #[cfg(feature = "http")]
 mod client;
 #[cfg(feature = "http")]
-mod cluster;
-#[cfg(feature = "http")]
-mod connection;
-#[cfg(feature = "http")]
-mod endpoints;
+mod endpoint;
 #[cfg(feature = "http")]
 mod error;
 #[cfg(feature = "http")]
-mod hedge;
+mod leader_watch;
 #[cfg(feature = "http")]
-mod lane;
-#[cfg(feature = "http")]
-mod retry;
-#[cfg(feature = "http")]
-mod session;
-#[cfg(feature = "http")]
-mod sse;
-#[cfg(feature = "http")]
-mod status;
+mod routing;
 #[cfg(all(test, feature = "http"))]
 mod testing;
 #[cfg(feature = "http")]
 mod transport;
-#[cfg(feature = "http")]
-mod verdict;
-#[cfg(feature = "http")]
-mod watch;
 
 #[doc(inline)]
 pub use api::{
@@ -111,14 +93,10 @@ pub use api::{
     RequestId, SetReply, SetRequest,
 };
 #[cfg(feature = "http")]
-pub use backup::SnapshotProgress;
-#[cfg(feature = "http")]
 pub use builder::ClientBuilder;
 #[cfg(feature = "http")]
-pub use client::Client;
+pub use client::{Client, NodeStatus, SnapshotProgress};
 #[cfg(feature = "http")]
 pub use error::Error;
 #[cfg(feature = "http")]
-pub use status::NodeStatus;
-#[cfg(feature = "http")]
-pub use watch::{LeaderChange, LeaderWatch};
+pub use leader_watch::{LeaderChange, LeaderWatch};

@@ -4,8 +4,8 @@
 //! operations ever ran at once, and the warm ones are used. Connections belong to a lane rather than to
 //! one large pool, because threads would queue for that pool's lock.
 
-use crate::endpoints::Endpoint;
-use crate::session::Session;
+use super::session::Session;
+use crate::endpoint::Endpoint;
 use crate::transport::Transport;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,61 +1,10 @@
 use super::*;
+use crate::api::NodeUrl;
 use crate::testing::{self, Act, Node, PATIENCE, dead_url, leader_event};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 fn named(id: &str) -> Option<NodeUrl> {
     Some(NodeUrl { id: id.into(), url: format!("http://{id}:1") })
-}
-
-fn event(term: u64, leader: &str) -> LeaderEvent {
-    LeaderEvent { term, leader: named(leader) }
-}
-
-#[test]
-fn only_news_is_told() {
-    let start = Instant::now();
-    let at = |ms: u64| start + Duration::from_millis(ms);
-    let mut sight = Sight::default();
-
-    let first = sight.names(&event(5, "a"), at(0)).expect("the present leader comes first");
-    assert_eq!((first.term, first.previous, first.leader, first.without_leader), (5, None, named("a"), None));
-    assert_eq!(sight.names(&event(5, "a"), at(1)), None, "told already");
-    assert_eq!(sight.names(&event(4, "old"), at(2)), None, "a node that is behind");
-    assert_eq!(sight.names(&event(5, "b"), at(3)), None, "a term has one leader");
-
-    let next = sight.names(&event(6, "b"), at(4)).expect("a new leader");
-    assert_eq!((next.term, next.previous, next.leader, next.without_leader), (6, named("a"), named("b"), None));
-    let again = sight.names(&event(8, "b"), at(5)).expect("elected anew");
-    assert_eq!((again.term, again.previous, again.leader), (8, named("b"), named("b")));
-}
-
-#[test]
-fn a_gap_is_measured_from_the_first_doubt() {
-    let start = Instant::now();
-    let at = |ms: u64| start + Duration::from_millis(ms);
-    let mut sight = Sight::default();
-    sight.names(&event(5, "a"), at(0));
-
-    sight.doubt(at(10));
-    assert_eq!(sight.names(&event(5, "a"), at(11)), None, "a false alarm");
-
-    sight.doubt(at(20));
-    sight.doubt(at(25));
-    let none = sight.names_none(6, at(30)).expect("no leader");
-    assert_eq!((none.term, none.previous, none.leader, none.without_leader), (6, named("a"), None, None));
-    assert_eq!(sight.names_none(7, at(40)), None, "told already");
-    let back = sight.names(&event(7, "b"), at(120)).expect("a leader again");
-    assert_eq!((back.previous, back.leader), (named("a"), named("b")));
-    assert_eq!(back.without_leader, Some(Duration::from_millis(100)));
-}
-
-#[test]
-fn without_any_leader_the_first_item_says_so() {
-    let start = Instant::now();
-    let mut sight = Sight::default();
-    let none = sight.names_none(0, start).expect("the present state");
-    assert_eq!((none.term, none.previous, none.leader), (0, None, None));
-    let back = sight.names(&event(1, "a"), start + Duration::from_secs(1)).expect("a leader");
-    assert_eq!(back.without_leader, Some(Duration::from_secs(1)));
 }
 
 /// A node whose event streams begin with one greeting after the other, the last of them for good, and go

@@ -1,9 +1,9 @@
 //! One HTTP exchange with one node: bounded in time and in size, and honest about how it failed.
 //!
-//! Redirects, retries and the meaning of a reply are decided above; see [`crate::verdict`].
+//! Redirects, retries and the meaning of a reply are decided above; see [`crate::routing`].
 
-use crate::connection::{LookUpLater, NotConnected, TcpConnector};
-use crate::endpoints::Endpoint;
+use super::connection::{LookUpLater, NotConnected, TcpConnector};
+use crate::endpoint::Endpoint;
 use std::fmt;
 use std::io::{self, Read as _};
 use std::time::Duration;

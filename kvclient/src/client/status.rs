@@ -1,10 +1,9 @@
 //! The whole cluster at a glance: every member asked at once, reachable or not.
 
 use crate::api::{Health, Member, MemberGoal};
-use crate::cluster::Cluster;
-use crate::endpoints::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::retry::Deadline;
+use crate::routing::{Cluster, Deadline};
 use std::thread;
 use std::time::Duration;
 

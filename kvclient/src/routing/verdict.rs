@@ -1,11 +1,9 @@
 //! What a node's answer, or the lack of one, means for the request: the one table of it.
 //!
-//! [`judge`] looks at a single attempt. [`Tally`] adds attempts up, because a later attempt cannot take
-//! back what an earlier one may have done: "not applied" in the second answer says nothing of a first
-//! request that was sent and never answered.
+//! [`judge`] looks at a single attempt; `tally` adds them up.
 
 use crate::api::{Applied, ErrorBody, ErrorCode, ErrorReply};
-use crate::endpoints::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::transport::{Failure, Reply};
 use std::time::Duration;
@@ -60,6 +58,13 @@ pub(crate) struct Again {
     pub(crate) applied: Applied,
     /// How long the node asks to be left alone.
     pub(crate) retry_after: Option<Duration>,
+}
+
+impl Again {
+    /// An attempt that ended before the request reached a node that would carry it out.
+    pub(super) fn not_sent(reason: Reason, detail: String) -> Self {
+        Self { reason, detail, applied: Applied::No, retry_after: None }
+    }
 }
 
 /// Judges one attempt at `endpoint`.
@@ -162,57 +167,6 @@ fn may_have(kind: Kind) -> Applied {
     match kind {
         Kind::Read => Applied::No,
         Kind::Write => Applied::Unknown,
-    }
-}
-
-/// The attempts of one operation, added up.
-#[derive(Debug)]
-pub(crate) struct Tally {
-    kind: Kind,
-    /// Failed attempts so far.
-    pub(crate) attempts: u32,
-    may_be_applied: bool,
-    last: Option<(Reason, String)>,
-}
-
-impl Tally {
-    /// No attempts yet.
-    pub(crate) fn of(kind: Kind) -> Self {
-        Self { kind, attempts: 0, may_be_applied: false, last: None }
-    }
-
-    /// Counts an attempt that may be repeated.
-    pub(crate) fn add(&mut self, again: Again) {
-        self.attempts = self.attempts.saturating_add(1);
-        self.may_be_applied |= again.applied == Applied::Unknown;
-        // A node that answered says more than one that did not, whichever came last.
-        let answered = |reason| reason > Reason::Unreachable;
-        let outranked = |last: Reason| last > again.reason && !answered(again.reason);
-        if !self.last.as_ref().is_some_and(|(last, _)| outranked(*last)) {
-            self.last = Some((again.reason, again.detail));
-        }
-    }
-
-    /// The error when no further attempt is made.
-    pub(crate) fn give_up(self, after: Duration) -> Error {
-        let (reason, detail) = self.last.unwrap_or((Reason::TimeOver, "no time for any attempt".into()));
-        let write = self.kind == Kind::Write;
-        match reason {
-            _ if self.may_be_applied => Error::OutcomeUnknown { after, detail },
-            Reason::TimeOver | Reason::Unreachable => Error::Unreachable { after, detail, write },
-            Reason::NoLeader => Error::NoLeader { after, detail, write },
-            Reason::Overloaded => Error::Overloaded { after, detail, write },
-        }
-    }
-
-    /// The error when an attempt was refused for good.
-    pub(crate) fn refused(self, refusal: Error, after: Duration) -> Error {
-        match refusal {
-            // Decided by the state machine under this request's id, hence for all attempts at once.
-            Error::ConditionFailed { .. } => refusal,
-            refusal if self.may_be_applied => Error::OutcomeUnknown { after, detail: refusal.bare() },
-            refusal => refusal,
-        }
     }
 }
 

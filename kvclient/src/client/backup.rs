@@ -5,13 +5,11 @@
 //! snapshot first. Once its bytes flow there is no second attempt: they have gone where the caller wanted them.
 
 use crate::api::NodeState;
-use crate::cluster::Cluster;
-use crate::endpoints::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::retry::Deadline;
+use crate::routing::{Cluster, Deadline, Kind, Tally, Verdict, judge};
 use crate::snapshot::{Checker, SnapshotInfo};
 use crate::transport::{Download, Downloading, Transport};
-use crate::verdict::{Kind, Tally, Verdict, judge};
 use std::io::{Read as _, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

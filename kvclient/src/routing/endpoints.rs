@@ -7,72 +7,17 @@
 //!
 //! Everything here is pure: time is handed in, and the caller does the talking.
 
+use super::retry::Backoff;
 use crate::api::Member;
+use crate::endpoint::Endpoint;
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use url::Url;
 
 /// Nodes that are remembered at most; more than any cluster has, so that a strange reply cannot grow it.
 const NODES_MAX: usize = 64;
 
-/// How long a node is put aside after its first failure.
-const DOWN_MIN: Duration = Duration::from_millis(250);
-
-/// How long a node is put aside at most.
-const DOWN_MAX: Duration = Duration::from_secs(16);
-
-/// The base URL of a node, `http://host:port`, in one spelling and without a trailing slash.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Endpoint(Arc<str>);
-
-impl Endpoint {
-    /// Checks a URL given by the user or by a node; the error says what to write instead.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|cause| {
-            if text.contains("://") {
-                format!("endpoint `{text}` is no URL: {cause}")
-            } else {
-                format!("endpoint `{text}` is no URL: write http://{text}")
-            }
-        })?;
-        match url.scheme() {
-            "http" => {}
-            "https" => return Err(format!("endpoint `{text}`: TLS is not supported, use http://")),
-            _ if !text.contains("://") => return Err(format!("endpoint `{text}` is no URL: write http://{text}")),
-            scheme => return Err(format!("endpoint `{text}`: unknown scheme `{scheme}`, use http://")),
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(format!("endpoint `{text}` must not carry a user name or password"));
-        }
-        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-            return Err(format!("endpoint `{text}` must be a node's address alone, such as http://127.0.0.1:8081"));
-        }
-        Ok(Self(url.as_str().trim_end_matches('/').into()))
-    }
-
-    /// The node that a `Location` header points to, whatever the path.
-    pub(crate) fn of_location(location: &str) -> Option<Self> {
-        let mut url = Url::parse(location).ok()?;
-        url.set_path("/");
-        url.set_query(None);
-        url.set_fragment(None);
-        Self::parse(url.as_str()).ok()
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+/// How long a node is put aside, by the number of its failures in a row.
+const DOWN: Backoff = Backoff { min: Duration::from_millis(250), max: Duration::from_secs(16) };
 
 /// A node that was said to lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,7 +141,7 @@ impl Endpoints {
         let down = self.down.entry(endpoint.clone()).or_insert(Down { until: now, failures: 0 });
         // Threads that fail together tell of one failure, not of many.
         if down.until <= now {
-            down.until = now + DOWN_MIN.saturating_mul(1 << down.failures.min(16)).min(DOWN_MAX);
+            down.until = now + DOWN.ceiling(down.failures);
             down.failures += 1;
         }
     }
@@ -230,41 +175,7 @@ mod tests {
         while let Some(next) = endpoints.next(start, &tried, now) {
             tried.push(next.clone());
         }
-        tried.iter().map(|endpoint| endpoint.0.rsplit(':').next().unwrap().parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn endpoints_have_one_spelling() {
-        for (text, spelling) in [
-            ("http://127.0.0.1:8081", "http://127.0.0.1:8081"),
-            ("http://127.0.0.1:8081/", "http://127.0.0.1:8081"),
-            ("HTTP://LocalHost:80", "http://localhost"),
-            ("http://[::1]:8081", "http://[::1]:8081"),
-        ] {
-            assert_eq!(Endpoint::parse(text).unwrap().to_string(), spelling);
-        }
-        assert_eq!(Endpoint::of_location("http://a:1/get?key=k#x"), Some(Endpoint::parse("http://a:1").unwrap()));
-        assert_eq!(Endpoint::of_location("/get?key=k"), None);
-    }
-
-    #[test]
-    fn what_is_no_endpoint_is_refused_with_a_hint() {
-        for (text, hint) in [
-            ("", "is no URL"),
-            ("127.0.0.1:8081", "write http://127.0.0.1:8081"),
-            ("localhost:8081", "write http://localhost:8081"),
-            ("node1", "write http://node1"),
-            ("https://a:1", "TLS is not supported"),
-            ("ftp://a:1", "unknown scheme `ftp`"),
-            ("http://", "is no URL"),
-            ("http://a:99999", "is no URL"),
-            ("http://u:p@a:1", "password"),
-            ("http://a:1/get", "address alone"),
-            ("http://a:1?key=k", "address alone"),
-        ] {
-            let error = Endpoint::parse(text).expect_err(text);
-            assert!(error.contains(hint), "{text}: {error}");
-        }
+        tried.iter().map(|endpoint| endpoint.to_string().rsplit(':').next().unwrap().parse().unwrap()).collect()
     }
 
     #[test]
@@ -290,24 +201,24 @@ mod tests {
         endpoints.mark_down(&endpoint(1), start);
         endpoints.mark_down(&endpoint(1), start);
         assert_eq!(order(&endpoints, 0, start), [2, 3, 1]);
-        assert_eq!(order(&endpoints, 0, start + DOWN_MIN), [1, 2, 3], "failures at one time count once");
+        assert_eq!(order(&endpoints, 0, start + DOWN.min), [1, 2, 3], "failures at one time count once");
 
-        let again = start + DOWN_MIN;
+        let again = start + DOWN.min;
         endpoints.mark_down(&endpoint(1), again);
-        assert_eq!(order(&endpoints, 0, again + DOWN_MIN), [2, 3, 1]);
-        assert_eq!(order(&endpoints, 0, again + DOWN_MIN * 2), [1, 2, 3]);
+        assert_eq!(order(&endpoints, 0, again + DOWN.min), [2, 3, 1]);
+        assert_eq!(order(&endpoints, 0, again + DOWN.min * 2), [1, 2, 3]);
 
-        endpoints.mark_down(&endpoint(1), again + DOWN_MIN * 2);
+        endpoints.mark_down(&endpoint(1), again + DOWN.min * 2);
         endpoints.mark_up(&endpoint(1));
         assert!(!endpoints.is_suspect(&endpoint(1)));
-        assert_eq!(order(&endpoints, 0, again + DOWN_MIN * 2), [1, 2, 3]);
+        assert_eq!(order(&endpoints, 0, again + DOWN.min * 2), [1, 2, 3]);
 
         let mut now = start;
         for _ in 0..40 {
             endpoints.mark_down(&endpoint(2), now);
-            now += DOWN_MAX;
+            now += DOWN.max;
         }
-        assert_eq!(endpoints.down_until(&endpoint(2), now), None, "never longer than DOWN_MAX");
+        assert_eq!(endpoints.down_until(&endpoint(2), now), None, "never longer than the greatest wait");
         endpoints.mark_down(&endpoint(77), now);
         assert!(!endpoints.is_suspect(&endpoint(77)), "only known nodes are kept");
     }

@@ -1,19 +1,13 @@
-//! Nodes played by a script, for what a real one does not do on demand: lose a reply, fall silent,
-//! redirect in circles.
+//! A node that does what its script says.
 
-use crate::api::{Applied, ErrorBody, ErrorCode, ErrorReply, Health, LeaderEvent, Member, NodeState, NodeUrl};
-use crate::client::Client;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
-
-/// Within this, whatever a test waits for has happened or never will.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A request as the node got it.
 #[derive(Clone, Debug)]
@@ -39,76 +33,6 @@ pub(crate) enum Act {
     KeepSilent,
     /// Begins an event stream and passes on what comes, until the sender is dropped.
     Stream(Receiver<String>),
-}
-
-/// Answers 200 with this body.
-pub(crate) fn ok(body: impl serde::Serialize) -> Act {
-    Act::Answer(200, String::new(), serde_json::to_string(&body).unwrap())
-}
-
-/// Answers with an error, its usual status and its usual promise.
-pub(crate) fn error(code: ErrorCode) -> Act {
-    let applied = if code == ErrorCode::Timeout { Applied::Unknown } else { Applied::No };
-    let error = ErrorBody { code, message: format!("{code:?}"), applied, leader: None, current: None };
-    Act::Answer(code.status(), String::new(), serde_json::to_string(&ErrorReply { error }).unwrap())
-}
-
-/// Redirects to another node.
-pub(crate) fn redirect(to: &str) -> Act {
-    let leader = Some(NodeUrl { id: "leader".into(), url: to.into() });
-    let error =
-        ErrorBody { code: ErrorCode::NotLeader, message: "not me".into(), applied: Applied::No, leader, current: None };
-    let body = serde_json::to_string(&ErrorReply { error }).unwrap();
-    Act::Answer(307, format!("location: {to}/set\r\n"), body)
-}
-
-/// The health of a node that names `leader`, by name and URL, or leads itself where the names agree.
-pub(crate) fn health(name: &str, term: u64, leader: Option<(&str, &str)>, members: &[&str]) -> Health {
-    let members = members
-        .iter()
-        .enumerate()
-        .map(|(index, url)| Member {
-            id: format!("node{}", index + 1),
-            client_url: (*url).into(),
-            peer_url: (*url).into(),
-            voter: true,
-            goal: None,
-            node: String::new(),
-        })
-        .collect();
-    Health {
-        id: name.into(),
-        state: if leader.is_some_and(|(id, _)| id == name) { NodeState::Leader } else { NodeState::Follower },
-        term,
-        leader: leader.map(|(id, url)| NodeUrl { id: id.into(), url: url.into() }),
-        last_log_index: 1,
-        commit_index: 1,
-        applied_index: 1,
-        revision: 1,
-        keys: 0,
-        version: "0".into(),
-        uptime_ms: 1,
-        members,
-        waiting_for: None,
-        diverged: None,
-        disk_stuck_ms: None,
-        snapshots_damaged: 0,
-        log_damaged: 0,
-        node: String::new(),
-        client_url: String::new(),
-        peer_url: String::new(),
-    }
-}
-
-/// The text of a `leader` event.
-pub(crate) fn leader_event(term: u64, leader: Option<&str>) -> String {
-    let leader = leader.map(|id| NodeUrl { id: id.into(), url: format!("http://{id}:1") });
-    format!("event: leader\ndata: {}\n\n", json!(LeaderEvent { term, leader }))
-}
-
-/// The usual reply to a set.
-pub(crate) fn set_reply() -> Act {
-    ok(json!({"revision": 2, "created": true}))
 }
 
 type Script = dyn FnMut(&Seen) -> Act + Send;
@@ -248,22 +172,4 @@ pub(crate) fn url_of(listener: &TcpListener) -> String {
 /// A URL at which connections are refused.
 pub(crate) fn dead_url() -> String {
     url_of(&TcpListener::bind("127.0.0.1:0").unwrap())
-}
-
-/// A client with limits for tests: quick retries, and no attempt longer than `attempt`.
-pub(crate) fn client(urls: &[&str], attempt: Duration, total: Duration) -> Client {
-    let backoff = (Duration::from_millis(1), Duration::from_millis(20));
-    Client::builder()
-        .endpoints(urls)
-        .attempt_timeout(attempt)
-        .total_timeout(total)
-        .backoff(backoff.0, backoff.1)
-        .build_in_order()
-        .unwrap()
-}
-
-/// The two ends of an event stream.
-pub(crate) fn stream() -> (Sender<String>, Act) {
-    let (sender, receiver) = channel();
-    (sender, Act::Stream(receiver))
 }

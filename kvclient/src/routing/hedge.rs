@@ -9,7 +9,7 @@
 //! nobody waits for the losers. Who asks first on its own thread and hedges only after silence pays for
 //! threads only then.
 
-use crate::endpoints::Endpoint;
+use crate::endpoint::Endpoint;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -31,10 +31,16 @@ pub(crate) struct Hedge<T, N> {
 }
 
 impl<T: Send + 'static, N: FnMut(&[Endpoint]) -> Option<Endpoint>> Hedge<T, N> {
-    /// Asks the node that `next` names, given those asked before, and so on until it names none.
-    pub(crate) fn new(next: N, until: Instant, ask: impl Fn(&Endpoint) -> T + Send + Sync + 'static) -> Self {
+    /// Asks the node that `next` names, given those asked before, and so on until it names none. `asked` are the nodes
+    /// that were asked already, without this.
+    pub(crate) fn new(
+        asked: Vec<Endpoint>,
+        next: N,
+        until: Instant,
+        ask: impl Fn(&Endpoint) -> T + Send + Sync + 'static,
+    ) -> Self {
         let (sender, answers) = channel();
-        Self { next, asked: Vec::new(), ask: Arc::new(ask), sender, answers, under_way: 0, until }
+        Self { next, asked, ask: Arc::new(ask), sender, answers, under_way: 0, until }
     }
 
     /// Has one more answer come from elsewhere.
@@ -116,7 +122,7 @@ mod tests {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&asked);
         let ask = move |node: &Endpoint| seen.lock().unwrap().push(node.clone());
-        let mut hedge = Hedge::new(in_turn, Instant::now() + PATIENCE, ask);
+        let mut hedge = Hedge::new(Vec::new(), in_turn, Instant::now() + PATIENCE, ask);
         assert_eq!(hedge.next(), Some(()));
         assert_eq!(*asked.lock().unwrap(), nodes()[..1]);
         assert_eq!(hedge.count(), 2, "whoever is not helped hears the others, each once");
@@ -135,7 +141,7 @@ mod tests {
             node.clone()
         };
         let started = Instant::now();
-        let mut hedge = Hedge::new(in_turn, started + PATIENCE, ask);
+        let mut hedge = Hedge::new(Vec::new(), in_turn, started + PATIENCE, ask);
         assert_eq!(hedge.next(), Some(nodes()[1].clone()));
         assert!(started.elapsed() >= HEDGE_AFTER);
         assert_eq!(hedge.next(), Some(nodes()[2].clone()));
@@ -150,7 +156,8 @@ mod tests {
         let silence = Mutex::new(silence);
         let started = Instant::now();
         let limit = HEDGE_AFTER / 2;
-        let mut hedge = Hedge::new(in_turn, started + limit, move |_| silence.lock().unwrap().recv().is_err());
+        let mut hedge =
+            Hedge::new(Vec::new(), in_turn, started + limit, move |_| silence.lock().unwrap().recv().is_err());
         assert_eq!(hedge.next(), None);
         assert!(started.elapsed() >= limit && started.elapsed() < PATIENCE);
         drop(keep);
@@ -158,7 +165,7 @@ mod tests {
 
     #[test]
     fn an_answer_from_elsewhere_counts_as_well() {
-        let mut hedge = Hedge::new(|_: &[Endpoint]| None, Instant::now() + PATIENCE, |_| 1);
+        let mut hedge = Hedge::new(Vec::new(), |_: &[Endpoint]| None, Instant::now() + PATIENCE, |_| 1);
         hedge.beside(|| 2);
         assert_eq!(hedge.next(), Some(2));
         assert_eq!(hedge.next(), None);

@@ -30,10 +30,15 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// The wait after the `failures`-th failure in a row, counted from zero.
-    pub(crate) fn wait(self, failures: u32, random: &mut impl Rng) -> Duration {
+    /// The longest wait after the `failures`-th failure in a row, counted from zero.
+    pub(crate) fn ceiling(self, failures: u32) -> Duration {
         let doubled = self.min.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX));
-        random.random_range(Duration::ZERO..=doubled.min(self.max))
+        doubled.min(self.max)
+    }
+
+    /// A wait after the `failures`-th failure in a row, counted from zero, drawn at random.
+    pub(crate) fn wait(self, failures: u32, random: &mut impl Rng) -> Duration {
+        random.random_range(Duration::ZERO..=self.ceiling(failures))
     }
 
     /// As [`Backoff::wait`], but no shorter than a node asked for, within the ceiling.

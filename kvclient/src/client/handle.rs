@@ -1,0 +1,55 @@
+//! The handle that all groups of operations hang on. How an operation finds its node is the business of
+//! [`crate::routing`].
+
+use crate::api::Applied;
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::routing::{Cluster, Lanes, Limits};
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// A handle to a cluster.
+///
+/// Clones are cheap and share everything; use one from as many threads as you like. Operations that run
+/// at the same time use connections of their own.
+///
+/// ```
+/// use kvclient::Client;
+///
+/// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+/// # let endpoints = cluster.endpoints();
+/// let client = Client::connect(endpoints)?;
+/// client.set("color", "blue")?;
+/// let item = client.get("color")?.expect("just written");
+/// assert_eq!(item.value_str(), Some("blue"));
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub(super) cluster: Arc<Cluster>,
+}
+
+impl Client {
+    pub(crate) fn new(endpoints: Vec<Endpoint>, limits: Limits) -> Self {
+        Self { cluster: Arc::new(Cluster::new(endpoints, limits, Lanes::new())) }
+    }
+
+    /// As [`Client::new`], with the nodes asked in the order given.
+    #[cfg(test)]
+    pub(crate) fn in_order(endpoints: Vec<Endpoint>, limits: Limits) -> Self {
+        Self { cluster: Arc::new(Cluster::new(endpoints, limits, Lanes::starting_at(0))) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Reads what is there on every node.
+    pub(super) fn fetch<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        self.cluster.read(path)?.ok_or_else(|| {
+            let message = format!("key_not_found for {path}");
+            Error::Unexpected { endpoint: "a node".into(), applied: Applied::No, message }
+        })
+    }
+}

@@ -1,0 +1,123 @@
+//! The members of the cluster, and how they change.
+
+use super::handle::Client;
+use crate::api::{
+    AddMemberRequest, Member, MembersReply, PromoteMemberRequest, RemoveMemberRequest, ReplaceMemberRequest,
+};
+use crate::error::Error;
+use serde::Serialize;
+
+impl Client {
+    /// The members of the cluster, as one node that answers knows them.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    ///
+    /// ```
+    /// # use kvclient::Client;
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
+    /// let client = Client::connect(endpoints)?;
+    /// for member in client.members()? {
+    ///     println!("{} at {}", member.id, member.client_url);
+    /// }
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn members(&self) -> Result<Vec<Member>, Error> {
+        let reply: MembersReply = self.fetch("/members")?;
+        self.cluster.endpoints_mut().learn_members(&reply.members);
+        Ok(reply.members)
+    }
+
+    /// Adds a node, as a learner at first, and returns the members.
+    ///
+    /// A node that is started with `--join` asks for this by itself. Done here, it is let in before, or in spite of not
+    /// reaching the cluster itself; it must be one that waits to join (see [`Health::waiting_for`]).
+    ///
+    /// Like all changes of the members this says what is to be: a node that is a member already is no error.
+    ///
+    /// # Errors
+    /// [`Error::ChangeRefused`] where another member that lives has its name, or it was removed before; otherwise as
+    /// [`Client::set`].
+    ///
+    /// ```
+    /// use kvclient::Client;
+    /// use kvclient::api::AddMemberRequest;
+    ///
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(1))?;
+    /// # let endpoints = cluster.endpoints();
+    /// let client = Client::connect(endpoints)?;
+    /// let members = client.add_member(AddMemberRequest {
+    ///     name: "node4".into(),
+    ///     node: "00000000000000a4".into(), // from `GET /health` of the node itself
+    ///     client_url: "http://127.0.0.1:9".into(),
+    ///     peer_url: "http://127.0.0.1:9".into(),
+    ///     learner: true,
+    ///     returning: false,
+    /// })?;
+    /// assert!(members.iter().any(|member| member.id == "node4" && !member.voter));
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn add_member(&self, request: AddMemberRequest) -> Result<Vec<Member>, Error> {
+        self.change_members("/members/add", &request)
+    }
+
+    /// Makes a voter of a learner, and returns the members.
+    ///
+    /// # Errors
+    /// [`Error::MemberNotFound`]; [`Error::ChangeRefused`] where the learner has yet to catch up; otherwise as
+    /// [`Client::set`].
+    ///
+    /// ```no_run
+    /// # let client = kvclient::Client::connect(["http://127.0.0.1:8081"])?;
+    /// let members = client.promote_member("node4")?;
+    /// assert!(members.iter().any(|member| member.id == "node4" && member.voter));
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn promote_member(&self, name: &str) -> Result<Vec<Member>, Error> {
+        self.change_members("/members/promote", &PromoteMemberRequest { id: name.to_owned() })
+    }
+
+    /// Removes a member, and returns those that are left. It may be the leader: another takes over.
+    ///
+    /// `force` goes on where the leader hears no majority of the voters that would be left; nothing can be written then
+    /// until enough of them are back.
+    ///
+    /// # Errors
+    /// [`Error::MemberNotFound`]; [`Error::ChangeRefused`] for the last voter, and without `force` where no majority would
+    /// be heard; otherwise as [`Client::set`].
+    ///
+    /// ```no_run
+    /// # let client = kvclient::Client::connect(["http://127.0.0.1:8081"])?;
+    /// let members = client.remove_member("node2", false)?;
+    /// assert!(members.iter().all(|member| member.id != "node2"));
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn remove_member(&self, name: &str, force: bool) -> Result<Vec<Member>, Error> {
+        self.change_members("/members/remove", &RemoveMemberRequest { id: name.to_owned(), force })
+    }
+
+    /// Makes a voter of the learner `new` in the place of `old`, in one change: at no moment are there fewer voters.
+    /// Returns the members. Where `old` is no member any more and `new` votes, it is done already.
+    ///
+    /// # Errors
+    /// As [`Client::promote_member`] and [`Client::remove_member`]; [`Error::ChangeRefused`] also where `new` votes and `old`
+    /// is still a member, or `old` does not vote: there would be one voter fewer, or one more.
+    ///
+    /// ```no_run
+    /// # let client = kvclient::Client::connect(["http://127.0.0.1:8081"])?;
+    /// let members = client.replace_member("node2", "node4")?;
+    /// assert!(members.iter().all(|member| member.id != "node2"));
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn replace_member(&self, old: &str, new: &str) -> Result<Vec<Member>, Error> {
+        self.change_members("/members/replace", &ReplaceMemberRequest { old: old.to_owned(), new: new.to_owned() })
+    }
+
+    fn change_members(&self, path: &str, request: &impl Serialize) -> Result<Vec<Member>, Error> {
+        let lane = self.cluster.lanes.borrow();
+        let reply: MembersReply = self.cluster.change(&lane, path, request)?;
+        self.cluster.endpoints_mut().learn_members(&reply.members);
+        Ok(reply.members)
+    }
+}

@@ -1,0 +1,92 @@
+//! The event stream of one node.
+
+use crate::api::LeaderEvent;
+use crate::endpoint::Endpoint;
+use crate::routing::Cluster;
+use crate::transport::{Chunk, Event, Parser, Stream, Transport};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// How often a wait for events comes up for air; also the longest that a node may take to begin.
+pub(super) const TICK: Duration = Duration::from_millis(500);
+
+/// Silence after which a node is left: nodes send a comment line every five seconds.
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// The stream of one node.
+pub(super) struct Listening {
+    pub(super) node: Endpoint,
+    stream: Stream,
+    parser: Parser,
+    ready: VecDeque<LeaderEvent>,
+    /// The newest event.
+    pub(super) last: Option<LeaderEvent>,
+    last_bytes: Instant,
+}
+
+/// What came of listening for a while.
+pub(super) enum Heard {
+    Event(LeaderEvent),
+    /// Nothing new.
+    Nothing,
+    /// Nothing for so long that the node must be gone.
+    Silence,
+    /// The stream is over, or is not what it should be.
+    Ended,
+}
+
+impl Listening {
+    /// Opens the stream of a node and waits for its first event.
+    pub(super) fn open(cluster: &Cluster, node: &Endpoint) -> Option<(Self, LeaderEvent)> {
+        let transport = Transport::new();
+        if !cluster.endpoints().members_known() {
+            // For the members it tells; a node that fails here will fail below as well.
+            let _ = cluster.probe(&transport, node, TICK);
+        }
+        let stream = transport.stream(node, "/leader/watch", TICK);
+        cluster.note(node, stream.as_ref().err());
+        let mut listening = Self::new(node.clone(), stream.ok()?);
+        match listening.next(TICK) {
+            Heard::Event(event) => Some((listening, event)),
+            Heard::Nothing | Heard::Silence | Heard::Ended => None,
+        }
+    }
+
+    fn new(node: Endpoint, stream: Stream) -> Self {
+        let (parser, ready) = (Parser::default(), VecDeque::new());
+        Self { node, stream, parser, ready, last: None, last_bytes: Instant::now() }
+    }
+
+    /// Waits for an event for `patience`, to within a tick.
+    pub(super) fn next(&mut self, patience: Duration) -> Heard {
+        let started = Instant::now();
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                self.last = Some(event.clone());
+                return Heard::Event(event);
+            }
+            match self.stream.read(&mut buffer) {
+                Chunk::Bytes(amount) => {
+                    self.last_bytes = Instant::now();
+                    let mut events: Vec<Event> = Vec::new();
+                    if self.parser.push(&buffer[..amount], &mut events).is_err() {
+                        return Heard::Ended;
+                    }
+                    for event in events.into_iter().filter(|event| event.name == "leader") {
+                        match serde_json::from_str(&event.data) {
+                            Ok(event) => self.ready.push_back(event),
+                            Err(_) => return Heard::Ended,
+                        }
+                    }
+                }
+                Chunk::Idle if self.last_bytes.elapsed() > SILENCE_MAX => return Heard::Silence,
+                Chunk::Idle => {}
+                Chunk::Ended => return Heard::Ended,
+            }
+            if self.ready.is_empty() && started.elapsed() >= patience {
+                return Heard::Nothing;
+            }
+        }
+    }
+}

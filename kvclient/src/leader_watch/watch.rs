@@ -1,0 +1,220 @@
+//! The iterator over changes of leader.
+
+use super::change::LeaderChange;
+use super::listening::{Heard, Listening, SILENCE_MAX, TICK};
+use super::sight::Sight;
+use super::survey::Survey;
+use crate::api::LeaderEvent;
+use crate::routing::Cluster;
+use crate::transport::Failure;
+use std::fmt;
+use std::iter::FusedIterator;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// While there is no leader: how often all nodes are asked again, lest the one listened to is cut off.
+const SURVEY_EVERY: Duration = Duration::from_secs(1);
+
+/// Surveys that may follow each other without a pause: as a leader dies, what a node knows is outdated
+/// within milliseconds.
+const HASTY_SURVEYS_MAX: u32 = 4;
+
+/// An endless iterator over changes of leader, from [`Client::watch_leader`](crate::Client::watch_leader).
+///
+/// The first item says who leads now, or that nobody does; each further one differs from the one before.
+/// `next` waits for as long as nothing changes.
+///
+/// ```
+/// # use kvclient::Client;
+/// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+/// # let endpoints = cluster.endpoints();
+/// let client = Client::connect(endpoints)?;
+/// let mut watch = client.watch_leader();
+/// let now = watch.next().expect("a watch has no end");
+/// println!("term {}: {:?}", now.term, now.leader);
+/// # anyhow::Ok(())
+/// ```
+pub struct LeaderWatch {
+    cluster: Arc<Cluster>,
+    sight: Sight,
+    /// Where each survey begins, so that the watches of many clients spread over the nodes.
+    start: usize,
+    listening: Option<Listening>,
+    /// Under way, with the node listened to among those asked.
+    survey: Option<Survey>,
+    surveyed: Instant,
+    /// Surveys in a row, each soon after the one before.
+    hasty: u32,
+    /// Since when all nodes that answer have named nothing but a leader of an older term.
+    older_since: Option<Instant>,
+}
+
+impl LeaderWatch {
+    pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
+        Self {
+            cluster,
+            sight: Sight::default(),
+            start: rand::random::<u16>().into(),
+            listening: None,
+            survey: None,
+            surveyed: Instant::now(),
+            hasty: 0,
+            older_since: None,
+        }
+    }
+
+    /// The next change, or `None` if there is none for `timeout`; the watch goes on either way.
+    ///
+    /// May take a second longer than asked where nodes do not answer.
+    ///
+    /// ```
+    /// # use kvclient::Client;
+    /// # use std::time::Duration;
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
+    /// let client = Client::connect(endpoints)?;
+    /// let mut watch = client.watch_leader();
+    /// while let Some(change) = watch.next_timeout(Duration::from_secs(1)) {
+    ///     println!("term {}: {:?}", change.term, change.leader);
+    /// }
+    /// println!("the same leader for a second");
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<LeaderChange> {
+        let started = Instant::now();
+        loop {
+            let left = timeout.saturating_sub(started.elapsed());
+            if let Some(change) = self.advance(left) {
+                return Some(change);
+            }
+            if started.elapsed() >= timeout {
+                return None;
+            }
+        }
+    }
+
+    /// One step: an event, a tick without any, or part of a survey. Pauses for `left` at most.
+    fn advance(&mut self, left: Duration) -> Option<LeaderChange> {
+        if self.survey.is_some() {
+            return self.go_on_with_survey();
+        }
+        if let Some(listening) = &mut self.listening {
+            match listening.next(TICK) {
+                Heard::Event(event) if event.leader.is_some() => {
+                    let change = self.sight.names(&event, Instant::now());
+                    self.learn(&event);
+                    return change;
+                }
+                // It may be the cluster, or this node alone.
+                Heard::Event(_) => {}
+                Heard::Nothing if self.sight.sees_leader() || self.surveyed.elapsed() < SURVEY_EVERY => return None,
+                Heard::Nothing => {}
+                Heard::Ended => self.listening = None,
+                Heard::Silence => {
+                    let failure = Failure::Silent(SILENCE_MAX);
+                    self.cluster.note(&listening.node, Some(&failure));
+                    self.listening = None;
+                }
+            }
+            self.sight.doubt(Instant::now());
+        }
+        self.pause_if_hasty(left);
+        self.survey = Some(Survey::start(&self.cluster, self.start, self.listening.take()));
+        self.go_on_with_survey()
+    }
+
+    /// Waits for the nodes asked, until one names a leader, or nobody is left who could.
+    fn go_on_with_survey(&mut self) -> Option<LeaderChange> {
+        let mut survey = self.survey.take()?;
+        loop {
+            // The node listened to has said that it knows none. There is no need to wait for it to say more before
+            // that is told, and good reason to hear it out afterwards.
+            let heard_all_others = survey.listened_to && survey.asked.under_way() == 1 && survey.asked.all_asked();
+            if heard_all_others && let Some(change) = self.sight.names_none(survey.newest_term, Instant::now()) {
+                self.survey = Some(survey);
+                return Some(change);
+            }
+            let Some(told) = survey.asked.next() else { break };
+            survey.listened_to &= !told.listened_to;
+            if let Some((listening, event)) = told.heard {
+                if event.leader.is_some() && event.term >= self.sight.term {
+                    self.listening = Some(listening);
+                    self.older_since = None;
+                    self.learn(&event);
+                    return self.sight.names(&event, told.at);
+                }
+                survey.take(listening, event);
+            }
+        }
+        self.listening = survey.fallback;
+        self.restarted(survey.newest_term, survey.older.as_ref())
+            .or_else(|| self.sight.names_none(survey.newest_term, Instant::now()))
+    }
+
+    /// Whether all that is there has begun anew, with terms from one on, after its data was wiped.
+    ///
+    /// Nodes that are merely behind, or on the wrong side of a partition, name an old leader as well; but such a
+    /// leader steps down within an election timeout, so after two surveys [`SURVEY_EVERY`] apart nobody names it.
+    fn restarted(&mut self, newest_term: u64, older: Option<&LeaderEvent>) -> Option<LeaderChange> {
+        let Some(older) = older.filter(|_| newest_term < self.sight.term) else {
+            self.older_since = None;
+            return None;
+        };
+        let since = *self.older_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < SURVEY_EVERY {
+            return None;
+        }
+        self.older_since = None;
+        self.sight.begin_anew();
+        let outdated = self.cluster.endpoints().leader().filter(|leader| leader.term > Some(older.term)).cloned();
+        if let Some(leader) = outdated {
+            self.cluster.endpoints_mut().forget_leader(&leader);
+        }
+        let change = self.sight.names(older, Instant::now());
+        self.learn(older);
+        change
+    }
+
+    /// Keeps a watch from spinning where no node answers, or all of them end their streams at once.
+    fn pause_if_hasty(&mut self, left: Duration) {
+        self.hasty = if self.surveyed.elapsed() < SURVEY_EVERY { self.hasty.saturating_add(1) } else { 0 };
+        if self.hasty > HASTY_SURVEYS_MAX {
+            let wait = self.cluster.limits.backoff.wait(self.hasty - HASTY_SURVEYS_MAX, &mut rand::rng());
+            // The waits between retries of a patient program are too long to look away from the cluster.
+            thread::sleep(wait.min(SURVEY_EVERY).min(left));
+        }
+        self.surveyed = Instant::now();
+    }
+
+    /// Tells the rest of the client who leads.
+    fn learn(&self, event: &LeaderEvent) {
+        if let Some(leader) = &event.leader {
+            self.cluster.learn_leader(&leader.url, event.term);
+        }
+    }
+}
+
+impl Iterator for LeaderWatch {
+    type Item = LeaderChange;
+
+    fn next(&mut self) -> Option<LeaderChange> {
+        loop {
+            if let Some(change) = self.advance(Duration::MAX) {
+                return Some(change);
+            }
+        }
+    }
+}
+
+impl FusedIterator for LeaderWatch {}
+
+impl fmt::Debug for LeaderWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let node = self.listening.as_ref().map(|listening| &listening.node);
+        f.debug_struct("LeaderWatch").field("listening_to", &node).field("sight", &self.sight).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! One question to one node, with the redirects that follow from it.
+
+use super::cluster::Cluster;
+use super::retry::Deadline;
+use super::verdict::{Again, Kind, Reason, Verdict, judge};
+use crate::api::{Applied, Health};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::transport::{Failure, Reply, Transport};
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// Redirects followed within one attempt. Two are usual right after a change of leader; more means that
+/// nodes point at each other.
+pub(super) const REDIRECTS_MAX: u32 = 4;
+
+impl Cluster {
+    /// Asks a node for its health and learns from the answer.
+    pub(crate) fn probe(&self, transport: &Transport, node: &Endpoint, limit: Duration) -> Result<Health, Again> {
+        let result = transport.get(node, "/health", limit);
+        self.note(node, result.as_ref().err());
+        let unexpected = |detail| Again::not_sent(Reason::Unreachable, format!("{node}: {detail}"));
+        match judge(Kind::Read, node, result) {
+            Verdict::Done(body) => {
+                let health: Health =
+                    serde_json::from_slice(&body).map_err(|cause| unexpected(format!("no health report: {cause}")))?;
+                self.endpoints_mut().learn_members(&health.members);
+                Ok(health)
+            }
+            Verdict::Again(again) => Err(again),
+            Verdict::Refused(error) => Err(Again::not_sent(Reason::Unreachable, error.bare())),
+            Verdict::Missing | Verdict::Redirect(_) => Err(unexpected("no health report".into())),
+        }
+    }
+
+    /// As [`Cluster::probe`], for a caller who asked for just this.
+    pub(crate) fn health(&self, transport: &Transport, node: &Endpoint, limit: Duration) -> Result<Health, Error> {
+        let deadline = Deadline::after(limit);
+        self.probe(transport, node, limit).map_err(|again| Error::Unreachable {
+            after: deadline.elapsed(),
+            detail: again.detail,
+            write: false,
+        })
+    }
+
+    /// Sends a request to `node` and follows redirects, each within `limit`; says which node gave the last
+    /// answer.
+    pub(super) fn follow(
+        &self,
+        mut node: Endpoint,
+        kind: Kind,
+        deadline: &Deadline,
+        limit: Duration,
+        send: impl Fn(&Endpoint, Duration) -> Result<Reply, Failure>,
+    ) -> (Endpoint, Verdict) {
+        for _ in 0..=REDIRECTS_MAX {
+            let Some(limit) = deadline.attempt(limit) else {
+                let again = no_time_left(&node);
+                return (node, Verdict::Again(again));
+            };
+            let result = send(&node, limit);
+            self.note(&node, result.as_ref().err());
+            match judge(kind, &node, result) {
+                Verdict::Redirect(target) if target != node => node = target,
+                verdict => return (node, verdict),
+            }
+        }
+        let verdict = Verdict::Again(in_circles(&node));
+        (node, verdict)
+    }
+}
+
+pub(super) fn no_time_left(node: &Endpoint) -> Again {
+    Again::not_sent(Reason::TimeOver, format!("{node}: no time left to ask it"))
+}
+
+pub(super) fn in_circles(node: &Endpoint) -> Again {
+    Again::not_sent(Reason::NoLeader, format!("{node} redirects in circles"))
+}
+
+pub(super) fn decode<T: DeserializeOwned>(kind: Kind, node: &Endpoint, body: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(|cause| Error::Unexpected {
+        endpoint: node.to_string(),
+        applied: if kind == Kind::Read { Applied::No } else { Applied::Unknown },
+        message: format!("the reply is not as documented: {cause}"),
+    })
+}

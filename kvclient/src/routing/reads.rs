@@ -1,0 +1,128 @@
+//! Reads: from the node that served the last one on this lane, then from the others.
+
+use super::cluster::Cluster;
+use super::exchange::{decode, in_circles};
+use super::hedge::{HEDGE_AFTER, Hedge};
+use super::lane::Lane;
+use super::retry::Deadline;
+use super::tally::Tally;
+use super::verdict::{Kind, Reason, Verdict};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::transport::Transport;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One read attempt.
+struct Read {
+    /// The node that answered last, redirects followed.
+    node: Endpoint,
+    verdict: Verdict,
+    /// How long it took.
+    took: Duration,
+}
+
+impl Cluster {
+    /// Reads `path` from any node; `None` where there is no such key.
+    ///
+    /// One node is asked on this thread. Only where it fails or is silent for longer than its answers took
+    /// before are the others asked, hedged, and it again from the second round on.
+    pub(crate) fn read<T: DeserializeOwned>(self: &Arc<Self>, path: &str) -> Result<Option<T>, Error> {
+        let mut lane = self.lanes.borrow();
+        let deadline = Deadline::after(self.limits.total_timeout);
+        let mut tally = Tally::of(Kind::Read);
+        for round in 0.. {
+            let mut retry_after = None;
+            let attempts = self.limits.retries.saturating_add(1).saturating_sub(tally.attempts);
+            let first = (round == 0).then(|| self.read_alone(&lane, path, &deadline, attempts > 1)).flatten();
+            let others =
+                self.read_hedged(&lane, path, deadline, first.as_ref().map(|read| read.node.clone()), attempts);
+            for Read { node, verdict, took } in first.into_iter().chain(others) {
+                match verdict {
+                    Verdict::Done(body) => {
+                        lane.reads_from = Some(node.clone());
+                        lane.read_took = took;
+                        return decode(Kind::Read, &node, &body).map(Some);
+                    }
+                    Verdict::Missing => {
+                        lane.reads_from = Some(node);
+                        lane.read_took = took;
+                        return Ok(None);
+                    }
+                    Verdict::Refused(error) => return Err(tally.refused(error, deadline.elapsed())),
+                    Verdict::Redirect(_) => tally.add(in_circles(&node)),
+                    Verdict::Again(again) => {
+                        retry_after = again.retry_after.filter(|_| again.reason == Reason::Overloaded);
+                        tally.add(again);
+                    }
+                }
+                lane.reads_from = None;
+                if tally.attempts > self.limits.retries || deadline.attempt(Duration::MAX).is_none() {
+                    return Err(tally.give_up(deadline.elapsed()));
+                }
+            }
+            if !deadline.sleep(self.limits.backoff.wait_as_asked(round, retry_after, &mut rand::rng())) {
+                break;
+            }
+        }
+        Err(tally.give_up(deadline.elapsed()))
+    }
+
+    /// Asks the first node, on this thread and over the connections of this lane.
+    fn read_alone(&self, lane: &Lane, path: &str, deadline: &Deadline, may_ask_others: bool) -> Option<Read> {
+        let node = self.node_for_read(lane.reads_from.as_ref(), lane.start, &[])?;
+        let patience = HEDGE_AFTER.max(lane.read_took * 2);
+        let limit = if may_ask_others { self.first_limit(patience) } else { self.attempt_limit() };
+        Some(self.read_once(&lane.transport, node, path, deadline, limit))
+    }
+
+    /// Asks the others one after another, up to so many `attempts` in this round.
+    fn read_hedged(
+        self: &Arc<Self>,
+        lane: &Lane,
+        path: &str,
+        deadline: Deadline,
+        first: Option<Endpoint>,
+        attempts: u32,
+    ) -> impl Iterator<Item = Read> + use<> {
+        let (cluster, preferred, start) = (Arc::clone(self), lane.reads_from.clone(), lane.start);
+        let next = move |asked: &[Endpoint]| {
+            let left = asked.len() < usize::try_from(attempts).unwrap_or(usize::MAX);
+            left.then(|| cluster.node_for_read(preferred.as_ref(), start, asked)).flatten()
+        };
+        let (cluster, path) = (Arc::clone(self), path.to_owned());
+        Hedge::new(first.into_iter().collect(), next, deadline.moment(), move |node| {
+            cluster.read_once(&Transport::new(), node.clone(), &path, &deadline, cluster.attempt_limit())
+        })
+    }
+
+    fn node_for_read(&self, preferred: Option<&Endpoint>, start: usize, tried: &[Endpoint]) -> Option<Endpoint> {
+        let endpoints = self.endpoints();
+        let preferred = preferred.filter(|node| !endpoints.is_suspect(node) && !tried.contains(node));
+        preferred.or_else(|| endpoints.next(start, tried, Instant::now())).cloned()
+    }
+
+    /// One attempt at a read, which learns the members on the way where they are not known yet. Each exchange
+    /// may take `limit`.
+    fn read_once(
+        &self,
+        transport: &Transport,
+        node: Endpoint,
+        path: &str,
+        deadline: &Deadline,
+        limit: Duration,
+    ) -> Read {
+        let began = Instant::now();
+        let members_known = self.endpoints().members_known();
+        let probed = match deadline.attempt(limit) {
+            Some(limit) if !members_known => self.probe(transport, &node, limit).map(drop),
+            _ => Ok(()),
+        };
+        let (node, verdict) = match probed {
+            Ok(()) => self.follow(node, Kind::Read, deadline, limit, |node, limit| transport.get(node, path, limit)),
+            Err(again) => (node, Verdict::Again(again)),
+        };
+        Read { node, verdict, took: began.elapsed() }
+    }
+}

@@ -1,0 +1,150 @@
+//! Writes: to the leader, and after silence or failure to the next one, under the same request id.
+
+use super::cluster::Cluster;
+use super::endpoints::Leader;
+use super::exchange::{decode, in_circles};
+use super::lane::Lane;
+use super::retry::Deadline;
+use super::tally::Tally;
+use super::verdict::{Kind, Reason, Verdict};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Silence of a leader after which the others are asked whether there is another one: about as long as they take to
+/// elect it. At least; a leader that was slow before is given so many times what it took.
+pub(super) const LEADER_SILENCE_MIN: Duration = Duration::from_millis(200);
+const LEADER_SILENCE_FACTOR: u32 = 4;
+
+/// As long again, times this, a leader that fell silent is not sent the write once more: each copy costs it work, and
+/// may be just what it suffers from.
+const SEARCH_FACTOR: u32 = 2;
+
+/// Longest wait between two looks for another leader meanwhile.
+const SEARCH_WAIT_MAX: Duration = Duration::from_millis(50);
+
+/// A leader that did not take a write.
+struct Failed {
+    leader: Leader,
+    /// Until then it is not asked again unless it leads anew.
+    not_before: Instant,
+}
+
+impl Failed {
+    /// Whether a leader is worth another attempt.
+    fn allows(&self, leader: &Leader) -> bool {
+        leader.supersedes(&self.leader) || Instant::now() >= self.not_before
+    }
+}
+
+impl Cluster {
+    /// Sends a write that has a request id to the leader, until it is answered or the time is over.
+    pub(crate) fn write<T: DeserializeOwned>(
+        self: &Arc<Self>,
+        lane: &mut Lane,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<T, Error> {
+        let silence = LEADER_SILENCE_MIN.max(lane.write_took * LEADER_SILENCE_FACTOR);
+        let (reply, took) = self.send_to_leader(lane, path, request, Some(silence))?;
+        lane.write_took = took;
+        Ok(reply)
+    }
+
+    /// The same for a request without one, which says what is to be in the end. It may take long, and is not repeated
+    /// before it has failed.
+    pub(crate) fn change<T: DeserializeOwned>(
+        self: &Arc<Self>,
+        lane: &Lane,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<T, Error> {
+        self.send_to_leader(lane, path, request, None).map(|(reply, _)| reply)
+    }
+
+    /// `silence`: how long the first attempt may take, if a copy may be sent after it. Returns how long the leader took
+    /// that answered, beside what it said.
+    fn send_to_leader<T: DeserializeOwned>(
+        self: &Arc<Self>,
+        lane: &Lane,
+        path: &str,
+        request: &impl Serialize,
+        mut silence: Option<Duration>,
+    ) -> Result<(T, Duration), Error> {
+        let body = serde_json::to_vec(request)
+            .map_err(|cause| Error::InvalidRequest { message: format!("cannot be written as JSON: {cause}") })?;
+        let deadline = Deadline::after(self.limits.total_timeout);
+        let mut tally = Tally::of(Kind::Write);
+        let mut failed: Option<Failed> = None;
+        for round in 0_u32.. {
+            let mut retry_after = None;
+            let mut wait_max = Duration::MAX;
+            match self.find_leader(lane, failed.as_ref().map(|failed| &failed.leader), &deadline) {
+                Err(again) => tally.add(again),
+                Ok(leader) if failed.as_ref().is_some_and(|failed| !failed.allows(&leader)) => {
+                    self.endpoints_mut().forget_leader(&leader);
+                    wait_max = SEARCH_WAIT_MAX;
+                }
+                Ok(leader) => {
+                    let limit = match silence.take() {
+                        Some(silence) if tally.attempts < self.limits.retries => self.first_limit(silence),
+                        _ => self.attempt_limit(),
+                    };
+                    let post = |node: &Endpoint, limit| lane.transport.post(node, path, &body, limit);
+                    let sent = Instant::now();
+                    let (node, verdict) = self.follow(leader.endpoint.clone(), Kind::Write, &deadline, limit, post);
+                    let leader = self.remember_answer(leader, node);
+                    match verdict {
+                        Verdict::Done(body) => {
+                            let reply = decode(Kind::Write, &leader.endpoint, &body)?;
+                            return Ok((reply, sent.elapsed()));
+                        }
+                        Verdict::Refused(error) => return Err(tally.refused(error, deadline.elapsed())),
+                        Verdict::Missing | Verdict::Redirect(_) => {
+                            tally.add(in_circles(&leader.endpoint));
+                            self.endpoints_mut().forget_leader(&leader);
+                            failed = Some(Failed { leader, not_before: sent });
+                        }
+                        Verdict::Again(again) if again.reason == Reason::Overloaded => {
+                            retry_after = again.retry_after;
+                            tally.add(again);
+                            failed = None; // it leads, and wants a pause
+                        }
+                        Verdict::Again(again) => {
+                            tally.add(again);
+                            self.endpoints_mut().forget_leader(&leader);
+                            let was_silent = sent.elapsed() >= limit && limit < self.attempt_limit();
+                            let not_before = if was_silent { Instant::now() + limit * SEARCH_FACTOR } else { sent };
+                            failed = Some(Failed { leader, not_before });
+                        }
+                    }
+                }
+            }
+            if tally.attempts > self.limits.retries {
+                break;
+            }
+            // The remembered leader may just be out of date, so the first failure is looked into at once.
+            if round == 0 && retry_after.is_none() {
+                continue;
+            }
+            let wait = self.limits.backoff.wait_as_asked(round.saturating_sub(1), retry_after, &mut rand::rng());
+            if !deadline.sleep(wait.min(wait_max)) {
+                break;
+            }
+        }
+        Err(tally.give_up(deadline.elapsed()))
+    }
+
+    /// After redirects, the node that answered is where writes go from now on.
+    fn remember_answer(&self, asked: Leader, answered: Endpoint) -> Leader {
+        if asked.endpoint == answered {
+            return asked;
+        }
+        let leader = Leader { endpoint: answered, term: None };
+        self.endpoints_mut().set_leader(leader.clone());
+        leader
+    }
+}

@@ -1,0 +1,27 @@
+//! Nodes played by a script, for what a real one does not do on demand: lose a reply, fall silent, redirect in circles.
+
+mod answers;
+mod node;
+mod roles;
+
+pub(crate) use answers::{error, health, item_reply, leader_event, ok, redirect, set_reply, stream};
+pub(crate) use node::{Act, Node, Seen, dead_url, url_of};
+pub(crate) use roles::{follower, leader};
+
+use crate::client::Client;
+use std::time::Duration;
+
+/// Within this, whatever a test waits for has happened or never will.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A client with limits for tests: quick retries, and no attempt longer than `attempt`.
+pub(crate) fn client(urls: &[&str], attempt: Duration, total: Duration) -> Client {
+    let backoff = (Duration::from_millis(1), Duration::from_millis(20));
+    Client::builder()
+        .endpoints(urls)
+        .attempt_timeout(attempt)
+        .total_timeout(total)
+        .backoff(backoff.0, backoff.1)
+        .build_in_order()
+        .unwrap()
+}

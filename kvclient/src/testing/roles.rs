@@ -1,0 +1,27 @@
+//! Nodes that lead, or know who does.
+
+use super::answers::{health, ok};
+use super::node::{Act, Node, Seen, url_of};
+use std::net::TcpListener;
+
+/// A node that leads a cluster of its own, with the given answer to anything but `/health`.
+pub(crate) fn leader(mut answer: impl FnMut(&Seen) -> Act + Send + 'static) -> Node {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = url_of(&listener);
+    Node::start_on(listener, move |seen| match seen.what.as_str() {
+        "GET /health" => ok(health("node1", 5, Some(("node1", &url)), &[&url])),
+        _ => answer(seen),
+    })
+}
+
+/// A node that names another as leader of a cluster of those `members`.
+pub(crate) fn follower(leader: &str, members: &[&str], mut answer: impl FnMut(&Seen) -> Act + Send + 'static) -> Node {
+    let (leader, members) = (leader.to_owned(), members.iter().map(|url| (*url).to_owned()).collect::<Vec<_>>());
+    Node::start(move |seen| match seen.what.as_str() {
+        "GET /health" => {
+            let members: Vec<_> = members.iter().map(String::as_str).collect();
+            ok(health("node2", 5, Some(("node1", &leader)), &members))
+        }
+        _ => answer(seen),
+    })
+}
