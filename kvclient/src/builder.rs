@@ -6,10 +6,6 @@ use crate::error::Error;
 use crate::routing::{Backoff, Limits};
 use std::time::Duration;
 
-/// Longest total time limit. The cluster remembers a request for an hour, so a retry within half of
-/// that is certainly recognised.
-const TOTAL_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 60);
-
 /// Settings of a [`Client`], from [`Client::builder`].
 ///
 /// ```
@@ -31,6 +27,14 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
+    /// Longest total time limit. The cluster remembers a request for an hour, so a retry within half of
+    /// that is certainly recognised.
+    ///
+    /// ```
+    /// assert_eq!(kvclient::ClientBuilder::TOTAL_TIMEOUT_MAX.as_secs(), 30 * 60);
+    /// ```
+    pub const TOTAL_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 60);
+
     pub(crate) fn new() -> Self {
         Self {
             endpoints: Vec::new(),
@@ -158,7 +162,7 @@ impl ClientBuilder {
         if attempt_timeout.is_zero() || total_timeout.is_zero() {
             return refuse("a time limit of zero leaves no time for any attempt");
         }
-        if total_timeout > TOTAL_TIMEOUT_MAX {
+        if total_timeout > Self::TOTAL_TIMEOUT_MAX {
             return refuse("the total time limit is above 30 minutes, beyond which a repeat may not be recognised");
         }
         if backoff.min > backoff.max {
@@ -225,7 +229,7 @@ mod tests {
             (builder().endpoint("127.0.0.1:8082"), "write http://127.0.0.1:8082"),
             (builder().attempt_timeout(Duration::ZERO), "no time for any attempt"),
             (builder().total_timeout(Duration::ZERO), "no time for any attempt"),
-            (builder().total_timeout(TOTAL_TIMEOUT_MAX + second), "30 minutes"),
+            (builder().total_timeout(ClientBuilder::TOTAL_TIMEOUT_MAX + second), "30 minutes"),
             (builder().backoff(second * 2, second), "least backoff"),
         ] {
             let error = builder.build().expect_err(says);

@@ -16,6 +16,25 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// ```
 pub const KEY_BYTES_MAX: usize = 4096;
 
+/// Checks the length of a key.
+///
+/// # Errors
+/// A sentence that says how long a key may be.
+///
+/// ```
+/// use kvclient::api::check_key;
+///
+/// assert_eq!(check_key("color"), Ok(()));
+/// assert_eq!(check_key(""), Err("the key is empty; a key has at least one byte".to_owned()));
+/// ```
+pub fn check_key(key: &str) -> Result<(), String> {
+    match key.len() {
+        0 => Err("the key is empty; a key has at least one byte".to_owned()),
+        1..=KEY_BYTES_MAX => Ok(()),
+        bytes => Err(format!("the key has {bytes} bytes; the longest has {KEY_BYTES_MAX}")),
+    }
+}
+
 /// Body of `POST /set`: writes one key.
 ///
 /// ```

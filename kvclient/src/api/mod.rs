@@ -8,15 +8,18 @@
 //! `"value_base64": "..."` otherwise; exactly one of the two per item.
 //!
 //! A file for each group of paths: `keys`, `leader`, `health`, `members`; beneath them what several share: `error`,
-//! `item`, `condition`, `request_id`, and how JSON carries them (`value`, `object`, `optional`).
+//! `item`, `condition`, `request_id`, the rules for URLs and ids (`node_url`, `hex_id`), and how JSON carries all that
+//! (`value`, `object`, `optional`).
 
 mod condition;
 mod error;
 mod health;
+mod hex_id;
 mod item;
 mod keys;
 mod leader;
 mod members;
+mod node_url;
 mod object;
 mod optional;
 mod request_id;
@@ -25,11 +28,13 @@ mod value;
 pub use condition::Condition;
 pub use error::{Applied, ErrorBody, ErrorCode, ErrorReply};
 pub use health::{Divergence, Health, NodeState};
+pub use hex_id::{hex_id, parse_hex_id};
 pub use item::Item;
-pub use keys::{DeleteReply, DeleteRequest, GetReply, KEY_BYTES_MAX, SetReply, SetRequest};
+pub use keys::{DeleteReply, DeleteRequest, GetReply, KEY_BYTES_MAX, SetReply, SetRequest, check_key};
 pub use leader::{LeaderEvent, LeaderReply, NodeUrl, TransferRequest};
 pub use members::{
     AddMemberRequest, ClusterInfo, Member, MemberGoal, MembersReply, PromoteMemberRequest, RemoveMemberRequest,
     ReplaceMemberRequest,
 };
+pub use node_url::node_url;
 pub use request_id::{CLIENT_NAME_CHARS_MAX, RequestId};

@@ -1,7 +1,7 @@
 //! Reading and writing keys.
 
 use super::handle::Client;
-use crate::api::{Condition, DeleteReply, DeleteRequest, GetReply, Item, KEY_BYTES_MAX, SetReply, SetRequest};
+use crate::api::{self, Condition, DeleteReply, DeleteRequest, GetReply, Item, SetReply, SetRequest};
 use crate::error::Error;
 use url::form_urlencoded::byte_serialize;
 
@@ -201,11 +201,5 @@ impl Client {
 }
 
 fn check_key(key: &str) -> Result<(), Error> {
-    match key.len() {
-        0 => Err(Error::InvalidRequest { message: "the key is empty; a key has at least one byte".into() }),
-        1..=KEY_BYTES_MAX => Ok(()),
-        bytes => Err(Error::InvalidRequest {
-            message: format!("the key has {bytes} bytes; the longest has {KEY_BYTES_MAX}"),
-        }),
-    }
+    api::check_key(key).map_err(|message| Error::InvalidRequest { message })
 }

@@ -24,8 +24,8 @@ pub const END_BYTES: usize = PART_HEADER_BYTES + END_BODY_BYTES;
 
 const MAGIC: [u8; 8] = *b"kvd-snp\n";
 
-/// Indexes, terms and times of snapshots end here, as those of the log do.
-const NUMBER_MAX: u64 = 1 << 63;
+/// Indexes, terms and times end here, in snapshots as in the log, so that nothing that is added to them overflows.
+pub const NUMBER_MAX: u64 = 1 << 63;
 
 /// Why a header is not one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,6 +33,6 @@ pub use check::{Checker, SnapshotInfo};
 pub use decoder::{Decoder, Part};
 pub use encoder::Encoder;
 pub use error::SnapshotError;
-pub use format::{END_BYTES, FORMAT, HEADER_BYTES, PART_BYTES_MAX, PART_HEADER_BYTES, Totals};
+pub use format::{END_BYTES, FORMAT, HEADER_BYTES, NUMBER_MAX, PART_BYTES_MAX, PART_HEADER_BYTES, Totals};
 pub use head::Head;
 pub use summary::Summary;

@@ -11,7 +11,9 @@ use super::reply;
 use super::request::{Request, from_json};
 use crate::naming;
 use crate::node::MemberChange;
-use kvclient::api::{AddMemberRequest, MembersReply, PromoteMemberRequest, RemoveMemberRequest, ReplaceMemberRequest};
+use kvclient::api::{
+    AddMemberRequest, MembersReply, PromoteMemberRequest, RemoveMemberRequest, ReplaceMemberRequest, parse_hex_id,
+};
 use warp::reply::Response;
 
 /// What a path under `/members` does.
@@ -74,10 +76,9 @@ fn check_name(name: String) -> Result<String, ApiError> {
     }
 }
 
-/// The id of a node: as text, since numbers in JSON are not exact beyond 53 bits everywhere.
+/// The id of a node.
 fn check_node(text: &str) -> Result<u64, ApiError> {
-    let id = u64::from_str_radix(text, 16).ok().filter(|id| format!("{id:016x}") == text);
-    id.ok_or_else(|| {
+    parse_hex_id(text).ok_or_else(|| {
         ApiError::invalid(format!(
             "`node` {text:?} is no id of a node: it is sixteen hexadecimal digits, as `node` of its `GET /health` says"
         ))

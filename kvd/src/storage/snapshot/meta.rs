@@ -2,10 +2,7 @@
 
 use crate::raft::{ClusterTime, Configuration, LogBase, LogIndex, Term};
 use bytes::Bytes;
-use kvclient::snapshot::Head;
-
-/// Indexes and terms of snapshots end here, as those of the log do, so that nothing that is added to them overflows.
-const NUMBER_MAX: u64 = 1 << 63;
+use kvclient::snapshot::{Head, NUMBER_MAX};
 
 /// What a snapshot holds: all that consensus has to know of it (paper Figure 13), and what the state machine says of
 /// itself.

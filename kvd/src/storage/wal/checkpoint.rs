@@ -1,10 +1,7 @@
 //! What the log says up to some point, in short: enough to go on from there and to check what comes next.
 
 use crate::raft::{Entry, HardState, LogBase, LogIndex, Record};
-
-/// Batches, indexes, terms and times end here, so that nothing which is added to them overflows. No log comes near it;
-/// what says that it did is damaged, whatever its checksum says.
-const NUMBER_MAX: u64 = 1 << 63;
+use kvclient::snapshot::NUMBER_MAX;
 
 /// The state between two batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +106,8 @@ impl Checkpoint {
     }
 }
 
+/// Refuses batches, indexes, terms and times that no log comes near: what says that it did is damaged, whatever its
+/// checksum says.
 fn numbers(numbers: &[u64]) -> Result<(), String> {
     if numbers.iter().all(|number| *number < NUMBER_MAX) {
         Ok(())
