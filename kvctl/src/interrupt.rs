@@ -1,7 +1,7 @@
 //! SIGINT and SIGTERM: a command ends with exit code 130, at once or, where it has something to show, soon.
 
 use crate::exit::Exit;
-use crate::output;
+use crate::{output, progress};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a signal does to the command that runs.
@@ -62,7 +62,7 @@ impl Interrupt {
                 return;
             }
             Reaction::EndWith(remark) => output::complain("error", remark),
-            Reaction::Noticed => output::clear_progress(),
+            Reaction::Noticed => progress::clear(),
             Reaction::End => {}
         }
         std::process::exit(i32::from(Exit::Interrupted as u8));

@@ -13,6 +13,9 @@ const FREE: u16 = 4;
 /// Columns of a terminal that does not tell.
 const WIDTH_DEFAULT: u16 = 80;
 
+/// What clears the line that the cursor is in (ECMA-48, EL).
+const CLEAR: &str = "\r\u{1b}[2K";
+
 /// A line for `length` steps of `what`.
 pub(crate) fn line(length: u64, what: &'static str) -> ProgressBar {
     let target = if io::stderr().is_terminal() {
@@ -23,6 +26,14 @@ pub(crate) fn line(length: u64, what: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix} [{bar:30}] {percent:>3}%  {msg}");
     let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ");
     ProgressBar::with_draw_target(Some(length), target).with_style(style).with_prefix(what)
+}
+
+/// Clears the line that a progress bar may have left unfinished on the terminal.
+pub(crate) fn clear() {
+    let mut err = io::stderr().lock();
+    if err.is_terminal() {
+        let _ = write!(err, "{CLEAR}");
+    }
 }
 
 /// Standard error, a little narrower than it is.
@@ -60,7 +71,7 @@ impl TermLike for Terminal {
     }
 
     fn clear_line(&self) -> io::Result<()> {
-        write!(io::stderr(), "\r\u{1b}[2K")
+        write!(io::stderr(), "{CLEAR}")
     }
 
     fn flush(&self) -> io::Result<()> {

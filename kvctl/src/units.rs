@@ -8,6 +8,11 @@ pub(crate) fn moment(at: SystemTime) -> String {
     humantime::format_rfc3339_millis(at.max(SystemTime::UNIX_EPOCH)).to_string()
 }
 
+/// A duration in whole milliseconds, as JSON has it.
+pub(crate) fn ms(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
 /// A long time in its two largest units: `45s`, `2m 5s`, `3h 0m`, `12d 7h`.
 pub(crate) fn long(time: Duration) -> String {
     let seconds = time.as_secs();

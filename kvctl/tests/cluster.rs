@@ -208,7 +208,7 @@ fn a_backup_is_saved_to_a_file_and_looked_into() {
     let mut decoder = kvd::storage::snapshot::SnapshotDecoder::new();
     decoder.feed(&bytes);
     assert!(matches!(decoder.next_item(), Ok(Some(kvd::storage::snapshot::SnapshotItem::Meta(meta)))
-        if format!("{:016x}", meta.cluster_id) == info["cluster_id"].as_str().expect("an id")));
+        if kvclient::api::hex_id(meta.cluster_id) == info["cluster_id"].as_str().expect("an id")));
     let again = fixture.json(&["snapshot", "save", path, "--force", "--stale"]);
     assert_eq!((&again["state_hash"], &again["file"]), (&info["state_hash"], &info["file"]));
     let refused = fixture.run(&["snapshot", "save", path]);

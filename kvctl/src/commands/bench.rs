@@ -5,18 +5,19 @@
 //! daemon alone could do. A closed loop sends less while the cluster stands still: the longest latencies say how
 //! long it stood, the percentiles do not.
 //!
-//! [`load`] makes the requests, [`report`] shows the figures.
+//! [`load`] makes the requests that a [`plan`] asks for, [`tally`] counts them, [`report`] shows the figures.
 
 mod load;
+mod plan;
 mod report;
+mod tally;
 
-use crate::Context;
+use crate::context::Context;
 use crate::exit::Failure;
 use crate::units;
-use clap::{Args, ValueEnum, value_parser};
-use load::Plan;
+use clap::{Args, value_parser};
+use plan::{Plan, Workload};
 use report::Report;
-use serde::Serialize;
 use std::time::Duration;
 
 /// Requests sent before any is counted: connections are opened and the leader is found.
@@ -51,18 +52,6 @@ pub(crate) struct Bench {
     /// Keys to spread the requests over, drawn at random
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=10_000_000))]
     keys: u32,
-}
-
-/// What the clients send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Workload {
-    /// Writes
-    Set,
-    /// Linearizable reads
-    Get,
-    /// As many of one as of the other
-    Mixed,
 }
 
 impl Bench {

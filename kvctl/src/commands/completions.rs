@@ -1,8 +1,7 @@
 //! `kvctl completions`: a script that teaches a shell to complete commands and flags.
 
-use crate::Cli;
 use crate::output::Output;
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use clap_complete::Shell;
 
 /// Print a script that lets a shell complete kvctl's commands and flags
@@ -18,10 +17,11 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self, mut output: Output) -> anyhow::Result<()> {
+    /// `command` is the command line to complete.
+    pub(crate) fn run(self, command: &mut clap::Command, mut output: Output) -> anyhow::Result<()> {
         // Written to memory first: clap_complete panics when a pipe is closed.
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "kvctl", &mut script);
+        clap_complete::generate(self.shell, command, "kvctl", &mut script);
         output.raw(&script)
     }
 }

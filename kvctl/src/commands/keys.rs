@@ -1,7 +1,8 @@
 //! `kvctl set`, `kvctl get`, `kvctl delete`: one key at a time.
 
+use crate::context::Context;
 use crate::exit::Failure;
-use crate::{Context, usage};
+use crate::values;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueHint};
 use kvclient::api::Condition;
@@ -31,7 +32,7 @@ Examples:
   kvctl set flag -- --verbose          a value that looks like a flag")]
 pub(crate) struct Set {
     /// The key, 1 to 4096 bytes
-    #[arg(value_parser = usage::key)]
+    #[arg(value_parser = values::key)]
     key: String,
     /// The value; `-` reads it from standard input
     #[arg(required_unless_present = "file", conflicts_with = "file", allow_negative_numbers = true)]
@@ -94,9 +95,14 @@ impl SetCondition {
         if self.if_present {
             return Some(Condition::Present);
         }
-        let revision = self.if_revision.map(Condition::ModRevision);
-        revision.or_else(|| self.if_value.map(|value| Condition::Value(value.into_encoded_bytes())))
+        unchanged(self.if_revision, self.if_value)
     }
+}
+
+/// The condition that the key stands at this revision, or has this value; of the two flags one can be given.
+fn unchanged(revision: Option<u64>, value: Option<OsString>) -> Option<Condition> {
+    let revision = revision.map(Condition::ModRevision);
+    revision.or_else(|| value.map(|value| Condition::Value(value.into_encoded_bytes())))
 }
 
 fn read_value(from: impl Read) -> anyhow::Result<Vec<u8>> {
@@ -122,7 +128,7 @@ Examples:
   kvctl get color || [ $? -eq 3 ]      a missing key is exit code 3")]
 pub(crate) struct Get {
     /// The key
-    #[arg(value_parser = usage::key)]
+    #[arg(value_parser = values::key)]
     key: String,
     /// Take what one node has, which may be old, instead of asking a quorum for what is true now
     #[arg(long)]
@@ -157,7 +163,7 @@ Examples:
   kvctl delete color || [ $? -eq 3 ]   fine if there was none")]
 pub(crate) struct Delete {
     /// The key
-    #[arg(value_parser = usage::key)]
+    #[arg(value_parser = values::key)]
     key: String,
     #[command(flatten)]
     condition: DeleteCondition,
@@ -178,8 +184,7 @@ impl Delete {
     pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
         context.interrupt.remark(INTERRUPTED_WRITE);
         let DeleteCondition { if_revision, if_value } = self.condition;
-        let condition = if_revision.map(Condition::ModRevision);
-        let reply = match condition.or_else(|| if_value.map(|value| Condition::Value(value.into_encoded_bytes()))) {
+        let reply = match unchanged(if_revision, if_value) {
             None => context.client.delete(&self.key)?,
             Some(condition) => context.client.delete_if(&self.key, condition)?,
         };

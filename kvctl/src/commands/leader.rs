@@ -1,8 +1,26 @@
-//! `kvctl transfer-leader`: another node is to lead.
+//! `kvctl leader`, `kvctl transfer-leader`: which node leads, and which one shall.
 
-use crate::Context;
+use crate::context::Context;
 use crate::output::Table;
 use clap::Args;
+use kvclient::LeaderReply;
+
+/// Show who leads
+///
+/// Exit code 5 when nobody does.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kvctl leader
+  curl \"$(kvctl leader -o json | jq -r .url)/health\"")]
+pub(crate) struct Leader {}
+
+impl Leader {
+    pub(crate) fn run(self, context: Context) -> anyhow::Result<()> {
+        let leader = context.client.leader()?;
+        show(context, leader)
+    }
+}
 
 /// Hand leadership over to another node
 ///
@@ -23,13 +41,17 @@ pub(crate) struct TransferLeader {
 }
 
 impl TransferLeader {
-    pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
+    pub(crate) fn run(self, context: Context) -> anyhow::Result<()> {
         let leader = context.client.transfer_leader(self.node.as_deref())?;
-        if context.output.is_json() {
-            return context.output.json(&leader);
-        }
-        let mut table = Table::new(&["NAME", "#TERM", "URL"]);
-        table.push([leader.id, leader.term.to_string(), leader.url], None);
-        context.output.table(&table)
+        show(context, leader)
     }
+}
+
+fn show(mut context: Context, leader: LeaderReply) -> anyhow::Result<()> {
+    if context.output.is_json() {
+        return context.output.json(&leader);
+    }
+    let mut table = Table::new(&["NAME", "#TERM", "URL"]);
+    table.push([leader.id, leader.term.to_string(), leader.url], None);
+    context.output.table(&table)
 }

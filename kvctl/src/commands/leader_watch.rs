@@ -3,8 +3,9 @@
 //! The changes come from [`kvclient::LeaderWatch`], which moves on to another node when the one it listens to goes
 //! away.
 
+use crate::context::Context;
 use crate::output::{self, Tone};
-use crate::{Context, units};
+use crate::units;
 use anyhow::Context as _;
 use clap::Args;
 use kvclient::LeaderChange;
@@ -83,7 +84,7 @@ impl<'a> From<&'a LeaderChange> for Line<'a> {
             term: change.term,
             previous: change.previous.as_ref(),
             leader: change.leader.as_ref(),
-            without_leader_ms: change.without_leader.map(|gap| u64::try_from(gap.as_millis()).unwrap_or(u64::MAX)),
+            without_leader_ms: change.without_leader.map(units::ms),
         }
     }
 }

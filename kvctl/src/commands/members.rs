@@ -1,9 +1,9 @@
 //! `kvctl member ...`: who belongs to the cluster, and how that changes.
 
-use crate::Context;
+use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::Table;
-use crate::usage;
+use crate::values;
 use clap::{Args, Subcommand};
 use kvclient::api::{AddMemberRequest, Health, MembersReply, NodeState};
 use kvclient::{Client, Member, MemberGoal};
@@ -73,7 +73,7 @@ Examples:
   kvctl member add 10.0.0.5:8081 --learner     a replica for reads, which never votes")]
 struct Add {
     /// URL of the node; `http://` may be left out
-    #[arg(value_name = "URL", value_parser = usage::endpoint)]
+    #[arg(value_name = "URL", value_parser = values::endpoint)]
     url: String,
     /// Let it stay a learner: a replica for reads. Else it votes as soon as it has caught up
     #[arg(long)]

@@ -5,13 +5,14 @@
 
 mod unfinished;
 
-use crate::Context;
+use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{Output, Table};
 use crate::{progress, units};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueHint};
 use indicatif::ProgressBar;
+use kvclient::api::hex_id;
 use kvclient::snapshot::{Checker, FORMAT, SnapshotInfo};
 use kvclient::{Client, Error, SnapshotProgress};
 use serde::Serialize;
@@ -201,7 +202,7 @@ impl Report {
         Self {
             file: file.to_owned(),
             format: FORMAT,
-            cluster_id: format!("{:016x}", head.cluster_id),
+            cluster_id: hex_id(head.cluster_id),
             revision: summary.map(|summary| summary.revision),
             keys: summary.map(|summary| summary.keys),
             sessions: summary.map(|summary| summary.sessions),

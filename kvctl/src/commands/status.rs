@@ -1,9 +1,9 @@
-//! `kvctl status`, `kvctl leader`: the cluster as a whole.
+//! `kvctl status`: the cluster as a whole.
 //!
-//! `status` asks every member for its own view and draws them side by side; [`Survey`] decides from these views
+//! Asks every member for its own view and draws them side by side; [`Survey`] decides from these views
 //! whether the cluster can serve, which is also the exit code: fit for a health check in a script.
 
-use crate::Context;
+use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{self, Table, Tone};
 use crate::units;
@@ -210,28 +210,6 @@ impl Survey {
             table.push(cells, tone);
         }
         table
-    }
-}
-
-/// Show who leads
-///
-/// Exit code 5 when nobody does.
-#[derive(Args)]
-#[command(after_help = "\
-Examples:
-  kvctl leader
-  curl \"$(kvctl leader -o json | jq -r .url)/health\"")]
-pub(crate) struct Leader {}
-
-impl Leader {
-    pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
-        let leader = context.client.leader()?;
-        if context.output.is_json() {
-            return context.output.json(&leader);
-        }
-        let mut table = Table::new(&["NAME", "#TERM", "URL"]);
-        table.push([leader.id, leader.term.to_string(), leader.url], None);
-        context.output.table(&table)
     }
 }
 

@@ -3,13 +3,13 @@
 //! Each thread has a tally of its own, so that measuring costs the threads nothing but two readings of the clock;
 //! only the counters of the live line are shared.
 
-use super::Workload;
-use super::report::Series;
+use super::plan::{Plan, Workload};
+use super::tally::Tally;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 use crate::{progress, units};
 use anyhow::Context as _;
-use kvclient::{Client, Error};
+use kvclient::Client;
 use rand::RngExt as _;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -24,36 +24,6 @@ const GLANCE: Duration = Duration::from_millis(20);
 
 /// What to say when the system has no thread left.
 const NO_THREAD: &str = "cannot start a thread for each client; ask for fewer --clients";
-
-/// What to send, from how many clients, for how long.
-pub(super) struct Plan {
-    pub(super) workload: Workload,
-    pub(super) clients: u32,
-    pub(super) keys: u32,
-    pub(super) value: Vec<u8>,
-    pub(super) warm_up: Duration,
-    pub(super) measured: Duration,
-}
-
-/// What the clients met.
-#[derive(Default)]
-pub(super) struct Tally {
-    pub(super) sets: Series,
-    pub(super) gets: Series,
-    /// How long the slowest client was measured, its last answer included.
-    pub(super) time: Duration,
-    /// The last error, met while warming up or measured.
-    pub(super) last_error: Option<Error>,
-}
-
-impl Tally {
-    fn add(&mut self, other: Self) {
-        self.sets.add(&other.sets);
-        self.gets.add(&other.gets);
-        self.time = self.time.max(other.time);
-        self.last_error = other.last_error.or(self.last_error.take());
-    }
-}
 
 /// The live counters.
 #[derive(Default)]
@@ -192,7 +162,7 @@ fn client_loop(client: &Client, plan: &Plan, phase: &AtomicU8, live: &Live) -> T
 /// Lets `time` pass under a live line; false when an interrupt cut it short.
 fn wait(time: Duration, what: &'static str, live: &Live, interrupt: &Interrupt) -> bool {
     let began = Instant::now();
-    let line = progress::line(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), what);
+    let line = progress::line(units::ms(time), what);
     let (mut drawn, mut answered) = (began, live.answered.load(Ordering::Relaxed));
     while began.elapsed() < time && !interrupt.noticed() {
         thread::sleep(GLANCE);
@@ -200,7 +170,7 @@ fn wait(time: Duration, what: &'static str, live: &Live, interrupt: &Interrupt) 
             let (total, failed) = (live.answered.load(Ordering::Relaxed), live.failed.load(Ordering::Relaxed));
             let rate = (total - answered) as f64 / drawn.elapsed().as_secs_f64();
             (drawn, answered) = (Instant::now(), total);
-            line.set_position(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+            line.set_position(units::ms(began.elapsed()));
             line.set_message(format!("{} requests/s, {failed} failed", units::grouped(rate as u64)));
         }
     }

@@ -1,0 +1,94 @@
+//! The command line: its flags, its environment and its commands.
+
+use crate::commands::{bench, completions, keys, leader, leader_watch, members, snapshot, status};
+use crate::output::Format;
+use crate::{exit, values};
+use clap::{Args, Parser, Subcommand};
+use std::time::Duration;
+
+/// Where `kvd dev` listens.
+const ENDPOINTS_DEFAULT: &str = "http://127.0.0.1:8081,http://127.0.0.1:8082,http://127.0.0.1:8083";
+
+const EXAMPLES: &str = "\
+Examples:
+  kvctl set color blue                    write a key
+  kvctl get color                         read it back
+  kvctl set lock me --if-absent           write only if nobody else has
+  kvctl -e 10.0.0.1:8081,10.0.0.2:8081 status
+                                          ask another cluster how it is
+  kvctl status -o json | jq .leader       the same for programs
+  kvctl watch-leader                      follow elections as they happen
+  kvctl snapshot save kvd.snap            back up the whole store";
+
+/// Reads and writes a kvd cluster, shows its state and measures it.
+///
+/// kvctl finds the leader by itself: any endpoint of the cluster will do, and several keep it working
+/// while a node is down.
+#[derive(Parser)]
+#[command(name = "kvctl", version, max_term_width = 100, arg_required_else_help = true, subcommand_required = true)]
+#[command(after_help = after_help())]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+fn after_help() -> String {
+    format!("{EXAMPLES}\n\n{}\n\nColours are for terminals; set NO_COLOR to do without.", exit::HELP)
+}
+
+/// Flags that every command takes.
+#[derive(Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Nodes of the cluster, comma-separated; the others are learnt from them. `http://` may be left out
+    #[arg(short, long, global = true, value_name = "URL,...", env = "KVCTL_ENDPOINTS", value_delimiter = ',')]
+    #[arg(default_value = ENDPOINTS_DEFAULT, hide_default_value = true, value_parser = values::endpoint)]
+    #[arg(
+        long_help = "Nodes of the cluster, comma-separated; the others are learnt from them. `http://` may be left \
+        out. Default: the three nodes of `kvd dev`, 127.0.0.1:8081 to 8083"
+    )]
+    pub(crate) endpoints: Vec<String>,
+    /// Longest time for one operation, all its retries included: `5s`, `500ms`, or plain seconds
+    #[arg(short, long, global = true, value_name = "TIME", env = "KVCTL_TIMEOUT", default_value = "5s")]
+    #[arg(value_parser = values::timeout)]
+    pub(crate) timeout: Duration,
+    /// For people (`table`) or for programs (`json`)
+    #[arg(short, long, global = true, value_name = "FORMAT", env = "KVCTL_OUTPUT", default_value = "table")]
+    pub(crate) output: Format,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Set(keys::Set),
+    Get(keys::Get),
+    Delete(keys::Delete),
+    Status(status::Status),
+    Members(members::Members),
+    Member(members::MemberCommand),
+    Leader(leader::Leader),
+    TransferLeader(leader::TransferLeader),
+    WatchLeader(leader_watch::WatchLeader),
+    Snapshot(snapshot::Snapshot),
+    Bench(bench::Bench),
+    Completions(completions::Completions),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_default_endpoints_are_accepted() {
+        for endpoint in ENDPOINTS_DEFAULT.split(',') {
+            assert_eq!(values::endpoint(endpoint).as_deref(), Ok(endpoint));
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The commands, a file for each group of them.
+
+pub(crate) mod bench;
+pub(crate) mod completions;
+pub(crate) mod keys;
+pub(crate) mod leader;
+pub(crate) mod leader_watch;
+pub(crate) mod members;
+pub(crate) mod snapshot;
+pub(crate) mod status;

@@ -1,0 +1,84 @@
+//! Text that comes from elsewhere, in a form that a terminal shows instead of obeying it.
+
+use std::fmt::Write as _;
+
+/// Text on one line: every control character is shown as an escape, line breaks as blanks.
+pub(crate) fn safe_line(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.trim_end().chars() {
+        match character {
+            '\n' | '\t' => safe.push(' '),
+            '\r' => {}
+            character => push_safe(&mut safe, character),
+        }
+    }
+    safe
+}
+
+/// A value for a terminal: lines and tabs as they are, other control characters and bytes that are no UTF-8 as
+/// escapes.
+pub(super) fn safe_text(value: &[u8]) -> String {
+    let mut safe = String::with_capacity(value.len());
+    for chunk in value.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\n' | '\t' => safe.push(character),
+                character => push_safe(&mut safe, character),
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(safe, "\\x{byte:02x}");
+        }
+    }
+    safe
+}
+
+/// JSON escapes the control characters of ASCII but passes the others on; in JSON, these are inside strings only.
+pub(super) fn safe_json(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_obeyed(character) {
+            let _ = write!(safe, "\\u{:04x}", u32::from(character));
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
+fn push_safe(safe: &mut String, character: char) {
+    if is_obeyed(character) {
+        safe.extend(character.escape_default());
+    } else {
+        safe.push(character);
+    }
+}
+
+/// Whether a terminal acts upon this character instead of showing it: control characters, and those that turn the
+/// direction of what follows, which can make text look like other text.
+fn is_obeyed(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_gets_through() {
+        let evil = "a\u{1b}]0;title\u{7}b\u{9b}2Jc\u{202e}d\r\n\te";
+        assert_eq!(safe_line(evil), r"a\u{1b}]0;title\u{7}b\u{9b}2Jc\u{202e}d  e");
+        assert_eq!(safe_text(evil.as_bytes()), "a\\u{1b}]0;title\\u{7}b\\u{9b}2Jc\\u{202e}d\\r\n\te");
+        assert_eq!(safe_text(b"\xff\x00blue\xc3"), r"\xff\u{0}blue\xc3");
+        assert_eq!(safe_text("größe 🙂".as_bytes()), "größe 🙂");
+    }
+
+    #[test]
+    fn json_for_a_terminal_means_the_same() {
+        let json = serde_json::to_string("\u{1b}\u{7f}\u{9b}\u{202e}ö").expect("a string is JSON");
+        let safe = safe_json(&json);
+        assert!(safe.is_ascii() || !safe.chars().any(is_obeyed), "{safe:?}");
+        assert_eq!(serde_json::from_str::<String>(&safe).ok(), serde_json::from_str(&json).ok());
+    }
+}

@@ -1,0 +1,168 @@
+//! Tables.
+
+use super::safe::safe_line;
+use super::screen::{Screen, Tone};
+use std::fmt;
+use tabled::builder::Builder;
+use tabled::settings::object::{Columns, Rows};
+use tabled::settings::{Alignment, Color, Padding, Remove, Style};
+
+/// A table in plain columns, one record a line, so that both eyes and `awk` find their way.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    header: Vec<String>,
+    rows: Vec<Vec<String>>,
+    tones: Vec<Option<Tone>>,
+    numbers: Vec<usize>,
+    dispensable: Vec<usize>,
+}
+
+impl Table {
+    /// An empty table. A column whose name begins with `#` holds numbers, which are aligned to the right; one that
+    /// begins with `?` is left out where the screen is too narrow for all.
+    pub(crate) fn new(columns: &[&str]) -> Self {
+        let marked = |mark| (0..columns.len()).filter(|&at| columns[at].starts_with(mark)).collect();
+        Self {
+            header: columns.iter().map(|name| name.trim_start_matches(['#', '?']).to_owned()).collect(),
+            numbers: marked('#'),
+            dispensable: marked('?'),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a row; a cell without a value is `-`.
+    pub(crate) fn push<const N: usize>(&mut self, cells: [String; N], tone: Option<Tone>) {
+        assert_eq!(N, self.header.len(), "a row has one cell for each column");
+        let cell = |text: String| if text.is_empty() { "-".to_owned() } else { safe_line(&text) };
+        self.rows.push(cells.into_iter().map(cell).collect());
+        self.tones.push(tone);
+    }
+
+    /// The lines, without the last newline. A table wider than the screen does without its dispensable columns; one
+    /// that is still too wide becomes a block of lines for each row, all columns in it.
+    pub(super) fn render(&self, screen: Screen) -> String {
+        let fits = |table: &tabled::Table| screen.width.is_none_or(|width| table.total_width() <= width + GAP);
+        let mut upright = self.upright(screen.colour);
+        if fits(&upright) {
+            return trimmed(&upright);
+        }
+        for &column in self.dispensable.iter().rev() {
+            upright.with(Remove::column(Columns::one(column)));
+        }
+        if fits(&upright) { trimmed(&upright) } else { self.blocks(screen.colour) }
+    }
+
+    fn upright(&self, colour: bool) -> tabled::Table {
+        let mut builder = Builder::new();
+        builder.push_record(&self.header);
+        for row in &self.rows {
+            builder.push_record(row);
+        }
+        let mut table = plain(builder);
+        for &column in &self.numbers {
+            table.modify(Columns::one(column), Alignment::right());
+        }
+        if colour {
+            table.modify(Rows::first(), Color::BOLD);
+            for (tone, row) in self.tones.iter().zip(1..) {
+                if let Some(tone) = tone {
+                    table.modify(Rows::one(row), tone.colour());
+                }
+            }
+        }
+        table
+    }
+
+    fn blocks(&self, colour: bool) -> String {
+        let block = |(row, tone): (&Vec<String>, &Option<Tone>)| {
+            let mut builder = Builder::new();
+            self.header.iter().zip(row).for_each(|(name, cell)| builder.push_record([name, cell]));
+            let mut table = plain(builder);
+            if colour {
+                table.modify(Columns::first(), Color::BOLD);
+                if let Some(tone) = tone {
+                    table.modify(Columns::one(1), tone.colour());
+                }
+            }
+            trimmed(&table)
+        };
+        self.rows.iter().zip(&self.tones).map(block).collect::<Vec<_>>().join("\n\n")
+    }
+}
+
+impl fmt::Display for Table {
+    /// Without colours and as wide as it is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(Screen::default()))
+    }
+}
+
+/// Blanks after each column; the last one's are not printed.
+const GAP: usize = 2;
+
+fn plain(builder: Builder) -> tabled::Table {
+    let mut table = builder.build();
+    table.with(Style::empty()).with(Padding::new(0, GAP, 0, 0));
+    table
+}
+
+/// The table without the blanks that fill its last column.
+fn trimmed(table: &tabled::Table) -> String {
+    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let mut table = Table::new(&["NAME", "STATE", "#KEYS"]);
+        table.push(["node1".into(), "leader".into(), "12345".into()], Some(Tone::Good));
+        table.push(["node2".into(), String::new(), "7".into()], None);
+        table
+    }
+
+    #[test]
+    fn a_table_has_plain_columns_with_numbers_to_the_right() {
+        let lines = "\
+NAME   STATE    KEYS
+node1  leader  12345
+node2  -           7";
+        assert_eq!(table().render(Screen::default()), lines);
+    }
+
+    #[test]
+    fn a_table_wider_than_the_screen_does_with_less_and_then_with_blocks() {
+        let mut wide = Table::new(&["A", "?B", "C", "?D", "E"]);
+        wide.push(["aaaa", "bbbb", "cccc", "dddd", "eeee"].map(String::from), None);
+        wide.push(["1", "2", "3", "4", "5"].map(String::from), None);
+        let screen = |width| Screen { width: Some(width), ..Screen::default() };
+        let all = "A     B     C     D     E\naaaa  bbbb  cccc  dddd  eeee\n1     2     3     4     5";
+        let less = "A     C     E\naaaa  cccc  eeee\n1     3     5";
+        let blocks = "A  aaaa\nB  bbbb\nC  cccc\nD  dddd\nE  eeee\n\nA  1\nB  2\nC  3\nD  4\nE  5";
+        for (width, lines) in [(28, all), (27, less), (16, less), (15, blocks), (2, blocks)] {
+            assert_eq!(wide.render(screen(width)), lines, "{width} columns");
+        }
+    }
+
+    #[test]
+    fn colour_changes_nothing_but_colour() {
+        let plain = table().render(Screen::default());
+        let coloured = table().render(Screen { colour: true, ..Screen::default() });
+        assert!(coloured.contains("\u{1b}[32m"), "{coloured:?}");
+        let mut stripped = coloured;
+        while let Some(start) = stripped.find('\u{1b}') {
+            let end = stripped[start..].find('m').expect("a colour ends with m");
+            stripped.replace_range(start..=start + end, "");
+        }
+        let stripped = stripped.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+        assert_eq!(stripped, plain);
+    }
+
+    #[test]
+    fn what_is_in_a_cell_is_not_obeyed() {
+        let mut cells = Table::new(&["NAME"]);
+        cells.push(["a\u{1b}]0;title\u{7}b".to_owned()], None);
+        assert!(!cells.render(Screen::default()).contains('\u{1b}'));
+    }
+}

@@ -1,0 +1,107 @@
+//! The values of flags.
+//!
+//! A value is refused here, before anything is sent, so that every slip of the keyboard is a usage error (exit 2) that
+//! names the flag.
+
+use kvclient::{Client, ClientBuilder, api};
+use std::time::Duration;
+
+/// The shortest `--timeout`.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+
+/// A key: neither empty nor longer than the cluster takes.
+pub(crate) fn key(text: &str) -> Result<String, String> {
+    api::check_key(text).map(|()| text.to_owned())
+}
+
+/// An endpoint: a URL, or `host:port` for `http://host:port`.
+pub(crate) fn endpoint(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let address = text.strip_prefix("http://").unwrap_or(text);
+    // A number alone is a host as well, by the rules for URLs, but nobody writes 0.0.39.97 as 10081.
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    if !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("`{text}` has no host: add one, such as 127.0.0.1:{host}"));
+    }
+    let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    if !address.is_empty() && !text.contains("://") && !has_port {
+        return Err(format!("`{text}` has no port: add it, such as {text}:8081"));
+    }
+    let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    // The client knows what a good endpoint is; asked here, its answer names the flag.
+    match Client::connect([&url]) {
+        Ok(_) => Ok(url),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A time limit with a unit, or in plain seconds.
+pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let limit = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|cause| cause.to_string()),
+        Err(_) => humantime::parse_duration(text).map_err(|cause| cause.to_string()),
+    };
+    match limit {
+        Ok(limit) if (TIMEOUT_MIN..=ClientBuilder::TOTAL_TIMEOUT_MAX).contains(&limit) => Ok(limit),
+        Ok(_) => Err("it must be between 1ms and 30m".into()),
+        Err(cause) => Err(format!("{cause}; say 5s, 500ms or 1m 30s")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kvclient::api::KEY_BYTES_MAX;
+
+    #[test]
+    fn a_timeout_has_a_unit_or_is_in_seconds() {
+        for (text, ms) in [
+            ("5s", 5000),
+            ("500ms", 500),
+            ("5", 5000),
+            ("0.25", 250),
+            ("1.5s", 1500),
+            ("1m 30s", 90_000),
+            (" 2s ", 2000),
+        ] {
+            assert_eq!(timeout(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "soon", "5 parsecs", "0", "0s", "-1", "-1s", "NaN", "inf", "1e300", "31m", "1us"] {
+            assert!(timeout(text).is_err(), "{text:?} was accepted as {:?}", timeout(text));
+        }
+    }
+
+    #[test]
+    fn an_endpoint_may_leave_out_its_scheme() {
+        for (text, url) in [
+            ("127.0.0.1:8081", "http://127.0.0.1:8081"),
+            ("localhost:8081", "http://localhost:8081"),
+            (" [::1]:8081 ", "http://[::1]:8081"),
+            ("http://db.example:80", "http://db.example:80"),
+        ] {
+            assert_eq!(endpoint(text).as_deref(), Ok(url), "{text}");
+        }
+        for text in ["", "http://", "ftp://127.0.0.1", "127.0.0.1:99999", "a b", "a b:1"] {
+            assert!(endpoint(text).is_err(), "{text:?} was accepted as {:?}", endpoint(text));
+        }
+        for (text, hint) in [
+            ("10081", "127.0.0.1:10081"),
+            ("http://10081", "127.0.0.1:10081"),
+            ("10081:8081", "no host"),
+            ("localhost", "localhost:8081"),
+            ("[::1]", "[::1]:8081"),
+        ] {
+            let error = endpoint(text).expect_err(text);
+            assert!(error.contains(hint), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_neither_empty_nor_too_long() {
+        assert_eq!(key("k").as_deref(), Ok("k"));
+        assert!(key("").is_err());
+        assert!(key(&"k".repeat(KEY_BYTES_MAX)).is_ok());
+        assert!(key(&"k".repeat(KEY_BYTES_MAX + 1)).is_err());
+    }
+}
