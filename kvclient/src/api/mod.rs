@@ -8,11 +8,12 @@
 //! `"value_base64": "..."` otherwise; exactly one of the two per item.
 //!
 //! A file for each group of paths: `keys`, `leader`, `health`, `members`; beneath them what several share: `error`,
-//! `item`, `condition`, `request_id`, the rules for URLs and ids (`node_url`, `hex_id`), and how JSON carries all that
+//! `item`, `condition`, `request_id`, [`headers`], the rules for URLs and ids (`node_url`, `hex_id`), and how JSON carries all that
 //! (`value`, `object`, `optional`).
 
 mod condition;
 mod error;
+pub mod headers;
 mod health;
 mod hex_id;
 mod item;

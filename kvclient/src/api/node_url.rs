@@ -13,8 +13,8 @@ const BYTES_MAX: usize = 512;
 /// ```
 /// use kvclient::api::node_url;
 ///
-/// assert_eq!(node_url("HTTP://LocalHost:8081/").as_deref(), Ok("http://localhost:8081"));
-/// assert_eq!(node_url("localhost:8081").as_deref(), Err("not a URL: write http://localhost:8081"));
+/// assert_eq!(node_url("HTTP://LocalHost:8081/").unwrap(), "http://localhost:8081");
+/// assert_eq!(node_url("localhost:8081").unwrap_err(), "not a URL: write http://localhost:8081");
 /// ```
 pub fn node_url(text: &str) -> Result<String, String> {
     let wrong = |why: &str| Err(format!("{why}, such as http://10.0.0.1:8081"));
@@ -53,7 +53,7 @@ mod tests {
             ("HTTP://LocalHost:80", "http://localhost"),
             ("http://[::1]:8081", "http://[::1]:8081"),
         ] {
-            assert_eq!(node_url(text).as_deref(), Ok(spelling));
+            assert_eq!(node_url(text).unwrap(), spelling);
         }
     }
 

@@ -3,6 +3,7 @@ use crate::api::{Condition, ErrorCode, KEY_BYTES_MAX};
 use crate::error::Error;
 use crate::testing::{Act, Node, PATIENCE, client, dead_url, error, health, leader, ok, set_reply, url_of};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,24 @@ fn requests_say_what_was_asked() {
     let body = &node.seen("POST /delete")[0].body;
     assert_eq!((&body["key"], &body["if"]), (&json!("k"), &json!({"mod_revision":7})));
     assert!(body["request"]["seq"].is_u64());
+}
+
+#[test]
+fn every_request_says_that_this_client_goes_to_the_leader_itself() {
+    let node = leader(|seen| match seen.what.as_str() {
+        "POST /set" => set_reply(),
+        "GET /leader/watch" => Act::HangUp,
+        _ => error(ErrorCode::KeyNotFound),
+    });
+    let client = client(&[node.url()], PATIENCE, PATIENCE);
+    client.set("k", "v").unwrap();
+    client.get("k").unwrap();
+    client.watch_leader().next_timeout(Duration::ZERO);
+    client.save_snapshot_stale(node.url(), std::io::sink(), |_| {}).unwrap_err();
+    let seen = node.seen_all();
+    let whats: BTreeSet<_> = seen.iter().map(|seen| seen.what.as_str()).collect();
+    assert_eq!(whats.len(), 5, "{whats:?}");
+    assert!(seen.iter().all(|seen| seen.headers.get("kvd-redirect").is_some_and(|value| value == "true")), "{seen:?}");
 }
 
 #[test]

@@ -24,7 +24,7 @@ const DOWN: Backoff = Backoff { min: Duration::from_millis(250), max: Duration::
 pub(crate) struct Leader {
     /// Where it is reached.
     pub(crate) endpoint: Endpoint,
-    /// The term it leads in, where that was told; a redirect does not tell.
+    /// The term it leads in, where that was told: a redirect does not tell, the answer to the write does.
     pub(crate) term: Option<u64>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::cluster::Cluster;
 use super::retry::Deadline;
-use super::verdict::{Again, Kind, Reason, Verdict, judge};
+use super::verdict::{Again, Answer, Kind, Reason, Verdict, judge};
 use crate::api::{Applied, Health};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
@@ -21,7 +21,7 @@ impl Cluster {
         self.note(node, result.as_ref().err());
         let unexpected = |detail| Again::not_sent(Reason::Unreachable, format!("{node}: {detail}"));
         match judge(Kind::Read, node, result) {
-            Verdict::Done(body) => {
+            Verdict::Done(Answer { body, .. }) => {
                 let health: Health =
                     serde_json::from_slice(&body).map_err(|cause| unexpected(format!("no health report: {cause}")))?;
                 self.endpoints_mut().learn_members(&health.members);

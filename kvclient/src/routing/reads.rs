@@ -6,7 +6,7 @@ use super::hedge::{HEDGE_AFTER, Hedge};
 use super::lane::Lane;
 use super::retry::Deadline;
 use super::tally::Tally;
-use super::verdict::{Kind, Reason, Verdict};
+use super::verdict::{Answer, Kind, Reason, Verdict};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::transport::Transport;
@@ -40,7 +40,7 @@ impl Cluster {
                 self.read_hedged(&lane, path, deadline, first.as_ref().map(|read| read.node.clone()), attempts);
             for Read { node, verdict, took } in first.into_iter().chain(others) {
                 match verdict {
-                    Verdict::Done(body) => {
+                    Verdict::Done(Answer { body, .. }) => {
                         lane.reads_from = Some(node.clone());
                         lane.read_took = took;
                         return decode(Kind::Read, &node, &body).map(Some);

@@ -35,8 +35,8 @@ pub(crate) enum Reason {
 /// What one attempt came to.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// The cluster carried the request out; the body says what came of it.
-    Done(Vec<u8>),
+    /// The cluster carried the request out.
+    Done(Answer),
     /// There is no such key: an answer, not a failure.
     Missing,
     /// Another node takes this request.
@@ -45,6 +45,15 @@ pub(crate) enum Verdict {
     Refused(Error),
     /// Not now, or not here.
     Again(Again),
+}
+
+/// What the cluster answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Says what came of the request.
+    pub(crate) body: Vec<u8>,
+    /// The term in which it was answered, where the node says.
+    pub(crate) term: Option<u64>,
 }
 
 /// An attempt that may be repeated.
@@ -74,7 +83,7 @@ pub(crate) fn judge(kind: Kind, endpoint: &Endpoint, result: Result<Reply, Failu
         Err(failure) => return Verdict::Again(judge_failure(kind, endpoint, &failure)),
     };
     if reply.status == 200 {
-        return Verdict::Done(reply.body);
+        return Verdict::Done(Answer { body: reply.body, term: reply.term });
     }
     match serde_json::from_slice::<ErrorReply>(&reply.body) {
         Ok(ErrorReply { error }) => judge_error(kind, endpoint, &reply, error),

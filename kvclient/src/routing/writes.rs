@@ -6,7 +6,7 @@ use super::exchange::{decode, in_circles};
 use super::lane::Lane;
 use super::retry::Deadline;
 use super::tally::Tally;
-use super::verdict::{Kind, Reason, Verdict};
+use super::verdict::{Answer, Kind, Reason, Verdict};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use serde::Serialize;
@@ -96,9 +96,10 @@ impl Cluster {
                     let post = |node: &Endpoint, limit| lane.transport.post(node, path, &body, limit);
                     let sent = Instant::now();
                     let (node, verdict) = self.follow(leader.endpoint.clone(), Kind::Write, &deadline, limit, post);
-                    let leader = self.remember_answer(leader, node);
+                    let term = if let Verdict::Done(answer) = &verdict { answer.term } else { None };
+                    let leader = self.remember_answer(leader, node, term);
                     match verdict {
-                        Verdict::Done(body) => {
+                        Verdict::Done(Answer { body, .. }) => {
                             let reply = decode(Kind::Write, &leader.endpoint, &body)?;
                             return Ok((reply, sent.elapsed()));
                         }
@@ -138,12 +139,13 @@ impl Cluster {
         Err(tally.give_up(deadline.elapsed()))
     }
 
-    /// After redirects, the node that answered is where writes go from now on.
-    fn remember_answer(&self, asked: Leader, answered: Endpoint) -> Leader {
+    /// After redirects, the node that answered is where writes go from now on. `term` is the one in which it answered,
+    /// where it says.
+    fn remember_answer(&self, asked: Leader, answered: Endpoint, term: Option<u64>) -> Leader {
         if asked.endpoint == answered {
             return asked;
         }
-        let leader = Leader { endpoint: answered, term: None };
+        let leader = Leader { endpoint: answered, term };
         self.endpoints_mut().set_leader(leader.clone());
         leader
     }

@@ -58,6 +58,14 @@ pub(crate) fn set_reply() -> Act {
     ok(json!({"revision": 2, "created": true}))
 }
 
+/// The same answer, in a term.
+pub(crate) fn of_term(term: u64, act: Act) -> Act {
+    match act {
+        Act::Answer(status, headers, body) => Act::Answer(status, format!("{headers}kvd-term: {term}\r\n"), body),
+        other => panic!("no answer: {other:?}"),
+    }
+}
+
 /// The usual reply to a get.
 pub(crate) fn item_reply() -> Act {
     ok(json!({"key":"k","value":"v","create_revision":2,"mod_revision":3,"version":1,"revision":9}))

@@ -4,7 +4,7 @@ mod answers;
 mod node;
 mod roles;
 
-pub(crate) use answers::{error, health, item_reply, leader_event, ok, redirect, set_reply, stream};
+pub(crate) use answers::{error, health, item_reply, leader_event, of_term, ok, redirect, set_reply, stream};
 pub(crate) use node::{Act, Node, Seen, dead_url, url_of};
 pub(crate) use roles::{follower, leader};
 

@@ -1,6 +1,7 @@
 //! A node that does what its script says.
 
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,8 @@ pub(crate) struct Seen {
     pub(crate) what: String,
     /// The query, without the question mark.
     pub(crate) query: String,
+    /// The headers, by their names in small letters.
+    pub(crate) headers: BTreeMap<String, String>,
     /// The body; null where there was none.
     pub(crate) body: Value,
 }
@@ -73,6 +76,11 @@ impl Node {
 
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// All requests so far.
+    pub(crate) fn seen_all(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
     }
 
     /// The requests so far of this kind, such as `POST /set`.
@@ -145,7 +153,7 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Seen> {
     reader.read_line(&mut line).ok().filter(|bytes| *bytes > 0)?;
     let mut words = line.split_whitespace();
     let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let mut length = 0;
+    let mut headers = BTreeMap::new();
     loop {
         let mut header = String::new();
         reader.read_line(&mut header).ok().filter(|bytes| *bytes > 0)?;
@@ -153,15 +161,14 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Seen> {
             break;
         }
         let (name, value) = header.split_once(':')?;
-        if name.eq_ignore_ascii_case("content-length") {
-            length = value.trim().parse().ok()?;
-        }
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
+    let length = headers.get("content-length").map_or(Some(0), |length| length.parse().ok())?;
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    Some(Seen { what: format!("{method} {path}"), query: query.into(), body })
+    Some(Seen { what: format!("{method} {path}"), query: query.into(), headers, body })
 }
 
 /// Where a node on this listener is reached.

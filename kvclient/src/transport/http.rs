@@ -3,17 +3,15 @@
 //! Redirects, retries and the meaning of a reply are decided above; see [`crate::routing`].
 
 use super::connection::{LookUpLater, NotConnected, TcpConnector};
+use crate::api::headers;
 use crate::endpoint::Endpoint;
 use std::fmt;
 use std::io::{self, Read as _};
 use std::time::Duration;
 use ureq::config::{Config, ConfigBuilder};
 use ureq::http::{Response, header};
-use ureq::typestate::RequestScope;
+use ureq::typestate::{RequestScope, WithoutBody};
 use ureq::{Agent, Body, BodyReader, RequestBuilder};
-
-/// Says that this client goes to the leader itself, once it is told which node that is.
-const REDIRECT: &str = "kvd-redirect";
 
 /// Largest reply that is read, in bytes: a value of 8 MiB even where JSON writes each byte as six.
 const REPLY_BYTES_MAX: u64 = 64 << 20;
@@ -41,6 +39,8 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     /// Where a redirect points.
     pub(crate) location: Option<String>,
+    /// The term in which a write or a linearizable read was answered.
+    pub(crate) term: Option<u64>,
     /// How long the node asks to be left alone.
     pub(crate) retry_after: Option<Duration>,
     /// The whole body.
@@ -93,15 +93,13 @@ impl Transport {
 
     /// Fetches `path` from a node within `limit`, body included.
     pub(crate) fn get(&self, endpoint: &Endpoint, path: &str, limit: Duration) -> Result<Reply, Failure> {
-        let request = self.agent.get(format!("{endpoint}{path}")).header(REDIRECT, "true");
-        let request = bounded(request.config(), limit);
+        let request = bounded(self.to_get(endpoint, path).config(), limit);
         read_reply(request.call().map_err(|cause| failure(cause, limit))?, limit)
     }
 
     /// Posts JSON to `path` of a node within `limit`, the reply included.
     pub(crate) fn post(&self, endpoint: &Endpoint, path: &str, body: &[u8], limit: Duration) -> Result<Reply, Failure> {
-        let request = self.agent.post(format!("{endpoint}{path}")).header(REDIRECT, "true");
-        let request = request.content_type("application/json");
+        let request = with_headers(self.agent.post(format!("{endpoint}{path}"))).content_type("application/json");
         let request = bounded(request.config(), limit);
         read_reply(request.send(body).map_err(|cause| failure(cause, limit))?, limit)
     }
@@ -114,8 +112,7 @@ impl Transport {
         silence_max: Duration,
     ) -> Result<Downloading, Failure> {
         let request = self
-            .agent
-            .get(format!("{endpoint}{path}"))
+            .to_get(endpoint, path)
             .config()
             .timeout_connect(Some(CONNECT_MAX))
             .timeout_per_read(Some(silence_max))
@@ -130,11 +127,14 @@ impl Transport {
         Ok(Downloading::Download(Download { bytes, body: response.into_body().into_reader() }))
     }
 
+    fn to_get(&self, endpoint: &Endpoint, path: &str) -> RequestBuilder<WithoutBody> {
+        with_headers(self.agent.get(format!("{endpoint}{path}")))
+    }
+
     /// Opens an endless stream. Its reads come back at least once a `tick`, with or without bytes.
     pub(crate) fn stream(&self, endpoint: &Endpoint, path: &str, tick: Duration) -> Result<Stream, Failure> {
         let request = self
-            .agent
-            .get(format!("{endpoint}{path}"))
+            .to_get(endpoint, path)
             .config()
             .timeout_connect(Some(tick.min(CONNECT_MAX)))
             .timeout_per_read(Some(tick))
@@ -147,6 +147,11 @@ impl Transport {
             status => Err(Failure::Broken(format!("status {status} instead of a stream"))),
         }
     }
+}
+
+/// Adds what every request says: this client goes to the leader itself, once it is told which node that is.
+fn with_headers<B>(request: RequestBuilder<B>) -> RequestBuilder<B> {
+    request.header(headers::REDIRECT, "true")
 }
 
 /// What became of a request for a large body.
@@ -202,9 +207,10 @@ fn bounded<B>(config: ConfigBuilder<RequestScope<B>>, limit: Duration) -> Reques
 }
 
 fn read_reply(mut response: Response<Body>, limit: Duration) -> Result<Reply, Failure> {
-    let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let location = text(header::LOCATION).map(str::to_owned);
-    let retry_after = text(header::RETRY_AFTER).and_then(|value| value.parse().ok()).map(Duration::from_secs);
+    let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let location = text(header::LOCATION.as_str()).map(str::to_owned);
+    let retry_after = text(header::RETRY_AFTER.as_str()).and_then(|value| value.parse().ok()).map(Duration::from_secs);
+    let term = text(headers::TERM).and_then(|value| value.parse().ok());
     let status = response.status().as_u16();
     let body = response
         .body_mut()
@@ -212,7 +218,7 @@ fn read_reply(mut response: Response<Body>, limit: Duration) -> Result<Reply, Fa
         .limit(REPLY_BYTES_MAX)
         .read_to_vec()
         .map_err(|cause| failure(cause, limit))?;
-    Ok(Reply { status, location, retry_after, body })
+    Ok(Reply { status, location, term, retry_after, body })
 }
 
 fn failure(cause: ureq::Error, limit: Duration) -> Failure {

@@ -4,7 +4,7 @@ use super::Limits;
 use super::body::{self, BodyReader};
 use super::error::ApiError;
 use super::gateway::Gateway;
-use super::reply::ReplyBudget;
+use super::reply_budget::ReplyBudget;
 use tokio::sync::Semaphore;
 
 /// Up to this many bytes are parsed or rendered where they arrive; beyond it takes longer than handing

@@ -3,6 +3,7 @@
 //! The statuses themselves belong to the codes ([`ErrorCode::status`]), so that daemon and clients
 //! cannot disagree about them. Some codes bring headers along, whoever uses them: see [`ApiError::into_response`].
 
+use super::reply;
 use crate::kv::{InvalidCommand, Revision};
 use kvclient::api::{Applied, ErrorBody, ErrorCode, ErrorReply, Item, NodeUrl};
 use std::borrow::Cow;
@@ -218,10 +219,10 @@ impl Reply for ApiError {
                 headers.extend(HeaderValue::try_from(location).ok().map(|location| (LOCATION, location)));
             }
             Detail::Closes => drop(headers.insert(CONNECTION, HeaderValue::from_static("close"))),
-            Detail::Revision(revision) => drop(headers.insert(&super::reply::REVISION, (*revision).into())),
+            Detail::Revision(revision) => drop(headers.insert(&reply::REVISION, (*revision).into())),
         }
         let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = super::reply::json(status, &ErrorReply { error: self.into_body() });
+        let mut response = reply::json(status, &ErrorReply { error: self.into_body() });
         response.headers_mut().extend(headers);
         response
     }

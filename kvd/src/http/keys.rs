@@ -7,7 +7,7 @@ use super::body::Body;
 use super::context::Context;
 use super::error::ApiError;
 use super::gateway::{Consistency, OfTerm, check_limits};
-use super::reply::{Charge, ReplyBudget};
+use super::reply_budget::{self, Charge, ReplyBudget};
 use super::request::{Request, from_json};
 use super::{error, reply};
 use crate::kv::{self, Command, ItemRef, Operation, Outcome, Revision};
@@ -147,7 +147,7 @@ async fn answer_get(context: &Context, key: String, raw: bool) -> Result<Respons
     let (item_bytes, revision) = (reply.item.value.len(), reply.revision);
     let budget = context.replies.clone();
     let rendered =
-        context.heavy_work(item_bytes, move || reply::charged(&budget, charge, StatusCode::OK, &reply)).await?;
+        context.heavy_work(item_bytes, move || reply_budget::charged(&budget, charge, StatusCode::OK, &reply)).await?;
     Ok(reply::at_revision(rendered, revision))
 }
 
@@ -205,7 +205,7 @@ fn render(budget: &ReplyBudget, outcome: Outcome, key: String, prev_asked: bool)
         }
         Outcome::ConditionFailed { current } => {
             let reply = error::condition_failed(current.map(|item| to_api_item(key, item)));
-            reply::charged(budget, Charge::NONE, StatusCode::PRECONDITION_FAILED, &reply)
+            reply_budget::charged(budget, Charge::NONE, StatusCode::PRECONDITION_FAILED, &reply)
         }
         Outcome::StaleRequest { newest } => Err(ApiError::stale_request(newest)),
         Outcome::SeqReused => {
@@ -219,7 +219,7 @@ fn render(budget: &ReplyBudget, outcome: Outcome, key: String, prev_asked: bool)
 
 /// The reply to a write that was applied: whatever hinders it, it must not be told that it was not.
 fn render_applied(budget: &ReplyBudget, reply: &impl Serialize) -> Result<Response, ApiError> {
-    reply::charged(budget, Charge::NONE, StatusCode::OK, reply).map_err(|_| {
+    reply_budget::charged(budget, Charge::NONE, StatusCode::OK, reply).map_err(|_| {
         ApiError::outcome_unknown(
             "the write was applied, but too many large replies are under way to send the item before: repeat it with \
              the same `request`, or read the key",

@@ -20,6 +20,7 @@ mod members;
 mod origin;
 mod query;
 mod reply;
+mod reply_budget;
 mod request;
 mod routes;
 mod service;

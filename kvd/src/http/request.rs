@@ -8,6 +8,7 @@ use super::query;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use hyper::body::{Body as _, Frame};
+use kvclient::api::headers;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -27,8 +28,7 @@ pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 /// The longest time that a request may ask for.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 
-/// Header by which a client says that it goes to the leader itself, once it is told which node that is.
-const REDIRECT: HeaderName = HeaderName::from_static("kvd-redirect");
+const REDIRECT: HeaderName = HeaderName::from_static(headers::REDIRECT);
 
 /// Query parameter of every path: the request's time, in milliseconds.
 const TIMEOUT: &str = "timeout_ms";

@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{Either, ready};
 use hyper::Request;
 use hyper::service::{Service, service_fn};
-use kvclient::api::ErrorCode;
+use kvclient::api::{ErrorCode, headers};
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 use warp::http::HeaderValue;
@@ -19,11 +19,8 @@ use warp::reply::{Reply as _, Response};
 /// Paths under this one carry what nodes say to each other.
 const PEER_PATH: &str = "/raft";
 
-/// The cluster: in a reply the node's own, in a request the one that is meant.
-static CLUSTER: HeaderName = HeaderName::from_static("kvd-cluster");
-
-/// In a reply: name of the node that the client is connected to.
-static NODE: HeaderName = HeaderName::from_static("kvd-node");
+static CLUSTER: HeaderName = HeaderName::from_static(headers::CLUSTER);
+static NODE: HeaderName = HeaderName::from_static(headers::NODE);
 
 /// `routes` behind a guard: it stands around them and not among them, so that no route can be left out.
 pub(super) fn guarded<S>(

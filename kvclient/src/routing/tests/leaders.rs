@@ -6,7 +6,7 @@ use crate::api::ErrorCode;
 use crate::client::Client;
 use crate::error::Error;
 use crate::testing::{
-    Act, Node, PATIENCE, client, dead_url, error, follower, health, leader, ok, redirect, set_reply, url_of,
+    Act, Node, PATIENCE, client, dead_url, error, follower, health, leader, of_term, ok, redirect, set_reply, url_of,
 };
 use std::net::TcpListener;
 
@@ -29,7 +29,7 @@ fn a_redirect_that_names_nobody_makes_the_client_look_elsewhere() {
 
 #[test]
 fn redirects_are_followed_and_the_leader_remembered() {
-    let new_leader = leader(|_| set_reply());
+    let new_leader = leader(|_| of_term(6, set_reply()));
     let url = new_leader.url().to_owned();
     // Names itself as leader, and has lost that role when the write comes.
     let old_leader = leader(move |_| redirect(&url));
@@ -38,6 +38,8 @@ fn redirects_are_followed_and_the_leader_remembered() {
     client.set("k", "v").unwrap();
     assert_eq!(old_leader.seen("POST /set").len(), 1);
     assert_eq!(new_leader.seen("POST /set").len(), 2);
+    let remembered = client.cluster().endpoints().leader().cloned().expect("it answered");
+    assert_eq!((remembered.endpoint.to_string().as_str(), remembered.term), (new_leader.url(), Some(6)));
     assert_eq!(request_ids(&old_leader)[0], request_ids(&new_leader)[0], "a redirect keeps the id");
 }
 

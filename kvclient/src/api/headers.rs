@@ -1,0 +1,23 @@
+//! Headers of the API's own.
+
+/// In a request, the id of the cluster that is meant; in a reply, that of the node's own. A node of another cluster refuses
+/// the request ([`wrong_cluster`](super::ErrorCode::WrongCluster)).
+pub const CLUSTER: &str = "kvd-cluster";
+
+/// In a reply, the name of the node that the client is connected to.
+pub const NODE: &str = "kvd-node";
+
+/// In a reply to a write or a linearizable read, the term in which it was answered.
+pub const TERM: &str = "kvd-term";
+
+/// In a reply to a read, the revision of the store that served it.
+pub const REVISION: &str = "kvd-revision";
+
+/// In a request, `true` from a client that goes to the leader itself rather than have a write sent on.
+pub const REDIRECT: &str = "kvd-redirect";
+
+/// Beside a raw value, the revision of the last write to its key.
+pub const MOD_REVISION: &str = "x-kvd-mod-revision";
+
+/// Beside a snapshot, the revision of the store in it.
+pub const SNAPSHOT_REVISION: &str = "x-kvd-revision";
