@@ -175,7 +175,10 @@ fn vouched_for(segments: &[Vec<u8>]) -> Vec<Plain> {
                     // Nobody reads a vote that is not there.
                     shown[8..].fill(0);
                 }
-                records.push((head[4], head[5], shown));
+                // A commit of no entry says nothing.
+                if head[4..6] != [4, 0] || shown != [0; 8] {
+                    records.push((head[4], head[5], shown));
+                }
                 bytes = after;
             }
             rest = rest.get(batch.len().next_multiple_of(8)..).unwrap_or_default();
