@@ -63,7 +63,8 @@ fn nodes_that_expect_data_and_find_none_wait_until_their_volumes_are_back() {
         let others = others.collect::<Vec<_>>().join(", ");
         // Whoever comes last, it is said at once what is the matter, and of whom.
         until_waiting(node, &format!("no data where there should be some (--expect-data): {others}"));
-        assert!(node.logged(" WARN ").contains("waits for the data of its cluster"), "{}", node.log());
+        let line = node.logged("waits for the data of its cluster");
+        assert!(line.contains(" WARN "), "{line}");
     }
     assert_eq!(times_founded(&cluster), [1; 3]);
 
