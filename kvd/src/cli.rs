@@ -1,6 +1,7 @@
 //! Flags and environment of the daemon.
 
 use crate::config::{self, Config, ElectionTimeout, Options, StorageKind};
+use crate::kv::Level;
 use crate::logging::LogFormat;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
@@ -244,6 +245,12 @@ pub(crate) struct NodeArgs {
     /// the last snapshot, so that what snapshots cost stays in proportion.
     #[arg(long, env = "KVD_SNAPSHOT_LOG_BYTES", value_name = "BYTES", default_value_t = config::SNAPSHOT_LOG_BYTES)]
     snapshot_log_bytes: u64,
+
+    /// The newest level that this node says to know; by default all that it does. The data of a cluster has a level, which
+    /// is raised by itself once every member knows the next one, and is never lowered. Until then a node can go back to the
+    /// version of kvd before; so set it to the present level (see GET /health) on one node to keep that way open for longer.
+    #[arg(long, env = "KVD_LEVEL_MAX", value_name = "N", default_value_t = Level::NEWEST.0)]
+    level_max: u32,
 }
 
 impl NodeArgs {
@@ -267,6 +274,7 @@ impl NodeArgs {
             election_timeout: self.election_timeout_ms,
             value_bytes_max: self.max_value_bytes,
             snapshot_log_bytes: self.snapshot_log_bytes,
+            level_max: self.level_max,
         };
         Config::check(options).map_err(|error| error.to_string())
     }

@@ -4,6 +4,7 @@
 //! [`Config::check`] turns them into a [`Config`] or says in one sentence which flag is wrong and what
 //! it should be. Nothing behind this file checks a setting again.
 
+use crate::kv::Level;
 use crate::naming;
 use crate::raft;
 use std::collections::BTreeSet;
@@ -92,6 +93,8 @@ pub struct Options {
     pub value_bytes_max: usize,
     /// Bytes that the log grows by until a snapshot takes the place of its beginning.
     pub snapshot_log_bytes: u64,
+    /// The newest level that the node may know.
+    pub level_max: u32,
 }
 
 /// Heartbeats, unless set otherwise. Milliseconds.
@@ -130,6 +133,7 @@ impl Options {
             election_timeout: ELECTION_TIMEOUT,
             value_bytes_max: VALUE_BYTES_MAX,
             snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
+            level_max: Level::NEWEST.0,
         }
     }
 }
@@ -163,6 +167,8 @@ pub struct Config {
     pub value_bytes_max: usize,
     /// Bytes that the log grows by until a snapshot takes the place of its beginning.
     pub snapshot_log_bytes: u64,
+    /// The newest level that the node knows, or is to know.
+    pub level_max: Level,
 }
 
 /// Another node.
@@ -238,6 +244,14 @@ impl Config {
                 options.value_bytes_max
             )));
         }
+        let level_max = Level(options.level_max);
+        if !(Level::FIRST..=Level::NEWEST).contains(&level_max) {
+            return Err(ConfigError(format!(
+                "--level-max {level_max}: this kvd knows the levels {} to {}",
+                Level::FIRST,
+                Level::NEWEST
+            )));
+        }
         let raft = raft::Settings {
             heartbeat_ms: options.heartbeat_ms,
             election_timeout_min_ms: min_ms,
@@ -259,6 +273,7 @@ impl Config {
             raft,
             value_bytes_max: options.value_bytes_max,
             snapshot_log_bytes: options.snapshot_log_bytes,
+            level_max,
         })
     }
 

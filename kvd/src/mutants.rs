@@ -24,6 +24,14 @@ macro_rules! mutants {
 }
 
 mutants! {
+    /// What the process of a node knew, the next one is taken to know as well.
+    LevelOfTheDead = "level of a process that is gone counts",
+    /// The level is raised without asking the learners.
+    LevelByVoters = "level raised though a learner does not know it",
+    /// Whoever asks is added, whatever it knows.
+    JoinsBelowLevel = "node below the level joins",
+    /// A node takes entries that it will not be able to apply.
+    TakesAnyLevel = "entries of an unknown level taken",
     /// Entries of earlier terms are committed by counting copies (paper §5.4.2, figure 8).
     PriorTermByCount = "commit prior-term entries by count",
     /// The vote is not among what is written.

@@ -186,6 +186,7 @@ fn start_failed(error: StartError) -> Failure {
         | StartError::Storage { .. }
         | StartError::UnreadableEntry { .. }
         | StartError::UnreadableSnapshot { .. }
+        | StartError::Level { .. }
         | StartError::LogMissing { .. }
         | StartError::Remains { .. }
         | StartError::Diverged { .. }

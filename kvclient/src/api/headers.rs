@@ -16,6 +16,9 @@ pub const REVISION: &str = "kvd-revision";
 /// In a request, `true` from a client that goes to the leader itself rather than have a write sent on.
 pub const REDIRECT: &str = "kvd-redirect";
 
+/// In a request to add a member, the newest level that it knows; the first, where it is missing.
+pub const LEVEL: &str = "kvd-level";
+
 /// Beside a raw value, the revision of the last write to its key.
 pub const MOD_REVISION: &str = "x-kvd-mod-revision";
 

@@ -2,7 +2,7 @@
 
 use super::leader::NodeUrl;
 use super::members::Member;
-use super::optional::is_zero;
+use super::optional::{first_level, is_first_level, is_zero};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -83,6 +83,13 @@ pub struct Health {
     pub keys: u64,
     /// Version of the daemon.
     pub version: String,
+    /// Level of its store: what the cluster can do, whatever its nodes could. It rises by itself once every member knows
+    /// the next one.
+    #[serde(default = "first_level", skip_serializing_if = "is_first_level")]
+    pub level: u32,
+    /// The newest level that the node knows, or is to know.
+    #[serde(default = "first_level", skip_serializing_if = "is_first_level")]
+    pub level_max: u32,
     /// Time since the daemon started, in milliseconds.
     pub uptime_ms: u64,
     /// Members of the cluster, in the order of their names.

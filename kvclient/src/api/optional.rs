@@ -10,6 +10,16 @@ pub(super) fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+/// The level that a node knows which says none: it is of a version without levels.
+pub(super) fn first_level() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+pub(super) fn is_first_level(level: &u32) -> bool {
+    *level == first_level()
+}
+
 /// An optional field whose value may be null: absent is `None`, null is `Some(None)`.
 pub(super) mod nullable {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -97,7 +97,7 @@ impl Client {
     pub fn transfer_leader(&self, to: Option<&str>) -> Result<LeaderReply, Error> {
         let lane = self.cluster.lanes.borrow();
         let request = TransferRequest { to: to.map(str::to_owned) };
-        let leader: LeaderReply = self.cluster.change(&lane, "/leader/transfer", &request)?;
+        let leader: LeaderReply = self.cluster.change(&lane, "/leader/transfer", None, &request)?;
         self.cluster.learn_leader(&leader.url, leader.term);
         Ok(leader)
     }

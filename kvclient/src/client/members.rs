@@ -37,7 +37,8 @@ impl Client {
     /// Like all changes of the members this says what is to be: a node that is a member already is no error.
     ///
     /// # Errors
-    /// [`Error::ChangeRefused`] where another member that lives has its name, or it was removed before; otherwise as
+    /// [`Error::ChangeRefused`] where another member that lives has its name, it was removed before, or it does not know the
+    /// level of the cluster's data; otherwise as
     /// [`Client::set`].
     ///
     /// ```
@@ -47,19 +48,21 @@ impl Client {
     /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(1))?;
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
-    /// let members = client.add_member(AddMemberRequest {
+    /// let request = AddMemberRequest {
     ///     name: "node4".into(),
     ///     node: "00000000000000a4".into(), // from `GET /health` of the node itself
     ///     client_url: "http://127.0.0.1:9".into(),
     ///     peer_url: "http://127.0.0.1:9".into(),
     ///     learner: true,
     ///     returning: false,
-    /// })?;
+    /// };
+    /// let level_max = 2; // from there as well
+    /// let members = client.add_member(request, level_max)?;
     /// assert!(members.iter().any(|member| member.id == "node4" && !member.voter));
     /// # anyhow::Ok(())
     /// ```
-    pub fn add_member(&self, request: AddMemberRequest) -> Result<Vec<Member>, Error> {
-        self.change_members("/members/add", &request)
+    pub fn add_member(&self, request: AddMemberRequest, level_max: u32) -> Result<Vec<Member>, Error> {
+        self.change_members_at("/members/add", Some(level_max), &request)
     }
 
     /// Makes a voter of a learner, and returns the members.
@@ -115,8 +118,17 @@ impl Client {
     }
 
     fn change_members(&self, path: &str, request: &impl Serialize) -> Result<Vec<Member>, Error> {
+        self.change_members_at(path, None, request)
+    }
+
+    fn change_members_at(
+        &self,
+        path: &str,
+        level: Option<u32>,
+        request: &impl Serialize,
+    ) -> Result<Vec<Member>, Error> {
         let lane = self.cluster.lanes.borrow();
-        let reply: MembersReply = self.cluster.change(&lane, path, request)?;
+        let reply: MembersReply = self.cluster.change(&lane, path, level, request)?;
         self.cluster.endpoints_mut().learn_members(&reply.members);
         Ok(reply.members)
     }

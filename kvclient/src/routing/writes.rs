@@ -9,6 +9,7 @@ use super::tally::Tally;
 use super::verdict::{Answer, Kind, Reason, Verdict};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::transport::Post;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -49,20 +50,21 @@ impl Cluster {
         request: &impl Serialize,
     ) -> Result<T, Error> {
         let silence = LEADER_SILENCE_MIN.max(lane.write_took * LEADER_SILENCE_FACTOR);
-        let (reply, took) = self.send_to_leader(lane, path, request, Some(silence))?;
+        let (reply, took) = self.send_to_leader(lane, (path, None), request, Some(silence))?;
         lane.write_took = took;
         Ok(reply)
     }
 
     /// The same for a request without one, which says what is to be in the end. It may take long, and is not repeated
-    /// before it has failed.
+    /// before it has failed. `level` is the one that a node knows which is to be added.
     pub(crate) fn change<T: DeserializeOwned>(
         self: &Arc<Self>,
         lane: &Lane,
         path: &str,
+        level: Option<u32>,
         request: &impl Serialize,
     ) -> Result<T, Error> {
-        self.send_to_leader(lane, path, request, None).map(|(reply, _)| reply)
+        self.send_to_leader(lane, (path, level), request, None).map(|(reply, _)| reply)
     }
 
     /// `silence`: how long the first attempt may take, if a copy may be sent after it. Returns how long the leader took
@@ -70,7 +72,7 @@ impl Cluster {
     fn send_to_leader<T: DeserializeOwned>(
         self: &Arc<Self>,
         lane: &Lane,
-        path: &str,
+        (path, level): (&str, Option<u32>),
         request: &impl Serialize,
         mut silence: Option<Duration>,
     ) -> Result<(T, Duration), Error> {
@@ -93,7 +95,8 @@ impl Cluster {
                         Some(silence) if tally.attempts < self.limits.retries => self.first_limit(silence),
                         _ => self.attempt_limit(),
                     };
-                    let post = |node: &Endpoint, limit| lane.transport.post(node, path, &body, limit);
+                    let post = Post { path, body: &body, level };
+                    let post = |node: &Endpoint, limit| lane.transport.post(node, &post, limit);
                     let sent = Instant::now();
                     let (node, verdict) = self.follow(leader.endpoint.clone(), Kind::Write, &deadline, limit, post);
                     let term = if let Verdict::Done(answer) = &verdict { answer.term } else { None };

@@ -2,8 +2,10 @@
 //!
 //! Written by the state machine, which reads it back in its own way; kvd has a test that both read the same.
 
-/// First byte of every summary: its format, and that of the data.
-const FORMAT: u8 = 1;
+use std::ops::RangeInclusive;
+
+/// The levels whose summaries and data look as they do here.
+const LEVELS: RangeInclusive<u8> = 1..=2;
 
 /// Bytes of the hash at the end.
 const HASH_BYTES: usize = 16;
@@ -13,12 +15,14 @@ const HASH_BYTES: usize = 16;
 /// ```
 /// use kvclient::snapshot::Summary;
 ///
-/// let summary = Summary::decode(b"\x01\xac\x02\x07\x02\x01\x80\x010123456789abcdef").expect("one of format 1");
+/// let summary = Summary::decode(b"\x01\xac\x02\x07\x02\x01\x80\x010123456789abcdef").expect("one of level 1");
 /// assert_eq!((summary.revision, summary.keys, summary.data_bytes), (300, 2, 128));
-/// assert_eq!(Summary::decode(b"\x02..."), None);
+/// assert_eq!(Summary::decode(b"\xff..."), None);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
+    /// Level of the state, which decides what commands it takes and what the data looks like.
+    pub level: u32,
     /// The store's revision.
     pub revision: u64,
     /// Cluster time of the newest command in it, in milliseconds.
@@ -34,15 +38,15 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Decodes a summary; `None` if it has a format that this version does not know.
+    /// Decodes a summary; `None` if it is of a level that this version does not know.
     ///
     /// | offset | size   | field |
     /// |--------|--------|-------|
-    /// | 0      | 1      | format, 1 |
+    /// | 0      | 1      | level |
     /// | 1      | varies | revision, time, keys, sessions, bytes of data: numbers, seven bits a byte (LEB128) |
     /// |        | 16     | state hash, lowest byte first |
     pub fn decode(encoded: &[u8]) -> Option<Self> {
-        let mut rest = encoded.strip_prefix(&[FORMAT])?;
+        let (level, mut rest) = encoded.split_first().filter(|(level, _)| LEVELS.contains(level))?;
         let mut number = || {
             let length = rest.iter().position(|byte| *byte < 0x80)? + 1;
             let (bytes, after) = rest.split_at(length);
@@ -53,7 +57,7 @@ impl Summary {
         };
         let (revision, time_ms, keys, sessions, data_bytes) = (number()?, number()?, number()?, number()?, number()?);
         let state_hash = u128::from_le_bytes(*rest.first_chunk::<HASH_BYTES>().filter(|_| rest.len() == HASH_BYTES)?);
-        Some(Self { revision, time_ms, keys, sessions, data_bytes, state_hash })
+        Some(Self { level: u32::from(*level), revision, time_ms, keys, sessions, data_bytes, state_hash })
     }
 }
 

@@ -98,8 +98,12 @@ impl Transport {
     }
 
     /// Posts JSON to `path` of a node within `limit`, the reply included.
-    pub(crate) fn post(&self, endpoint: &Endpoint, path: &str, body: &[u8], limit: Duration) -> Result<Reply, Failure> {
-        let request = with_headers(self.agent.post(format!("{endpoint}{path}"))).content_type("application/json");
+    pub(crate) fn post(&self, endpoint: &Endpoint, post: &Post<'_>, limit: Duration) -> Result<Reply, Failure> {
+        let Post { path, body, level } = *post;
+        let mut request = with_headers(self.agent.post(format!("{endpoint}{path}"))).content_type("application/json");
+        if let Some(level) = level {
+            request = request.header(headers::LEVEL, level.to_string());
+        }
         let request = bounded(request.config(), limit);
         read_reply(request.send(body).map_err(|cause| failure(cause, limit))?, limit)
     }
@@ -152,6 +156,17 @@ impl Transport {
 /// Adds what every request says: this client goes to the leader itself, once it is told which node that is.
 fn with_headers<B>(request: RequestBuilder<B>) -> RequestBuilder<B> {
     request.header(headers::REDIRECT, "true")
+}
+
+/// A request with a body.
+#[derive(Clone, Copy)]
+pub(crate) struct Post<'a> {
+    /// Where it is sent.
+    pub(crate) path: &'a str,
+    /// What it says, as JSON.
+    pub(crate) body: &'a [u8],
+    /// The newest level that the node knows which is to be added.
+    pub(crate) level: Option<u32>,
 }
 
 /// What became of a request for a large body.

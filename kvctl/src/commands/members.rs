@@ -92,9 +92,9 @@ impl Add {
             ))
             .into());
         }
-        let Health { id: name, node, client_url, peer_url, .. } = health;
+        let Health { id: name, node, client_url, peer_url, level_max, .. } = health;
         let request = AddMemberRequest { name, node, client_url, peer_url, learner: self.learner, returning: false };
-        let members = context.client.add_member(request)?;
+        let members = context.client.add_member(request, level_max)?;
         show(context, members)
     }
 }

@@ -221,6 +221,8 @@ mod tests {
     fn node(number: u8, state: Option<NodeState>) -> Node {
         let name = format!("node{number}");
         let health = state.map(|state| Health {
+            level: 1,
+            level_max: 1,
             id: name.clone(),
             state,
             term: 5,

@@ -3,7 +3,7 @@
 
 use super::founding::{FOUNDING_INDEX, cluster_of};
 use super::snapshots::{load, place_of};
-use crate::kv::{RestoreError, SessionLimits, Store};
+use crate::kv::{DecodeError, Level, RestoreError, SessionLimits, Store};
 use crate::node::{Recovered, Recovery, UnreadableEntry};
 use crate::raft::{LogIndex, NodeId};
 use crate::storage::snapshot::{self, DamagedSnapshot, FoundSnapshot, RecoveredSnapshot, SnapshotFile};
@@ -28,6 +28,8 @@ pub struct OpenOptions<'a> {
     pub cache_bytes_max: usize,
     /// Bounds on what its store remembers of clients.
     pub session_limits: SessionLimits,
+    /// The newest level that the node knows, or is to know.
+    pub level_max: Level,
 }
 
 /// What a node has when it starts.
@@ -61,6 +63,14 @@ pub enum DataError {
     /// The snapshot is undamaged, and this version cannot make a store of it.
     #[error(transparent)]
     Snapshot(#[from] RestoreError),
+    /// What it holds, or may yet be told to be committed, is of a level that the node is not to know.
+    #[error("it is of level {needed}, and this kvd goes up to level {level_max}")]
+    Level {
+        /// The level of the data.
+        needed: Level,
+        /// The newest that the node knows, or is to know.
+        level_max: Level,
+    },
     /// The node is part of a cluster, but its log is gone.
     #[error("the log is missing or empty")]
     LogMissing,
@@ -142,6 +152,7 @@ pub(super) fn open_as<E: From<DataError>>(
         Some(FoundSnapshot { file, meta, state }) => (Some(file), Recovery::after_snapshot(place_of(&meta), state)),
         None => (None, Recovery::with_store(Store::with_session_limits(options.session_limits))),
     };
+    recovery = recovery.with_level_max(options.level_max);
     let mut unreadable = None;
     let mut on_record = |record| {
         if unreadable.is_none() {
@@ -151,12 +162,20 @@ pub(super) fn open_as<E: From<DataError>>(
     let opened = Wal::open(Arc::clone(disk), wal_options, identity.node_id, &mut on_record);
     let (wal, opened) = opened.map_err(DataError::from)?;
     let damaged_snapshots = snapshots.check(&opened).map_err(DataError::from)?.to_vec();
-    if let Some(cause) = unreadable {
-        return Err(DataError::from(cause).into());
+    let level_max = options.level_max;
+    match unreadable {
+        None => {}
+        Some(UnreadableEntry { cause: DecodeError::UnknownLevel(needed), .. }) => {
+            return Err(DataError::Level { needed, level_max }.into());
+        }
+        Some(cause) => return Err(DataError::from(cause).into()),
     }
     let was_joining = identity.cluster.is_none() && !recovery.has_entries();
     let recovered =
         (recovery.has_begun() && !was_joining).then(|| recovery.finish(opened.terms.runs().iter().copied()));
+    if let Some(needed) = recovered.as_ref().map(Recovered::level).filter(|needed| *needed > level_max) {
+        return Err(DataError::Level { needed, level_max }.into());
+    }
     match (&recovered, &identity.cluster) {
         (None, Some(_)) => return Err(DataError::LogMissing.into()),
         (Some(recovered), None) => {

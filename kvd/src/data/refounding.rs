@@ -12,7 +12,7 @@ pub use error::{RecoverError, RefoundError, RestoreBackupError};
 use super::founding::cluster_of;
 use super::open::{DataError, OpenOptions, lock, open_as, refuse_remains};
 use super::snapshots::{meta_of, place_of};
-use crate::kv::{Restoring, SessionLimits, SnapshotSummary, Store};
+use crate::kv::{Level, Restoring, SessionLimits, SnapshotSummary, Store};
 use crate::raft::{
     ClusterTime, Configuration, HardState, LogBase, LogIndex, MemberInfo, NodeId, Record, SnapshotPlace, Term,
 };
@@ -150,6 +150,7 @@ pub fn survivor(disk: &Arc<dyn Disk>, wal: WalOptions, cache_bytes_max: usize) -
         wal,
         cache_bytes_max,
         session_limits: SessionLimits::default(),
+        level_max: Level::NEWEST,
     };
     let opened = open_as::<DataError>(disk, lock, identity.clone(), options, |_| Ok(()))?;
     let mut recovered = opened.recovered.ok_or(RecoverError::Nothing)?;

@@ -2,7 +2,7 @@
 //! files, streams between nodes and backups share.
 
 use super::open::DataError;
-use crate::kv::{Restoring, SessionLimits, SnapshotSummary, Store};
+use crate::kv::{Level, RestoreError, Restoring, SessionLimits, SnapshotSummary, Store};
 use crate::raft::SnapshotPlace;
 use crate::storage::snapshot::{
     SnapshotDecoder, SnapshotError, SnapshotFile, SnapshotItem, SnapshotMeta, SnapshotReader, SnapshotWriter,
@@ -45,7 +45,7 @@ pub enum ReceiveError {
     OtherCluster,
     /// Its data is no store, or not the one that it says.
     #[error(transparent)]
-    Restore(#[from] crate::kv::RestoreError),
+    Restore(#[from] RestoreError),
     /// This node's disk failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -57,6 +57,7 @@ pub struct Receiving {
     disk: Arc<dyn Disk>,
     cluster_id: u64,
     limits: SessionLimits,
+    level_max: Level,
     decoder: SnapshotDecoder,
     begun: Option<Begun>,
 }
@@ -82,7 +83,14 @@ pub struct Received {
 impl Receiving {
     /// Awaits a snapshot of this cluster, to be kept on this disk.
     pub fn new(disk: Arc<dyn Disk>, cluster_id: u64, limits: SessionLimits) -> Self {
-        Self { disk, cluster_id, limits, decoder: SnapshotDecoder::new(), begun: None }
+        let level_max = Level::NEWEST;
+        Self { disk, cluster_id, limits, level_max, decoder: SnapshotDecoder::new(), begun: None }
+    }
+
+    /// Takes none of a level beyond `level_max`.
+    #[must_use]
+    pub fn with_level_max(self, level_max: Level) -> Self {
+        Self { level_max, ..self }
     }
 
     /// Takes the next bytes.
@@ -105,7 +113,11 @@ impl Receiving {
         if meta.cluster_id != self.cluster_id {
             return Err(ReceiveError::OtherCluster);
         }
-        let restoring = Restoring::new(SnapshotSummary::decode(&meta.summary)?)?.with_session_limits(self.limits);
+        let summary = SnapshotSummary::decode(&meta.summary)?;
+        if summary.level > self.level_max {
+            return Err(RestoreError::UnknownLevel(summary.level).into());
+        }
+        let restoring = Restoring::new(summary)?.with_session_limits(self.limits);
         let writer = SnapshotWriter::begin(Arc::clone(&self.disk), meta)?;
         self.begun = Some(Begun { place: place_of(meta), writer, restoring });
         Ok(())

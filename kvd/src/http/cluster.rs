@@ -13,9 +13,9 @@ use warp::reply::Response;
 
 /// `GET /health`: 200 while the daemon runs.
 pub(super) fn health(context: &Context) -> Result<Response, ApiError> {
-    let (revision, keys) = {
+    let (revision, keys, level) = {
         let store = context.gateway.store();
-        (store.revision(), store.len() as u64)
+        (store.revision(), store.len() as u64, store.level().0)
     };
     let view = context.gateway.view.borrow().clone();
     let uptime = context.gateway.started.elapsed();
@@ -30,6 +30,8 @@ pub(super) fn health(context: &Context) -> Result<Response, ApiError> {
         revision,
         keys,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        level,
+        level_max: view.level_max,
         uptime_ms: uptime.as_millis().try_into().unwrap_or(u64::MAX),
         members: view.members.to_vec(),
         waiting_for: view.waiting_for,

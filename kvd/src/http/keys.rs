@@ -102,7 +102,7 @@ fn item_bytes(outcome: &Outcome) -> usize {
         Outcome::Set { prev: item, .. }
         | Outcome::Deleted { prev: item, .. }
         | Outcome::ConditionFailed { current: item } => item.as_ref().map_or(0, |item| item.value.len()),
-        Outcome::StaleRequest { .. } | Outcome::SessionsFull | Outcome::SeqReused => 0,
+        Outcome::StaleRequest { .. } | Outcome::SessionsFull | Outcome::SeqReused | Outcome::LevelRaised { .. } => 0,
     }
 }
 
@@ -214,6 +214,8 @@ fn render(budget: &ReplyBudget, outcome: Outcome, key: String, prev_asked: bool)
         Outcome::SessionsFull => Err(ApiError::overloaded(
             "too many client names were used within the last hour: use them again instead of new ones, or send no `request`",
         )),
+        // No client asks for that.
+        Outcome::LevelRaised { .. } => Err(ApiError::internal()),
     }
 }
 

@@ -26,7 +26,8 @@ pub(super) enum Action {
 }
 
 impl Action {
-    fn read(self, body: &[u8]) -> Result<MemberChange, ApiError> {
+    /// Reads what is asked for; `level` is the one that a node which is to be added knows.
+    fn read(self, body: &[u8], level: u32) -> Result<MemberChange, ApiError> {
         match self {
             Self::Add => {
                 let example = r#"{"name":"node4","node":"00000000000000a4","client_url":"http://10.0.0.4:8081","peer_url":"http://10.0.0.4:8081"}"#;
@@ -37,7 +38,7 @@ impl Action {
                     naming::origin(url).map_err(|why| ApiError::invalid(format!("`{field}` {url}: {why}")))
                 };
                 let (client_url, peer_url) = (url("client_url", &client_url)?, url("peer_url", &peer_url)?);
-                Ok(MemberChange::Add { node, name, client_url, peer_url, learner, returning })
+                Ok(MemberChange::Add { node, name, client_url, peer_url, learner, returning, level })
             }
             Self::Promote => {
                 let PromoteMemberRequest { id } = from_json(body, r#"{"id":"node4"}"#)?;
@@ -64,7 +65,7 @@ impl Action {
 pub(super) async fn change(context: &Context, action: Action, mut request: Request) -> Result<Response, ApiError> {
     let [] = request.parameters([])?;
     let Body { bytes, charge: _held } = request.body(&context.bodies, context.json_bytes_max).await?;
-    let change = action.read(&bytes)?;
+    let change = action.read(&bytes, request.level())?;
     let OfTerm { value, term } = context.gateway.change_members(request.asker(), request.target(), change).await?;
     Ok(reply::of_term(reply::ok(&value), term))
 }

@@ -5,6 +5,7 @@ use super::connection::RequestBody;
 use super::error::ApiError;
 use super::gateway::{Asker, Caller};
 use super::query;
+use crate::kv::Level;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use hyper::body::{Body as _, Frame};
@@ -29,6 +30,10 @@ pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 
 const REDIRECT: HeaderName = HeaderName::from_static(headers::REDIRECT);
+
+/// Header by which a node that is to be added says the newest level that it knows. It is no field of the body, which nodes
+/// of versions without levels would refuse.
+const LEVEL: HeaderName = HeaderName::from_static("kvd-level");
 
 /// Query parameter of every path: the request's time, in milliseconds.
 const TIMEOUT: &str = "timeout_ms";
@@ -66,6 +71,8 @@ pub(super) struct Head {
     content_length: Option<u64>,
     /// True where the client says that it goes to the leader itself.
     redirects: bool,
+    /// The newest level that the node knows which is to be added.
+    level: Option<u32>,
 }
 
 impl Head {
@@ -92,6 +99,7 @@ impl Head {
             content_type: header(&headers, CONTENT_TYPE)?,
             content_length: header(&headers, CONTENT_LENGTH)?,
             redirects: header(&headers, REDIRECT)?.unwrap_or(false),
+            level: header(&headers, LEVEL)?,
         })
     }
 
@@ -146,6 +154,11 @@ impl Request {
     /// The one who asks, and until when.
     pub(super) fn asker(&self) -> &Asker {
         &self.asker
+    }
+
+    /// The newest level that the node knows which is to be added: the first, unless it says otherwise.
+    pub(super) fn level(&self) -> u32 {
+        self.head.level.unwrap_or(Level::FIRST.0)
     }
 
     /// End of the time that the request asks for, if it does.
@@ -284,6 +297,7 @@ mod tests {
                 ("content-type", "application/octet-stream; a=b"),
                 ("content-length", "12"),
                 ("kvd-redirect", "true"),
+                ("kvd-level", "2"),
                 ("x-empty", ""),
             ];
             let text = format!("{target}\r\n{}", values.map(|(_, value)| value).join("\r\n"));
@@ -293,13 +307,16 @@ mod tests {
             let head = Head::take(&mut request).expect("it is well-formed");
             assert_eq!((head.path(), head.query()), (path, query), "{target}");
             assert_eq!((head.content_type, head.content_length), (Some(ContentType::OctetStream), Some(12)));
+            assert_eq!(head.level, Some(2));
             assert!(head.redirects && buffer.is_unique(), "{target}");
         }
     }
 
     #[test]
     fn headers_that_matter_are_well_formed() {
-        for (name, value) in [("kvd-redirect", "yes"), ("content-length", "-1"), ("content-type", "\u{e9}")] {
+        for (name, value) in
+            [("kvd-redirect", "yes"), ("kvd-level", "newest"), ("content-length", "-1"), ("content-type", "\u{e9}")]
+        {
             let buffer = Bytes::from(format!("/set {value}"));
             let refused = Head::take(&mut request_of(&buffer, "/set", &[(name, value)])).expect_err(value);
             assert!(refused.into_body().message.contains(name), "{value}");

@@ -3,6 +3,7 @@
 //! A command is checked before it is proposed ([`Command::validate`]): once it stands in the log, every
 //! replica applies it, at every restart again, and none may stumble over it.
 
+use super::level::Level;
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -46,6 +47,11 @@ pub enum Operation {
         condition: Option<Condition>,
         /// Answer with the item as it was before.
         prev: bool,
+    },
+    /// Raises the level of the state; a lower one than it has changes nothing. Leaders propose it, on no client's behalf.
+    RaiseLevel {
+        /// The level to come to, from [`Level::RAISED`] on.
+        to: Level,
     },
 }
 
@@ -123,6 +129,11 @@ pub enum Outcome {
     SessionsFull,
     /// The client has used this `seq` for another operation; nothing changed.
     SeqReused,
+    /// The state has this level by now.
+    LevelRaised {
+        /// The level.
+        level: Level,
+    },
 }
 
 /// Why a command may not be proposed.
@@ -149,6 +160,14 @@ pub enum InvalidCommand {
 }
 
 impl Command {
+    /// The level that a node must know to apply the command. The state must have it as well, unless it is what raises it.
+    pub fn level(&self) -> Level {
+        match self.operation {
+            Operation::Set { .. } | Operation::Delete { .. } => Level::FIRST,
+            Operation::RaiseLevel { to } => to,
+        }
+    }
+
     /// Checks what must hold of every command before it is proposed.
     ///
     /// How large a value may be is a setting of the node that takes the request, and checked there.
@@ -156,7 +175,7 @@ impl Command {
     /// # Errors
     /// The first rule that the command breaks.
     pub fn validate(&self) -> Result<(), InvalidCommand> {
-        check_key(self.operation.key())?;
+        self.operation.key().map_or(Ok(()), check_key)?;
         let Some(request) = &self.request else { return Ok(()) };
         match request.client.chars().count() {
             0 => Err(InvalidCommand::ClientNameEmpty),
@@ -179,10 +198,11 @@ pub fn check_key(key: &[u8]) -> Result<(), InvalidCommand> {
 }
 
 impl Operation {
-    /// The key it is about.
-    pub fn key(&self) -> &[u8] {
+    /// The key it is about, if it is about one.
+    pub fn key(&self) -> Option<&[u8]> {
         match self {
-            Self::Set { key, .. } | Self::Delete { key, .. } => key,
+            Self::Set { key, .. } | Self::Delete { key, .. } => Some(key),
+            Self::RaiseLevel { .. } => None,
         }
     }
 }

@@ -8,14 +8,13 @@
 
 use super::codec::{Reader, VARINT_BYTES_MAX, put_bytes, put_varint};
 use super::command::{Command, Condition, Item, Operation, Outcome, RequestId};
+use super::level::Level;
 use bytes::Bytes;
 use thiserror::Error;
 
-/// First byte of every encoded command.
-const COMMAND_FORMAT: u8 = 1;
-
 const OPERATION_SET: u8 = 1;
 const OPERATION_DELETE: u8 = 2;
+const OPERATION_RAISE_LEVEL: u8 = 3;
 
 const FLAG_PREV: u8 = 1 << 0;
 const FLAG_REQUEST: u8 = 1 << 1;
@@ -32,13 +31,14 @@ const OUTCOME_CONDITION_FAILED: u8 = 3;
 const OUTCOME_STALE_REQUEST: u8 = 4;
 const OUTCOME_SESSIONS_FULL: u8 = 5;
 const OUTCOME_SEQ_REUSED: u8 = 6;
+const OUTCOME_LEVEL_RAISED: u8 = 7;
 
 /// Why bytes are no command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
     /// A newer version of this program wrote it: update this node.
-    #[error("command of format {0}, which this version does not know")]
-    UnknownFormat(u8),
+    #[error("command of level {0}, which this kvd does not know")]
+    UnknownLevel(Level),
     /// No version of this program writes such bytes.
     #[error("malformed command: {field}")]
     Malformed {
@@ -56,8 +56,13 @@ impl Command {
     ///
     /// | offset | size   | field |
     /// |--------|--------|-------|
-    /// | 0      | 1      | format, 1 |
-    /// | 1      | 1      | operation: 1 set, 2 delete |
+    /// | 0      | 1      | level of the command |
+    /// | 1      | 1      | operation: 1 set, 2 delete, 3 raise the level |
+    ///
+    /// The level of a command that raises the level is the one to come to, and nothing follows. In others follow:
+    ///
+    /// | offset | size   | field |
+    /// |--------|--------|-------|
     /// | 2      | 1      | flags: bit 0 `prev`, bit 1 a request id follows; the others zero |
     /// | 3      | 1      | condition: 0 none, 1 absent, 2 present, 3 mod revision, 4 value |
     /// | 4      | varies | condition 3: number; condition 4: bytes; else nothing |
@@ -65,9 +70,11 @@ impl Command {
     /// |        | varies | set: value: bytes |
     /// |        | varies | request id: client: bytes, UTF-8; seq: number |
     pub fn encode(&self) -> Bytes {
+        let level = u8::try_from(self.level().0).expect("levels of this version have one byte");
         let (tag, key, value, condition, prev) = match &self.operation {
             Operation::Set { key, value, condition, prev } => (OPERATION_SET, key, Some(value), condition, *prev),
             Operation::Delete { key, condition, prev } => (OPERATION_DELETE, key, None, condition, *prev),
+            Operation::RaiseLevel { .. } => return Bytes::copy_from_slice(&[level, OPERATION_RAISE_LEVEL]),
         };
         let variable = key.len()
             + value.map_or(0, Bytes::len)
@@ -82,7 +89,7 @@ impl Command {
         if self.request.is_some() {
             flags |= FLAG_REQUEST;
         }
-        to.extend_from_slice(&[COMMAND_FORMAT, tag, flags]);
+        to.extend_from_slice(&[level, tag, flags]);
         match condition {
             None => to.push(CONDITION_NONE),
             Some(Condition::Absent) => to.push(CONDITION_ABSENT),
@@ -107,18 +114,31 @@ impl Command {
         to.into()
     }
 
+    /// The level of an encoded command, known or not; `None` if there is not even a beginning of one.
+    pub fn level_of(encoded: &[u8]) -> Option<Level> {
+        encoded.first().map(|level| Level(u32::from(*level))).filter(|level| *level >= Level::FIRST)
+    }
+
     /// Decodes what [`Command::encode`] wrote. Key and values share the memory of `encoded`.
     ///
     /// # Errors
     /// [`DecodeError`] for all other bytes. Never panics, whatever they are.
     pub fn decode(encoded: &Bytes) -> Result<Self, DecodeError> {
         let from = &mut Reader::new(encoded);
-        match from.u8() {
-            Some(COMMAND_FORMAT) => {}
-            Some(format) => return Err(DecodeError::UnknownFormat(format)),
-            None => return Err(malformed("format")),
+        let level = Self::level_of(encoded).ok_or(malformed("level"))?;
+        if level > Level::NEWEST {
+            return Err(DecodeError::UnknownLevel(level));
         }
-        let tag = from.u8().ok_or(malformed("operation"))?;
+        let (_, tag) = (from.u8(), from.u8().ok_or(malformed("operation"))?);
+        match tag {
+            OPERATION_SET | OPERATION_DELETE if level == Level::FIRST => {}
+            OPERATION_RAISE_LEVEL if level >= Level::RAISED => {
+                let is_whole = from.rest().is_empty();
+                let command = Self { operation: Operation::RaiseLevel { to: level }, request: None };
+                return is_whole.then_some(command).ok_or(malformed("bytes after the end"));
+            }
+            _ => return Err(malformed("operation")),
+        }
         let flags = from.u8().filter(|flags| flags & !(FLAG_PREV | FLAG_REQUEST) == 0).ok_or(malformed("flags"))?;
         let prev = flags & FLAG_PREV != 0;
         let condition = match from.u8() {
@@ -162,10 +182,11 @@ impl Outcome {
     ///
     /// | offset | size   | field |
     /// |--------|--------|-------|
-    /// | 0      | 1      | 1 set, 2 deleted, 3 condition failed, 4 stale request, 5 sessions full, 6 seq reused |
+    /// | 0      | 1      | 1 set, 2 deleted, 3 condition failed, 4 stale request, 5 sessions full, 6 seq reused, 7 level raised |
     /// | 1      | varies | 1 and 2: revision: number; created or deleted: 0 or 1; `prev`: item |
     /// |        |        | 3: nothing: `current` is not remembered |
     /// |        |        | 4: newest: number |
+    /// |        |        | 7: level: number |
     ///
     /// An item is the byte 0 where there is none, else the byte 1, then create revision, mod revision,
     /// version: numbers; value: bytes.
@@ -191,6 +212,10 @@ impl Outcome {
             }
             Self::SessionsFull => to.push(OUTCOME_SESSIONS_FULL),
             Self::SeqReused => to.push(OUTCOME_SEQ_REUSED),
+            Self::LevelRaised { level } => {
+                to.push(OUTCOME_LEVEL_RAISED);
+                put_varint(&mut to, level.0.into());
+            }
         }
         to
     }
@@ -207,6 +232,7 @@ impl Outcome {
             OUTCOME_STALE_REQUEST => Self::StaleRequest { newest: from.varint()? },
             OUTCOME_SESSIONS_FULL => Self::SessionsFull,
             OUTCOME_SEQ_REUSED => Self::SeqReused,
+            OUTCOME_LEVEL_RAISED => Self::LevelRaised { level: Level(u32::try_from(from.varint()?).ok()?) },
             _ => return None,
         };
         from.rest().is_empty().then_some(outcome)
@@ -282,6 +308,7 @@ mod tests {
             (set(Some(Condition::Value("red".into())), false, None), format!("0101000403726564{color}{blue}")),
             (set(None, false, Some(request.clone())), format!("01010200{color}{blue}026331ac02")),
             (Command { operation: delete, request: Some(request) }, format!("01020302{color}026331ac02")),
+            (Command { operation: Operation::RaiseLevel { to: Level(2) }, request: None }, "0203".to_owned()),
         ] {
             assert_eq!(hex(&command.encode()), expected, "{command:?}");
             assert_eq!(Command::decode(&command.encode()), Ok(command));
@@ -299,6 +326,7 @@ mod tests {
             (Outcome::StaleRequest { newest: 9 }, "0409"),
             (Outcome::SessionsFull, "05"),
             (Outcome::SeqReused, "06"),
+            (Outcome::LevelRaised { level: Level(300) }, "07ac02"),
         ] {
             assert_eq!(hex(&outcome.encode()), expected, "{outcome:?}");
             assert_eq!(Outcome::decode(&outcome.encode()), Some(outcome));
@@ -308,8 +336,12 @@ mod tests {
     #[test]
     fn what_is_no_command_is_refused_by_the_name_of_its_field() {
         for (case, bytes, expected) in [
-            ("nothing", &[][..], malformed("format")),
-            ("a newer format", &[2, 1, 0, 0], DecodeError::UnknownFormat(2)),
+            ("nothing", &[][..], malformed("level")),
+            ("no level", &[0, 1, 0, 0], malformed("level")),
+            ("a newer level", &[200, 1, 0, 0], DecodeError::UnknownLevel(Level(200))),
+            ("a set of a level at which there is none", &[2, 1, 0, 0, 1, b'k', 0], malformed("operation")),
+            ("a level raised to the first", &[1, 3], malformed("operation")),
+            ("a level raised, and more", &[2, 3, 0], malformed("bytes after the end")),
             ("an unknown operation", &[1, 9, 0, 0, 1, b'k'], malformed("operation")),
             ("an unknown flag", &[1, 2, 4, 0, 1, b'k'], malformed("flags")),
             ("an unknown condition", &[1, 2, 0, 5, 1, b'k'], malformed("condition")),

@@ -13,9 +13,14 @@ pub(super) struct Fingerprint(pub(super) u64);
 
 impl Fingerprint {
     pub(super) fn of(operation: &Operation) -> Self {
-        let (kind, key, value, condition, prev) = match operation {
-            Operation::Set { key, value, condition, prev } => (1, key, value.as_ref(), condition, *prev),
-            Operation::Delete { key, condition, prev } => (2, key, &[][..], condition, *prev),
+        let level;
+        let (kind, key, value, condition, prev): (_, &[u8], &[u8], _, _) = match operation {
+            Operation::Set { key, value, condition, prev } => (1, key, value, condition.as_ref(), *prev),
+            Operation::Delete { key, condition, prev } => (2, key, &[], condition.as_ref(), *prev),
+            Operation::RaiseLevel { to } => {
+                level = to.0.to_le_bytes();
+                (3, &[], &level, None, false)
+            }
         };
         let revision;
         let (condition, operand) = match condition {

@@ -9,13 +9,14 @@
 //! `encoding.rs` the bytes of both; `store.rs` applies it to the ordered map, whose entries `record.rs`
 //! packs, unless `sessions.rs` says that it was applied before, going by its `fingerprint.rs`; `hash.rs` sums up the
 //! state, so that replicas can be compared. `snapshot.rs` says how all of it is written down for later and for others,
-//! and read again.
+//! and read again. Which commands there are, and what the rest looks like, is a matter of the state's `level.rs`.
 
 mod codec;
 mod command;
 mod encoding;
 mod fingerprint;
 mod hash;
+mod level;
 mod pieces;
 mod record;
 mod sessions;
@@ -31,7 +32,8 @@ pub use command::{
 };
 pub use encoding::DecodeError;
 pub use hash::{STATE_HASH_FORMAT, StateHash};
+pub use level::Level;
 pub use record::ItemRef;
 pub use sessions::{SESSION_IDLE_MS_MAX, SESSION_REPLY_BYTES_MAX, SESSIONS_MAX, SessionLimits};
 pub use snapshot::{NoSnapshot, RestoreError, SnapshotBusy, SnapshotSummary};
-pub use store::{Restoring, SnapshotRemains, Store};
+pub use store::{Applied, Change, Restoring, SnapshotRemains, Store};

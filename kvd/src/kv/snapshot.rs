@@ -13,16 +13,16 @@
 use super::codec::{Reader, put_varint};
 use super::command::Revision;
 use super::hash::StateHash;
+use super::level::Level;
 use bytes::Bytes;
 use thiserror::Error;
-
-/// First byte of every encoded summary: the format of the summary, of entries and of what they hold.
-const SNAPSHOT_FORMAT: u8 = 1;
 
 /// What a snapshot comes to, known before its first piece is written. A store restored from the pieces is checked against
 /// all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotSummary {
+    /// The level of the state: it decides what the summary, the entries and what they hold look like.
+    pub level: Level,
     /// The store's revision.
     pub revision: Revision,
     /// Cluster time of the newest command applied, in milliseconds.
@@ -42,12 +42,12 @@ impl SnapshotSummary {
     ///
     /// | offset | size   | field |
     /// |--------|--------|-------|
-    /// | 0      | 1      | format, 1 |
+    /// | 0      | 1      | level |
     /// | 1      | varies | revision, time, keys, sessions, bytes: numbers |
     /// |        | 16     | state hash, lowest byte first |
     pub fn encode(&self) -> Bytes {
-        let Self { revision, time_ms, keys, sessions, bytes, state_hash } = self;
-        let mut to = vec![SNAPSHOT_FORMAT];
+        let Self { level, revision, time_ms, keys, sessions, bytes, state_hash } = self;
+        let mut to = vec![u8::try_from(level.0).expect("levels of this version have one byte")];
         for number in [revision, time_ms, keys, sessions, bytes] {
             put_varint(&mut to, *number);
         }
@@ -58,14 +58,14 @@ impl SnapshotSummary {
     /// Decodes what [`SnapshotSummary::encode`] wrote.
     ///
     /// # Errors
-    /// [`RestoreError::UnknownFormat`], or [`RestoreError::Malformed`] for all other bytes. Never panics, whatever they
+    /// [`RestoreError::UnknownLevel`], or [`RestoreError::Malformed`] for all other bytes. Never panics, whatever they
     /// are.
     pub fn decode(encoded: &[u8]) -> Result<Self, RestoreError> {
         let from = &mut Reader::new(encoded);
-        match from.u8() {
-            Some(SNAPSHOT_FORMAT) => {}
-            Some(format) => return Err(RestoreError::UnknownFormat(format)),
-            None => return Err(malformed("format")),
+        let level = from.u8().map(|level| Level(level.into())).filter(|level| *level >= Level::FIRST);
+        let level = level.ok_or(malformed("level"))?;
+        if level > Level::NEWEST {
+            return Err(RestoreError::UnknownLevel(level));
         }
         let mut number = |field| from.varint().ok_or(malformed(field));
         let (revision, time_ms) = (number("revision")?, number("time")?);
@@ -74,7 +74,7 @@ impl SnapshotSummary {
         if !from.rest().is_empty() {
             return Err(malformed("bytes after the end"));
         }
-        Ok(Self { revision, time_ms, keys, sessions, bytes, state_hash })
+        Ok(Self { level, revision, time_ms, keys, sessions, bytes, state_hash })
     }
 }
 
@@ -92,8 +92,8 @@ pub struct NoSnapshot;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RestoreError {
     /// A newer version of this program wrote it: update this node.
-    #[error("snapshot of format {0}, which this version does not know")]
-    UnknownFormat(u8),
+    #[error("snapshot of a state of level {0}, which this version does not know")]
+    UnknownLevel(Level),
     /// No version of this program writes such bytes.
     #[error("malformed snapshot: {field}")]
     Malformed {
@@ -135,6 +135,7 @@ mod tests {
     use super::*;
 
     const SUMMARY: SnapshotSummary = SnapshotSummary {
+        level: Level::FIRST,
         revision: 300,
         time_ms: 7,
         keys: 2,
@@ -148,21 +149,28 @@ mod tests {
         let hex: String = SUMMARY.encode().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "01ac020702018001000102030405060708090a0b0c0d0e0f");
         assert_eq!(SnapshotSummary::decode(&SUMMARY.encode()), Ok(SUMMARY));
+        let raised = SnapshotSummary { level: Level::RAISED, ..SUMMARY };
+        assert_eq!(raised.encode()[..3], [2, 0xac, 0x02]);
+        assert_eq!(SnapshotSummary::decode(&raised.encode()), Ok(raised));
     }
 
     #[test]
     fn clients_read_the_same_in_a_summary() {
-        let kvclient::snapshot::Summary { revision, time_ms, keys, sessions, data_bytes, state_hash } =
+        let kvclient::snapshot::Summary { level, revision, time_ms, keys, sessions, data_bytes, state_hash } =
             kvclient::snapshot::Summary::decode(&SUMMARY.encode()).expect("clients know the format");
         let state_hash = StateHash(state_hash);
-        assert_eq!(SnapshotSummary { revision, time_ms, keys, sessions, bytes: data_bytes, state_hash }, SUMMARY);
+        let level = Level(level);
+        assert_eq!(
+            SnapshotSummary { level, revision, time_ms, keys, sessions, bytes: data_bytes, state_hash },
+            SUMMARY
+        );
     }
 
     #[test]
     fn what_is_no_summary_is_refused_by_the_name_of_its_field() {
         let encoded = SUMMARY.encode();
         for (kept, expected) in [
-            (0, "format"),
+            (0, "level"),
             (1, "revision"),
             (2, "revision"),
             (3, "time"),
@@ -176,6 +184,7 @@ mod tests {
         }
         let longer = [&encoded[..], &[0]].concat();
         assert_eq!(SnapshotSummary::decode(&longer), Err(malformed("bytes after the end")));
-        assert_eq!(SnapshotSummary::decode(&[2, 0]), Err(RestoreError::UnknownFormat(2)));
+        assert_eq!(SnapshotSummary::decode(&[200, 0]), Err(RestoreError::UnknownLevel(Level(200))));
+        assert_eq!(SnapshotSummary::decode(&[0, 0]), Err(malformed("level")));
     }
 }

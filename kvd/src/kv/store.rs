@@ -13,9 +13,11 @@ pub use taking::SnapshotRemains;
 use super::command::{Command, Condition, Item, Operation, Outcome, Revision};
 use super::fingerprint::Fingerprint;
 use super::hash::{HashSum, Kind, StateHash};
+use super::level::Level;
 use super::record::{ItemRef, Record};
 use super::sessions::{Admission, SessionLimits, Sessions};
 use super::walk::Walk;
+use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Bound;
@@ -25,21 +27,47 @@ pub struct Store {
     /// A set to the compiler, a map to us: a record is ordered by its key.
     records: BTreeSet<Record>,
     revision: Revision,
+    level: Level,
     sessions: Sessions,
     items_hash: HashSum,
     /// That of the snapshot under way.
     walk: Option<Walk<Record>>,
 }
 
-/// An outcome, with the change to make for it to come true.
-struct Decision {
-    outcome: Outcome,
-    change: Option<Change>,
+/// What applying a command came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// What is answered.
+    pub outcome: Outcome,
+    /// The keys that changed, each once, in the order of the keys. All have the revision that the store has now.
+    pub changes: Vec<Change>,
 }
 
-enum Change {
-    Put(Record),
-    Remove,
+/// A key that has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It has been written, and has an item now.
+    Put {
+        /// The key.
+        key: Bytes,
+    },
+    /// It had an item, and has none any more.
+    Delete {
+        /// The key.
+        key: Bytes,
+    },
+}
+
+/// An outcome, with what is to be done for it to come true.
+struct Decision {
+    outcome: Outcome,
+    edit: Option<Edit>,
+}
+
+enum Edit {
+    Put(Bytes, Record),
+    Remove(Bytes),
+    RaiseLevel(Level),
 }
 
 impl Default for Store {
@@ -47,6 +75,7 @@ impl Default for Store {
         Self {
             records: BTreeSet::new(),
             revision: 1,
+            level: Level::FIRST,
             sessions: Sessions::default(),
             items_hash: HashSum::default(),
             walk: None,
@@ -59,6 +88,7 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store")
             .field("revision", &self.revision)
+            .field("level", &self.level)
             .field("keys", &self.len())
             .field("state_hash", &format_args!("{}", self.state_hash()))
             .finish()
@@ -87,6 +117,11 @@ impl Store {
         self.revision
     }
 
+    /// What commands there are for it, and what its hash and snapshots look like.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
     /// Number of keys.
     pub fn len(&self) -> usize {
         self.records.len()
@@ -97,7 +132,7 @@ impl Store {
         self.records.is_empty()
     }
 
-    /// Hash of the whole state: items, revision, sessions. Costs nothing: it is kept up to date.
+    /// Hash of the whole state: items, revision, sessions, and the level from [`Level::RAISED`] on. Costs nothing: it is kept up to date.
     pub fn state_hash(&self) -> StateHash {
         self.hash_with(self.items_hash, self.sessions.hash())
     }
@@ -113,11 +148,14 @@ impl Store {
     }
 
     fn hash_with(&self, items: HashSum, sessions: HashSum) -> StateHash {
-        let mut counters = [0; 16];
+        let mut counters = [0; 20];
         counters[..8].copy_from_slice(&self.revision.to_le_bytes());
-        counters[8..].copy_from_slice(&self.sessions.now_ms().to_le_bytes());
+        counters[8..16].copy_from_slice(&self.sessions.now_ms().to_le_bytes());
+        counters[16..].copy_from_slice(&self.level.0.to_le_bytes());
+        // At the first level nobody counts it, and older nodes compare hashes with this one.
+        let counted = if self.level >= Level::RAISED { &counters[..] } else { &counters[..16] };
         let mut sum = HashSum::default();
-        sum.add(Kind::Counters, &counters);
+        sum.add(Kind::Counters, counted);
         sum.merge(items);
         sum.merge(sessions);
         sum.state_hash()
@@ -131,34 +169,49 @@ impl Store {
     ///
     /// A repeat comes to the remembered outcome. That a condition failed is remembered, the item is not: a
     /// repeat fails for sure and shows the item as it is by then, which the condition may even hold of.
-    pub fn apply(&mut self, time_ms: u64, command: &Command) -> Outcome {
+    pub fn apply(&mut self, time_ms: u64, command: &Command) -> Applied {
+        let unchanged = |outcome| Applied { outcome, changes: Vec::new() };
         self.sessions.advance(time_ms);
         let request = command.request.as_ref().map(|request| (request, Fingerprint::of(&command.operation)));
         if let Some((request, fingerprint)) = request {
             match self.sessions.admit(request, fingerprint) {
                 Admission::New => {}
                 Admission::Repeat(Outcome::ConditionFailed { .. }) => {
-                    return Outcome::ConditionFailed { current: self.get(command.operation.key()) };
+                    let current = command.operation.key().and_then(|key| self.get(key));
+                    return unchanged(Outcome::ConditionFailed { current });
                 }
-                Admission::Repeat(outcome) => return outcome,
-                Admission::Stale { newest } => return Outcome::StaleRequest { newest },
-                Admission::Reused => return Outcome::SeqReused,
+                Admission::Repeat(outcome) => return unchanged(outcome),
+                Admission::Stale { newest } => return unchanged(Outcome::StaleRequest { newest }),
+                Admission::Reused => return unchanged(Outcome::SeqReused),
             }
         }
-        let Decision { outcome, change } = self.decide(&command.operation);
+        let Decision { outcome, edit } = self.decide(&command.operation);
         // A failed condition is remembered like a success: were it evaluated anew for the repeat, a
         // request could be told as failed to one copy of it and take effect through the other.
         if let Some((request, fingerprint)) = request
             && self.sessions.remember(request, fingerprint, &outcome).is_err()
         {
-            return Outcome::SessionsFull;
+            return unchanged(Outcome::SessionsFull);
         }
-        match change {
-            Some(Change::Put(record)) => self.put(record),
-            Some(Change::Remove) => self.remove(command.operation.key()),
-            None => {}
+        Applied { outcome, changes: edit.and_then(|edit| self.make(edit)).into_iter().collect() }
+    }
+
+    /// Makes an edit, and says which key has changed.
+    fn make(&mut self, edit: Edit) -> Option<Change> {
+        match edit {
+            Edit::Put(key, record) => {
+                self.put(record);
+                Some(Change::Put { key })
+            }
+            Edit::Remove(key) => {
+                self.remove(&key);
+                Some(Change::Delete { key })
+            }
+            Edit::RaiseLevel(level) => {
+                self.level = level;
+                None
+            }
         }
-        outcome
     }
 
     fn decide(&self, operation: &Operation) -> Decision {
@@ -175,7 +228,7 @@ impl Store {
                 let item = ItemRef { value, create_revision, mod_revision: revision, version };
                 Decision {
                     outcome: Outcome::Set { revision, created: current.is_none(), prev },
-                    change: Some(Change::Put(Record::new(key, item))),
+                    edit: Some(Edit::Put(key.clone(), Record::new(key, item))),
                 }
             }
             Operation::Delete { key, condition, prev } => {
@@ -188,8 +241,12 @@ impl Store {
                 let prev = current.filter(|_| *prev).map(ItemRef::to_item);
                 Decision {
                     outcome: Outcome::Deleted { revision, deleted, prev },
-                    change: deleted.then_some(Change::Remove),
+                    edit: deleted.then(|| Edit::Remove(key.clone())),
                 }
+            }
+            Operation::RaiseLevel { to } => {
+                let level = self.level.max(*to);
+                Decision { outcome: Outcome::LevelRaised { level }, edit: Some(Edit::RaiseLevel(level)) }
             }
         }
     }
@@ -219,7 +276,7 @@ impl Store {
 
 impl Decision {
     fn condition_failed(current: Option<ItemRef<'_>>) -> Self {
-        Self { outcome: Outcome::ConditionFailed { current: current.map(ItemRef::to_item) }, change: None }
+        Self { outcome: Outcome::ConditionFailed { current: current.map(ItemRef::to_item) }, edit: None }
     }
 }
 

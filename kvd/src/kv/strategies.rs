@@ -4,6 +4,7 @@
 //! written again, a condition sometimes holds, a request is sometimes repeated.
 
 use super::command::{Command, Condition, Item, Operation, Outcome, RequestId};
+use super::level::Level;
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -43,7 +44,10 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         Some(value) => Operation::Set { key, value, condition, prev },
         None => Operation::Delete { key, condition, prev },
     });
-    (operation, prop::option::weighted(0.6, request())).prop_map(|(operation, request)| Command { operation, request })
+    let write = (operation, prop::option::weighted(0.6, request()))
+        .prop_map(|(operation, request)| Command { operation, request });
+    let raise = Just(Command { operation: Operation::RaiseLevel { to: Level::NEWEST }, request: None });
+    prop_oneof![30 => write, 1 => raise]
 }
 
 fn item() -> impl Strategy<Value = Item> {
@@ -72,5 +76,6 @@ pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
         number().prop_map(|newest| Outcome::StaleRequest { newest }),
         Just(Outcome::SessionsFull),
         Just(Outcome::SeqReused),
+        any::<u32>().prop_map(|level| Outcome::LevelRaised { level: Level(level) }),
     ]
 }

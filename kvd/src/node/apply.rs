@@ -1,6 +1,6 @@
 //! Applies committed entries to the store.
 
-use crate::kv::{Command, DecodeError, Outcome, Store};
+use crate::kv::{Applied, Command, DecodeError, Level, Store};
 use crate::raft::{Entry, LogIndex, Payload};
 use thiserror::Error;
 
@@ -18,11 +18,18 @@ pub struct UnreadableEntry {
     pub cause: DecodeError,
 }
 
-/// Applies one committed entry. `None` where it carries no command.
-pub(super) fn apply_entry(store: &mut Store, entry: &Entry) -> Result<Option<Outcome>, UnreadableEntry> {
+/// Applies one committed entry on a node that knows the levels up to `level_max`. `None` where it carries no command.
+pub(super) fn apply_entry(
+    store: &mut Store,
+    entry: &Entry,
+    level_max: Level,
+) -> Result<Option<Applied>, UnreadableEntry> {
     match &entry.payload {
         Payload::Noop | Payload::Configuration(_) => Ok(None),
         Payload::Command(bytes) => match Command::decode(bytes) {
+            Ok(command) if command.level() > level_max => {
+                Err(UnreadableEntry { index: entry.index, cause: DecodeError::UnknownLevel(command.level()) })
+            }
             Ok(command) => Ok(Some(store.apply(entry.time.0, &command))),
             Err(cause) => Err(UnreadableEntry { index: entry.index, cause }),
         },

@@ -24,6 +24,7 @@ mod meant;
 
 use super::leadership::LeadershipProof;
 use super::replica::Replica;
+use crate::kv::Level;
 use crate::mutants::{self, Mutant};
 use crate::raft::{Instant, LogIndex, MembershipChange, MembershipError, RoleName, Term};
 use meant::{Meant, wanted};
@@ -52,6 +53,8 @@ pub enum MemberChange {
         learner: bool,
         /// True for a node that may only take the place of a member of its name.
         returning: bool,
+        /// The newest level that it knows; see [`Level`].
+        level: u32,
     },
     /// A learner becomes a voter.
     Promote {
@@ -190,6 +193,7 @@ impl<H> Waiting<H> {
                 return Some(Err(ChangeError::NoLeader));
             }
             match self.wanted(replica) {
+                Ok(Some(_)) if let Some(refusal) = self.lacks_level(replica) => return Some(Err(refusal)),
                 Ok(Some(change)) if self.hands_over(replica, &change) => {}
                 Ok(Some(change)) => match replica.change_membership(&change) {
                     Ok(index) => self.begun = Some((index, replica.raft().term())),
@@ -247,6 +251,15 @@ impl<H> Waiting<H> {
         }
         let meant = self.meant.as_ref().expect("it was looked up just now").as_ref().map_err(Clone::clone)?;
         wanted(&self.change, meant, replica.raft())
+    }
+
+    /// Returns why a node that is to be added is not, if it knows too little to apply what the log holds.
+    fn lacks_level<W, R>(&self, replica: &Replica<W, R>) -> Option<ChangeError> {
+        let MemberChange::Add { name, level, .. } = &self.change else { return None };
+        let needed = replica.lacks_level(Level(*level))?;
+        Some(ChangeError::Refused(format!(
+            "{name} knows levels up to {level}, and this cluster is at level {needed}: upgrade the kvd of {name} first"
+        )))
     }
 
     /// Returns whether what this node knows of the members was so at a moment since the request came, and is not merely

@@ -8,6 +8,7 @@ mod backlog;
 mod effects;
 mod hand_over;
 mod leadership;
+mod levels;
 mod member_changes;
 mod recovery;
 mod repeats;

@@ -4,7 +4,8 @@
 //! way and leave memory, so that recovery of a long log takes little more memory than the store.
 
 use super::apply::{UnreadableEntry, apply_entry};
-use crate::kv::Store;
+use super::levels::level_of_log;
+use crate::kv::{Level, Store};
 use crate::mutants::{self, Mutant};
 use crate::raft::{Configuration, Entry, HardState, Log, LogIndex, Payload, Record, SnapshotPlace, Term};
 use std::collections::BTreeMap;
@@ -21,9 +22,17 @@ pub struct Recovered {
     pub configurations: BTreeMap<LogIndex, Configuration>,
     /// The store, with everything applied that the log says is committed.
     pub store: Arc<RwLock<Store>>,
+    /// The newest level that this node knows, or is to know.
+    pub level_max: Level,
 }
 
 impl Recovered {
+    /// The level that the node must know to go on with what it has: that of the state, or of what may yet be committed.
+    pub fn level(&self) -> Level {
+        let state = self.store.read().unwrap_or_else(PoisonError::into_inner).level();
+        level_of_log(&self.log, state)
+    }
+
     /// Applies every entry of the log, known to be committed or not: for who takes it all for committed, since nobody
     /// is left who could say otherwise.
     ///
@@ -34,7 +43,7 @@ impl Recovered {
         self.log.commit(self.log.last_index());
         while self.log.has_unapplied() {
             for entry in self.log.take_committed(APPLY_BYTES_MAX) {
-                apply_entry(&mut store, &entry)?;
+                apply_entry(&mut store, &entry, self.level_max)?;
             }
         }
         Ok(())
@@ -42,13 +51,27 @@ impl Recovered {
 }
 
 /// Takes the records of a log one after the other. The default has no snapshot.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Recovery {
     hard_state: HardState,
     log: Log,
     configurations: BTreeMap<LogIndex, Configuration>,
     store: Store,
+    level_max: Level,
     has_records: bool,
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self {
+            hard_state: HardState::default(),
+            log: Log::default(),
+            configurations: BTreeMap::new(),
+            store: Store::default(),
+            level_max: Level::NEWEST,
+            has_records: false,
+        }
+    }
 }
 
 /// Committed entries of about this many bytes are applied at a time.
@@ -69,6 +92,12 @@ impl Recovery {
             store,
             ..Self::default()
         }
+    }
+
+    /// Knows no levels beyond `level_max`.
+    #[must_use]
+    pub fn with_level_max(self, level_max: Level) -> Self {
+        Self { level_max, ..self }
     }
 
     /// Takes the next record. `cache_bytes_max` bounds the entries that stay in memory; see
@@ -93,7 +122,7 @@ impl Recovery {
                 while self.log.has_unapplied() {
                     for entry in self.log.take_committed(APPLY_BYTES_MAX) {
                         if !(mutants::is_on(Mutant::AppliedNotAtomic) && entry.index == index) {
-                            apply_entry(&mut self.store, &entry)?;
+                            apply_entry(&mut self.store, &entry, self.level_max)?;
                         }
                     }
                     self.log.evict(cache_bytes_max);
@@ -125,8 +154,8 @@ impl Recovery {
     /// All records have been taken. These are the terms of the whole log, as the first index and term of each run: it
     /// may still have entries that are in the snapshot.
     pub fn finish(self, term_runs: impl IntoIterator<Item = (LogIndex, Term)>) -> Recovered {
-        let Self { hard_state, log, configurations, store, has_records: _ } = self;
+        let Self { hard_state, log, configurations, store, level_max, has_records: _ } = self;
         let log = log.with_terms_before(term_runs);
-        Recovered { hard_state, log, configurations, store: Arc::new(RwLock::new(store)) }
+        Recovered { hard_state, log, configurations, store: Arc::new(RwLock::new(store)), level_max }
     }
 }

@@ -9,11 +9,12 @@ use super::apply::apply_entry;
 use super::backlog::Backlog;
 use super::effects::Effects;
 use super::leadership::Proofs;
+use super::levels::Levels;
 use super::recovery::Recovered;
 use super::repeats::Repeats;
 use super::request::{ReadError, WriteError};
 use super::state_check::{AppliedState, Divergence, StateCheck};
-use crate::kv::{Outcome, SnapshotBusy, SnapshotSummary, Store};
+use crate::kv::{Applied, Command, Outcome, SnapshotBusy, SnapshotSummary, Store};
 use crate::mutants::{self, Mutant};
 use crate::raft::{
     Entry, Fetch, Instant, LogBase, LogIndex, MembershipChange, MembershipError, Message, NodeId, ProposalRefusal,
@@ -50,6 +51,7 @@ pub struct Replica<W, R> {
     arrived: Vec<WaitingRead<R>>,
     last_token: ReadToken,
     pub(super) proofs: Proofs,
+    pub(super) levels: Levels,
     /// Reads whose index is being asked for.
     asked: BTreeMap<ReadToken, WaitingReads<R>>,
     /// Reads that wait for this index to be applied.
@@ -109,7 +111,8 @@ impl<W, R> Replica<W, R> {
         recovered: Recovered,
         now: Instant,
     ) -> Self {
-        let Recovered { hard_state, log, configurations, store } = recovered;
+        let Recovered { hard_state, log, configurations, store, level_max } = recovered;
+        let levels = Levels::new(level_max, lock(&store).level());
         let memory_bytes_max = settings.cache_bytes_max + UNSETTLED_BYTES_MAX;
         let raft = Raft::new(id, settings, seed, Restored { hard_state, log, configurations }, now);
         let mut state_check = StateCheck::default();
@@ -126,6 +129,7 @@ impl<W, R> Replica<W, R> {
             arrived: Vec::new(),
             last_token: ReadToken(0),
             proofs: Proofs::default(),
+            levels,
             asked: BTreeMap::new(),
             indexed: BTreeMap::new(),
             waiting_reads: 0,
@@ -146,13 +150,17 @@ impl<W, R> Replica<W, R> {
     pub fn tick(&mut self, now: Instant) {
         self.now = self.now.max(now);
         self.raft.tick(now);
+        self.raise_level();
         if self.now >= self.next_expiry {
             self.expire();
         }
     }
 
-    /// A message from another node.
+    /// A message from another node. One that this node must not take is as good as lost; see [`Replica::refuses_level`].
     pub fn step(&mut self, from: NodeId, message: Message) {
+        if self.refuses_level(&message).is_some() {
+            return;
+        }
         self.raft.step(from, message);
     }
 
@@ -163,6 +171,13 @@ impl<W, R> Replica<W, R> {
 
     /// The same with a time of its own: at `deadline` it ends with [`WriteError::OutcomeUnknown`].
     pub fn write_until(&mut self, command: Bytes, deadline: Instant, handle: W) {
+        // Below it, the command would stand in the logs of nodes that cannot read it.
+        if self.raft.role() == RoleName::Leader
+            && let Some(needed) = Command::level_of(&command).filter(|needed| *needed > self.level())
+        {
+            let lacking = self.members_below(needed);
+            return self.ended_writes.push((handle, Err(WriteError::BelowLevel { needed, lacking })));
+        }
         if self.raft.role() == RoleName::Leader
             && self.waiting_writes() < WAITING_WRITES_MAX
             && let Some(place) = self.repeats.find(&command, self.raft.term())
@@ -258,6 +273,7 @@ impl<W, R> Replica<W, R> {
         let repeats = self.repeats.replaced(last).into_iter();
         self.ended_writes.extend(repeats.map(|handle| (handle, Err(WriteError::OutcomeUnknown))));
         self.state_check.replaced(state_of(&store, last));
+        self.levels.reached(store.level());
         std::mem::replace(&mut *lock(&self.store), store)
     }
 
@@ -306,9 +322,10 @@ impl<W, R> Replica<W, R> {
         self.raft.bulk_stalled(peer);
     }
 
-    /// The process of a peer is gone; see [`Raft::peer_lost`].
+    /// The process of a peer is gone; see [`Raft::peer_lost`]. What it knew, the next one may not.
     pub fn peer_lost(&mut self, peer: NodeId) {
         self.raft.peer_lost(peer);
+        self.levels.peer_lost(peer);
     }
 
     /// What is to be done after the calls since the last time.
@@ -392,7 +409,12 @@ impl<W, R> Replica<W, R> {
         let mut store = lock(&self.store);
         for entry in entries {
             // Skipping the entry on a node that is too old to know it would let the replicas drift apart.
-            let outcome = apply_entry(&mut store, entry).unwrap_or_else(|unreadable| panic!("{unreadable}"));
+            let applied = apply_entry(&mut store, entry, self.levels.max());
+            let applied = applied.unwrap_or_else(|unreadable| panic!("{unreadable}"));
+            let outcome = applied.map(|Applied { outcome, .. }| outcome);
+            if let Some(Outcome::LevelRaised { level }) = outcome {
+                self.levels.reached(level);
+            }
             let at_index = (entry.index, Term(0))..(entry.index.next(), Term(0));
             let first = self.writes.extract_if(at_index, |_, _| true).map(|((_, term), write)| (term, write.handle));
             for (term, handle) in first.chain(self.repeats.applied(entry.index)) {

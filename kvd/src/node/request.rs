@@ -1,10 +1,11 @@
 //! What a replica is asked, and how a request can end.
 
+use crate::kv::Level;
 use crate::raft::NodeId;
 use thiserror::Error;
 
 /// Why a write was not acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum WriteError {
     /// Another node leads, and takes this write (307). Not applied.
     #[error("another node leads")]
@@ -24,6 +25,14 @@ pub enum WriteError {
     /// Too much waits for a quorum already (429). Not applied.
     #[error("too many writes wait for a quorum")]
     Overloaded,
+    /// The state has not the level that the command needs (503). Not applied.
+    #[error("the cluster is not at level {needed} yet")]
+    BelowLevel {
+        /// The level that the command needs.
+        needed: Level,
+        /// Members that have not said to know it. If there are none, it is about to be raised.
+        lacking: Vec<NodeId>,
+    },
     /// No quorum answered in time (504). May still be applied: repeat it under the same client and seq.
     #[error("no quorum answered in time")]
     OutcomeUnknown,

@@ -1,7 +1,7 @@
 //! What becomes of requests: three replicas with a network that the test holds in its hands.
 
 use super::{Effects, HandOverError, ReadError, Recovery, Replica, UnreadableEntry, WriteError};
-use crate::kv::{Command, DecodeError, Operation, Outcome, RequestId, Restoring, Store};
+use crate::kv::{Command, DecodeError, Level, Operation, Outcome, RequestId, Restoring, Store};
 use crate::raft::{
     Body, ClusterTime, Configuration, Entry, HardState, Instant, LogIndex, MemberInfo, Message, NodeId, Payload,
     Record, RoleName, Settings, SnapshotPlace, Term, TransferRefusal,
@@ -9,6 +9,7 @@ use crate::raft::{
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
+mod levels;
 mod member_changes;
 
 const TIMEOUT_MS: u64 = 5_000;
@@ -157,7 +158,7 @@ fn a_command_of_a_newer_version_ends_recovery_with_the_place_of_its_entry() {
     let mut recovery = Recovery::default();
     let payload = Payload::Command(Bytes::from_static(&[200, 1, 2]));
     let newer = Entry { index: LogIndex(2), term: Term(1), time: ClusterTime(1), payload };
-    let unreadable = Err(UnreadableEntry { index: LogIndex(2), cause: DecodeError::UnknownFormat(200) });
+    let unreadable = Err(UnreadableEntry { index: LogIndex(2), cause: DecodeError::UnknownLevel(Level(200)) });
     for record in founding_records(1) {
         assert_eq!(recovery.record(record, 0), Ok(()));
     }

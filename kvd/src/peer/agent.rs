@@ -171,6 +171,7 @@ mod tests {
             founders: Vec::new(),
             remembers: None,
             expects_data: false,
+            level: 1,
         };
         Agent::new(watch::channel(hello).1, 4)
     }

@@ -97,6 +97,14 @@ pub struct Hello {
     /// Whether a node that is forming was told to expect data (`--expect-data`), and founds nothing for want of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expects_data: bool,
+    /// The newest level that it knows, or is to know; the first, if it is of a version that had none. See
+    /// [`Level`](crate::kv::Level).
+    #[serde(default = "first_level")]
+    pub level: u32,
+}
+
+fn first_level() -> u32 {
+    1
 }
 
 /// A founding member of a cluster.
@@ -244,6 +252,7 @@ mod tests {
             founders: Vec::new(),
             remembers: None,
             expects_data: false,
+            level: 1,
         };
         hello.founders.push(hello.as_founder());
         hello

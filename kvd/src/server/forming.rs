@@ -323,6 +323,7 @@ mod tests {
             founders: Vec::new(),
             remembers: None,
             expects_data: false,
+            level: 1,
         }
     }
 

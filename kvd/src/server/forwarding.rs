@@ -370,12 +370,14 @@ mod tests {
             founders: Vec::new(),
             remembers: None,
             expects_data: false,
+            level: 1,
         };
         let view = View {
             name: "node1".into(),
             node: "".into(),
             client_url: "".into(),
             peer_url: "".into(),
+            level_max: 1,
             state: kvclient::api::NodeState::Follower,
             term: 5,
             leader: None,

@@ -87,6 +87,7 @@ impl Joining {
             learner: config.learner,
             returning: wish == Wish::Return,
         };
+        let level = config.level_max.0;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let ask = move || {
@@ -98,7 +99,7 @@ impl Joining {
             while !stopped.load(Ordering::Relaxed) {
                 let mut news = JoinNews::Waits("there is nobody to ask".into());
                 for url in &urls {
-                    news = ask(&agent, url, &request);
+                    news = ask(&agent, url, &request, level);
                     if !matches!(news, JoinNews::Waits(_) | JoinNews::Leaderless(_)) || stopped.load(Ordering::Relaxed)
                     {
                         break;
@@ -130,12 +131,12 @@ fn agent() -> ureq::Agent {
 }
 
 /// Asks one node, and whomever it names as the leader.
-fn ask(agent: &ureq::Agent, url: &str, request: &AddMemberRequest) -> JoinNews {
+fn ask(agent: &ureq::Agent, url: &str, request: &AddMemberRequest, level: u32) -> JoinNews {
     let body = serde_json::to_vec(request).expect("text has a JSON form");
     let mut target = format!("{url}/members/add");
     for _ in 0..=REDIRECTS_MAX {
         // Who knows no leader is to say so soon: another node may know one.
-        let asked = agent.post(&target).header("kvd-redirect", "true");
+        let asked = agent.post(&target).header("kvd-redirect", "true").header("kvd-level", level.to_string());
         let asked = asked.header("content-type", "application/json").send(&body[..]);
         let mut response = match asked {
             Ok(response) => response,

@@ -22,7 +22,7 @@ mod state_exchange;
 use crate::config::{Config, REQUEST_TIMEOUT_MS, VALUE_BYTES_LIMIT};
 use crate::data::Opened;
 use crate::http::{self, ConnectionLimits, Gateway, Limits};
-use crate::kv::{KEY_BYTES_MAX, RestoreError};
+use crate::kv::{KEY_BYTES_MAX, Level, RestoreError};
 use crate::node::UnreadableEntry;
 use crate::peer::{self, FRAME_BYTES_MAX};
 use crate::raft::LogIndex;
@@ -119,6 +119,20 @@ pub enum StartError {
         dir: PathBuf,
         /// What is wrong with it.
         cause: RestoreError,
+    },
+    /// The data is of a level that the node is not to know.
+    #[error(
+        "--data-dir {}: the data is of level {needed}, and this node knows levels up to {level_max}. A level is never lowered: \
+         start a version of kvd that knows it, without a lower --level-max",
+        .dir.display()
+    )]
+    Level {
+        /// The directory.
+        dir: PathBuf,
+        /// The level of the data.
+        needed: Level,
+        /// The newest level that the node knows, or is to know.
+        level_max: Level,
     },
     /// The node is part of a cluster, but its log is gone.
     #[error(

@@ -43,6 +43,7 @@ impl Publisher {
             node: own.node_id().to_string().into(),
             client_url: own.client_url.as_str().into(),
             peer_url: own.peer_url.as_str().into(),
+            level_max: own.level,
             state: NodeState::Forming,
             term: 0,
             leader: None,

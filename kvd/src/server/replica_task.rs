@@ -26,7 +26,7 @@ use super::{FatalError, StartError};
 use crate::config::{Config, REQUEST_TIMEOUT_MS};
 use crate::data::{Opened, Received};
 use crate::http::{Request, View};
-use crate::kv::{Outcome, Store};
+use crate::kv::{Level, Outcome, Store};
 use crate::node::{ChangeError, Effects, MemberChanges, ReadError, Recovered, Replica, WriteError};
 use crate::peer::{
     ClusterId, Hello, Inbound, Link, LinkEvent, LinkOptions, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, PeerEvent,
@@ -35,7 +35,7 @@ use crate::raft::{Fetch, Instant, LogIndex, Message, NodeId, Refusal, SendSnapsh
 use crate::storage::{Disk, Identity, StorageError};
 use kvclient::api::{LeaderEvent, MembersReply};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -97,6 +97,10 @@ pub(super) struct ReplicaTask {
     asking: Option<Joining>,
     /// Senders whose messages were refused, and why; each is logged once.
     refused: BTreeSet<(NodeId, Refusal)>,
+    /// A level that this node does not know, of entries that it was sent, once that is logged.
+    unknown_level: Option<Level>,
+    /// The level of the state.
+    level: Level,
     /// Voters of which was logged that their states differ from this node's.
     disagreements: BTreeSet<NodeId>,
 }
@@ -128,7 +132,9 @@ impl ReplicaTask {
             founders: Vec::new(),
             remembers: None,
             expects_data: false,
+            level: config.level_max.0,
         };
+        let level = store.read().unwrap_or_else(PoisonError::into_inner).level();
         let publisher = Publisher::new(&hello, span);
         publisher.snapshots_damaged(snapshots.damaged());
         let directory = Directory::new(&hello);
@@ -160,6 +166,8 @@ impl ReplicaTask {
             told_removed: false,
             asking: None,
             refused: BTreeSet::new(),
+            unknown_level: None,
+            level,
             disagreements: BTreeSet::new(),
         };
         if let Some(recovered) = &task.recovered {
@@ -351,6 +359,7 @@ impl ReplicaTask {
             Arrived::Event(Event::Member(_, LinkEvent::Removed)) => self.told_removed(replica),
             Arrived::Event(Event::Joining(JoinNews::Removed(_))) => self.told_removed(replica),
             Arrived::Event(Event::Member(_, LinkEvent::Met(hello))) => {
+                replica.peer_knows(hello.node_id(), Level(hello.level));
                 self.met(&hello);
                 self.check_cluster(&hello)?;
             }
@@ -364,6 +373,7 @@ impl ReplicaTask {
             // The link warns by itself, and nobody forms a cluster or joins one any more.
             Arrived::Event(Event::Member(_, LinkEvent::Failed(_)) | Event::Founder(..) | Event::Joining(_)) => {}
             Arrived::FromPeer(PeerEvent::Met(hello)) => {
+                replica.peer_knows(hello.node_id(), Level(hello.level));
                 if let Some(link) = self.links.get(&hello.node_id()) {
                     link.redial();
                 }
@@ -456,11 +466,33 @@ impl ReplicaTask {
     /// A message has arrived. One that no working member would send ends its stream: what follows on it
     /// would be no better.
     fn step(&mut self, replica: &mut Replica<WriteReply, ReadReply>, from: NodeId, message: Message) {
+        if let Some(level) = replica.refuses_level(&message) {
+            return self.refuse_level(from, level);
+        }
         let Some(refusal) = replica.raft().refusal(from, &message) else { return replica.step(from, message) };
         self.inbound.close(from);
         if self.refused.len() < REFUSALS_LOGGED_MAX && self.refused.insert((from, refusal)) {
             let name = self.directory.info(from).map_or("a node that is no member", |info| &info.name);
             tracing::error!("refuses a message from {name} (id {from}): {refusal}");
+        }
+    }
+
+    /// Says when the level rises: from then on the version of kvd before cannot be put back.
+    fn log_level(&mut self, level: Level) {
+        if std::mem::replace(&mut self.level, level) < level {
+            tracing::info!("the data is of level {level} now: versions of kvd that do not know it cannot read it");
+        }
+    }
+
+    /// Another node sends what this one could never apply. It goes without, and stays behind, until it is upgraded.
+    fn refuse_level(&mut self, from: NodeId, level: Level) {
+        if self.unknown_level.replace(level) != Some(level) {
+            let name = self.directory.info(from).map_or("another node", |info| &info.name);
+            tracing::error!(
+                "{name} sends entries of level {level}, and this node knows levels up to {}: it cannot follow its cluster any \
+                 more, and has lost nothing; start a version of kvd that knows that level, without a lower --level-max",
+                self.config.level_max
+            );
         }
     }
 
@@ -529,6 +561,7 @@ impl ReplicaTask {
                 None | Some(_) => replica.snapshot_sent(snapshot.to, snapshot.term, None),
             }
         }
+        self.log_level(replica.level());
         // First the view, so that whoever has an answer finds it there as well. Nobody waits for an
         // answer if its receiver is gone.
         self.publisher.replica(replica.raft(), &self.directory);

@@ -404,7 +404,7 @@ impl Drop for Snapshots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kv::{SnapshotSummary, StateHash};
+    use crate::kv::{Level, SnapshotSummary, StateHash};
     use crate::peer::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
     use crate::raft::{ClusterTime, Configuration, LogBase};
     use crate::storage::MemoryDisk;
@@ -416,7 +416,15 @@ mod tests {
     /// Writes a snapshot that ends with entry `index` and has so many pieces. It is no store.
     pub(super) fn write_snapshot(disk: &Arc<dyn Disk>, index: u64, pieces: u64) -> SnapshotFile {
         let (bytes, state_hash) = (pieces * PIECE_BYTES as u64, StateHash(0));
-        let summary = SnapshotSummary { revision: index, time_ms: 0, keys: 0, sessions: 0, bytes, state_hash };
+        let summary = SnapshotSummary {
+            level: Level::FIRST,
+            revision: index,
+            time_ms: 0,
+            keys: 0,
+            sessions: 0,
+            bytes,
+            state_hash,
+        };
         let meta = SnapshotMeta {
             cluster_id: 1,
             last: LogBase { index: LogIndex(index), term: Term(1) },
@@ -455,6 +463,7 @@ mod tests {
             founders: Vec::new(),
             remembers: None,
             expects_data: false,
+            level: 1,
         }
     }
 }

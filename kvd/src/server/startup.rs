@@ -28,6 +28,7 @@ pub(super) fn open(config: &Config, disk: &Arc<dyn Disk>) -> Result<Opened, Star
         wal: WalOptions::new(rand::random()),
         cache_bytes_max: config.raft.cache_bytes_max,
         session_limits: SessionLimits::default(),
+        level_max: config.level_max,
     };
     let opened = data::open(disk, options, |cluster| check_members(config, cluster));
     let opened = opened.map_err(|refusal| match refusal {
@@ -80,6 +81,7 @@ impl StartError {
             DataError::Storage(cause) => Self::Storage { dir, cause },
             DataError::UnreadableEntry(cause) => Self::UnreadableEntry { dir, cause },
             DataError::Snapshot(cause) => Self::UnreadableSnapshot { dir, cause },
+            DataError::Level { needed, level_max } => Self::Level { dir, needed, level_max },
             DataError::LogMissing => Self::LogMissing { dir },
             DataError::Remains(file) => Self::Remains { dir, file },
             DataError::Diverged(index) => Self::Diverged { dir, index },

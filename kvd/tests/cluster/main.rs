@@ -38,3 +38,4 @@ mod snapshots;
 mod stopping;
 mod strangers;
 mod transfer;
+mod upgrade;

@@ -160,7 +160,7 @@ impl Server {
                     Request::Write { command, reply, .. } => {
                         let command = Command::decode(&command).expect("only commands are proposed");
                         command.validate().expect("only valid ones");
-                        let outcome = applied.write().expect("no panic holds it").apply(1, &command);
+                        let outcome = applied.write().expect("no panic holds it").apply(1, &command).outcome;
                         let _ = reply.send(Ok(outcome));
                     }
                     Request::Read { reply, .. } => drop(reply.send(Ok(()))),
@@ -295,6 +295,7 @@ fn node() -> NodeUrl {
 fn view() -> View {
     View {
         name: "node1".into(),
+        level_max: 1,
         state: NodeState::Leader,
         term: 1,
         leader: Some(node()),

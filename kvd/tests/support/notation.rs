@@ -173,6 +173,7 @@ fn command(bytes: &Bytes) -> String {
     let (what, condition) = match operation {
         Operation::Set { key, value, condition, .. } => (format!("set {}={}", text(&key), text(&value)), condition),
         Operation::Delete { key, condition, .. } => (format!("delete {}", text(&key)), condition),
+        Operation::RaiseLevel { to } => (format!("raise the level to {to}"), None),
     };
     let request = request.map_or_else(String::new, |request| format!("{}#{} ", request.client, request.seq));
     let condition = match condition {

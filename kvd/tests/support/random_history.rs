@@ -119,7 +119,7 @@ impl Sequential {
             }
             Call::Delete { condition } => kv::Operation::Delete { key, condition: condition.map(condition_of), prev },
         };
-        match self.store.apply(0, &Command { operation, request: None }) {
+        match self.store.apply(0, &Command { operation, request: None }).outcome {
             Outcome::Set { created, .. } => Answer::Written { existed: !created },
             Outcome::Deleted { deleted, .. } => Answer::Written { existed: deleted },
             Outcome::ConditionFailed { current } => Answer::ConditionFailed { current: Some(current.map(seen)) },

@@ -148,6 +148,7 @@ impl From<DataError> for RecoverError {
             DataError::Snapshot(cause) => {
                 Self::OtherVersion(format!("its snapshot is undamaged, and this kvd cannot use it ({cause})"))
             }
+            DataError::Level { .. } => Self::OtherVersion(format!("{error}")),
             DataError::Remains(_) | DataError::Diverged(_) | DataError::RestoreUnfinished => {
                 Self::Incomplete(error.to_string())
             }

@@ -114,6 +114,7 @@ fn as_a_daemon() -> OpenOptions<'static> {
         wal: WAL,
         cache_bytes_max: CACHE_BYTES,
         session_limits: SessionLimits::default(),
+        level_max: Level::NEWEST,
     }
 }
 

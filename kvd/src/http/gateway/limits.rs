@@ -15,6 +15,7 @@ pub(in crate::http) fn check(command: &Command, value_bytes_max: usize) -> Resul
     let (value, condition) = match &command.operation {
         Operation::Set { value, condition, .. } => (Some(value), condition),
         Operation::Delete { condition, .. } => (None, condition),
+        Operation::RaiseLevel { .. } => return Err(ApiError::invalid("the leader alone raises the level")),
     };
     // No value is as long as one that a condition asks for in vain, but the condition would stand in the log.
     let expected = match condition {

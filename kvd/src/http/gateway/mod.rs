@@ -15,7 +15,7 @@ pub use view::View;
 pub use words::{Backup, BackupError, NotHandedOver, Request};
 
 use super::error::ApiError;
-use crate::kv::{Outcome, Revision, Store};
+use crate::kv::{Level, Outcome, Revision, Store};
 use crate::node::{ChangeError, MemberChange, ReadError, WriteError};
 use bytes::Bytes;
 use kvclient::api::{Applied, ErrorCode, LeaderEvent, LeaderReply, MembersReply, NodeState, NodeUrl};
@@ -459,11 +459,27 @@ impl Gateway {
             WriteError::Overloaded => {
                 Unanswered::Final(ApiError::overloaded("too many writes wait for a quorum: try again shortly"))
             }
+            WriteError::BelowLevel { needed, lacking } => Unanswered::Final(self.below_level(needed, &lacking)),
             WriteError::OutcomeUnknown => Unanswered::Final(ApiError::outcome_unknown(
                 "no quorum answered in time, and the write may still take effect: repeat it with the same `request`, \
                  or read the key",
             )),
         }
+    }
+
+    /// The cluster is not at the level that a request needs; `lacking` are the members that keep it from there.
+    fn below_level(&self, needed: Level, lacking: &[impl ToString]) -> ApiError {
+        let members = Arc::clone(&self.view.borrow().members);
+        let ids: Vec<String> = lacking.iter().map(ToString::to_string).collect();
+        let names: Vec<&str> =
+            members.iter().filter(|member| ids.contains(&member.node)).map(|member| member.id.as_str()).collect();
+        ApiError::not_ready(match names.as_slice() {
+            [] => format!("this takes level {needed}, to which the cluster is about to rise: try again shortly"),
+            names => format!(
+                "this takes level {needed}, and {} has not said to know it: upgrade the kvd there, or start it; nothing was changed",
+                names.join(", ")
+            ),
+        })
     }
 
     fn unchanged(&self, error: ChangeError) -> Unanswered {

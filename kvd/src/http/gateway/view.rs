@@ -14,6 +14,8 @@ pub struct View {
     pub client_url: Arc<str>,
     /// Where the other nodes reach it.
     pub peer_url: Arc<str>,
+    /// The newest level that it knows, or is to know.
+    pub level_max: u32,
     /// What it is doing.
     pub state: NodeState,
     /// Its current term.

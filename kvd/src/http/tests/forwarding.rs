@@ -139,7 +139,7 @@ fn leaderless() -> Server {
             asked += 1;
             let answer = match asked {
                 1 => Err(WriteError::NoLeader),
-                _ => Ok(store.write().unwrap().apply(0, &Command::decode(&command).unwrap())),
+                _ => Ok(store.write().unwrap().apply(0, &Command::decode(&command).unwrap()).outcome),
             };
             // A client that has gone needs no answer.
             let _ = reply.send(answer);

@@ -2,6 +2,7 @@
 
 use super::server::{Server, VALUE_BYTES_MAX, ample, node_url};
 use crate::http::Request;
+use crate::kv::Level;
 use crate::node::{ReadError, WriteError};
 use crate::raft::NodeId;
 use kvclient::api::{Applied, ErrorCode, GetReply, NodeState};
@@ -239,10 +240,16 @@ fn each_end_of_a_write_has_its_status_and_its_promise() {
         (WriteError::Superseded, (503, ErrorCode::NoLeader, Applied::No), Some("1")),
         (WriteError::Overloaded, (429, ErrorCode::Overloaded, Applied::No), Some("1")),
         (WriteError::OutcomeUnknown, (504, ErrorCode::Timeout, Applied::Unknown), None),
+        (
+            WriteError::BelowLevel { needed: Level(2), lacking: vec![NodeId(0xa4)] },
+            (503, ErrorCode::NotReady, Applied::No),
+            Some("1"),
+        ),
     ] {
+        let answer = error.clone();
         let server = Server::scripted(move |request| {
             let Request::Write { reply, .. } = request else { panic!("{request:?}") };
-            let _ = reply.send(Err(error));
+            let _ = reply.send(Err(answer.clone()));
         });
         for (path, body) in [("/set", r#"{"key":"k","value":"v"}"#), ("/delete", r#"{"key":"k"}"#)] {
             let reply = server.post(&format!("{path}?timeout_ms=20"), body);

@@ -41,6 +41,7 @@ fn each_path_asks_for_its_change_and_gets_the_members() {
         peer_url: "http://e:1".into(),
         learner,
         returning,
+        level: 1,
     };
     let (old, new) = ("node2".to_owned(), "node4".to_owned());
     let expected = [

@@ -152,7 +152,7 @@ pub(super) fn honest_replica() -> Replica {
             // A client that has gone needs no answer.
             match request {
                 Request::Write { command, reply, .. } => {
-                    let outcome = store.write().unwrap().apply(0, &Command::decode(&command).unwrap());
+                    let outcome = store.write().unwrap().apply(0, &Command::decode(&command).unwrap()).outcome;
                     let _ = reply.send(Ok(outcome));
                 }
                 Request::Read { reply, .. } => {
@@ -206,6 +206,7 @@ pub(super) fn view_of_a_leader() -> View {
     };
     View {
         name: "node1".into(),
+        level_max: 1,
         state: NodeState::Leader,
         term: 5,
         leader: Some(node_url("node1")),

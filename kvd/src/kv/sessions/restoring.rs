@@ -96,6 +96,9 @@ fn is_remembered(reply: &[u8], newest: Revision) -> bool {
             revision <= newest && could_be(&prev) && (deleted || prev.is_none())
         }
         Some(Outcome::ConditionFailed { .. }) => true,
-        Some(Outcome::StaleRequest { .. } | Outcome::SessionsFull | Outcome::SeqReused) | None => false,
+        Some(
+            Outcome::StaleRequest { .. } | Outcome::SessionsFull | Outcome::SeqReused | Outcome::LevelRaised { .. },
+        )
+        | None => false,
     }
 }

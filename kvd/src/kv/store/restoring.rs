@@ -60,7 +60,7 @@ impl Restoring {
     /// Takes the next piece. After an error, give up.
     ///
     /// # Errors
-    /// Every [`RestoreError`] but an unknown format: as soon as what has come cannot be the start of the snapshot.
+    /// Every [`RestoreError`] but an unknown level: as soon as what has come cannot be the start of the snapshot.
     pub fn piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
         self.bytes += piece.len() as u64;
         if self.bytes > self.summary.bytes {
@@ -128,6 +128,7 @@ impl Restoring {
             // Of what is sorted already a tree is built at once, not by one insertion after the other.
             records: records.into_iter().collect(),
             revision: summary.revision,
+            level: summary.level,
             sessions: sessions.finish(summary.time_ms),
             items_hash,
             walk: None,

@@ -57,6 +57,7 @@ impl Store {
             if has_sessions { (self.sessions.len() as u64, self.sessions.hash()) } else { Default::default() };
         let content_bytes = self.items_hash.bytes() + sessions_hash.bytes();
         let summary = SnapshotSummary {
+            level: self.level,
             revision: self.revision,
             time_ms: self.sessions.now_ms(),
             keys,

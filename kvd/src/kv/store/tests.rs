@@ -23,6 +23,7 @@ impl Command {
     pub(super) fn only_if(mut self, wanted: Condition) -> Self {
         match &mut self.operation {
             Operation::Set { condition, .. } | Operation::Delete { condition, .. } => *condition = Some(wanted),
+            Operation::RaiseLevel { .. } => {}
         }
         self
     }
@@ -30,6 +31,7 @@ impl Command {
     pub(super) fn with_prev(mut self) -> Self {
         match &mut self.operation {
             Operation::Set { prev, .. } | Operation::Delete { prev, .. } => *prev = true,
+            Operation::RaiseLevel { .. } => {}
         }
         self
     }
@@ -85,7 +87,7 @@ fn revisions_and_versions_count_what_changed() {
         ("and once more", delete("k").with_prev(), was_deleted(7, false, None), None),
         ("a key that returns begins anew", set("k", "").with_prev(), was_set(8, true, None), Some(item("", 8, 8, 1))),
     ] {
-        assert_eq!(store.apply(0, &command), outcome, "{case}");
+        assert_eq!(store.apply(0, &command).outcome, outcome, "{case}");
         assert_eq!(store.get(b"k"), now, "{case}");
     }
     assert_eq!((store.revision(), store.len()), (8, 2));
@@ -108,7 +110,7 @@ fn a_condition_decides_between_the_write_and_nothing() {
             for command in [set("k", "y"), delete("k")] {
                 let command = command.only_if(condition.clone());
                 let mut replica = if store.is_empty() { Store::default() } else { store_after([set("k", "x")]) };
-                let outcome = replica.apply(0, &command);
+                let outcome = replica.apply(0, &command).outcome;
                 if holds {
                     assert!(!matches!(outcome, Outcome::ConditionFailed { .. }), "{command:?}");
                 } else {
@@ -125,7 +127,7 @@ fn of_writers_that_race_with_one_condition_exactly_one_wins() {
     for condition in [Condition::ModRevision(2), Condition::Value("start".into())] {
         let mut store = store_after([set("k", "start")]);
         let outcomes: Vec<_> = (0..8)
-            .map(|writer| store.apply(0, &set("k", &format!("writer {writer}")).only_if(condition.clone())))
+            .map(|writer| store.apply(0, &set("k", &format!("writer {writer}")).only_if(condition.clone())).outcome)
             .collect();
         assert_eq!(outcomes[0], was_set(3, false, None));
         assert_eq!(outcomes[1..], vec![failed(Some(item("writer 0", 2, 3, 2))); 7]);
@@ -137,18 +139,18 @@ fn of_writers_that_race_with_one_condition_exactly_one_wins() {
 fn a_repeated_request_gets_its_reply_and_is_applied_once() {
     let mut store = Store::default();
     let create = set("k", "x").request("client", 1);
-    assert_eq!(store.apply(0, &create), was_set(2, true, None));
+    assert_eq!(store.apply(0, &create).outcome, was_set(2, true, None));
     store.apply(0, &set("k", "written by another"));
     for repeat in 0..3 {
-        assert_eq!(store.apply(repeat, &create), was_set(2, true, None), "as told the first time");
+        assert_eq!(store.apply(repeat, &create).outcome, was_set(2, true, None), "as told the first time");
         assert_eq!(store.get(b"k"), Some(item("written by another", 2, 3, 2)), "and the later write stands");
     }
 
     let remove = delete("k").with_prev().request("client", 2);
     let removed = was_deleted(4, true, Some(item("written by another", 2, 3, 2)));
-    assert_eq!(store.apply(0, &remove), removed);
-    assert_eq!(store.apply(0, &remove), removed);
-    assert_eq!(store.apply(0, &create), Outcome::StaleRequest { newest: 2 });
+    assert_eq!(store.apply(0, &remove).outcome, removed);
+    assert_eq!(store.apply(0, &remove).outcome, removed);
+    assert_eq!(store.apply(0, &create).outcome, Outcome::StaleRequest { newest: 2 });
     assert_eq!((store.revision(), store.len()), (4, 0));
 }
 
@@ -156,10 +158,10 @@ fn a_repeated_request_gets_its_reply_and_is_applied_once() {
 fn a_repeat_of_a_failed_condition_fails_though_it_would_hold_by_now() {
     let mut store = Store::default();
     let command = set("k", "x").only_if(Condition::Present).request("client", 1);
-    assert_eq!(store.apply(0, &command), failed(None));
+    assert_eq!(store.apply(0, &command).outcome, failed(None));
     store.apply(0, &set("k", "y"));
     let present = Some(item("y", 2, 2, 1));
-    assert_eq!(store.apply(0, &command), failed(present.clone()), "shown as it is by now");
+    assert_eq!(store.apply(0, &command).outcome, failed(present.clone()), "shown as it is by now");
     assert_eq!(store.get(b"k"), present);
 }
 
@@ -168,8 +170,8 @@ fn a_request_of_a_forgotten_session_is_new() {
     let mut store = Store::default();
     let command = set("k", "x").request("client", 1);
     store.apply(0, &command);
-    assert_eq!(store.apply(SESSION_IDLE_MS_MAX - 1, &command), was_set(2, true, None));
-    assert_eq!(store.apply(2 * SESSION_IDLE_MS_MAX, &command), was_set(3, false, None));
+    assert_eq!(store.apply(SESSION_IDLE_MS_MAX - 1, &command).outcome, was_set(2, true, None));
+    assert_eq!(store.apply(2 * SESSION_IDLE_MS_MAX, &command).outcome, was_set(3, false, None));
 }
 
 #[test]
@@ -177,10 +179,10 @@ fn a_client_whose_name_cannot_be_remembered_is_not_served() {
     let mut store = Store::with_session_limits(SessionLimits { sessions_max: 1, ..SessionLimits::default() });
     store.apply(0, &set("k", "x").request("a", 1));
     let before = store.state_hash();
-    assert_eq!(store.apply(0, &set("k", "y").request("b", 1)), Outcome::SessionsFull);
+    assert_eq!(store.apply(0, &set("k", "y").request("b", 1)).outcome, Outcome::SessionsFull);
     assert_eq!(store.state_hash(), before);
-    assert_eq!(store.apply(0, &set("k", "y").request("a", 2)), was_set(3, false, None), "others write on");
-    assert_eq!(store.apply(0, &set("k", "y")), was_set(4, false, None));
+    assert_eq!(store.apply(0, &set("k", "y").request("a", 2)).outcome, was_set(3, false, None), "others write on");
+    assert_eq!(store.apply(0, &set("k", "y")).outcome, was_set(4, false, None));
 }
 
 #[test]
@@ -192,7 +194,7 @@ fn large_items_keep_no_client_from_writing() {
     for client in 0..10 {
         let guarded = set("k", "x").only_if(Condition::Absent).request(&format!("guarded {client}"), 1);
         for _ in 0..2 {
-            assert_eq!(store.apply(0, &guarded), failed(current.clone()));
+            assert_eq!(store.apply(0, &guarded).outcome, failed(current.clone()));
         }
     }
     let writes: Vec<_> =
@@ -201,11 +203,11 @@ fn large_items_keep_no_client_from_writing() {
         let before = store.get(b"k");
         let revision = store.revision() + 1;
         for _ in 0..2 {
-            assert_eq!(store.apply(time_ms, write), was_set(revision, false, before.clone()));
+            assert_eq!(store.apply(time_ms, write).outcome, was_set(revision, false, before.clone()));
         }
     }
     let before = store.get(b"k");
-    assert_eq!(store.apply(20, &writes[0]), Outcome::StaleRequest { newest: 1 }, "its reply had to make room");
+    assert_eq!(store.apply(20, &writes[0]).outcome, Outcome::StaleRequest { newest: 1 }, "its reply had to make room");
     assert_eq!(store.get(b"k"), before, "and it is not applied again");
 }
 
@@ -221,9 +223,9 @@ fn a_number_used_again_for_another_operation_is_refused() {
     ] {
         let mut store = store_after([first.clone()]);
         let before = store.state_hash();
-        assert_eq!(store.apply(0, &other.request("client", 1)), Outcome::SeqReused, "{case}");
+        assert_eq!(store.apply(0, &other.request("client", 1)).outcome, Outcome::SeqReused, "{case}");
         assert_eq!(store.state_hash(), before, "{case}");
-        assert_eq!(store.apply(0, &first), was_set(2, true, None), "{case}");
+        assert_eq!(store.apply(0, &first).outcome, was_set(2, true, None), "{case}");
     }
 }
 
@@ -282,6 +284,7 @@ fn the_debug_form_shows_no_key_and_no_value() {
 struct Model {
     items: HashMap<Vec<u8>, Item>,
     revision: Revision,
+    level: Level,
     sessions: HashMap<String, ModelSession>,
     now_ms: u64,
     limits: SessionLimits,
@@ -312,7 +315,8 @@ impl Model {
                 _ if session.operation != command.operation => Outcome::SeqReused,
                 None => stale,
                 Some(Outcome::ConditionFailed { .. }) => {
-                    Outcome::ConditionFailed { current: self.items.get(command.operation.key()).cloned() }
+                    let key = command.operation.key().expect("a request is about a key");
+                    Outcome::ConditionFailed { current: self.items.get(key).cloned() }
                 }
                 Some(outcome) => outcome.clone(),
             };
@@ -342,7 +346,15 @@ impl Model {
     }
 
     fn perform(&mut self, operation: &Operation) -> Outcome {
-        let (Operation::Set { key, condition, prev, .. } | Operation::Delete { key, condition, prev }) = operation;
+        let (key, condition, prev) = match operation {
+            Operation::Set { key, condition, prev, .. } | Operation::Delete { key, condition, prev } => {
+                (key, condition, prev)
+            }
+            Operation::RaiseLevel { to } => {
+                self.level = self.level.max(*to);
+                return Outcome::LevelRaised { level: self.level };
+            }
+        };
         let current = self.items.get(&key[..]).cloned();
         let holds = match (condition, &current) {
             (None, _) | (Some(Condition::Absent), None) | (Some(Condition::Present), Some(_)) => true,
@@ -375,6 +387,7 @@ impl Model {
                 }
                 Outcome::Deleted { revision: self.revision, deleted: current.is_some(), prev: shown }
             }
+            Operation::RaiseLevel { .. } => unreachable!("it is about no key"),
         }
     }
 }
@@ -394,17 +407,17 @@ proptest! {
             .prop_map(|(sessions_max, reply_bytes_max)| SessionLimits { sessions_max, reply_bytes_max, ..SessionLimits::default() }),
     ) {
         let mut model =
-            Model { items: HashMap::new(), revision: 1, sessions: HashMap::new(), now_ms: 0, limits };
+            Model { items: HashMap::new(), revision: 1, level: Level::FIRST, sessions: HashMap::new(), now_ms: 0, limits };
         let (mut store, mut replica) = (Store::with_session_limits(limits), Store::with_session_limits(limits));
         let mut time_ms = 0u64;
         for (step, command) in &steps {
             time_ms = time_ms.saturating_add_signed(*step);
-            let outcome = store.apply(time_ms, command);
+            let outcome = store.apply(time_ms, command).outcome;
             prop_assert_eq!(&outcome, &model.apply(time_ms, command));
 
             // A replica sees what the log carried.
             let decoded = Command::decode(&command.encode()).unwrap();
-            prop_assert_eq!(replica.apply(time_ms, &decoded), outcome);
+            prop_assert_eq!(replica.apply(time_ms, &decoded).outcome, outcome);
             prop_assert_eq!(replica.state_hash(), store.state_hash());
             prop_assert_eq!(store.recompute_state_hash(), store.state_hash());
         }

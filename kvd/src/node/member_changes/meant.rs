@@ -54,7 +54,7 @@ pub(super) fn wanted(
 ) -> Result<Option<MembershipChange>, ChangeError> {
     let configuration = raft.configuration();
     match change {
-        MemberChange::Add { node, name, client_url, peer_url, learner, returning } => {
+        MemberChange::Add { node, name, client_url, peer_url, learner, returning, level: _ } => {
             let (name, client_url, peer_url) = (name.clone(), client_url.clone(), peer_url.clone());
             let info = MemberInfo { name, client_url, peer_url };
             addition(raft, NodeId(*node), info, *learner, *returning)

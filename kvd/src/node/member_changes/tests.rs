@@ -49,7 +49,7 @@ fn write_all(node: &mut Node) {
 
 fn add(node: u64, name: &str) -> MemberChange {
     let (client_url, peer_url) = ("http://new".into(), "http://new".into());
-    MemberChange::Add { node, name: name.into(), client_url, peer_url, learner: false, returning: false }
+    MemberChange::Add { node, name: name.into(), client_url, peer_url, learner: false, returning: false, level: 1 }
 }
 
 fn remove(name: &str) -> MemberChange {
@@ -189,7 +189,7 @@ fn a_learner_that_comes_back_takes_the_place_of_its_life_that_is_not_heard() {
 
     let returning = |node, name: &str| {
         let MemberChange::Add { client_url, peer_url, .. } = add(node, name) else { panic!("an addition") };
-        MemberChange::Add { node, name: name.into(), client_url, peer_url, learner: false, returning: true }
+        MemberChange::Add { node, name: name.into(), client_url, peer_url, learner: false, returning: true, level: 1 }
     };
     assert_eq!(ask(&mut node, returning(5, "n5")), Some(Err(ChangeError::UnknownMember("n5".into()))));
 }

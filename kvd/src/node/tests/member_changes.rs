@@ -63,8 +63,15 @@ fn what_was_committed_in_the_place_of_a_change_is_not_taken_for_it() {
     cluster.cut_off.insert(first);
     let deadline = cluster.now.plus_ms(TIMEOUT_MS);
     let (name, url) = (String::from("n4"), String::new());
-    let add =
-        MemberChange::Add { node: 4, name, client_url: url.clone(), peer_url: url, learner: true, returning: false };
+    let add = MemberChange::Add {
+        node: 4,
+        name,
+        client_url: url.clone(),
+        peer_url: url,
+        learner: true,
+        returning: false,
+        level: 1,
+    };
     changes.ask(add, deadline, 1).expect("there is room");
     assert_eq!(go_on(&mut cluster, &mut changes, first), []);
     cluster.elect();

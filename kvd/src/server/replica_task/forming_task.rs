@@ -145,7 +145,7 @@ impl ReplicaTask {
         records: Vec<Record>,
         cluster: ClusterIdentity,
     ) -> Result<Recovered, FatalError> {
-        let mut recovery = Recovery::default();
+        let mut recovery = Recovery::default().with_level_max(self.config.level_max);
         for record in records.clone() {
             let recovered = recovery.record(record, self.config.raft.cache_bytes_max);
             recovered.expect("what a log begins with is no command");

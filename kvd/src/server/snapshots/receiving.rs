@@ -10,7 +10,7 @@
 use super::super::inbox::Event;
 use super::stall::{STALL_MAX, StallWatch};
 use crate::data::{ReceiveError, Received, Receiving};
-use crate::kv::SessionLimits;
+use crate::kv::{Level, SessionLimits};
 use crate::peer::{HELLO_HEADER, Hello, PROTOCOL_SIGNS_OF_LIFE, of_same_cluster, refuse};
 use crate::storage::Disk;
 use bytes::{Buf, Bytes};
@@ -145,12 +145,14 @@ impl Receiver {
     ) -> Result<Answer, String> {
         let (pieces, queued) = mpsc::channel(PIECES_QUEUED_MAX);
         let (disk, events) = (Arc::clone(&self.disk), self.events.clone());
+        let level_max = Level(self.hello.borrow().level);
         let disk_moves = Arc::new(StallWatch::new(self.stall_max));
         let moves = Arc::clone(&disk_moves);
         let writing = tokio::task::spawn_blocking(move || {
             // As long as this hangs on the disk, another one would as well.
             let _turn = turn;
-            write(Receiving::new(disk, cluster_id, SessionLimits::default()), queued, &moves).map_err(|cause| {
+            let receiving = Receiving::new(disk, cluster_id, SessionLimits::default()).with_level_max(level_max);
+            write(receiving, queued, &moves).map_err(|cause| {
                 let why = cause.to_string();
                 if let ReceiveError::Storage(cause) = cause
                     && !cause.is_for_want_of_space()

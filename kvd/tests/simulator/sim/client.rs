@@ -328,7 +328,11 @@ impl World {
                 self.turn_later(id, backoff);
             }
             Reply::Written(Err(
-                WriteError::NoLeader | WriteError::HandingOver | WriteError::Superseded | WriteError::Overloaded,
+                WriteError::NoLeader
+                | WriteError::HandingOver
+                | WriteError::Superseded
+                | WriteError::Overloaded
+                | WriteError::BelowLevel { .. },
             ))
             | Reply::Refused
             | Reply::Read(Err(_)) => {
@@ -366,7 +370,7 @@ impl World {
                 let current = (times == 1).then(|| current.as_ref().map(seen_item));
                 Answer::ConditionFailed { current }
             }
-            Outcome::StaleRequest { .. } | Outcome::SessionsFull | Outcome::SeqReused => {
+            Outcome::StaleRequest { .. } | Outcome::SessionsFull | Outcome::SeqReused | Outcome::LevelRaised { .. } => {
                 unreachable!("a client is told no such thing of the request that it is about")
             }
         };

@@ -26,6 +26,13 @@ kinds! {
         TwoLeaders = "moments with two leaders",
         LostLeaderCampaign = "leaders found dead by a follower",
     ],
+    "levels": [
+        Upgraded = "nodes started as a newer version",
+        RolledBack = "nodes started as an older version again",
+        RolledBackTooLate = "older versions that do not know the level of their data",
+        LevelRaised = "levels raised",
+        LevelRefused = "messages with entries of a level that their receiver does not know",
+    ],
     "hand-over": [
         HandOver = "hand-overs begun",
         HandOverToLagging = "hand-overs to followers that are behind",

@@ -81,6 +81,7 @@ impl World {
         })?;
         if !links_stay_dead {
             let limit = patience_ms + 2 * self.plan.request_timeout_ms;
+            self.wait_for("the level is what all members know", limit, Self::is_level_raised)?;
             self.wait_for("all nodes have one leader and the same log, applied to its end", limit, Self::is_settled)?;
             self.check_states()?;
             if self.chance.percent(50) {
@@ -363,14 +364,16 @@ fn describe(node: &Node) -> String {
             let leader = raft.leader().map_or_else(String::new, |leader| format!(" of n{}", leader.0));
             let (writes, reads) = (process.replica.waiting_writes(), process.replica.waiting_reads());
             format!(
-                "n{}{damaged} {:?}{leader} term {} last {} durable {} commit {} applied {}, {writes} writes and {reads} reads wait",
+                "n{}{damaged} {:?}{leader} term {} last {} durable {} commit {} applied {}, level {} of {}, {writes} writes and {reads} reads wait",
                 node.id.0,
                 raft.role(),
                 raft.term(),
                 log.last_index(),
                 log.durable_index(),
                 log.commit_index(),
-                log.applied_index()
+                log.applied_index(),
+                process.replica.level(),
+                node.level_max
             )
         }
         (State::Refused, _) => format!("n{} refused to start", node.id.0),

@@ -136,7 +136,7 @@ impl World {
         let (any, learner) = (self.chance.any_of(&all)?, self.chance.any_of(&learners));
         if let Some(id) = self.chance.any_of(&configuration.removed).filter(|_| self.chance.percent(10)) {
             // Its process may run on, and its operator know nothing of the removal.
-            return Some(addition(id, &self.nodes[&id].info, false, false));
+            return Some(addition(&self.nodes[&id], false, false));
         }
         let any = if self.chance.percent(5) { "n99" } else { any };
         let name = any.to_owned();
@@ -157,8 +157,8 @@ impl World {
         let (Some(raft), Some(committed)) = (self.nodes[&deposed].raft(), self.last_configuration()) else { return };
         let known = raft.configuration();
         let mut asked = Vec::new();
-        for (id, info) in known.members.iter().filter(|(id, _)| !committed.members.contains_key(id)) {
-            asked.push(addition(*id, info, true, false));
+        for id in known.members.keys().filter(|id| !committed.members.contains_key(id)) {
+            asked.push(addition(&self.nodes[id], true, false));
         }
         for (id, MemberInfo { name, .. }) in &committed.members {
             if called(known, name).is_empty() {
@@ -421,9 +421,9 @@ impl World {
 }
 
 /// A node asks to become a member.
-pub(super) fn addition(id: NodeId, info: &MemberInfo, learner: bool, returning: bool) -> MemberChange {
-    let MemberInfo { name, client_url, peer_url } = info.clone();
-    MemberChange::Add { node: id.0, name, client_url, peer_url, learner, returning }
+pub(super) fn addition(node: &Node, learner: bool, returning: bool) -> MemberChange {
+    let (MemberInfo { name, client_url, peer_url }, level) = (node.info.clone(), node.level_max.0);
+    MemberChange::Add { node: node.id.0, name, client_url, peer_url, learner, returning, level }
 }
 
 impl Asked {

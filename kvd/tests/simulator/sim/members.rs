@@ -159,8 +159,8 @@ impl World {
             return Ok(());
         }
         let (learner, returning) = (newcomer.stays_learner, newcomer.after_loss && self.chance.percent(50));
-        self.ask_for(to, addition(id, &self.nodes[&id].info, learner, returning), 0);
-        Ok(())
+        self.ask_for(to, addition(&self.nodes[&id], learner, returning), 0);
+        self.upgrade_newcomer(id)
     }
 
     /// The disk of a node is lost, and all that was on it. It comes back under its name, as another.

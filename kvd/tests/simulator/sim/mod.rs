@@ -24,6 +24,7 @@ mod hand_over;
 mod image;
 mod invariants;
 mod late_snapshots;
+mod levels;
 mod member_requests;
 mod members;
 mod model;

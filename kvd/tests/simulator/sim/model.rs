@@ -73,7 +73,7 @@ impl Expected {
             Outcome::ConditionFailed { .. } => *self == Self::ConditionFailed,
             // See `Answers::acknowledged`.
             Outcome::SessionsFull => *self == Self::SessionsFull,
-            Outcome::StaleRequest { .. } | Outcome::SeqReused => false,
+            Outcome::StaleRequest { .. } | Outcome::SeqReused | Outcome::LevelRaised { .. } => false,
         }
     }
 }
@@ -93,6 +93,7 @@ impl Model {
             self.now_ms = self.now_ms.max(time_ms);
             self.forget_idle();
             match &request {
+                None if matches!(command.operation, Operation::RaiseLevel { .. }) => {}
                 None => {
                     let _ = self.operate(&command.operation);
                 }
@@ -130,7 +131,7 @@ impl Model {
                 *newest = (*newest).max(*seq);
                 let outcomes = self.outcomes.entry(key).or_default();
                 if outcomes.iter().any(|before| !matches!(before, Expected::SessionsFull | Expected::Stale)) {
-                    self.applied_again.push(Bytes::copy_from_slice(operation.key()));
+                    self.applied_again.extend(operation.key().map(Bytes::copy_from_slice));
                 }
                 outcomes.push(expected);
             }
@@ -167,8 +168,10 @@ impl Model {
     }
 
     fn operate(&mut self, operation: &Operation) -> Expected {
-        let current = self.item(operation.key()).cloned();
-        let (Operation::Set { condition, .. } | Operation::Delete { condition, .. }) = operation;
+        let (Operation::Set { key, condition, .. } | Operation::Delete { key, condition, .. }) = operation else {
+            unreachable!("clients set and delete")
+        };
+        let current = self.item(key).cloned();
         let holds = match (condition, &current) {
             (None, _) | (Some(Condition::Absent), None) | (Some(Condition::Present), Some(_)) => true,
             (Some(Condition::ModRevision(revision)), Some(item)) => item.mod_revision == *revision,
@@ -199,6 +202,7 @@ impl Model {
                 }
                 Expected::Deleted { revision: self.revision, deleted, prev: current.filter(|_| *prev) }
             }
+            Operation::RaiseLevel { .. } => unreachable!("clients set and delete"),
         }
     }
 

@@ -17,6 +17,7 @@ use super::snapshots::SnapshotSent;
 use kvd::data::{
     self, DataError, OpenOptions, Opened, Received, Receiving, cluster_of, founding_records, joining_records,
 };
+use kvd::kv::Level;
 use kvd::mutants::{self, Mutant};
 use kvd::node::{MemberChanges, Replica};
 use kvd::raft::{
@@ -45,6 +46,10 @@ pub(crate) struct Node {
     pub(crate) damaged: bool,
     pub(crate) state: State,
     pub(crate) lives: Life,
+    /// The newest level that the version knows which runs now, or is to start.
+    pub(crate) level_max: Level,
+    /// The newest level that any of its versions has known.
+    pub(crate) level_ever: Level,
     /// What its disk must hold.
     pub(crate) image: DiskImage,
     /// The write that a crash interrupted: its disk holds all of it or nothing.
@@ -143,6 +148,8 @@ pub(crate) enum Input {
 /// How a start ended, if not well.
 #[derive(Debug)]
 pub(crate) enum StartFailure {
+    /// The version does not know the level of the data.
+    TooOld,
     /// The disk failed, or the power: it may work next time.
     ForNow(String),
     /// The data is no good.
@@ -169,6 +176,8 @@ impl Node {
             damaged: false,
             state: State::Down,
             lives: 0,
+            level_max: Level::NEWEST,
+            level_ever: Level::FIRST,
             image: DiskImage::default(),
             unfinished: None,
             clock_permille: plan.clock_permille.get((id.0 - 1) as usize).copied().unwrap_or(1000),
@@ -254,8 +263,8 @@ impl Node {
         let wal = WalOptions { segment_bytes: plan.segment_bytes, salt: chance.any(), base: LogBase::NONE };
         let cache_bytes_max = plan.settings.cache_bytes_max;
         let name = self.info.name.clone();
-        let session_limits = plan.session_limits;
-        let options = OpenOptions { name: &name, new_id: self.id, wal, cache_bytes_max, session_limits };
+        let (session_limits, level_max) = (plan.session_limits, self.level_max);
+        let options = OpenOptions { name: &name, new_id: self.id, wal, cache_bytes_max, session_limits, level_max };
         let mut opened = data::open(&disk, options.clone(), |_: &ClusterIdentity| Ok::<(), DataError>(()))?;
         if opened.recovered.is_none() {
             let records = if self.newcomer.is_some() { joining_records() } else { founding_records(founders.clone()) };
@@ -330,6 +339,7 @@ impl From<DataError> for StartFailure {
     fn from(error: DataError) -> Self {
         match error {
             DataError::Storage(StorageError::Io { .. }) => Self::ForNow(error.to_string()),
+            DataError::Level { .. } => Self::TooOld,
             error => Self::ForEver(error.to_string()),
         }
     }

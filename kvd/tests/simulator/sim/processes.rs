@@ -119,6 +119,7 @@ impl World {
         }
         self.network.switch_on(id);
         self.trouble_start(id);
+        self.draw_version(id);
         let failures_before = self.nodes[&id].disk.failures();
         let Self { nodes, plan, founders, chance, now, .. } = self;
         let node = nodes.get_mut(&id).expect("a node of this cluster");
@@ -140,6 +141,12 @@ impl World {
                 } else {
                     self.nodes[&id].disk.crash();
                 }
+                self.start_later(id);
+                Ok(())
+            }
+            Err(StartFailure::TooOld) => {
+                self.trace.note(|| format!("n{} does not start: its version is too old for its data", id.0));
+                self.undo_roll_back(id);
                 self.start_later(id);
                 Ok(())
             }

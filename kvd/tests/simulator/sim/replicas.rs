@@ -63,6 +63,10 @@ impl World {
             Input::Message(from, message) => {
                 self.invariants.bounds.heard(id, from);
                 let process = self.nodes.get_mut(&id).and_then(Node::process_mut).expect("a running node");
+                if let Some(level) = process.replica.refuses_level(&message) {
+                    self.trace.note(|| format!("n{} refuses entries of level {level} from n{}", id.0, from.0));
+                    return self.is_left_behind(id);
+                }
                 if let Some(refusal) = process.replica.raft().refusal(from, &message) {
                     if self.plan.members.is_some() && refusal == Refusal::NotMember {
                         self.coverage.count(Kind::MessageOfStranger);
@@ -92,7 +96,11 @@ impl World {
             Input::ToldRemoved => process.replica.told_removed(),
             Input::Snapshot(received) => return self.install(id, *received),
             Input::HandOver(to) => return self.hand_over(id, to),
-            Input::PeerLost(peer) => process.replica.peer_lost(peer),
+            Input::PeerLost(peer) => {
+                process.replica.peer_lost(peer);
+                let life = process.life;
+                self.invariants.levels.lost((id, life), peer);
+            }
             Input::BulkOpened(peer) => process.replica.bulk_opened(peer),
             Input::BulkStalled(peer) => process.replica.bulk_stalled(peer),
             Input::Request(attempt, ask) => {

@@ -34,6 +34,10 @@ impl World {
                 // Two frames with the same checksum say the same.
                 let checksum = frame[1..5].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
                 self.trace.mix_all(&[from.0, message.term.0, checksum]);
+                if self.network.is_loose() {
+                    // There are no streams, at the beginning of which nodes say what they know.
+                    self.is_told(*to, *from);
+                }
                 self.input(*to, Input::Message(*from, message))
             }
             Err(error) => {

@@ -9,6 +9,7 @@ use super::node::{Input, Process};
 use super::notation::Name;
 use super::world::World;
 use kvd::data::{KeptLog, ReceiveError, Received, Receiving, cluster_of, compaction_point, is_snapshot_due, meta_of};
+use kvd::kv::RestoreError;
 use kvd::raft::{LogIndex, NodeId, RoleName, SendSnapshot, Term};
 use kvd::storage::snapshot::{SnapshotBytes, SnapshotFile, SnapshotWriter, remove_older};
 use kvd::storage::{Disk, StorageError};
@@ -368,10 +369,10 @@ impl World {
             return Ok(());
         }
         self.invariants.bounds.heard(to, from);
-        let disk = self.nodes[&to].disk.clone();
+        let (disk, level_max) = (self.nodes[&to].disk.clone(), self.nodes[&to].level_max);
         let (cluster_id, limits) = (cluster_of(&self.founders).id, self.plan.session_limits);
-        let (_, receiving) =
-            transfer.receiving.get_or_insert_with(|| (life, Receiving::new(Arc::new(disk), cluster_id, limits)));
+        let begin = || Receiving::new(Arc::new(disk), cluster_id, limits).with_level_max(level_max);
+        let (_, receiving) = transfer.receiving.get_or_insert_with(|| (life, begin()));
         let end = (transfer.position + self.plan.snapshot_piece_bytes).min(transfer.bytes.len());
         let mut piece = transfer.bytes[transfer.position..end].to_vec();
         transfer.position = end;
@@ -448,6 +449,7 @@ impl World {
             ReceiveError::Storage(failure) if !failure.is_for_want_of_space() => {
                 self.end_process(to, &failure.to_string())
             }
+            ReceiveError::Restore(RestoreError::UnknownLevel(_)) => self.is_left_behind(to),
             _ => Ok(()),
         }
     }

@@ -289,6 +289,7 @@ impl World {
         self.judge_later(number);
         match of.lane {
             Lane::Prompt => {
+                self.meet(from, to);
                 let bulk = LaneOf { lane: Lane::Bulk, ..of };
                 if self.streams.diallers.get(&bulk).is_none_or(|dialler| !self.is_life(from, dialler.life)) {
                     self.dialler_of(bulk);

@@ -12,6 +12,7 @@ use super::divergence::Comparisons;
 use super::events::{Event, Micros, Queue};
 use super::faults::Fault;
 use super::invariants::{Checked, Invariants};
+use super::levels::Versions;
 use super::linearizability::{Moment, Operation};
 use super::member_requests::MemberRequests;
 use super::members::info_of;
@@ -32,6 +33,7 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) chance: Chance,
     pub(super) comparisons: Comparisons,
+    pub(super) versions: Versions,
     pub(crate) now: Micros,
     /// Number of the present event: the clock of histories.
     pub(crate) moment: Moment,
@@ -87,6 +89,7 @@ impl World {
             clients: Vec::new(),
             invariants: Invariants::new(&plan.settings, plan.entry_bytes_max(), plan.session_limits),
             comparisons: Comparisons::new(seed),
+            versions: Versions::draw(seed),
             chance,
             now: 0,
             moment: 0,

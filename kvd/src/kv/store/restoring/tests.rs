@@ -1,5 +1,6 @@
 //! That a restored store is the one that was written, and that nothing else passes for it.
 
+use super::super::super::level::Level;
 use super::super::super::pieces::ENTRY_HEADER_BYTES;
 use super::super::super::sessions::SessionLimits;
 use super::super::super::strategies;
@@ -54,7 +55,7 @@ fn steps(steps_max: usize) -> impl Strategy<Value = Vec<(i64, Command)>> {
 fn apply(store: &mut Store, time_ms: &mut u64, steps: &[(i64, Command)]) -> Vec<Outcome> {
     let mut outcome = |(step, command): &(i64, Command)| {
         *time_ms = time_ms.saturating_add_signed(*step);
-        store.apply(*time_ms, command)
+        store.apply(*time_ms, command).outcome
     };
     steps.iter().map(&mut outcome).collect()
 }
@@ -187,7 +188,7 @@ proptest! {
     ) {
         let [revision, time_ms, keys, sessions, bytes] = numbers;
         let state_hash = Store::default().state_hash();
-        let summary = SnapshotSummary { revision, time_ms, keys, sessions, bytes, state_hash };
+        let summary = SnapshotSummary { level: Level::FIRST, revision, time_ms, keys, sessions, bytes, state_hash };
         let _ = restore(summary, &pieces);
         let _ = SnapshotSummary::decode(&pieces.concat());
     }

@@ -14,6 +14,7 @@ mod durable_promises;
 mod election_safety;
 mod leader_append_only;
 mod leader_completeness;
+mod levels;
 mod log_matching;
 mod match_index;
 mod monotonic_state;
@@ -39,6 +40,7 @@ use kvd::raft::{
     Body, Configuration, LogBase, LogIndex, LogWrite, Message, NodeId, Payload, Raft, Record, RoleName, Settings, Term,
 };
 use leader_append_only::LeaderAppendOnly;
+use levels::Levels;
 use log_matching::LogMatching;
 use monotonic_state::MonotonicState;
 pub(crate) use presence::Asked as ChangeAsked;
@@ -79,6 +81,7 @@ pub(crate) struct Invariants {
     state_machine_safety: StateMachineSafety,
     monotonic_state: MonotonicState,
     pub(crate) presence: Presence,
+    pub(crate) levels: Levels,
     pub(crate) configurations: Configurations,
     pub(crate) answers: Answers,
     pub(crate) reads: Reads,
@@ -99,6 +102,7 @@ impl Invariants {
             monotonic_state: MonotonicState::default(),
             configurations: Configurations::default(),
             presence: Presence::new(settings),
+            levels: Levels::default(),
             answers: Answers::default(),
             reads: Reads::default(),
             bounds: Bounds::new(settings, entry_bytes_max),
@@ -132,6 +136,9 @@ impl Invariants {
         self.presence.looked_at(id);
         self.bounds.check(id, &process.replica)?;
         self.candidacy.check(raft)?;
+        if self.levels.check(node, process.life, raft, nodes)? {
+            coverage.count(Kind::LevelRaised);
+        }
         if raft.role() == RoleName::Leader {
             self.election_safety.leads(id, raft.term())?;
             self.leader_append_only.check(id, process.life, raft)?;

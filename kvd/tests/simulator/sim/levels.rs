@@ -1,0 +1,103 @@
+//! Upgrades: nodes that run different versions, of which the older ones know fewer levels.
+//!
+//! A version is drawn whenever a process starts, so in runs with an upgrade nodes come back as the newer version, and some as
+//! the older one again. Nodes say what they know whenever one opens a stream to another.
+
+use super::chance::Chance;
+use super::coverage::Kind;
+use super::invariants::Checked;
+use super::node::{Node, Process};
+use super::world::World;
+use kvd::kv::Level;
+use kvd::raft::NodeId;
+
+/// The versions of a run. They have a generator of their own.
+#[derive(Debug)]
+pub(super) struct Versions {
+    chance: Chance,
+    /// How often a process that starts is of the older version.
+    older_percent: u32,
+}
+
+/// Keeps the draws of versions apart from those of everything else.
+const SALT: u64 = 0x1e7e_15a7;
+
+impl Versions {
+    pub(super) fn draw(seed: u64) -> Self {
+        let mut chance = Chance::new(seed ^ SALT);
+        let older_percent = chance.one_of(&[0, 0, 20, 60, 90]);
+        Self { chance, older_percent }
+    }
+}
+
+impl World {
+    /// A process is about to start: which version of the program is it?
+    pub(super) fn draw_version(&mut self, id: NodeId) {
+        let is_older = self.versions.chance.percent(self.versions.older_percent);
+        let before = self.nodes[&id].level_max;
+        let is_waiting = self.nodes[&id].newcomer.is_some() && before > Level::FIRST && self.nodes[&id].lives > 0;
+        let level = if is_older && !self.is_calm && !is_waiting { Level::FIRST } else { Level::NEWEST };
+        if self.nodes[&id].lives > 0 && level != before {
+            self.coverage.count(if level > before { Kind::Upgraded } else { Kind::RolledBack });
+        }
+        self.runs_version(id, level);
+    }
+
+    fn runs_version(&mut self, id: NodeId, level: Level) {
+        let node = self.node(id);
+        node.level_max = level;
+        node.level_ever = node.level_ever.max(level);
+    }
+
+    /// A node that cannot join, since it is of the older version, is upgraded.
+    pub(super) fn upgrade_newcomer(&mut self, id: NodeId) -> Checked {
+        let raised = self.nodes.values().filter_map(Node::process).map(|process| process.replica.level()).max();
+        if raised.is_none_or(|raised| raised <= self.nodes[&id].level_max) {
+            return Ok(());
+        }
+        self.kill(id)?;
+        self.runs_version(id, Level::NEWEST);
+        Ok(())
+    }
+
+    /// A node is sent what its version does not know. In the end somebody reads what it says, and upgrades it.
+    pub(super) fn is_left_behind(&mut self, id: NodeId) -> Checked {
+        self.coverage.count(Kind::LevelRefused);
+        if self.is_calm && !self.hindered.contains(&id) {
+            self.kill(id)?;
+        }
+        Ok(())
+    }
+
+    /// The data has a level that the version does not know: the newer one is started instead.
+    pub(super) fn undo_roll_back(&mut self, id: NodeId) {
+        self.coverage.count(Kind::RolledBackTooLate);
+        self.runs_version(id, Level::NEWEST);
+    }
+
+    /// Two nodes introduce themselves to each other.
+    pub(super) fn meet(&mut self, one: NodeId, other: NodeId) {
+        self.is_told(one, other);
+        self.is_told(other, one);
+    }
+
+    /// A node hears what the present version of another knows.
+    pub(super) fn is_told(&mut self, id: NodeId, of: NodeId) {
+        let level = self.nodes[&of].level_max;
+        if let Some(Process { replica, life, paused: false, .. }) = self.process(id) {
+            replica.peer_knows(of, level);
+            let life = *life;
+            self.invariants.levels.met((id, life), of, level);
+        }
+    }
+
+    /// The level is what all members know, unless one of them can tell nobody.
+    pub(super) fn is_level_raised(&self) -> bool {
+        let Some(configuration) = self.last_configuration() else { return false };
+        let members = || configuration.members.keys().map(|member| &self.nodes[member]);
+        let known = members().map(|node| node.level_max).min().unwrap_or(Level::FIRST);
+        let are_all_there = members().all(|node| !self.left_out.contains(&node.id) && node.process().is_some());
+        let have_risen = || members().filter_map(Node::process).all(|process| process.replica.level() >= known);
+        !are_all_there || have_risen()
+    }
+}
