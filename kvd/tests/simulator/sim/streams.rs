@@ -111,7 +111,7 @@ struct Dialler {
     backoff: Micros,
     latest_term: Term,
     watch: BulkWatch,
-    /// When all was not well with the lane for the last time.
+    /// When all was not well with the lane for the last time; still to come if a frame on its way is late.
     troubled: Micros,
 }
 
@@ -374,8 +374,8 @@ impl World {
     fn frame_left(&mut self, number: StreamNumber, frame: Bytes) {
         let delay = self.network.delay(&mut self.chance);
         let Some(stream) = self.streams.streams.get_mut(&number) else { return };
-        let of = stream.of;
-        let at = (self.now + delay + self.network.lag(of)).max(stream.last_arrival);
+        let (of, lag) = (stream.of, self.network.lag(stream.of));
+        let at = (self.now + delay + lag).max(stream.last_arrival);
         stream.last_arrival = at;
         let mut envelope = Envelope { from: of.link.0, to: of.link.1, frame, garbled: false };
         if self.network.garbles_frame(&mut envelope, &mut self.chance) {
@@ -384,6 +384,21 @@ impl World {
         stream.on_way.push_back((at, envelope));
         if stream.on_way.len() == 1 {
             self.look_for_frame(number, at);
+        }
+        if lag > 0 {
+            // All that leaves later waits for it, be the lane as fast as before by then.
+            self.is_troubled_until(of, at);
+        }
+    }
+
+    /// All is not well with a lane before then.
+    ///
+    /// The frames themselves tell, beside the look at each stream from time to time ([`JUDGED_EVERY`]): that of a prompt
+    /// lane is longer apart than the patience of a leader, which misses a follower after one election timeout without an
+    /// answer, and links flap faster than anyone looks.
+    fn is_troubled_until(&mut self, of: LaneOf, until: Micros) {
+        if let Some(dialler) = self.streams.diallers.get_mut(&of) {
+            dialler.troubled = dialler.troubled.max(until);
         }
     }
 
@@ -402,8 +417,12 @@ impl World {
             let Some(stream) = self.streams.streams.get_mut(&number) else { continue };
             stream.last_arrival = stream.last_arrival.min(at);
             stream.on_way.iter_mut().for_each(|(arrives, _)| *arrives = at.min(*arrives));
+            let of = stream.of;
             if !stream.on_way.is_empty() {
                 self.look_for_frame(number, at);
+            }
+            if let Some(dialler) = self.streams.diallers.get_mut(&of) {
+                dialler.troubled = dialler.troubled.min(at);
             }
         }
     }
@@ -424,9 +443,11 @@ impl World {
                 let again = now + self.chance.within(5 * MS..60 * MS);
                 self.streams.streams.get_mut(&number).expect("it was there just now").is_blocked = true;
                 self.look_for_frame(number, again);
+                self.is_troubled_until(of, now);
                 return Ok(());
             }
-            Reach::Taken | Reach::Held => {}
+            Reach::Held => self.is_troubled_until(of, now),
+            Reach::Taken => {}
         }
         let stream = self.streams.streams.get_mut(&number).expect("it was there just now");
         let Some((_, envelope)) = stream.on_way.pop_front() else { return Ok(()) };
@@ -498,10 +519,8 @@ impl World {
         if of.lane == Lane::Bulk && is_well && is_quiet {
             dialler_watch(&mut self.streams, of).got_through();
         }
-        if !(is_well && is_prompt)
-            && let Some(dialler) = self.streams.diallers.get_mut(&of)
-        {
-            dialler.troubled = now;
+        if !(is_well && is_prompt) {
+            self.is_troubled_until(of, now);
         }
         match reach {
             Reach::Refused if is_acked => self.stream_ends(number, Ended::Broken),
@@ -647,7 +666,7 @@ impl World {
             let is_well = |link: Link, lane: Lane| {
                 let well_for = WELL_ELECTION_TIMEOUTS * patience;
                 let dialler = self.streams.diallers.get(&LaneOf { link, lane });
-                dialler.is_some_and(|dialler| dialler.stream.is_some() && now - dialler.troubled >= well_for)
+                dialler.is_some_and(|dialler| dialler.stream.is_some() && dialler.troubled + well_for <= now)
             };
             // Answers travel on the prompt lane.
             let is_well = |to: NodeId| {
