@@ -262,15 +262,17 @@ impl World {
         if changes.waiting().next().is_none() {
             return Ok(Vec::new());
         }
-        let before = process.replica.raft().configuration().clone();
+        let (before, voters_min) = (process.replica.raft().configuration().clone(), self.plan.voters_min());
         let open = &mut self.member_requests.open;
-        // One that would leave it to nodes that are lost to decide is withdrawn: nobody in his right mind waits for that.
+        // One that would leave it to nodes that are lost to decide, or to too few, is withdrawn: nobody in his right mind
+        // waits for that.
         let waiting: Vec<ChangeId> = changes.waiting().map(|(request, ..)| *request).collect();
         let harmful = |request: &ChangeId| {
             let change = &open[request].change;
             let (promote, remove) = named_in(change, &before);
             let joins_in_the_end = is_calm && matches!(change, MemberChange::Add { .. });
-            !joins_in_the_end && !survives(&after(&before, &promote, &remove), &lost)
+            let next = after(&before, &promote, &remove);
+            !joins_in_the_end && (next.voters.len() < voters_min || !survives(&next, &lost))
         };
         let withdrawn: BTreeSet<ChangeId> = waiting.iter().copied().filter(harmful).collect();
         changes.forget(|request| withdrawn.contains(request) || open[request].is_given_up);

@@ -103,12 +103,13 @@ impl World {
         if self.stands_still(leader) { Ok(()) } else { self.input(leader, Input::Change(Box::new(change))) }
     }
 
-    /// A node that believes to lead is asked for a change. One that would leave it to nodes that are lost to decide is asked
-    /// for by nobody in his right mind.
+    /// A node that believes to lead is asked for a change. One that would leave it to nodes that are lost to decide, or to too
+    /// few, is asked for by nobody in his right mind.
     pub(super) fn change_members(&mut self, id: NodeId, change: &MembershipChange) -> Checked {
         let Some(raft) = self.nodes[&id].raft() else { return Ok(()) };
         let next = after(raft.configuration(), &change.promote, &change.remove);
-        if !self.is_calm && !survives(&next, &self.lost()) {
+        let leaves_too_few = next.voters.len() < self.plan.voters_min();
+        if !self.is_calm && (leaves_too_few || !survives(&next, &self.lost())) {
             return Ok(());
         }
         let removes_itself = change.remove.contains(&id);

@@ -266,6 +266,12 @@ impl Plan {
         self
     }
 
+    /// Fewest voters that changes of the members leave. A lone voter commits at the rate of its disk: over slow links it
+    /// would write more large values than they carry to any learner, as a node alone would.
+    pub(crate) fn voters_min(&self) -> usize {
+        if self.network.bytes_per_s.is_some() { 2 } else { 1 }
+    }
+
     /// No entry is longer: two values, one of them in its condition, and what stands around them.
     pub(crate) fn entry_bytes_max(&self) -> usize {
         2 * self.clients.value_bytes + 4_096
