@@ -11,7 +11,7 @@
 //!
 //! ```json
 //! {"timestamp":"2026-01-31T12:00:00.000000Z","level":"INFO","node":"node1","term":5,"role":"leader",
-//!  "target":"kvd::server::replica_task","message":"leads term 5"}
+//!  "target":"kvd::server::publisher","message":"leads term 5"}
 //! ```
 //!
 //! No value of a user's key is ever logged.

@@ -1,13 +1,13 @@
 //! Leadership handed over, on request or since the leader is to stop: who asked waits here for what becomes of it.
 
 use super::directory::Directory;
-use super::inbox::Event;
+use super::reporter::Reporter;
 use crate::http::NotHandedOver;
 use crate::node::{HandOver, HandOverError, Replica};
 use crate::raft::{NodeId, Settings, TransferRefusal};
 use kvclient::api::LeaderReply;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 /// When a leader stops, it waits this many election timeouts for another to lead: a hand-over is given up after one, and
 /// where the target was elected as late as that, its first message takes a moment.
@@ -19,6 +19,13 @@ pub(super) const HAND_OVER_TIME_MAX_MS: u64 = 3_000;
 /// Where the answer goes.
 pub(super) type HandOverReply = oneshot::Sender<Result<LeaderReply, NotHandedOver>>;
 
+/// This node is about to stop: if it leads, it hands over. The sender is dropped once that has come to its end, or at once
+/// if there is nothing to do.
+#[derive(Debug)]
+pub(super) struct Stopping {
+    _over: oneshot::Sender<()>,
+}
+
 /// How long a leader that stops waits for another to lead.
 pub(super) fn time_max(settings: &Settings) -> Duration {
     Duration::from_millis((ELECTION_TIMEOUTS * settings.election_timeout_max_ms).min(HAND_OVER_TIME_MAX_MS))
@@ -26,10 +33,10 @@ pub(super) fn time_max(settings: &Settings) -> Duration {
 
 /// Hands leadership over before a node stops, if it leads: so its clients find another leader at once, and need not
 /// wait for an election timeout. Returns when that has come to its end, whichever, and after `time_max` in any case.
-pub(super) async fn before_stop(events: &mpsc::UnboundedSender<Event>, time_max: Duration) {
-    let (stopping, over) = oneshot::channel();
+pub(super) async fn before_stop(reporter: &Reporter<Stopping>, time_max: Duration) {
+    let (sender, over) = oneshot::channel();
     // A task that has ended drops what it is told, and then there is nothing to wait for.
-    let _ = events.send(Event::Stopping(stopping));
+    reporter.report(Stopping { _over: sender });
     let _ = tokio::time::timeout(time_max, over).await;
 }
 
@@ -38,7 +45,7 @@ pub(super) async fn before_stop(events: &mpsc::UnboundedSender<Event>, time_max:
 pub(super) struct HandOvers {
     waiting: Vec<(HandOver, HandOverReply)>,
     /// Whoever waits to stop this node.
-    stopping: Option<(HandOver, oneshot::Sender<()>)>,
+    stopping: Option<(HandOver, Stopping)>,
 }
 
 impl HandOvers {
@@ -68,23 +75,23 @@ impl HandOvers {
     }
 
     /// Begins to hand over since this node is to stop. Who does not lead has nothing to hand over, and without another
-    /// voter that was heard there is nobody to wait for: then `over` is dropped at once.
+    /// voter that was heard there is nobody to wait for: then `stopping` is dropped at once.
     pub(super) fn begin_to_stop<W, R>(
         &mut self,
         replica: &mut Replica<W, R>,
         directory: &Directory,
-        over: oneshot::Sender<()>,
+        stopping: Stopping,
     ) {
         self.stopping = replica.hand_over(None).ok().map(|hand_over| {
             tracing::info!("hands leadership over to {} before it stops", name(directory, hand_over.to));
-            (hand_over, over)
+            (hand_over, stopping)
         });
     }
 
     /// Answers those whose hand-over has come to an end.
     pub(super) fn answer<W, R>(&mut self, replica: &Replica<W, R>, directory: &Directory) {
         let ended = self.stopping.take_if(|(hand_over, _)| replica.hand_over_ended(hand_over).is_some());
-        if let Some((hand_over, _over)) = ended
+        if let Some((hand_over, _stopping)) = ended
             && replica.hand_over_ended(&hand_over) == Some(Err(HandOverError::GivenUp))
         {
             let to = name(directory, hand_over.to);

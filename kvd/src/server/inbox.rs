@@ -1,46 +1,106 @@
-//! What wakes the task that owns the replica, beside requests and messages.
+//! The inbox of the task that runs a node: everything that wakes it, in the order in which it is taken.
 
-use super::joining::JoinNews;
-use super::snapshots::{SendFailure, Taken, Unreadable};
-use crate::data::Received;
-use crate::node::AppliedState;
-use crate::peer::LinkEvent;
-use crate::raft::{Entry, Fetch, LogIndex, NodeId, Term, WriteId};
-use crate::storage::StorageError;
-use tokio::sync::oneshot;
+use super::error::FatalError;
+use super::events::{Event, EventSender};
+use super::reporter::Failure;
+use crate::http::Request;
+use crate::peer::PeerEvent;
+use std::iter;
+use std::path::{Path, PathBuf};
+use tokio::sync::{mpsc, oneshot};
 
-/// Something this node did or found out by itself. Few at a time, so their queue needs no bound.
+/// Requests from clients that wait to be taken. When full, the next gets `overloaded`.
+const REQUESTS_QUEUED_MAX: usize = 4096;
+
+/// Messages from peers that wait to be taken. When full, connections are not read on.
+const PEER_MESSAGES_QUEUED_MAX: usize = 1024;
+
+/// Most of one queue that is taken at a time, so that no queue starves the others.
+const BATCH_MAX: usize = 1024;
+
+/// Something to act upon.
 #[derive(Debug)]
-pub(super) enum Event {
-    /// A write to the log is durable.
-    Written(WriteId),
-    /// Entries have been read back.
-    Fetched(Fetch, Vec<Entry>),
-    /// Entries cannot be read back.
-    LogUnreadable(Fetch, StorageError),
-    /// The disk failed: the node must stop.
-    DiskFailed(StorageError),
-    /// The thread that writes the log ended by a panic: the node must stop.
-    WriterPanicked,
-    /// The snapshot that this node takes has come to an end.
-    SnapshotTaken(Result<Taken, StorageError>),
-    /// A snapshot of this node cannot be read any more.
-    SnapshotUnreadable(Unreadable),
-    /// What became of a snapshot that was to be sent to a node, in this term.
-    SnapshotSent(NodeId, Term, Result<LogIndex, SendFailure>),
-    /// A snapshot has arrived and is durable. Its sender is told once it is the state of this node.
-    SnapshotReceived(Box<Received>, oneshot::Sender<LogIndex>),
-    /// While forming a cluster: news of the node that is configured under this name.
-    Founder(String, LinkEvent),
-    /// News of a member.
-    Member(NodeId, LinkEvent),
-    /// What became of asking to be added to a cluster.
-    Joining(JoinNews),
-    /// Another node asks what the states of this one are.
-    StatesAsked(oneshot::Sender<Vec<AppliedState>>),
-    /// A member has said what its states are.
-    StatesReported(NodeId, Vec<AppliedState>),
-    /// This node is about to stop: if it leads, it hands over. Dropped when that has come to its end, or there was
-    /// nothing to do.
-    Stopping(oneshot::Sender<()>),
+pub(super) enum Arrived {
+    /// From another node, over a stream that it dialled.
+    FromPeer(PeerEvent),
+    /// From a part of this node.
+    Event(Event),
+    /// From a client.
+    Request(Request),
+}
+
+/// The queues of a node, one for each kind of sender, so that no crowd of clients holds up consensus.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    stop: oneshot::Receiver<()>,
+    from_peers: mpsc::Receiver<PeerEvent>,
+    events: mpsc::UnboundedReceiver<Result<Event, Failure>>,
+    requests: mpsc::Receiver<Request>,
+    data_dir: PathBuf,
+}
+
+/// The other ends of an [`Inbox`].
+#[derive(Debug)]
+pub(super) struct Senders {
+    /// Ends the task, also when it is dropped.
+    pub(super) stop: oneshot::Sender<()>,
+    pub(super) from_peers: mpsc::Sender<PeerEvent>,
+    pub(super) events: EventSender,
+    pub(super) requests: mpsc::Sender<Request>,
+}
+
+impl Inbox {
+    /// An empty inbox of the node whose data is in `data_dir`.
+    pub(super) fn new(data_dir: &Path) -> (Self, Senders) {
+        let (stop_sender, stop) = oneshot::channel();
+        let (peer_sender, from_peers) = mpsc::channel(PEER_MESSAGES_QUEUED_MAX);
+        let (event_sender, events) = mpsc::unbounded_channel();
+        let (request_sender, requests) = mpsc::channel(REQUESTS_QUEUED_MAX);
+        let senders = Senders {
+            stop: stop_sender,
+            from_peers: peer_sender,
+            events: EventSender::new(event_sender),
+            requests: request_sender,
+        };
+        (Self { stop, from_peers, events, requests, data_dir: data_dir.to_owned() }, senders)
+    }
+
+    /// Waits for the next arrival; `None` once the node is to stop, and then it must not be called again.
+    ///
+    /// Messages come before events: what a leader sent before its process ended comes before the news of that end.
+    ///
+    /// # Errors
+    /// [`FatalError`] if a part of the node has failed.
+    pub(super) async fn next(&mut self) -> Result<Option<Arrived>, FatalError> {
+        let arrived = tokio::select! {
+            biased;
+            _ = &mut self.stop => return Ok(None),
+            Some(event) = self.from_peers.recv() => Arrived::FromPeer(event),
+            Some(event) = self.events.recv() => Arrived::Event(event.map_err(|failure| FatalError::new(&self.data_dir, failure))?),
+            Some(request) = self.requests.recv() => Arrived::Request(request),
+        };
+        Ok(Some(arrived))
+    }
+
+    /// Waits for the next event, and leaves everything else where it is.
+    ///
+    /// # Errors
+    /// As [`Inbox::next`].
+    pub(super) async fn next_event(&mut self) -> Result<Event, FatalError> {
+        // The task itself holds a sender, so the queue does not end.
+        let event = self.events.recv().await.unwrap_or(Err(Failure::Panic));
+        event.map_err(|failure| FatalError::new(&self.data_dir, failure))
+    }
+
+    /// Everything else that has arrived by now, in batches of a bounded size.
+    pub(super) fn queued(&mut self) -> impl Iterator<Item = Result<Arrived, FatalError>> {
+        let Self { from_peers, events, requests, data_dir, .. } = self;
+        let from_peers = iter::from_fn(|| from_peers.try_recv().ok().map(|event| Ok(Arrived::FromPeer(event))));
+        let events = iter::from_fn(|| {
+            let event = events.try_recv().ok()?;
+            Some(event.map(Arrived::Event).map_err(|failure| FatalError::new(data_dir, failure)))
+        });
+        let requests = iter::from_fn(|| requests.try_recv().ok().map(|request| Ok(Arrived::Request(request))));
+        from_peers.take(BATCH_MAX).chain(events.take(BATCH_MAX)).chain(requests.take(BATCH_MAX))
+    }
 }

@@ -5,19 +5,29 @@
 //! the failure is reported once, the thread ends, and the node must stop. A disk may also hang: so nothing
 //! here is waited for on a thread that does anything else.
 
-use super::inbox::Event;
-use crate::raft::{Fetch, LogIndex, LogWrite};
+use super::reporter::{Failure, Reporter};
+use crate::raft::{Entry, Fetch, LogIndex, LogWrite, WriteId};
 use crate::storage::wal::{Compactor, SpareMaker};
 use crate::storage::{DirLock, StorageError, Wal, WalReader};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 /// A log that has been idle for so long is sealed. Under load that never happens, and costs a single write now and then
 /// no more than one sync that nobody waits for.
 const SEAL_AFTER: Duration = Duration::from_millis(200);
+
+/// What became of a write or a read.
+#[derive(Debug)]
+pub(super) enum LogEvent {
+    /// A write to the log is durable.
+    Written(WriteId),
+    /// Entries have been read back.
+    Fetched(Fetch, Vec<Entry>),
+    /// Entries cannot be read back: the disk has lost some of their bytes.
+    Unreadable(Fetch, StorageError),
+}
 
 /// The way to the disk. Dropping it ends the thread once its last write is done, and does not wait for that.
 #[derive(Debug)]
@@ -27,28 +37,28 @@ pub(super) struct LogWriter {
     ended: oneshot::Receiver<()>,
     reader: WalReader,
     compactor: Compactor,
-    events: UnboundedSender<Event>,
+    reporter: Reporter<LogEvent>,
 }
 
 impl LogWriter {
     /// Starts the thread, which gives `lock` back when it has written its last. What becomes of writes and reads is
-    /// told to `events`.
-    pub(super) fn start(name: &str, wal: Wal, lock: DirLock, events: UnboundedSender<Event>) -> std::io::Result<Self> {
+    /// told to `reporter`.
+    pub(super) fn start(name: &str, wal: Wal, lock: DirLock, reporter: Reporter<LogEvent>) -> std::io::Result<Self> {
         let (orders, queue) = mpsc::channel();
         let (end, ended) = oneshot::channel();
         let (reader, compactor) = (wal.reader(), wal.compactor());
         let span = tracing::Span::current();
-        let reports = events.clone();
+        let reports = reporter.clone();
         let run = move || {
             span.in_scope(|| write_all(wal, &queue, &reports));
             drop(lock);
             drop(end);
         };
         thread::Builder::new().name(format!("{name}-log")).spawn(run)?;
-        Ok(Self { orders, ended, reader, compactor, events })
+        Ok(Self { orders, ended, reader, compactor, reporter })
     }
 
-    /// Makes a write durable and reports [`Event::Written`].
+    /// Makes a write durable and reports [`LogEvent::Written`].
     pub(super) fn write(&self, write: LogWrite) {
         // Without a receiver the thread has ended by a failure, which is on its way as an event.
         let _ = self.orders.send(Order::Write(write));
@@ -60,21 +70,20 @@ impl LogWriter {
         let _ = self.orders.send(Order::LeaveSegment(sequence));
     }
 
-    /// Reads entries back and reports [`Event::Fetched`].
+    /// Reads entries back and reports [`LogEvent::Fetched`].
     pub(super) fn fetch(&self, fetch: Fetch) {
-        let (reader, events, span) = (self.reader.clone(), self.events.clone(), tracing::Span::current());
+        let (reader, reporter, span) = (self.reader.clone(), self.reporter.clone(), tracing::Span::current());
         tokio::task::spawn_blocking(move || {
             let event = match reader.read(fetch.from, fetch.through, fetch.bytes_max) {
-                Ok(entries) => Event::Fetched(fetch, entries),
+                Ok(entries) => LogEvent::Fetched(fetch, entries),
                 Err(compacted @ StorageError::Compacted { .. }) => {
                     span.in_scope(|| tracing::warn!("cannot bring node {} up to date: {compacted}", fetch.to));
-                    Event::Fetched(fetch, Vec::new())
+                    LogEvent::Fetched(fetch, Vec::new())
                 }
-                Err(damage) if damage.is_of_lost_bytes() => Event::LogUnreadable(fetch, damage),
-                Err(cause) => Event::DiskFailed(cause),
+                Err(damage) if damage.is_of_lost_bytes() => LogEvent::Unreadable(fetch, damage),
+                Err(cause) => return reporter.fail(Failure::Disk(cause)),
             };
-            // Without a receiver the node has stopped.
-            let _ = events.send(event);
+            reporter.report(event);
         });
     }
 
@@ -85,11 +94,10 @@ impl LogWriter {
 
     /// Removes the beginning of the log up to `index`, which a durable snapshot has, beside all else.
     pub(super) fn compact(&self, index: LogIndex) {
-        let (compactor, events) = (self.compactor.clone(), self.events.clone());
+        let (compactor, reporter) = (self.compactor.clone(), self.reporter.clone());
         tokio::task::spawn_blocking(move || {
             if let Err(cause) = compactor.compact(index) {
-                // Without a receiver the node has stopped.
-                let _ = events.send(Event::DiskFailed(cause));
+                reporter.fail(Failure::Disk(cause));
             }
         });
     }
@@ -103,39 +111,33 @@ impl LogWriter {
 }
 
 /// Reports the thread's end if that is a panic; otherwise the node would wait for its log for ever.
-struct ReportPanic(UnboundedSender<Event>);
+struct ReportPanic(Reporter<LogEvent>);
 
 impl Drop for ReportPanic {
     fn drop(&mut self) {
         if thread::panicking() {
-            // Without a receiver the node has stopped.
-            let _ = self.0.send(Event::WriterPanicked);
+            self.0.fail(Failure::Panic);
         }
     }
 }
 
-fn write_all(mut wal: Wal, queue: &mpsc::Receiver<Order>, reports: &UnboundedSender<Event>) {
+fn write_all(mut wal: Wal, queue: &mpsc::Receiver<Order>, reporter: &Reporter<LogEvent>) {
     let spares = Spares::start(wal.spare_maker());
     // Dropped before the spares, which may have to be waited for.
-    let _report = ReportPanic(reports.clone());
+    let _report = ReportPanic(reporter.clone());
     while let Some(order) = next_order(&wal, queue) {
-        let (done, report) = match &order {
-            Order::Write(write) => (wal.write(write), Some(Event::Written(write.id))),
+        let (done, event) = match &order {
+            Order::Write(write) => (wal.write(write), Some(LogEvent::Written(write.id))),
             Order::LeaveSegment(sequence) => (wal.leave_segment(*sequence), None),
             Order::Seal => (wal.seal(), None),
         };
-        let report = match done {
-            Ok(appended) => {
-                if appended.began_segment {
-                    spares.make_another();
-                }
-                report
-            }
-            Err(cause) => Some(Event::DiskFailed(cause)),
-        };
-        let failed = matches!(report, Some(Event::DiskFailed(_)));
-        let is_heard = report.is_none_or(|report| reports.send(report).is_ok());
-        if failed || !is_heard {
+        match done {
+            Ok(appended) if appended.began_segment => spares.make_another(),
+            Ok(_) => {}
+            Err(cause) => return reporter.fail(Failure::Disk(cause)),
+        }
+        let is_heard = event.is_none_or(|event| reporter.report(event));
+        if !is_heard {
             break;
         }
     }

@@ -1,13 +1,14 @@
-//! What others see of the replica: the view that HTTP handlers answer from, the leader that clients
-//! watch, the term and role that lines of the log begin with.
+//! What others see of a node: the view that HTTP handlers answer from, the leader that clients watch, the URLs at which
+//! members are dialled, the term and role that lines of the log begin with.
 
 use super::directory::Directory;
 use crate::http::View;
 use crate::node::Divergence;
 use crate::peer::{ClusterId, Hello};
-use crate::raft::{LogIndex, Raft, RoleName};
+use crate::raft::{LogIndex, NodeId, Raft, RoleName};
 use crate::storage::ClusterIdentity;
 use kvclient::api::{ClusterInfo, LeaderEvent, Member, MembersReply, NodeState, NodeUrl};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -32,6 +33,8 @@ pub(super) struct Publisher {
     view: watch::Sender<View>,
     /// Apart from the view, so that a commit does not wake everyone who watches the leader.
     leader: watch::Sender<LeaderEvent>,
+    /// URLs at which this node dials members.
+    dialled: watch::Sender<BTreeMap<NodeId, String>>,
     readiness: Readiness,
 }
 
@@ -60,7 +63,13 @@ impl Publisher {
             log_damaged: 0,
         };
         let leader = watch::Sender::new(LeaderEvent { term: 0, leader: None });
-        Self { span, view: watch::Sender::new(view), leader, readiness: Readiness::default() }
+        Self {
+            span,
+            view: watch::Sender::new(view),
+            leader,
+            dialled: watch::Sender::default(),
+            readiness: Readiness::default(),
+        }
     }
 
     pub(super) fn view(&self) -> watch::Receiver<View> {
@@ -69,6 +78,15 @@ impl Publisher {
 
     pub(super) fn leader(&self) -> watch::Receiver<LeaderEvent> {
         self.leader.subscribe()
+    }
+
+    pub(super) fn dialled(&self) -> watch::Receiver<BTreeMap<NodeId, String>> {
+        self.dialled.subscribe()
+    }
+
+    /// This node dials members at these URLs.
+    pub(super) fn dials(&self, urls: BTreeMap<NodeId, String>) {
+        self.dialled.send_replace(urls);
     }
 
     /// The node is part of this cluster.

@@ -12,6 +12,7 @@
 //! A write that fails ends the node all the same.
 
 mod backups;
+mod event;
 mod lost_log;
 mod paced;
 mod receiving;
@@ -19,29 +20,27 @@ mod sending;
 mod stall;
 mod taking;
 
-pub(super) use backups::BackupReply;
+pub(super) use event::{BackupReply, SnapshotEvent};
 pub(super) use receiving::route;
-pub(super) use sending::SendFailure;
-pub(super) use taking::Taken;
 
-use super::inbox::Event;
+use super::reporter::{Failure, Reporter};
 use crate::config::Config;
 use crate::data::{KeptLog, compaction_point, is_snapshot_due, meta_of};
 use crate::http::BackupError;
 use crate::kv::Store;
 use crate::node::Replica;
 use crate::peer::Hello;
-use crate::raft::{LogBase, LogIndex, NodeId, SendSnapshot, Term};
+use crate::raft::{LogIndex, NodeId, SendSnapshot, Term};
 use crate::storage::snapshot::{SnapshotFile, remove_older};
 use crate::storage::{Disk, Lost, StorageError, WalReader};
-use backups::{Backups, Waiting};
+use backups::Backups;
+use event::{SendFailure, Taken, Unreadable};
 use lost_log::LostLog;
 use sending::Sending;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 /// One part in so many of the log that leads to a snapshot stays behind it, so that a follower which was away for a
@@ -70,22 +69,12 @@ const REPLACED: &str =
 const LOG_LOST: &str = "This node has applied all that may be lost, goes on, and writes a snapshot in its place at once. Do not stop it \
     before the log says that this is done: it could not start again. Then check its disk, which loses what is stored on it";
 
-/// A snapshot of this node that cannot be read, though it was whole once.
-#[derive(Debug)]
-pub(super) struct Unreadable {
-    /// Where it ends.
-    last: LogBase,
-    cause: StorageError,
-    /// A client that was to be given it.
-    waiting: Option<Waiting>,
-}
-
 /// What a node does with snapshots.
 #[derive(Debug)]
 pub(super) struct Snapshots {
     disk: Arc<dyn Disk>,
     store: Arc<RwLock<Store>>,
-    events: UnboundedSender<Event>,
+    reporter: Reporter<SnapshotEvent>,
     snapshot_log_bytes: u64,
     /// The newest one, which is durable.
     newest: Option<SnapshotFile>,
@@ -105,22 +94,24 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
+    /// `newest` is the newest snapshot on disk; so many were found to be `damaged` when the node started.
     pub(super) fn new(
         config: &Config,
         disk: Arc<dyn Disk>,
         store: Arc<RwLock<Store>>,
         newest: Option<SnapshotFile>,
-        events: UnboundedSender<Event>,
+        damaged: u64,
+        reporter: Reporter<SnapshotEvent>,
     ) -> Self {
-        let backups = Backups::new(Arc::clone(&disk), events.clone());
+        let backups = Backups::new(Arc::clone(&disk), reporter.clone());
         Self {
             disk,
             store,
-            events,
+            reporter,
             snapshot_log_bytes: config.snapshot_log_bytes,
             newest,
             is_lost: false,
-            damaged: 0,
+            damaged,
             lost_log: None,
             log_damaged: 0,
             taking: None,
@@ -153,9 +144,9 @@ impl Snapshots {
         let Ok((place, summary)) = replica.begin_snapshot() else { return };
         let stop = Arc::new(AtomicBool::new(false));
         let meta = meta_of(cluster_id, place, &summary);
-        let (disk, store, events) = (Arc::clone(&self.disk), Arc::clone(&self.store), self.events.clone());
+        let (disk, store, reporter) = (Arc::clone(&self.disk), Arc::clone(&self.store), self.reporter.clone());
         self.taking = Some(Arc::clone(&stop));
-        taking::start(disk, store, meta, stop, events);
+        taking::start(disk, store, meta, stop, reporter);
     }
 
     /// The snapshot that was being taken has come to an end.
@@ -205,11 +196,10 @@ impl Snapshots {
         }
         self.newest = Some(file.clone());
         self.backups.give(&file);
-        let (disk, events) = (Arc::clone(&self.disk), self.events.clone());
+        let (disk, reporter) = (Arc::clone(&self.disk), self.reporter.clone());
         tokio::task::spawn_blocking(move || {
             if let Err(cause) = remove_older(&*disk, &file) {
-                // Without a receiver the node has stopped.
-                let _ = events.send(Event::DiskFailed(cause));
+                reporter.fail(Failure::Disk(cause));
             }
         });
         true
@@ -231,11 +221,6 @@ impl Snapshots {
     /// How many snapshots were found to be damaged.
     pub(super) fn damaged(&self) -> u64 {
         self.damaged
-    }
-
-    /// So many were found to be damaged when the node started.
-    pub(super) fn found_damaged(&mut self, count: usize) {
-        self.damaged += count as u64;
     }
 
     /// A snapshot could not be read. If it is the newest, another one is taken as soon as possible.
@@ -343,7 +328,7 @@ impl Snapshots {
             return;
         };
         let to_whom = sending::Receiver { id: to, name: name.to_owned(), url: url.to_owned() };
-        let sending = Sending::start(Arc::clone(&self.disk), file, to_whom, term, hello, self.events.clone());
+        let sending = Sending::start(Arc::clone(&self.disk), file, to_whom, term, hello, self.reporter.clone());
         // One that was begun in an earlier term ends with this.
         self.sending.insert(to, sending);
     }

@@ -1,6 +1,6 @@
 //! Starting: the configured disk is opened, and what is on it is checked against the configuration.
 
-use super::StartError;
+use super::error::StartError;
 use crate::config::{Config, StorageKind};
 use crate::data::{self, DataError, OpenOptions, Opened};
 use crate::kv::SessionLimits;

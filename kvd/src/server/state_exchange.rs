@@ -5,12 +5,11 @@
 //! It goes beside the streams of consensus, since nothing waits for it: an answer that is lost is made up for by the
 //! next.
 
-use super::inbox::Event;
+use super::reporter::Reporter;
 use crate::kv::{STATE_HASH_FORMAT, StateHash};
 use crate::node::{AppliedState, REPORT_STATES_MAX};
 use crate::peer::{HELLO_HEADER, Hello, of_same_cluster, refuse};
 use crate::raft::{LogIndex, NodeId};
-use crate::server::FatalError;
 use kvclient::api::ErrorCode;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -18,7 +17,6 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{oneshot, watch};
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -34,6 +32,15 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Longer answers are none.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
+
+/// A question about states, or an answer to one.
+#[derive(Debug)]
+pub(super) enum StatesEvent {
+    /// Another node asks what the states of this one are.
+    Asked(oneshot::Sender<Vec<AppliedState>>),
+    /// A member has said what its states are.
+    Reported(NodeId, Vec<AppliedState>),
+}
 
 /// What a node says of its states.
 #[derive(Debug, Serialize, Deserialize)]
@@ -72,24 +79,24 @@ impl Report {
 }
 
 /// The route `GET /raft/states`, for nodes of the same cluster.
-pub(super) fn route(hello: watch::Receiver<Hello>, events: UnboundedSender<Event>) -> BoxedFilter<(Response,)> {
+pub(super) fn route(hello: watch::Receiver<Hello>, reporter: Reporter<StatesEvent>) -> BoxedFilter<(Response,)> {
     warp::path!("raft" / "states")
         .and(warp::get())
         .and(warp::header::optional::<String>(HELLO_HEADER))
         .then(move |theirs: Option<String>| {
-            let (ours, events) = (hello.borrow().clone(), events.clone());
-            async move { answer(&ours, theirs.as_deref(), &events).await }
+            let (ours, reporter) = (hello.borrow().clone(), reporter.clone());
+            async move { answer(&ours, theirs.as_deref(), &reporter).await }
         })
         .boxed()
 }
 
-async fn answer(ours: &Hello, theirs: Option<&str>, events: &UnboundedSender<Event>) -> Response {
+async fn answer(ours: &Hello, theirs: Option<&str>, reporter: &Reporter<StatesEvent>) -> Response {
     if let Err(refusal) = of_same_cluster(ours, theirs) {
         return *refusal;
     }
     let (reply, states) = oneshot::channel();
-    // Without a receiver the node has stopped, and drops what it was asked.
-    let _ = events.send(Event::StatesAsked(reply));
+    // A node that has stopped drops what it was asked.
+    reporter.report(StatesEvent::Asked(reply));
     match states.await {
         Ok(states) => warp::reply::json(&Report::new(ours.node_id(), &states)).into_response(),
         Err(_) => {
@@ -107,13 +114,13 @@ pub(super) struct StateExchange {
 
 impl StateExchange {
     /// Starts to ask the nodes that are `dialled`, on behalf of the node of this name, and reports
-    /// [`Event::StatesReported`].
+    /// [`StatesEvent::Reported`].
     pub(super) fn start(
         name: &str,
         dialled: watch::Receiver<BTreeMap<NodeId, String>>,
         hello: watch::Receiver<Hello>,
-        events: UnboundedSender<Event>,
-    ) -> Result<Self, FatalError> {
+        reporter: Reporter<StatesEvent>,
+    ) -> std::io::Result<Self> {
         let (stop, stopped) = channel();
         let ask_all = move || {
             let agent = agent();
@@ -122,7 +129,7 @@ impl StateExchange {
                 let (others, header) = (dialled.borrow().clone(), hello.borrow().to_header());
                 for (id, url) in others {
                     let Some(states) = ask(&agent, id, &url, &header) else { continue };
-                    if events.send(Event::StatesReported(id, states)).is_err() {
+                    if !reporter.report(StatesEvent::Reported(id, states)) {
                         return;
                     }
                 }
@@ -130,8 +137,7 @@ impl StateExchange {
                 pause = EVERY.mul_f64(rand::rng().random_range(0.9..=1.1));
             }
         };
-        let thread = thread::Builder::new().name(format!("{name}-states")).spawn(ask_all);
-        thread.map_err(FatalError::Resources)?;
+        thread::Builder::new().name(format!("{name}-states")).spawn(ask_all)?;
         Ok(Self { _stop: stop })
     }
 }

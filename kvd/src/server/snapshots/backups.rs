@@ -8,9 +8,10 @@
 //! for the snapshot that takes the damaged one's place instead. Most often it was written a moment ago, and is read from
 //! memory.
 
-use super::super::inbox::Event;
+use super::super::reporter::Reporter;
+use super::BYTES_PER_SECOND_MAX;
+use super::event::{BackupReply, SnapshotEvent, Unreadable, Waiting};
 use super::paced::{PacedReader, blocking};
-use super::{BYTES_PER_SECOND_MAX, Unreadable};
 use crate::http::{Backup, BackupError};
 use crate::kv::SnapshotSummary;
 use crate::raft::{LogBase, LogIndex};
@@ -18,8 +19,7 @@ use crate::storage::snapshot::{SnapshotBytes, SnapshotFile};
 use crate::storage::{Disk, StorageError};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
@@ -39,14 +39,11 @@ const SLOWNESS_MAX: Duration = Duration::from_secs(60);
 /// What is read in a second to see whether a file is undamaged, which costs the network nothing. Bytes.
 const CHECKED_BYTES_PER_SECOND_MAX: u64 = 4 * BYTES_PER_SECOND_MAX;
 
-/// Where a client waits for what it is given.
-pub(in crate::server) type BackupReply = oneshot::Sender<Result<Backup, BackupError>>;
-
 /// The clients that want a snapshot.
 #[derive(Debug)]
 pub(super) struct Backups {
     disk: Arc<dyn Disk>,
-    events: UnboundedSender<Event>,
+    reporter: Reporter<SnapshotEvent>,
     turns: Arc<Semaphore>,
     waiting: Vec<Waiting>,
     /// A task for each client that is given one.
@@ -54,20 +51,11 @@ pub(super) struct Backups {
     slowness_max: Duration,
 }
 
-/// A client that waits.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    /// The snapshot must reach up to here.
-    index: LogIndex,
-    reply: BackupReply,
-    turn: OwnedSemaphorePermit,
-}
-
 impl Backups {
-    /// Nobody waits yet. That a snapshot cannot be read is told to `events`.
-    pub(super) fn new(disk: Arc<dyn Disk>, events: UnboundedSender<Event>) -> Self {
+    /// Nobody waits yet. That a snapshot cannot be read is told to `reporter`.
+    pub(super) fn new(disk: Arc<dyn Disk>, reporter: Reporter<SnapshotEvent>) -> Self {
         let turns = Arc::new(Semaphore::new(BACKUPS_MAX));
-        Self { disk, events, turns, waiting: Vec::new(), giving: JoinSet::new(), slowness_max: SLOWNESS_MAX }
+        Self { disk, reporter, turns, waiting: Vec::new(), giving: JoinSet::new(), slowness_max: SLOWNESS_MAX }
     }
 
     /// A client wants a snapshot that reaches up to `index`, or further.
@@ -97,11 +85,10 @@ impl Backups {
         }
         for waiting in self.waiting.extract_if(.., |waiting| waiting.index <= newest.last().index) {
             let giving = Giving { disk: Arc::clone(&self.disk), last: newest.last(), slowness_max: self.slowness_max };
-            let events = self.events.clone();
+            let reporter = self.reporter.clone();
             let give = async move {
                 if let Err(unreadable) = giving.give(waiting).await {
-                    // Without a receiver the node has stopped.
-                    let _ = events.send(Event::SnapshotUnreadable(unreadable));
+                    reporter.report(SnapshotEvent::Unreadable(unreadable));
                 }
             };
             self.giving.spawn(give.in_current_span());
@@ -206,10 +193,14 @@ impl Opened {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::reporter::Failure;
     use crate::server::snapshots::tests::{PIECE_BYTES, write_snapshot};
     use crate::storage::MemoryDisk;
     use crate::storage::snapshot::PART_HEADER_BYTES;
     use tokio::sync::mpsc::UnboundedReceiver;
+    use tokio::sync::oneshot;
+
+    type Reported = UnboundedReceiver<Result<SnapshotEvent, Failure>>;
 
     /// More than are read ahead.
     const PIECES: u64 = 4 * CHUNKS_QUEUED_MAX as u64;
@@ -218,10 +209,10 @@ mod tests {
         write_snapshot(disk, index, PIECES)
     }
 
-    fn backups() -> (Arc<dyn Disk>, Backups, UnboundedReceiver<Event>) {
+    fn backups() -> (Arc<dyn Disk>, Backups, Reported) {
         let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
-        let (events_in, events) = mpsc::unbounded_channel();
-        (Arc::clone(&disk), Backups::new(disk, events_in), events)
+        let (reporter, reported) = Reporter::channel();
+        (Arc::clone(&disk), Backups::new(disk, reporter), reported)
     }
 
     fn ask(backups: &mut Backups, index: u64) -> oneshot::Receiver<Result<Backup, BackupError>> {
@@ -241,7 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_asks_waits_for_a_snapshot_that_is_new_enough() {
-        let (disk, mut backups, _events) = backups();
+        let (disk, mut backups, _reported) = backups();
         let (old, mut new) = (ask(&mut backups, 5), ask(&mut backups, 6));
         let file = file(&disk, 5);
         backups.give(&file);
@@ -258,7 +249,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_gone_is_not_waited_for_and_makes_room() {
-        let (_disk, mut backups, _events) = backups();
+        let (_disk, mut backups, _reported) = backups();
         let waiting: Vec<_> = (0..BACKUPS_MAX).map(|_| ask(&mut backups, 5)).collect();
         assert!(backups.are_waiting());
         assert_eq!(ask(&mut backups, 5).await.unwrap().unwrap_err(), BackupError::TooMany);
@@ -269,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_takes_too_little_is_cut_off() {
-        let (disk, mut backups, _events) = backups();
+        let (disk, mut backups, _reported) = backups();
         backups.slowness_max = Duration::from_millis(50);
         let answer = ask(&mut backups, 5);
         backups.give(&file(&disk, 5));
@@ -280,14 +271,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_under_way_ends_before_its_time_once_nothing_is_to_be_given_any_more() {
-        let (disk, mut backups, mut events) = backups();
+        let (disk, mut backups, mut reported) = backups();
         let (under_way, waiting) = (ask(&mut backups, 5), ask(&mut backups, 6));
         let newest = file(&disk, 5);
         backups.give(&newest);
         let mut backup = under_way.await.unwrap().unwrap();
         backups.end();
         assert!(take(&mut backup).await.1 < newest.bytes());
-        assert!(waiting.await.is_err() && events.try_recv().is_err());
+        assert!(waiting.await.is_err() && reported.try_recv().is_err());
     }
 
     /// Damages the last piece of the snapshot that ends with entry 5; returns where.
@@ -297,27 +288,27 @@ mod tests {
         last_piece
     }
 
-    async fn unreadable(events: &mut UnboundedReceiver<Event>) -> Unreadable {
-        match events.recv().await {
-            Some(Event::SnapshotUnreadable(unreadable)) => unreadable,
+    async fn unreadable(reported: &mut Reported) -> Unreadable {
+        match reported.recv().await {
+            Some(Ok(SnapshotEvent::Unreadable(unreadable))) => unreadable,
             other => panic!("{other:?}"),
         }
     }
 
     #[tokio::test]
     async fn who_would_be_given_a_damaged_snapshot_or_none_waits_for_the_next() {
-        let (disk, mut backups, mut events) = backups();
+        let (disk, mut backups, mut reported) = backups();
         let damaged = file(&disk, 5);
         damage(&disk, &damaged);
         let answer = ask(&mut backups, 5);
         backups.give(&damaged);
-        let Unreadable { last, cause, waiting } = unreadable(&mut events).await;
+        let Unreadable { last, cause, waiting } = unreadable(&mut reported).await;
         assert!(last == damaged.last() && matches!(cause, StorageError::Corrupt { .. }), "{last} {cause}");
         backups.wait(waiting.expect("nothing was promised"));
 
         disk.remove("snapshot-0000000000000005-0000000000000001.snap").unwrap();
         backups.give(&damaged);
-        let Unreadable { cause, waiting, .. } = unreadable(&mut events).await;
+        let Unreadable { cause, waiting, .. } = unreadable(&mut reported).await;
         assert!(cause.is_not_found(), "{cause}");
         backups.wait(waiting.expect("nothing was promised"));
 
@@ -329,7 +320,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_meets_damage_ends_before_its_time() {
-        let (disk, mut backups, mut events) = backups();
+        let (disk, mut backups, mut reported) = backups();
         let newest = file(&disk, 5);
         let answer = ask(&mut backups, 5);
         backups.give(&newest);
@@ -337,7 +328,7 @@ mod tests {
         // More than has been read by now, which is what waits for the client.
         let damaged_at = damage(&disk, &newest);
         assert_eq!(take(&mut backup).await, (PIECES, damaged_at));
-        let Unreadable { cause, waiting, .. } = unreadable(&mut events).await;
+        let Unreadable { cause, waiting, .. } = unreadable(&mut reported).await;
         assert!(matches!(cause, StorageError::Corrupt { .. }) && waiting.is_none(), "{cause}");
     }
 }

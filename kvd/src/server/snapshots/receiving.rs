@@ -7,7 +7,8 @@
 //! what became of it. A sender that sends nothing for [`STALL_MAX`] is given up, and so is a disk that takes nothing for
 //! as long: the sender is told, and whatever hangs on the disk keeps its turn until the disk answers.
 
-use super::super::inbox::Event;
+use super::super::reporter::{Failure, Reporter};
+use super::event::SnapshotEvent;
 use super::stall::{STALL_MAX, StallWatch};
 use crate::data::{ReceiveError, Received, Receiving};
 use crate::kv::{Level, SessionLimits};
@@ -21,7 +22,6 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{interval, timeout};
 use tracing::Instrument;
@@ -68,20 +68,21 @@ impl Answer {
 struct Receiver {
     disk: Arc<dyn Disk>,
     hello: watch::Receiver<Hello>,
-    events: UnboundedSender<Event>,
+    reporter: Reporter<SnapshotEvent>,
     /// Who receives one.
     turn: Arc<Semaphore>,
     /// [`STALL_MAX`], but in tests.
     stall_max: Duration,
 }
 
-/// The route `POST /raft/snapshot`. What arrives is told to `events`.
+/// The route `POST /raft/snapshot`. What arrives is told to `reporter`.
 pub(in crate::server) fn route(
     disk: Arc<dyn Disk>,
     hello: watch::Receiver<Hello>,
-    events: UnboundedSender<Event>,
+    reporter: Reporter<SnapshotEvent>,
 ) -> BoxedFilter<(Response,)> {
-    let receiver = Arc::new(Receiver { disk, hello, events, turn: Arc::new(Semaphore::new(1)), stall_max: STALL_MAX });
+    let receiver =
+        Arc::new(Receiver { disk, hello, reporter, turn: Arc::new(Semaphore::new(1)), stall_max: STALL_MAX });
     warp::path!("raft" / "snapshot")
         .and(warp::post())
         .and(warp::header::optional::<String>(HELLO_HEADER))
@@ -144,7 +145,7 @@ impl Receiver {
         turn: OwnedSemaphorePermit,
     ) -> Result<Answer, String> {
         let (pieces, queued) = mpsc::channel(PIECES_QUEUED_MAX);
-        let (disk, events) = (Arc::clone(&self.disk), self.events.clone());
+        let (disk, reporter) = (Arc::clone(&self.disk), self.reporter.clone());
         let level_max = Level(self.hello.borrow().level);
         let disk_moves = Arc::new(StallWatch::new(self.stall_max));
         let moves = Arc::clone(&disk_moves);
@@ -157,8 +158,7 @@ impl Receiver {
                 if let ReceiveError::Storage(cause) = cause
                     && !cause.is_for_want_of_space()
                 {
-                    // Without a receiver the node has stopped.
-                    let _ = events.send(Event::DiskFailed(cause));
+                    reporter.fail(Failure::Disk(cause));
                 }
                 why
             })
@@ -178,9 +178,9 @@ impl Receiver {
 
     async fn install(&self, received: Received) -> Result<Answer, String> {
         let (installed, is_installed) = oneshot::channel();
-        let stopping = || "this node stops".to_owned();
-        self.events.send(Event::SnapshotReceived(Box::new(received), installed)).map_err(|_| stopping())?;
-        let last = is_installed.await.map_err(|_| stopping())?;
+        // A node that has stopped drops it.
+        self.reporter.report(SnapshotEvent::Received(Box::new(received), installed));
+        let last = is_installed.await.map_err(|_| "this node stops".to_owned())?;
         Ok(Answer::Installed { last_log_index: last.0 })
     }
 }
@@ -291,10 +291,10 @@ mod tests {
         }
     }
 
-    fn receiver(disk: Arc<dyn Disk>) -> (Receiver, mpsc::UnboundedReceiver<Event>) {
-        let (events, received) = mpsc::unbounded_channel();
+    fn receiver(disk: Arc<dyn Disk>) -> (Receiver, mpsc::UnboundedReceiver<Result<SnapshotEvent, Failure>>) {
+        let (reporter, reported) = Reporter::channel();
         let hello = watch::Sender::new(crate::server::snapshots::tests::hello()).subscribe();
-        (Receiver { disk, hello, events, turn: Arc::new(Semaphore::new(1)), stall_max: STALL_MAX }, received)
+        (Receiver { disk, hello, reporter, turn: Arc::new(Semaphore::new(1)), stall_max: STALL_MAX }, reported)
     }
 
     fn pieces(pieces: Vec<Bytes>) -> impl Stream<Item = Result<Bytes, warp::Error>> + Send {
@@ -312,7 +312,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_sender_that_falls_silent_is_given_up_and_makes_room_for_another() {
-        let (receiver, _events) = receiver(Arc::new(MemoryDisk::new()));
+        let (receiver, _reported) = receiver(Arc::new(MemoryDisk::new()));
         let body = pieces(vec![Bytes::from_static(b"KVD")]).chain(stream::pending());
         assert_eq!(refusal(&receiver, body).await, "nothing came for 0.1 s");
         let _next = timeout(Duration::from_secs(10), receiver.turn.acquire()).await.expect("the writer has ended");
@@ -321,7 +321,7 @@ mod tests {
     #[tokio::test]
     async fn a_disk_that_hangs_is_given_up_and_keeps_the_turn_until_it_answers() {
         let released = Arc::<(Mutex<bool>, Condvar)>::default();
-        let (receiver, mut events) =
+        let (receiver, mut reported) =
             receiver(Arc::new(HungDisk { disk: MemoryDisk::new(), released: Arc::clone(&released) }));
         let whole = crate::server::snapshots::tests::snapshot(5, 4 * PIECES_QUEUED_MAX as u64);
         for body in [
@@ -336,7 +336,7 @@ mod tests {
             released.1.notify_all();
             let _next = timeout(Duration::from_secs(10), receiver.turn.acquire()).await.expect("the writer has ended");
         }
-        assert!(events.try_recv().is_err(), "no disk has failed, and nothing is installed that was given up");
+        assert!(reported.try_recv().is_err(), "no disk has failed, and nothing is installed that was given up");
     }
 
     #[tokio::test]

@@ -6,8 +6,9 @@
 //! systems and the network between hold on its behalf. A transfer of which nothing moves for [`STALL_MAX`], neither
 //! bytes one way nor signs of life the other, ends.
 
-use super::super::inbox::Event;
+use super::super::reporter::Reporter;
 use super::BYTES_PER_SECOND_MAX;
+use super::event::{SendFailure, SnapshotEvent};
 use super::paced::{PacedReader, blocking};
 use super::receiving::{Answer, SIGN_OF_LIFE};
 use super::stall::{STALL_MAX, StallWatch};
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 use tracing::Instrument;
@@ -66,24 +67,15 @@ pub(super) struct Receiver {
     pub(super) url: String,
 }
 
-/// Why a snapshot was not sent.
-#[derive(Debug)]
-pub(in crate::server) enum SendFailure {
-    /// It cannot be read.
-    Unreadable(StorageError),
-    /// The follower cannot be reached, or does not take it.
-    Peer(String),
-}
-
 impl Sending {
-    /// Starts to send, and reports [`Event::SnapshotSent`].
+    /// Starts to send, and reports [`SnapshotEvent::Sent`].
     pub(super) fn start(
         disk: Arc<dyn Disk>,
         file: &SnapshotFile,
         to: Receiver,
         term: Term,
         hello: &Hello,
-        events: UnboundedSender<Event>,
+        reporter: Reporter<SnapshotEvent>,
     ) -> Self {
         let (last, hello, name) = (file.last(), hello.to_header(), to.name.clone());
         let outdated = Arc::new(Notify::new());
@@ -96,8 +88,7 @@ impl Sending {
             if matches!(result, Err(SendFailure::Peer(_))) {
                 sleep(RETRY_AFTER).await;
             }
-            // Without a receiver the node has stopped.
-            let _ = events.send(Event::SnapshotSent(to.id, term, result));
+            reporter.report(SnapshotEvent::Sent(to.id, term, result));
         };
         let task = tokio::spawn(send.in_current_span()).abort_handle();
         Self { name, term, last, outdated, task }
@@ -253,11 +244,14 @@ impl Body for Chunks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::reporter::Failure;
     use crate::server::snapshots::tests::{snapshot, write_snapshot};
     use crate::storage::MemoryDisk;
     use std::time::Instant;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
+
+    type Reported = mpsc::UnboundedReceiver<Result<SnapshotEvent, Failure>>;
 
     const STALL_MAX: Duration = Duration::from_millis(300);
 
@@ -272,13 +266,13 @@ mod tests {
     }
 
     /// Begins to send a snapshot to node 2 in term 3. Returns its end of the connection, and the reports.
-    async fn begun(disk: Arc<dyn Disk>, file: &SnapshotFile) -> (Sending, TcpStream, mpsc::UnboundedReceiver<Event>) {
+    async fn begun(disk: Arc<dyn Disk>, file: &SnapshotFile) -> (Sending, TcpStream, Reported) {
         let (listener, url) = listen().await;
-        let (events_in, events) = mpsc::unbounded_channel();
+        let (reporter, reported) = Reporter::channel();
         let to = Receiver { id: NodeId(2), name: "node2".into(), url };
         let hello = crate::server::snapshots::tests::hello();
-        let sending = Sending::start(disk, file, to, Term(3), &hello, events_in);
-        (sending, listener.accept().await.unwrap().0, events)
+        let sending = Sending::start(disk, file, to, Term(3), &hello, reporter);
+        (sending, listener.accept().await.unwrap().0, reported)
     }
 
     /// Sends a snapshot of so many pieces to whatever the test makes of the receiver's end of the connection.
@@ -380,21 +374,21 @@ mod tests {
         let lost = write_snapshot(&disk, 5, 4);
         let file = write_snapshot(&disk, 5, 6);
         assert_eq!(lost.last(), file.last());
-        let (_sending, mut stream, mut events) = begun(disk, &lost).await;
+        let (_sending, mut stream, mut reported) = begun(disk, &lost).await;
         stream.write_all(HEAD).await.unwrap();
         assert!(take_all(&mut stream, &snapshot(5, 6)).await);
         stream.write_all(b"14\r\n{\"last_log_index\":5}\r\n0\r\n\r\n").await.unwrap();
-        assert!(matches!(events.recv().await.unwrap(), Event::SnapshotSent(NodeId(2), Term(3), Ok(_))));
+        assert!(matches!(reported.recv().await.unwrap(), Ok(SnapshotEvent::Sent(NodeId(2), Term(3), Ok(_)))));
     }
 
     #[tokio::test]
     async fn a_snapshot_that_the_log_follows_no_more_is_sent_no_further() {
         let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
         let file = write_snapshot(&disk, 5, LARGE_PIECES);
-        let (sending, _stream, mut events) = begun(disk, &file).await;
+        let (sending, _stream, mut reported) = begun(disk, &file).await;
         sending.end_as_outdated();
-        match events.recv().await.unwrap() {
-            Event::SnapshotSent(NodeId(2), Term(3), Err(SendFailure::Peer(why))) => assert_eq!(why, TOO_SLOW),
+        match reported.recv().await.unwrap() {
+            Ok(SnapshotEvent::Sent(NodeId(2), Term(3), Err(SendFailure::Peer(why)))) => assert_eq!(why, TOO_SLOW),
             other => panic!("{other:?}"),
         }
     }

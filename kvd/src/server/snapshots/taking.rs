@@ -1,52 +1,37 @@
 //! Writing a snapshot of the store, on a thread of its own.
 
-use super::super::inbox::Event;
+use super::super::reporter::Reporter;
+use super::event::{SnapshotEvent, Taken};
 use crate::kv::Store;
-use crate::storage::snapshot::{SnapshotFile, SnapshotMeta, SnapshotWriter};
+use crate::storage::snapshot::{SnapshotMeta, SnapshotWriter};
 use crate::storage::{Disk, StorageError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
-use std::time::{Duration, Instant};
-use tokio::sync::mpsc::UnboundedSender;
+use std::time::Instant;
 
 /// Bytes of a piece. The store can be read meanwhile, and is written to in between.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// How a snapshot ended that was begun.
-#[derive(Debug)]
-pub(in crate::server) enum Taken {
-    /// It is durable.
-    Whole {
-        /// Where.
-        file: SnapshotFile,
-        /// How long that took.
-        took: Duration,
-    },
-    /// The node stops, or the state that it was taken of is no more: another node's snapshot took its place.
-    GivenUp,
-}
-
-/// Writes the snapshot that has been begun in the store, and reports [`Event::SnapshotTaken`]. `stop` ends it.
+/// Writes the snapshot that has been begun in the store, and reports [`SnapshotEvent::Taken`]. `stop` ends it.
 pub(super) fn start(
     disk: Arc<dyn Disk>,
     store: Arc<RwLock<Store>>,
     meta: SnapshotMeta,
     stop: Arc<AtomicBool>,
-    events: UnboundedSender<Event>,
+    reporter: Reporter<SnapshotEvent>,
 ) {
-    let reports = events.clone();
+    let reports = reporter.clone();
     let take = move || {
         let taken = write(disk, &store, &meta, &stop);
         // What is left of it may take a while to drop, and nobody should wait for that.
         let remains = store.write().unwrap_or_else(PoisonError::into_inner).end_snapshot();
         drop(remains);
-        // Without a receiver the node has stopped.
-        let _ = reports.send(Event::SnapshotTaken(taken));
+        reports.report(SnapshotEvent::Taken(taken));
     };
     if let Err(cause) = thread::Builder::new().name("snapshot".into()).spawn(take) {
         let failed = StorageError::Io { action: "start the thread that writes", file: "a snapshot".into(), cause };
-        let _ = events.send(Event::SnapshotTaken(Err(failed)));
+        reporter.report(SnapshotEvent::Taken(Err(failed)));
     }
 }
 

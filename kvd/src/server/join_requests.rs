@@ -7,8 +7,9 @@
 //! A node that is a member and has heard nothing from its cluster yet asks on: it may be removed before it is ever fed,
 //! and nobody would dial it to say so.
 
-use super::inbox::Event;
+use super::reporter::Reporter;
 use crate::config::Config;
+use crate::raft::NodeId;
 use crate::storage::ClusterIdentity;
 use kvclient::api::{AddMemberRequest, ErrorCode, ErrorReply, MembersReply};
 use rand::RngExt;
@@ -16,7 +17,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
-use tokio::sync::mpsc::UnboundedSender;
 
 /// Pause between two rounds of questions: doubled from the first to the last, with jitter.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -58,30 +58,30 @@ pub(super) enum Wish {
 
 /// Questions under way. Dropping it ends them.
 #[derive(Debug)]
-pub(super) struct Joining {
+pub(super) struct JoinRequests {
     stop: Arc<AtomicBool>,
 }
 
-impl Drop for Joining {
+impl Drop for JoinRequests {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 }
 
-impl Joining {
-    /// Starts to ask at `urls`, and reports [`Event::Joining`] until the node is a member. One that `is_member`, as far as
+impl JoinRequests {
+    /// Starts to ask at `urls`, and reports [`JoinNews`] until the node is a member. One that `is_member`, as far as
     /// it knows, pauses first, and goes on for as long as it has heard nothing else.
     pub(super) fn start(
         config: &Config,
-        node: u64,
+        node: NodeId,
         urls: Vec<String>,
         wish: Wish,
         is_member: bool,
-        events: UnboundedSender<Event>,
+        reporter: Reporter<JoinNews>,
     ) -> std::io::Result<Self> {
         let request = AddMemberRequest {
             name: config.name.clone(),
-            node: format!("{node:016x}"),
+            node: node.to_string(),
             client_url: config.client_url.clone(),
             peer_url: config.peer_url.clone(),
             learner: config.learner,
@@ -106,8 +106,7 @@ impl Joining {
                     }
                 }
                 let is_last = matches!(news, JoinNews::Joined(_)) && !is_member;
-                // Without a receiver the node has stopped.
-                if stopped.load(Ordering::Relaxed) || events.send(Event::Joining(news)).is_err() || is_last {
+                if stopped.load(Ordering::Relaxed) || !reporter.report(news) || is_last {
                     return;
                 }
                 thread::sleep(pause.mul_f64(rand::rng().random_range(0.5..=1.0)));

@@ -1,0 +1,214 @@
+//! Why a node did not start, and why a running one must stop.
+
+use super::reporter::Failure;
+use crate::kv::{Level, RestoreError};
+use crate::node::UnreadableEntry;
+use crate::raft::LogIndex;
+use crate::storage::StorageError;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use thiserror::Error;
+
+/// Longest time that a node takes to stop. Longer than handing over leadership and finishing requests take, and shorter
+/// than supervisors wait before they kill.
+pub const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Why a node did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("--listen {address}: {cause}{}", listen_hint(.cause))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// The data directory cannot be used.
+    #[error("--data-dir {}: {cause}; the directory must be writable for this user", .dir.display())]
+    DataDir {
+        /// The directory.
+        dir: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// What is in the data directory cannot be used.
+    #[error("--data-dir {}: {cause}", .dir.display())]
+    Storage {
+        /// The directory.
+        dir: PathBuf,
+        /// What is wrong with it.
+        cause: StorageError,
+    },
+    /// The log holds what this version cannot read.
+    #[error("--data-dir {}: {cause}", .dir.display())]
+    UnreadableEntry {
+        /// The directory.
+        dir: PathBuf,
+        /// Which entry, and why.
+        cause: UnreadableEntry,
+    },
+    /// The snapshot is undamaged, and this version cannot make a store of it.
+    #[error(
+        "--data-dir {}: {cause}. The snapshot is undamaged but this version of kvd cannot read it: start the version that wrote \
+         it, or a newer one",
+        .dir.display()
+    )]
+    UnreadableSnapshot {
+        /// The directory.
+        dir: PathBuf,
+        /// What is wrong with it.
+        cause: RestoreError,
+    },
+    /// The data is of a level that the node is not to know.
+    #[error(
+        "--data-dir {}: the data is of level {needed}, and this node knows levels up to {level_max}. A level is never lowered: \
+         start a version of kvd that knows it, without a lower --level-max",
+        .dir.display()
+    )]
+    Level {
+        /// The directory.
+        dir: PathBuf,
+        /// The level of the data.
+        needed: Level,
+        /// The newest level that the node knows, or is to know.
+        level_max: Level,
+    },
+    /// The node is part of a cluster, but its log is gone.
+    #[error(
+        "--data-dir {}: this node has been part of a cluster, but its log (the files wal-*.log) is missing or empty, \
+         and with it what it promised the others; it must not go on as if it had promised nothing. Put the files back \
+         as they were last. If that cannot be done, move the directory away and start this node by the same flags: it comes \
+         back as a new member in its own place, and the others send it everything, as long as they are a majority",
+        .dir.display()
+    )]
+    LogMissing {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Something is there of a node that was part of a cluster, and not what says which.
+    #[error(
+        "--data-dir {}: {file} is of a node that was part of a cluster, and the identity.json that says which is missing, so some \
+         of its files are gone; no new node is begun beside them. Put the files back as they were last. If that cannot be \
+         done, move the directory away and start this node by the same flags: it comes back as a new member in its own \
+         place, and the others send it everything, as long as they are a majority. If they are not, restore a backup with \
+         `kvd restore`",
+        .dir.display()
+    )]
+    Remains {
+        /// The directory.
+        dir: PathBuf,
+        /// Name of the file.
+        file: String,
+    },
+    /// The data is other than that of the other nodes.
+    #[error(
+        "--data-dir {}: what this node holds was found to differ from what the other nodes hold, at entry {index} of the log, by \
+         a defect of kvd, of this machine's memory or of its disk; so it must not be used. Keep the directory for who looks \
+         into that: move it away, and start this node by the same flags. It comes back as a new member in its own place, \
+         and the others send it everything, as long as they are a majority. If they are stopped for the same reason, empty no \
+         directory: find out which is right, and make a cluster of it with `kvd recover`",
+        .dir.display()
+    )]
+    Diverged {
+        /// The directory.
+        dir: PathBuf,
+        /// The entry after which it was found to differ.
+        index: LogIndex,
+    },
+    /// A backup was to be restored into the directory, and that was interrupted.
+    #[error(
+        "--data-dir {}: a restore into this directory did not finish. Run `kvd restore` again; or, to begin without a backup, remove the \
+         files in it that begin with staged-",
+        .dir.display()
+    )]
+    RestoreUnfinished {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The data belongs to another node.
+    #[error(
+        "--data-dir {} holds data of node {found}, but --name is {configured}: point --data-dir to this node's own \
+         data, or start it as --name {found}",
+        .dir.display()
+    )]
+    OtherNode {
+        /// The directory.
+        dir: PathBuf,
+        /// Name of the node whose data it is.
+        found: String,
+        /// Name configured.
+        configured: String,
+    },
+    /// The data belongs to a cluster of other nodes than configured.
+    #[error(
+        "--data-dir {} holds data of a cluster of {}, but --peers lists {}: point --data-dir to this node's own data, \
+         or list the nodes of its cluster",
+        .dir.display(), .known.join(", "), .configured.join(", ")
+    )]
+    OtherCluster {
+        /// The directory.
+        dir: PathBuf,
+        /// Names of the cluster's founders.
+        known: Vec<String>,
+        /// Names configured.
+        configured: Vec<String>,
+    },
+    /// A thread or the like could not be had.
+    #[error("cannot start: {0}")]
+    Resources(#[from] io::Error),
+    /// A defect in the daemon itself.
+    #[error("cannot start: a panic, reported above, which is a defect in kvd. It has harmed no data")]
+    Panicked,
+}
+
+/// What to do about an address that cannot be listened on, to follow the `cause` in a message.
+pub(crate) fn listen_hint(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => "; another program listens there: stop it, or choose another port",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges: choose a higher one",
+        _ => "",
+    }
+}
+
+/// Why a running node must stop.
+#[derive(Debug, Error)]
+pub enum FatalError {
+    /// The disk failed. After a failed write or sync nothing on it can be believed.
+    #[error("--data-dir {}: {cause}", .dir.display())]
+    Disk {
+        /// The data directory.
+        dir: PathBuf,
+        /// What failed.
+        cause: StorageError,
+    },
+    /// The data belongs to another cluster than the one it is configured for.
+    #[error("{0}")]
+    OtherCluster(String),
+    /// A thread or the like could not be had.
+    #[error("cannot go on: {0}")]
+    Resources(io::Error),
+    /// A defect in the daemon itself.
+    #[error("the node ended by a panic, reported above: this is a defect in kvd. What was acknowledged is on disk")]
+    Panicked,
+    /// The node was asked to stop, and something did not end in time.
+    #[error(
+        "could not finish within {} s after it was asked to stop, most likely because the disk does not answer. What \
+         was acknowledged is on disk; see that the disk is healthy",
+        STOP_TIME_MAX.as_secs()
+    )]
+    StopTimedOut,
+}
+
+impl FatalError {
+    /// The failure of a part of the node whose data is in `data_dir`.
+    pub(super) fn new(data_dir: &Path, failure: Failure) -> Self {
+        match failure {
+            Failure::Disk(cause) => Self::Disk { dir: data_dir.to_owned(), cause },
+            Failure::Panic => Self::Panicked,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A node whose data differs from that of the others: it has stopped serving, for good.
+//!
+//! It sends and answers nothing more in consensus, so it is counted no more, and says why to whoever asks. A mark on its
+//! disk keeps it from starting again.
+
+use super::refusing::refuse;
+use super::shell::Shell;
+use crate::node::{AppliedState, Divergence};
+use crate::server::error::FatalError;
+use crate::server::events::Event;
+use crate::server::inbox::{Arrived, Inbox};
+use crate::server::state_exchange::StatesEvent;
+use crate::storage::StorageError;
+use tokio::task::{JoinError, JoinHandle};
+
+/// Advice for the log.
+const ONE_STRAYED: &str = "it stops serving, and the others go on without it as long as they are a majority. This is a defect of \
+    kvd, of this machine's memory or of its disk. Stop it, keep its data directory for who looks into that, and start it by \
+    the same flags on an empty one: it comes back as a new member in its own place";
+const NOBODY_KNOWS: &str = "it stops serving, and so do the others. This is a defect of kvd, or of a machine's memory or disk. Keep all data \
+    directories, find out which is right, and make a cluster of one of it with `kvd recover`, which the others join anew";
+
+/// A node that refuses everything.
+#[derive(Debug)]
+pub(super) struct Halted {
+    /// The node's states when it halted. Those who have yet to find out that they differ need them.
+    states: Vec<AppliedState>,
+    /// Marks the data directory, until that is done. The disk may never do it, so nobody waits for it before the node stops.
+    marking: Option<JoinHandle<Result<(), StorageError>>>,
+}
+
+impl Halted {
+    /// Says that this node has diverged, and starts to mark its data directory.
+    pub(super) fn new(shell: &mut Shell, divergence: Divergence, states: Vec<AppliedState>) -> Self {
+        let remedy = if divergence.majority.is_some() { ONE_STRAYED } else { NOBODY_KNOWS };
+        tracing::error!("this node's data has diverged from that of the others: {divergence}; {remedy}");
+        shell.publisher.diverged(&divergence);
+        shell.identity.diverged_at = Some(divergence.own.index);
+        Self { states, marking: Some(shell.save_identity()) }
+    }
+
+    /// Refuses everything until the node is stopped, and the mark is on its disk.
+    pub(super) async fn run(mut self, inbox: &mut Inbox) -> Result<(), FatalError> {
+        loop {
+            let marked = async {
+                match &mut self.marking {
+                    Some(marking) => marking.await,
+                    None => std::future::pending().await,
+                }
+            };
+            let arrived = tokio::select! {
+                marked = marked => {
+                    self.marking = None;
+                    log_unmarked(marked);
+                    continue;
+                }
+                arrived = inbox.next() => arrived?,
+            };
+            match arrived {
+                None => break,
+                // Who asks may have gone.
+                Some(Arrived::Event(Event::States(StatesEvent::Asked(reply)))) => drop(reply.send(self.states.clone())),
+                Some(Arrived::Request(request)) => refuse(request),
+                // Whoever waits for an answer sees that there is none.
+                Some(Arrived::Event(
+                    Event::Log(_)
+                    | Event::Snapshots(_)
+                    | Event::Founder(..)
+                    | Event::Member(..)
+                    | Event::Join(_)
+                    | Event::States(StatesEvent::Reported(..))
+                    | Event::Stopping(_),
+                )) => {}
+                Some(Arrived::FromPeer(_)) => {}
+            }
+        }
+        if let Some(marking) = self.marking {
+            log_unmarked(marking.await);
+        }
+        Ok(())
+    }
+}
+
+fn log_unmarked(marked: Result<Result<(), StorageError>, JoinError>) {
+    let why = match marked {
+        Ok(Ok(())) => return,
+        Ok(Err(cause)) => cause.to_string(),
+        Err(_) => "a panic, reported above".to_owned(),
+    };
+    tracing::error!("cannot note that in the data directory, so do not start this node from it again: {why}");
+}

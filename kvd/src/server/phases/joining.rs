@@ -1,0 +1,87 @@
+//! Joining a cluster that exists: asks to be added to it, and begins the log once that is done.
+//!
+//! A crash at any point before the log has begun leaves a node that asks again, under the same id; after it, a member that
+//! waits for its leader.
+
+use super::beginning;
+use super::refusing::refuse;
+use super::serving::Serving;
+use super::shell::Shell;
+use crate::peer::PeerEvent;
+use crate::server::error::FatalError;
+use crate::server::events::Event;
+use crate::server::inbox::{Arrived, Inbox};
+use crate::server::join_requests::{JoinNews, JoinRequests, Wish};
+use crate::storage::ClusterIdentity;
+use std::io;
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// How often a node says in its log that it waits to be added.
+const WAITING_LOGGED_EVERY: Duration = Duration::from_secs(10);
+
+/// An obstacle is worth a line once it has lasted this long: the leader may be changing.
+const FIRST_LOGGED_AFTER: Duration = Duration::from_secs(1);
+
+/// A node that asks to be added to a cluster.
+#[derive(Debug)]
+pub(super) struct Joining {
+    /// Ends when it is dropped.
+    _requests: JoinRequests,
+    /// What this node waits for, to follow the word in a sentence.
+    waiting_for: String,
+}
+
+impl Joining {
+    /// Starts to ask the nodes that `--join` names.
+    pub(super) fn new(shell: &Shell) -> io::Result<Self> {
+        let urls = shell.config.join.clone();
+        let named = urls.join(", ");
+        tracing::info!("asks {named} to be added to the cluster");
+        let requests = shell.ask_to_join(urls, Wish::Join, false)?;
+        Ok(Self { _requests: requests, waiting_for: format!("it asks {named} to be added to the cluster") })
+    }
+
+    /// Runs until this node is a member and its log has begun; `None` if it is stopped before.
+    pub(super) async fn run(mut self, shell: &mut Shell, inbox: &mut Inbox) -> Result<Option<Serving>, FatalError> {
+        let Some(cluster) = self.join(shell, inbox).await? else { return Ok(None) };
+        drop(self);
+        let recovered = beginning::join(shell, inbox, cluster).await?;
+        Serving::new(shell, recovered, None, 0).map(Some).map_err(FatalError::Resources)
+    }
+
+    async fn join(&mut self, shell: &Shell, inbox: &mut Inbox) -> Result<Option<ClusterIdentity>, FatalError> {
+        let mut reminders = tokio::time::interval_at(Instant::now() + FIRST_LOGGED_AFTER, WAITING_LOGGED_EVERY);
+        reminders.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            shell.publisher.forming(self.waiting_for.clone());
+            let arrived = tokio::select! {
+                arrived = inbox.next() => arrived?,
+                _ = reminders.tick() => {
+                    tracing::info!("waits {}", self.waiting_for);
+                    continue;
+                }
+            };
+            match arrived {
+                None => return Ok(None),
+                Some(Arrived::Event(Event::Join(news))) => match news {
+                    JoinNews::Joined(cluster) => return Ok(Some(cluster)),
+                    JoinNews::Waits(why)
+                    | JoinNews::Leaderless(why)
+                    | JoinNews::Removed(why)
+                    | JoinNews::Unknown(why) => self.waiting_for = format!("to be added to the cluster: {why}"),
+                },
+                Some(Arrived::Event(
+                    Event::Log(_)
+                    | Event::Snapshots(_)
+                    | Event::Founder(..)
+                    | Event::Member(..)
+                    | Event::States(_)
+                    | Event::Stopping(_),
+                )) => {}
+                Some(Arrived::FromPeer(PeerEvent::Met(_) | PeerEvent::Message(..))) => {}
+                Some(Arrived::Request(request)) => refuse(request),
+            }
+        }
+    }
+}

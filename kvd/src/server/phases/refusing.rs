@@ -1,0 +1,16 @@
+//! Answers for clients while this node has no replica to ask.
+
+use crate::http::{BackupError, NotHandedOver, Request};
+use crate::node::{ChangeError, ReadError, WriteError};
+
+/// Refuses a request, as a node does that is not part of a cluster.
+pub(super) fn refuse(request: Request) {
+    // Nobody waits for an answer if its receiver is gone.
+    match request {
+        Request::Write { reply, .. } => drop(reply.send(Err(WriteError::NoLeader))),
+        Request::Read { reply, .. } => drop(reply.send(Err(ReadError::NoLeader))),
+        Request::HandOver { reply, .. } => drop(reply.send(Err(NotHandedOver::NoLeader))),
+        Request::Backup { reply } => drop(reply.send(Err(BackupError::Forming))),
+        Request::ChangeMembers { reply, .. } => drop(reply.send(Err(ChangeError::NoLeader))),
+    }
+}

@@ -1,0 +1,340 @@
+//! Serving: a member runs its replica, in batches.
+//!
+//! A batch is everything that has arrived by the time the task runs; it leads to one set of effects, so the busier a node
+//! is, the more goes into one message and one write to disk. The clock moves before a batch is taken and timers run after
+//! it, so a node that was paused hears what waited for it before it judges the silence of others.
+
+mod clock;
+mod clusters_met;
+mod members;
+mod upkeep;
+
+use super::halted::Halted;
+use super::refusing::refuse;
+use super::shell::Shell;
+use crate::config::REQUEST_TIMEOUT_MS;
+use crate::http::Request;
+use crate::kv::{Level, Outcome};
+use crate::node::{ChangeError, Divergence, Effects, MemberChanges, ReadError, Recovered, Replica, WriteError};
+use crate::peer::{LinkEvent, PeerEvent};
+use crate::raft::{Instant, Message, NodeId, Refusal, RoleName, SendSnapshot};
+use crate::server::error::FatalError;
+use crate::server::events::Event;
+use crate::server::hand_over::HandOvers;
+use crate::server::inbox::{Arrived, Inbox};
+use crate::server::join_requests::JoinNews;
+use crate::server::state_exchange::{StateExchange, StatesEvent};
+use crate::storage::snapshot::SnapshotFile;
+use clock::Clock;
+use kvclient::api::MembersReply;
+use members::Members;
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::MissedTickBehavior;
+use upkeep::Upkeep;
+
+/// Timers are looked at this often.
+const TICK: Duration = Duration::from_millis(5);
+
+/// A reason to refuse messages is logged once for each sender; this many are remembered.
+const REFUSALS_LOGGED_MAX: usize = 64;
+
+type WriteReply = oneshot::Sender<Result<Outcome, WriteError>>;
+type ReadReply = oneshot::Sender<Result<(), ReadError>>;
+type ChangeReply = oneshot::Sender<Result<MembersReply, ChangeError>>;
+
+/// A member of a cluster, with its replica.
+#[derive(Debug)]
+pub(super) struct Serving {
+    replica: Replica<WriteReply, ReadReply>,
+    clock: Clock,
+    members: Members,
+    upkeep: Upkeep,
+    hand_overs: HandOvers,
+    member_changes: MemberChanges<ChangeReply>,
+    /// The level of the state.
+    level: Level,
+    /// A level of entries that this node was sent and does not know, once that is logged.
+    unknown_level: Option<Level>,
+    /// Senders whose messages were refused, and why; each is logged once.
+    refused: BTreeSet<(NodeId, Refusal)>,
+    /// Voters of which the log says that their states differ from this node's.
+    disagreements: BTreeSet<NodeId>,
+    /// Compares states with the others until it is dropped.
+    _comparing: StateExchange,
+}
+
+impl Serving {
+    /// Starts a replica from what has been recovered. `snapshot` is the newest on disk, and `damaged` counts those that
+    /// cannot be read.
+    pub(super) fn new(
+        shell: &Shell,
+        recovered: Recovered,
+        snapshot: Option<SnapshotFile>,
+        damaged: u64,
+    ) -> io::Result<Self> {
+        let clock = Clock::start();
+        let members = Members::new(shell, &recovered)?;
+        let upkeep = Upkeep::new(shell, snapshot, damaged);
+        let (id, settings) = (shell.identity.node_id, shell.config.raft.clone());
+        let replica = Replica::new(id, settings, REQUEST_TIMEOUT_MS, rand::random(), recovered, clock.now());
+        let comparing = StateExchange::start(
+            &shell.config.name,
+            shell.publisher.dialled(),
+            shell.hello.subscribe(),
+            shell.events.reporter(Event::States),
+        )?;
+        Ok(Self {
+            level: replica.level(),
+            replica,
+            clock,
+            members,
+            upkeep,
+            hand_overs: HandOvers::default(),
+            member_changes: MemberChanges::default(),
+            unknown_level: None,
+            refused: BTreeSet::new(),
+            disagreements: BTreeSet::new(),
+            _comparing: comparing,
+        })
+    }
+
+    /// Runs until the node is stopped (`None`), or halts since its data has diverged.
+    pub(super) async fn run(mut self, shell: &mut Shell, inbox: &mut Inbox) -> Result<Option<Halted>, FatalError> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next_tick = Instant(0);
+        loop {
+            self.carry_out(shell);
+            let first = tokio::select! {
+                biased;
+                arrived = inbox.next() => match arrived? {
+                    Some(arrived) => Some(arrived),
+                    None => return Ok(None),
+                },
+                _ = ticks.tick() => None,
+                () = tokio::task::yield_now(), if self.replica.has_unapplied() => None,
+            };
+            let now = self.clock.now();
+            self.replica.set_time(now);
+            for arrived in first.map(Ok).into_iter().chain(inbox.queued()) {
+                self.take(shell, arrived?)?;
+            }
+            if let Some(divergence) = self.replica.divergence() {
+                return Ok(Some(self.halt(shell, divergence)));
+            }
+            if now >= next_tick {
+                next_tick = now.plus_ms(TICK.as_millis() as u64);
+                self.replica.tick(now);
+                self.upkeep.tick(shell, &mut self.replica);
+            }
+        }
+    }
+
+    /// Ends everything at once. Those who wait for a write are told that its outcome is unknown.
+    fn halt(self, shell: &mut Shell, divergence: Divergence) -> Halted {
+        Halted::new(shell, divergence, self.replica.states())
+    }
+
+    fn take(&mut self, shell: &Shell, arrived: Arrived) -> Result<(), FatalError> {
+        match arrived {
+            Arrived::FromPeer(PeerEvent::Message(from, message)) => self.step(shell, from, message),
+            Arrived::FromPeer(PeerEvent::Met(hello)) => {
+                self.replica.peer_knows(hello.node_id(), Level(hello.level));
+                self.members.dialled_by(shell, &hello);
+            }
+            Arrived::Request(request) => self.ask(request),
+            Arrived::Event(Event::Log(event)) => self.upkeep.take_log(shell, &mut self.replica, event)?,
+            Arrived::Event(Event::Snapshots(event)) => self.upkeep.take_snapshots(shell, &mut self.replica, event)?,
+            Arrived::Event(Event::Member(id, event)) => self.take_link(shell, id, event)?,
+            Arrived::Event(Event::Join(JoinNews::Removed(_))) => self.told_removed(shell),
+            // Who asks may have gone.
+            Arrived::Event(Event::States(StatesEvent::Asked(reply))) => drop(reply.send(self.replica.states())),
+            Arrived::Event(Event::States(StatesEvent::Reported(from, states))) => {
+                self.replica.compare_states(from, states);
+                self.log_disagreement();
+            }
+            Arrived::Event(Event::Stopping(stopping)) => {
+                self.hand_overs.begin_to_stop(&mut self.replica, self.members.directory(), stopping);
+            }
+            // This node is a member already.
+            Arrived::Event(
+                Event::Founder(..)
+                | Event::Join(JoinNews::Joined(_) | JoinNews::Waits(_) | JoinNews::Leaderless(_) | JoinNews::Unknown(_)),
+            ) => {}
+        }
+        Ok(())
+    }
+
+    /// A message has arrived. One that no working member would send ends its stream, since what follows on it would be no
+    /// better.
+    fn step(&mut self, shell: &Shell, from: NodeId, message: Message) {
+        if let Some(level) = self.replica.refuses_level(&message) {
+            return self.refuse_level(shell, from, level);
+        }
+        let Some(refusal) = self.replica.raft().refusal(from, &message) else {
+            return self.replica.step(from, message);
+        };
+        shell.inbound.close(from);
+        if self.refused.len() < REFUSALS_LOGGED_MAX && self.refused.insert((from, refusal)) {
+            let name = self.members.directory().info(from).map_or("a node that is no member", |info| &info.name);
+            tracing::error!("refuses a message from {name} (id {from}): {refusal}");
+        }
+    }
+
+    /// Another node sends entries that this one could never apply. This node goes without them, and stays behind until it is
+    /// upgraded.
+    fn refuse_level(&mut self, shell: &Shell, from: NodeId, level: Level) {
+        if self.unknown_level.replace(level) != Some(level) {
+            let name = self.members.directory().info(from).map_or("another node", |info| &info.name);
+            tracing::error!(
+                "{name} sends entries of level {level}, and this node knows levels up to {}: it cannot follow its cluster any \
+                 more, and has lost nothing; start a version of kvd that knows that level, without a lower --level-max",
+                shell.config.level_max
+            );
+        }
+    }
+
+    /// Logs that the level has risen: from then on the version of kvd before cannot be put back.
+    fn log_level(&mut self) {
+        let level = self.replica.level();
+        if std::mem::replace(&mut self.level, level) < level {
+            tracing::info!("the data is of level {level} now: versions of kvd that do not know it cannot read it");
+        }
+    }
+
+    /// A client asks.
+    fn ask(&mut self, request: Request) {
+        let replica = &mut self.replica;
+        if must_refuse(replica, &request) {
+            return refuse(request);
+        }
+        match request {
+            Request::Write { command, deadline, reply } => {
+                replica.write_until(command, self.clock.at(deadline), reply);
+            }
+            Request::Read { deadline, reply } => replica.read_until(self.clock.at(deadline), reply),
+            Request::ChangeMembers { change, deadline, reply } => {
+                let asked = self.member_changes.ask(change, self.clock.at(deadline), reply);
+                // Nobody waits for an answer if its receiver is gone.
+                asked.unwrap_or_else(|reply| drop(reply.send(Err(ChangeError::TooMany))));
+            }
+            Request::HandOver { to, reply } => {
+                self.hand_overs.begin(replica, self.members.directory(), to.as_deref(), reply);
+            }
+            Request::Backup { reply } => self.upkeep.back_up(replica.raft().log().applied_index(), reply),
+        }
+    }
+
+    /// A link to a member has found something out.
+    fn take_link(&mut self, shell: &Shell, id: NodeId, event: LinkEvent) -> Result<(), FatalError> {
+        match event {
+            LinkEvent::Met(hello) => {
+                self.replica.peer_knows(hello.node_id(), Level(hello.level));
+                self.members.met_as_member(shell, &hello)?;
+            }
+            LinkEvent::Lost => {
+                self.replica.peer_lost(id);
+                self.members.lost(shell, id);
+            }
+            LinkEvent::Removed => self.told_removed(shell),
+            LinkEvent::BulkOpened => self.replica.bulk_opened(id),
+            LinkEvent::BulkStalled => self.replica.bulk_stalled(id),
+            // The link warns by itself.
+            LinkEvent::Failed(_) => {}
+        }
+        Ok(())
+    }
+
+    /// A member says that this node has been removed.
+    fn told_removed(&mut self, shell: &Shell) {
+        self.replica.told_removed();
+        // A leader has yet to tell the others that its removal is committed.
+        if self.replica.raft().role() != RoleName::Leader {
+            self.members.leave(shell);
+        }
+    }
+
+    /// Logs once of each voter that it holds another state than this node.
+    fn log_disagreement(&mut self) {
+        if let Some((voter, index)) = self.replica.disagreement()
+            && self.disagreements.insert(voter)
+        {
+            let name = self.members.directory().info(voter).map_or("a member", |info| &info.name);
+            tracing::error!(
+                "{name} and this node hold different data after entry {index}, which is a defect: whichever of them differs from a \
+                 majority of the voters stops serving"
+            );
+        }
+    }
+
+    /// Does what the replica asks for.
+    fn carry_out(&mut self, shell: &mut Shell) {
+        let replica = &mut self.replica;
+        self.member_changes.forget(oneshot::Sender::is_closed);
+        let changes_ended = self.member_changes.go_on(replica, self.clock.now());
+        let Effects { send, bulk, write, fetch, snapshots, writes, reads } = replica.effects();
+        self.members.follow(shell, replica.raft());
+        for (to, message) in send {
+            if let Some(link) = self.members.link(to) {
+                link.send(message);
+            }
+        }
+        for (to, message) in bulk {
+            if let Some(link) = self.members.link(to) {
+                link.send_bulk(message);
+            }
+        }
+        if let Some(write) = write {
+            shell.log.write(write);
+        }
+        for fetch in fetch {
+            shell.log.fetch(fetch);
+        }
+        self.upkeep.stop_needless(replica);
+        for snapshot in snapshots {
+            self.send_snapshot(shell, snapshot);
+        }
+        self.log_level();
+        // The view comes first, so that whoever has an answer finds it there as well. Nobody waits for an answer if its
+        // receiver is gone.
+        shell.publisher.replica(self.replica.raft(), self.members.directory());
+        for (reply, result) in writes {
+            let _ = reply.send(result);
+        }
+        for (reply, result) in reads {
+            let _ = reply.send(result);
+        }
+        self.hand_overs.answer(&self.replica, self.members.directory());
+        for (reply, result) in changes_ended {
+            let _ = reply.send(result.map(|()| shell.publisher.members_reply()));
+        }
+    }
+
+    /// Sends a follower the newest snapshot, if that is possible; else the replica asks again.
+    fn send_snapshot(&mut self, shell: &Shell, snapshot: SendSnapshot) {
+        // What may be wrong must not become another node's state: the follower is sent it once that is decided.
+        let is_trusted = self.replica.disagreement().is_none();
+        let (to, term) = (snapshot.to, snapshot.term);
+        let receiver = self.members.directory().info(to).zip(self.members.link(to));
+        let is_sent = is_trusted
+            && receiver.is_some_and(|(info, link)| self.upkeep.send(shell, snapshot, &info.name, link.peer_url()));
+        if !is_sent {
+            self.replica.snapshot_sent(to, term, None);
+        }
+    }
+}
+
+/// Whether this node cannot serve a request, since it is a member no more, or has nothing from its cluster yet.
+fn must_refuse<W, R>(replica: &Replica<W, R>, request: &Request) -> bool {
+    let raft = replica.raft();
+    match request {
+        // What a removed node has may be the last there is.
+        Request::Backup { .. } => raft.configuration().members.is_empty(),
+        Request::Write { .. } | Request::Read { .. } | Request::ChangeMembers { .. } | Request::HandOver { .. } => {
+            raft.role() != RoleName::Leader && raft.is_removed()
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The members of the cluster as a serving node deals with them: the nodes that it dials and those that it refuses, the
+//! changes that it logs, and its own removal.
+
+use super::super::shell::Shell;
+use super::clusters_met::ClustersMet;
+use crate::node::Recovered;
+use crate::peer::{ClusterId, Hello, Link};
+use crate::raft::{LogIndex, NodeId, Raft};
+use crate::server::directory::Directory;
+use crate::server::error::FatalError;
+use crate::server::events::Event;
+use crate::server::join_requests::{JoinRequests, Wish};
+use crate::server::membership_news::MembershipNews;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+/// Who the members are, and the links to them.
+#[derive(Debug)]
+pub(super) struct Members {
+    directory: Directory,
+    links: BTreeMap<NodeId, Link>,
+    clusters_met: ClustersMet,
+    news: MembershipNews,
+    /// Index of the entry by which the members were last settled.
+    settled_index: LogIndex,
+    /// The leader, if that entry removes it.
+    leaving: Option<NodeId>,
+    /// Whether a member has said that this node has been removed. It dials nobody any more.
+    told_removed: bool,
+    /// Until this node has heard of its leader: asks whether it is still a member.
+    asking: Option<JoinRequests>,
+}
+
+impl Members {
+    /// Knows nobody before the first [`Members::follow`].
+    ///
+    /// A node that has nothing from its cluster yet may have been removed before it was ever fed, and nobody would dial it
+    /// to say so. So it goes on asking. Without anybody to ask it can but wait.
+    pub(super) fn new(shell: &Shell, recovered: &Recovered) -> io::Result<Self> {
+        let config = &shell.config;
+        let (urls, wish) = match config.join.is_empty() {
+            true => (config.peer_urls(), Wish::Return),
+            false => (config.join.clone(), Wish::Join),
+        };
+        let asks = recovered.configurations.is_empty() && !urls.is_empty();
+        let asking = if asks { Some(shell.ask_to_join(urls, wish, true)?) } else { None };
+        Ok(Self {
+            directory: Directory::new(&shell.hello.borrow()),
+            links: BTreeMap::new(),
+            clusters_met: ClustersMet::default(),
+            news: MembershipNews::default(),
+            settled_index: LogIndex(0),
+            leaving: None,
+            told_removed: false,
+            asking,
+        })
+    }
+
+    /// Names and addresses of the members.
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The link to a node, if this one dials it.
+    pub(super) fn link(&self, to: NodeId) -> Option<&Link> {
+        self.links.get(&to)
+    }
+
+    /// A node that this one dialled as a member has introduced itself.
+    ///
+    /// # Errors
+    /// [`FatalError::OtherCluster`] if it is found that this node has the data of another cluster than it is configured for.
+    pub(super) fn met_as_member(&mut self, shell: &Shell, hello: &Hello) -> Result<(), FatalError> {
+        self.met(shell, hello);
+        let config = &shell.config;
+        let (Some(own), Some(other)) = (shell.cluster(), hello.cluster) else { return Ok(()) };
+        let is_configured = config.peers.iter().any(|peer| peer.name == hello.name);
+        if other != own && is_configured && self.clusters_met.is_outvoted(&hello.name, config.peers.len()) {
+            return Err(FatalError::OtherCluster(format!(
+                "--data-dir {} holds data of cluster {}, but the nodes that --peers lists belong to cluster {}: point \
+                 --data-dir to this node's own data, or --peers to the nodes of its cluster",
+                config.data_dir.display(),
+                ClusterId(own),
+                ClusterId(other)
+            )));
+        }
+        Ok(())
+    }
+
+    /// A node has dialled this one.
+    pub(super) fn dialled_by(&mut self, shell: &Shell, hello: &Hello) {
+        if let Some(link) = self.links.get(&hello.node_id()) {
+            link.redial();
+        }
+        if self.met(shell, hello) && self.directory.dialled_by(hello) {
+            self.connect(shell);
+        }
+    }
+
+    /// A node has introduced itself, whoever dialled. Returns whether it is of this node's cluster.
+    fn met(&mut self, shell: &Shell, hello: &Hello) -> bool {
+        let is_of_own_cluster = hello.cluster.is_some() && hello.cluster == shell.cluster();
+        if is_of_own_cluster {
+            self.clusters_met.met_own();
+            if self.directory.heard(hello) {
+                self.connect(shell);
+            }
+        }
+        is_of_own_cluster
+    }
+
+    /// The process of a node is gone.
+    pub(super) fn lost(&mut self, shell: &Shell, id: NodeId) {
+        if self.directory.lost(id) {
+            self.connect(shell);
+        }
+    }
+
+    /// Takes over the members as the replica knows them.
+    pub(super) fn follow(&mut self, shell: &Shell, raft: &Raft) {
+        if self.directory.set_configuration(raft.configuration()) {
+            self.asking = None;
+            self.connect(shell);
+        }
+        if self.directory.has_leaving() {
+            let fed: BTreeSet<NodeId> = raft.followers().iter().map(|progress| progress.follower).collect();
+            if self.directory.retain_leaving(|id| fed.contains(&id) || raft.leader() == Some(id)) {
+                self.connect(shell);
+            }
+        }
+        // A leader that was removed is heard until another one has taken over.
+        let leaving = raft.leader().filter(|leader| raft.configuration().removed.contains(leader));
+        if raft.are_members_settled() && (raft.configuration_index(), leaving) != (self.settled_index, self.leaving) {
+            (self.settled_index, self.leaving) = (raft.configuration_index(), leaving);
+            let removed = raft.configuration().removed.iter().copied().filter(|id| Some(*id) != leaving);
+            shell.inbound.set_removed(removed);
+            for line in self.news.settled(raft.configuration()) {
+                tracing::info!("{line}");
+            }
+        }
+    }
+
+    /// This node has been removed: it dials nobody any more.
+    pub(super) fn leave(&mut self, shell: &Shell) {
+        self.told_removed = true;
+        self.asking = None;
+        self.links.clear();
+        shell.publisher.dials(BTreeMap::new());
+    }
+
+    /// Opens links to members that are new or have moved, and closes those to members that left.
+    fn connect(&mut self, shell: &Shell) {
+        shell.publisher.members(self.directory.members());
+        if self.told_removed {
+            return;
+        }
+        let wanted: BTreeSet<NodeId> = self.directory.recipients().collect();
+        self.links.retain(|id, _| wanted.contains(id));
+        for id in wanted {
+            let Some(info) = self.directory.info(id) else { continue };
+            let configured = shell.config.peers.iter().find(|peer| peer.name == info.name);
+            let configured = configured.filter(|_| self.directory.is_first_member(id));
+            let url = configured.map_or(&info.peer_url, |peer| &peer.url);
+            if self.links.get(&id).is_none_or(|link| link.peer_url() != url) {
+                let link = shell.open_link((&info.name, url), Some(id), move |found| Event::Member(id, found));
+                self.links.insert(id, link);
+            }
+        }
+        shell.publisher.dials(self.links.iter().map(|(id, link)| (*id, link.peer_url().to_owned())).collect());
+    }
+}

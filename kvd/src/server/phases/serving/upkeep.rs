@@ -1,0 +1,151 @@
+//! The upkeep of the log while a node serves: what is written and read back, the snapshots that take the place of its
+//! beginning, and what is done when either cannot be read any more.
+
+use super::super::shell::Shell;
+use crate::data::Received;
+use crate::node::Replica;
+use crate::raft::{Fetch, LogIndex, SendSnapshot};
+use crate::server::error::FatalError;
+use crate::server::events::Event;
+use crate::server::log_writer::LogEvent;
+use crate::server::snapshots::{BackupReply, SnapshotEvent, Snapshots};
+use crate::storage::StorageError;
+use crate::storage::snapshot::SnapshotFile;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Keeps the log and its snapshots.
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    snapshots: Snapshots,
+}
+
+impl Upkeep {
+    /// `newest` is the newest snapshot on disk, and `damaged` counts those that cannot be read.
+    pub(super) fn new(shell: &Shell, newest: Option<SnapshotFile>, damaged: u64) -> Self {
+        let (disk, store) = (Arc::clone(&shell.disk), Arc::clone(&shell.store));
+        let reporter = shell.events.reporter(Event::Snapshots);
+        shell.publisher.snapshots_damaged(damaged);
+        Self { snapshots: Snapshots::new(&shell.config, disk, store, newest, damaged, reporter) }
+    }
+
+    /// Begins what is due.
+    pub(super) fn tick<W, R>(&mut self, shell: &Shell, replica: &mut Replica<W, R>) {
+        if let Some(cluster) = shell.cluster() {
+            self.snapshots.take_if_due(replica, shell.log.reader(), cluster);
+        }
+        if self.snapshots.replaces_lost_log(shell.log.reader()) {
+            self.compact(shell, replica);
+        }
+    }
+
+    /// What became of a write or a read of the log.
+    ///
+    /// # Errors
+    /// [`FatalError::Disk`] if entries are lost that have yet to be applied.
+    pub(super) fn take_log<W, R>(
+        &mut self,
+        shell: &Shell,
+        replica: &mut Replica<W, R>,
+        event: LogEvent,
+    ) -> Result<(), FatalError> {
+        match event {
+            LogEvent::Written(id) => replica.written(id),
+            LogEvent::Fetched(fetch, entries) => replica.fetched(&fetch, entries),
+            LogEvent::Unreadable(fetch, cause) => self.log_unreadable(shell, replica, &fetch, cause)?,
+        }
+        Ok(())
+    }
+
+    /// A follower lacks entries that cannot be read back. It is asked again what it lacks once it has answered a heartbeat,
+    /// and by then a snapshot may have taken their place.
+    fn log_unreadable<W, R>(
+        &mut self,
+        shell: &Shell,
+        replica: &mut Replica<W, R>,
+        fetch: &Fetch,
+        cause: StorageError,
+    ) -> Result<(), FatalError> {
+        let lost = shell.log.reader().lost_with(fetch.from);
+        let applied = replica.raft().log().applied_index();
+        let damaged = self.snapshots.log_unreadable(lost, applied, cause).map_err(|cause| shell.disk_failed(cause))?;
+        if let Some(segment) = damaged {
+            shell.publisher.log_damaged(self.snapshots.log_damaged());
+            shell.log.leave_segment(segment);
+        }
+        replica.fetched(fetch, Vec::new());
+        Ok(())
+    }
+
+    /// What became of a snapshot.
+    ///
+    /// # Errors
+    /// [`FatalError::Disk`] if more is wrong with the disk than that it has no space, or has lost a snapshot.
+    pub(super) fn take_snapshots<W, R>(
+        &mut self,
+        shell: &Shell,
+        replica: &mut Replica<W, R>,
+        event: SnapshotEvent,
+    ) -> Result<(), FatalError> {
+        let disk_failed = |cause| shell.disk_failed(cause);
+        match event {
+            SnapshotEvent::Taken(taken) => {
+                let taken = self.snapshots.taken(taken).map_err(disk_failed)?;
+                if taken.is_some_and(|file| self.snapshots.durable(file)) {
+                    self.compact(shell, replica);
+                }
+            }
+            SnapshotEvent::Unreadable(unreadable) => {
+                self.snapshots.unreadable(unreadable).map_err(disk_failed)?;
+                shell.publisher.snapshots_damaged(self.snapshots.damaged());
+            }
+            SnapshotEvent::Sent(to, term, result) => {
+                let last = self.snapshots.sent(to, term, result).map_err(disk_failed)?;
+                shell.publisher.snapshots_damaged(self.snapshots.damaged());
+                replica.snapshot_sent(to, term, last);
+            }
+            SnapshotEvent::Received(received, installed) => self.install(replica, *received, installed),
+        }
+        Ok(())
+    }
+
+    /// A snapshot has arrived from a leader: it is the state from now on, if it is news.
+    fn install<W, R>(&mut self, replica: &mut Replica<W, R>, received: Received, installed: oneshot::Sender<LogIndex>) {
+        let Received { file, place, store } = received;
+        let last = place.last;
+        if replica.wants_snapshot(last) {
+            tracing::info!("goes on from the snapshot of another node, which ends with entry {last}");
+        }
+        let old = replica.install(place, store);
+        // A large one takes its time to go.
+        tokio::task::spawn_blocking(move || drop(old));
+        self.snapshots.durable(file);
+        // Whoever sent it may have gone.
+        let _ = installed.send(last.index);
+    }
+
+    /// Lets the log go behind the newest snapshot.
+    fn compact<W, R>(&self, shell: &Shell, replica: &mut Replica<W, R>) {
+        shell.log.compact(self.snapshots.compact(replica, shell.log.reader()));
+    }
+
+    /// Ends transfers to followers that need no snapshot any more.
+    pub(super) fn stop_needless<W, R>(&mut self, replica: &mut Replica<W, R>) {
+        self.snapshots.stop_needless(replica);
+    }
+
+    /// Sends the newest snapshot to the follower of this name and URL. Returns false if the snapshot cannot be read: it is
+    /// sent once another one has taken its place.
+    pub(super) fn send(&mut self, shell: &Shell, snapshot: SendSnapshot, name: &str, url: &str) -> bool {
+        let can_be_sent = self.snapshots.can_be_sent();
+        if can_be_sent {
+            self.snapshots.send(snapshot, name, url, &shell.hello.borrow());
+        }
+        can_be_sent
+    }
+
+    /// A client wants a snapshot with everything that has been applied, up to entry `applied`.
+    pub(super) fn back_up(&mut self, applied: LogIndex, reply: BackupReply) {
+        self.snapshots.back_up(applied, reply);
+    }
+}

@@ -1,0 +1,132 @@
+//! What every phase of a node needs.
+
+use crate::config::Config;
+use crate::data::FOUNDING_INDEX;
+use crate::kv::Store;
+use crate::node::Recovered;
+use crate::peer::{Hello, Inbound, Link, LinkEvent, LinkOptions, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, founders_of};
+use crate::raft::NodeId;
+use crate::server::error::FatalError;
+use crate::server::events::{Event, EventSender};
+use crate::server::join_requests::{JoinRequests, Wish};
+use crate::server::log_writer::LogWriter;
+use crate::server::publisher::Publisher;
+use crate::server::reporter::Failure;
+use crate::storage::{Disk, Identity, StorageError};
+use std::io;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::Span;
+
+/// Nothing gets through on a bulk lane if nothing has for this many of the longest election timeouts.
+const BULK_STALL_ELECTION_TIMEOUTS: u64 = 2;
+
+/// A node without its replica: its settings, its disk, and what others see of it.
+#[derive(Debug)]
+pub(in crate::server) struct Shell {
+    pub(in crate::server) config: Config,
+    pub(in crate::server) disk: Arc<dyn Disk>,
+    /// What clients read. Empty until this node is part of a cluster.
+    pub(in crate::server) store: Arc<RwLock<Store>>,
+    pub(in crate::server) identity: Identity,
+    pub(in crate::server) log: LogWriter,
+    pub(in crate::server) events: EventSender,
+    /// How this node introduces itself.
+    pub(in crate::server) hello: watch::Sender<Hello>,
+    /// The streams that peers have open to this node.
+    pub(in crate::server) inbound: Inbound,
+    pub(in crate::server) publisher: Publisher,
+}
+
+impl Shell {
+    /// A node that is part of no cluster yet, as far as others see. `span` is the one it logs in.
+    pub(in crate::server) fn new(
+        config: Config,
+        disk: Arc<dyn Disk>,
+        store: Arc<RwLock<Store>>,
+        identity: Identity,
+        log: LogWriter,
+        events: EventSender,
+        span: Span,
+    ) -> Self {
+        let hello = Hello {
+            protocol: PROTOCOL_VERSION,
+            protocol_min: PROTOCOL_VERSION_MIN,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            name: config.name.clone(),
+            node: identity.node_id.0,
+            client_url: config.client_url.clone(),
+            peer_url: config.peer_url.clone(),
+            cluster: None,
+            founders: Vec::new(),
+            remembers: None,
+            expects_data: false,
+            level: config.level_max.0,
+        };
+        let publisher = Publisher::new(&hello, span);
+        let (hello, inbound) = (watch::Sender::new(hello), Inbound::default());
+        Self { config, disk, store, identity, log, events, hello, inbound, publisher }
+    }
+
+    /// The cluster that this node is part of.
+    pub(super) fn cluster(&self) -> Option<u64> {
+        self.identity.cluster.as_ref().map(|cluster| cluster.id)
+    }
+
+    /// Introduces this node as a member of its cluster from now on, so that messages are sent to it.
+    pub(super) fn introduce_as_member(&self, recovered: &Recovered) {
+        let founders = recovered.configurations.get(&FOUNDING_INDEX);
+        self.hello.send_modify(|hello| {
+            hello.founders = founders.map(founders_of).unwrap_or_default();
+            hello.cluster = self.cluster();
+            hello.remembers = None;
+            hello.expects_data = false;
+        });
+        if let Some(cluster) = &self.identity.cluster {
+            self.publisher.cluster(cluster);
+        }
+    }
+
+    /// Makes the identity durable, on a thread that may wait for the disk.
+    pub(super) fn save_identity(&self) -> JoinHandle<Result<(), StorageError>> {
+        let (identity, disk) = (self.identity.clone(), Arc::clone(&self.disk));
+        tokio::task::spawn_blocking(move || identity.save(&*disk))
+    }
+
+    /// Dials a node, to send it messages if it has this id. `event` makes an event of what the link finds out.
+    pub(super) fn open_link(
+        &self,
+        (peer_name, peer_url): (&str, &str),
+        peer_id: Option<NodeId>,
+        event: impl Fn(LinkEvent) -> Event + Send + Sync + 'static,
+    ) -> Link {
+        let reporter = self.events.reporter(event);
+        let options = LinkOptions {
+            peer_name: peer_name.to_owned(),
+            peer_url: peer_url.to_owned(),
+            peer_id,
+            hello: self.hello.subscribe(),
+            inbound: self.inbound.clone(),
+            bulk_stall_max: Duration::from_millis(
+                BULK_STALL_ELECTION_TIMEOUTS * self.config.raft.election_timeout_max_ms,
+            ),
+        };
+        Link::open(options, move |found| {
+            // Without anyone to take it the node has stopped.
+            let _ = reporter.report(found);
+        })
+    }
+
+    /// Starts to ask the nodes at `urls` to add this node to their cluster, or to keep it in there if it `is_member`.
+    pub(super) fn ask_to_join(&self, urls: Vec<String>, wish: Wish, is_member: bool) -> io::Result<JoinRequests> {
+        let reporter = self.events.reporter(Event::Join);
+        JoinRequests::start(&self.config, self.identity.node_id, urls, wish, is_member, reporter)
+    }
+
+    /// The disk failed: the node must stop.
+    pub(super) fn disk_failed(&self, cause: StorageError) -> FatalError {
+        FatalError::new(&self.config.data_dir, Failure::Disk(cause))
+    }
+}

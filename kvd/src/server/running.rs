@@ -1,0 +1,217 @@
+//! A running node: starts its tasks, waits for them to fail, and stops them in order.
+
+use super::error::{FatalError, STOP_TIME_MAX, StartError};
+use super::events::Event;
+use super::forwarding::{self, Forwarder};
+use super::hand_over::{self, HAND_OVER_TIME_MAX_MS, Stopping};
+use super::inbox::Inbox;
+use super::log_writer::LogWriter;
+use super::phases::{NodeTask, Shell};
+use super::reporter::Reporter;
+use super::{snapshots, startup, state_exchange};
+use crate::config::{Config, REQUEST_TIMEOUT_MS, VALUE_BYTES_LIMIT};
+use crate::data::Opened;
+use crate::http::{self, ConnectionLimits, Gateway, Limits};
+use crate::kv::KEY_BYTES_MAX;
+use crate::peer::{self, FRAME_BYTES_MAX};
+use crate::storage::Disk;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tracing::{Instrument, Span};
+use warp::Filter;
+
+/// When a node stops, its connections last this much longer than the requests that are waited for. Milliseconds.
+const DRAIN_MARGIN_MS: u64 = 1_000;
+
+/// Bytes of an entry beside its key and values: a request id with a client's name, and what encodings add.
+const ENTRY_OVERHEAD_BYTES: usize = 1024;
+
+// An entry that does not fit into a frame would be sent again for ever. The largest holds a value, and
+// another that a condition compares with.
+const _: () = assert!(2 * VALUE_BYTES_LIMIT + KEY_BYTES_MAX + ENTRY_OVERHEAD_BYTES <= FRAME_BYTES_MAX);
+
+// The replica gives reads this time, and a stop gives it to whoever waits: the usual time of a request.
+const _: () = assert!(http::TIMEOUT_DEFAULT.as_millis() == REQUEST_TIMEOUT_MS as u128);
+
+// What a stop waits for must leave time to close the log.
+const _: () = assert!(HAND_OVER_TIME_MAX_MS + REQUEST_TIMEOUT_MS + DRAIN_MARGIN_MS < STOP_TIME_MAX.as_millis() as u64);
+
+/// A running node.
+#[derive(Debug)]
+pub struct Server {
+    http: JoinHandle<()>,
+    replica: JoinHandle<Result<(), FatalError>>,
+    /// Why the node could not go on, once it is known.
+    failure: Option<FatalError>,
+    /// Told that this node is about to stop.
+    stopping: Reporter<Stopping>,
+    hand_over_time_max: Duration,
+    /// Dropped, it stops the HTTP server.
+    stop_http: watch::Sender<()>,
+    stop_replica: oneshot::Sender<()>,
+    span: Span,
+}
+
+impl Server {
+    /// Starts a node on a listener made by [`super::listen`]. Returns when its log has been read and it
+    /// serves; it may still be without a leader then.
+    ///
+    /// The listener is there before the log is read, so that a port in use is found at once. Who connects meanwhile
+    /// waits, and is answered as soon as the node serves.
+    ///
+    /// # Errors
+    /// [`StartError`], which names the flag at fault.
+    pub async fn start(config: Config, listener: TcpListener) -> Result<Self, StartError> {
+        Self::start_with(config, listener, startup::configured_disk).await
+    }
+
+    /// The same with this disk, whatever the configuration says of storage.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_on(config: Config, listener: TcpListener, disk: Arc<dyn Disk>) -> Result<Self, StartError> {
+        Self::start_with(config, listener, |_| Ok(disk)).await
+    }
+
+    async fn start_with(
+        config: Config,
+        listener: TcpListener,
+        disk: impl FnOnce(&Config) -> Result<Arc<dyn Disk>, StartError> + Send + 'static,
+    ) -> Result<Self, StartError> {
+        let span = crate::logging::node_span(&config.name);
+        let (opening, in_span) = (config.clone(), span.clone());
+        let open = move || {
+            in_span.in_scope(|| {
+                let disk = disk(&opening)?;
+                startup::open(&opening, &disk).map(|opened| (disk, opened))
+            })
+        };
+        let (disk, opened) = tokio::task::spawn_blocking(open).await.map_err(|_| StartError::Panicked)??;
+        let in_span = span.clone();
+        in_span.in_scope(|| Self::serve(config, listener, disk, opened, span))
+    }
+
+    /// Starts the tasks of a node, whose data is open.
+    fn serve(
+        config: Config,
+        listener: TcpListener,
+        disk: Arc<dyn Disk>,
+        opened: Opened,
+        span: Span,
+    ) -> Result<Self, StartError> {
+        let Opened { lock, identity, wal, recovered, snapshot, damaged_snapshots, .. } = opened;
+        let store = match &recovered {
+            Some(recovered) => Arc::clone(&recovered.store),
+            None => Arc::new(RwLock::default()),
+        };
+        let value_bytes_max = config.value_bytes_max;
+        let hand_over_time_max = hand_over::time_max(&config.raft);
+        tracing::info!("serves clients at {}", config.client_url);
+        let (inbox, senders) = Inbox::new(&config.data_dir);
+        let events = senders.events;
+        let log = LogWriter::start(&config.name, wal, lock, events.reporter(Event::Log))?;
+        let shell = Shell::new(config, disk, Arc::clone(&store), identity, log, events.clone(), span.clone());
+
+        let hello = || shell.hello.subscribe();
+        let (view, leader) = (shell.publisher.view(), shell.publisher.leader());
+        let forward = Forwarder::new(hello(), view.clone(), leader.clone(), shell.publisher.dialled());
+        let (stop_http, stopping) = watch::channel(());
+        let stop_time_max = Duration::from_millis(REQUEST_TIMEOUT_MS);
+        let gateway = Gateway {
+            requests: senders.requests,
+            view,
+            leader,
+            store,
+            forward: Arc::new(forward),
+            stopping,
+            stop_time_max,
+            value_bytes_max,
+            started: std::time::Instant::now(),
+        };
+        let snapshots = snapshots::route(Arc::clone(&shell.disk), hello(), events.reporter(Event::Snapshots));
+        let states = state_exchange::route(hello(), events.reporter(Event::States));
+        let raft = peer::accept(hello(), shell.inbound.clone(), senders.from_peers).or(snapshots).unify();
+        let raft = raft.or(states).unify();
+        let raft = raft.or(forwarding::route(hello(), gateway.clone())).unify();
+
+        let damaged = damaged_snapshots.len() as u64;
+        let task = NodeTask::new(shell, inbox, recovered, snapshot, damaged)?;
+        // Longer than any request then waits for its answer, so that a stop cuts none off.
+        let drain_time_max = stop_time_max + Duration::from_millis(DRAIN_MARGIN_MS);
+        let connections = ConnectionLimits { drain_time_max, ..ConnectionLimits::default() };
+        let limits = Limits { connections, ..Limits::default() };
+        let replica = tokio::spawn(task.run().instrument(span.clone()));
+        let http = tokio::spawn(http::serve(listener, gateway, raft, limits).instrument(span.clone()));
+        let stopping = events.reporter(Event::Stopping);
+        let stop_replica = senders.stop;
+        Ok(Self { http, replica, failure: None, stopping, hand_over_time_max, stop_http, stop_replica, span })
+    }
+
+    /// Waits until the node cannot go on, and has logged why. A healthy node never returns from here.
+    pub async fn failed(&mut self) -> &FatalError {
+        let failure = match self.failure.take() {
+            Some(failure) => failure,
+            None => {
+                let failure = match (&mut self.replica).await {
+                    Ok(Err(failure)) => failure,
+                    Ok(Ok(())) | Err(_) => FatalError::Panicked,
+                };
+                log_failure(&self.span, &failure);
+                failure
+            }
+        };
+        self.failure.insert(failure)
+    }
+
+    /// Hands leadership over if this node has it, and then stops accepting requests, finishes those under way, and
+    /// closes the log. Takes [`STOP_TIME_MAX`] at most, whatever the disk and the other nodes do.
+    ///
+    /// # Errors
+    /// [`FatalError`] if the node has failed, or fails meanwhile; it has been logged.
+    pub async fn stop(self) -> Result<(), FatalError> {
+        self.end(true).await
+    }
+
+    /// The same when the whole cluster stops, where nobody is left to hand over to.
+    ///
+    /// # Errors
+    /// As [`Server::stop`].
+    pub(crate) async fn stop_with_cluster(self) -> Result<(), FatalError> {
+        self.end(false).await
+    }
+
+    async fn end(self, hands_over: bool) -> Result<(), FatalError> {
+        let Self { mut http, mut replica, failure, stopping, hand_over_time_max, stop_http, stop_replica, span } = self;
+        let ending = async {
+            if hands_over {
+                // While it still serves: clients may go on asking it, and are sent on to the new leader.
+                hand_over::before_stop(&stopping, hand_over_time_max).await;
+            }
+            // Whoever is no longer there to be told has ended already.
+            let _ = stop_http.send(());
+            let _ = (&mut http).await;
+            let _ = stop_replica.send(());
+            match failure {
+                Some(failure) => Err(failure),
+                None => {
+                    let ended = (&mut replica).await.unwrap_or(Err(FatalError::Panicked));
+                    ended.inspect_err(|failure| log_failure(&span, failure))
+                }
+            }
+        };
+        let ended = tokio::time::timeout(STOP_TIME_MAX, ending).await;
+        ended.unwrap_or_else(|_| {
+            http.abort();
+            replica.abort();
+            log_failure(&span, &FatalError::StopTimedOut);
+            Err(FatalError::StopTimedOut)
+        })
+    }
+}
+
+fn log_failure(span: &Span, failure: &FatalError) {
+    span.in_scope(|| tracing::error!("{failure}"));
+}
