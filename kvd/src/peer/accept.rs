@@ -10,10 +10,10 @@ use super::frame::{self, FRAME_BYTES_MAX, FrameError};
 use super::hello::{HELLO_HEADER, Hello, SOUGHT_HEADER};
 use super::inbound::{Inbound, InboundStream, NoStream};
 use super::lane::{LANE_HEADER, Lane};
+use super::log_once::LogOnce;
 use crate::raft::{Message, NodeId};
 use futures_util::{SinkExt, StreamExt};
 use kvclient::api::{Applied, ErrorBody, ErrorCode, ErrorReply};
-use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,7 +59,8 @@ pub fn accept(
     inbound: Inbound,
     events: mpsc::Sender<PeerEvent>,
 ) -> BoxedFilter<(Response,)> {
-    let acceptor = Arc::new(Acceptor { hello, inbound, events, refusals: Mutex::default() });
+    let acceptor =
+        Arc::new(Acceptor { hello, inbound, events, refusals: Mutex::new(LogOnce::new(REFUSALS_LOGGED_MAX)) });
     warp::path!("raft")
         .and(warp::get())
         .and(warp::header::optional::<String>(HELLO_HEADER))
@@ -77,7 +78,7 @@ struct Acceptor {
     inbound: Inbound,
     events: mpsc::Sender<PeerEvent>,
     /// Refusals that were logged already.
-    refusals: Mutex<BTreeSet<String>>,
+    refusals: Mutex<LogOnce<String>>,
 }
 
 impl Acceptor {
@@ -222,7 +223,7 @@ impl Acceptor {
 
     fn log_once(&self, what: &str) {
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        if refusals.len() < REFUSALS_LOGGED_MAX && refusals.insert(what.to_owned()) {
+        if refusals.is_due(what.to_owned()) {
             tracing::warn!("{what}");
         }
     }

@@ -1,39 +1,59 @@
-//! Questions to other nodes over HTTP, apart from the streams of messages: one agent with pooled connections.
+//! Requests to other nodes over HTTP, beside the streams of messages: one agent with pooled connections.
 //!
-//! Of a question that got no answer it is known whether it can have been acted upon: nobody acts upon one whose body has
-//! not arrived, and the agent sees whether anything of the body was handed to the connection.
+//! A request that got no answer may have been acted upon or not. Nobody acts upon a request whose body has not arrived,
+//! and the agent sees whether anything of the body was handed to a connection, so it can tell.
+//!
+//! The connections are [`PacedStream`]s, since heartbeats take the same path and must not wait behind a snapshot.
 
 use super::hello::{HELLO_HEADER, Hello};
+use super::paced::PacedStream;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::CONTENT_TYPE;
-use hyper::{Request, StatusCode};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
-use std::error::Error as _;
+use std::error::Error;
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+use tower_service::Service;
 
-/// Time for a connection to be made: a node that is there answers in a fraction of it.
+/// Time for a connection to be made. A node that is there answers in a fraction of it.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Where a URL without a port leads.
+const HTTP_PORT: u16 = 80;
+
+/// Time in which the other end must acknowledge something, or the connection is given up.
+const UNACKNOWLEDGED_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Less than a node keeps idle connections, so that none is used that is being closed.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// Asks other nodes; cheap to clone.
+/// Idle connections kept for each node: as many requests as this node has with a leader at a time.
+const IDLE_MAX: usize = 256;
+
+/// Asks other nodes. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Agent {
-    client: Client<HttpConnector, Question>,
-    hello: watch::Receiver<Hello>,
+    client: Client<Connector, Content>,
+}
+
+/// A request to a node.
+#[derive(Debug)]
+pub struct NodeRequest {
+    request: Result<Request<Content>, hyper::http::Error>,
+    taken: Arc<AtomicBool>,
 }
 
 /// The answer of a node.
@@ -41,139 +61,269 @@ pub struct Agent {
 pub struct NodeAnswer {
     /// Its status.
     pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
 }
 
-/// A question that got no answer.
+/// An answer that has begun.
+#[derive(Debug)]
+pub struct BegunAnswer {
+    /// Its status.
+    pub status: StatusCode,
+    headers: HeaderMap,
+    body: Incoming,
+}
+
+/// A request that got no answer.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum NoAnswer {
-    /// The question did not arrive, so nothing can have come of it. The sentence says why.
+    /// The request did not arrive, so nothing can have come of it. The sentence says why.
     #[error("{0}")]
     NotSent(String),
-    /// The question may have arrived. The sentence says why the answer did not.
+    /// The request may have arrived. The sentence says why the answer did not.
     #[error("{0}")]
     Lost(String),
 }
 
+impl NodeRequest {
+    /// Asks for what is at this URL.
+    pub fn get(url: &str) -> Self {
+        Self::new(Method::GET, url, Payload::Whole(Bytes::new()))
+    }
+
+    /// Posts this body.
+    pub fn post(url: &str, content_type: &'static str, body: Bytes) -> Self {
+        Self::new(Method::POST, url, Payload::Whole(body)).with_header(CONTENT_TYPE.as_str(), HeaderValue::from_static(content_type))
+    }
+
+    /// Posts a body of `length` bytes that comes in chunks.
+    pub fn post_chunks(url: &str, content_type: &'static str, length: u64, chunks: mpsc::Receiver<Bytes>) -> Self {
+        let payload = Payload::Chunks { chunks, left: length };
+        Self::new(Method::POST, url, payload).with_header(CONTENT_TYPE.as_str(), HeaderValue::from_static(content_type))
+    }
+
+    fn new(method: Method, url: &str, payload: Payload) -> Self {
+        let taken = Arc::new(AtomicBool::new(false));
+        let content = Content { payload, taken: Arc::clone(&taken) };
+        Self { request: Request::builder().method(method).uri(url).body(content), taken }
+    }
+
+    /// With a header.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: HeaderValue) -> Self {
+        if let Ok(request) = &mut self.request {
+            request.headers_mut().insert(name, value);
+        }
+        self
+    }
+
+    /// Introduces the node that asks, as requests between nodes of one cluster do.
+    #[must_use]
+    pub fn from_node(mut self, hello: &Hello) -> Self {
+        if let Ok(request) = &mut self.request {
+            let header = HeaderValue::try_from(hello.to_header()).expect("a hello is printable ASCII");
+            request.headers_mut().insert(HELLO_HEADER, header);
+        }
+        self
+    }
+}
+
 impl Agent {
-    /// An agent that introduces itself so, and keeps up to `idle_max` connections to a node for the next questions.
-    pub fn new(hello: watch::Receiver<Hello>, idle_max: usize) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIME_MAX));
+    /// An agent without a connection yet.
+    pub fn new() -> Self {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIME_MAX)
-            .pool_max_idle_per_host(idle_max)
-            .build(connector);
-        Self { client, hello }
+            .pool_max_idle_per_host(IDLE_MAX)
+            .build(Connector);
+        Self { client }
     }
 
-    /// Sends `body` to `path` at the node that is reached at `url`, and returns its answer of at most `answer_bytes_max`.
+    /// Asks, and returns the whole answer, of at most `bytes_max`.
     ///
     /// # Errors
     /// [`NoAnswer`], also when the deadline has passed.
-    pub async fn post(
-        &self,
-        url: &str,
-        path: &str,
-        body: Bytes,
-        deadline: Instant,
-        answer_bytes_max: usize,
-    ) -> Result<NodeAnswer, NoAnswer> {
-        let taken = Arc::new(AtomicBool::new(false));
-        let no_answer = |why: String| match taken.load(Ordering::Relaxed) {
-            true => NoAnswer::Lost(why),
-            false => NoAnswer::NotSent(why),
-        };
-        let hello = self.hello.borrow().to_header();
-        let request = Request::post(format!("{url}{path}"))
-            .header(HELLO_HEADER, hello)
-            .header(CONTENT_TYPE, "application/octet-stream")
-            .body(Question { body: Some(body), taken: Arc::clone(&taken) })
-            .map_err(|cause| no_answer(cause.to_string()))?;
+    pub async fn ask(&self, request: NodeRequest, deadline: Instant, bytes_max: usize) -> Result<NodeAnswer, NoAnswer> {
+        let taken = Arc::clone(&request.taken);
         let asking = async {
-            let response = self.client.request(request).await.map_err(|cause| {
-                let root = cause.source().map(ToString::to_string);
-                root.map_or_else(|| cause.to_string(), |root| format!("{cause}: {root}"))
-            })?;
-            let status = response.status();
-            let body = collect(response.into_body(), answer_bytes_max).await?;
-            Ok(NodeAnswer { status, body })
+            let BegunAnswer { status, headers, mut body } = self.begin(request).await?;
+            let body = collect(&mut body, bytes_max).await.map_err(NoAnswer::Lost)?;
+            Ok(NodeAnswer { status, headers, body })
         };
-        match timeout_at(deadline, asking).await {
-            Ok(answer) => answer.map_err(no_answer),
-            Err(_) => Err(no_answer(format!("{url} did not answer in time"))),
+        let answered = timeout_at(deadline, asking).await;
+        answered.unwrap_or_else(|_| Err(NoAnswer::new(&taken, "it did not answer in time".to_owned())))
+    }
+
+    /// Asks, and returns as soon as the answer begins, which may be before all of the request is sent.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub async fn begin(&self, request: NodeRequest) -> Result<BegunAnswer, NoAnswer> {
+        let NodeRequest { request, taken } = request;
+        let request = request.map_err(|cause| NoAnswer::NotSent(cause.to_string()))?;
+        let asked = self.client.request(request).await;
+        let response = asked.map_err(|cause| {
+            let root = root_of(&cause);
+            NoAnswer::new(&taken, if cause.is_connect() { root } else { format!("the connection broke: {root}") })
+        })?;
+        let (head, body) = response.into_parts();
+        Ok(BegunAnswer { status: head.status, headers: head.headers, body })
+    }
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl BegunAnswer {
+    /// The next piece of the body; `None` at its end.
+    ///
+    /// # Errors
+    /// A sentence, if the answer breaks off.
+    pub async fn next_piece(&mut self) -> Result<Option<Bytes>, String> {
+        next_piece(&mut self.body).await
+    }
+}
+
+impl NoAnswer {
+    /// `taken` says whether anything of the body was handed to a connection.
+    fn new(taken: &AtomicBool, why: String) -> Self {
+        match taken.load(Ordering::Relaxed) {
+            true => Self::Lost(why),
+            false => Self::NotSent(why),
         }
     }
 }
 
-/// The whole body of an answer.
-async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, String> {
-    let mut bytes = Vec::new();
-    while let Some(frame) = poll_fn(|cx| pin!(&mut body).poll_frame(cx)).await {
-        let frame = frame.map_err(|cause| format!("the answer broke off: {cause}"))?;
+async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, String> {
+    while let Some(frame) = poll_fn(|cx| pin!(&mut *body).poll_frame(cx)).await {
+        let frame = frame.map_err(|cause| format!("the answer broke off: {}", root_of(&cause)))?;
         if let Ok(data) = frame.into_data() {
-            if bytes.len() + data.len() > bytes_max {
-                return Err(format!("the answer has more than {bytes_max} bytes"));
-            }
-            bytes.extend_from_slice(&data);
+            return Ok(Some(data));
         }
+    }
+    Ok(None)
+}
+
+/// The whole body of an answer.
+async fn collect(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, String> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = next_piece(body).await? {
+        if bytes.len() + piece.len() > bytes_max {
+            return Err(format!("the answer has more than {bytes_max} bytes"));
+        }
+        bytes.extend_from_slice(&piece);
     }
     Ok(bytes.into())
 }
 
-/// The body of a question, that says whether it was handed over to the connection.
+/// The error beneath all others, which says most.
+fn root_of(error: &dyn Error) -> String {
+    let mut root = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    root.to_string()
+}
+
+/// Connects to nodes by their URLs.
+#[derive(Clone, Copy, Debug)]
+struct Connector;
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<PacedStream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, url: Uri) -> Self::Future {
+        Box::pin(async move {
+            let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+            let address = (host, url.port_u16().unwrap_or(HTTP_PORT));
+            let connecting = timeout(CONNECT_TIME_MAX, PacedStream::connect(address, UNACKNOWLEDGED_TIME_MAX)).await;
+            let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {CONNECT_TIME_MAX:?}"));
+            connecting.unwrap_or_else(|_| Err(late())).map(TokioIo::new)
+        })
+    }
+}
+
+impl Connection for PacedStream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+/// The body of a request.
 #[derive(Debug)]
-struct Question {
-    body: Option<Bytes>,
+enum Payload {
+    Whole(Bytes),
+    /// It has as many bytes as are `left`, or the connection ends with it.
+    Chunks {
+        chunks: mpsc::Receiver<Bytes>,
+        left: u64,
+    },
+}
+
+/// A payload that notes whether any of it was handed to a connection.
+#[derive(Debug)]
+struct Content {
+    payload: Payload,
     taken: Arc<AtomicBool>,
 }
 
-impl Body for Question {
+impl Content {
+    fn left(&self) -> u64 {
+        match &self.payload {
+            Payload::Whole(body) => body.len() as u64,
+            Payload::Chunks { left, .. } => *left,
+        }
+    }
+}
+
+impl Body for Content {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.taken.store(true, Ordering::Relaxed);
-        Poll::Ready(self.body.take().filter(|body| !body.is_empty()).map(|body| Ok(Frame::data(body))))
+        let chunk = match &mut self.payload {
+            Payload::Whole(body) => Some(std::mem::take(body)).filter(|body| !body.is_empty()),
+            Payload::Chunks { chunks, left } => {
+                let chunk = std::task::ready!(chunks.poll_recv(cx));
+                *left = left.saturating_sub(chunk.as_ref().map_or(0, Bytes::len) as u64);
+                chunk
+            }
+        };
+        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Bytes::is_empty)
+        self.left() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.body.as_ref().map_or(0, Bytes::len) as u64)
+        SizeHint::with_exact(self.left())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
 
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes";
 
-    fn agent() -> Agent {
-        let hello = Hello {
-            protocol: PROTOCOL_VERSION,
-            protocol_min: PROTOCOL_VERSION_MIN,
-            version: "0.1.0".into(),
-            name: "node1".into(),
-            node: 1,
-            client_url: "http://127.0.0.1:1".into(),
-            peer_url: "http://127.0.0.1:1".into(),
-            cluster: Some(7),
-            founders: Vec::new(),
-            remembers: None,
-            expects_data: false,
-            level: 1,
-        };
-        Agent::new(watch::channel(hello).1, 4)
+    fn request(url: &str) -> NodeRequest {
+        let request = NodeRequest::post(&format!("{url}/raft/forward"), "text/plain", Bytes::from_static(b"ask me"));
+        request.from_node(&Hello::of_member("node1", 1))
     }
 
     /// Asks whatever the test makes of the other end of the connection, for so long.
@@ -188,17 +338,17 @@ mod tests {
                 answer(listener.accept().await.unwrap().0).await;
             }
         };
-        let (agent, body) = (agent(), Bytes::from_static(b"question"));
+        let agent = Agent::new();
         tokio::select! {
-            result = agent.post(&url, "/raft/forward", body, Instant::now() + time, 64) => result,
+            result = agent.ask(request(&url), Instant::now() + time, 64) => result,
             () = answering => unreachable!("it never ends"),
         }
     }
 
-    /// Takes a whole question.
+    /// Takes a whole request.
     async fn take(stream: &mut TcpStream) -> String {
         let mut taken = Vec::new();
-        while !taken.ends_with(b"question") && stream.read_buf(&mut taken).await.unwrap() > 0 {}
+        while !taken.ends_with(b"ask me") && stream.read_buf(&mut taken).await.unwrap() > 0 {}
         String::from_utf8(taken).unwrap()
     }
 
@@ -208,8 +358,8 @@ mod tests {
     #[tokio::test]
     async fn an_answer_comes_with_its_status() {
         let answer = asked(AMPLE, |mut stream| async move {
-            let question = take(&mut stream).await;
-            assert!(question.starts_with("POST /raft/forward HTTP/1.1\r\n") && question.contains("kvd-hello: {"));
+            let request = take(&mut stream).await;
+            assert!(request.starts_with("POST /raft/forward HTTP/1.1\r\n") && request.contains("kvd-hello: {"));
             stream.write_all(OK).await.unwrap();
         });
         let answer = answer.await.unwrap();
@@ -221,13 +371,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
-        let agent = agent();
-        let asked = agent.post(&url, "/raft/forward", Bytes::from_static(b"question"), Instant::now() + AMPLE, 64);
-        assert!(matches!(asked.await, Err(NoAnswer::NotSent(_))));
+        let Err(NoAnswer::NotSent(why)) = Agent::new().ask(request(&url), Instant::now() + AMPLE, 64).await else {
+            panic!("nobody listens")
+        };
+        assert!(why.starts_with("Connection refused"), "{why}");
     }
 
     #[tokio::test]
-    async fn a_connection_that_breaks_after_the_question_leaves_it_open() {
+    async fn a_connection_that_breaks_after_the_request_leaves_it_open() {
         let result = asked(AMPLE, |mut stream| async move {
             take(&mut stream).await;
         });
@@ -263,11 +414,10 @@ mod tests {
             }
             std::future::pending::<()>().await;
         };
-        let agent = agent();
+        let agent = Agent::new();
         let asking = async {
             for _ in 0..3 {
-                let body = Bytes::from_static(b"question");
-                agent.post(&url, "/raft/forward", body, Instant::now() + AMPLE, 64).await.unwrap();
+                agent.ask(request(&url), Instant::now() + AMPLE, 64).await.unwrap();
             }
         };
         tokio::select! {

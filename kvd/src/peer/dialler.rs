@@ -13,17 +13,17 @@
 //! A peer that cannot be reached for a while is worth one warning, with the reason, and one line when it
 //! is back.
 
+use super::backoff::Backoff;
 use super::bulk_watch::BulkWatch;
 use super::frame;
 use super::hello::{HELLO_HEADER, Hello, SOUGHT_HEADER};
 use super::lane::{LANE_HEADER, Lane};
 use super::link::{LinkEvent, LinkOptions};
+use super::log_once::LogOnce;
 use super::paced::{PacedStream, Written};
 use crate::raft::{Message, Term};
 use futures_util::{SinkExt, StreamExt};
 use kvclient::api::{ErrorCode, ErrorReply};
-use rand::RngExt;
-use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -109,7 +109,7 @@ pub(super) struct Dialler {
     report: Arc<dyn Fn(LinkEvent) + Send + Sync>,
     reachability: Reachability,
     /// Reasons for the end of a stream that were logged already.
-    logged: BTreeSet<String>,
+    logged: LogOnce<String>,
     /// Of the bulk lane.
     watch: BulkWatch,
     began: Instant,
@@ -146,7 +146,7 @@ impl Dialler {
         protocol: Arc<watch::Sender<Option<u32>>>,
         report: Arc<dyn Fn(LinkEvent) + Send + Sync>,
     ) -> Self {
-        let (reachability, logged, began) = (Reachability::default(), BTreeSet::new(), Instant::now());
+        let (reachability, logged, began) = (Reachability::default(), LogOnce::new(REASONS_LOGGED_MAX), Instant::now());
         let watch = BulkWatch::new(to_ms(options.bulk_stall_max));
         Self { lane, options, queued, shared, protocol, report, reachability, logged, watch, began }
     }
@@ -162,7 +162,7 @@ impl Dialler {
     async fn run_prompt(mut self) {
         // After attempts that failed, and after connections that did not last: a peer that was down for long
         // and dies again soon after is to be missed at once.
-        let (mut dials, mut flaps) = (Backoff::default(), Backoff::default());
+        let (mut dials, mut flaps) = (backoff(), backoff());
         loop {
             let mut refused = false;
             let mut pauses = &mut dials;
@@ -178,9 +178,9 @@ impl Dialler {
                         self.protocol.send_replace(Some(protocol));
                         self.pump(*socket, &written).await;
                         self.protocol.send_replace(None);
-                        dials = Backoff::default();
+                        dials.reset();
                         if connected.elapsed() >= GOOD_CONNECTION_MIN {
-                            flaps = Backoff::default();
+                            flaps.reset();
                             continue;
                         }
                         pauses = &mut flaps;
@@ -206,7 +206,7 @@ impl Dialler {
                 Dialled::Failed(why) => self.failed(&why),
                 Dialled::Overtaken => continue,
             }
-            let pause = sleep(pauses.next());
+            let pause = sleep(pauses.next_pause());
             tokio::select! {
                 biased;
                 () = self.lost(), if refused => {}
@@ -219,7 +219,7 @@ impl Dialler {
     /// Dials while the prompt lane is open, to a peer that knows of lanes. What becomes of the peer the prompt lane finds
     /// out.
     async fn run_bulk(mut self) {
-        let mut pauses = Backoff::default();
+        let mut pauses = backoff();
         let mut protocol = self.protocol.subscribe();
         loop {
             if !protocol.borrow().is_some_and(Lane::are_known_to) {
@@ -241,11 +241,11 @@ impl Dialler {
                     self.watch.stalled(self.now_ms());
                 }
                 if connected.elapsed() >= GOOD_CONNECTION_MIN {
-                    pauses = Backoff::default();
+                    pauses.reset();
                     continue;
                 }
             }
-            self.watch = self.watching(sleep(pauses.next())).await.1;
+            self.watch = self.watching(sleep(pauses.next_pause())).await.1;
         }
     }
 
@@ -507,7 +507,7 @@ impl Dialler {
     }
 
     fn log_once(&mut self, why: &str) {
-        if self.logged.len() < REASONS_LOGGED_MAX && self.logged.insert(why.to_owned()) {
+        if self.logged.is_due(why.to_owned()) {
             tracing::warn!("the stream to {} ended: {why}", self.options.peer_name);
         }
     }
@@ -549,18 +549,8 @@ fn answered_bytes(message: &WsMessage) -> Option<u64> {
     <[u8; 8]>::try_from(&bytes[..]).ok().map(u64::from_be_bytes)
 }
 
-/// Pauses that double, with jitter.
-#[derive(Debug, Default)]
-struct Backoff {
-    last: Option<Duration>,
-}
-
-impl Backoff {
-    fn next(&mut self) -> Duration {
-        let next = self.last.map_or(BACKOFF_MIN, |last| (last * 2).min(BACKOFF_MAX));
-        self.last = Some(next);
-        next.mul_f64(rand::rng().random_range(0.5..=1.0))
-    }
+fn backoff() -> Backoff {
+    Backoff::new(BACKOFF_MIN, BACKOFF_MAX)
 }
 
 /// Tells once that a member cannot be reached, and once that it can be again.

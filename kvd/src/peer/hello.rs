@@ -119,6 +119,33 @@ pub struct Founder {
 }
 
 impl Hello {
+    /// The introduction of a node that is part of no cluster yet, and knows levels up to `level`.
+    pub fn new(node: NodeId, info: MemberInfo, level: u32) -> Self {
+        let MemberInfo { name, client_url, peer_url } = info;
+        Self {
+            protocol: PROTOCOL_VERSION,
+            protocol_min: PROTOCOL_VERSION_MIN,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            name,
+            node: node.0,
+            client_url,
+            peer_url,
+            cluster: None,
+            founders: Vec::new(),
+            remembers: None,
+            expects_data: false,
+            level,
+        }
+    }
+
+    /// The introduction of a member of cluster 7 that nobody reaches.
+    #[cfg(test)]
+    pub(crate) fn of_member(name: &str, node: u64) -> Self {
+        let url = "http://127.0.0.1:1".to_owned();
+        let info = MemberInfo { name: name.to_owned(), client_url: url.clone(), peer_url: url };
+        Self { cluster: Some(7), ..Self::new(NodeId(node), info, 1) }
+    }
+
     /// The id of the node.
     pub fn node_id(&self) -> NodeId {
         NodeId(self.node)
@@ -240,20 +267,7 @@ mod tests {
     use super::*;
 
     fn hello() -> Hello {
-        let mut hello = Hello {
-            protocol: PROTOCOL_VERSION,
-            protocol_min: PROTOCOL_VERSION_MIN,
-            version: "0.1.0".into(),
-            name: "node1".into(),
-            node: u64::MAX - 1,
-            client_url: "http://127.0.0.1:8081".into(),
-            peer_url: "http://127.0.0.1:8081".into(),
-            cluster: Some(7),
-            founders: Vec::new(),
-            remembers: None,
-            expects_data: false,
-            level: 1,
-        };
+        let mut hello = Hello { version: "0.1.0".into(), ..Hello::of_member("node1", u64::MAX - 1) };
         hello.founders.push(hello.as_founder());
         hello
     }

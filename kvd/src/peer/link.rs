@@ -133,7 +133,6 @@ impl Drop for LaneHandle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
     use tokio::net::TcpSocket;
     use tokio::time::timeout;
 
@@ -141,23 +140,6 @@ mod tests {
 
     /// Longer than anything here takes, shorter than a test that hangs.
     const PATIENCE: Duration = Duration::from_secs(10);
-
-    fn hello() -> Hello {
-        Hello {
-            protocol: PROTOCOL_VERSION,
-            protocol_min: PROTOCOL_VERSION_MIN,
-            version: "0.1.0".into(),
-            name: "node1".into(),
-            node: 1,
-            client_url: "http://127.0.0.1:1".into(),
-            peer_url: "http://127.0.0.1:1".into(),
-            cluster: Some(7),
-            founders: Vec::new(),
-            remembers: None,
-            expects_data: false,
-            level: 1,
-        }
-    }
 
     async fn next(events: &mut mpsc::UnboundedReceiver<LinkEvent>) -> LinkEvent {
         timeout(PATIENCE, events.recv()).await.expect("the link reports").expect("it goes on")
@@ -176,7 +158,7 @@ mod tests {
             peer_name: "node2".into(),
             peer_url: peer_url.clone(),
             peer_id: Some(PEER),
-            hello: watch::Sender::new(hello()).subscribe(),
+            hello: watch::Sender::new(Hello::of_member("node1", 1)).subscribe(),
             inbound,
             bulk_stall_max: PATIENCE,
         };

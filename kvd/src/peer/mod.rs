@@ -1,11 +1,13 @@
-//! The streams between nodes: who they are, how messages travel, and when a peer counts as lost.
+//! The ways between nodes: who they are, how messages travel, and when a peer counts as lost.
 //!
 //! Each node dials every other ([`Link`]) and sends its messages there; what the others send arrives
 //! on the connections they dialled ([`accept`]). So each direction has WebSockets of its own, one for each [`Lane`], on
-//! the listener that also serves clients.
+//! the listener that also serves clients. What is no message of consensus travels over HTTP: every request to another
+//! node is made by the one [`Agent`].
 
 mod accept;
 mod agent;
+mod backoff;
 mod bulk_watch;
 mod consistency;
 mod dialler;
@@ -14,10 +16,12 @@ mod hello;
 mod inbound;
 mod lane;
 mod link;
+mod log_once;
 mod paced;
 
 pub use accept::{PeerEvent, Unintroduced, accept, introduced, of_same_cluster, refuse};
-pub use agent::{Agent, NoAnswer, NodeAnswer};
+pub use agent::{Agent, BegunAnswer, NoAnswer, NodeAnswer, NodeRequest};
+pub use backoff::Backoff;
 pub use bulk_watch::BulkWatch;
 pub use frame::{FRAME_BYTES_MAX, FrameError, decode, encode};
 pub use hello::{
@@ -27,4 +31,5 @@ pub use hello::{
 pub use inbound::Inbound;
 pub use lane::{LANE_HEADER, Lane};
 pub use link::{Link, LinkEvent, LinkOptions};
+pub use log_once::LogOnce;
 pub use paced::{PacedStream, Written};

@@ -165,23 +165,9 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
 
     fn hello(name: &str, node: u64, url: &str) -> Hello {
-        Hello {
-            protocol: PROTOCOL_VERSION,
-            protocol_min: PROTOCOL_VERSION_MIN,
-            version: "0.1.0".into(),
-            name: name.into(),
-            node,
-            client_url: url.into(),
-            peer_url: url.into(),
-            cluster: Some(7),
-            founders: Vec::new(),
-            remembers: None,
-            expects_data: false,
-            level: 1,
-        }
+        Hello { client_url: url.into(), peer_url: url.into(), ..Hello::of_member(name, node) }
     }
 
     #[test]

@@ -11,7 +11,7 @@
 use crate::http::{Answer, Answered, ApiError, Forward, Forwarding, Gateway, Question, TIMEOUT_MAX, Unforwarded, View};
 use crate::kv::Outcome;
 use crate::node::MemberChange;
-use crate::peer::{Agent, FRAME_BYTES_MAX, HELLO_HEADER, Hello, NoAnswer, NodeAnswer, of_same_cluster, refuse};
+use crate::peer::{Agent, FRAME_BYTES_MAX, HELLO_HEADER, Hello, NoAnswer, NodeRequest, of_same_cluster, refuse};
 use crate::raft::NodeId;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
@@ -135,6 +135,7 @@ fn frame(head: &impl Serialize, content: &[u8]) -> Bytes {
 #[derive(Debug)]
 pub(super) struct Forwarder {
     agent: Agent,
+    hello: watch::Receiver<Hello>,
     view: watch::Receiver<View>,
     leader: watch::Receiver<LeaderEvent>,
     /// URLs at which members are dialled.
@@ -145,12 +146,13 @@ pub(super) struct Forwarder {
 
 impl Forwarder {
     pub(super) fn new(
+        agent: Agent,
         hello: watch::Receiver<Hello>,
         view: watch::Receiver<View>,
         leader: watch::Receiver<LeaderEvent>,
         dialled: watch::Receiver<BTreeMap<NodeId, String>>,
     ) -> Self {
-        Self { agent: Agent::new(hello, FORWARDED_MAX), view, leader, dialled, turns: Mutex::default() }
+        Self { agent, hello, view, leader, dialled, turns: Mutex::default() }
     }
 
     /// Waits for a turn with a leader.
@@ -203,9 +205,10 @@ impl Forwarder {
         let _turn = self.turn(&to, deadline).await?;
         let url = self.peer_url(&to.id).ok_or_else(|| Unforwarded::NotSent("it is no member any more".into()))?;
         let frame = encode_question(question, deadline.saturating_duration_since(Instant::now()));
-        let asked = self.agent.post(&url, PATH, frame, deadline + ANSWER_MARGIN, ANSWER_BYTES_MAX).await;
-        match asked {
-            Ok(answer) => judge(&to, &answer),
+        let request = NodeRequest::post(&format!("{url}{PATH}"), "application/octet-stream", frame);
+        let request = request.from_node(&self.hello.borrow());
+        match self.agent.ask(request, deadline + ANSWER_MARGIN, ANSWER_BYTES_MAX).await {
+            Ok(answer) => judge(&to, answer.status, &answer.body),
             Err(NoAnswer::NotSent(why)) => Err(Unforwarded::NotSent(why)),
             Err(NoAnswer::Lost(why)) => {
                 Err(Unforwarded::Lost(format!("the request was with {}, the leader, and no answer came: {why}", to.id)))
@@ -215,12 +218,12 @@ impl Forwarder {
 }
 
 /// Reads the answer of a node.
-fn judge(from: &NodeUrl, answer: &NodeAnswer) -> Result<Answered, Unforwarded> {
+fn judge(from: &NodeUrl, status: StatusCode, body: &[u8]) -> Result<Answered, Unforwarded> {
     let incomprehensible = || Unforwarded::Lost(format!("{}, the leader, gave an answer that is none", from.id));
-    if answer.status == StatusCode::OK {
-        return decode_answer(&answer.body).ok_or_else(incomprehensible);
+    if status == StatusCode::OK {
+        return decode_answer(body).ok_or_else(incomprehensible);
     }
-    match serde_json::from_slice::<ErrorReply>(&answer.body) {
+    match serde_json::from_slice::<ErrorReply>(body) {
         Ok(ErrorReply { error }) if error.code == ErrorCode::NotFound => Err(Unforwarded::TooOld),
         Ok(ErrorReply { error }) => Err(Unforwarded::Refused(ApiError::from_node(error))),
         Err(_) => Err(incomprehensible()),
@@ -358,20 +361,7 @@ mod tests {
     /// A forwarder of a node that follows node2, and the way to tell it of other leaders.
     fn forwarder() -> (Forwarder, watch::Sender<LeaderEvent>) {
         let (told, leader) = watch::channel(leads("node2"));
-        let hello = Hello {
-            protocol: 1,
-            protocol_min: 1,
-            version: String::new(),
-            name: "node1".into(),
-            node: 1,
-            client_url: String::new(),
-            peer_url: String::new(),
-            cluster: Some(7),
-            founders: Vec::new(),
-            remembers: None,
-            expects_data: false,
-            level: 1,
-        };
+        let hello = Hello::of_member("node1", 1);
         let view = View {
             name: "node1".into(),
             node: "".into(),
@@ -394,7 +384,7 @@ mod tests {
             log_damaged: 0,
         };
         let channels = (watch::channel(hello).1, watch::channel(view).1, watch::channel(BTreeMap::new()).1);
-        (Forwarder::new(channels.0, channels.1, leader, channels.2), told)
+        (Forwarder::new(Agent::new(), channels.0, channels.1, leader, channels.2), told)
     }
 
     #[tokio::test]
@@ -427,9 +417,7 @@ mod tests {
     #[test]
     fn an_answer_says_whether_it_can_have_come_to_something() {
         let from = NodeUrl { id: "node2".into(), url: "http://a".into() };
-        let judged = |status, body: &str| {
-            judge(&from, &NodeAnswer { status, body: Bytes::copy_from_slice(body.as_bytes()) }).unwrap_err()
-        };
+        let judged = |status, body: &str| judge(&from, status, body.as_bytes()).unwrap_err();
         let error = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":"because","applied":"no"}}}}"#);
         assert_eq!(judged(StatusCode::NOT_FOUND, &error("not_found")), Unforwarded::TooOld);
         let Unforwarded::Refused(refused) = judged(StatusCode::TOO_MANY_REQUESTS, &error("overloaded")) else {

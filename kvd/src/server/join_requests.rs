@@ -1,5 +1,5 @@
 //! Asking to be added to a cluster: `POST /members/add` at the nodes that are known of it, one after the other, again and
-//! again, from a thread of its own.
+//! again, from a task of its own.
 //!
 //! Whoever is asked sends the question on to the leader, and the answer says which cluster it is. The question says what
 //! is to be, so it may be repeated: by a node whose answer was lost, or which was killed before it had written it down.
@@ -9,28 +9,30 @@
 
 use super::reporter::Reporter;
 use crate::config::Config;
+use crate::peer::{Agent, Backoff, NodeRequest};
 use crate::raft::NodeId;
 use crate::storage::ClusterIdentity;
-use kvclient::api::{AddMemberRequest, ErrorCode, ErrorReply, MembersReply};
-use rand::RngExt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use bytes::Bytes;
+use kvclient::api::{AddMemberRequest, ErrorCode, ErrorReply, MembersReply, headers};
 use std::time::Duration;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep};
+use tracing::Instrument;
+use warp::http::header::LOCATION;
+use warp::http::{HeaderValue, StatusCode};
 
-/// Pause between two rounds of questions: doubled from the first to the last, with jitter.
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Pauses between two rounds of requests.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Time for a connection to be made, and for an answer: longer than the leader waits for a change.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
+/// Time for an answer, with all redirects: longer than the leader waits for a change.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(8);
 
-/// Redirects followed for one question. Two are usual while the leader changes.
+/// Redirects followed for one request. Two are usual while the leader changes.
 const REDIRECTS_MAX: usize = 4;
 
 /// Longer answers are none.
-const ANSWER_BYTES_MAX: u64 = 1 << 20;
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// What becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,29 +58,38 @@ pub(super) enum Wish {
     Return,
 }
 
-/// Questions under way. Dropping it ends them.
+/// A wish as it is sent.
+#[derive(Debug)]
+struct WishSent {
+    body: Bytes,
+    /// The newest level that the node knows.
+    level: u32,
+}
+
+/// Requests under way. Dropping it ends them.
 #[derive(Debug)]
 pub(super) struct JoinRequests {
-    stop: Arc<AtomicBool>,
+    task: AbortHandle,
 }
 
 impl Drop for JoinRequests {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.task.abort();
     }
 }
 
 impl JoinRequests {
-    /// Starts to ask at `urls`, and reports [`JoinNews`] until the node is a member. One that `is_member`, as far as
-    /// it knows, pauses first, and goes on for as long as it has heard nothing else.
+    /// Starts to ask at `urls`, and reports [`JoinNews`] until the node is a member. One that `is_member`, as far as it
+    /// knows, pauses first, and goes on for as long as it has heard nothing else.
     pub(super) fn start(
+        agent: Agent,
         config: &Config,
         node: NodeId,
         urls: Vec<String>,
         wish: Wish,
         is_member: bool,
         reporter: Reporter<JoinNews>,
-    ) -> std::io::Result<Self> {
+    ) -> Self {
         let request = AddMemberRequest {
             name: config.name.clone(),
             node: node.to_string(),
@@ -87,75 +98,64 @@ impl JoinRequests {
             learner: config.learner,
             returning: wish == Wish::Return,
         };
-        let level = config.level_max.0;
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let ask = move || {
-            let agent = agent();
-            let mut pause = BACKOFF_MIN;
+        let body = Bytes::from(serde_json::to_vec(&request).expect("text has a JSON form"));
+        let wish = WishSent { body, level: config.level_max.0 };
+        let asking = async move {
+            let mut pauses = Backoff::new(PAUSE_MIN, PAUSE_MAX);
             if is_member {
-                thread::sleep(pause);
+                sleep(pauses.next_pause()).await;
             }
-            while !stopped.load(Ordering::Relaxed) {
-                let mut news = JoinNews::Waits("there is nobody to ask".into());
-                for url in &urls {
-                    news = ask(&agent, url, &request, level);
-                    if !matches!(news, JoinNews::Waits(_) | JoinNews::Leaderless(_)) || stopped.load(Ordering::Relaxed)
-                    {
-                        break;
-                    }
-                }
+            loop {
+                let news = ask_all(&agent, &urls, &wish).await;
                 let is_last = matches!(news, JoinNews::Joined(_)) && !is_member;
-                if stopped.load(Ordering::Relaxed) || !reporter.report(news) || is_last {
+                reporter.report(news);
+                if is_last {
                     return;
                 }
-                thread::sleep(pause.mul_f64(rand::rng().random_range(0.5..=1.0)));
-                pause = (pause * 2).min(BACKOFF_MAX);
+                sleep(pauses.next_pause()).await;
             }
         };
-        thread::Builder::new().name("join".into()).spawn(ask)?;
-        Ok(Self { stop })
+        Self { task: tokio::spawn(asking.in_current_span()).abort_handle() }
     }
 }
 
-fn agent() -> ureq::Agent {
-    let config = ureq::Agent::config_builder()
-        .proxy(None)
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .timeout_connect(Some(CONNECT_TIMEOUT))
-        .timeout_global(Some(ANSWER_TIMEOUT))
-        .build();
-    ureq::Agent::new_with_config(config)
+/// Asks one node after the other until one knows what becomes of the wish. Returns what the last one said.
+async fn ask_all(agent: &Agent, urls: &[String], wish: &WishSent) -> JoinNews {
+    let mut news = JoinNews::Waits("there is nobody to ask".into());
+    for url in urls {
+        news = ask(agent, url, wish).await;
+        if !matches!(news, JoinNews::Waits(_) | JoinNews::Leaderless(_)) {
+            break;
+        }
+    }
+    news
 }
 
 /// Asks one node, and whomever it names as the leader.
-fn ask(agent: &ureq::Agent, url: &str, request: &AddMemberRequest, level: u32) -> JoinNews {
-    let body = serde_json::to_vec(request).expect("text has a JSON form");
+async fn ask(agent: &Agent, url: &str, wish: &WishSent) -> JoinNews {
     let mut target = format!("{url}/members/add");
+    let deadline = Instant::now() + ANSWER_TIME_MAX;
     for _ in 0..=REDIRECTS_MAX {
-        // Who knows no leader is to say so soon: another node may know one.
-        let asked = agent.post(&target).header("kvd-redirect", "true").header("kvd-level", level.to_string());
-        let asked = asked.header("content-type", "application/json").send(&body[..]);
-        let mut response = match asked {
-            Ok(response) => response,
+        // A node that knows no leader is to say so soon: another node may know one.
+        let request = NodeRequest::post(&target, "application/json", wish.body.clone())
+            .with_header(headers::REDIRECT, HeaderValue::from_static("true"))
+            .with_header(headers::LEVEL, HeaderValue::from(wish.level));
+        let answer = match agent.ask(request, deadline, ANSWER_BYTES_MAX).await {
+            Ok(answer) => answer,
             Err(cause) => return JoinNews::Waits(format!("{target} does not answer: {cause}")),
         };
-        let location = response.headers().get("location").and_then(|location| location.to_str().ok());
-        if let (307, Some(location)) = (response.status().as_u16(), location) {
-            target = location.to_owned();
-            continue;
+        let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok());
+        match (answer.status, location) {
+            (StatusCode::TEMPORARY_REDIRECT, Some(location)) => target = location.to_owned(),
+            (status, _) => return judge(&target, status, &answer.body),
         }
-        let status = response.status().as_u16();
-        let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().unwrap_or_default();
-        return judge(&target, status, &text);
     }
     JoinNews::Waits(format!("{url} sends this node in circles: the leader is changing"))
 }
 
 /// What an answer means.
-fn judge(target: &str, status: u16, body: &[u8]) -> JoinNews {
-    if status == 200 {
+fn judge(target: &str, status: StatusCode, body: &[u8]) -> JoinNews {
+    if status == StatusCode::OK {
         let cluster = serde_json::from_slice::<MembersReply>(body).ok().and_then(|reply| reply.cluster);
         let identity = cluster.and_then(|cluster| {
             let id = u64::from_str_radix(&cluster.id, 16).ok()?;
@@ -195,9 +195,11 @@ mod tests {
             (503, error("no_leader"), JoinNews::Leaderless("http://a says: because".into())),
             (409, error("change_refused"), JoinNews::Waits("http://a says: because".into())),
         ] {
+            let status = StatusCode::from_u16(status).expect("a status");
             assert_eq!(judge("http://a", status, body.as_bytes()), expected);
         }
         for (status, body) in [(200, r#"{"members":[]}"#), (200, "hello"), (404, "<html>")] {
+            let status = StatusCode::from_u16(status).expect("a status");
             assert!(matches!(judge("http://a", status, body.as_bytes()), JoinNews::Waits(_)), "{body}");
         }
     }

@@ -117,7 +117,8 @@ impl Server {
 
         let hello = || shell.hello.subscribe();
         let (view, leader) = (shell.publisher.view(), shell.publisher.leader());
-        let forward = Forwarder::new(hello(), view.clone(), leader.clone(), shell.publisher.dialled());
+        let forward =
+            Forwarder::new(shell.agent.clone(), hello(), view.clone(), leader.clone(), shell.publisher.dialled());
         let (stop_http, stopping) = watch::channel(());
         let stop_time_max = Duration::from_millis(REQUEST_TIMEOUT_MS);
         let gateway = Gateway {
@@ -138,7 +139,7 @@ impl Server {
         let raft = raft.or(forwarding::route(hello(), gateway.clone())).unify();
 
         let damaged = damaged_snapshots.len() as u64;
-        let task = NodeTask::new(shell, inbox, recovered, snapshot, damaged)?;
+        let task = NodeTask::new(shell, inbox, recovered, snapshot, damaged);
         // Longer than any request then waits for its answer, so that a stop cuts none off.
         let drain_time_max = stop_time_max + Duration::from_millis(DRAIN_MARGIN_MS);
         let connections = ConnectionLimits { drain_time_max, ..ConnectionLimits::default() };

@@ -29,7 +29,7 @@ use crate::data::{KeptLog, compaction_point, is_snapshot_due, meta_of};
 use crate::http::BackupError;
 use crate::kv::Store;
 use crate::node::Replica;
-use crate::peer::Hello;
+use crate::peer::{Agent, Hello};
 use crate::raft::{LogIndex, NodeId, SendSnapshot, Term};
 use crate::storage::snapshot::{SnapshotFile, remove_older};
 use crate::storage::{Disk, Lost, StorageError, WalReader};
@@ -321,14 +321,22 @@ impl Snapshots {
     }
 
     /// Sends a follower the newest snapshot.
-    pub(super) fn send(&mut self, SendSnapshot { to, term }: SendSnapshot, name: &str, url: &str, hello: &Hello) {
+    pub(super) fn send(
+        &mut self,
+        SendSnapshot { to, term }: SendSnapshot,
+        agent: &Agent,
+        name: &str,
+        url: &str,
+        hello: &Hello,
+    ) {
         let Some(file) = &self.newest else {
             // The log goes only behind a snapshot, so that there is one.
             tracing::error!("a follower needs a snapshot and there is none, which is a defect in kvd");
             return;
         };
         let to_whom = sending::Receiver { id: to, name: name.to_owned(), url: url.to_owned() };
-        let sending = Sending::start(Arc::clone(&self.disk), file, to_whom, term, hello, self.reporter.clone());
+        let (agent, disk) = (agent.clone(), Arc::clone(&self.disk));
+        let sending = Sending::start(agent, disk, file, to_whom, term, hello, self.reporter.clone());
         // One that was begun in an earlier term ends with this.
         self.sending.insert(to, sending);
     }
@@ -390,7 +398,6 @@ impl Drop for Snapshots {
 mod tests {
     use super::*;
     use crate::kv::{Level, SnapshotSummary, StateHash};
-    use crate::peer::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
     use crate::raft::{ClusterTime, Configuration, LogBase};
     use crate::storage::MemoryDisk;
     use crate::storage::snapshot::{SnapshotBytes, SnapshotMeta, SnapshotWriter};
@@ -401,15 +408,8 @@ mod tests {
     /// Writes a snapshot that ends with entry `index` and has so many pieces. It is no store.
     pub(super) fn write_snapshot(disk: &Arc<dyn Disk>, index: u64, pieces: u64) -> SnapshotFile {
         let (bytes, state_hash) = (pieces * PIECE_BYTES as u64, StateHash(0));
-        let summary = SnapshotSummary {
-            level: Level::FIRST,
-            revision: index,
-            time_ms: 0,
-            keys: 0,
-            sessions: 0,
-            bytes,
-            state_hash,
-        };
+        let (level, revision) = (Level::FIRST, index);
+        let summary = SnapshotSummary { level, revision, time_ms: 0, keys: 0, sessions: 0, bytes, state_hash };
         let meta = SnapshotMeta {
             cluster_id: 1,
             last: LogBase { index: LogIndex(index), term: Term(1) },
@@ -433,22 +433,5 @@ mod tests {
             whole.extend_from_slice(&chunk);
         }
         whole
-    }
-
-    pub(super) fn hello() -> Hello {
-        Hello {
-            protocol: PROTOCOL_VERSION,
-            protocol_min: PROTOCOL_VERSION_MIN,
-            version: String::new(),
-            name: "node1".into(),
-            node: 1,
-            client_url: "http://127.0.0.1:1".into(),
-            peer_url: "http://127.0.0.1:1".into(),
-            cluster: Some(1),
-            founders: Vec::new(),
-            remembers: None,
-            expects_data: false,
-            level: 1,
-        }
     }
 }

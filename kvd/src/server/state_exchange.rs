@@ -1,6 +1,6 @@
 //! What nodes tell each other of their states, so that each finds out whether it has diverged (see
 //! [`crate::node::Divergence`]): `GET /raft/states`, asked of every member again and again, where it is dialled for
-//! messages too, from a thread of its own.
+//! messages too, from a task of its own.
 //!
 //! It goes beside the streams of consensus, since nothing waits for it: an answer that is lost is made up for by the
 //! next.
@@ -8,16 +8,17 @@
 use super::reporter::Reporter;
 use crate::kv::{STATE_HASH_FORMAT, StateHash};
 use crate::node::{AppliedState, REPORT_STATES_MAX};
-use crate::peer::{HELLO_HEADER, Hello, of_same_cluster, refuse};
+use crate::peer::{Agent, HELLO_HEADER, Hello, NodeRequest, of_same_cluster, refuse};
 use crate::raft::{LogIndex, NodeId};
 use kvclient::api::ErrorCode;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep};
+use tracing::Instrument;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -28,10 +29,10 @@ const FIRST_AFTER: Duration = Duration::from_millis(300);
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Time for an answer.
-const TIMEOUT: Duration = Duration::from_secs(1);
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Longer answers are none.
-const ANSWER_BYTES_MAX: u64 = 64 << 10;
+const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// A question about states, or an answer to one.
 #[derive(Debug)]
@@ -106,52 +107,50 @@ async fn answer(ours: &Hello, theirs: Option<&str>, reporter: &Reporter<StatesEv
     }
 }
 
-/// The thread that asks. Dropping it ends the thread, which nobody waits for.
+/// Asks for the states of others until it is dropped.
 #[derive(Debug)]
 pub(super) struct StateExchange {
-    _stop: Sender<()>,
+    task: AbortHandle,
+}
+
+impl Drop for StateExchange {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl StateExchange {
-    /// Starts to ask the nodes that are `dialled`, on behalf of the node of this name, and reports
+    /// Starts to ask the nodes that are `dialled`, on behalf of the node that introduces itself by `hello`, and reports
     /// [`StatesEvent::Reported`].
     pub(super) fn start(
-        name: &str,
+        agent: Agent,
         dialled: watch::Receiver<BTreeMap<NodeId, String>>,
         hello: watch::Receiver<Hello>,
         reporter: Reporter<StatesEvent>,
-    ) -> std::io::Result<Self> {
-        let (stop, stopped) = channel();
-        let ask_all = move || {
-            let agent = agent();
+    ) -> Self {
+        let ask_all = async move {
             let mut pause = FIRST_AFTER;
-            while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                let (others, header) = (dialled.borrow().clone(), hello.borrow().to_header());
+            loop {
+                sleep(pause).await;
+                let (others, hello) = (dialled.borrow().clone(), hello.borrow().clone());
                 for (id, url) in others {
-                    let Some(states) = ask(&agent, id, &url, &header) else { continue };
-                    if !reporter.report(StatesEvent::Reported(id, states)) {
-                        return;
-                    }
+                    let Some(states) = ask(&agent, id, &url, &hello).await else { continue };
+                    reporter.report(StatesEvent::Reported(id, states));
                 }
                 // So that the nodes do not ask all at once, again and again.
                 pause = EVERY.mul_f64(rand::rng().random_range(0.9..=1.1));
             }
         };
-        thread::Builder::new().name(format!("{name}-states")).spawn(ask_all)?;
-        Ok(Self { _stop: stop })
+        Self { task: tokio::spawn(ask_all.in_current_span()).abort_handle() }
     }
 }
 
-fn agent() -> ureq::Agent {
-    let config = ureq::Agent::config_builder().proxy(None).max_redirects(0).timeout_global(Some(TIMEOUT)).build();
-    ureq::Agent::new_with_config(config)
-}
-
 /// Asks one node, which is dialled there. One that does not answer is asked again next time.
-fn ask(agent: &ureq::Agent, id: NodeId, url: &str, hello: &str) -> Option<Vec<AppliedState>> {
-    let mut response = agent.get(format!("{url}/raft/states")).header(HELLO_HEADER, hello).call().ok()?;
-    let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().ok()?;
-    serde_json::from_slice::<Report>(&body).ok()?.states_of(id)
+async fn ask(agent: &Agent, id: NodeId, url: &str, hello: &Hello) -> Option<Vec<AppliedState>> {
+    let request = NodeRequest::get(&format!("{url}/raft/states")).from_node(hello);
+    let answer = agent.ask(request, Instant::now() + ANSWER_TIME_MAX, ANSWER_BYTES_MAX).await.ok()?;
+    let report = serde_json::from_slice::<Report>(&answer.body).ok();
+    report.filter(|_| answer.status == StatusCode::OK)?.states_of(id)
 }
 
 #[cfg(test)]

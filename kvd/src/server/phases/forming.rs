@@ -16,7 +16,6 @@ use crate::server::inbox::{Arrived, Inbox};
 use crate::server::join_requests::{JoinNews, JoinRequests, Wish};
 use crate::storage::ClusterIdentity;
 use std::collections::BTreeMap;
-use std::io;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
@@ -62,7 +61,7 @@ impl Forming {
             Formed::New(founders) => beginning::found(shell, inbox, &founders).await?,
             Formed::Returned(cluster) => beginning::join(shell, inbox, cluster).await?,
         };
-        Serving::new(shell, recovered, None, 0).map(Some).map_err(FatalError::Resources)
+        Ok(Some(Serving::new(shell, recovered, None, 0)))
     }
 
     async fn form(&mut self, shell: &Shell, inbox: &mut Inbox) -> Result<Option<Formed>, FatalError> {
@@ -73,7 +72,7 @@ impl Forming {
         reminders.set_missed_tick_behavior(MissedTickBehavior::Delay);
         reminders.reset();
         loop {
-            self.follow_decision(shell).map_err(FatalError::Resources)?;
+            self.follow_decision(shell);
             let arrived = tokio::select! {
                 arrived = inbox.next() => arrived?,
                 _ = reminders.tick() => {
@@ -98,7 +97,7 @@ impl Forming {
     }
 
     /// Does and shows what follows from what is known of the peers by now.
-    fn follow_decision(&mut self, shell: &Shell) -> io::Result<()> {
+    fn follow_decision(&mut self, shell: &Shell) {
         let decision = &self.decision;
         shell.hello.send_if_modified(|hello| {
             let is_news = hello.remembers != decision.remembers();
@@ -114,10 +113,9 @@ impl Forming {
             self.returning = None;
         } else if self.returning.is_none() {
             tracing::info!("{}", decision.waiting_for());
-            self.returning = Some(shell.ask_to_join(shell.config.peer_urls(), Wish::Return, false)?);
+            self.returning = Some(shell.ask_to_join(shell.config.peer_urls(), Wish::Return, false));
         }
         shell.publisher.forming(decision.waiting_for());
-        Ok(())
     }
 
     fn take(&mut self, event: Event) -> Option<Formed> {

@@ -13,7 +13,6 @@ use crate::server::events::Event;
 use crate::server::inbox::{Arrived, Inbox};
 use crate::server::join_requests::{JoinNews, JoinRequests, Wish};
 use crate::storage::ClusterIdentity;
-use std::io;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -34,12 +33,12 @@ pub(super) struct Joining {
 
 impl Joining {
     /// Starts to ask the nodes that `--join` names.
-    pub(super) fn new(shell: &Shell) -> io::Result<Self> {
+    pub(super) fn new(shell: &Shell) -> Self {
         let urls = shell.config.join.clone();
         let named = urls.join(", ");
         tracing::info!("asks {named} to be added to the cluster");
-        let requests = shell.ask_to_join(urls, Wish::Join, false)?;
-        Ok(Self { _requests: requests, waiting_for: format!("it asks {named} to be added to the cluster") })
+        let requests = shell.ask_to_join(urls, Wish::Join, false);
+        Self { _requests: requests, waiting_for: format!("it asks {named} to be added to the cluster") }
     }
 
     /// Runs until this node is a member and its log has begun; `None` if it is stopped before.
@@ -47,7 +46,7 @@ impl Joining {
         let Some(cluster) = self.join(shell, inbox).await? else { return Ok(None) };
         drop(self);
         let recovered = beginning::join(shell, inbox, cluster).await?;
-        Serving::new(shell, recovered, None, 0).map(Some).map_err(FatalError::Resources)
+        Ok(Some(Serving::new(shell, recovered, None, 0)))
     }
 
     async fn join(&mut self, shell: &Shell, inbox: &mut Inbox) -> Result<Option<ClusterIdentity>, FatalError> {

@@ -16,7 +16,7 @@ use crate::config::REQUEST_TIMEOUT_MS;
 use crate::http::Request;
 use crate::kv::{Level, Outcome};
 use crate::node::{ChangeError, Divergence, Effects, MemberChanges, ReadError, Recovered, Replica, WriteError};
-use crate::peer::{LinkEvent, PeerEvent};
+use crate::peer::{LinkEvent, LogOnce, PeerEvent};
 use crate::raft::{Instant, Message, NodeId, Refusal, RoleName, SendSnapshot};
 use crate::server::error::FatalError;
 use crate::server::events::Event;
@@ -28,8 +28,6 @@ use crate::storage::snapshot::SnapshotFile;
 use clock::Clock;
 use kvclient::api::MembersReply;
 use members::Members;
-use std::collections::BTreeSet;
-use std::io;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
@@ -38,8 +36,8 @@ use upkeep::Upkeep;
 /// Timers are looked at this often.
 const TICK: Duration = Duration::from_millis(5);
 
-/// A reason to refuse messages is logged once for each sender; this many are remembered.
-const REFUSALS_LOGGED_MAX: usize = 64;
+/// Nodes and reasons that are logged once each: more than any cluster has members.
+const LOGGED_MAX: usize = 64;
 
 type WriteReply = oneshot::Sender<Result<Outcome, WriteError>>;
 type ReadReply = oneshot::Sender<Result<(), ReadError>>;
@@ -59,9 +57,9 @@ pub(super) struct Serving {
     /// A level of entries that this node was sent and does not know, once that is logged.
     unknown_level: Option<Level>,
     /// Senders whose messages were refused, and why; each is logged once.
-    refused: BTreeSet<(NodeId, Refusal)>,
+    refused: LogOnce<(NodeId, Refusal)>,
     /// Voters of which the log says that their states differ from this node's.
-    disagreements: BTreeSet<NodeId>,
+    disagreements: LogOnce<NodeId>,
     /// Compares states with the others until it is dropped.
     _comparing: StateExchange,
 }
@@ -69,36 +67,31 @@ pub(super) struct Serving {
 impl Serving {
     /// Starts a replica from what has been recovered. `snapshot` is the newest on disk, and `damaged` counts those that
     /// cannot be read.
-    pub(super) fn new(
-        shell: &Shell,
-        recovered: Recovered,
-        snapshot: Option<SnapshotFile>,
-        damaged: u64,
-    ) -> io::Result<Self> {
+    pub(super) fn new(shell: &Shell, recovered: Recovered, snapshot: Option<SnapshotFile>, damaged: u64) -> Self {
         let clock = Clock::start();
-        let members = Members::new(shell, &recovered)?;
+        let members = Members::new(shell, &recovered);
         let upkeep = Upkeep::new(shell, snapshot, damaged);
         let (id, settings) = (shell.identity.node_id, shell.config.raft.clone());
         let replica = Replica::new(id, settings, REQUEST_TIMEOUT_MS, rand::random(), recovered, clock.now());
         let comparing = StateExchange::start(
-            &shell.config.name,
+            shell.agent.clone(),
             shell.publisher.dialled(),
             shell.hello.subscribe(),
             shell.events.reporter(Event::States),
-        )?;
-        Ok(Self {
+        );
+        Self {
             level: replica.level(),
+            unknown_level: None,
             replica,
             clock,
             members,
             upkeep,
             hand_overs: HandOvers::default(),
             member_changes: MemberChanges::default(),
-            unknown_level: None,
-            refused: BTreeSet::new(),
-            disagreements: BTreeSet::new(),
+            refused: LogOnce::new(LOGGED_MAX),
+            disagreements: LogOnce::new(LOGGED_MAX),
             _comparing: comparing,
-        })
+        }
     }
 
     /// Runs until the node is stopped (`None`), or halts since its data has diverged.
@@ -178,7 +171,7 @@ impl Serving {
             return self.replica.step(from, message);
         };
         shell.inbound.close(from);
-        if self.refused.len() < REFUSALS_LOGGED_MAX && self.refused.insert((from, refusal)) {
+        if self.refused.is_due((from, refusal)) {
             let name = self.members.directory().info(from).map_or("a node that is no member", |info| &info.name);
             tracing::error!("refuses a message from {name} (id {from}): {refusal}");
         }
@@ -260,7 +253,7 @@ impl Serving {
     /// Logs once of each voter that it holds another state than this node.
     fn log_disagreement(&mut self) {
         if let Some((voter, index)) = self.replica.disagreement()
-            && self.disagreements.insert(voter)
+            && self.disagreements.is_due(voter)
         {
             let name = self.members.directory().info(voter).map_or("a member", |info| &info.name);
             tracing::error!(

@@ -4,8 +4,8 @@ use crate::config::Config;
 use crate::data::FOUNDING_INDEX;
 use crate::kv::Store;
 use crate::node::Recovered;
-use crate::peer::{Hello, Inbound, Link, LinkEvent, LinkOptions, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, founders_of};
-use crate::raft::NodeId;
+use crate::peer::{Agent, Hello, Inbound, Link, LinkEvent, LinkOptions, founders_of};
+use crate::raft::{MemberInfo, NodeId};
 use crate::server::error::FatalError;
 use crate::server::events::{Event, EventSender};
 use crate::server::join_requests::{JoinRequests, Wish};
@@ -13,7 +13,6 @@ use crate::server::log_writer::LogWriter;
 use crate::server::publisher::Publisher;
 use crate::server::reporter::Failure;
 use crate::storage::{Disk, Identity, StorageError};
-use std::io;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -38,6 +37,8 @@ pub(in crate::server) struct Shell {
     /// The streams that peers have open to this node.
     pub(in crate::server) inbound: Inbound,
     pub(in crate::server) publisher: Publisher,
+    /// Makes requests to other nodes.
+    pub(in crate::server) agent: Agent,
 }
 
 impl Shell {
@@ -51,23 +52,12 @@ impl Shell {
         events: EventSender,
         span: Span,
     ) -> Self {
-        let hello = Hello {
-            protocol: PROTOCOL_VERSION,
-            protocol_min: PROTOCOL_VERSION_MIN,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            name: config.name.clone(),
-            node: identity.node_id.0,
-            client_url: config.client_url.clone(),
-            peer_url: config.peer_url.clone(),
-            cluster: None,
-            founders: Vec::new(),
-            remembers: None,
-            expects_data: false,
-            level: config.level_max.0,
-        };
+        let (name, client_url) = (config.name.clone(), config.client_url.clone());
+        let info = MemberInfo { name, client_url, peer_url: config.peer_url.clone() };
+        let hello = Hello::new(identity.node_id, info, config.level_max.0);
         let publisher = Publisher::new(&hello, span);
         let (hello, inbound) = (watch::Sender::new(hello), Inbound::default());
-        Self { config, disk, store, identity, log, events, hello, inbound, publisher }
+        Self { config, disk, store, identity, log, events, hello, inbound, publisher, agent: Agent::new() }
     }
 
     /// The cluster that this node is part of.
@@ -120,9 +110,10 @@ impl Shell {
     }
 
     /// Starts to ask the nodes at `urls` to add this node to their cluster, or to keep it in there if it `is_member`.
-    pub(super) fn ask_to_join(&self, urls: Vec<String>, wish: Wish, is_member: bool) -> io::Result<JoinRequests> {
+    pub(super) fn ask_to_join(&self, urls: Vec<String>, wish: Wish, is_member: bool) -> JoinRequests {
         let reporter = self.events.reporter(Event::Join);
-        JoinRequests::start(&self.config, self.identity.node_id, urls, wish, is_member, reporter)
+        let (agent, node) = (self.agent.clone(), self.identity.node_id);
+        JoinRequests::start(agent, &self.config, node, urls, wish, is_member, reporter)
     }
 
     /// The disk failed: the node must stop.

@@ -9,7 +9,6 @@ use crate::node::Recovered;
 use crate::server::error::FatalError;
 use crate::server::inbox::Inbox;
 use crate::storage::snapshot::SnapshotFile;
-use std::io;
 
 /// A node, but for its HTTP.
 #[derive(Debug)]
@@ -36,16 +35,16 @@ impl NodeTask {
         recovered: Option<Recovered>,
         snapshot: Option<SnapshotFile>,
         damaged: u64,
-    ) -> io::Result<Self> {
+    ) -> Self {
         let phase = match recovered {
             Some(recovered) => {
                 shell.introduce_as_member(&recovered);
-                Phase::Serving(Box::new(Serving::new(&shell, recovered, snapshot, damaged)?))
+                Phase::Serving(Box::new(Serving::new(&shell, recovered, snapshot, damaged)))
             }
             None if shell.config.join.is_empty() => Phase::Forming(Forming::new(&shell)),
-            None => Phase::Joining(Joining::new(&shell)?),
+            None => Phase::Joining(Joining::new(&shell)),
         };
-        Ok(Self { shell, inbox, phase })
+        Self { shell, inbox, phase }
     }
 
     /// Runs until the node is told to stop, and returns when its log is closed.

@@ -293,7 +293,7 @@ mod tests {
 
     fn receiver(disk: Arc<dyn Disk>) -> (Receiver, mpsc::UnboundedReceiver<Result<SnapshotEvent, Failure>>) {
         let (reporter, reported) = Reporter::channel();
-        let hello = watch::Sender::new(crate::server::snapshots::tests::hello()).subscribe();
+        let hello = watch::Sender::new(Hello::of_member("node1", 1)).subscribe();
         (Receiver { disk, hello, reporter, turn: Arc::new(Semaphore::new(1)), stall_max: STALL_MAX }, reported)
     }
 

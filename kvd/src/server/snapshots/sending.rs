@@ -12,28 +12,22 @@ use super::event::{SendFailure, SnapshotEvent};
 use super::paced::{PacedReader, blocking};
 use super::receiving::{Answer, SIGN_OF_LIFE};
 use super::stall::{STALL_MAX, StallWatch};
-use crate::peer::{HELLO_HEADER, Hello, PacedStream};
+use crate::peer::{Agent, Hello, NodeRequest};
 use crate::raft::{LogBase, NodeId, Term};
 use crate::storage::snapshot::{SnapshotBytes, SnapshotFile};
 use crate::storage::{Disk, StorageError};
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming};
-use hyper::client::conn::http1;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
-use std::convert::Infallible;
-use std::future::{pending, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::pending;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 use tracing::Instrument;
-use url::Url;
+use warp::http::StatusCode;
+
+const PATH: &str = "/raft/snapshot";
 
 /// Chunks that are read ahead of the connection.
 const CHUNKS_QUEUED_MAX: usize = 2;
@@ -70,6 +64,7 @@ pub(super) struct Receiver {
 impl Sending {
     /// Starts to send, and reports [`SnapshotEvent::Sent`].
     pub(super) fn start(
+        agent: Agent,
         disk: Arc<dyn Disk>,
         file: &SnapshotFile,
         to: Receiver,
@@ -77,12 +72,12 @@ impl Sending {
         hello: &Hello,
         reporter: Reporter<SnapshotEvent>,
     ) -> Self {
-        let (last, hello, name) = (file.last(), hello.to_header(), to.name.clone());
+        let (last, hello, name) = (file.last(), hello.clone(), to.name.clone());
         let outdated = Arc::new(Notify::new());
         let is_outdated = Arc::clone(&outdated);
         let send = async move {
             let result = tokio::select! {
-                sent = send(disk, last, &to.url, &hello, STALL_MAX) => sent.map(|()| last.index),
+                sent = send(&agent, disk, last, &to.url, &hello, STALL_MAX) => sent.map(|()| last.index),
                 () = is_outdated.notified() => Err(SendFailure::Peer(TOO_SLOW.to_owned())),
             };
             if matches!(result, Err(SendFailure::Peer(_))) {
@@ -124,10 +119,11 @@ impl Drop for Sending {
 /// Its length is that of the file that is open here, and goes on being read even if it is removed: one that was lost has
 /// its name taken by another of the same state, which need not be as long.
 async fn send(
+    agent: &Agent,
     disk: Arc<dyn Disk>,
     last: LogBase,
     url: &str,
-    hello: &str,
+    hello: &Hello,
     stall_max: Duration,
 ) -> Result<(), SendFailure> {
     let open = move || {
@@ -137,6 +133,8 @@ async fn send(
     let (length, opened) = blocking(open).await.map_err(SendFailure::Unreadable)?;
     let stall = StallWatch::new(stall_max);
     let (chunks_in, chunks) = mpsc::channel(CHUNKS_QUEUED_MAX);
+    let request = NodeRequest::post_chunks(&format!("{url}{PATH}"), "application/octet-stream", length, chunks);
+    let request = request.from_node(hello);
     let pouring = async {
         match pour(PacedReader::new(opened, BYTES_PER_SECOND_MAX), chunks_in, &stall).await {
             // What became of them the answer says.
@@ -146,7 +144,7 @@ async fn send(
     };
     tokio::select! {
         biased;
-        answered = exchange(url, hello, length, chunks, &stall) => answered.map_err(SendFailure::Peer),
+        answered = exchange(agent, request, &stall) => answered.map_err(SendFailure::Peer),
         cause = pouring => Err(SendFailure::Unreadable(cause)),
         () = stall.stalled() => {
             Err(SendFailure::Peer(format!("it has taken nothing and said nothing for {} s", stall_max.as_secs_f64())))
@@ -166,58 +164,17 @@ async fn pour(mut reader: PacedReader, chunks: mpsc::Sender<Bytes>, stall: &Stal
     }
 }
 
-/// Makes the request, and returns when the receiver has installed the snapshot; else why not.
-async fn exchange(
-    url: &str,
-    hello: &str,
-    length: u64,
-    chunks: mpsc::Receiver<Bytes>,
-    stall: &StallWatch,
-) -> Result<(), String> {
-    let url = Url::parse(url).map_err(|cause| format!("{url}: {cause}"))?;
-    let host = url.host_str().unwrap_or_default();
-    let address = (host.trim_matches(['[', ']']), url.port_or_known_default().unwrap_or_default());
-    // Heartbeats take the same path, and must not wait behind it.
-    let stream = PacedStream::connect(address, STALL_MAX).await.map_err(|cause| cause.to_string())?;
-    let broken = |cause: hyper::Error| format!("the connection broke: {cause}");
-    let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    let request = Request::post("/raft/snapshot")
-        .header(HOST, format!("{host}:{}", address.1))
-        .header(HELLO_HEADER, hello)
-        .header(CONTENT_TYPE, "application/octet-stream")
-        .header(CONTENT_LENGTH, length)
-        .body(Chunks(chunks))
-        .map_err(|cause| cause.to_string())?;
-    let answering = async {
-        let response = requests.send_request(request).await.map_err(broken)?;
-        let status = response.status();
-        let text = answer_text(response.into_body(), stall).await.map_err(broken)?;
-        verdict(status, &text)
-    };
-    let carrying = async {
-        // That it broke, whoever waits for the answer is told.
-        let _ = connection.await;
-        pending().await
-    };
-    tokio::select! {
-        biased;
-        answered = answering => answered,
-        answered = carrying => answered,
-    }
-}
-
-/// Reads an answer, whose signs of life count as moves.
-async fn answer_text(mut body: Incoming, stall: &StallWatch) -> Result<Vec<u8>, hyper::Error> {
+/// Makes the request, and returns once the receiver has installed the snapshot; else why not.
+async fn exchange(agent: &Agent, request: NodeRequest, stall: &StallWatch) -> Result<(), String> {
+    let mut answer = agent.begin(request).await.map_err(|cause| cause.to_string())?;
     let mut text = Vec::new();
     while text.len() < ANSWER_BYTES_MAX
-        && let Some(frame) = poll_fn(|cx| pin!(&mut body).poll_frame(cx)).await
+        && let Some(piece) = answer.next_piece().await?
     {
         stall.moved();
-        if let Ok(data) = frame?.into_data() {
-            text.extend(data.iter().filter(|byte| **byte != SIGN_OF_LIFE));
-        }
+        text.extend(piece.iter().filter(|byte| **byte != SIGN_OF_LIFE));
     }
-    Ok(text)
+    verdict(answer.status, &text)
 }
 
 /// Whether the receiver has installed the snapshot; else why not.
@@ -226,18 +183,6 @@ fn verdict(status: StatusCode, text: &[u8]) -> Result<(), String> {
         Ok(Answer::Installed { .. }) if status == StatusCode::OK => Ok(()),
         Ok(Answer::Refused(refusal)) => Err(refusal.error.message),
         _ => Err(format!("status {status}: {}", String::from_utf8_lossy(text))),
-    }
-}
-
-/// The body of a request. That it has as many bytes as its header says is the file's business.
-struct Chunks(mpsc::Receiver<Bytes>);
-
-impl Body for Chunks {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(cx).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
     }
 }
 
@@ -265,14 +210,25 @@ mod tests {
         (listener, url)
     }
 
+    /// Accepts a connection, and takes the head of the request: no receiver answers before.
+    async fn accept(listener: &TcpListener) -> TcpStream {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        assert!(head.starts_with(b"POST /raft/snapshot HTTP/1.1\r\n"), "{}", String::from_utf8_lossy(&head));
+        stream
+    }
+
     /// Begins to send a snapshot to node 2 in term 3. Returns its end of the connection, and the reports.
     async fn begun(disk: Arc<dyn Disk>, file: &SnapshotFile) -> (Sending, TcpStream, Reported) {
         let (listener, url) = listen().await;
         let (reporter, reported) = Reporter::channel();
         let to = Receiver { id: NodeId(2), name: "node2".into(), url };
-        let hello = crate::server::snapshots::tests::hello();
-        let sending = Sending::start(disk, file, to, Term(3), &hello, reporter);
-        (sending, listener.accept().await.unwrap().0, reported)
+        let hello = Hello::of_member("node1", 1);
+        let sending = Sending::start(Agent::new(), disk, file, to, Term(3), &hello, reporter);
+        (sending, accept(&listener).await, reported)
     }
 
     /// Sends a snapshot of so many pieces to whatever the test makes of the receiver's end of the connection.
@@ -281,10 +237,11 @@ mod tests {
         let file = write_snapshot(&disk, 5, pieces);
         let (listener, url) = listen().await;
         let receiving = async {
-            receive(listener.accept().await.unwrap().0).await;
+            receive(accept(&listener).await).await;
             pending::<()>().await;
         };
-        let sending = send(disk, file.last(), &url, "{}", STALL_MAX);
+        let (agent, hello) = (Agent::new(), Hello::of_member("node1", 1));
+        let sending = send(&agent, disk, file.last(), &url, &hello, STALL_MAX);
         tokio::select! {
             result = sending => result.map_err(|failure| match failure {
                 SendFailure::Peer(why) => why,
@@ -294,7 +251,7 @@ mod tests {
         }
     }
 
-    /// Takes the whole request; whether its body is the snapshot.
+    /// Takes the whole body of the request; whether it is the snapshot.
     async fn take_all(stream: &mut TcpStream, body: &[u8]) -> bool {
         let (mut taken, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
         while !taken.ends_with(body) {
@@ -304,7 +261,7 @@ mod tests {
             }
             taken.extend_from_slice(&buffer[..read]);
         }
-        String::from_utf8_lossy(&taken).starts_with("POST /raft/snapshot HTTP/1.1\r\n")
+        taken == body
     }
 
     const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";

@@ -12,7 +12,6 @@ use crate::server::events::Event;
 use crate::server::join_requests::{JoinRequests, Wish};
 use crate::server::membership_news::MembershipNews;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 
 /// Who the members are, and the links to them.
 #[derive(Debug)]
@@ -36,15 +35,15 @@ impl Members {
     ///
     /// A node that has nothing from its cluster yet may have been removed before it was ever fed, and nobody would dial it
     /// to say so. So it goes on asking. Without anybody to ask it can but wait.
-    pub(super) fn new(shell: &Shell, recovered: &Recovered) -> io::Result<Self> {
+    pub(super) fn new(shell: &Shell, recovered: &Recovered) -> Self {
         let config = &shell.config;
         let (urls, wish) = match config.join.is_empty() {
             true => (config.peer_urls(), Wish::Return),
             false => (config.join.clone(), Wish::Join),
         };
         let asks = recovered.configurations.is_empty() && !urls.is_empty();
-        let asking = if asks { Some(shell.ask_to_join(urls, wish, true)?) } else { None };
-        Ok(Self {
+        let asking = asks.then(|| shell.ask_to_join(urls, wish, true));
+        Self {
             directory: Directory::new(&shell.hello.borrow()),
             links: BTreeMap::new(),
             clusters_met: ClustersMet::default(),
@@ -53,7 +52,7 @@ impl Members {
             leaving: None,
             told_removed: false,
             asking,
-        })
+        }
     }
 
     /// Names and addresses of the members.

@@ -139,7 +139,7 @@ impl Upkeep {
     pub(super) fn send(&mut self, shell: &Shell, snapshot: SendSnapshot, name: &str, url: &str) -> bool {
         let can_be_sent = self.snapshots.can_be_sent();
         if can_be_sent {
-            self.snapshots.send(snapshot, name, url, &shell.hello.borrow());
+            self.snapshots.send(snapshot, &shell.agent, name, url, &shell.hello.borrow());
         }
         can_be_sent
     }

@@ -1,0 +1,48 @@
+//! Pauses between attempts to reach another node.
+
+use rand::RngExt;
+use std::time::Duration;
+
+/// Pauses that double, with jitter: so nodes that lost each other at the same moment do not dial all at once.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    min: Duration,
+    max: Duration,
+    last: Option<Duration>,
+}
+
+impl Backoff {
+    /// Pauses from `min` to `max`.
+    pub fn new(min: Duration, max: Duration) -> Self {
+        Self { min, max, last: None }
+    }
+
+    /// The pause before the next attempt: half of its turn at the least.
+    pub fn next_pause(&mut self) -> Duration {
+        let next = self.last.map_or(self.min, |last| (last * 2).min(self.max));
+        self.last = Some(next);
+        next.mul_f64(rand::rng().random_range(0.5..=1.0))
+    }
+
+    /// Begins anew, after a success.
+    pub fn reset(&mut self) {
+        self.last = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_bound_and_begin_anew_after_a_success() {
+        let (min, max) = (Duration::from_millis(20), Duration::from_millis(100));
+        let mut backoff = Backoff::new(min, max);
+        for turn_ms in [20, 40, 80, 100, 100] {
+            let (turn, pause) = (Duration::from_millis(turn_ms), backoff.next_pause());
+            assert!(turn / 2 <= pause && pause <= turn, "{pause:?} of {turn:?}");
+        }
+        backoff.reset();
+        assert!(backoff.next_pause() <= min);
+    }
+}
