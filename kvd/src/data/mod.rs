@@ -6,13 +6,15 @@
 //! to the caller.
 
 mod compaction;
+mod error;
 mod founding;
 mod open;
 mod refounding;
 mod snapshots;
 
 pub use compaction::{KeptLog, compaction_point, is_snapshot_due};
+pub use error::DataError;
 pub use founding::{FOUNDING_INDEX, cluster_of, founding_records, joining_records};
-pub use open::{DataError, OpenOptions, Opened, open};
+pub use open::{OpenOptions, Opened, open};
 pub use refounding::{Founder, RecoverError, RefoundError, Refounded, RestoreBackupError, Survivor, restore, survivor};
 pub use snapshots::{ReceiveError, Received, Receiving, meta_of, place_of};

@@ -1,11 +1,12 @@
 //! Opening what a node has on its disk: the directory is taken, the newest snapshot and the log after it are read, the
 //! replica is rebuilt.
 
+use super::error::DataError;
 use super::founding::{FOUNDING_INDEX, cluster_of};
 use super::snapshots::{load, place_of};
-use crate::kv::{DecodeError, Level, RestoreError, SessionLimits, Store};
+use crate::kv::{DecodeError, Level, SessionLimits, Store};
 use crate::node::{Recovered, Recovery, UnreadableEntry};
-use crate::raft::{LogIndex, NodeId};
+use crate::raft::NodeId;
 use crate::storage::snapshot::{self, DamagedSnapshot, FoundSnapshot, RecoveredSnapshot, SnapshotFile};
 use crate::storage::wal::TornTail;
 use crate::storage::{
@@ -13,7 +14,6 @@ use crate::storage::{
     has_staged, lock_data_dir, remains,
 };
 use std::sync::Arc;
-use thiserror::Error;
 
 /// How a node's data is opened.
 #[derive(Clone, Debug)]
@@ -49,40 +49,6 @@ pub struct Opened {
     pub torn_tail: Option<TornTail>,
     /// `None` if the node has not been part of a cluster; see `founding` for what it begins with.
     pub recovered: Option<Recovered>,
-}
-
-/// Why a node's data cannot be used.
-#[derive(Debug, Error)]
-pub enum DataError {
-    /// What is stored cannot be read, or does not belong here.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The log holds what this version cannot read.
-    #[error(transparent)]
-    UnreadableEntry(#[from] UnreadableEntry),
-    /// The snapshot is undamaged, and this version cannot make a store of it.
-    #[error(transparent)]
-    Snapshot(#[from] RestoreError),
-    /// What it holds, or may yet be told to be committed, is of a level that the node is not to know.
-    #[error("it is of level {needed}, and this kvd goes up to level {level_max}")]
-    Level {
-        /// The level of the data.
-        needed: Level,
-        /// The newest that the node knows, or is to know.
-        level_max: Level,
-    },
-    /// The node is part of a cluster, but its log is gone.
-    #[error("the log is missing or empty")]
-    LogMissing,
-    /// A file of a node that was here before, which is neither this one nor says which it was.
-    #[error("{0} is of a node that was part of a cluster, and the identity.json that says so is missing")]
-    Remains(String),
-    /// What it holds was found to be other than what the other nodes hold after this entry.
-    #[error("it has diverged from the other nodes, at entry {0}")]
-    Diverged(LogIndex),
-    /// A backup was to be restored here, and that was interrupted.
-    #[error("a restore into this directory did not finish: run it again")]
-    RestoreUnfinished,
 }
 
 /// Opens the node's data. Takes as long as reading its log.

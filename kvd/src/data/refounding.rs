@@ -9,8 +9,9 @@ mod error;
 
 pub use error::{RecoverError, RefoundError, RestoreBackupError};
 
+use super::error::DataError;
 use super::founding::cluster_of;
-use super::open::{DataError, OpenOptions, lock, open_as, refuse_remains};
+use super::open::{OpenOptions, lock, open_as, refuse_remains};
 use super::snapshots::{meta_of, place_of};
 use crate::kv::{Level, Restoring, SessionLimits, SnapshotSummary, Store};
 use crate::raft::{

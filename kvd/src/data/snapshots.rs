@@ -1,7 +1,7 @@
 //! Snapshots as a whole: what consensus has to know of one, and the store that its data is, over the one format that
 //! files, streams between nodes and backups share.
 
-use super::open::DataError;
+use super::error::DataError;
 use crate::kv::{Level, RestoreError, Restoring, SessionLimits, SnapshotSummary, Store};
 use crate::raft::SnapshotPlace;
 use crate::storage::snapshot::{

@@ -1,9 +1,9 @@
 //! What handlers have in common beside the gateway: memory for bodies and replies, and threads for heavy work.
 
-use super::Limits;
 use super::body::{self, BodyReader};
 use super::error::ApiError;
 use super::gateway::Gateway;
+use super::limits::Limits;
 use super::reply_budget::ReplyBudget;
 use tokio::sync::Semaphore;
 

@@ -16,6 +16,7 @@ mod error;
 mod gateway;
 mod keys;
 mod leader_watch;
+mod limits;
 mod members;
 mod origin;
 mod query;
@@ -23,6 +24,7 @@ mod reply;
 mod reply_budget;
 mod request;
 mod routes;
+mod serve;
 mod service;
 mod snapshot;
 #[cfg(test)]
@@ -35,54 +37,6 @@ pub use gateway::{
     Answer, Answered, Asker, Backup, BackupError, Caller, Forward, Forwarding, Gateway, NotHandedOver, Question,
     Request, Unforwarded, View,
 };
-
+pub use limits::Limits;
 pub use request::{TIMEOUT_DEFAULT, TIMEOUT_MAX};
-
-use context::Context;
-use service::guarded;
-use std::time::Duration;
-use tokio::net::TcpListener;
-use warp::Filter;
-use warp::reject::Rejection;
-use warp::reply::Reply;
-
-/// What clients may use.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Of connections.
-    pub connections: ConnectionLimits,
-    /// Time for a request's body to arrive.
-    pub body_time_max: Duration,
-    /// Memory for large replies that are under way to clients, in bytes; more where a single one may be larger.
-    pub reply_bytes_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: ConnectionLimits::default(),
-            body_time_max: Duration::from_secs(30),
-            reply_bytes_max: 256 << 20,
-        }
-    }
-}
-
-/// Serves the API, and `peers` on paths under `/raft`, until the node begins to stop (see [`Gateway::stopping`]). Then it
-/// accepts no more connections, ends the replies that have no end, lets the others finish within
-/// [`ConnectionLimits::drain_time_max`], and returns when every connection is closed. WebSockets are their owner's to close.
-///
-/// The replica must go on answering until then, or requests under way end as `timeout` and `no_leader`.
-pub async fn serve<R: Reply + 'static>(
-    listener: TcpListener,
-    gateway: Gateway,
-    peers: impl Filter<Extract = (R,), Error = Rejection> + Send + Sync + 'static,
-    limits: Limits,
-) {
-    let routes = routes::routes(Context::new(gateway.clone(), &limits), peers.map(Reply::into_response).boxed());
-    let mut stopping = gateway.stopping.clone();
-    let shutdown = async move {
-        // A sender that is gone says the same.
-        let _ = stopping.changed().await;
-    };
-    connection::serve(listener, guarded(routes, gateway), limits.connections, shutdown).await;
-}
+pub use serve::serve;

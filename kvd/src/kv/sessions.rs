@@ -23,17 +23,18 @@
 //! The constants below are rules of the state machine, not settings: replicas that disagree on them part.
 
 mod restoring;
+mod session;
 mod taking;
 
 pub(super) use restoring::RestoringSessions;
-pub(super) use taking::KeptSession;
+pub(super) use session::KeptSession;
 
-use super::codec::{put_bytes, put_varint};
 use super::command::{Outcome, RequestId};
 use super::fingerprint::Fingerprint;
 use super::hash::{HashSum, Kind};
 use super::walk::Walk;
 use crate::mutants::{self, Mutant};
+use session::Session;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -48,9 +49,6 @@ pub const SESSIONS_MAX: usize = 1_000_000;
 
 /// Bytes that long replies may take together. Where a new one does not fit, others are dropped.
 pub const SESSION_REPLY_BYTES_MAX: usize = 64 << 20;
-
-/// Longest reply that is never dropped, in bytes. One without an item has at most 12.
-const SHORT_REPLY_BYTES_MAX: usize = 64;
 
 /// Idle sessions removed with one command. More than one, since a command adds at most one session.
 const FORGOTTEN_PER_COMMAND_MAX: usize = 16;
@@ -89,50 +87,6 @@ pub(super) enum Admission {
 /// There is no room for another session.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Full;
-
-/// What is remembered of one client.
-#[derive(Clone)]
-struct Session {
-    newest_seq: u64,
-    last_used_ms: u64,
-    /// Of the operation that the newest request asked for.
-    fingerprint: Fingerprint,
-    /// The outcome of the newest request, encoded: it is hashed with every change and read only for a repeat.
-    /// Empty once dropped.
-    reply: Box<[u8]>,
-    /// Snapshots begun when this changed last. Not part of the state.
-    last_change: u64,
-}
-
-impl Session {
-    fn has_long_reply(&self) -> bool {
-        self.reply.len() > SHORT_REPLY_BYTES_MAX
-    }
-
-    /// Everything that tells this session from another, in the one form that it has:
-    ///
-    /// | size   | field |
-    /// |--------|-------|
-    /// | varies | client: varint length and bytes, UTF-8 |
-    /// | varies | newest seq, last used at: varints |
-    /// | 8      | fingerprint, lowest byte first |
-    /// | varies | reply: the rest |
-    fn canonical_bytes(&self, client: &str) -> Vec<u8> {
-        let mut to = self.canonical_head(client, self.reply.len());
-        to.extend_from_slice(&self.reply);
-        to
-    }
-
-    /// What stands ahead of the reply, with room for more bytes.
-    fn canonical_head(&self, client: &str, more: usize) -> Vec<u8> {
-        let mut to = Vec::with_capacity(client.len() + 40 + more);
-        put_bytes(&mut to, client.as_bytes());
-        put_varint(&mut to, self.newest_seq);
-        put_varint(&mut to, self.last_used_ms);
-        to.extend_from_slice(&self.fingerprint.0.to_le_bytes());
-        to
-    }
-}
 
 /// The sessions of all clients.
 #[derive(Default)]

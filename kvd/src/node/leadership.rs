@@ -4,8 +4,7 @@
 //! made already, it must find out first that no other was elected meanwhile: by a round of heartbeats that begins after
 //! it was asked, as for a read (ReadIndex, thesis §6.4). Until then another leader may have committed the contrary.
 
-use super::replica::Replica;
-use crate::raft::{ReadToken, RoleName, Term};
+use crate::raft::{ReadToken, Term};
 
 /// A round of heartbeats that this leader has begun to find out whether it still leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,22 +50,19 @@ impl Proofs {
     pub(super) fn confirmed(&mut self, token: ReadToken) {
         self.confirmed = self.confirmed.max(token);
     }
-}
 
-impl<W, R> Replica<W, R> {
-    /// Begins to find out whether this node, which believes to lead, still does.
-    pub fn prove_leadership(&mut self) -> LeadershipProof {
-        self.proofs.is_wanted = true;
-        LeadershipProof { term: self.raft().term(), token: self.next_token() }
+    /// Asks for a round, which begins under `token` with the next effects. This node believes to lead in `term`.
+    pub(super) fn ask(&mut self, term: Term, token: ReadToken) -> LeadershipProof {
+        self.is_wanted = true;
+        LeadershipProof { term, token }
     }
 
-    /// Returns true once this node is known to have led at a moment since the proof was asked for. What it knows to be
-    /// committed is then all that was by that moment. `None` while that is not known; false once it does not lead in that
-    /// term any more.
-    pub fn is_proven(&self, proof: &LeadershipProof) -> Option<bool> {
-        if self.raft().role() != RoleName::Leader || self.raft().term() != proof.term {
+    /// Returns true once a quorum has answered, false if this node, which leads in the term `leads_in` by now if it does,
+    /// has ceased to lead in the proof's term; `None` while neither is known.
+    pub(super) fn is_proven(&self, proof: &LeadershipProof, leads_in: Option<Term>) -> Option<bool> {
+        if leads_in != Some(proof.term) {
             return Some(false);
         }
-        (self.proofs.confirmed >= proof.token).then_some(true)
+        (self.confirmed >= proof.token).then_some(true)
     }
 }

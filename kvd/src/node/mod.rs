@@ -10,6 +10,7 @@ mod hand_over;
 mod leadership;
 mod levels;
 mod member_changes;
+mod raising;
 mod recovery;
 mod repeats;
 mod replica;

@@ -8,7 +8,7 @@
 use super::apply::apply_entry;
 use super::backlog::Backlog;
 use super::effects::Effects;
-use super::leadership::Proofs;
+use super::leadership::{LeadershipProof, Proofs};
 use super::levels::Levels;
 use super::recovery::Recovered;
 use super::repeats::Repeats;
@@ -50,7 +50,7 @@ pub struct Replica<W, R> {
     /// Reads that arrived since the last effects; they share one token.
     arrived: Vec<WaitingRead<R>>,
     last_token: ReadToken,
-    pub(super) proofs: Proofs,
+    proofs: Proofs,
     pub(super) levels: Levels,
     /// Reads whose index is being asked for.
     asked: BTreeMap<ReadToken, WaitingReads<R>>,
@@ -307,6 +307,19 @@ impl<W, R> Replica<W, R> {
         self.raft.change_membership(change)
     }
 
+    /// Begins to find out whether this node, which believes to lead, still does.
+    pub fn prove_leadership(&mut self) -> LeadershipProof {
+        self.proofs.ask(self.raft.term(), self.next_token())
+    }
+
+    /// Returns true once this node is known to have led at a moment since the proof was asked for. What it knows to be
+    /// committed is then all that was by that moment. `None` while that is not known; false once it does not lead in that
+    /// term any more.
+    pub fn is_proven(&self, proof: &LeadershipProof) -> Option<bool> {
+        let leads = self.raft.role() == RoleName::Leader;
+        self.proofs.is_proven(proof, leads.then(|| self.raft.term()))
+    }
+
     /// A member says that this node is none any more; see [`Raft::told_removed`].
     pub fn told_removed(&mut self) {
         self.raft.told_removed();
@@ -442,7 +455,7 @@ impl<W, R> Replica<W, R> {
     }
 
     /// Of the reads that are asked for with the next effects.
-    pub(super) fn next_token(&self) -> ReadToken {
+    fn next_token(&self) -> ReadToken {
         ReadToken(self.last_token.0 + 1)
     }
 

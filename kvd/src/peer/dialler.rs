@@ -15,10 +15,10 @@
 
 use super::backoff::Backoff;
 use super::bulk_watch::BulkWatch;
+use super::dialling::{LinkEvent, LinkOptions};
 use super::frame;
 use super::hello::{HELLO_HEADER, Hello, SOUGHT_HEADER};
 use super::lane::{LANE_HEADER, Lane};
-use super::link::{LinkEvent, LinkOptions};
 use super::log_once::LogOnce;
 use super::paced::{PacedStream, Written};
 use crate::raft::{Message, Term};

@@ -1,12 +1,10 @@
 //! The streams of messages to one peer, one for each lane, and what is found out on the way.
 
 use super::dialler::{Dialler, LaneState};
-use super::hello::Hello;
-use super::inbound::Inbound;
+use super::dialling::{LinkEvent, LinkOptions};
 use super::lane::Lane;
-use crate::raft::{Message, NodeId};
+use crate::raft::Message;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::Instrument;
@@ -14,25 +12,6 @@ use tracing::Instrument;
 /// Messages queued for one lane. The window of consensus is smaller, so only a peer that takes
 /// nothing fills it.
 const QUEUE_MESSAGES_MAX: usize = 512;
-
-/// What a link finds out about its peer.
-#[derive(Debug)]
-pub enum LinkEvent {
-    /// The peer introduced itself, whether it accepted the connection or not.
-    Met(Box<Hello>),
-    /// The connection is refused and the peer sends nothing either: its process is gone. Reported again with
-    /// every attempt that finds it so.
-    Lost,
-    /// An attempt to connect found nobody to talk to; why, as a part of a sentence.
-    Failed(String),
-    /// The peer says that this node is a member of their cluster no more. Reported again with every attempt.
-    Removed,
-    /// The bulk lane is open, for the first time or anew: what was sent there before may be lost.
-    BulkOpened,
-    /// Nothing has got through on the bulk lane for a while, and dialling anew did not help. Reported again while that
-    /// lasts.
-    BulkStalled,
-}
 
 /// The sending ends of the two lanes to one peer. Dropping it ends them.
 #[derive(Debug)]
@@ -50,24 +29,6 @@ struct LaneHandle {
     queue: mpsc::Sender<Message>,
     shared: LaneState,
     task: JoinHandle<()>,
-}
-
-/// Whom to dial and how to introduce oneself.
-#[derive(Debug)]
-pub struct LinkOptions {
-    /// What the peer is called.
-    pub peer_name: String,
-    /// Where the peer is dialled, without a path.
-    pub peer_url: String,
-    /// The id it must have to be sent messages; any, as long as that is not known.
-    pub peer_id: Option<NodeId>,
-    /// This node. A link made before the node was part of a cluster carries no messages.
-    pub hello: watch::Receiver<Hello>,
-    /// The streams that peers have open to this node.
-    pub inbound: Inbound,
-    /// Time in which something must get through on the bulk lane while there is something to send: two of the longest
-    /// election timeouts.
-    pub bulk_stall_max: Duration,
 }
 
 impl Link {
@@ -133,6 +94,9 @@ impl Drop for LaneHandle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::{Hello, Inbound};
+    use crate::raft::NodeId;
+    use std::time::Duration;
     use tokio::net::TcpSocket;
     use tokio::time::timeout;
 

@@ -11,6 +11,7 @@ mod backoff;
 mod bulk_watch;
 mod consistency;
 mod dialler;
+mod dialling;
 mod frame;
 mod hello;
 mod inbound;
@@ -23,6 +24,7 @@ pub use accept::{PeerEvent, Unintroduced, accept, introduced, of_same_cluster, r
 pub use agent::{Agent, BegunAnswer, NoAnswer, NodeAnswer, NodeRequest};
 pub use backoff::Backoff;
 pub use bulk_watch::BulkWatch;
+pub use dialling::{LinkEvent, LinkOptions};
 pub use frame::{FRAME_BYTES_MAX, FrameError, decode, encode};
 pub use hello::{
     ClusterId, Founder, HELLO_HEADER, Hello, PROTOCOL_SIGNS_OF_LIFE, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN,
@@ -30,6 +32,6 @@ pub use hello::{
 };
 pub use inbound::Inbound;
 pub use lane::{LANE_HEADER, Lane};
-pub use link::{Link, LinkEvent, LinkOptions};
+pub use link::Link;
 pub use log_once::LogOnce;
 pub use paced::{PacedStream, Written};

@@ -15,10 +15,10 @@ use super::entry::{Entry, HardState, Payload};
 use super::log::Log;
 use super::message::{BallotId, Body, Message, ReadId};
 use super::progress::FollowerProgress;
-use super::reads::ForwardedReads;
 use super::role::{Ballot, Follower, Leader, Role, RoleName};
 use super::settings::Settings;
 use super::types::{Instant, LogIndex, NodeId, Term};
+use super::waiting_reads::ForwardedReads;
 use crate::mutants::{self, Mutant};
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -131,7 +131,7 @@ impl Raft {
             false => elapsed_ms.min(self.settings.heartbeat_ms / 2),
         };
         self.now = self.now.plus_ms(step_ms);
-        self.wait_for_disk(step_ms);
+        self.durability.wait_for_disk(step_ms);
     }
 
     /// It is `now`, and nothing else has arrived: acts on every timer that has run out. To be called

@@ -12,12 +12,10 @@
 //! One write is under way at a time; whatever is decided meanwhile goes into the next, so that slow
 //! disks get larger writes and nothing else waits for them.
 
-use super::core::Raft;
 use super::effects::{LogRestart, LogWrite, WriteId};
 use super::entry::{HardState, Record};
 use super::log::Log;
 use super::message::{Body, Message};
-use super::role::Role;
 use super::types::{LogBase, LogIndex, NodeId};
 use crate::mutants::{self, Mutant};
 
@@ -70,6 +68,116 @@ impl Durability {
             ready: Vec::new(),
         }
     }
+
+    /// Term or vote have changed: nothing more is sent until they are on disk.
+    pub(super) fn hard_state_changed(&mut self) {
+        self.hard_state_version += 1;
+    }
+
+    /// Lets a message of the present term leave at once if that term and the vote in it are durable, or if it is to leave
+    /// early in any case; else as soon as they are.
+    pub(super) fn send(&mut self, to: NodeId, message: Message, is_early: bool) {
+        if self.hard_state_version == self.hard_state_durable || is_early {
+            self.ready.push((to, message));
+        } else {
+            self.held.retain(|(_, held_to, held)| !(*held_to == to && supersedes(&message, held)));
+            self.held.push((self.hard_state_version, to, message));
+        }
+    }
+
+    /// Entries from `from` on are void.
+    pub(super) fn truncated(&mut self, from: LogIndex) {
+        if from < self.next_index {
+            self.next_index = from;
+            let earlier = self.truncate_from.unwrap_or(from);
+            self.truncate_from = Some(earlier.min(from));
+        }
+        // The write under way may still put entries on disk that are void by now. It does not make
+        // the new entries at the same indexes durable.
+        if let Some(under_way) = &mut self.under_way {
+            under_way.last_index = under_way.last_index.min(from.previous());
+        }
+    }
+
+    /// The log begins anew after a snapshot that is durable: all entries are void, those of the write under way too.
+    pub(super) fn restarted(&mut self, base: LogBase) {
+        self.restart = Some(base);
+        self.truncate_from = None;
+        self.next_index = base.index.next();
+        self.commit_written = base.index;
+        if let Some(under_way) = &mut self.under_way {
+            under_way.last_index = under_way.last_index.min(base.index);
+        }
+    }
+
+    /// For how long a write has been under way, and the last entry in it that has not been truncated since.
+    pub(super) fn write_under_way(&self) -> Option<(u64, LogIndex)> {
+        self.under_way.as_ref().map(|under_way| (under_way.lasted_ms, under_way.last_index))
+    }
+
+    /// Time has passed, in which this node was there to hear of the end of a write.
+    pub(super) fn wait_for_disk(&mut self, step_ms: u64) {
+        if let Some(under_way) = &mut self.under_way {
+            under_way.lasted_ms += step_ms;
+        }
+    }
+
+    /// Whether a write would be asked for if none were under way.
+    fn has_unwritten(&self, log: &Log) -> bool {
+        self.hard_state_written < self.hard_state_version
+            || self.truncate_from.is_some()
+            || self.restart.is_some()
+            || self.next_index <= log.last_index()
+    }
+
+    /// The next write, with about so many bytes of entries at the most, unless one is under way or there is nothing to
+    /// write.
+    pub(super) fn next_write(&mut self, hard_state: HardState, log: &Log, bytes_max: usize) -> Option<LogWrite> {
+        if self.under_way.is_some() || !self.has_unwritten(log) {
+            return None;
+        }
+        let from = self.next_index;
+        let entries = log.entries_from(from, bytes_max);
+        let entries = entries.expect("entries that are not durable stay in memory");
+        let last_index = entries.last().map_or(from.previous(), |entry| entry.index);
+
+        let restart = self.restart.take().map(|base| LogRestart { base, hard_state });
+        let mut records = Vec::with_capacity(entries.len() + 3);
+        if self.hard_state_written < self.hard_state_version {
+            let vote = hard_state.vote.filter(|_| !mutants::is_on(Mutant::VoteNotSaved));
+            records.push(Record::HardState(HardState { vote, ..hard_state }));
+        }
+        records.extend(self.truncate_from.take().map(|from| Record::Truncate { from }));
+        records.extend(entries.into_iter().map(Record::Entry));
+        // The hint never runs ahead of the entries on this disk.
+        let commit = log.commit_index().min(last_index);
+        if commit > self.commit_written {
+            records.push(Record::Commit(commit));
+            self.commit_written = commit;
+        }
+
+        let id = WriteId(self.last_write.0 + 1);
+        self.last_write = id;
+        self.next_index = last_index.next();
+        self.hard_state_written = self.hard_state_version;
+        self.under_way = Some(UnderWay { id, lasted_ms: 0, hard_state_version: self.hard_state_version, last_index });
+        Some(LogWrite { id, restart, records })
+    }
+
+    /// The write `id` is on disk. Returns the last entry in it that has not been truncated since, and the messages that
+    /// waited for it.
+    pub(super) fn written(&mut self, id: WriteId) -> (LogIndex, Vec<(NodeId, Message)>) {
+        let Some(under_way) = self.under_way.take() else {
+            panic!("write {} reported durable, but none is under way", id.0);
+        };
+        assert!(under_way.id == id, "write {} reported durable while {} is under way", id.0, under_way.id.0);
+        let durable = under_way.hard_state_version;
+        self.hard_state_durable = durable;
+        let (released, held) = std::mem::take(&mut self.held).into_iter().partition(|held| held.0 <= durable);
+        self.held = held;
+        let released: Vec<(u64, NodeId, Message)> = released;
+        (under_way.last_index, released.into_iter().map(|(_, to, message)| (to, message)).collect())
+    }
 }
 
 /// Whether a message says all that an earlier one to the same node does, which waits for the disk. What is said again
@@ -83,145 +191,5 @@ fn supersedes(message: &Message, earlier: &Message) -> bool {
         }
         (Body::ReadIndex { read }, Body::ReadIndex { read: asked }) => read == asked,
         _ => false,
-    }
-}
-
-impl Raft {
-    /// Term or vote change; nothing is sent any more until they are on disk.
-    pub(super) fn set_hard_state(&mut self, hard_state: HardState) {
-        let HardState { term, vote } = self.hard_state;
-        assert!(hard_state.term > term || vote.is_none(), "a second vote in term {term}: {vote:?}, {hard_state:?}");
-        self.hard_state = hard_state;
-        self.durability.hard_state_version += 1;
-    }
-
-    /// Sends a message in the present term: at once if that term and the vote in it are durable, else
-    /// as soon as they are.
-    pub(super) fn send(&mut self, to: NodeId, body: Body) {
-        let message = Message { term: self.term(), body };
-        let Durability { hard_state_version, hard_state_durable, held, ready, .. } = &mut self.durability;
-        let is_early = mutants::is_on(Mutant::VoteSavedAfterAnswer)
-            && to != self.id
-            && matches!(message.body, Body::RequestVoteResponse { .. });
-        if hard_state_version == hard_state_durable || is_early {
-            ready.push((to, message));
-        } else {
-            held.retain(|(_, held_to, held)| !(*held_to == to && supersedes(&message, held)));
-            held.push((*hard_state_version, to, message));
-        }
-    }
-
-    /// Entries from `from` on are void.
-    pub(super) fn truncate(&mut self, from: LogIndex) {
-        self.log.truncate(from);
-        self.configurations.split_off(&from);
-        let durability = &mut self.durability;
-        if from < durability.next_index {
-            durability.next_index = from;
-            let earlier = durability.truncate_from.unwrap_or(from);
-            durability.truncate_from = Some(earlier.min(from));
-        }
-        // The write under way may still put entries on disk that are void by now. It does not make
-        // the new entries at the same indexes durable.
-        if let Some(under_way) = &mut durability.under_way {
-            under_way.last_index = under_way.last_index.min(from.previous());
-        }
-    }
-
-    /// The log begins anew after a snapshot that is durable: all entries are void, those of the write under way too.
-    pub(super) fn restart_log(&mut self, base: LogBase) {
-        let durability = &mut self.durability;
-        durability.restart = Some(base);
-        durability.truncate_from = None;
-        durability.next_index = base.index.next();
-        durability.commit_written = base.index;
-        if let Some(under_way) = &mut durability.under_way {
-            under_way.last_index = under_way.last_index.min(base.index);
-        }
-    }
-
-    /// Whether a write would be asked for if none were under way.
-    fn has_unwritten(&self) -> bool {
-        let durability = &self.durability;
-        durability.hard_state_written < durability.hard_state_version
-            || durability.truncate_from.is_some()
-            || durability.restart.is_some()
-            || durability.next_index <= self.log.last_index()
-    }
-
-    /// For how long a write has been under way, and the last entry in it that has not been truncated since.
-    pub(super) fn write_under_way(&self) -> Option<(u64, LogIndex)> {
-        self.durability.under_way.as_ref().map(|under_way| (under_way.lasted_ms, under_way.last_index))
-    }
-
-    /// Time has passed, in which this node was there to hear of the end of a write.
-    pub(super) fn wait_for_disk(&mut self, step_ms: u64) {
-        if let Some(under_way) = &mut self.durability.under_way {
-            under_way.lasted_ms += step_ms;
-        }
-    }
-
-    /// The next write, unless one is under way or there is nothing to write.
-    pub(super) fn next_write(&mut self) -> Option<LogWrite> {
-        if self.durability.under_way.is_some() || !self.has_unwritten() {
-            return None;
-        }
-        let hard_state = self.hard_state;
-        let from = self.durability.next_index;
-        let entries = self.log.entries_from(from, self.settings.write_bytes_max);
-        let entries = entries.expect("entries that are not durable stay in memory");
-        let last_index = entries.last().map_or(from.previous(), |entry| entry.index);
-
-        let durability = &mut self.durability;
-        let restart = durability.restart.take().map(|base| LogRestart { base, hard_state });
-        let mut records = Vec::with_capacity(entries.len() + 3);
-        if durability.hard_state_written < durability.hard_state_version {
-            let vote = hard_state.vote.filter(|_| !mutants::is_on(Mutant::VoteNotSaved));
-            records.push(Record::HardState(HardState { vote, ..hard_state }));
-        }
-        records.extend(durability.truncate_from.take().map(|from| Record::Truncate { from }));
-        records.extend(entries.into_iter().map(Record::Entry));
-        // The hint never runs ahead of the entries on this disk.
-        let commit = self.log.commit_index().min(last_index);
-        if commit > durability.commit_written {
-            records.push(Record::Commit(commit));
-            durability.commit_written = commit;
-        }
-
-        let id = WriteId(durability.last_write.0 + 1);
-        durability.last_write = id;
-        durability.next_index = last_index.next();
-        durability.hard_state_written = durability.hard_state_version;
-        durability.under_way =
-            Some(UnderWay { id, lasted_ms: 0, hard_state_version: durability.hard_state_version, last_index });
-        Some(LogWrite { id, restart, records })
-    }
-
-    /// The write `id` is on disk. Lets go of what waited for it.
-    pub fn written(&mut self, id: WriteId) {
-        let Some(under_way) = self.durability.under_way.take() else {
-            panic!("write {} reported durable, but none is under way", id.0);
-        };
-        assert!(under_way.id == id, "write {} reported durable while {} is under way", id.0, under_way.id.0);
-        self.log.set_durable(under_way.last_index.max(self.log.durable_index()));
-
-        let durability = &mut self.durability;
-        durability.hard_state_durable = under_way.hard_state_version;
-        let durable = durability.hard_state_durable;
-        let (released, held) = std::mem::take(&mut durability.held).into_iter().partition(|held| held.0 <= durable);
-        durability.held = held;
-        let released: Vec<(u64, NodeId, Message)> = released;
-        for (_, to, message) in released {
-            if to == self.id {
-                self.step(to, message);
-            } else {
-                self.durability.ready.push((to, message));
-            }
-        }
-        match &self.role {
-            Role::Leader(_) => self.advance_commit(),
-            Role::Follower(_) => self.acknowledge_progress(),
-            Role::PreCandidate(_) | Role::Candidate(_) => {}
-        }
     }
 }

@@ -30,6 +30,8 @@ mod snapshot;
 mod stuck_disk;
 mod transfer;
 mod types;
+mod waiting_reads;
+mod writing;
 
 pub use configuration::{Configuration, Goal, MemberInfo};
 pub use core::{ProposalRefusal, Raft, Restored};

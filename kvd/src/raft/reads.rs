@@ -11,75 +11,14 @@
 use super::core::Raft;
 use super::effects::{ReadOutcome, ReadToken};
 use super::message::{Body, ReadId};
+use super::progress::Progress;
 use super::role::{Follower, Leader, Role};
-use super::types::{Instant, LogIndex, NodeId};
+use super::types::{LogIndex, NodeId};
+use super::waiting_reads::{Question, Reader, Round};
 use crate::mutants::{self, Mutant};
 
 /// A question to the leader that is not answered for this many heartbeats is sent again.
 const FORWARD_RETRY_HEARTBEATS: u64 = 2;
-
-/// Reads at the leader.
-#[derive(Debug, Default)]
-pub(super) struct LeaderReads {
-    /// They wait for the next round.
-    waiting: Vec<Reader>,
-    /// The round under way.
-    confirming: Option<Round>,
-    /// Number of the latest round in this term. Answers name the latest one they have heard of.
-    round: u64,
-}
-
-#[derive(Debug)]
-struct Round {
-    read_index: LogIndex,
-    readers: Vec<Reader>,
-}
-
-/// Who waits for a read index.
-#[derive(Debug)]
-enum Reader {
-    Local(ReadToken),
-    Follower(NodeId, ReadId),
-}
-
-/// Reads at a follower.
-#[derive(Debug, Default)]
-pub(super) struct ForwardedReads {
-    /// They wait for the next question.
-    waiting: Vec<ReadToken>,
-    /// The question under way.
-    asked: Option<Question>,
-}
-
-#[derive(Debug)]
-struct Question {
-    read: ReadId,
-    tokens: Vec<ReadToken>,
-    asked_at: Instant,
-}
-
-impl LeaderReads {
-    pub(super) fn round(&self) -> u64 {
-        self.round
-    }
-
-    /// The local reads that wait. Followers ask again by themselves.
-    pub(super) fn into_tokens(self) -> Vec<ReadToken> {
-        let confirming = self.confirming.into_iter().flat_map(|round| round.readers);
-        let local = |reader| match reader {
-            Reader::Local(token) => Some(token),
-            Reader::Follower(..) => None,
-        };
-        self.waiting.into_iter().chain(confirming).filter_map(local).collect()
-    }
-}
-
-impl ForwardedReads {
-    pub(super) fn into_tokens(self) -> Vec<ReadToken> {
-        let asked = self.asked.into_iter().flat_map(|question| question.tokens);
-        self.waiting.into_iter().chain(asked).collect()
-    }
-}
 
 impl Raft {
     /// Forgets every read that nobody waits for any more. To be called when reads have expired: a leader that cannot
@@ -182,7 +121,7 @@ impl Raft {
         let Role::Leader(leader) = &self.role else { return };
         let confirmed = |id: NodeId| {
             let round = leader.reads.round.saturating_sub(u64::from(mutants::is_on(Mutant::OldRoundAccepted)));
-            let acked = |progress: &super::progress::Progress| progress.acked_round >= round;
+            let acked = |progress: &Progress| progress.acked_round >= round;
             id == self.id || mutants::is_on(Mutant::ReadWithoutRound) || leader.progress.get(&id).is_some_and(acked)
         };
         if leader.reads.confirming.is_none() || !self.configuration().is_quorum(confirmed) {
@@ -228,8 +167,8 @@ impl Raft {
 mod tests {
     use super::*;
     use crate::raft::{
-        ClusterTime, Configuration, Entry, HardState, Log, MemberInfo, Message, Payload, Restored, RoleName, Settings,
-        Term,
+        ClusterTime, Configuration, Entry, HardState, Instant, Log, MemberInfo, Message, Payload, Restored, RoleName,
+        Settings, Term,
     };
     use std::collections::BTreeMap;
 

@@ -82,7 +82,7 @@ impl Raft {
     pub(super) fn replicate(&mut self, effects: &mut Effects) {
         let term = self.term();
         let Role::Leader(leader) = &mut self.role else { return };
-        let round = leader.reads.round();
+        let round = leader.reads.round;
         effects.bulk.append(&mut leader.fetched);
         for (to, progress) in &mut leader.progress {
             let (log, settings, now) = (&self.log, &self.settings, self.now);
@@ -95,7 +95,7 @@ impl Raft {
     pub fn fetched(&mut self, fetch: &Fetch, entries: Vec<Entry>) {
         let term = self.term();
         let Role::Leader(leader) = &mut self.role else { return };
-        let round = leader.reads.round();
+        let round = leader.reads.round;
         let Some(progress) = leader.progress.get_mut(&fetch.to) else { return };
         if fetch.term != term || !progress.fetching || progress.next_index != fetch.from {
             return;

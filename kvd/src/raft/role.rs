@@ -2,9 +2,8 @@
 
 use super::message::{BallotId, Message};
 use super::progress::Progress;
-use super::reads::{ForwardedReads, LeaderReads};
-use super::transfer::Transfer;
 use super::types::{ClusterTime, Instant, LogIndex, NodeId, Term};
+use super::waiting_reads::{ForwardedReads, LeaderReads};
 use std::collections::BTreeMap;
 
 /// The role of a node in its term (paper §5.1, Figure 4).
@@ -92,6 +91,15 @@ pub(super) struct Leader {
     pub(super) transfer: Option<Transfer>,
     /// With a stuck disk it does not try to hand over again before this.
     pub(super) next_escape: Instant,
+}
+
+/// A transfer under way, at the leader.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    pub(super) to: NodeId,
+    pub(super) give_up_at: Instant,
+    /// The target has been told to campaign. Every heartbeat it is told again.
+    pub(super) told: bool,
 }
 
 impl Leader {

@@ -105,7 +105,7 @@ impl Raft {
             let last_time = self.log.last_time().max(time);
             self.log = Log::after_snapshot(last, last_time);
             self.configurations = BTreeMap::new();
-            self.restart_log(last);
+            self.durability.restarted(last);
             self.give_up_ballot();
         }
         self.forget_configurations_before(last.index);

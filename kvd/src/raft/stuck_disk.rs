@@ -25,7 +25,7 @@ const STUCK_ELECTION_TIMEOUTS: u64 = 4;
 impl Raft {
     /// For how long a write has been under way, in milliseconds, if that is so long that the disk counts as stuck.
     pub fn disk_stuck_ms(&self) -> Option<u64> {
-        let (lasted_ms, _) = self.write_under_way()?;
+        let (lasted_ms, _) = self.durability.write_under_way()?;
         let is_stuck = lasted_ms >= self.disk_patience_ms() && !mutants::is_on(Mutant::DiskNeverStuck);
         is_stuck.then_some(lasted_ms)
     }
@@ -55,7 +55,7 @@ impl Raft {
 
     /// The best of the voters whose disks work, if they are a quorum.
     fn best_without_disk(&self, leader: &Leader) -> Option<NodeId> {
-        let (_, last_index) = self.write_under_way()?;
+        let (_, last_index) = self.durability.write_under_way()?;
         let cluster_time = leader.cluster_time(self.now);
         let works = |id: NodeId| {
             let progress = leader.progress.get(&id)?;

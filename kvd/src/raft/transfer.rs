@@ -19,20 +19,11 @@
 use super::core::Raft;
 use super::message::Body;
 use super::progress::{Flow, Progress};
-use super::role::{Leader, Role};
-use super::types::{Instant, LogIndex, NodeId};
+use super::role::{Leader, Role, Transfer};
+use super::types::{LogIndex, NodeId};
 use crate::mutants::{self, Mutant};
 use std::cmp::Reverse;
 use thiserror::Error;
-
-/// A transfer under way, at the leader.
-#[derive(Debug)]
-pub(super) struct Transfer {
-    to: NodeId,
-    give_up_at: Instant,
-    /// The target has been told to campaign. Every heartbeat it is told again.
-    told: bool,
-}
 
 impl Leader {
     /// The process of `peer` is gone: nothing can be handed over to it.
@@ -162,8 +153,8 @@ impl Raft {
 mod tests {
     use super::*;
     use crate::raft::{
-        ClusterTime, Configuration, Entry, Goal, HardState, Log, MemberInfo, Message, Payload, Restored, RoleName,
-        Settings, Term,
+        ClusterTime, Configuration, Entry, Goal, HardState, Instant, Log, MemberInfo, Message, Payload, Restored,
+        RoleName, Settings, Term,
     };
     use std::collections::{BTreeMap, BTreeSet};
 

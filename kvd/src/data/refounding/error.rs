@@ -4,7 +4,7 @@
 //! What the storage layer says of its errors is meant for a node of a cluster that goes on: to be started again, or
 //! replaced by the others. Here there is no such cluster, so the errors that give such advice are told anew.
 
-use super::super::open::DataError;
+use super::super::error::DataError;
 use crate::kv::RestoreError;
 use crate::node::UnreadableEntry;
 use crate::storage::StorageError;

@@ -1,6 +1,6 @@
 //! The accept loop.
 
-use super::Limits;
+use super::limits::Limits;
 use super::lingering::RequestBody;
 use super::serving::Connection;
 use hyper::body::Body;

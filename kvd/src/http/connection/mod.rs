@@ -16,44 +16,12 @@
 
 mod accepting;
 mod impatient;
+mod limits;
 mod lingering;
 mod prompt;
 mod serving;
 
 pub(super) use accepting::serve;
+pub(super) use limits::Crowded;
+pub use limits::Limits;
 pub(super) use lingering::RequestBody;
-
-use std::time::Duration;
-
-/// Limits on connections.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Connections served at the same time. WebSockets no longer count once they are open.
-    pub connections_max: usize,
-    /// Longest time that a connection may be idle, counted from the reply before. Longer than clients keep idle
-    /// connections, so that none writes to one just closed.
-    pub idle_time_max: Duration,
-    /// Time for a request's headers to arrive: those of the first one from when the connection was accepted, of
-    /// the others from their first byte.
-    pub headers_time_max: Duration,
-    /// Time in which a client must take at least a byte of what is sent to it.
-    pub write_time_max: Duration,
-    /// Time for requests under way to finish once the server stops.
-    pub drain_time_max: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections_max: 4096,
-            idle_time_max: Duration::from_secs(60),
-            headers_time_max: Duration::from_secs(10),
-            write_time_max: Duration::from_secs(30),
-            drain_time_max: Duration::from_secs(5),
-        }
-    }
-}
-
-/// Marks the requests, in their extensions, that come over a connection beyond the limit.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Crowded;

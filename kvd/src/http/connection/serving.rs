@@ -1,9 +1,9 @@
 //! One connection, over whatever stream carries it.
 
 use super::impatient::Impatient;
+use super::limits::{Crowded, Limits};
 use super::lingering::{Lingering, RequestBody};
 use super::prompt::{HeadWatch, Prompt};
-use super::{Crowded, Limits};
 use futures_util::FutureExt as _;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};

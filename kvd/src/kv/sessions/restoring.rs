@@ -6,7 +6,8 @@ use super::super::fingerprint::Fingerprint;
 use super::super::hash::{HashSum, Kind};
 use super::super::record::ItemRef;
 use super::super::snapshot::{RestoreError, SnapshotSummary, malformed};
-use super::{Session, SessionLimits, Sessions};
+use super::session::Session;
+use super::{SessionLimits, Sessions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

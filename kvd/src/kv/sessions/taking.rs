@@ -2,19 +2,12 @@
 //!
 //! When a session was last used is part of it, so the order in which they are forgotten follows from what is written.
 
-use super::super::hash::Kind;
-use super::super::pieces::{Content, PieceWriter};
-use super::super::walk::{Keep, View, Walk};
-use super::{Session, Sessions};
-use std::cmp::Ordering;
+use super::super::pieces::PieceWriter;
+use super::super::walk::Walk;
+use super::Sessions;
+use super::session::{KeptSession, Session};
 use std::ops::Bound;
 use std::sync::Arc;
-
-/// A session as it was, ordered by its client.
-pub(in crate::kv) struct KeptSession {
-    client: Arc<str>,
-    session: Session,
-}
 
 impl Sessions {
     /// Number of sessions.
@@ -47,47 +40,7 @@ impl Sessions {
         if let Some(walk) = &mut self.walk
             && walk.wants(client, session.last_change)
         {
-            walk.keep(KeptSession { client: Arc::clone(client), session: session.clone() });
+            walk.keep(KeptSession::new(client, session));
         }
-    }
-}
-
-impl Session {
-    fn view<'a>(&'a self, client: &'a str) -> View<'a, str> {
-        let content = Content { head: self.canonical_head(client, 0).into(), tail: &self.reply };
-        View { key: client, last_change: self.last_change, content }
-    }
-}
-
-impl Keep for KeptSession {
-    type Key = str;
-    const KIND: Kind = Kind::Session;
-
-    fn key(&self) -> &str {
-        &self.client
-    }
-
-    fn view(&self) -> View<'_, str> {
-        self.session.view(&self.client)
-    }
-}
-
-impl PartialEq for KeptSession {
-    fn eq(&self, other: &Self) -> bool {
-        self.client == other.client
-    }
-}
-
-impl Eq for KeptSession {}
-
-impl PartialOrd for KeptSession {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for KeptSession {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.client.cmp(&other.client)
     }
 }

@@ -1,6 +1,6 @@
 //! Which nodes a request means, and what has to change for the members to be as it asks.
 
-use super::{ChangeError, MemberChange};
+use super::change::{ChangeError, MemberChange};
 use crate::mutants::{self, Mutant};
 use crate::raft::{Configuration, MemberInfo, MembershipChange, NodeId, Raft};
 use std::collections::BTreeSet;

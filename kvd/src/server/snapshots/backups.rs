@@ -9,9 +9,8 @@
 //! memory.
 
 use super::super::reporter::Reporter;
-use super::BYTES_PER_SECOND_MAX;
 use super::event::{BackupReply, SnapshotEvent, Unreadable, Waiting};
-use super::paced::{PacedReader, blocking};
+use super::paced::{BYTES_PER_SECOND_MAX, PacedReader, blocking};
 use crate::http::{Backup, BackupError};
 use crate::kv::SnapshotSummary;
 use crate::raft::{LogBase, LogIndex};
@@ -194,7 +193,7 @@ impl Opened {
 mod tests {
     use super::*;
     use crate::server::reporter::Failure;
-    use crate::server::snapshots::tests::{PIECE_BYTES, write_snapshot};
+    use crate::server::snapshots::testing::{PIECE_BYTES, write_snapshot};
     use crate::storage::MemoryDisk;
     use crate::storage::snapshot::PART_HEADER_BYTES;
     use tokio::sync::mpsc::UnboundedReceiver;

@@ -6,6 +6,10 @@ use bytes::Bytes;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
+/// What is read of one snapshot in a second at most, to send it or to give it away, so that whoever gets it takes
+/// neither all of the network nor all of the processor. Bytes.
+pub(super) const BYTES_PER_SECOND_MAX: u64 = 100_000_000;
+
 /// Reads one snapshot, a chunk at a time.
 #[derive(Debug)]
 pub(super) struct PacedReader {

@@ -323,7 +323,7 @@ mod tests {
         let released = Arc::<(Mutex<bool>, Condvar)>::default();
         let (receiver, mut reported) =
             receiver(Arc::new(HungDisk { disk: MemoryDisk::new(), released: Arc::clone(&released) }));
-        let whole = crate::server::snapshots::tests::snapshot(5, 4 * PIECES_QUEUED_MAX as u64);
+        let whole = crate::server::snapshots::testing::snapshot(5, 4 * PIECES_QUEUED_MAX as u64);
         for body in [
             // More than waits for the disk.
             whole.chunks(whole.len() / (3 * PIECES_QUEUED_MAX)).map(Bytes::copy_from_slice).collect(),

@@ -7,9 +7,8 @@
 //! bytes one way nor signs of life the other, ends.
 
 use super::super::reporter::Reporter;
-use super::BYTES_PER_SECOND_MAX;
 use super::event::{SendFailure, SnapshotEvent};
-use super::paced::{PacedReader, blocking};
+use super::paced::{BYTES_PER_SECOND_MAX, PacedReader, blocking};
 use super::receiving::{Answer, SIGN_OF_LIFE};
 use super::stall::{STALL_MAX, StallWatch};
 use crate::peer::{Agent, Hello, NodeRequest};
@@ -190,7 +189,7 @@ fn verdict(status: StatusCode, text: &[u8]) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::server::reporter::Failure;
-    use crate::server::snapshots::tests::{snapshot, write_snapshot};
+    use crate::server::snapshots::testing::{snapshot, write_snapshot};
     use crate::storage::MemoryDisk;
     use std::time::Instant;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

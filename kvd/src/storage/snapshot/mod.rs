@@ -12,13 +12,14 @@
 //!
 //! - `meta`: what a snapshot holds
 //! - `encoder`, `decoder`: from the one to the bytes, and back
-//! - `names`: which files there are
+//! - `names`: which files there are; `file`: one that is durable
 //! - `writer`, `reader`: files
 //! - `recovery`: what a node starts from, and what it does about damage
 
 mod decoder;
 mod encoder;
 mod error;
+mod file;
 mod meta;
 mod names;
 mod reader;
@@ -30,10 +31,11 @@ mod writer;
 pub use decoder::{SnapshotDecoder, SnapshotItem};
 pub use encoder::SnapshotEncoder;
 pub use error::SnapshotError;
+pub use file::SnapshotFile;
 pub use kvclient::snapshot::{PART_BYTES_MAX, PART_HEADER_BYTES, Totals as SnapshotTotals};
 pub use meta::SnapshotMeta;
 pub(super) use names::is_snapshot;
 pub use names::{newest, remove_older};
 pub use reader::{SnapshotBytes, SnapshotReader};
 pub use recovery::{DamagedSnapshot, FoundSnapshot, RecoveredSnapshot, recover};
-pub use writer::{SnapshotFile, SnapshotWriter};
+pub use writer::SnapshotWriter;

@@ -2,8 +2,8 @@
 
 use super::super::disk::{Disk, remove_if_present};
 use super::super::error::StorageError;
+use super::file::SnapshotFile;
 use super::meta::is_entry;
-use super::writer::SnapshotFile;
 use crate::raft::{LogBase, LogIndex, Term};
 
 /// What the names of unfinished snapshots end with.

@@ -10,10 +10,10 @@ use super::super::disk::Disk;
 use super::super::error::StorageError;
 use super::super::wal::OpenedLog;
 use super::error::{SnapshotError, in_file};
+use super::file::SnapshotFile;
 use super::meta::SnapshotMeta;
 use super::names::{all, file_name, remove_unfinished};
 use super::reader::SnapshotReader;
-use super::writer::SnapshotFile;
 use crate::raft::{LogBase, LogIndex};
 use std::fmt;
 

@@ -3,6 +3,7 @@
 use super::super::disk::{Disk, File, remove_if_present};
 use super::super::error::StorageError;
 use super::encoder::SnapshotEncoder;
+use super::file::SnapshotFile;
 use super::meta::SnapshotMeta;
 use super::names::{file_name, temporary_name};
 use crate::mutants::{self, Mutant};
@@ -12,30 +13,6 @@ use std::sync::Arc;
 
 /// After so many bytes the file is synced: one sync of all at the end could hold up the log's for long.
 const SYNC_EVERY_BYTES: u64 = 4 << 20;
-
-/// A snapshot that is durable: what it replaces may go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SnapshotFile {
-    last: LogBase,
-    bytes: u64,
-}
-
-impl SnapshotFile {
-    /// Of a file that was found to be whole, and whose name is durable.
-    pub(super) fn of_durable(last: LogBase, bytes: u64) -> Self {
-        Self { last, bytes }
-    }
-
-    /// The last entry in it, by which its reader finds it.
-    pub fn last(&self) -> LogBase {
-        self.last
-    }
-
-    /// Length of the file.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-}
 
 /// Writes one snapshot: one that this node takes, or one that another node sends, part by part as it is decoded.
 ///

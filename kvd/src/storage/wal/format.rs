@@ -16,6 +16,9 @@ pub(super) const SEGMENT_HEADER_BYTES: usize = 512;
 /// Bytes of a batch before its records.
 pub(super) const BATCH_HEADER_BYTES: usize = 40;
 
+/// Longest batch, with its header.
+pub const BATCH_BYTES_MAX: usize = 256 << 20;
+
 /// Batches begin at multiples of this many bytes.
 pub(super) const BATCH_ALIGN: usize = 8;
 

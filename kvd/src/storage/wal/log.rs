@@ -6,7 +6,7 @@ use super::active::{ActiveSegment, mix};
 use super::checkpoint::Checkpoint;
 use super::compaction::Compactor;
 use super::files::remove_segments;
-use super::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader, align};
+use super::format::{BATCH_BYTES_MAX, BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader, align};
 use super::index::{BatchPlace, Index, Outline};
 use super::reader::WalReader;
 use super::record;
@@ -16,9 +16,6 @@ use crate::mutants::{self, Mutant};
 use crate::raft::{HardState, LogBase, LogIndex, LogRestart, LogWrite, NodeId, Record};
 use std::fmt;
 use std::sync::{Arc, RwLock};
-
-/// Longest batch, with its header.
-pub const BATCH_BYTES_MAX: usize = 256 << 20;
 
 /// What the buffer for batches may keep of its memory from one to the next.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;

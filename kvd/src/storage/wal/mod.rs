@@ -62,8 +62,9 @@ mod terms;
 mod tests;
 
 pub use compaction::Compactor;
+pub use format::BATCH_BYTES_MAX;
 pub use index::Lost;
-pub use log::{Appended, BATCH_BYTES_MAX, Wal};
+pub use log::{Appended, Wal};
 pub use open::{SEGMENT_BYTES_DEFAULT, WalOptions};
 pub use opened::{OpenedLog, TornTail};
 pub use reader::WalReader;

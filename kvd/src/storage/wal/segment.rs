@@ -6,8 +6,7 @@
 
 use super::super::disk::{Disk, File, create_fresh};
 use super::super::error::StorageError;
-use super::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
-use super::log::BATCH_BYTES_MAX;
+use super::format::{BATCH_BYTES_MAX, SEGMENT_HEADER_BYTES, SegmentHeader};
 
 /// Longest segment: of a batch of the greatest length.
 pub(super) const SEGMENT_BYTES_MAX: u64 = (SEGMENT_HEADER_BYTES + BATCH_BYTES_MAX) as u64;

@@ -1,29 +1,17 @@
-//! Snapshots of a running node: taken on a thread of their own while the node goes on, sent to followers that need
-//! them, received from leaders, and given to clients as backups. The log goes behind them.
-//!
-//! What is decided here is when: [`Snapshots`] belongs to the task that owns the replica. How stands beside: `taking`
-//! writes one, `sending` and `receiving` are the two ends of `POST /raft/snapshot`, `backups` answers `GET /snapshot`;
-//! `paced` reads files for both who give one away, and `stall` is the limit on transfers that stand still.
+//! The snapshots that this node keeps: when it takes one, sends one and gives one away, and how far the log goes behind
+//! them.
 //!
 //! A snapshot file that cannot be read any more, by bit rot most often, is the loss of that file and of nothing else:
 //! memory has the whole state. So the node goes on, and writes another at once. Only until that is durable it could not
 //! start again: the log goes on behind the lost file alone, and a start refuses damage ([`crate::storage::snapshot`]).
-//! The same of log that cannot be read any more; see `lost_log`.
-//! A write that fails ends the node all the same.
+//! The same goes for log that cannot be read any more; see `lost_log`. A write that fails ends the node all the same.
 
-mod backups;
-mod event;
-mod lost_log;
-mod paced;
-mod receiving;
-mod sending;
-mod stall;
-mod taking;
-
-pub(super) use event::{BackupReply, SnapshotEvent};
-pub(super) use receiving::route;
-
-use super::reporter::{Failure, Reporter};
+use super::super::reporter::{Failure, Reporter};
+use super::backups::Backups;
+use super::event::{BackupReply, SendFailure, SnapshotEvent, Taken, Unreadable};
+use super::lost_log::LostLog;
+use super::sending::{self, Sending};
+use super::taking;
 use crate::config::Config;
 use crate::data::{KeptLog, compaction_point, is_snapshot_due, meta_of};
 use crate::http::BackupError;
@@ -33,10 +21,6 @@ use crate::peer::{Agent, Hello};
 use crate::raft::{LogIndex, NodeId, SendSnapshot, Term};
 use crate::storage::snapshot::{SnapshotFile, remove_older};
 use crate::storage::{Disk, Lost, StorageError, WalReader};
-use backups::Backups;
-use event::{SendFailure, Taken, Unreadable};
-use lost_log::LostLog;
-use sending::Sending;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
@@ -49,10 +33,6 @@ const KEEP_PART: u64 = 2;
 
 /// What a follower lacks stays in the log, up to so many times what leads to a snapshot.
 const BEHIND_FACTOR: u64 = 4;
-
-/// What is read of one snapshot in a second at most, to send it or to give it away, so that whoever gets it takes
-/// neither all of the network nor all of the processor. Bytes.
-const BYTES_PER_SECOND_MAX: u64 = 100_000_000;
 
 /// After a snapshot for which there was no space, the next is tried no sooner, but for a client that asks for one.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -71,7 +51,7 @@ const LOG_LOST: &str = "This node has applied all that may be lost, goes on, and
 
 /// What a node does with snapshots.
 #[derive(Debug)]
-pub(super) struct Snapshots {
+pub(in crate::server) struct Snapshots {
     disk: Arc<dyn Disk>,
     store: Arc<RwLock<Store>>,
     reporter: Reporter<SnapshotEvent>,
@@ -95,7 +75,7 @@ pub(super) struct Snapshots {
 
 impl Snapshots {
     /// `newest` is the newest snapshot on disk; so many were found to be `damaged` when the node started.
-    pub(super) fn new(
+    pub(in crate::server) fn new(
         config: &Config,
         disk: Arc<dyn Disk>,
         store: Arc<RwLock<Store>>,
@@ -126,7 +106,12 @@ impl Snapshots {
     }
 
     /// Begins a snapshot if the log has grown enough since the last one, or if a client waits for one.
-    pub(super) fn take_if_due<W, R>(&mut self, replica: &mut Replica<W, R>, log: &WalReader, cluster_id: u64) {
+    pub(in crate::server) fn take_if_due<W, R>(
+        &mut self,
+        replica: &mut Replica<W, R>,
+        log: &WalReader,
+        cluster_id: u64,
+    ) {
         let growth_bytes = self.growth_bytes();
         let applied = replica.raft().log().applied_index();
         let replaces_log = || {
@@ -153,7 +138,10 @@ impl Snapshots {
     ///
     /// # Errors
     /// [`StorageError`] if the disk failed by more than having no space left: the node must stop.
-    pub(super) fn taken(&mut self, taken: Result<Taken, StorageError>) -> Result<Option<SnapshotFile>, StorageError> {
+    pub(in crate::server) fn taken(
+        &mut self,
+        taken: Result<Taken, StorageError>,
+    ) -> Result<Option<SnapshotFile>, StorageError> {
         self.taking = None;
         match taken {
             Ok(Taken::Whole { file, took }) => {
@@ -183,7 +171,7 @@ impl Snapshots {
     /// A snapshot is durable: older ones go. Returns whether it is the newest.
     ///
     /// If nothing was applied since, it has the name of the one that was lost, and has taken its place by that.
-    pub(super) fn durable(&mut self, file: SnapshotFile) -> bool {
+    pub(in crate::server) fn durable(&mut self, file: SnapshotFile) -> bool {
         let (index, newest) = (file.last().index, self.newest_index());
         if index < newest || (index == newest && !self.is_lost) {
             return false;
@@ -206,7 +194,7 @@ impl Snapshots {
     }
 
     /// A client wants a snapshot with all that has been applied, which is up to entry `applied`.
-    pub(super) fn back_up(&mut self, applied: LogIndex, reply: BackupReply) {
+    pub(in crate::server) fn back_up(&mut self, applied: LogIndex, reply: BackupReply) {
         self.backups.ask(applied, reply);
         self.give();
     }
@@ -219,7 +207,7 @@ impl Snapshots {
     }
 
     /// How many snapshots were found to be damaged.
-    pub(super) fn damaged(&self) -> u64 {
+    pub(in crate::server) fn damaged(&self) -> u64 {
         self.damaged
     }
 
@@ -227,7 +215,7 @@ impl Snapshots {
     ///
     /// # Errors
     /// [`StorageError`] if more is wrong than the one file: the node must stop.
-    pub(super) fn unreadable(&mut self, unreadable: Unreadable) -> Result<(), StorageError> {
+    pub(in crate::server) fn unreadable(&mut self, unreadable: Unreadable) -> Result<(), StorageError> {
         let Unreadable { last, cause, waiting } = unreadable;
         let is_newest = self.newest.as_ref().is_some_and(|newest| newest.last() == last);
         match () {
@@ -254,7 +242,7 @@ impl Snapshots {
     ///
     /// # Errors
     /// The cause, if some of what may be lost has yet to be applied: the node must stop.
-    pub(super) fn log_unreadable(
+    pub(in crate::server) fn log_unreadable(
         &mut self,
         lost: Option<Lost>,
         applied: LogIndex,
@@ -274,12 +262,12 @@ impl Snapshots {
     }
 
     /// How many segments of the log were found to be damaged.
-    pub(super) fn log_damaged(&self) -> u64 {
+    pub(in crate::server) fn log_damaged(&self) -> u64 {
         self.log_damaged
     }
 
     /// Whether log that cannot be read is to go now: the newest snapshot has it all.
-    pub(super) fn replaces_lost_log(&mut self, log: &WalReader) -> bool {
+    pub(in crate::server) fn replaces_lost_log(&mut self, log: &WalReader) -> bool {
         let newest = self.newest_index();
         if self.lost_log.take_if(|lost| lost.is_gone(log)).is_some() {
             tracing::warn!(
@@ -294,7 +282,7 @@ impl Snapshots {
     ///
     /// A snapshot that is being sent, and that the log follows no more, is given up: its receiver would need another one
     /// at once, and meanwhile its file would take space.
-    pub(super) fn compact<W, R>(&self, replica: &mut Replica<W, R>, log: &WalReader) -> LogIndex {
+    pub(in crate::server) fn compact<W, R>(&self, replica: &mut Replica<W, R>, log: &WalReader) -> LogIndex {
         let kept = KeptLog {
             recent_bytes: self.snapshot_log_bytes / KEEP_PART,
             behind_bytes_max: self.growth_bytes().saturating_mul(BEHIND_FACTOR),
@@ -316,12 +304,12 @@ impl Snapshots {
     }
 
     /// Whether there is a snapshot that can be read, as far as is known.
-    pub(super) fn can_be_sent(&self) -> bool {
+    pub(in crate::server) fn can_be_sent(&self) -> bool {
         !self.is_lost
     }
 
     /// Sends a follower the newest snapshot.
-    pub(super) fn send(
+    pub(in crate::server) fn send(
         &mut self,
         SendSnapshot { to, term }: SendSnapshot,
         agent: &Agent,
@@ -342,7 +330,7 @@ impl Snapshots {
     }
 
     /// Stops sending to followers that need no snapshot any more, since they have what it holds from elsewhere.
-    pub(super) fn stop_needless<W, R>(&mut self, replica: &mut Replica<W, R>) {
+    pub(in crate::server) fn stop_needless<W, R>(&mut self, replica: &mut Replica<W, R>) {
         let needless = self.sending.extract_if(.., |to, _| replica.raft().needs_no_snapshot(*to));
         let ended: Vec<(NodeId, Term)> = needless.map(|(to, sending)| (to, sending.term())).collect();
         for (to, term) in ended {
@@ -351,7 +339,7 @@ impl Snapshots {
     }
 
     /// What became of a snapshot that was sent: its last index, if it is the follower's state now.
-    pub(super) fn sent(
+    pub(in crate::server) fn sent(
         &mut self,
         to: NodeId,
         term: Term,
@@ -379,7 +367,7 @@ impl Snapshots {
     }
 
     /// Nothing is to be written or given out any more: whoever does so ends at the next piece.
-    pub(super) fn end(&mut self) {
+    pub(in crate::server) fn end(&mut self) {
         if let Some(taking) = &self.taking {
             taking.store(true, Ordering::Relaxed);
         }
@@ -391,47 +379,5 @@ impl Snapshots {
 impl Drop for Snapshots {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kv::{Level, SnapshotSummary, StateHash};
-    use crate::raft::{ClusterTime, Configuration, LogBase};
-    use crate::storage::MemoryDisk;
-    use crate::storage::snapshot::{SnapshotBytes, SnapshotMeta, SnapshotWriter};
-
-    /// Bytes of each piece of a snapshot.
-    pub(super) const PIECE_BYTES: usize = 32 << 10;
-
-    /// Writes a snapshot that ends with entry `index` and has so many pieces. It is no store.
-    pub(super) fn write_snapshot(disk: &Arc<dyn Disk>, index: u64, pieces: u64) -> SnapshotFile {
-        let (bytes, state_hash) = (pieces * PIECE_BYTES as u64, StateHash(0));
-        let (level, revision) = (Level::FIRST, index);
-        let summary = SnapshotSummary { level, revision, time_ms: 0, keys: 0, sessions: 0, bytes, state_hash };
-        let meta = SnapshotMeta {
-            cluster_id: 1,
-            last: LogBase { index: LogIndex(index), term: Term(1) },
-            time: ClusterTime(0),
-            configuration: Configuration::default(),
-            configuration_index: LogIndex(1),
-            summary: summary.encode(),
-        };
-        let mut writer = SnapshotWriter::begin(Arc::clone(disk), &meta).unwrap();
-        (0..pieces).for_each(|_| writer.write_data(&[b'x'; PIECE_BYTES]).unwrap());
-        writer.finish().unwrap()
-    }
-
-    /// The bytes of such a snapshot.
-    pub(super) fn snapshot(index: u64, pieces: u64) -> Vec<u8> {
-        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
-        let file = write_snapshot(&disk, index, pieces);
-        let mut bytes = SnapshotBytes::open(&*disk, file.last()).unwrap();
-        let (mut whole, mut chunk) = (Vec::new(), Vec::new());
-        while bytes.next_chunk(&mut chunk).is_ok() && !chunk.is_empty() {
-            whole.extend_from_slice(&chunk);
-        }
-        whole
     }
 }

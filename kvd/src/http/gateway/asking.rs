@@ -1,0 +1,611 @@
+//! Asking: every question of a handler, from the moment it is put until there is an answer, or an error to render.
+
+use super::super::error::ApiError;
+use super::leading::{Answer, Answered, Forward, Question, Unforwarded};
+use super::limits;
+use super::view::View;
+use super::words::{Backup, BackupError, NotHandedOver, Request};
+use crate::kv::{Level, Outcome, Revision, Store};
+use crate::node::{ChangeError, MemberChange, ReadError, WriteError};
+use bytes::Bytes;
+use kvclient::api::{Applied, ErrorCode, LeaderEvent, LeaderReply, MembersReply, NodeState, NodeUrl};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+const INBOX_FULL: &str = "this node has too much under way: try again shortly";
+
+/// Said of what never reached the replica, or only asked it something.
+const STOPPING: &str = "this node is stopping: ask another one";
+
+/// Said by a node that is no member any more.
+pub(in crate::http) const REMOVED: &str =
+    "this node has been removed from its cluster, and serves nothing but stale reads: ask another node";
+
+/// A question that waits, though a leader is known, is asked again this often: the leader may stay the same, and answer
+/// after all, as when it keeps leadership that it was to hand over.
+const ASKED_AGAIN_EVERY: Duration = Duration::from_millis(200);
+
+/// The same where no leader is known. A leader that is heard of ends the wait by itself, so this is for whatever else may
+/// become of the node, such as its removal. Thousands of questions may wait, and must not keep the replica from elections.
+const ASKED_AGAIN_LEADERLESS_EVERY: Duration = Duration::from_secs(1);
+
+/// A client that goes to the leader itself looks for it elsewhere as well, and is not kept from that for longer.
+const REDIRECTED_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// The node as handlers see it; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    /// The replica's inbox. Full means overloaded: a handler never waits for room.
+    pub requests: mpsc::Sender<Request>,
+    /// The latest view.
+    pub view: watch::Receiver<View>,
+    /// The leader and the term, apart from the view, which changes with every commit.
+    pub leader: watch::Receiver<LeaderEvent>,
+    /// The store of this node. Readers share the lock, which no disk or network ever holds.
+    pub store: Arc<RwLock<Store>>,
+    /// Asks the leader where that is another node.
+    pub forward: Arc<dyn Forward>,
+    /// Closed when the node begins to stop: what waits for a leader then comes to an end.
+    pub stopping: watch::Receiver<()>,
+    /// Time that questions which are with the replica or the leader still have once the node begins to stop.
+    pub stop_time_max: Duration,
+    /// Largest value accepted, in bytes.
+    pub value_bytes_max: usize,
+    /// Start of the daemon.
+    pub started: std::time::Instant,
+}
+
+/// The one who asks, and until when.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// The one who asks.
+    pub caller: Caller,
+    /// End of the time in which somebody waits for the answer.
+    pub deadline: Instant,
+}
+
+/// Kinds of those who ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A client of this node.
+    Client {
+        /// True for one that goes to the leader itself, if it is told which node that is.
+        redirects: bool,
+    },
+    /// Another node, for a client of its own. What it asks is never sent on.
+    Node,
+}
+
+impl Asker {
+    /// End of the time in which a leader is waited for.
+    fn leader_by(&self) -> Instant {
+        match self.caller {
+            Caller::Client { redirects: true } => self.deadline.min(Instant::now() + REDIRECTED_WAIT_MAX),
+            Caller::Client { redirects: false } | Caller::Node => self.deadline,
+        }
+    }
+}
+
+/// Freshness that a read asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum Consistency {
+    /// All that was acknowledged before the read began.
+    Linearizable,
+    /// The state of this node, however old.
+    Stale,
+}
+
+/// An answer that a handler asked for, and the term of who gave it.
+pub(in crate::http) struct OfTerm<T> {
+    pub(in crate::http) value: T,
+    pub(in crate::http) term: u64,
+}
+
+/// Why the replica of this node gave no answer.
+enum Unanswered {
+    /// Another node leads.
+    OtherLeads,
+    /// There is no leader just now; nothing has changed. What to say if there will be none.
+    Leaderless(ApiError),
+    /// The answer, whoever leads.
+    Final(ApiError),
+}
+
+impl Gateway {
+    // --- What leaders answer -------------------------------------------------------------------------------------
+
+    /// Has an encoded command replicated and applied. `target` is path and query of the request.
+    ///
+    /// # Errors
+    /// As the leader says; each keeps the promise of its `applied`.
+    pub(in crate::http) async fn write(&self, asker: &Asker, target: &str, command: Bytes) -> Result<OfTerm<Outcome>, ApiError> {
+        let answered = self.ask_leader(asker, target, Question::Write(command)).await?;
+        answered.only(|answer| if let Answer::Written(outcome) = answer { Some(outcome) } else { None })
+    }
+
+    /// Has the members changed, and waits until that is committed.
+    ///
+    /// # Errors
+    /// As the leader says.
+    pub(in crate::http) async fn change_members(
+        &self,
+        asker: &Asker,
+        target: &str,
+        change: MemberChange,
+    ) -> Result<OfTerm<MembersReply>, ApiError> {
+        let answered = self.ask_leader(asker, target, Question::ChangeMembers(change)).await?;
+        answered.only(|answer| if let Answer::Members(members) = answer { Some(members) } else { None })
+    }
+
+    /// Has leadership handed over to the node of this name, or to the best.
+    ///
+    /// # Errors
+    /// As the leader says.
+    pub(in crate::http) async fn hand_over(
+        &self,
+        asker: &Asker,
+        target: &str,
+        to: Option<String>,
+    ) -> Result<OfTerm<LeaderReply>, ApiError> {
+        let answered = self.ask_leader(asker, target, Question::HandOver(to)).await?;
+        answered.only(|answer| if let Answer::Leader(leader) = answer { Some(leader) } else { None })
+    }
+
+    /// Asks this node, and the leader if that is another one, until one answers or the time is over. A stop of this node does
+    /// not wait for those who have much more time.
+    async fn ask_leader(&self, asker: &Asker, target: &str, question: Question) -> Result<Answered, ApiError> {
+        let time = asker.deadline.saturating_duration_since(Instant::now());
+        if time.is_zero() {
+            return Err(ApiError::overloaded("this node did not get to the request in its time: try again shortly"));
+        }
+        let when_unknown = question.when_unknown();
+        tokio::select! {
+            biased;
+            answered = self.ask_until_answered(asker, target, question) => answered,
+            () = self.stop_overtakes(time) => Err(ApiError::outcome_unknown(format!(
+                "this node is stopping, and the outcome is not known yet; {when_unknown}"
+            ))),
+        }
+    }
+
+    /// Completes once the node has been stopping for so long that it does not wait any more for questions with so much time.
+    async fn stop_overtakes(&self, time: Duration) {
+        if time <= self.stop_time_max {
+            // Nearly every question: its time is over before.
+            return std::future::pending().await;
+        }
+        let mut stopping = self.stopping.clone();
+        // A sender that is gone says the same.
+        let _ = stopping.changed().await;
+        sleep(self.stop_time_max).await;
+    }
+
+    /// A question is asked again only where the answer was that nothing has changed and never will; so it is asked once,
+    /// as far as what comes of it is concerned.
+    async fn ask_until_answered(&self, asker: &Asker, target: &str, question: Question) -> Result<Answered, ApiError> {
+        let leader_by = asker.leader_by();
+        loop {
+            let mut leader = self.leader.clone();
+            leader.mark_unchanged();
+            let waits = match self.ask_here(asker, question.clone()).await {
+                Ok(answered) => return Ok(answered),
+                Err(Unanswered::Final(error)) => return Err(error),
+                Err(Unanswered::Leaderless(error)) => error,
+                Err(Unanswered::OtherLeads) => match (self.other_leader(), asker.caller) {
+                    // Leadership moved between the replica's answer and this look at the view: there may be no leader any
+                    // more, or none yet but this node.
+                    (None, _) => ApiError::no_leader("the leader is changing: try again shortly"),
+                    (Some(leader), Caller::Client { redirects: true } | Caller::Node) => {
+                        return Err(to_leader(leader, target));
+                    }
+                    (Some(leader), Caller::Client { redirects: false }) => {
+                        match self.forward.forward(&leader, question.clone(), asker.deadline).await {
+                            Ok(answered) => return Ok(answered),
+                            Err(Unforwarded::TooOld) => return Err(to_leader(leader, target)),
+                            Err(Unforwarded::Lost(why)) => {
+                                let then = question.when_unknown();
+                                return Err(ApiError::outcome_unknown(format!("{why}; {then}")));
+                            }
+                            Err(Unforwarded::NotSent(why)) => ApiError::no_leader(format!(
+                                "{} leads, and cannot be reached from this node: {why}; nothing was changed: try again \
+                                 shortly",
+                                leader.id
+                            )),
+                            Err(Unforwarded::Refused(error)) if !may_be_asked_again(&error) => return Err(error),
+                            Err(Unforwarded::Refused(error)) if error.code() == ErrorCode::NotLeader => {
+                                ApiError::no_leader("the leader is changing: try again shortly")
+                            }
+                            Err(Unforwarded::Refused(error)) => error,
+                        }
+                    }
+                },
+            };
+            if asker.caller == Caller::Node {
+                return Err(waits);
+            }
+            if self.wait_for_leader(&mut leader, leader_by).await? == Waited::TimeIsOver {
+                return Err(waits);
+            }
+        }
+    }
+
+    /// Answers another node, which asks for a client of its own: here or not at all.
+    ///
+    /// # Errors
+    /// As the replica says; [`ErrorCode::NotLeader`] where another node leads; and where a command breaks a limit of this node.
+    pub async fn answer_node(&self, question: Question, deadline: Instant) -> Result<Answered, ApiError> {
+        if let Question::Write(command) = &question {
+            limits::check_encoded(command, self.value_bytes_max)?;
+        }
+        self.ask_leader(&Asker { caller: Caller::Node, deadline }, "", question).await
+    }
+
+    async fn ask_here(&self, asker: &Asker, question: Question) -> Result<Answered, Unanswered> {
+        let (deadline, when_unknown) = (asker.deadline, question.when_unknown());
+        let answer = match question {
+            Question::Write(command) => {
+                let answer = self.ask(|reply| Request::Write { command, deadline, reply }).await;
+                answer.map(|outcome| outcome.map(Answer::Written).map_err(|error| self.unwritten(error)))
+            }
+            Question::ChangeMembers(change) => {
+                let answer = self.ask(|reply| Request::ChangeMembers { change, deadline, reply }).await;
+                answer.map(|members| members.map(Answer::Members).map_err(|error| self.unchanged(error)))
+            }
+            Question::HandOver(to) => {
+                let name = to.clone().unwrap_or_default();
+                let asked = timeout_at(deadline, self.ask(|reply| Request::HandOver { to, reply })).await;
+                let answer = asked.map_err(|_| {
+                    Unanswered::Final(ApiError::outcome_unknown(format!(
+                        "it is not known yet who leads; {when_unknown}"
+                    )))
+                })?;
+                answer.map(|leader| leader.map(Answer::Leader).map_err(|error| self.not_handed_over(&name, error)))
+            }
+        };
+        match answer {
+            Ok(answer) => answer.map(|answer| Answered { answer, term: self.view.borrow().term }),
+            Err(NotAsked::Refused(error)) => Err(Unanswered::Final(error)),
+            // The replica went away with the question in its hands, maybe in its log.
+            Err(NotAsked::Dropped) => Err(Unanswered::Final(ApiError::outcome_unknown(format!(
+                "this node stopped before the outcome was known; {when_unknown}"
+            )))),
+        }
+    }
+
+    /// The leader that this node knows by now, if it is another one.
+    fn other_leader(&self) -> Option<NodeUrl> {
+        let view = self.view.borrow();
+        view.leader.clone().filter(|leader| *leader.id != *view.name)
+    }
+
+    /// Waits until it is worth asking again, or the time is over. `leader` is what was known when the question was asked.
+    ///
+    /// # Errors
+    /// [`ApiError`] where the node stops.
+    async fn wait_for_leader(
+        &self,
+        leader: &mut watch::Receiver<LeaderEvent>,
+        deadline: Instant,
+    ) -> Result<Waited, ApiError> {
+        let mut stopping = self.stopping.clone();
+        let again_after =
+            if leader.borrow().leader.is_some() { ASKED_AGAIN_EVERY } else { ASKED_AGAIN_LEADERLESS_EVERY };
+        let until = deadline.min(Instant::now() + again_after);
+        tokio::select! {
+            biased;
+            () = sleep_until(until) => Ok(if until == deadline { Waited::TimeIsOver } else { Waited::AskAgain }),
+            _ = stopping.changed() => Err(ApiError::no_leader(STOPPING)),
+            _ = leader.changed() => Ok(Waited::AskAgain),
+        }
+    }
+
+    // --- What any node answers -----------------------------------------------------------------------------------
+
+    /// Waits until the store of this node is fresh enough for a read that begins now: that it has all that was
+    /// acknowledged, if the read is linearizable, and has reached `min_revision`, if that is given.
+    ///
+    /// # Errors
+    /// As the replica says, and where the time is over before.
+    pub(in crate::http) async fn freshen(
+        &self,
+        asker: &Asker,
+        consistency: Consistency,
+        min_revision: Option<Revision>,
+    ) -> Result<(), ApiError> {
+        self.check_not_diverged()?;
+        if consistency == Consistency::Linearizable {
+            self.confirm(asker).await?;
+        }
+        match min_revision {
+            None => Ok(()),
+            Some(revision) => self.reach(asker, consistency, revision).await,
+        }
+    }
+
+    /// Waits until this node has all that was acknowledged by now (ReadIndex, thesis §6.4). A read that could not be
+    /// confirmed may be asked for again: it changes nothing.
+    async fn confirm(&self, asker: &Asker) -> Result<(), ApiError> {
+        let leader_by = asker.leader_by();
+        loop {
+            let mut leader = self.leader.clone();
+            leader.mark_unchanged();
+            let deadline = asker.deadline;
+            let waits = match self.ask(|reply| Request::Read { deadline, reply }).await {
+                Err(NotAsked::Refused(error)) => return Err(error),
+                Err(NotAsked::Dropped) => return Err(self.stopped()),
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(ReadError::Overloaded)) => {
+                    return Err(ApiError::overloaded("too many reads wait for a quorum: try again shortly"));
+                }
+                Ok(Err(ReadError::TimedOut)) => ApiError::read_timed_out(),
+                Ok(Err(ReadError::NoLeader)) => match self.without_leader() {
+                    Unanswered::Final(error) => return Err(error),
+                    Unanswered::OtherLeads | Unanswered::Leaderless(_) => {
+                        ApiError::no_leader("no leader is known: try again shortly, or read with consistency=stale")
+                    }
+                },
+            };
+            if self.wait_for_leader(&mut leader, leader_by).await? == Waited::TimeIsOver {
+                return Err(waits);
+            }
+        }
+    }
+
+    /// Waits until this node has applied `revision`.
+    async fn reach(&self, asker: &Asker, consistency: Consistency, revision: Revision) -> Result<(), ApiError> {
+        let (mut view, mut stopping) = (self.view.clone(), self.stopping.clone());
+        loop {
+            view.mark_unchanged();
+            let reached = self.store().revision();
+            if reached >= revision {
+                return Ok(());
+            }
+            if consistency == Consistency::Linearizable {
+                let sentence = format!(
+                    "`min_revision` is {revision}, but the cluster has only reached {reached}: give a revision that a reply named"
+                );
+                return Err(ApiError::new(ErrorCode::FutureRevision, sentence));
+            }
+            let too_stale = || {
+                let sentence = format!(
+                    "this node has reached revision {reached}, and not {revision} in time: try again, ask another node, or read \
+                     without consistency=stale"
+                );
+                ApiError::new(ErrorCode::TooStale, sentence)
+            };
+            tokio::select! {
+                biased;
+                () = sleep_until(asker.deadline) => return Err(too_stale()),
+                _ = stopping.changed() => return Err(ApiError::no_leader(STOPPING)),
+                _ = view.changed() => {}
+            }
+        }
+    }
+
+    /// A snapshot of the whole store, with all that this node has applied by now. It may have to be written first, which takes
+    /// as long as it takes, unless it is wanted `by` then.
+    ///
+    /// # Errors
+    /// As the replica says.
+    pub(in crate::http) async fn backup(&self, by: Option<Instant>) -> Result<Backup, ApiError> {
+        self.check_not_diverged()?;
+        let asking = self.ask(|reply| Request::Backup { reply });
+        let asked = match by {
+            None => asking.await,
+            Some(by) => timeout_at(by, asking).await.map_err(|_| {
+                ApiError::new(ErrorCode::Timeout, "the snapshot was not ready in time: ask again with more time")
+            })?,
+        };
+        match asked {
+            Ok(Ok(backup)) => Ok(backup),
+            Ok(Err(BackupError::Forming)) => Err(ApiError::no_leader("this node is not part of a cluster yet")),
+            Ok(Err(BackupError::TooMany)) => Err(ApiError::overloaded(
+                "this node gives as many backups as it can at a time: try again later, or ask another node",
+            )),
+            Ok(Err(BackupError::NoSpace)) => Err(ApiError::overloaded(
+                "this node's disk has no space for a snapshot: make space, or ask another node",
+            )),
+            Err(NotAsked::Refused(error)) => Err(error),
+            Err(NotAsked::Dropped) => Err(self.stopped()),
+        }
+    }
+
+    /// The store, for a moment: not across an `await`.
+    pub(in crate::http) fn store(&self) -> RwLockReadGuard<'_, Store> {
+        // A panic while the lock is held stops the process, so nobody is left to see a poisoned one.
+        self.store.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // --- The one way in ------------------------------------------------------------------------------------------
+
+    /// Puts one request into the replica's inbox, and waits for its answer. Never waits for room there: what does not
+    /// fit is refused, before anything was begun.
+    async fn ask<A>(&self, request: impl FnOnce(oneshot::Sender<A>) -> Request) -> Result<A, NotAsked> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.try_send(request(reply)).map_err(|refused| {
+            NotAsked::Refused(match refused {
+                TrySendError::Full(_) => ApiError::overloaded(INBOX_FULL),
+                TrySendError::Closed(_) => ApiError::no_leader(STOPPING),
+            })
+        })?;
+        answer.await.map_err(|_| NotAsked::Dropped)
+    }
+
+    // --- What the replica's refusals mean ------------------------------------------------------------------------
+
+    fn unwritten(&self, error: WriteError) -> Unanswered {
+        match error {
+            WriteError::NotLeader { .. } => Unanswered::OtherLeads,
+            WriteError::NoLeader => self.without_leader(),
+            WriteError::HandingOver => Unanswered::Leaderless(ApiError::no_leader(
+                "leadership is being handed over to another node: try again shortly",
+            )),
+            WriteError::Superseded => Unanswered::Leaderless(ApiError::no_leader(
+                "leadership was lost before the write was replicated: send it again",
+            )),
+            WriteError::Overloaded => {
+                Unanswered::Final(ApiError::overloaded("too many writes wait for a quorum: try again shortly"))
+            }
+            WriteError::BelowLevel { needed, lacking } => Unanswered::Final(self.below_level(needed, &lacking)),
+            WriteError::OutcomeUnknown => Unanswered::Final(ApiError::outcome_unknown(
+                "no quorum answered in time, and the write may still take effect: repeat it with the same `request`, \
+                 or read the key",
+            )),
+        }
+    }
+
+    /// The cluster is not at the level that a request needs; `lacking` are the members that keep it from there.
+    fn below_level(&self, needed: Level, lacking: &[impl ToString]) -> ApiError {
+        let members = Arc::clone(&self.view.borrow().members);
+        let ids: Vec<String> = lacking.iter().map(ToString::to_string).collect();
+        let names: Vec<&str> =
+            members.iter().filter(|member| ids.contains(&member.node)).map(|member| member.id.as_str()).collect();
+        ApiError::not_ready(match names.as_slice() {
+            [] => format!("this takes level {needed}, to which the cluster is about to rise: try again shortly"),
+            names => format!(
+                "this takes level {needed}, and {} has not said to know it: upgrade the kvd there, or start it; nothing was changed",
+                names.join(", ")
+            ),
+        })
+    }
+
+    fn unchanged(&self, error: ChangeError) -> Unanswered {
+        Unanswered::Final(match error {
+            ChangeError::NotLeader => return Unanswered::OtherLeads,
+            ChangeError::NoLeader => return self.without_leader(),
+            ChangeError::UnknownMember(name) => {
+                let names = self.member_names();
+                let sentence = format!(
+                    "{name} is no member of this cluster, whose members are {names}: check the name; if it has been \
+                     removed, that is done"
+                );
+                ApiError::new(ErrorCode::MemberNotFound, sentence)
+            }
+            ChangeError::WasRemoved(name) => {
+                let sentence = format!(
+                    "{name} was removed from this cluster, and no node comes back under an id that was removed: stop it, \
+                     clear its data directory, and let it join again"
+                );
+                ApiError::new(ErrorCode::Removed, sentence)
+            }
+            ChangeError::Refused(sentence) => ApiError::new(ErrorCode::ChangeRefused, sentence),
+            ChangeError::TooMany => {
+                ApiError::overloaded("too many changes of the members wait already: try again shortly")
+            }
+            ChangeError::OutcomeUnknown => ApiError::outcome_unknown(
+                "the change has begun and was not committed in time, so it may still be: see `GET /members`, or ask for it \
+                 again, which does no harm",
+            ),
+        })
+    }
+
+    /// The error of a hand-over `to` a node that came to nothing.
+    fn not_handed_over(&self, to: &str, failure: NotHandedOver) -> Unanswered {
+        let failed = |sentence: String| ApiError::new(ErrorCode::TransferFailed, sentence);
+        Unanswered::Final(match failure {
+            NotHandedOver::NotLeader => return Unanswered::OtherLeads,
+            NotHandedOver::NoLeader => return self.without_leader(),
+            NotHandedOver::UnknownMember => {
+                let names = self.member_names();
+                ApiError::invalid(format!("`{to}` is no member of this cluster: name one of {names}"))
+            }
+            NotHandedOver::NotVoter => {
+                ApiError::invalid(format!("{to} does not vote, so it cannot lead: name one of the voters"))
+            }
+            NotHandedOver::NoTarget => failed(
+                "no other voter has been heard lately, so nobody can take over, and this node goes on: see `GET /members` \
+                 and start one"
+                    .into(),
+            ),
+            NotHandedOver::UnderWay { to } => {
+                failed(format!("leadership is being handed over to {to} already: wait for that, then ask again"))
+            }
+            NotHandedOver::GivenUp { to, leader } => failed(format!(
+                "{to} did not take over within an election timeout, and {leader} still leads: see that {to} runs and keeps \
+                 up, then ask again"
+            )),
+            NotHandedOver::OtherElected { leader } => failed(format!(
+                "{leader} was elected before the hand-over was done, and leads now: ask again if that will not do"
+            )),
+            NotHandedOver::LeaderUnknown => ApiError::outcome_unknown(
+                "this node leads no more, and has heard of no leader since: see `GET /leader` of the other nodes",
+            ),
+        })
+    }
+
+    /// The replica knows no leader: is it worth to wait for one?
+    fn without_leader(&self) -> Unanswered {
+        match self.view.borrow().state {
+            NodeState::Removed => Unanswered::Final(ApiError::no_leader(REMOVED)),
+            NodeState::Diverged => Unanswered::Final(ApiError::diverged()),
+            _ => Unanswered::Leaderless(ApiError::no_leader("no leader is known: try again shortly")),
+        }
+    }
+
+    /// Refuses to give out what the store holds, where that is not what the others hold.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Diverged`].
+    fn check_not_diverged(&self) -> Result<(), ApiError> {
+        match self.view.borrow().state {
+            NodeState::Diverged => Err(ApiError::diverged()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The replica went away with a question in its hands that changes nothing.
+    fn stopped(&self) -> ApiError {
+        self.check_not_diverged().err().unwrap_or_else(|| ApiError::no_leader(STOPPING))
+    }
+
+    /// Names of the members, as a sentence lists them.
+    fn member_names(&self) -> String {
+        let view = self.view.borrow();
+        let names: Vec<&str> = view.members.iter().map(|member| member.id.as_str()).collect();
+        names.join(", ")
+    }
+}
+
+impl Answered {
+    /// The answer as the one that was asked for.
+    fn only<T>(self, pick: impl FnOnce(Answer) -> Option<T>) -> Result<OfTerm<T>, ApiError> {
+        let Self { answer, term } = self;
+        let other = || {
+            ApiError::outcome_unknown(
+                "the leader answered another question, which is a defect: see what became of yours",
+            )
+        };
+        pick(answer).map(|value| OfTerm { value, term }).ok_or_else(other)
+    }
+}
+
+/// End of a wait for a leader.
+#[derive(PartialEq, Eq)]
+enum Waited {
+    /// There may be a leader now.
+    AskAgain,
+    /// Nobody waits for the answer any more.
+    TimeIsOver,
+}
+
+/// Why a request did not get an answer of its own.
+enum NotAsked {
+    /// It never reached the replica.
+    Refused(ApiError),
+    /// The replica went away with it.
+    Dropped,
+}
+
+/// Sends a client that goes to the leader itself to it.
+fn to_leader(leader: NodeUrl, target: &str) -> ApiError {
+    let location = leader.url.clone() + target;
+    ApiError::not_leader(leader, location)
+}
+
+/// True for another node's refusal that says that there is a leader to wait for, and that nothing has changed.
+fn may_be_asked_again(error: &ApiError) -> bool {
+    error.applied() == Applied::No && matches!(error.code(), ErrorCode::NotLeader | ErrorCode::NoLeader)
+}

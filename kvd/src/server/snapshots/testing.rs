@@ -1,0 +1,40 @@
+//! Snapshots for tests.
+
+use crate::kv::{Level, SnapshotSummary, StateHash};
+use crate::raft::{ClusterTime, Configuration, LogBase, LogIndex, Term};
+use crate::storage::snapshot::{SnapshotBytes, SnapshotFile, SnapshotMeta, SnapshotWriter};
+use crate::storage::{Disk, MemoryDisk};
+use std::sync::Arc;
+
+/// Bytes of each piece of a snapshot.
+pub(super) const PIECE_BYTES: usize = 32 << 10;
+
+/// Writes a snapshot that ends with entry `index` and has so many pieces. It is no store.
+pub(super) fn write_snapshot(disk: &Arc<dyn Disk>, index: u64, pieces: u64) -> SnapshotFile {
+    let (bytes, state_hash) = (pieces * PIECE_BYTES as u64, StateHash(0));
+    let (level, revision) = (Level::FIRST, index);
+    let summary = SnapshotSummary { level, revision, time_ms: 0, keys: 0, sessions: 0, bytes, state_hash };
+    let meta = SnapshotMeta {
+        cluster_id: 1,
+        last: LogBase { index: LogIndex(index), term: Term(1) },
+        time: ClusterTime(0),
+        configuration: Configuration::default(),
+        configuration_index: LogIndex(1),
+        summary: summary.encode(),
+    };
+    let mut writer = SnapshotWriter::begin(Arc::clone(disk), &meta).unwrap();
+    (0..pieces).for_each(|_| writer.write_data(&[b'x'; PIECE_BYTES]).unwrap());
+    writer.finish().unwrap()
+}
+
+/// The bytes of such a snapshot.
+pub(super) fn snapshot(index: u64, pieces: u64) -> Vec<u8> {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let file = write_snapshot(&disk, index, pieces);
+    let mut bytes = SnapshotBytes::open(&*disk, file.last()).unwrap();
+    let (mut whole, mut chunk) = (Vec::new(), Vec::new());
+    while bytes.next_chunk(&mut chunk).is_ok() && !chunk.is_empty() {
+        whole.extend_from_slice(&chunk);
+    }
+    whole
+}

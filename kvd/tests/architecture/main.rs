@@ -1,0 +1,158 @@
+//! The architecture of the workspace: which module of the daemon may import which, that no files import each other in a
+//! circle, and what the pure modules must not touch.
+//!
+//! Imports are read from the sources: see `modules` for what counts as one, and `graph` for where it leads.
+
+mod graph;
+mod modules;
+mod tokens;
+
+use graph::{Crate, Imports, circles};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each module with those of this crate that it may import.
+const FLOORS: &[(&str, &[&str])] = &[
+    ("mutants", &[]),
+    ("raft", &["mutants"]),
+    ("kv", &["mutants"]),
+    ("logging", &[]),
+    ("naming", &[]),
+    ("node", &["raft", "kv", "mutants"]),
+    ("storage", &["raft", "mutants"]),
+    ("peer", &["raft", "naming"]),
+    ("http", &["raft", "kv", "node", "naming"]),
+    ("config", &["kv", "raft", "naming"]),
+    ("data", &["raft", "kv", "node", "storage", "peer"]),
+    ("server", &["raft", "kv", "node", "storage", "peer", "data", "http", "config", "logging"]),
+    ("dev", &["config", "server"]),
+    ("cli", &["kv", "config", "logging"]),
+    ("offline", &["cli", "config", "data", "raft", "storage"]),
+    ("run", &["cli", "config", "dev", "logging", "offline", "server", "storage"]),
+    ("main", &[]),
+    ("lib", &["cli", "run"]),
+];
+
+const PURE: &[&str] = &["raft", "kv", "node"];
+
+/// What a pure module has no business with.
+const IMPURE: &[&str] = &[
+    "std::time",
+    "std::fs",
+    "std::net",
+    "std::io",
+    "std::thread",
+    "std::env",
+    "std::process",
+    "tokio",
+    "async fn",
+    "SystemTime",
+    "rand::rng(",
+    "rand::random",
+    "HashMap",
+    "HashSet",
+    "println!",
+    "tracing::",
+];
+
+/// The sources of a crate of the workspace, and its root in there.
+const CRATES: &[(&str, &str)] = &[("kvd/src", "lib.rs"), ("kvclient/src", "lib.rs"), ("kvctl/src", "main.rs")];
+
+fn sources(of: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(of)
+}
+
+fn daemon() -> Crate {
+    Crate::read(&sources("kvd/src"), "lib.rs")
+}
+
+/// The module at the top that a file belongs to.
+fn module_of(file: &Path) -> String {
+    let name = file.components().next().expect("a name").as_os_str().to_string_lossy();
+    name.trim_end_matches(".rs").to_owned()
+}
+
+/// The code of a file of the daemon, without comments and without the tests at its end.
+fn code_of(file: &Path) -> String {
+    let text = fs::read_to_string(sources("kvd/src").join(file)).expect("a readable source");
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let code: Vec<_> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    code.join("\n")
+}
+
+#[test]
+fn imports_point_down() {
+    for (file, imported) in daemon().imports() {
+        let module = module_of(&file);
+        let Some((_, allowed)) = FLOORS.iter().find(|(floor, _)| *floor == module) else {
+            panic!("{} is on no floor: give module `{module}` one in this test", file.display());
+        };
+        for import in imported {
+            let below = module_of(&import);
+            let is_below = below == module || allowed.contains(&below.as_str());
+            assert!(is_below, "{} imports {}, which is not below `{module}`", file.display(), import.display());
+        }
+    }
+}
+
+#[test]
+fn no_files_and_no_folders_import_each_other_in_a_circle() {
+    for (folder, root) in CRATES {
+        let imports = Crate::read(&sources(folder), root).imports();
+        assert!(imports.len() > 10, "only {} files were found in {folder}", imports.len());
+        let depths = imports.keys().map(|file| file.components().count()).max().unwrap_or_default();
+        for depth in 1..=depths {
+            let circles = circles(&graph::at_depth(&imports, depth));
+            let ties: Vec<_> = circles.iter().map(|circle| ties(&imports, circle, depth)).collect();
+            assert!(ties.is_empty(), "circles in {folder}:\n{}", ties.join("\n\n"));
+        }
+    }
+}
+
+/// The imports that tie a circle, a line each.
+fn ties(imports: &Imports, circle: &BTreeSet<PathBuf>, depth: usize) -> String {
+    let is_in_it = |file: &Path| circle.contains(&graph::cut(file, depth));
+    let mut lines = Vec::new();
+    for (file, imported) in imports.iter().filter(|(file, _)| is_in_it(file)) {
+        let within =
+            imported.iter().filter(|import| is_in_it(import) && graph::cut(import, depth) != graph::cut(file, depth));
+        lines.extend(within.map(|import| format!("{} imports {}", file.display(), import.display())));
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn hubs_declare_and_hand_on_and_define_nothing() {
+    // A type that is defined in a hub makes every file below it import upwards.
+    let daemon = daemon();
+    let hubs: Vec<_> = daemon.files().into_iter().filter(|file| file.ends_with("mod.rs")).collect();
+    assert!(hubs.len() > 10, "only {} hubs were found", hubs.len());
+    for hub in hubs {
+        let defined = daemon.definitions(hub);
+        assert!(defined.is_empty(), "{} defines {defined:?}: give it a file beside it", hub.display());
+    }
+}
+
+#[test]
+fn the_pure_core_stays_pure() {
+    let daemon = daemon();
+    let pure = daemon.files().into_iter().filter(|file| PURE.contains(&module_of(file).as_str()));
+    let pure: Vec<&Path> = pure.collect();
+    assert!(pure.len() > 20, "only {} pure files were found", pure.len());
+    for file in pure {
+        for word in IMPURE {
+            assert!(!code_of(file).contains(word), "{} mentions `{word}`, but it is pure", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_time_that_the_core_is_handed_is_no_wall_clock() {
+    // Timers that go by the wall clock fire at once when somebody sets it.
+    for file in daemon().files() {
+        if ["server", "peer"].contains(&module_of(file).as_str()) {
+            assert!(!code_of(file).contains("SystemTime"), "{} reads the wall clock", file.display());
+        }
+    }
+}
