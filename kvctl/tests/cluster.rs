@@ -205,10 +205,10 @@ fn a_backup_is_saved_to_a_file_and_looked_into() {
     );
 
     // It is the same state that the node would start from, and the same again if nothing has changed.
-    let mut decoder = kvd::storage::snapshot::SnapshotDecoder::new();
+    let mut decoder = kvd::storage::snapshot::Decoder::new();
     decoder.feed(&bytes);
-    assert!(matches!(decoder.next_item(), Ok(Some(kvd::storage::snapshot::SnapshotItem::Meta(meta)))
-        if kvclient::api::hex_id(meta.cluster_id) == info["cluster_id"].as_str().expect("an id")));
+    assert!(matches!(decoder.next_part(), Ok(Some(kvd::storage::snapshot::Part::Head(head)))
+        if kvclient::api::hex_id(head.cluster_id) == info["cluster_id"].as_str().expect("an id")));
     let again = fixture.json(&["snapshot", "save", path, "--force", "--stale"]);
     assert_eq!((&again["state_hash"], &again["file"]), (&info["state_hash"], &info["file"]));
     let refused = fixture.run(&["snapshot", "save", path]);

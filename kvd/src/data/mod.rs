@@ -17,4 +17,4 @@ pub use error::DataError;
 pub use founding::{FOUNDING_INDEX, cluster_of, founding_records, joining_records};
 pub use open::{OpenOptions, Opened, open};
 pub use refounding::{Founder, RecoverError, RefoundError, Refounded, RestoreBackupError, Survivor, restore, survivor};
-pub use snapshots::{ReceiveError, Received, Receiving, meta_of, place_of};
+pub use snapshots::{ReceiveError, Received, Receiving};

@@ -3,7 +3,7 @@
 
 use super::error::DataError;
 use super::founding::{FOUNDING_INDEX, cluster_of};
-use super::snapshots::{load, place_of};
+use super::snapshots::load;
 use crate::kv::{DecodeError, Level, SessionLimits, Store};
 use crate::node::{Recovered, Recovery, UnreadableEntry};
 use crate::raft::NodeId;
@@ -115,7 +115,7 @@ pub(super) fn open_as<E: From<DataError>>(
     let mut snapshots = recover_snapshots(disk, &identity, options.session_limits)?;
     let wal_options = WalOptions { base: snapshots.base(), ..options.wal };
     let (snapshot, mut recovery) = match snapshots.found.take() {
-        Some(FoundSnapshot { file, meta, state }) => (Some(file), Recovery::after_snapshot(place_of(&meta), state)),
+        Some(FoundSnapshot { file, meta, state }) => (Some(file), Recovery::after_snapshot(meta.place, state)),
         None => (None, Recovery::with_store(Store::with_session_limits(options.session_limits))),
     };
     recovery = recovery.with_level_max(options.level_max);

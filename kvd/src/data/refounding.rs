@@ -12,12 +12,12 @@ pub use error::{RecoverError, RefoundError, RestoreBackupError};
 use super::error::DataError;
 use super::founding::cluster_of;
 use super::open::{OpenOptions, lock, open_as, refuse_remains};
-use super::snapshots::{meta_of, place_of};
-use crate::kv::{Level, Restoring, SessionLimits, SnapshotSummary, Store};
+use super::snapshots::begin_store;
+use crate::kv::{Level, Restoring, SessionLimits, Store};
 use crate::raft::{
     ClusterTime, Configuration, HardState, LogBase, LogIndex, MemberInfo, NodeId, Record, SnapshotPlace, Term,
 };
-use crate::storage::snapshot::{DamagedSnapshot, SnapshotDecoder, SnapshotItem, SnapshotWriter};
+use crate::storage::snapshot::{DamagedSnapshot, Decoder, Part, SnapshotMeta, SnapshotWriter};
 use crate::storage::wal::TornTail;
 use crate::storage::{
     ClusterIdentity, DirLock, Disk, Identity, StorageError, Wal, WalOptions, aside_prefix, complete_replacement,
@@ -86,20 +86,21 @@ pub fn restore(disk: &Arc<dyn Disk>, backup: impl Read, founder: Founder) -> Res
 
 /// The state in a backup, every byte of which is checked.
 fn read_backup(mut backup: impl Read) -> Result<State, RestoreBackupError> {
-    let mut decoder = SnapshotDecoder::new();
+    let mut decoder = Decoder::new();
     let mut begun: Option<(SnapshotPlace, Restoring)> = None;
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let read = backup.read(&mut buffer)?;
         decoder.feed(&buffer[..read]);
-        while let Some(item) = decoder.next_item()? {
-            match (item, &mut begun) {
-                (SnapshotItem::Meta(meta), _) => {
-                    let restoring = Restoring::new(SnapshotSummary::decode(&meta.summary)?)?;
-                    begun = Some((place_of(&meta), restoring));
+        while let Some(part) = decoder.next_part()? {
+            match (part, &mut begun) {
+                (Part::Head(head), _) => {
+                    let meta = SnapshotMeta::of(head)?;
+                    let restoring = begin_store(&meta, SessionLimits::default(), Level::NEWEST)?;
+                    begun = Some((meta.place, restoring));
                 }
-                (SnapshotItem::Data(data), Some((_, restoring))) => restoring.piece(&data)?,
-                (SnapshotItem::Data(_) | SnapshotItem::End(_), _) => {}
+                (Part::Data(data), Some((_, restoring))) => restoring.piece(&data)?,
+                (Part::Data(_) | Part::End(_), _) => {}
             }
         }
         if read == 0 {
@@ -244,7 +245,8 @@ fn write_snapshot(
     mut store: Store,
 ) -> Result<(), StorageError> {
     let summary = store.begin_snapshot().expect("a store that was just made gives no other snapshot");
-    let mut writer = SnapshotWriter::begin(Arc::clone(disk), &meta_of(cluster_id, place, &summary))?;
+    let meta = SnapshotMeta { cluster_id, place, summary: summary.encode() };
+    let mut writer = SnapshotWriter::begin(Arc::clone(disk), &meta)?;
     loop {
         let piece = store.snapshot_piece(PIECE_BYTES);
         match piece.expect("nobody else takes a snapshot of this store, or ends it") {

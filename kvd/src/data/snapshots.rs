@@ -1,33 +1,32 @@
-//! Snapshots as a whole: what consensus has to know of one, and the store that its data is, over the one format that
-//! files, streams between nodes and backups share.
+//! Snapshots as a whole: the store that is made of one, and what arrives from another node.
 
 use super::error::DataError;
 use crate::kv::{Level, RestoreError, Restoring, SessionLimits, SnapshotSummary, Store};
 use crate::raft::SnapshotPlace;
 use crate::storage::snapshot::{
-    SnapshotDecoder, SnapshotError, SnapshotFile, SnapshotItem, SnapshotMeta, SnapshotReader, SnapshotWriter,
+    Decoder, Part, SnapshotError, SnapshotFile, SnapshotMeta, SnapshotReader, SnapshotWriter,
 };
 use crate::storage::{Disk, StorageError};
 use bytes::Bytes;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// What a snapshot begins with.
-pub fn meta_of(cluster_id: u64, place: SnapshotPlace, summary: &SnapshotSummary) -> SnapshotMeta {
-    let SnapshotPlace { last, time, configuration, configuration_index } = place;
-    SnapshotMeta { cluster_id, last, time, configuration, configuration_index, summary: summary.encode() }
-}
-
-/// What consensus has to know of a snapshot.
-pub fn place_of(meta: &SnapshotMeta) -> SnapshotPlace {
-    let SnapshotMeta { last, time, configuration, configuration_index, .. } = meta.clone();
-    SnapshotPlace { last, time, configuration, configuration_index }
+/// Begins to make a store of a snapshot that begins with this, and is of no level beyond `level_max`.
+pub(super) fn begin_store(
+    meta: &SnapshotMeta,
+    limits: SessionLimits,
+    level_max: Level,
+) -> Result<Restoring, RestoreError> {
+    let summary = SnapshotSummary::decode(&meta.summary)?;
+    if summary.level > level_max {
+        return Err(RestoreError::UnknownLevel(summary.level));
+    }
+    Ok(Restoring::new(summary)?.with_session_limits(limits))
 }
 
 /// The store that a snapshot file holds.
 pub(super) fn load(reader: &mut SnapshotReader, limits: SessionLimits) -> Result<Store, DataError> {
-    let summary = SnapshotSummary::decode(&reader.meta().summary)?;
-    let mut restoring = Restoring::new(summary)?.with_session_limits(limits);
+    let mut restoring = begin_store(reader.meta(), limits, Level::NEWEST)?;
     while let Some(piece) = reader.next_data()? {
         restoring.piece(&piece)?;
     }
@@ -58,7 +57,7 @@ pub struct Receiving {
     cluster_id: u64,
     limits: SessionLimits,
     level_max: Level,
-    decoder: SnapshotDecoder,
+    decoder: Decoder,
     begun: Option<Begun>,
 }
 
@@ -84,7 +83,7 @@ impl Receiving {
     /// Awaits a snapshot of this cluster, to be kept on this disk.
     pub fn new(disk: Arc<dyn Disk>, cluster_id: u64, limits: SessionLimits) -> Self {
         let level_max = Level::NEWEST;
-        Self { disk, cluster_id, limits, level_max, decoder: SnapshotDecoder::new(), begun: None }
+        Self { disk, cluster_id, limits, level_max, decoder: Decoder::new(), begun: None }
     }
 
     /// Takes none of a level beyond `level_max`.
@@ -99,27 +98,23 @@ impl Receiving {
     /// [`ReceiveError`], after which the rest is of no use.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), ReceiveError> {
         self.decoder.feed(bytes);
-        while let Some(item) = self.decoder.next_item()? {
-            match item {
-                SnapshotItem::Meta(meta) => self.begin(&meta)?,
-                SnapshotItem::Data(data) => self.take(&data)?,
-                SnapshotItem::End(_) => {}
+        while let Some(part) = self.decoder.next_part()? {
+            match part {
+                Part::Head(head) => self.begin(SnapshotMeta::of(head)?)?,
+                Part::Data(data) => self.take(&data)?,
+                Part::End(_) => {}
             }
         }
         Ok(())
     }
 
-    fn begin(&mut self, meta: &SnapshotMeta) -> Result<(), ReceiveError> {
+    fn begin(&mut self, meta: SnapshotMeta) -> Result<(), ReceiveError> {
         if meta.cluster_id != self.cluster_id {
             return Err(ReceiveError::OtherCluster);
         }
-        let summary = SnapshotSummary::decode(&meta.summary)?;
-        if summary.level > self.level_max {
-            return Err(RestoreError::UnknownLevel(summary.level).into());
-        }
-        let restoring = Restoring::new(summary)?.with_session_limits(self.limits);
-        let writer = SnapshotWriter::begin(Arc::clone(&self.disk), meta)?;
-        self.begun = Some(Begun { place: place_of(meta), writer, restoring });
+        let restoring = begin_store(&meta, self.limits, self.level_max)?;
+        let writer = SnapshotWriter::begin(Arc::clone(&self.disk), &meta)?;
+        self.begun = Some(Begun { place: meta.place, writer, restoring });
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use crate::harness::{Cluster, Connection, Reply, error_of, until};
 use kvclient::Client;
 use kvclient::api::ErrorCode;
 use kvd::kv::{Restoring, SnapshotSummary, Store};
-use kvd::storage::snapshot::{SnapshotDecoder, SnapshotItem};
+use kvd::storage::snapshot::{Decoder, Part};
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -22,14 +22,14 @@ const BACKUPS_MAX: usize = 4;
 #[track_caller]
 fn restored(reply: &Reply) -> Store {
     assert_eq!(reply.status, 200, "{}", reply.text());
-    let mut decoder = SnapshotDecoder::new();
+    let mut decoder = Decoder::new();
     decoder.feed(&reply.body);
-    let Some(SnapshotItem::Meta(meta)) = decoder.next_item().expect("it is undamaged") else { panic!("no beginning") };
-    let summary = SnapshotSummary::decode(&meta.summary).expect("a summary");
+    let Some(Part::Head(head)) = decoder.next_part().expect("it is undamaged") else { panic!("no beginning") };
+    let summary = SnapshotSummary::decode(&head.summary).expect("a summary");
     assert_eq!(reply.header("x-kvd-revision"), Some(summary.revision.to_string().as_str()));
     let mut restoring = Restoring::new(summary).expect("a possible store");
-    while let Some(item) = decoder.next_item().expect("it is undamaged") {
-        if let SnapshotItem::Data(data) = item {
+    while let Some(part) = decoder.next_part().expect("it is undamaged") {
+        if let Part::Data(data) = part {
             restoring.piece(&data).expect("it is a store");
         }
     }

@@ -5,9 +5,7 @@
 
 use bytes::Bytes;
 use kvd::raft::LogIndex;
-use kvd::storage::snapshot::{
-    SnapshotDecoder, SnapshotEncoder, SnapshotError, SnapshotItem, SnapshotReader, SnapshotTotals, recover,
-};
+use kvd::storage::snapshot::{Decoder, Encoder, Part, SnapshotError, SnapshotMeta, SnapshotReader, Totals, recover};
 use kvd::storage::{Disk, MemoryDisk, StorageError};
 
 const MAGIC: &[u8] = b"kvd-snp\n";
@@ -29,48 +27,54 @@ fn read(bytes: &[u8]) {
     for piece_bytes in [1, 13, 1000] {
         assert_eq!(decode(bytes, piece_bytes), decoded, "in pieces of {piece_bytes}");
     }
-    let Ok(items) = decoded else { return };
-    assert_eq!(data_vouched_for(bytes).as_deref(), Some(&data_of(&items)[..]), "what checksums vouch for");
+    let Ok(parts) = decoded else { return };
+    assert_eq!(data_vouched_for(bytes).as_deref(), Some(&data_of(&parts)[..]), "what checksums vouch for");
 
     // It says the same once it is written again, and so does a file of it.
-    assert_eq!(decode(&encode(&items), 1000).as_ref(), Ok(&items));
-    let [SnapshotItem::Meta(meta), .., SnapshotItem::End(totals)] = &items[..] else { panic!("{items:?}") };
-    let data = data_of(&items);
+    assert_eq!(decode(&encode(&parts), 1000).as_ref(), Ok(&parts));
+    let [Part::Head(head), .., Part::End(totals)] = &parts[..] else { panic!("{parts:?}") };
+    let meta = SnapshotMeta::of(head.clone()).expect("it was decoded");
+    let data = data_of(&parts);
     let data_bytes = data.iter().map(Bytes::len).sum::<usize>() as u64;
-    assert_eq!(*totals, SnapshotTotals { parts: data.len() as u64, data_bytes });
+    assert_eq!(*totals, Totals { parts: data.len() as u64, data_bytes });
     let disk = MemoryDisk::new();
-    let name = format!("snapshot-{:016}-{:016}.snap", meta.last.index.0, meta.last.term.0);
+    let name = format!("snapshot-{:016}-{:016}.snap", head.last_index, head.last_term);
     disk.create(&name).and_then(|file| file.write_all_at(0, bytes)).expect("memory takes all");
     let load = |reader: &mut SnapshotReader| -> Result<Vec<Bytes>, StorageError> {
         std::iter::from_fn(|| reader.next_data().transpose()).collect()
     };
     let found = recover(&disk, meta.cluster_id, Some(LogIndex(1)), load).expect("what was decoded is read");
     let found = found.found.expect("it is there");
-    assert_eq!((&found.meta, &found.state, found.file.bytes()), (meta, &data, bytes.len() as u64));
+    assert_eq!((&found.meta, &found.state, found.file.bytes()), (&meta, &data, bytes.len() as u64));
 }
 
-fn decode(bytes: &[u8], piece_bytes: usize) -> Result<Vec<SnapshotItem>, SnapshotError> {
-    let mut decoder = SnapshotDecoder::new();
-    let mut items = Vec::new();
+fn decode(bytes: &[u8], piece_bytes: usize) -> Result<Vec<Part>, SnapshotError> {
+    let mut decoder = Decoder::new();
+    let mut parts = Vec::new();
     for piece in bytes.chunks(piece_bytes) {
         decoder.feed(piece);
-        while let Some(item) = decoder.next_item()? {
-            items.push(item);
+        while let Some(part) = decoder.next_part()? {
+            if let Part::Head(head) = &part {
+                SnapshotMeta::of(head.clone())?;
+            }
+            parts.push(part);
         }
     }
     decoder.finish()?;
-    Ok(items)
+    Ok(parts)
 }
 
-fn data_of(items: &[SnapshotItem]) -> Vec<Bytes> {
-    let data = |item: &SnapshotItem| if let SnapshotItem::Data(data) = item { Some(data.clone()) } else { None };
-    items.iter().filter_map(data).collect()
+fn data_of(parts: &[Part]) -> Vec<Bytes> {
+    let data = |part: &Part| if let Part::Data(data) = part { Some(data.clone()) } else { None };
+    parts.iter().filter_map(data).collect()
 }
 
-fn encode(items: &[SnapshotItem]) -> Vec<u8> {
-    let Some(SnapshotItem::Meta(meta)) = items.first() else { panic!("{items:?}") };
-    let (mut encoder, mut bytes) = SnapshotEncoder::begin(meta);
-    for data in data_of(items) {
+/// Writes a snapshot that begins as this one once it is read and written by a node.
+fn encode(parts: &[Part]) -> Vec<u8> {
+    let Some(Part::Head(head)) = parts.first() else { panic!("{parts:?}") };
+    let meta = SnapshotMeta::of(head.clone()).expect("it was decoded");
+    let (mut encoder, mut bytes) = Encoder::begin(&meta.to_head());
+    for data in data_of(parts) {
         bytes.extend_from_slice(&encoder.data(&data));
         bytes.extend_from_slice(&data);
     }

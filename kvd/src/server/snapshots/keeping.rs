@@ -13,13 +13,13 @@ use super::lost_log::LostLog;
 use super::sending::{self, Sending};
 use super::taking;
 use crate::config::Config;
-use crate::data::{KeptLog, compaction_point, is_snapshot_due, meta_of};
+use crate::data::{KeptLog, compaction_point, is_snapshot_due};
 use crate::http::BackupError;
 use crate::kv::Store;
 use crate::node::Replica;
 use crate::peer::{Agent, Hello};
 use crate::raft::{LogIndex, NodeId, SendSnapshot, Term};
-use crate::storage::snapshot::{SnapshotFile, remove_older};
+use crate::storage::snapshot::{SnapshotFile, SnapshotMeta, remove_older};
 use crate::storage::{Disk, Lost, StorageError, WalReader};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,7 +128,7 @@ impl Snapshots {
         // The store has an old one open only while the thread that wrote it is about to end.
         let Ok((place, summary)) = replica.begin_snapshot() else { return };
         let stop = Arc::new(AtomicBool::new(false));
-        let meta = meta_of(cluster_id, place, &summary);
+        let meta = SnapshotMeta { cluster_id, place, summary: summary.encode() };
         let (disk, store, reporter) = (Arc::clone(&self.disk), Arc::clone(&self.store), self.reporter.clone());
         self.taking = Some(Arc::clone(&stop));
         taking::start(disk, store, meta, stop, reporter);

@@ -1,7 +1,7 @@
 //! Snapshots for tests.
 
 use crate::kv::{Level, SnapshotSummary, StateHash};
-use crate::raft::{ClusterTime, Configuration, LogBase, LogIndex, Term};
+use crate::raft::{ClusterTime, Configuration, LogBase, LogIndex, SnapshotPlace, Term};
 use crate::storage::snapshot::{SnapshotBytes, SnapshotFile, SnapshotMeta, SnapshotWriter};
 use crate::storage::{Disk, MemoryDisk};
 use std::sync::Arc;
@@ -16,10 +16,12 @@ pub(super) fn write_snapshot(disk: &Arc<dyn Disk>, index: u64, pieces: u64) -> S
     let summary = SnapshotSummary { level, revision, time_ms: 0, keys: 0, sessions: 0, bytes, state_hash };
     let meta = SnapshotMeta {
         cluster_id: 1,
-        last: LogBase { index: LogIndex(index), term: Term(1) },
-        time: ClusterTime(0),
-        configuration: Configuration::default(),
-        configuration_index: LogIndex(1),
+        place: SnapshotPlace {
+            last: LogBase { index: LogIndex(index), term: Term(1) },
+            time: ClusterTime(0),
+            configuration: Configuration::default(),
+            configuration_index: LogIndex(1),
+        },
         summary: summary.encode(),
     };
     let mut writer = SnapshotWriter::begin(Arc::clone(disk), &meta).unwrap();

@@ -1,8 +1,17 @@
 //! Snapshots: all that the log said up to some entry, in one file, so that the log can let it go.
 //!
-//! Storage knows of a snapshot what consensus needs ([`SnapshotMeta`]); the state machine's part is opaque to it: a
-//! short summary, and the state in parts. The same bytes are a file, a stream to another node and a backup that a
-//! client keeps, so they are defined where clients have them as well: in [`kvclient::snapshot`].
+//! Storage knows of a snapshot what consensus needs; the state machine's part is opaque to it: a short summary, and the
+//! state in parts. The same bytes are a file, a stream to another node and a backup that a client keeps, so they are
+//! defined where clients have them as well: in [`kvclient::snapshot`].
+//!
+//! # Words
+//! | word | what it is |
+//! |---|---|
+//! | [`SnapshotPlace`](crate::raft::SnapshotPlace) | where a snapshot ends: last entry, cluster time, configuration. All that consensus knows of it |
+//! | [`SnapshotSummary`](crate::kv::SnapshotSummary) | what its data comes to: revision, keys, hash. All that the state machine says of it |
+//! | [`SnapshotMeta`] | what a snapshot begins with: its cluster, its place, its summary |
+//! | [`Head`](kvclient::snapshot::Head) | the same in bytes, as clients read it: neither place nor summary means anything to them |
+//! | [`SnapshotFile`] | proof that a snapshot is durable, and where it ends |
 //!
 //! # Files
 //! `snapshot-<index>-<term>.snap` is named for the last entry in it. It comes to be under a temporary name, is synced,
@@ -10,14 +19,11 @@
 //! damaged by the disk. What a snapshot replaces, older ones and the beginning of the log, may go only after that step:
 //! [`remove_older`] asks for the proof.
 //!
-//! - `meta`: what a snapshot holds
-//! - `encoder`, `decoder`: from the one to the bytes, and back
+//! - `meta`: what a snapshot begins with
 //! - `names`: which files there are; `file`: one that is durable
 //! - `writer`, `reader`: files
 //! - `recovery`: what a node starts from, and what it does about damage
 
-mod decoder;
-mod encoder;
 mod error;
 mod file;
 mod meta;
@@ -28,11 +34,9 @@ mod recovery;
 mod tests;
 mod writer;
 
-pub use decoder::{SnapshotDecoder, SnapshotItem};
-pub use encoder::SnapshotEncoder;
 pub use error::SnapshotError;
 pub use file::SnapshotFile;
-pub use kvclient::snapshot::{PART_BYTES_MAX, PART_HEADER_BYTES, Totals as SnapshotTotals};
+pub use kvclient::snapshot::{Decoder, Encoder, PART_BYTES_MAX, PART_HEADER_BYTES, Part, Totals};
 pub use meta::SnapshotMeta;
 pub(super) use names::is_snapshot;
 pub use names::{newest, remove_older};

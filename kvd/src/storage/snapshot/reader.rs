@@ -2,13 +2,12 @@
 
 use super::super::disk::{Disk, File};
 use super::super::error::StorageError;
-use super::decoder::{SnapshotDecoder, SnapshotItem};
-use super::encoder::SnapshotEncoder;
 use super::error::{SnapshotError, in_file};
 use super::meta::SnapshotMeta;
 use super::names::file_name;
 use crate::raft::LogBase;
 use bytes::Bytes;
+use kvclient::snapshot::{Decoder, Encoder, Part};
 
 /// How much is read at once.
 const READ_BYTES: usize = 256 << 10;
@@ -22,25 +21,25 @@ pub struct SnapshotReader {
 }
 
 impl SnapshotReader {
-    /// Opens the snapshot that ends with this entry, and reads what it holds.
+    /// Opens the snapshot that ends with this entry, and reads what it begins with.
     ///
     /// # Errors
     /// [`StorageError::Io`], [`StorageError::Corrupt`], [`StorageError::UnknownVersion`].
     pub fn open(disk: &dyn Disk, last: LogBase) -> Result<Self, StorageError> {
         let name = file_name(last);
         let file = disk.open(&name).map_err(StorageError::io("open", &name))?;
-        let mut source =
-            Source { name, file, position: 0, chunk: vec![0; READ_BYTES], decoder: SnapshotDecoder::new() };
-        let first = source.next_item().map_err(|error| error.in_file(&source.name))?;
-        let Some(SnapshotItem::Meta(meta)) = first else { unreachable!("a snapshot begins with what it holds") };
-        if meta.last != last {
-            let cause = format!("it is the snapshot that ends with entry {}, under a wrong name", meta.last);
+        let mut source = Source { name, file, position: 0, chunk: vec![0; READ_BYTES], decoder: Decoder::new() };
+        let first = source.next_part().map_err(|error| error.in_file(&source.name))?;
+        let Some(Part::Head(head)) = first else { unreachable!("a snapshot begins with its head") };
+        let meta = SnapshotMeta::of(head).map_err(|error| in_file(error, &source.name))?;
+        if meta.place.last != last {
+            let cause = format!("it is the snapshot that ends with entry {}, under a wrong name", meta.place.last);
             return Err(StorageError::corrupt(&source.name, 0, cause));
         }
         Ok(Self { source, meta, damage: None })
     }
 
-    /// What the snapshot holds.
+    /// What the snapshot begins with.
     pub fn meta(&self) -> &SnapshotMeta {
         &self.meta
     }
@@ -59,9 +58,9 @@ impl SnapshotReader {
     /// [`StorageError::Io`], and [`StorageError::Corrupt`]: then no piece before it means anything either.
     pub fn next_data(&mut self) -> Result<Option<Bytes>, StorageError> {
         loop {
-            match self.source.next_item() {
-                Ok(Some(SnapshotItem::Data(data))) => return Ok(Some(data)),
-                Ok(Some(SnapshotItem::Meta(_) | SnapshotItem::End(_))) => {}
+            match self.source.next_part() {
+                Ok(Some(Part::Data(data))) => return Ok(Some(data)),
+                Ok(Some(Part::Head(_) | Part::End(_))) => {}
                 Ok(None) => return Ok(None),
                 Err(ReadError::Storage(error)) => return Err(error),
                 Err(ReadError::Snapshot(error)) => {
@@ -82,7 +81,7 @@ impl SnapshotReader {
 #[derive(Debug)]
 pub struct SnapshotBytes {
     reader: SnapshotReader,
-    encoder: Option<SnapshotEncoder>,
+    encoder: Option<Encoder>,
     /// What comes before the first piece of data.
     beginning: Vec<u8>,
 }
@@ -94,11 +93,11 @@ impl SnapshotBytes {
     /// As [`SnapshotReader::open`].
     pub fn open(disk: &dyn Disk, last: LogBase) -> Result<Self, StorageError> {
         let reader = SnapshotReader::open(disk, last)?;
-        let (encoder, beginning) = SnapshotEncoder::begin(reader.meta());
+        let (encoder, beginning) = Encoder::begin(&reader.meta().to_head());
         Ok(Self { reader, encoder: Some(encoder), beginning })
     }
 
-    /// What the snapshot holds.
+    /// What the snapshot begins with.
     pub fn meta(&self) -> &SnapshotMeta {
         self.reader.meta()
     }
@@ -124,7 +123,7 @@ impl SnapshotBytes {
                 chunk.extend_from_slice(&encoder.data(&data));
                 chunk.extend_from_slice(&data);
             }
-            None => chunk.extend(self.encoder.take().map(SnapshotEncoder::end).into_iter().flatten()),
+            None => chunk.extend(self.encoder.take().map(Encoder::end).into_iter().flatten()),
         }
         Ok(())
     }
@@ -138,7 +137,7 @@ struct Source {
     /// What is read next.
     position: u64,
     chunk: Vec<u8>,
-    decoder: SnapshotDecoder,
+    decoder: Decoder,
 }
 
 enum ReadError {
@@ -156,11 +155,11 @@ impl ReadError {
 }
 
 impl Source {
-    /// The next item; `None` at the end of the file, when all of it was found undamaged.
-    fn next_item(&mut self) -> Result<Option<SnapshotItem>, ReadError> {
+    /// The next part; `None` at the end of the file, when all of it was found undamaged.
+    fn next_part(&mut self) -> Result<Option<Part>, ReadError> {
         loop {
-            if let Some(item) = self.decoder.next_item().map_err(ReadError::Snapshot)? {
-                return Ok(Some(item));
+            if let Some(part) = self.decoder.next_part().map_err(ReadError::Snapshot)? {
+                return Ok(Some(part));
             }
             let read = self.file.read_full_at(self.position, &mut self.chunk);
             let read = read.map_err(|cause| ReadError::Storage(StorageError::io("read", &self.name)(cause)))?;

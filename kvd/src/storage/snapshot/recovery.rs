@@ -29,9 +29,9 @@ pub struct RecoveredSnapshot<T> {
 /// A snapshot that is undamaged.
 #[derive(Debug)]
 pub struct FoundSnapshot<T> {
-    /// Where it is.
+    /// The file.
     pub file: SnapshotFile,
-    /// What it holds.
+    /// What it begins with.
     pub meta: SnapshotMeta,
     /// What was made of its data.
     pub state: T,
@@ -71,7 +71,7 @@ impl<T> Default for RecoveredSnapshot<T> {
 impl<T> RecoveredSnapshot<T> {
     /// What the log goes on after.
     pub fn base(&self) -> LogBase {
-        self.found.as_ref().map_or(LogBase::NONE, |found| found.meta.last)
+        self.found.as_ref().map_or(LogBase::NONE, |found| found.meta.place.last)
     }
 
     /// To be called once the log was opened after [`RecoveredSnapshot::base`]: whether the two have all there ever was.

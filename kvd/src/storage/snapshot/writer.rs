@@ -2,12 +2,12 @@
 
 use super::super::disk::{Disk, File, remove_if_present};
 use super::super::error::StorageError;
-use super::encoder::SnapshotEncoder;
 use super::file::SnapshotFile;
 use super::meta::SnapshotMeta;
 use super::names::{file_name, temporary_name};
 use crate::mutants::{self, Mutant};
 use crate::raft::LogBase;
+use kvclient::snapshot::Encoder;
 use std::io;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub struct SnapshotWriter {
     last: LogBase,
     temporary: String,
     file: Box<dyn File>,
-    encoder: SnapshotEncoder,
+    encoder: Encoder,
     /// Where the next part goes.
     position: u64,
     synced_bytes: u64,
@@ -41,9 +41,9 @@ impl SnapshotWriter {
     /// If the configuration and the summary come to more than [`PART_BYTES_MAX`](super::PART_BYTES_MAX), or if no
     /// snapshot can end with that entry.
     pub fn begin(disk: Arc<dyn Disk>, meta: &SnapshotMeta) -> Result<Self, StorageError> {
-        let (encoder, bytes) = SnapshotEncoder::begin(meta);
-        let (temporary, file) = create_temporary(&*disk, meta.last)?;
-        let last = meta.last;
+        let (encoder, bytes) = Encoder::begin(&meta.to_head());
+        let (temporary, file) = create_temporary(&*disk, meta.place.last)?;
+        let last = meta.place.last;
         let mut writer =
             Self { disk, last, temporary, file, encoder, position: 0, synced_bytes: 0, is_poisoned: false };
         writer.unless_poisoned(|writer| writer.write(&bytes))?;

@@ -8,10 +8,10 @@ use super::invariants::{Checked, ensure};
 use super::node::{Input, Process};
 use super::notation::Name;
 use super::world::World;
-use kvd::data::{KeptLog, ReceiveError, Received, Receiving, cluster_of, compaction_point, is_snapshot_due, meta_of};
+use kvd::data::{KeptLog, ReceiveError, Received, Receiving, cluster_of, compaction_point, is_snapshot_due};
 use kvd::kv::RestoreError;
 use kvd::raft::{LogIndex, NodeId, RoleName, SendSnapshot, Term};
-use kvd::storage::snapshot::{SnapshotBytes, SnapshotFile, SnapshotWriter, remove_older};
+use kvd::storage::snapshot::{SnapshotBytes, SnapshotFile, SnapshotMeta, SnapshotWriter, remove_older};
 use kvd::storage::{Disk, StorageError};
 use std::sync::Arc;
 
@@ -87,7 +87,8 @@ impl World {
         }
         let cluster_id = cluster_of(&self.founders).id;
         let (place, summary) = process.replica.begin_snapshot().expect("there is no other");
-        match SnapshotWriter::begin(Arc::new(disk), &meta_of(cluster_id, place, &summary)) {
+        let meta = SnapshotMeta { cluster_id, place, summary: summary.encode() };
+        match SnapshotWriter::begin(Arc::new(disk), &meta) {
             Ok(writer) => {
                 process.taking = Some(writer);
                 self.next_piece_later(id);

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 #[test]
 fn the_bytes_of_a_snapshot() {
-    let meta = SnapshotMeta { cluster_id: 0x0102_0304_0506_0708, time: ClusterTime(0x33), ..meta(entry(0x11, 0x22)) };
+    let mut meta = SnapshotMeta { cluster_id: 0x0102_0304_0506_0708, ..meta(entry(0x11, 0x22)) };
+    meta.place.time = ClusterTime(0x33);
     #[rustfmt::skip]
     let expected: Vec<&[u8]> = vec![
         // The header: magic, version, zero, cluster, zero, checksum.
@@ -27,13 +28,14 @@ fn the_bytes_of_a_snapshot() {
 }
 
 #[test]
-fn items_come_back_however_the_bytes_are_cut() {
+fn parts_come_back_however_the_bytes_are_cut() {
     let meta = meta(entry(70, 3));
     let data: [&[u8]; 4] = [&[1; 1000], b"", b"x", &[2; 3000]];
     let bytes = encode(&meta, &data);
-    let mut expected = vec![SnapshotItem::Meta(meta)];
-    expected.extend(data.map(|piece| SnapshotItem::Data(piece.into())));
-    expected.push(SnapshotItem::End(SnapshotTotals { parts: 4, data_bytes: 4001 }));
+    assert_eq!(SnapshotMeta::of(meta.to_head()).as_ref(), Ok(&meta));
+    let mut expected = vec![Part::Head(meta.to_head())];
+    expected.extend(data.map(|piece| Part::Data(piece.into())));
+    expected.push(Part::End(Totals { parts: 4, data_bytes: 4001 }));
     for piece_bytes in (1..200).chain([1000, 10_000]) {
         assert_eq!(decode(&bytes, piece_bytes), Ok(expected.clone()), "in pieces of {piece_bytes}");
     }
@@ -158,20 +160,20 @@ fn a_length_is_not_believed() {
     for (length, is_refused_at_once) in [(PART_BYTES_MAX as u32 + 1, true), (u32::MAX, true), (1 << 20, false)] {
         let mut damaged = bytes.clone();
         damaged[32..36].copy_from_slice(&length.to_le_bytes());
-        let mut decoder = SnapshotDecoder::new();
+        let mut decoder = Decoder::new();
         decoder.feed(&damaged);
-        assert_eq!(decoder.next_item().is_err(), is_refused_at_once, "{length}");
+        assert_eq!(decoder.next_part().is_err(), is_refused_at_once, "{length}");
         assert!(decoder.finish().is_err());
     }
 }
 
 #[test]
 fn an_error_stays() {
-    let mut decoder = SnapshotDecoder::new();
+    let mut decoder = Decoder::new();
     decoder.feed(&[0; 100]);
-    let error = decoder.next_item().unwrap_err();
+    let error = decoder.next_part().unwrap_err();
     decoder.feed(&encode(&meta(entry(70, 3)), &[]));
-    assert_eq!((decoder.next_item(), decoder.finish()), (Err(error.clone()), Err(error)));
+    assert_eq!((decoder.next_part(), decoder.finish()), (Err(error.clone()), Err(error)));
 }
 
 #[test]
@@ -184,13 +186,13 @@ fn another_version_is_told_from_damage() {
 #[test]
 #[should_panic(expected = "a part of 8388609 bytes, of 8388608 at most")]
 fn a_part_that_is_too_long_is_a_mistake_of_the_caller() {
-    SnapshotEncoder::begin(&meta(entry(70, 3))).0.data(&vec![0; PART_BYTES_MAX + 1]);
+    Encoder::begin(&meta(entry(70, 3)).to_head()).0.data(&vec![0; PART_BYTES_MAX + 1]);
 }
 
 #[test]
 #[should_panic(expected = "a snapshot that ends with entry 0 of term 0")]
 fn a_snapshot_of_nothing_is_a_mistake_of_the_caller() {
-    let _ = SnapshotEncoder::begin(&SnapshotMeta { configuration_index: LogIndex(0), ..meta(LogBase::NONE) });
+    let _ = meta(LogBase::NONE).to_head();
 }
 
 proptest! {

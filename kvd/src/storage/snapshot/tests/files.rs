@@ -25,12 +25,12 @@ fn what_is_written_is_read_on_every_disk() {
         let data = vec![vec![1; PART_BYTES_MAX], vec![2; 300_000], vec![3; 1], vec![4; PART_BYTES_MAX]];
         data.iter().for_each(|piece| writer.write_data(piece).unwrap());
         let file = writer.finish().unwrap();
-        assert_eq!((file.last(), newest(&*disk).unwrap()), (meta.last, Some(meta.last)));
+        assert_eq!((file.last(), newest(&*disk).unwrap()), (meta.place.last, Some(meta.place.last)));
 
-        let mut reader = SnapshotReader::open(&*disk, meta.last).unwrap();
+        let mut reader = SnapshotReader::open(&*disk, meta.place.last).unwrap();
         assert_eq!((reader.meta(), reader.bytes().unwrap()), (&meta, file.bytes()));
         // It is read although it is removed.
-        disk.remove(&file_name(meta.last)).unwrap();
+        disk.remove(&file_name(meta.place.last)).unwrap();
         for piece in data {
             assert_eq!(reader.next_data().unwrap().as_deref(), Some(&piece[..]));
         }
@@ -44,27 +44,28 @@ fn a_file_is_what_the_encoder_makes_and_so_is_a_copy_from_another_node() {
     let disk = FaultyDisk::new(Seed(1));
     let meta = meta(entry(70, 3));
     write(&disk, &meta, &DATA).unwrap();
-    let bytes = disk.contents(&file_name(meta.last)).unwrap();
+    let bytes = disk.contents(&file_name(meta.place.last)).unwrap();
     assert_eq!(bytes, encode(&meta, &DATA));
 
     // As a follower does that is sent the bytes.
     let other = FaultyDisk::new(Seed(2));
-    let (mut decoder, mut writer) = (SnapshotDecoder::new(), None);
+    let (mut decoder, mut writer) = (Decoder::new(), None);
     for piece in bytes.chunks(100) {
         decoder.feed(piece);
-        while let Some(item) = decoder.next_item().unwrap() {
-            match item {
-                SnapshotItem::Meta(meta) => {
+        while let Some(part) = decoder.next_part().unwrap() {
+            match part {
+                Part::Head(head) => {
+                    let meta = SnapshotMeta::of(head).unwrap();
                     writer = Some(SnapshotWriter::begin(Arc::new(other.clone()), &meta).unwrap());
                 }
-                SnapshotItem::Data(data) => writer.as_mut().unwrap().write_data(&data).unwrap(),
-                SnapshotItem::End(_) => {}
+                Part::Data(data) => writer.as_mut().unwrap().write_data(&data).unwrap(),
+                Part::End(_) => {}
             }
         }
     }
     decoder.finish().unwrap();
     writer.unwrap().finish().unwrap();
-    assert_eq!(other.contents(&file_name(meta.last)).unwrap(), bytes);
+    assert_eq!(other.contents(&file_name(meta.place.last)).unwrap(), bytes);
 }
 
 #[test]
@@ -76,11 +77,11 @@ fn two_may_be_written_at_the_same_time() {
     one.write_data(b"one").unwrap();
     other.write_data(b"other").unwrap();
     one.finish().unwrap();
-    assert_eq!(read(&disk, meta.last).unwrap(), b"one");
+    assert_eq!(read(&disk, meta.place.last).unwrap(), b"one");
     other.finish().unwrap();
-    assert_eq!(read(&disk, meta.last).unwrap(), b"other");
+    assert_eq!(read(&disk, meta.place.last).unwrap(), b"other");
     begin().abandon().unwrap();
-    assert_eq!(names(&disk), [file_name(meta.last)]);
+    assert_eq!(names(&disk), [file_name(meta.place.last)]);
 }
 
 #[test]
@@ -111,11 +112,11 @@ fn with_one(seed: u64) -> FaultyDisk {
 fn assert_one_of_two(disk: &FaultyDisk, is_new: bool) {
     let recovered = recover(disk, CLUSTER, Some(LogIndex(11)), read_all).unwrap();
     let found = recovered.found.expect("one of the two");
-    match found.meta.last.index.0 {
+    match found.meta.place.last.index.0 {
         10 => assert!(!is_new && found.state == b"old"),
         _ => assert_eq!(found.state, all_data()),
     }
-    let (last, names) = (found.meta.last, names(disk));
+    let (last, names) = (found.meta.place.last, names(disk));
     assert!(names.iter().all(|name| !name.ends_with(".tmp")), "{names:?}");
     // From here on the node relies on it.
     remove_older(disk, &found.file).unwrap();

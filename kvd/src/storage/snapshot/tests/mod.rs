@@ -11,7 +11,7 @@ use super::super::error::StorageError;
 use super::super::faulty::{Call, Fault, FaultyDisk, Seed};
 use super::names::file_name;
 use super::*;
-use crate::raft::{ClusterTime, Configuration, LogBase, LogIndex, MemberInfo, NodeId, Term};
+use crate::raft::{ClusterTime, Configuration, LogBase, LogIndex, MemberInfo, NodeId, SnapshotPlace, Term};
 use std::sync::Arc;
 
 const CLUSTER: u64 = 0xc1;
@@ -24,17 +24,19 @@ fn meta(last: LogBase) -> SnapshotMeta {
     let info = MemberInfo { name: "a".into(), client_url: "b".into(), peer_url: "c".into() };
     SnapshotMeta {
         cluster_id: CLUSTER,
-        last,
-        time: ClusterTime(last.index.0 * 100),
-        configuration: Configuration::of_voters([(NodeId(5), info)]),
-        configuration_index: LogIndex(1),
+        place: SnapshotPlace {
+            last,
+            time: ClusterTime(last.index.0 * 100),
+            configuration: Configuration::of_voters([(NodeId(5), info)]),
+            configuration_index: LogIndex(1),
+        },
         summary: "sum".into(),
     }
 }
 
 /// The bytes of a snapshot with these pieces of data.
 fn encode(meta: &SnapshotMeta, data: &[&[u8]]) -> Vec<u8> {
-    let (mut encoder, mut bytes) = SnapshotEncoder::begin(meta);
+    let (mut encoder, mut bytes) = Encoder::begin(&meta.to_head());
     for piece in data {
         bytes.extend_from_slice(&encoder.data(piece));
         bytes.extend_from_slice(piece);
@@ -43,18 +45,21 @@ fn encode(meta: &SnapshotMeta, data: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// All items in bytes that come in pieces of this length, if they are a whole snapshot.
-fn decode(bytes: &[u8], piece_bytes: usize) -> Result<Vec<SnapshotItem>, SnapshotError> {
-    let mut decoder = SnapshotDecoder::new();
-    let mut items = Vec::new();
+/// All parts in bytes that come in pieces of this length, if they are a whole snapshot.
+fn decode(bytes: &[u8], piece_bytes: usize) -> Result<Vec<Part>, SnapshotError> {
+    let mut decoder = Decoder::new();
+    let mut parts = Vec::new();
     for piece in bytes.chunks(piece_bytes) {
         decoder.feed(piece);
-        while let Some(item) = decoder.next_item()? {
-            items.push(item);
+        while let Some(part) = decoder.next_part()? {
+            if let Part::Head(head) = &part {
+                SnapshotMeta::of(head.clone())?;
+            }
+            parts.push(part);
         }
     }
     decoder.finish()?;
-    Ok(items)
+    Ok(parts)
 }
 
 /// Writes a snapshot of these pieces.
