@@ -6,6 +6,7 @@
 //! [`kv`] applies it and the answer goes back. `raft`, `kv` and `node` are pure: no clock, no I/O, no
 //! threads; all of those meet in `server`.
 
+mod background;
 pub mod config;
 pub mod data;
 pub mod dev;

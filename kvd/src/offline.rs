@@ -8,6 +8,7 @@ use crate::data::{
 };
 use crate::raft::{Configuration, MemberInfo, NodeId, Settings};
 use crate::storage::{Disk, RealDisk, WalOptions};
+use kvclient::api::hex_id;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -204,7 +205,7 @@ fn keys(count: u64) -> String {
 /// What would be done, and what may be lost by it.
 fn prospect(survivor: &Survivor, dir: &Path) -> String {
     let Survivor { identity, members, last, commit_index, torn_tail, damaged_snapshots, .. } = survivor;
-    let cluster = identity.cluster.as_ref().map(|cluster| format!("{:016x}", cluster.id)).unwrap_or_default();
+    let cluster = identity.cluster.as_ref().map(|cluster| hex_id(cluster.id)).unwrap_or_default();
     let (name, node_id) = (&identity.name, identity.node_id);
     let mut names: Vec<&str> = members.members.values().map(|info| info.name.as_str()).collect();
     names.sort_unstable();
@@ -292,7 +293,7 @@ fn confirm() -> Done {
 
 fn new_cluster(made: &Refounded, info: &MemberInfo) -> String {
     let Refounded { cluster, node_id, .. } = made;
-    format!("cluster {:016x} is new, and {} (id {node_id}) is its only member", cluster.id, info.name)
+    format!("cluster {} is new, and {} (id {node_id}) is its only member", hex_id(cluster.id), info.name)
 }
 
 fn how_others_join(info: &MemberInfo) -> String {

@@ -7,16 +7,15 @@ use super::context::Context;
 use super::error::ApiError;
 use super::gateway::{REMOVED, View};
 use super::reply;
+use crate::kv::Store;
 use kvclient::api::{Health, LeaderReply, NodeState};
 use serde_json::json;
 use warp::reply::Response;
 
 /// `GET /health`: 200 while the daemon runs.
 pub(super) fn health(context: &Context) -> Result<Response, ApiError> {
-    let (revision, keys, level) = {
-        let store = context.gateway.store();
-        (store.revision(), store.len() as u64, store.level().0)
-    };
+    let read = |store: &Store| (store.revision(), store.len() as u64, store.level().0);
+    let (revision, keys, level) = context.gateway.with_store(read);
     let view = context.gateway.view.borrow().clone();
     let uptime = context.gateway.started.elapsed();
     Ok(reply::ok(&Health {

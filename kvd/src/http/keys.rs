@@ -130,21 +130,20 @@ pub(super) fn of_read(context: &Context, consistency: Consistency, response: Res
 }
 
 async fn answer_get(context: &Context, key: String, raw: bool) -> Result<Response, ApiError> {
-    let charge;
-    let reply = {
-        let store = context.gateway.store();
+    let (charge, reply) = context.gateway.with_store(|store| {
         let revision = store.revision();
         let ItemRef { value, create_revision, mod_revision, version } =
             store.get_ref(key.as_bytes()).ok_or_else(|| ApiError::key_not_found(revision))?;
-        charge = context.replies.charge(value.len())?;
-        if raw {
-            return Ok(reply::raw(context.replies.attach(charge, value.to_vec())?, mod_revision, revision));
-        }
-        let value = value.to_vec();
-        let item = api::Item { key, value, create_revision, mod_revision, version };
-        api::GetReply { item, revision }
-    };
+        // A value is copied only once there is memory for it.
+        let charge = context.replies.charge(value.len())?;
+        let item = api::Item { key, value: value.to_vec(), create_revision, mod_revision, version };
+        Ok::<_, ApiError>((charge, api::GetReply { item, revision }))
+    })?;
     let (item_bytes, revision) = (reply.item.value.len(), reply.revision);
+    if raw {
+        let mod_revision = reply.item.mod_revision;
+        return Ok(reply::raw(context.replies.attach(charge, reply.item.value)?, mod_revision, revision));
+    }
     let budget = context.replies.clone();
     let rendered =
         context.heavy_work(item_bytes, move || reply_budget::charged(&budget, charge, StatusCode::OK, &reply)).await?;

@@ -13,7 +13,7 @@ use super::lane::{LANE_HEADER, Lane};
 use super::log_once::LogOnce;
 use crate::raft::{Message, NodeId};
 use futures_util::{SinkExt, StreamExt};
-use kvclient::api::{Applied, ErrorBody, ErrorCode, ErrorReply};
+use kvclient::api::{Applied, ErrorBody, ErrorCode, ErrorReply, hex_id};
 use std::error::Error as _;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -114,8 +114,11 @@ impl Acceptor {
             }
             (Some(our_cluster), Some(their_cluster), _) if our_cluster != their_cluster => {
                 let why = format!(
-                    "{} ({}) belongs to cluster {their_cluster:016x}, this node to {our_cluster:016x}",
-                    theirs.name, theirs.peer_url
+                    "{} ({}) belongs to cluster {}, this node to {}",
+                    theirs.name,
+                    theirs.peer_url,
+                    hex_id(their_cluster),
+                    hex_id(our_cluster)
                 );
                 self.log_once(&why);
                 refuse(ErrorCode::WrongCluster, StatusCode::FORBIDDEN, why)

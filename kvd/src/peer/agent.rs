@@ -31,9 +31,6 @@ use tower_service::Service;
 /// Time for a connection to be made. A node that is there answers in a fraction of it.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// Where a URL without a port leads.
-const HTTP_PORT: u16 = 80;
-
 /// Time in which the other end must acknowledge something, or the connection is given up.
 const UNACKNOWLEDGED_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -245,9 +242,7 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, url: Uri) -> Self::Future {
         Box::pin(async move {
-            let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-            let address = (host, url.port_u16().unwrap_or(HTTP_PORT));
-            let connecting = timeout(CONNECT_TIME_MAX, PacedStream::connect(address, UNACKNOWLEDGED_TIME_MAX)).await;
+            let connecting = timeout(CONNECT_TIME_MAX, PacedStream::connect(&url, UNACKNOWLEDGED_TIME_MAX)).await;
             let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {CONNECT_TIME_MAX:?}"));
             connecting.unwrap_or_else(|_| Err(late())).map(TokioIo::new)
         })

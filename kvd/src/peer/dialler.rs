@@ -38,7 +38,6 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::{self, Message as WsMessage};
-use url::Url;
 
 /// Time for a connection to be made and accepted.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -322,12 +321,8 @@ impl Dialler {
 
     async fn dial(&self) -> Dialled {
         let url = format!("{}/raft", self.options.peer_url.replacen("http", "ws", 1));
-        let address = Url::parse(&url).ok().and_then(|url| {
-            let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
-            Some((host, url.port_or_known_default()?))
-        });
         let header = HeaderValue::from_str(&self.options.hello.borrow().to_header());
-        let (Some((host, port)), Ok(mut request), Ok(header)) = (address, url.into_client_request(), header) else {
+        let (Ok(mut request), Ok(header)) = (url.into_client_request(), header) else {
             return Dialled::Failed("nothing to dial".into());
         };
         request.headers_mut().insert(HELLO_HEADER, header);
@@ -336,7 +331,7 @@ impl Dialler {
             request.headers_mut().insert(SOUGHT_HEADER, sought);
         }
         let config = WebSocketConfig::default().write_buffer_size(0);
-        let stream = match PacedStream::connect((host.as_str(), port), self.stall_max()).await {
+        let stream = match PacedStream::connect(request.uri(), self.stall_max()).await {
             Ok(stream) => stream,
             Err(cause) if cause.kind() == ErrorKind::ConnectionRefused => return Dialled::NobodyThere,
             Err(cause) => return Dialled::Failed(cause.to_string()),

@@ -6,6 +6,7 @@
 
 use crate::naming;
 use crate::raft::{Configuration, MemberInfo, NodeId};
+use kvclient::api::hex_id;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -61,7 +62,7 @@ impl ClusterId {
 
 impl fmt::Display for ClusterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        f.write_str(&hex_id(self.0))
     }
 }
 
@@ -233,17 +234,18 @@ pub fn founding_configuration(founders: &[Founder]) -> Configuration {
 
 /// 64-bit ids as sixteen hexadecimal digits: JSON numbers are not exact beyond 53 bits everywhere.
 mod hex {
+    use kvclient::api::{hex_id, parse_hex_id};
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
     pub(super) fn serialize<S: Serializer>(id: &u64, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&format_args!("{id:016x}"))
+        to.serialize_str(&hex_id(*id))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
         let text = String::deserialize(from)?;
-        u64::from_str_radix(&text, 16).map_err(|_| D::Error::custom(format!("`{text}` is not a hexadecimal id")))
+        parse_hex_id(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is no id of sixteen hexadecimal digits")))
     }
 }
 

@@ -3,11 +3,10 @@
 use super::dialler::{Dialler, LaneState};
 use super::dialling::{LinkEvent, LinkOptions};
 use super::lane::Lane;
+use crate::background::Background;
 use crate::raft::Message;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use tracing::Instrument;
 
 /// Messages queued for one lane. The window of consensus is smaller, so only a peer that takes
 /// nothing fills it.
@@ -28,7 +27,7 @@ pub struct Link {
 struct LaneHandle {
     queue: mpsc::Sender<Message>,
     shared: LaneState,
-    task: JoinHandle<()>,
+    _dialler: Background,
 }
 
 impl Link {
@@ -43,7 +42,7 @@ impl Link {
             let shared = LaneState::default();
             let (options, report, protocol) = (Arc::clone(&options), Arc::clone(&report), Arc::clone(&protocol_in));
             let dialler = Dialler::new(lane, options, queued, shared.clone(), protocol, report);
-            LaneHandle { queue, shared, task: tokio::spawn(dialler.run().in_current_span()) }
+            LaneHandle { queue, shared, _dialler: Background::spawn(dialler.run()) }
         };
         Self { peer_url, prompt: open(Lane::Prompt), bulk: open(Lane::Bulk), protocol }
     }
@@ -82,12 +81,6 @@ impl LaneHandle {
             // A full queue drops the message like a lossy network would.
             let _ = self.queue.try_send(message);
         }
-    }
-}
-
-impl Drop for LaneHandle {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

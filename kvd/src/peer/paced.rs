@@ -5,6 +5,7 @@
 //! the other lane. So the send buffer, which bounds what is unacknowledged, follows the rate at which the path
 //! drains it: enough to keep the link busy, and [`QUEUE_MS_MAX`] more.
 
+use hyper::Uri;
 use rustix::net::sockopt::{set_socket_send_buffer_size, set_tcp_user_timeout};
 use std::io;
 use std::pin::Pin;
@@ -15,6 +16,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+
+/// Where a URL without a port leads.
+const HTTP_PORT: u16 = 80;
 
 /// How long what the buffer holds may wait in queues, beyond the round trip. Milliseconds.
 const QUEUE_MS_MAX: u64 = 25;
@@ -55,13 +59,16 @@ pub struct PacedStream {
 }
 
 impl PacedStream {
-    /// Connects, and gives up a connection on which the other end acknowledges nothing for `unacknowledged_max`.
+    /// Connects to where a URL leads, and gives up a connection on which the other end acknowledges nothing for
+    /// `unacknowledged_max`.
     ///
     /// # Errors
     /// Those of the operating system.
-    pub async fn connect(address: impl tokio::net::ToSocketAddrs, unacknowledged_max: Duration) -> io::Result<Self> {
+    pub async fn connect(url: &Uri, unacknowledged_max: Duration) -> io::Result<Self> {
+        let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+        let port = url.port_u16().unwrap_or(HTTP_PORT);
         let began = Instant::now();
-        let stream = TcpStream::connect(address).await?;
+        let stream = TcpStream::connect((host, port)).await?;
         // The handshake of TCP takes one round trip.
         let round_trip_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         stream.set_nodelay(true)?;

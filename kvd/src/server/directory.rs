@@ -153,7 +153,7 @@ impl Directory {
                 Goal::Replace(_) => MemberGoal::Replace,
             });
             let voter = self.configuration.is_voter(id);
-            Some(Member { id: name, client_url, peer_url, voter, goal, node: format!("{:016x}", id.0) })
+            Some(Member { id: name, client_url, peer_url, voter, goal, node: id.to_string() })
         };
         let mut members: Vec<_> = self.configuration.everyone().filter_map(member).collect();
         // Of two lives of one node the one that counts comes first.

@@ -15,7 +15,7 @@ use crate::peer::{Agent, FRAME_BYTES_MAX, HELLO_HEADER, Hello, NoAnswer, NodeReq
 use crate::raft::NodeId;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
-use kvclient::api::{ErrorCode, ErrorReply, LeaderEvent, NodeUrl};
+use kvclient::api::{ErrorCode, ErrorReply, LeaderEvent, NodeUrl, parse_hex_id};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -196,7 +196,7 @@ impl Forwarder {
     /// The URL at which a member is dialled, by its name.
     fn peer_url(&self, name: &str) -> Option<String> {
         let member = self.view.borrow().members.iter().find(|member| member.id == name).cloned()?;
-        let id = u64::from_str_radix(&member.node, 16).ok().map(NodeId);
+        let id = parse_hex_id(&member.node).map(NodeId);
         let dialled = id.and_then(|id| self.dialled.borrow().get(&id).cloned());
         Some(dialled.unwrap_or(member.peer_url))
     }
@@ -362,27 +362,7 @@ mod tests {
     fn forwarder() -> (Forwarder, watch::Sender<LeaderEvent>) {
         let (told, leader) = watch::channel(leads("node2"));
         let hello = Hello::of_member("node1", 1);
-        let view = View {
-            name: "node1".into(),
-            node: "".into(),
-            client_url: "".into(),
-            peer_url: "".into(),
-            level_max: 1,
-            state: kvclient::api::NodeState::Follower,
-            term: 5,
-            leader: None,
-            last_log_index: 0,
-            commit_index: 0,
-            applied_index: 0,
-            ready: true,
-            members: [].into(),
-            cluster: None,
-            waiting_for: None,
-            diverged: None,
-            disk_stuck: None,
-            snapshots_damaged: 0,
-            log_damaged: 0,
-        };
+        let view = View { ready: true, ..View::forming("node1", "", "", "", 1) };
         let channels = (watch::channel(hello).1, watch::channel(view).1, watch::channel(BTreeMap::new()).1);
         (Forwarder::new(Agent::new(), channels.0, channels.1, leader, channels.2), told)
     }

@@ -8,16 +8,15 @@
 //! and nobody would dial it to say so.
 
 use super::reporter::Reporter;
+use crate::background::Background;
 use crate::config::Config;
 use crate::peer::{Agent, Backoff, NodeRequest};
 use crate::raft::NodeId;
 use crate::storage::ClusterIdentity;
 use bytes::Bytes;
-use kvclient::api::{AddMemberRequest, ErrorCode, ErrorReply, MembersReply, headers};
+use kvclient::api::{AddMemberRequest, ErrorCode, ErrorReply, MembersReply, headers, parse_hex_id};
 use std::time::Duration;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
-use tracing::Instrument;
 use warp::http::header::LOCATION;
 use warp::http::{HeaderValue, StatusCode};
 
@@ -69,13 +68,7 @@ struct WishSent {
 /// Requests under way. Dropping it ends them.
 #[derive(Debug)]
 pub(super) struct JoinRequests {
-    task: AbortHandle,
-}
-
-impl Drop for JoinRequests {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    _asking: Background,
 }
 
 impl JoinRequests {
@@ -115,7 +108,7 @@ impl JoinRequests {
                 sleep(pauses.next_pause()).await;
             }
         };
-        Self { task: tokio::spawn(asking.in_current_span()).abort_handle() }
+        Self { _asking: Background::spawn(asking) }
     }
 }
 
@@ -158,7 +151,7 @@ fn judge(target: &str, status: StatusCode, body: &[u8]) -> JoinNews {
     if status == StatusCode::OK {
         let cluster = serde_json::from_slice::<MembersReply>(body).ok().and_then(|reply| reply.cluster);
         let identity = cluster.and_then(|cluster| {
-            let id = u64::from_str_radix(&cluster.id, 16).ok()?;
+            let id = parse_hex_id(&cluster.id)?;
             Some(ClusterIdentity { id, first_members: cluster.first_members })
         });
         return match identity {

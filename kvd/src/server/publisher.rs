@@ -41,27 +41,7 @@ pub(super) struct Publisher {
 impl Publisher {
     /// Shows this node before it is part of a cluster. `span` is the one it logs in.
     pub(super) fn new(own: &Hello, span: Span) -> Self {
-        let view = View {
-            name: own.name.as_str().into(),
-            node: own.node_id().to_string().into(),
-            client_url: own.client_url.as_str().into(),
-            peer_url: own.peer_url.as_str().into(),
-            level_max: own.level,
-            state: NodeState::Forming,
-            term: 0,
-            leader: None,
-            last_log_index: 0,
-            commit_index: 0,
-            applied_index: 0,
-            ready: false,
-            members: Arc::new([]),
-            cluster: None,
-            waiting_for: None,
-            diverged: None,
-            disk_stuck: None,
-            snapshots_damaged: 0,
-            log_damaged: 0,
-        };
+        let view = View::forming(&own.name, &own.node_id().to_string(), &own.client_url, &own.peer_url, own.level);
         let leader = watch::Sender::new(LeaderEvent { term: 0, leader: None });
         Self {
             span,

@@ -6,6 +6,7 @@
 //! next.
 
 use super::reporter::Reporter;
+use crate::background::Background;
 use crate::kv::{STATE_HASH_FORMAT, StateHash};
 use crate::node::{AppliedState, REPORT_STATES_MAX};
 use crate::peer::{Agent, HELLO_HEADER, Hello, NodeRequest, of_same_cluster, refuse};
@@ -16,9 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
-use tracing::Instrument;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -110,13 +109,7 @@ async fn answer(ours: &Hello, theirs: Option<&str>, reporter: &Reporter<StatesEv
 /// Asks for the states of others until it is dropped.
 #[derive(Debug)]
 pub(super) struct StateExchange {
-    task: AbortHandle,
-}
-
-impl Drop for StateExchange {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    _asking: Background,
 }
 
 impl StateExchange {
@@ -141,7 +134,7 @@ impl StateExchange {
                 pause = EVERY.mul_f64(rand::rng().random_range(0.9..=1.1));
             }
         };
-        Self { task: tokio::spawn(ask_all.in_current_span()).abort_handle() }
+        Self { _asking: Background::spawn(ask_all) }
     }
 }
 

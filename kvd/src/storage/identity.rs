@@ -14,6 +14,7 @@
 use super::disk::{Disk, read_file, replace_file};
 use super::error::StorageError;
 use crate::raft::{LogIndex, NodeId};
+use kvclient::api::{hex_id, parse_hex_id};
 use serde::{Deserialize, Serialize};
 
 /// Name of the file.
@@ -126,12 +127,12 @@ impl Document {
 fn encode(identity: &Identity) -> Vec<u8> {
     let mut document = Document {
         format: FORMAT,
-        node_id: to_hex(identity.node_id.0),
+        node_id: hex_id(identity.node_id.0),
         name: identity.name.clone(),
         cluster: identity
             .cluster
             .as_ref()
-            .map(|cluster| ClusterDocument { id: to_hex(cluster.id), first_members: cluster.first_members.clone() }),
+            .map(|cluster| ClusterDocument { id: hex_id(cluster.id), first_members: cluster.first_members.clone() }),
         diverged_at: identity.diverged_at.map(|index| index.0),
         crc32c: None,
     };
@@ -153,7 +154,7 @@ fn decode(bytes: &[u8]) -> Result<Identity, StorageError> {
     if stored != Some(format!("{:08x}", crc32c::crc32c(&document.to_json()))) {
         return Err(damaged("its checksum does not match: it was damaged, or edited by hand"));
     }
-    let id = |text: &str| from_hex(text).ok_or_else(|| damaged("an id in it is not 16 hexadecimal digits"));
+    let id = |text: &str| parse_hex_id(text).ok_or_else(|| damaged("an id in it is not 16 hexadecimal digits"));
     Ok(Identity {
         node_id: NodeId(id(&document.node_id)?),
         name: document.name,
@@ -163,15 +164,6 @@ fn decode(bytes: &[u8]) -> Result<Identity, StorageError> {
         },
         diverged_at: document.diverged_at.map(LogIndex),
     })
-}
-
-fn to_hex(id: u64) -> String {
-    format!("{id:016x}")
-}
-
-/// Takes what [`to_hex`] writes and nothing else: parsing alone takes signs and capitals, too.
-fn from_hex(text: &str) -> Option<u64> {
-    u64::from_str_radix(text, 16).ok().filter(|id| to_hex(*id) == text)
 }
 
 #[cfg(test)]
@@ -197,16 +189,6 @@ mod tests {
             "\n"
         );
         assert_eq!(String::from_utf8(encode(&formed())).unwrap(), expected);
-    }
-
-    #[test]
-    fn an_id_is_sixteen_small_hexadecimal_digits_and_nothing_else() {
-        for id in [0, 0xabc, u64::MAX] {
-            assert_eq!(from_hex(&to_hex(id)), Some(id));
-        }
-        for text in ["", "abc", "0000000000000ABC", "+000000000000abc", "00000000000000abc", "000000000000wxyz"] {
-            assert_eq!(from_hex(text), None, "{text}");
-        }
     }
 
     #[test]

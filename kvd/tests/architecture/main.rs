@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// Each module with those of this crate that it may import.
 const FLOORS: &[(&str, &[&str])] = &[
+    ("background", &[]),
     ("mutants", &[]),
     ("raft", &["mutants"]),
     ("kv", &["mutants"]),
@@ -21,11 +22,11 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("naming", &[]),
     ("node", &["raft", "kv", "mutants"]),
     ("storage", &["raft", "mutants"]),
-    ("peer", &["raft", "naming"]),
+    ("peer", &["background", "raft", "naming"]),
     ("http", &["raft", "kv", "node", "naming"]),
     ("config", &["kv", "raft", "naming"]),
     ("data", &["raft", "kv", "node", "storage", "peer"]),
-    ("server", &["raft", "kv", "node", "storage", "peer", "data", "http", "config", "logging"]),
+    ("server", &["background", "raft", "kv", "node", "storage", "peer", "data", "http", "config", "logging"]),
     ("dev", &["config", "server"]),
     ("cli", &["kv", "config", "logging"]),
     ("offline", &["cli", "config", "data", "raft", "storage"]),

@@ -9,7 +9,7 @@ use crate::kv::{Level, Outcome, Revision, Store};
 use crate::node::{ChangeError, MemberChange, ReadError, WriteError};
 use bytes::Bytes;
 use kvclient::api::{Applied, ErrorCode, LeaderEvent, LeaderReply, MembersReply, NodeState, NodeUrl};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -359,7 +359,7 @@ impl Gateway {
         let (mut view, mut stopping) = (self.view.clone(), self.stopping.clone());
         loop {
             view.mark_unchanged();
-            let reached = self.store().revision();
+            let reached = self.with_store(Store::revision);
             if reached >= revision {
                 return Ok(());
             }
@@ -413,10 +413,10 @@ impl Gateway {
         }
     }
 
-    /// The store, for a moment: not across an `await`.
-    pub(in crate::http) fn store(&self) -> RwLockReadGuard<'_, Store> {
+    /// Reads the store, in one bounded piece of work: the replica applies nothing meanwhile.
+    pub(in crate::http) fn with_store<T>(&self, read: impl FnOnce(&Store) -> T) -> T {
         // A panic while the lock is held stops the process, so nobody is left to see a poisoned one.
-        self.store.read().unwrap_or_else(PoisonError::into_inner)
+        read(&self.store.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     // --- The one way in ------------------------------------------------------------------------------------------

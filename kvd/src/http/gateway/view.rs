@@ -45,3 +45,30 @@ pub struct View {
     /// Segments of its log that were found to be damaged since it started.
     pub log_damaged: u64,
 }
+
+impl View {
+    /// A node that is part of no cluster yet, and has nothing.
+    pub fn forming(name: &str, node: &str, client_url: &str, peer_url: &str, level_max: u32) -> Self {
+        Self {
+            name: name.into(),
+            node: node.into(),
+            client_url: client_url.into(),
+            peer_url: peer_url.into(),
+            level_max,
+            state: NodeState::Forming,
+            term: 0,
+            leader: None,
+            last_log_index: 0,
+            commit_index: 0,
+            applied_index: 0,
+            ready: false,
+            members: Arc::new([]),
+            cluster: None,
+            waiting_for: None,
+            diverged: None,
+            disk_stuck: None,
+            snapshots_damaged: 0,
+            log_damaged: 0,
+        }
+    }
+}

@@ -205,8 +205,6 @@ pub(super) fn view_of_a_leader() -> View {
         node: String::new(),
     };
     View {
-        name: "node1".into(),
-        level_max: 1,
         state: NodeState::Leader,
         term: 5,
         leader: Some(node_url("node1")),
@@ -215,14 +213,6 @@ pub(super) fn view_of_a_leader() -> View {
         applied_index: 10,
         ready: true,
         members: [member("node1", true), member("node2", false)].into(),
-        cluster: None,
-        waiting_for: None,
-        diverged: None,
-        disk_stuck: None,
-        snapshots_damaged: 0,
-        log_damaged: 0,
-        node: "00000000000000a1".into(),
-        client_url: "http://node1.example:8081".into(),
-        peer_url: "http://node1.internal:9081".into(),
+        ..View::forming("node1", "00000000000000a1", "http://node1.example:8081", "http://node1.internal:9081", 1)
     }
 }

@@ -11,6 +11,7 @@ use super::event::{SendFailure, SnapshotEvent};
 use super::paced::{BYTES_PER_SECOND_MAX, PacedReader, blocking};
 use super::receiving::{Answer, SIGN_OF_LIFE};
 use super::stall::{STALL_MAX, StallWatch};
+use crate::background::Background;
 use crate::peer::{Agent, Hello, NodeRequest};
 use crate::raft::{LogBase, NodeId, Term};
 use crate::storage::snapshot::{SnapshotBytes, SnapshotFile};
@@ -21,9 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
 use tokio::time::sleep;
-use tracing::Instrument;
 use warp::http::StatusCode;
 
 const PATH: &str = "/raft/snapshot";
@@ -48,7 +47,7 @@ pub(super) struct Sending {
     term: Term,
     last: LogBase,
     outdated: Arc<Notify>,
-    task: AbortHandle,
+    _task: Background,
 }
 
 /// Whom a snapshot is sent to.
@@ -84,8 +83,7 @@ impl Sending {
             }
             reporter.report(SnapshotEvent::Sent(to.id, term, result));
         };
-        let task = tokio::spawn(send.in_current_span()).abort_handle();
-        Self { name, term, last, outdated, task }
+        Self { name, term, last, outdated, _task: Background::spawn(send) }
     }
 
     /// Ends it and reports so: the log no longer follows the snapshot.
@@ -104,12 +102,6 @@ impl Sending {
     /// Where the snapshot ends.
     pub(super) fn last(&self) -> LogBase {
         self.last
-    }
-}
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
