@@ -3,8 +3,8 @@
 //! A request comes in over a `connection`, passes the guard of `service` (origin, crowding, the cluster that is meant) before
 //! any of its body is read, becomes one value (`request`), and finds its handler in `routes`: `keys` for reads and writes,
 //! `snapshot` for backups, `members` and `transfer` for who belongs to the cluster and who leads it, `cluster` and
-//! `leader_watch` for what the node knows of itself. Handlers reach the node through the [`Gateway`] alone. Every way to fail
-//! is in `error`.
+//! `leader_watch` for what the node knows of itself. Handlers reach the node through the [`Gateway`] alone. `reply` has
+//! the shape of what they answer, `reply_budget` the memory for it, and `error` every way to fail.
 //!
 //! What nodes say to each other travels on the same listener, and is a filter handed in from outside.
 

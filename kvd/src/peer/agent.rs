@@ -92,7 +92,8 @@ impl NodeRequest {
 
     /// Posts this body.
     pub fn post(url: &str, content_type: &'static str, body: Bytes) -> Self {
-        Self::new(Method::POST, url, Payload::Whole(body)).with_header(CONTENT_TYPE.as_str(), HeaderValue::from_static(content_type))
+        Self::new(Method::POST, url, Payload::Whole(body))
+            .with_header(CONTENT_TYPE.as_str(), HeaderValue::from_static(content_type))
     }
 
     /// Posts a body of `length` bytes that comes in chunks.

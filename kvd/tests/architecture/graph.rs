@@ -150,6 +150,16 @@ pub(crate) fn circles(imports: &Imports) -> Vec<BTreeSet<PathBuf>> {
     circles.into_iter().collect()
 }
 
+/// The imports that no longer way stands for.
+pub(crate) fn without_detours(imports: &Imports) -> Vec<(&PathBuf, &PathBuf)> {
+    let mut arrows = Vec::new();
+    for (from, imported) in imports {
+        let is_on_a_longer_way = |to: &PathBuf| imported.iter().any(|between| reach(imports, between).contains(to));
+        arrows.extend(imported.iter().filter(|to| !is_on_a_longer_way(to)).map(|to| (from, to)));
+    }
+    arrows
+}
+
 /// All files that this one imports, through others too.
 fn reach<'a>(imports: &'a Imports, file: &PathBuf) -> BTreeSet<&'a PathBuf> {
     let mut reached = BTreeSet::new();

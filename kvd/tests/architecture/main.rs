@@ -1,39 +1,19 @@
-//! The architecture of the workspace: which module of the daemon may import which, that no files import each other in a
-//! circle, and what the pure modules must not touch.
+//! The architecture of the workspace, as `docs/architecture.md` tells it: which module of the daemon imports which, that no
+//! files import each other in a circle, and what the pure modules must not touch.
 //!
-//! Imports are read from the sources: see `modules` for what counts as one, and `graph` for where it leads.
+//! Imports are read from the sources: see `modules` for what counts as one, and `graph` for where it leads. The page is
+//! held to them as they are to it, so that it cannot fall behind.
 
 mod graph;
 mod modules;
+mod page;
 mod tokens;
 
-use graph::{Crate, Imports, circles};
+use graph::{Crate, Imports, circles, without_detours};
+use page::Page;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// Each module with those of this crate that it may import.
-const FLOORS: &[(&str, &[&str])] = &[
-    ("background", &[]),
-    ("mutants", &[]),
-    ("raft", &["mutants"]),
-    ("kv", &["mutants"]),
-    ("logging", &[]),
-    ("naming", &[]),
-    ("node", &["raft", "kv", "mutants"]),
-    ("storage", &["raft", "mutants"]),
-    ("peer", &["background", "raft", "naming"]),
-    ("http", &["raft", "kv", "node", "naming"]),
-    ("config", &["kv", "raft", "naming"]),
-    ("data", &["raft", "kv", "node", "storage", "peer"]),
-    ("server", &["background", "raft", "kv", "node", "storage", "peer", "data", "http", "config", "logging"]),
-    ("dev", &["config", "server"]),
-    ("cli", &["kv", "config", "logging"]),
-    ("offline", &["cli", "config", "data", "raft", "storage"]),
-    ("run", &["cli", "config", "dev", "logging", "offline", "server", "storage"]),
-    ("main", &[]),
-    ("lib", &["cli", "run"]),
-];
 
 const PURE: &[&str] = &["raft", "kv", "node"];
 
@@ -82,19 +62,50 @@ fn code_of(file: &Path) -> String {
     code.join("\n")
 }
 
+fn page() -> Page {
+    let path = sources("docs/architecture.md");
+    Page::new(fs::read_to_string(&path).unwrap_or_else(|cause| panic!("{}: {cause}", path.display())))
+}
+
+/// The modules at the top of the daemon, with those that each imports. The root only hands them on.
+fn module_imports() -> Imports {
+    let mut imports = graph::at_depth(&daemon().imports(), 1);
+    let root = imports.remove(Path::new("lib")).expect("there is a root");
+    assert!(root.is_empty(), "the root imports {root:?}");
+    imports
+}
+
 #[test]
-fn imports_point_down() {
-    for (file, imported) in daemon().imports() {
-        let module = module_of(&file);
-        let Some((_, allowed)) = FLOORS.iter().find(|(floor, _)| *floor == module) else {
-            panic!("{} is on no floor: give module `{module}` one in this test", file.display());
-        };
-        for import in imported {
-            let below = module_of(&import);
-            let is_below = below == module || allowed.contains(&below.as_str());
-            assert!(is_below, "{} imports {}, which is not below `{module}`", file.display(), import.display());
-        }
+fn modules_import_those_that_the_page_names() {
+    let named = page().modules();
+    let imports = module_imports();
+    let name = |path: &PathBuf| path.display().to_string();
+    let modules: BTreeSet<_> = imports.keys().map(name).collect();
+    assert_eq!(modules, named.keys().cloned().collect(), "modules, and those with a row in docs/architecture.md");
+    for (module, imported) in &imports {
+        let imported: BTreeSet<_> = imported.iter().map(name).collect();
+        assert_eq!(imported, named[&name(module)], "imports of `{}`, and those in its row", module.display());
     }
+}
+
+#[test]
+fn the_graph_on_the_page_is_that_of_the_code() {
+    let imports = module_imports();
+    let arrows = without_detours(&imports).into_iter();
+    let arrows: BTreeSet<_> = arrows.map(|(from, to)| (from.display().to_string(), to.display().to_string())).collect();
+    assert_eq!(page().arrows(), arrows, "arrows in docs/architecture.md, and those of the code");
+}
+
+#[test]
+fn every_folder_has_a_line_on_the_page() {
+    let mut folders = BTreeSet::new();
+    for (folder, root) in CRATES {
+        let of_crate = Crate::read(&sources(folder), root);
+        let parents = of_crate.files().into_iter().filter_map(Path::parent);
+        folders
+            .extend(parents.map(|parent| format!("{}/", Path::new(folder).join(parent).display()).replace("//", "/")));
+    }
+    assert_eq!(page().folders(), folders, "folders in docs/architecture.md, and those with code");
 }
 
 #[test]

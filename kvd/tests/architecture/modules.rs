@@ -73,8 +73,7 @@ impl Module {
                     is_public = false;
                     2
                 }
-                ("", _) if is_test_attribute(rest) => TEST_ATTRIBUTE + item(&rest[TEST_ATTRIBUTE..]),
-                ("", _) => 1,
+                ("", _) => test_attribute(rest).map_or(1, |length| length + item(&rest[length..])),
                 _ => {
                     is_public = false;
                     let (path, length) = path(rest);
@@ -160,12 +159,14 @@ fn parts(tokens: &[Token]) -> Vec<&[Token]> {
     parts.into_iter().filter(|part| !part.is_empty()).collect()
 }
 
-/// Tokens of `#[cfg(test)]`.
-const TEST_ATTRIBUTE: usize = 7;
-
-fn is_test_attribute(tokens: &[Token]) -> bool {
-    let names: Vec<_> = tokens.iter().take(TEST_ATTRIBUTE).filter_map(Token::name).collect();
-    tokens[0] == Token::Sign('#') && tokens.get(6) == Some(&Token::Sign(']')) && names == ["cfg", "test"]
+/// How many tokens the attribute has that begins here, if it keeps what follows for tests: `#[cfg(test)]`, or
+/// `#[cfg(all(test, …))]`.
+fn test_attribute(tokens: &[Token]) -> Option<usize> {
+    let attribute = tokens.strip_prefix(&[Token::Sign('#')])?;
+    let length = group(attribute);
+    let names: Vec<_> = attribute[..length].iter().filter_map(Token::name).collect();
+    let is_for_tests = names.starts_with(&["cfg", "test"]) || names.starts_with(&["cfg", "all", "test"]);
+    is_for_tests.then_some(1 + length)
 }
 
 /// How many tokens an item has, with its attributes: up to a semicolon, or the end of its braces.
@@ -188,7 +189,7 @@ fn imports_and_mentions_are_found_and_tests_are_not() {
         "
         pub(super) use super::log::{self, Log, entry::{Entry as E, *}};
         mod file;
-        #[cfg(test)]
+        #[cfg(all(test, unix))]
         mod tests;
         #[cfg(test)]
         #[derive(Debug)]

@@ -121,7 +121,12 @@ impl Gateway {
     ///
     /// # Errors
     /// As the leader says; each keeps the promise of its `applied`.
-    pub(in crate::http) async fn write(&self, asker: &Asker, target: &str, command: Bytes) -> Result<OfTerm<Outcome>, ApiError> {
+    pub(in crate::http) async fn write(
+        &self,
+        asker: &Asker,
+        target: &str,
+        command: Bytes,
+    ) -> Result<OfTerm<Outcome>, ApiError> {
         let answered = self.ask_leader(asker, target, Question::Write(command)).await?;
         answered.only(|answer| if let Answer::Written(outcome) = answer { Some(outcome) } else { None })
     }
