@@ -10,11 +10,11 @@ use kvd::config::{Config, Options, VALUE_BYTES_MAX};
 use kvd::node::UnreadableEntry;
 use kvd::raft::{ClusterTime, Entry, LogIndex, NodeId, Payload, Record, Term};
 use kvd::server::{FatalError, STOP_TIME_MAX, Server, StartError, listen};
-use kvd::storage::faulty::{Call, Fault, Seed};
-use kvd::storage::{DirLock, Disk, FaultyDisk, File, Identity, StorageError, Wal, WalOptions, lock_data_dir};
+use kvd::storage::{DirLock, Disk, File, Identity, StorageError, Wal, WalOptions, lock_data_dir};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
+use testkit::faulty_disk::{Call, Fault, FaultyDisk, Seed};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 

@@ -11,10 +11,11 @@
 //! the old one or the new one. Damage is found when it is read; a node must never run under a wrong id, or it
 //! could vote twice in one term.
 
-use super::disk::{Disk, read_file, replace_file};
+use super::directory::{read_file, replace_file};
 use super::error::StorageError;
 use crate::raft::{LogIndex, NodeId};
 use kvclient::api::{hex_id, parse_hex_id};
+use kvd_disk::Disk;
 use serde::{Deserialize, Serialize};
 
 /// Name of the file.
@@ -168,9 +169,9 @@ fn decode(bytes: &[u8]) -> Result<Identity, StorageError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::faulty::{Call, Fault, FaultyDisk, Seed};
-    use super::super::memory::MemoryDisk;
     use super::*;
+    use kvd_disk::MemoryDisk;
+    use testkit::faulty_disk::{Call, Fault, FaultyDisk, Seed};
 
     fn formed() -> Identity {
         let cluster = ClusterIdentity { id: 0xfeed, first_members: vec!["node1".into(), "node2".into()] };

@@ -1,4 +1,4 @@
-//! What a node keeps: its identity, the write-ahead log and snapshots, over a small [`Disk`] trait.
+//! What a node keeps: its identity, the write-ahead log and snapshots, over the small [`Disk`] trait.
 //!
 //! The data directory is flat:
 //!
@@ -14,25 +14,18 @@
 //! All I/O goes through [`Disk`], so that tests can cut the power between any two steps. Nothing in here
 //! decides when to write: the caller brings the thread and ends the process when a write fails.
 
-mod disk;
-#[cfg(test)]
-mod disk_contract;
+mod directory;
 mod error;
-pub mod faulty;
 mod identity;
-mod memory;
-mod real;
 mod remains;
 mod replacement;
 pub mod snapshot;
 pub mod wal;
 
-pub use disk::{DirLock, Disk, File, lock_data_dir};
+pub use directory::lock_data_dir;
 pub use error::StorageError;
-pub use faulty::FaultyDisk;
 pub use identity::{ClusterIdentity, Identity};
-pub use memory::MemoryDisk;
-pub use real::RealDisk;
+pub use kvd_disk::{DirLock, Disk, File, MemoryDisk, RealDisk};
 pub use remains::remains;
 pub use replacement::{
     aside_prefix, complete_replacement, discard_staged, files_present, has_staged, replace_all, stage,

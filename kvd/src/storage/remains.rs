@@ -4,11 +4,11 @@
 //! aside. So what stands beside a missing identity, or one without a cluster, is of a node that was there before, some of
 //! whose files have been lost or removed; the directory is not empty, whatever it lacks.
 
-use super::disk::Disk;
 use super::error::StorageError;
 use super::identity::Identity;
 use super::replacement::{files_present, is_aside};
 use super::{snapshot, wal};
+use kvd_disk::Disk;
 
 /// Name of a file that another life of this node has left, or another node, if there is one. `identity` is what the
 /// directory holds.
@@ -28,10 +28,10 @@ pub fn remains(disk: &dyn Disk, identity: Option<&Identity>) -> Result<Option<St
 
 #[cfg(test)]
 mod tests {
-    use super::super::memory::MemoryDisk;
     use super::super::{ClusterIdentity, Identity};
     use super::*;
     use crate::raft::NodeId;
+    use kvd_disk::MemoryDisk;
 
     #[test]
     fn what_an_earlier_life_has_left_is_told_from_what_a_start_may_leave() {

@@ -5,8 +5,9 @@
 //! is the moment at which the replacement is decided; what is there is put aside, the mark says so, and what is to come
 //! gets its names. Each of these steps may be done again, so whoever finds the mark goes on from there.
 
-use super::disk::{DirLock, Disk, File, LOCK_FILE, read_file, remove_if_present, replace_file};
+use super::directory::{LOCK_FILE, read_file, remove_if_present, replace_file};
 use super::error::StorageError;
+use kvd_disk::{DirLock, Disk, File};
 use std::io;
 use std::sync::Arc;
 
@@ -217,8 +218,8 @@ fn sync(disk: &dyn Disk) -> Result<(), StorageError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::faulty::{FaultyDisk, Seed};
     use super::*;
+    use testkit::faulty_disk::{FaultyDisk, Seed};
 
     fn write(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
         replace_file(disk, name, bytes)

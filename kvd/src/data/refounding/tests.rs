@@ -2,9 +2,9 @@ use super::*;
 use crate::data::{founding_records, open};
 use crate::kv::{Command, Operation, RequestId, SessionLimits};
 use crate::raft::{Entry, Goal, Payload};
-use crate::storage::faulty::{FaultyDisk, Seed};
 use crate::storage::snapshot::SnapshotError;
 use std::collections::BTreeSet;
+use testkit::faulty_disk::{FaultyDisk, Seed};
 
 const OLD: NodeId = NodeId(0xa);
 const NEW: NodeId = NodeId(0xb);

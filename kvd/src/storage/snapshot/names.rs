@@ -1,10 +1,11 @@
 //! Which snapshots there are.
 
-use super::super::disk::{Disk, remove_if_present};
+use super::super::directory::remove_if_present;
 use super::super::error::StorageError;
 use super::file::SnapshotFile;
 use super::meta::is_entry;
 use crate::raft::{LogBase, LogIndex, Term};
+use kvd_disk::Disk;
 
 /// What the names of unfinished snapshots end with.
 const TEMPORARY: &str = ".tmp";

@@ -1,6 +1,5 @@
 //! Reading a snapshot file, checking every byte of it.
 
-use super::super::disk::{Disk, File};
 use super::super::error::StorageError;
 use super::error::{SnapshotError, in_file};
 use super::meta::SnapshotMeta;
@@ -8,6 +7,7 @@ use super::names::file_name;
 use crate::raft::LogBase;
 use bytes::Bytes;
 use kvclient::snapshot::{Decoder, Encoder, Part};
+use kvd_disk::{Disk, File};
 
 /// How much is read at once.
 const READ_BYTES: usize = 256 << 10;

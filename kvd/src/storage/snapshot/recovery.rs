@@ -6,7 +6,6 @@
 //! settled before the log is opened; that it reaches as far as the damaged one, once it is
 //! ([`RecoveredSnapshot::check`]).
 
-use super::super::disk::Disk;
 use super::super::error::StorageError;
 use super::super::wal::OpenedLog;
 use super::error::{SnapshotError, in_file};
@@ -15,6 +14,7 @@ use super::meta::SnapshotMeta;
 use super::names::{all, file_name, remove_unfinished};
 use super::reader::SnapshotReader;
 use crate::raft::{LogBase, LogIndex};
+use kvd_disk::Disk;
 use std::fmt;
 
 /// What was found when the node started. By default nothing.

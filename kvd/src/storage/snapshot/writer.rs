@@ -1,6 +1,6 @@
 //! Writing a snapshot file, while the node goes on.
 
-use super::super::disk::{Disk, File, remove_if_present};
+use super::super::directory::remove_if_present;
 use super::super::error::StorageError;
 use super::file::SnapshotFile;
 use super::meta::SnapshotMeta;
@@ -8,6 +8,7 @@ use super::names::{file_name, temporary_name};
 use crate::mutants::{self, Mutant};
 use crate::raft::LogBase;
 use kvclient::snapshot::Encoder;
+use kvd_disk::Disk;
 use std::io;
 use std::sync::Arc;
 

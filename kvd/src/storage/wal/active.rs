@@ -1,9 +1,9 @@
 //! The segment that is appended to.
 
-use super::super::disk::{Disk, File};
 use super::super::error::StorageError;
 use super::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::segment::{activate, file_name};
+use kvd_disk::{Disk, File};
 
 /// The segment that is appended to.
 pub(super) struct ActiveSegment {

@@ -5,12 +5,12 @@
 //! and a crash in between leaves a log that opens. What the segments said of term and vote is in the header of the
 //! first that stays.
 
-use super::super::disk::Disk;
 use super::super::error::StorageError;
 use super::files::remove_segments;
 use super::index::Index;
 use super::segment::file_name;
 use crate::raft::LogIndex;
+use kvd_disk::Disk;
 use std::sync::{Arc, Mutex, RwLock};
 
 /// Removes the beginning of a [`Wal`](super::Wal), on whichever thread the caller likes, while the log is appended to.

@@ -9,11 +9,12 @@
 //! A segment that was lost makes a gap as well. Nothing is lost with it if the log after the gap reaches down to the
 //! snapshot; if it does not, the log is refused ([`LogFiles::refuse_gap`]).
 
-use super::super::disk::{Disk, File, remove_if_present};
+use super::super::directory::remove_if_present;
 use super::super::error::StorageError;
 use super::format::{BadSegmentHeader, FORMAT, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::segment::{NEW_FILE, SEGMENT_BYTES_MAX, SPARE_FILE, file_name, sequence_of};
 use crate::raft::{LogIndex, NodeId};
+use kvd_disk::{Disk, File};
 use std::ops::RangeInclusive;
 
 /// The segments that there are.
@@ -119,8 +120,8 @@ pub(super) struct SegmentBytes {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::memory::MemoryDisk;
     use super::*;
+    use kvd_disk::MemoryDisk;
 
     #[test]
     fn the_log_is_what_stands_after_the_last_gap() {

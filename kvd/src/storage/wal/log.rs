@@ -1,6 +1,5 @@
 //! The log as its writer sees it: [`Wal::append`] and [`Wal::reset_to`].
 
-use super::super::disk::Disk;
 use super::super::error::StorageError;
 use super::active::{ActiveSegment, mix};
 use super::checkpoint::Checkpoint;
@@ -14,6 +13,7 @@ use super::segment::{NEW_FILE, make_zeroed};
 use super::spare::SpareMaker;
 use crate::mutants::{self, Mutant};
 use crate::raft::{HardState, LogBase, LogIndex, LogRestart, LogWrite, NodeId, Record};
+use kvd_disk::Disk;
 use std::fmt;
 use std::sync::{Arc, RwLock};
 

@@ -1,6 +1,5 @@
 //! [`Wal::open`]: the log that is there is read, or one is begun.
 
-use super::super::disk::Disk;
 use super::super::error::StorageError;
 use super::active::{ActiveSegment, mix};
 use super::checkpoint::Checkpoint;
@@ -15,6 +14,7 @@ use super::segment::SEGMENT_BYTES_MAX;
 use super::spare::SpareMaker;
 use super::terms::LogTerms;
 use crate::raft::{HardState, LogBase, LogIndex, NodeId, Record};
+use kvd_disk::Disk;
 use std::sync::{Arc, RwLock};
 
 /// Length of a segment if nothing else is asked for.

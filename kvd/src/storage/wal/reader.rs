@@ -3,13 +3,13 @@
 //! A reader sees what is durable and not void, while the log is being appended to on another thread. It finds its
 //! way by the sparse [`Index`] and checks every batch as recovery does.
 
-use super::super::disk::{Disk, File};
 use super::super::error::StorageError;
 use super::format::{BATCH_HEADER_BYTES, BatchHeader, align};
 use super::index::{Gone, Index, Lost, Stretch};
 use super::record::Records;
 use super::segment::file_name;
 use crate::raft::{Entry, LogIndex, Record};
+use kvd_disk::{Disk, File};
 use std::sync::{Arc, RwLock};
 
 /// How much is read at once.

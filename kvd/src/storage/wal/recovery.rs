@@ -3,7 +3,6 @@
 //! The rule by which a torn tail is told from damage is in the header of [`super`]; which files are read, in `files`.
 //! What is handed on is what follows the base (`base`).
 
-use super::super::disk::Disk;
 use super::super::error::StorageError;
 use super::active::ActiveSegment;
 use super::base::AfterBase;
@@ -17,6 +16,7 @@ use super::segment::SEGMENTS_MAX;
 use super::terms::LogTerms;
 use crate::mutants::{self, Mutant};
 use crate::raft::{HardState, LogBase, NodeId, Record};
+use kvd_disk::Disk;
 
 /// A log that was read through.
 pub(super) struct Recovered {

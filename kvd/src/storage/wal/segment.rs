@@ -4,9 +4,10 @@
 //! its name synced. So a crash leaves a temporary file, which is thrown away, or a whole segment: a file under a
 //! segment's name always has its header, and one that has not is damaged.
 
-use super::super::disk::{Disk, File, create_fresh};
+use super::super::directory::create_fresh;
 use super::super::error::StorageError;
 use super::format::{BATCH_BYTES_MAX, SEGMENT_HEADER_BYTES, SegmentHeader};
+use kvd_disk::{Disk, File};
 
 /// Longest segment: of a batch of the greatest length.
 pub(super) const SEGMENT_BYTES_MAX: u64 = (SEGMENT_HEADER_BYTES + BATCH_BYTES_MAX) as u64;

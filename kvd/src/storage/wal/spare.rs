@@ -1,8 +1,9 @@
 //! A segment made ahead of use, so that an append that fills one need not wait until the next is all zeros.
 
-use super::super::disk::{Disk, File, remove_if_present};
+use super::super::directory::remove_if_present;
 use super::super::error::StorageError;
 use super::segment::{NEW_FILE, SPARE_FILE, make_zeroed};
+use kvd_disk::{Disk, File};
 use std::sync::{Arc, Mutex};
 
 /// Makes the spare segment of a [`Wal`](super::Wal), on whichever thread the caller likes.

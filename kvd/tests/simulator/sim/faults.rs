@@ -8,8 +8,8 @@ use super::streams::LaneOf;
 use super::world::World;
 use kvd::peer::Lane;
 use kvd::raft::{NodeId, RoleName};
-use kvd::storage::faulty::{Call, Fault as DiskFault};
 use std::collections::BTreeSet;
+use testkit::faulty_disk::{Call, Fault as DiskFault};
 
 /// Something that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,7 @@
 //!
 //! A run draws a [`plan`] from its seed, then lets one event happen after the other in simulated time ([`world`]). What
 //! it simulates: the network between nodes ([`network`], [`streams`]), processes that die and stand still and disks that lie and
-//! fail ([`node`], over [`kvd::storage::FaultyDisk`]), [`client`]s that retry, and the [`faults`] that befall them all.
+//! fail ([`node`], over [`testkit::faulty_disk::FaultyDisk`]), [`client`]s that retry, and the [`faults`] that befall them all.
 //! What it does not simulate is everything else: consensus, the state machine, the log and its recovery, and the frames
 //! between nodes are the code that the daemon runs.
 //!

@@ -24,11 +24,11 @@ use kvd::raft::{
     Configuration, Entry, Fetch, HardState, Instant, LogBase, LogIndex, LogWrite, MemberInfo, MembershipChange,
     Message, NodeId, Raft, RoleName, Term, WriteId,
 };
-use kvd::storage::faulty::Seed;
 use kvd::storage::snapshot::{SnapshotFile, SnapshotWriter};
-use kvd::storage::{ClusterIdentity, DirLock, Disk, FaultyDisk, StorageError, Wal, WalOptions};
+use kvd::storage::{ClusterIdentity, DirLock, Disk, StorageError, Wal, WalOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use testkit::faulty_disk::{FaultyDisk, Seed};
 
 /// A node, in all its lives.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use super::invariants::{Checked, ensure};
 use super::node::{Input, Process, StartFailure, Started, State};
 use super::world::World;
 use kvd::raft::{LogIndex, NodeId};
-use kvd::storage::faulty::{Call, Fault as DiskFault};
+use testkit::faulty_disk::{Call, Fault as DiskFault};
 
 const MS: Micros = 1_000;
 

@@ -1,8 +1,8 @@
 //! Snapshot files on disks that fail: a snapshot is there as a whole, or not at all.
 
-use super::super::super::memory::MemoryDisk;
-use super::super::super::real::RealDisk;
 use super::*;
+use kvd_disk::MemoryDisk;
+use kvd_disk::RealDisk;
 
 const DATA: [&[u8]; 3] = [&[7; 700], b"", &[8; 1300]];
 

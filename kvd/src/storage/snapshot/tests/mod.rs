@@ -6,13 +6,13 @@ mod files;
 mod recovery;
 mod with_log;
 
-use super::super::disk::Disk;
 use super::super::error::StorageError;
-use super::super::faulty::{Call, Fault, FaultyDisk, Seed};
 use super::names::file_name;
 use super::*;
 use crate::raft::{ClusterTime, Configuration, LogBase, LogIndex, MemberInfo, NodeId, SnapshotPlace, Term};
+use kvd_disk::Disk;
 use std::sync::Arc;
+use testkit::faulty_disk::{Call, Fault, FaultyDisk, Seed};
 
 const CLUSTER: u64 = 0xc1;
 

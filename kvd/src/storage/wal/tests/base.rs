@@ -1,7 +1,7 @@
 //! Logs after a base: what is left of them, and how they begin anew.
 
 use super::*;
-use crate::storage::faulty::{Call, Fault};
+use testkit::faulty_disk::{Call, Fault};
 
 fn base(index: u64, term: u64) -> LogBase {
     LogBase { index: LogIndex(index), term: Term(term) }

@@ -1,11 +1,11 @@
 //! Compaction: the log loses its beginning and nothing else, wherever it is interrupted.
 
 use super::*;
-use crate::storage::faulty::{Call, Fault};
-use crate::storage::memory::MemoryDisk;
 use crate::storage::wal::files::LogFiles;
+use kvd_disk::MemoryDisk;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use testkit::faulty_disk::{Call, Fault};
 
 /// A log of one entry a segment; all are committed but the last.
 fn one_a_segment(entries: u64) -> (FaultyDisk, Model) {

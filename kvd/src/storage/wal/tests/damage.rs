@@ -1,7 +1,7 @@
 //! Torn tails are cut off; everything else that does not check is refused.
 
-use super::super::super::faulty::SECTOR_BYTES;
 use super::*;
+use testkit::faulty_disk::SECTOR_BYTES;
 
 /// A log of several segments that ends with a batch of some sectors.
 fn batches_with_long_end() -> Vec<Vec<Record>> {

@@ -1,8 +1,8 @@
 //! Calls that fail: the log stops, and a restart finds everything that was acknowledged.
 
-use super::super::super::faulty::{Call, Fault};
 use super::super::segment::SPARE_FILE;
 use super::*;
+use testkit::faulty_disk::{Call, Fault};
 
 const CHANGING_CALLS: [Call; 6] = [Call::Create, Call::Rename, Call::SyncDir, Call::Write, Call::Sync, Call::Remove];
 

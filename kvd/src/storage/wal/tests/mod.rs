@@ -8,18 +8,18 @@ mod failure;
 mod fuzz;
 mod reading;
 
-use super::super::disk::Disk;
 use super::super::error::StorageError;
-use super::super::faulty::{FaultyDisk, Seed};
 use super::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader, align};
 use super::segment::{file_name, sequence_of};
 use super::{Appended, LogTerms, OpenedLog, Wal, WalOptions, WalReader};
 use crate::raft::{ClusterTime, Entry, HardState, LogBase, LogIndex, NodeId, Payload, Record, Term};
 use bytes::Bytes;
+use kvd_disk::Disk;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::ops::Range;
 use std::sync::Arc;
+use testkit::faulty_disk::{FaultyDisk, Seed};
 
 const NODE: NodeId = NodeId(0xabcd);
 
@@ -239,7 +239,7 @@ fn a_new_log_is_empty_and_an_old_one_is_found_again() {
 
 #[test]
 fn an_append_is_one_write_and_one_sync() {
-    use super::super::faulty::Call;
+    use testkit::faulty_disk::Call;
     let disk = FaultyDisk::new(Seed(1));
     let (mut wal, _, _) = open(&disk).unwrap();
     let calls = |disk: &FaultyDisk| (disk.count(Call::Write), disk.count(Call::Sync), disk.count(Call::SyncDir));
@@ -253,7 +253,7 @@ fn an_append_is_one_write_and_one_sync() {
 
 #[test]
 fn a_spare_saves_the_append_that_needs_a_segment_from_making_one() {
-    use super::super::faulty::Call;
+    use testkit::faulty_disk::Call;
     let disk = FaultyDisk::new(Seed(1));
     let (mut wal, _, _) = open(&disk).unwrap();
     let spare = wal.spare_maker();
@@ -311,7 +311,7 @@ fn segments_may_change_their_size_from_one_start_to_the_next() {
 
 #[test]
 fn works_on_a_real_disk_with_a_thread_that_makes_spares() {
-    use super::super::real::RealDisk;
+    use kvd_disk::RealDisk;
     let directory = tempfile::tempdir().unwrap();
     let disk = Arc::new(RealDisk::open(directory.path()).unwrap());
     let batches = workload(4, 60);

@@ -1,8 +1,8 @@
 //! Reading entries back: never a void one, however often the log was cut.
 
-use super::super::super::memory::MemoryDisk;
 use super::*;
 use crate::storage::wal::Lost;
+use kvd_disk::MemoryDisk;
 use proptest::prelude::*;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,7 @@
 //! [`Disk`] in memory: nothing outlives the process.
 
-use super::disk::{DirLock, Disk, File};
+use crate::contents;
+use crate::disk::{DirLock, Disk, File};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -84,11 +85,11 @@ impl fmt::Debug for MemoryFile {
 
 impl File for MemoryFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(read_slice(&hold(&self.0), offset, buffer))
+        Ok(contents::read_at(&hold(&self.0), offset, buffer))
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        write_slice(&mut hold(&self.0), offset, bytes);
+        contents::write_at(&mut hold(&self.0), offset, bytes);
         Ok(bytes.len())
     }
 
@@ -99,22 +100,4 @@ impl File for MemoryFile {
     fn size(&self) -> io::Result<u64> {
         Ok(hold(&self.0).len() as u64)
     }
-}
-
-/// Reads from `contents` as [`File::read_at`] does.
-pub(super) fn read_slice(contents: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
-    let rest = usize::try_from(offset).ok().and_then(|offset| contents.get(offset..)).unwrap_or_default();
-    let read = rest.len().min(buffer.len());
-    buffer[..read].copy_from_slice(&rest[..read]);
-    read
-}
-
-/// Writes into `contents` as [`File::write_at`] does, all of `bytes`.
-pub(super) fn write_slice(contents: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
-    let start = usize::try_from(offset).expect("a file in memory fits into memory");
-    let end = start + bytes.len();
-    if contents.len() < end {
-        contents.resize(end, 0);
-    }
-    contents[start..end].copy_from_slice(bytes);
 }

@@ -1,6 +1,6 @@
 //! [`Disk`] on a directory of the file system.
 
-use super::disk::{DirLock, Disk, File};
+use crate::disk::{DirLock, Disk, File};
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
