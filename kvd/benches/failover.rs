@@ -7,12 +7,8 @@
 //! are restarted one after the other as in an upgrade (`SIGTERM`). A gap is the longest time between two acknowledged
 //! writes, of any of the threads, around each of these.
 
-#[allow(dead_code, unused_imports, reason = "the tests of real clusters use the rest")]
-#[path = "../tests/cluster/harness/mod.rs"]
-mod harness;
-
-use harness::{Cluster, Deaths, Node};
 use std::time::Duration;
+use testkit::{Cluster, Deaths, Node};
 
 const KILLS: usize = 20;
 const PAUSES: usize = 10;

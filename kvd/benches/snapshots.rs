@@ -7,11 +7,6 @@
 //! the nodes take in memory, and how long a node takes from its start until `/readyz` says that it serves, after `kill
 //! -9` of all three.
 
-#[allow(dead_code, unused_imports, reason = "the tests of real clusters use the rest")]
-#[path = "../tests/cluster/harness/mod.rs"]
-mod harness;
-
-use harness::{Cluster, Node, until};
 use hdrhistogram::Histogram;
 use kvclient::Client;
 use rand::RngExt as _;
@@ -19,6 +14,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use testkit::{Cluster, Node, until};
 
 const KEYS: usize = 1_000_000;
 const VALUE_BYTES: usize = 100;

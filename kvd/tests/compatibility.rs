@@ -7,19 +7,16 @@
 //!
 //! writes the recording of this version anew. That is for versions that nobody runs yet; see the README there.
 
-#[allow(dead_code, unused_imports, reason = "the tests of real clusters use the rest")]
-#[path = "cluster/harness/mod.rs"]
-mod harness;
 #[path = "compatibility/messages.rs"]
 mod messages;
 
-use harness::{Cluster, until};
 use kvclient::{Client, Item, SetRequest};
 use kvd::peer::{Hello, PROTOCOL_VERSION, decode, encode};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use testkit::{Cluster, until};
 
 /// Recordings by the version of the daemon that made them, oldest first.
 const RECORDED: [&str; 1] = ["0.1"];

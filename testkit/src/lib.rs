@@ -1,7 +1,42 @@
 //! What the tests of kvd, kvclient and kvctl share. Nothing in here is part of a program.
 //!
-//! | room | what it has |
+//! | file | what it has |
 //! |---|---|
+//! | `wait` | waiting for a state, with a deadline: [`until`] |
+//! | `skip` | tests that this machine does not allow: [`skip`] |
+//! | `port` | ports that stay a test's own: [`Port`] |
+//! | `http` | as much HTTP as it takes to see every byte of a reply: [`Connection`] |
+//! | `processes` | commands that end, nodes and clusters of real processes: [`run`], [`Node`], [`Cluster`] |
+//! | `terminal` | a pseudo-terminal for a command: [`run_at_terminal`] |
+//! | `small_disk` | a file system that is soon full: [`SmallDisk`] |
+//! | `segment` | a node's log, for tests that damage it: [`change_segment`] |
+//! | `networks` | networks between nodes that can be cut: [`Proxies`], [`Namespaces`] |
+//! | [`linearizability`] | whether what clients saw can be explained |
+//! | `clients` | load on a cluster, and recordings of what clients saw: [`Load`], [`Recorder`] |
 //! | [`faulty_disk`] | a disk in memory that loses, tears and refuses on purpose |
+//!
+//! Each imports only from those above it.
 
+mod clients;
 pub mod faulty_disk;
+mod http;
+pub mod linearizability;
+mod networks;
+mod port;
+mod processes;
+mod segment;
+mod skip;
+mod small_disk;
+mod terminal;
+mod wait;
+
+pub use clients::{Bystander, Consistency, Deaths, History, Ledger, Load, Recorder, Vitals};
+pub use http::{Connection, Reply, error_of};
+pub use networks::{Namespaces, Network, Proxies};
+pub use port::Port;
+pub use processes::{Cluster, Ended, Node, Program, be_a_node, kvd, run, wait_for_end};
+pub use segment::{SEGMENT, change_segment, end_of_log};
+pub use skip::skip;
+pub use small_disk::SmallDisk;
+pub use terminal::run_at_terminal;
+pub use wait::{DEADLINE, until};

@@ -1,7 +1,6 @@
 //! What is done to the nodes: one thing at a time, on one node, which is all that a cluster of three has to bear. After
 //! each the cluster is whole again: three voters, all ready.
 
-use crate::harness::{Cluster, Node, Recorder, until};
 use kvclient::{Client, Error};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -9,6 +8,7 @@ use std::fmt::{self, Display};
 use std::fs;
 use std::thread;
 use std::time::Duration;
+use testkit::{Cluster, Node, Recorder, until};
 
 /// Writes that must be acknowledged, and reads that a node must answer, before the next.
 const WRITES_BETWEEN: u64 = 100;

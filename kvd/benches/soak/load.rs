@@ -1,7 +1,6 @@
 //! Writers at full speed. Each has keys of its own, which it overwrites without end, so that the store stays as large
 //! as it is; and it remembers of each key what may be there.
 
-use crate::harness::{Cluster, Connection};
 use hdrhistogram::Histogram;
 use kvclient::api::GetReply;
 use kvclient::{Applied, Client};
@@ -10,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use testkit::{Cluster, Connection};
 
 /// Keys of one writer.
 const KEYS: usize = 2_000;

@@ -9,18 +9,15 @@
 //! the last.
 
 mod disturbances;
-#[allow(dead_code, unused_imports, reason = "the tests of real clusters use the rest")]
-#[path = "../../tests/cluster/harness/mod.rs"]
-mod harness;
 mod load;
 mod report;
 
 use clap::Parser;
 use disturbances::Disturber;
-use harness::{Cluster, Recorder};
 use load::Writers;
 use report::{Report, Round};
 use std::time::{Duration, Instant};
+use testkit::{Cluster, Recorder};
 
 /// Kills, wipes and replaces the nodes of a cluster under load, and judges what clients saw and what the nodes hold.
 #[derive(Debug, Parser)]

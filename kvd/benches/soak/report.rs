@@ -1,13 +1,13 @@
 //! What was measured: a line for each round, and a summary.
 
 use crate::disturbances::Kind;
-use crate::harness::Cluster;
 use crate::load::Written;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
+use testkit::Cluster;
 
 const MB: f64 = 1e6;
 

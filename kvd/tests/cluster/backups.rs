@@ -1,6 +1,5 @@
 //! Backups: any node gives the whole store at one revision, while reads and writes go on.
 
-use crate::harness::{Cluster, Connection, Reply, error_of, until};
 use kvclient::Client;
 use kvclient::api::ErrorCode;
 use kvd::kv::{Restoring, SnapshotSummary, Store};
@@ -8,6 +7,7 @@ use kvd::storage::snapshot::{Decoder, Part};
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use testkit::{Cluster, Connection, Reply, error_of, until};
 
 /// Bytes of a value that makes a backup large.
 const VALUE_BYTES: usize = 512 << 10;

@@ -1,9 +1,9 @@
 //! Nodes that are started on data that is damaged, or that is not theirs, while the others serve: they refuse, the
 //! others go on, and no harm is done.
 
-use crate::harness::{Cluster, Recorder, SEGMENT, change_segment, end_of_log, run};
 use std::fs;
 use std::path::Path;
+use testkit::{Cluster, Recorder, SEGMENT, change_segment, end_of_log, run};
 
 /// Writes that must be acknowledged between two steps.
 const WRITES_BETWEEN: u64 = 100;

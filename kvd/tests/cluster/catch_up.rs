@@ -1,7 +1,7 @@
 //! A node that was away for many writes catches up by itself, and costs the others little meanwhile.
 
-use crate::harness::{Cluster, SEGMENT, change_segment};
 use kvclient::{Client, Condition};
+use testkit::{Cluster, SEGMENT, change_segment};
 
 /// Bytes of each value.
 const VALUE_BYTES: usize = 256 << 10;

@@ -1,8 +1,8 @@
 //! Flags and environment: what they do, and what is refused with a sentence that names the culprit.
 
-use crate::harness::{Cluster, Node, Port, error_of, kvd, run, until};
 use kvclient::api::ErrorCode;
 use std::net::TcpListener;
+use testkit::{Cluster, Node, Port, error_of, kvd, run, until};
 
 /// Flags of a node that have a variable of the same name, beside `--name`, and a value that will not do.
 const BAD_VALUES: [(&str, &str); 9] = [

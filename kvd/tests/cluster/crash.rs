@@ -1,9 +1,9 @@
 //! Restarts: after a crash of everything at once, and in good order. Whatever was acknowledged is there again.
 
-use crate::harness::{Cluster, Load, Node, Port, until};
 use kvclient::Client;
 use std::thread;
 use std::time::Duration;
+use testkit::{Cluster, Load, Node, Port, until};
 
 /// A client that soon gives up on a cluster that is down.
 fn impatient(cluster: &Cluster) -> Client {

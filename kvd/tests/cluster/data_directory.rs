@@ -1,10 +1,10 @@
 //! Data that is not this node's, damaged, or gone: refused at start rather than served.
 
-use crate::harness::{Cluster, Ended, Node, Port, SEGMENT, change_segment, end_of_log, kvd, run};
 use kvd::storage::{Disk, Identity, RealDisk, Wal, WalOptions};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use testkit::{Cluster, Ended, Node, Port, SEGMENT, change_segment, end_of_log, kvd, run};
 
 /// Runs a node that should refuse to start.
 fn refused(node: &Node) -> Ended {

@@ -1,10 +1,10 @@
 //! `kvd dev`: a cluster for trying out, in one process.
 
-use crate::harness::{Node, Port, kvd, run, until, wait_for_end};
 use kvclient::Client;
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use testkit::{Node, Port, kvd, run, until, wait_for_end};
 
 /// `kvd dev` as a process, with as many nodes.
 struct Dev {

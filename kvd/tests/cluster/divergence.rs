@@ -1,6 +1,5 @@
 //! A node that holds other data than the others is found out, stops serving, and is counted no more.
 
-use crate::harness::{Cluster, Node, error_of, until};
 use kvclient::api::{Applied, Divergence, ErrorCode};
 use kvclient::{Client, NodeState};
 use kvd::kv::{Command, Operation};
@@ -8,6 +7,7 @@ use kvd::raft::{Payload, Record};
 use kvd::storage::{Disk, Identity, RealDisk, Wal, WalOptions};
 use std::fs;
 use std::sync::Arc;
+use testkit::{Cluster, Node, error_of, until};
 
 /// Changes the value that a node which does not run has of `key`, in its log, whose checksums are right again: so do
 /// defects, and memory and disks that lie.
@@ -91,7 +91,7 @@ fn a_follower_that_differs_stops_serving_and_counts_no_more() {
 
     // It does not start again from that data, and without it comes back by itself.
     assert_eq!(cluster[strays].terminate(), Some(0));
-    let ended = crate::harness::run(&mut cluster[strays].command());
+    let ended = testkit::run(&mut cluster[strays].command());
     let index = divergence.index;
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(ended.error().contains(&format!("differ from what the other nodes hold, at entry {index}")), "{ended:?}");

@@ -1,7 +1,7 @@
 //! The leader dies under load, again and again: nothing acknowledged is lost, and nothing is applied twice.
 
-use crate::harness::{Cluster, Deaths};
 use std::time::Duration;
+use testkit::{Cluster, Deaths};
 
 const DEATHS: Deaths = Deaths { times: 10, writers: 8, writes_between: 200 };
 

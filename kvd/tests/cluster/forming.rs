@@ -1,11 +1,11 @@
 //! How a cluster comes to be, and who is not let in.
 
-use crate::harness::{Cluster, error_of, until};
 use kvclient::NodeState;
 use kvclient::api::{Applied, ErrorCode};
 use std::fs;
 use std::thread;
 use std::time::Duration;
+use testkit::{Cluster, error_of, until};
 
 #[test]
 fn a_node_waits_for_all_its_peers_says_for_whom_and_can_be_stopped_meanwhile() {

@@ -1,6 +1,5 @@
 //! Writes at nodes that do not lead: sent on to the leader, and answered as by it, whatever becomes of that one.
 
-use crate::harness::{Cluster, Connection, Network, Proxies, Reply, error_of, until};
 use kvclient::api::{Applied, ErrorCode, SetReply};
 use kvd::kv::{Command, Operation};
 use kvd::peer::{HELLO_HEADER, Hello};
@@ -9,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use testkit::{Cluster, Connection, Network, Proxies, Reply, error_of, until};
 
 const OCTETS: &str = "content-type: application/octet-stream";
 
@@ -260,7 +260,7 @@ fn a_write_waits_for_the_next_leader_while_it_has_time() {
 #[test]
 fn a_follower_that_is_cut_off_says_so_and_changes_nothing() {
     let network = Proxies::new(3);
-    let mut cluster = Cluster::prepare_on(&network);
+    let mut cluster = network.prepare();
     cluster.start_all();
     let (leader, follower) = (cluster.leader(), cluster.follower());
     let others: Vec<usize> = (0..3).filter(|node| *node != follower).collect();

@@ -3,8 +3,8 @@
 //! The disk is a file system of the test's own, which only root may mount. What storage does on a full disk, call by
 //! call, its own tests show.
 
-use crate::harness::{Cluster, Recorder, SmallDisk, skip, until};
 use kvclient::NodeState;
+use testkit::{Cluster, Recorder, SmallDisk, skip, until};
 
 /// Room for one segment of a log and not for two, in mebibytes; and for several.
 const SMALL_MIB: u32 = 24;

@@ -6,7 +6,6 @@
 //! an error and within [`ANSWER_TIME_MAX`]. Afterwards all is as it was: leader and term, connections, memory, writes
 //! by way of every node.
 
-use crate::harness::{Bystander, Cluster, Connection, Reply, Vitals, error_of, until};
 use kvclient::Client;
 use kvclient::api::{Applied, ErrorCode};
 use kvd::http::{ConnectionLimits, Limits};
@@ -15,6 +14,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::thread;
 use std::time::{Duration, Instant};
+use testkit::{Bystander, Cluster, Connection, Reply, Vitals, error_of, until};
 
 /// Within this a client that behaves has its answer. A tenth would do on a machine with nothing else to do; but these
 /// tests keep its few processors busy, and others run at the same time.

@@ -1,9 +1,9 @@
 //! What someone with `curl` sees of a cluster.
 
-use crate::harness::{Cluster, skip};
 use kvclient::{Health, NodeState};
 use serde_json::{Value, json};
 use std::process::Command;
+use testkit::{Cluster, skip};
 
 /// The lines that the documentation begins with, on other ports.
 #[test]

@@ -1,6 +1,6 @@
 //! Nodes are killed under load, again and again: every answer that was ever given fits one order of all operations.
 
-use crate::harness::{Cluster, Recorder};
+use testkit::{Cluster, Recorder};
 
 /// Writes that must be acknowledged between two steps, so that each meets a cluster at work.
 const WRITES_BETWEEN: u64 = 150;

@@ -1,7 +1,7 @@
 //! What a node logs: little while all is well, each line with node, term and role, and never a value.
 
-use crate::harness::{Cluster, Connection, Load, Node};
 use serde_json::Value;
+use testkit::{Cluster, Connection, Load, Node};
 
 #[test]
 fn a_healthy_cluster_is_silent_under_load() {

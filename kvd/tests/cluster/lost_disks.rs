@@ -1,10 +1,10 @@
 //! Nodes that lose their disks, or have none, come back by the flags they always had, and take their places again
 //! without anyone's help.
 
-use crate::harness::{Cluster, Load, Node, Recorder, until};
 use kvclient::NodeState;
 use std::fs;
 use std::io::ErrorKind;
+use testkit::{Cluster, Load, Node, Recorder, until};
 
 /// Writes that must be acknowledged between two steps.
 const WRITES_BETWEEN: u64 = 100;
@@ -163,7 +163,7 @@ fn who_joined_by_a_url_returns_by_it() {
 fn a_node_whose_name_is_no_members_says_so_and_takes_nobodys_place() {
     let mut cluster = Cluster::start_calm(3);
     let stranger = cluster.prepare_joiner();
-    let mut command = crate::harness::kvd();
+    let mut command = testkit::kvd();
     let peers: Vec<_> = cluster.nodes[..3].iter().map(|node| format!("{}={}", node.name, node.url())).collect();
     let own = format!("node4={}", cluster[stranger].url());
     command.args(["--name", "node4", "--listen", cluster[stranger].address(), "--peers"]);

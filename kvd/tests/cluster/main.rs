@@ -7,8 +7,6 @@
 //! Each test has its own nodes on ports of its own, waits for states and never for a while, and fails after a
 //! deadline. A failed one prints the end of its nodes' logs.
 
-mod harness;
-
 mod backups;
 mod bad_data;
 mod catch_up;

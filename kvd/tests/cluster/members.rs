@@ -1,10 +1,10 @@
 //! Members come and go while the cluster serves.
 
-use crate::harness::{Cluster, Load, Node, Recorder, Reply, error_of, until};
 use kvclient::api::{Applied, ErrorCode, MembersReply};
 use kvclient::{Member, MemberGoal, NodeState};
 use std::thread;
 use std::time::Duration;
+use testkit::{Cluster, Load, Node, Recorder, Reply, error_of, until};
 
 /// What a node knows of the members, by name.
 fn members(node: &Node) -> Option<Vec<Member>> {

@@ -1,9 +1,9 @@
 //! Data that is missing: a volume that is not mounted, nodes in memory that stop at the same time. Where anybody
 //! remembers a cluster, or was told to, no new and empty one takes its place.
 
-use crate::harness::{Cluster, Node, kvd, run, until};
 use kvclient::{Client, NodeState};
 use std::fs;
+use testkit::{Cluster, Node, kvd, run, until};
 
 /// What a node logs that founds a cluster.
 const FOUNDS: &str = "founds cluster";

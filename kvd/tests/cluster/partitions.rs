@@ -4,8 +4,8 @@
 //! Each scenario runs over network namespaces, where packets are dropped, and over proxies on loopback, where bytes are
 //! held back. The clients reach every node throughout.
 
-use crate::harness::{Cluster, Namespaces, Network, Proxies, Recorder, skip, until};
 use std::thread;
+use testkit::{Cluster, Namespaces, Network, Proxies, Recorder, skip, until};
 
 /// Writes that must be acknowledged between two steps.
 const WRITES_BETWEEN: u64 = 100;
@@ -55,7 +55,7 @@ fn run(network: &dyn Network, scenario: fn(&dyn Network)) {
 }
 
 fn start(network: &dyn Network, election_timeout_ms: &str) -> Cluster {
-    let mut cluster = Cluster::prepare_on(network);
+    let mut cluster = network.prepare();
     cluster.nodes.iter_mut().for_each(|node| node.set_flag("--election-timeout-ms", election_timeout_ms));
     cluster.start_all();
     cluster.leader();

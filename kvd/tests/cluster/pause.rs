@@ -1,10 +1,10 @@
 //! A leader that is paused, as a virtual machine may be, goes on later as if nothing had happened; but something has.
 
-use crate::harness::{Cluster, Connection, Consistency, Load, Recorder};
 use kvclient::api::GetReply;
 use kvclient::{Client, NodeState};
 use std::thread;
 use std::time::Duration;
+use testkit::{Cluster, Connection, Consistency, Load, Recorder};
 
 /// Readers with a connection to a leader that is paused.
 const READERS: usize = 8;

@@ -1,8 +1,8 @@
 //! Without a majority nothing is acknowledged, and nothing is said that does not hold; with it, all goes on.
 
-use crate::harness::{Cluster, error_of, until};
 use kvclient::NodeState;
 use kvclient::api::{Applied, ErrorCode, GetReply};
+use testkit::{Cluster, error_of, until};
 
 const WRITE: &str = r#"{"key":"color","value":"red"}"#;
 

@@ -1,10 +1,10 @@
 //! New clusters of what there is: of a backup, and of the survivor of a cluster that is lost.
 
-use crate::harness::{Cluster, Ended, Node, kvd, run, run_at_terminal, until};
 use kvclient::{Client, Item, NodeState, SetRequest};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use testkit::{Cluster, Ended, Node, kvd, run, run_at_terminal, until};
 
 /// The daemon with a command that it ends after.
 fn offline(words: &[&str], data_dir: &Path) -> Command {

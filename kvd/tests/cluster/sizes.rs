@@ -1,6 +1,6 @@
 //! Clusters of other sizes than three.
 
-use crate::harness::{Cluster, Load};
+use testkit::{Cluster, Load};
 
 #[test]
 fn a_single_node_serves_by_itself_and_finds_its_data_again() {

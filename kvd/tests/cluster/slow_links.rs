@@ -1,9 +1,9 @@
 //! Large values over slow links: entries take all of a link, and yet depose nobody.
 
-use crate::harness::{Cluster, Namespaces, Network, skip};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use testkit::{Namespaces, Network, skip};
 
 const NODES: usize = 3;
 const MBIT: u32 = 20;
@@ -37,7 +37,7 @@ fn large_values_fill_a_slow_link_and_depose_nobody() {
 }
 
 fn write_over_slow_links(network: &Namespaces) {
-    let mut cluster = Cluster::prepare_on(network);
+    let mut cluster = network.prepare();
     cluster.start_all();
     let leader = cluster.leader();
     let term = || cluster.nodes.iter().filter_map(|node| node.health()).map(|health| health.term).max();

@@ -1,11 +1,11 @@
 //! Snapshots: the log goes behind them, nodes start from them, and followers that were away for long are sent one.
 
-use crate::harness::{Cluster, Namespaces, Network, Node, Proxies, SEGMENT, skip, until};
 use kvclient::Client;
 use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
+use testkit::{Cluster, Namespaces, Network, Node, Proxies, SEGMENT, skip, until};
 
 /// Growth of the log that leads to a snapshot (`--snapshot-log-bytes`).
 const SNAPSHOT_LOG_BYTES: usize = 1 << 20;
@@ -212,7 +212,7 @@ fn a_follower_that_would_be_sent_a_damaged_snapshot_is_sent_a_new_one() {
 
 /// A link that breaks in mid-snapshot, and is mended long after both ends have noticed.
 fn a_broken_link_costs_one_stall(network: &dyn Network) {
-    let mut cluster = Cluster::prepare_on(network);
+    let mut cluster = network.prepare();
     for node in &mut cluster.nodes {
         node.set_flag("--snapshot-log-bytes", SNAPSHOT_LOG_BYTES.to_string());
         node.set_flag("--election-timeout-ms", "1500..2500");

@@ -1,9 +1,9 @@
 //! Signals that ask a daemon to end, at inconvenient moments.
 
-use crate::harness::{Cluster, Connection, Load, Node, Port, until};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::Signal;
 use std::fs;
+use testkit::{Cluster, Connection, Load, Node, Port, until};
 
 const WRITERS: usize = 8;
 

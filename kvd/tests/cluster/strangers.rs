@@ -1,12 +1,12 @@
 //! Whoever should not be talked to: nodes of other clusters, nodes that speak nonsense, and pages in a browser.
 
-use crate::harness::{Cluster, Connection, Node, error_of, until};
 use kvclient::api::{Applied, ErrorCode};
 use kvd::peer::{HELLO_HEADER, Hello};
 use kvd::raft::{Body, ClusterTime, Entry, LogIndex, Payload, Term};
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::Duration;
+use testkit::{Cluster, Connection, Node, error_of, until};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::{self, HandshakeError, Message, WebSocket};

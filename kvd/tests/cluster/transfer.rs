@@ -1,7 +1,7 @@
 //! Leadership is handed over on request.
 
-use crate::harness::{Cluster, Load, error_of, until};
 use kvclient::api::{Applied, ErrorCode, LeaderReply};
+use testkit::{Cluster, Load, error_of, until};
 
 /// Times that leadership moves under load.
 const HAND_OVERS: usize = 10;

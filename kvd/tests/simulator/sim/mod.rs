@@ -44,11 +44,11 @@ mod trace;
 mod world;
 mod writes;
 
-#[path = "../../support/linearizability.rs"]
-mod linearizability;
 #[allow(dead_code)] // the rest of it is for scripts
 #[path = "../../support/notation.rs"]
 mod notation;
+
+use testkit::linearizability;
 
 #[allow(unused_imports)] // by name only where failures are kept
 pub(crate) use run::Failure;

@@ -1,0 +1,49 @@
+//! The keys that clients of a recording fight over, and what they find there.
+
+use crate::linearizability::Seen;
+use kvclient::Item;
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+
+/// Keys that are fought over, and keys that see only reads and conditional sets.
+const CONTENDED: u64 = 3;
+const GUARDED: u64 = 2;
+
+/// Any of the keys, by its number.
+pub(super) fn any_key(random: &mut StdRng) -> u64 {
+    random.random_range(1..=CONTENDED + GUARDED)
+}
+
+/// What the keys of one history are called: nobody else writes to them, before or after.
+#[derive(Clone, Debug)]
+pub(super) struct KeyNames {
+    prefix: String,
+}
+
+impl KeyNames {
+    /// Those that begin with `prefix`.
+    pub(super) fn beginning_with(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// All keys by their numbers.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u64, String)> {
+        (1..=CONTENDED + GUARDED).map(|number| (number, self.name(number)))
+    }
+
+    /// The name of a key.
+    pub(super) fn name(&self, number: u64) -> String {
+        format!("{}{}/{number}", self.prefix, if is_guarded(number) { "guarded" } else { "contended" })
+    }
+}
+
+/// Whether a key sees only reads and conditional sets.
+pub(super) fn is_guarded(number: u64) -> bool {
+    number > CONTENDED
+}
+
+/// What a reader sees of an item.
+pub(super) fn seen(item: &Item) -> Seen {
+    let value = item.value_str().and_then(|value| value.parse().ok());
+    Seen { value: value.unwrap_or_else(|| panic!("nobody wrote {item:?}")), version: item.version }
+}

@@ -1,0 +1,101 @@
+//! Clients that read from one node alone.
+
+use super::keys::{any_key, seen};
+use super::notes::{Life, NodeRead, Notes, Revision, StaleRead};
+use super::shared::{PAUSE, REFUSED_PAUSE, Shared};
+use crate::http::Connection;
+use kvclient::api::GetReply;
+use rand::rngs::StdRng;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+/// How a reader reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consistency {
+    /// Sees whatever was acknowledged before it began.
+    Linearizable,
+    /// Takes the node's word, however old.
+    Stale,
+}
+
+/// Reads from one node alone.
+pub(super) struct Reader {
+    pub(super) life: Life,
+    pub(super) url: String,
+    pub(super) consistency: Consistency,
+    pub(super) random: StdRng,
+    pub(super) shared: Arc<Shared>,
+    pub(super) notes: Notes,
+}
+
+impl Reader {
+    pub(super) fn run(mut self) -> Notes {
+        let mut connection = None;
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            let key = any_key(&mut self.random);
+            let answered = match self.consistency {
+                Consistency::Linearizable => self.get(&mut connection, key),
+                Consistency::Stale => self.get_stale(&mut connection, key),
+            };
+            thread::sleep(if answered { PAUSE } else { REFUSED_PAUSE });
+        }
+        self.notes
+    }
+
+    fn get(&mut self, connection: &mut Option<Connection>, key: u64) -> bool {
+        let node = self.life.node;
+        let invoked = self.shared.clock.now();
+        self.shared.asked[node].fetch_add(1, Ordering::Relaxed);
+        let found = self.exchange(connection, key, "linearizable");
+        let returned = self.shared.clock.now();
+        self.notes.node_reads.push(NodeRead { node, invoked, returned, answered: found.is_some() });
+        let Some(found) = found else { return false };
+        self.shared.answered[node].fetch_add(1, Ordering::Relaxed);
+        if let Some(GetReply { revision, .. }) = found {
+            self.notes.revisions.push(Revision { invoked, returned, revision, changed: false });
+        }
+        self.notes.add_read(key, invoked, returned, found.map(|reply| seen(&reply.item)));
+        true
+    }
+
+    fn get_stale(&mut self, connection: &mut Option<Connection>, key: u64) -> bool {
+        let Some(found) = self.exchange(connection, key, "stale") else { return false };
+        let returned = self.shared.clock.now();
+        let (revision, item) = found.map(|reply| (reply.revision, reply.item)).unzip();
+        self.notes.stale_reads.push(StaleRead { life: Some((self.life, revision)), key, returned, item });
+        true
+    }
+
+    /// What the node says is there; `None` if it does not answer that.
+    fn exchange(
+        &mut self,
+        connection: &mut Option<Connection>,
+        key: u64,
+        consistency: &str,
+    ) -> Option<Option<GetReply>> {
+        let what = format!("GET /get?consistency={consistency}&key={}", self.shared.names.name(key));
+        let mut ask = || {
+            let open = match connection.take() {
+                Some(open) => open,
+                None => {
+                    self.life.connection += 1;
+                    Connection::open(&self.url)?
+                }
+            };
+            let open = connection.insert(open);
+            open.send(&what, &[], b"")?;
+            open.receive()
+        };
+        let Ok(reply) = ask() else {
+            *connection = None;
+            return None;
+        };
+        match reply.status {
+            200 => Some(Some(reply.json())),
+            404 => Some(None),
+            503 | 504 => None,
+            status => panic!("{}: {status} {}", self.url, reply.text()),
+        }
+    }
+}

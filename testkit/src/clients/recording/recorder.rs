@@ -1,0 +1,124 @@
+//! Clients at work, and how tests steer them.
+
+use super::clock::Clock;
+use super::history::History;
+use super::keys::KeyNames;
+use super::notes::{Life, Notes};
+use super::reader::{Consistency, Reader};
+use super::shared::Shared;
+use super::writer::Writer;
+use crate::linearizability::Moment;
+use crate::processes::{Cluster, Node};
+use crate::wait::until;
+use kvclient::Client;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Writers of either kind.
+const PATIENT: u64 = 2;
+const IMPATIENT: u64 = 2;
+
+/// Time for one exchange, and for all attempts of one that is repeated.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Clients at work.
+pub struct Recorder {
+    shared: Arc<Shared>,
+    clients: Vec<JoinHandle<Notes>>,
+}
+
+impl Recorder {
+    /// Starts the writers, and for each node one reader of either kind.
+    pub fn start(cluster: &Cluster) -> Self {
+        Self::start_at(cluster, "")
+    }
+
+    /// The same at keys whose names begin with `prefix`, for one history after the other of the same cluster.
+    pub fn start_at(cluster: &Cluster, prefix: &str) -> Self {
+        let shared = Arc::new(Shared {
+            clock: Clock::start(),
+            names: KeyNames::beginning_with(prefix),
+            stop: AtomicBool::new(false),
+            values: AtomicU64::new(0),
+            acknowledged: AtomicU64::new(0),
+            asked: cluster.nodes.iter().map(|_| AtomicU64::new(0)).collect(),
+            answered: cluster.nodes.iter().map(|_| AtomicU64::new(0)).collect(),
+        });
+        let builder = || Client::builder().endpoints(cluster.endpoints()).attempt_timeout(ATTEMPT_TIMEOUT);
+        let patient = builder().total_timeout(TOTAL_TIMEOUT).build().expect("URLs of nodes");
+        let impatient = builder().total_timeout(ATTEMPT_TIMEOUT).retries(0).build().expect("URLs of nodes");
+        let mut recorder = Self { shared, clients: Vec::new() };
+        for seed in 0..PATIENT + IMPATIENT {
+            let sends_once = seed >= PATIENT;
+            let client = if sends_once { &impatient } else { &patient }.clone();
+            let (shared, random) = (Arc::clone(&recorder.shared), StdRng::seed_from_u64(seed));
+            let writer = Writer { client, sends_once, random, shared, notes: Notes::default(), known: BTreeMap::new() };
+            recorder.clients.push(thread::spawn(|| writer.run()));
+        }
+        for (number, node) in cluster.nodes.iter().enumerate() {
+            recorder.pin(number, node, Consistency::Linearizable);
+            recorder.pin(number, node, Consistency::Stale);
+        }
+        recorder
+    }
+
+    /// Starts a reader at the node of this number, beside those that it has already.
+    pub fn pin(&mut self, number: usize, node: &Node, consistency: Consistency) {
+        let (shared, random) = (Arc::clone(&self.shared), StdRng::seed_from_u64(self.clients.len() as u64));
+        let life = Life { node: number, reader: self.clients.len(), connection: 0 };
+        let reader = Reader { life, url: node.url(), consistency, random, shared, notes: Notes::default() };
+        self.clients.push(thread::spawn(|| reader.run()));
+    }
+
+    /// The present moment of this recording.
+    pub fn now(&self) -> Moment {
+        self.shared.clock.now()
+    }
+
+    /// Waits until as many more writes have been acknowledged.
+    #[track_caller]
+    pub fn flow(&self, writes: u64) {
+        grow("writes are acknowledged", &self.shared.acknowledged, writes);
+    }
+
+    /// Waits until the node has answered as many more linearizable reads to those who are pinned to it.
+    #[track_caller]
+    pub fn flow_at(&self, node: usize, reads: u64) {
+        grow("reads are answered", &self.shared.answered[node], reads);
+    }
+
+    /// Waits until those who are pinned to the node have asked it once more for a linearizable read, whether it
+    /// answers or not.
+    #[track_caller]
+    pub fn ask(&self, node: usize) {
+        grow("a read is begun", &self.shared.asked[node], 1);
+    }
+
+    /// Stops the clients; each finishes what it is at.
+    pub fn stop(mut self) -> History {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let mut notes = Notes::default();
+        for client in std::mem::take(&mut self.clients) {
+            notes.add(client.join().expect("a client does not panic"));
+        }
+        History::new(self.shared.clock, self.shared.names.clone(), notes)
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+#[track_caller]
+fn grow(what: &str, counter: &AtomicU64, by: u64) {
+    let target = counter.load(Ordering::Relaxed) + by;
+    until(what, || (counter.load(Ordering::Relaxed) >= target).then_some(()));
+}

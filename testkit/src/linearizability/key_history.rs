@@ -1,0 +1,285 @@
+//! One key's part of a history, prepared for the search: what must be explained, what may help to, and what each says
+//! about the others.
+
+use super::operation::{Answer, Call, Condition, Moment, Operation, Seen, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a key holds; `None` while it is absent.
+pub(super) type State = Option<Item>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Item {
+    /// `None` for any of the values that no answer and no condition names: nobody could tell one from another.
+    pub(super) value: Option<Value>,
+    /// Writes since the key was created.
+    pub(super) version: u64,
+}
+
+impl Item {
+    fn is(self, seen: Seen) -> bool {
+        self.value == Some(seen.value) && self.version == seen.version
+    }
+}
+
+/// An operation as far as it can be told from others. Two of the same shape are interchangeable but for their times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    action: Action,
+    answer: Option<Answer>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Get,
+    Set { value: Option<Value>, condition: Option<Condition> },
+    Delete { condition: Option<Condition> },
+}
+
+impl Shape {
+    /// The sequential specification: the state that the operation leads to if it is carried out in this one, or `None`
+    /// where its answer would be another. Without an answer it is one that takes effect.
+    pub(super) fn step(self, state: State) -> Option<State> {
+        let shows = |seen: Option<Seen>| match (state, seen) {
+            (Some(item), Some(seen)) => item.is(seen),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        let written = match self.action {
+            Action::Set { value, .. } => Some(Item { value, version: state.map_or(1, |item| item.version + 1) }),
+            Action::Get | Action::Delete { .. } => None,
+        };
+        let holds = self.condition().is_none_or(|condition| match condition {
+            Condition::Absent => state.is_none(),
+            Condition::Present => state.is_some(),
+            Condition::Value(value) => state.is_some_and(|item| item.value == Some(value)),
+        });
+        match self.answer {
+            Some(Answer::Found(seen)) => shows(seen).then_some(state),
+            Some(Answer::Written { existed }) => (holds && existed == state.is_some()).then_some(written),
+            Some(Answer::ConditionFailed { current }) => (!holds && current.is_none_or(shows)).then_some(state),
+            None => holds.then_some(written),
+        }
+    }
+
+    fn condition(self) -> Option<Condition> {
+        match self.action {
+            Action::Get => None,
+            Action::Set { condition, .. } | Action::Delete { condition } => condition,
+        }
+    }
+
+    /// The value that it writes, if that can be told from others.
+    fn writes(self) -> Option<Value> {
+        match self.action {
+            Action::Set { value, .. } => value,
+            Action::Get | Action::Delete { .. } => None,
+        }
+    }
+
+    /// How often its condition can hold: least where it names a value, most where there is none.
+    pub(super) fn reach(self) -> u8 {
+        match self.condition() {
+            Some(Condition::Value(_)) => 0,
+            Some(Condition::Absent | Condition::Present) => 1,
+            None => 2,
+        }
+    }
+
+    /// The same without its condition.
+    fn unconditional(self) -> Self {
+        let action = match self.action {
+            Action::Get => Action::Get,
+            Action::Set { value, .. } => Action::Set { value, condition: None },
+            Action::Delete { .. } => Action::Delete { condition: None },
+        };
+        Self { action, ..self }
+    }
+
+    /// Whether it may end the life of the key.
+    pub(super) fn deletes(self) -> bool {
+        matches!(self.action, Action::Delete { .. }) && !matches!(self.answer, Some(Answer::ConditionFailed { .. }))
+    }
+
+    /// The value that must be there for the operation to take effect, if its condition names one.
+    pub(super) fn depends_on(self) -> Option<Value> {
+        match self.condition() {
+            Some(Condition::Value(value)) => Some(value),
+            Some(Condition::Absent | Condition::Present) | None => None,
+        }
+    }
+
+    /// The value that the operation saw, with its version where it saw that as well. An operation that saw nothing, or
+    /// only what was not there, saw no value.
+    fn saw(self) -> Option<(Value, Option<u64>)> {
+        match self.answer {
+            Some(Answer::Found(seen)) => seen.map(|seen| (seen.value, Some(seen.version))),
+            Some(Answer::ConditionFailed { current }) => current.flatten().map(|seen| (seen.value, Some(seen.version))),
+            Some(Answer::Written { .. }) | None => self.depends_on().map(|value| (value, None)),
+        }
+    }
+}
+
+/// An operation that every order must take: it was answered, or its effect was seen.
+#[derive(Debug)]
+pub(super) struct Required {
+    pub(super) invoked: Moment,
+    /// When it was answered, or when an effect of it was.
+    pub(super) returned: Moment,
+    pub(super) shape: Shape,
+    /// The version that it comes at, where an answer tells, and the required operation that was given the answer.
+    pub(super) version: Option<(u64, usize)>,
+    /// Its number in the history of the key.
+    pub(super) source: usize,
+}
+
+/// Operations of unknown outcome that an order may take or leave, all of one shape.
+#[derive(Debug)]
+pub(super) struct Optional {
+    pub(super) shape: Shape,
+    /// When each was invoked, and its number in the history of the key; the earliest first.
+    pub(super) calls: Vec<(Moment, usize)>,
+    /// Those that do the same as these do, and on no condition.
+    pub(super) substitute: Option<usize>,
+}
+
+impl Optional {
+    /// Whether, after as many were used, there is another that was invoked by then.
+    pub(super) fn is_called(&self, used: usize, by: Moment) -> bool {
+        self.calls.get(used).is_some_and(|(invoked, _)| *invoked <= by)
+    }
+}
+
+/// The history of one key.
+#[derive(Debug)]
+pub(super) struct KeyHistory {
+    /// In the order in which they were invoked.
+    pub(super) required: Vec<Required>,
+    pub(super) optional: Vec<Optional>,
+    /// For each value, the required operations that saw it, in the order in which they were invoked.
+    seen_by: BTreeMap<Value, Vec<usize>>,
+}
+
+impl KeyHistory {
+    pub(super) fn new(operations: &[&Operation]) -> Self {
+        let named = named_values(operations);
+        let shapes: Vec<Shape> = operations.iter().map(|operation| shape_of(operation, &named)).collect();
+        let deadlines = deadlines(operations, &shapes);
+
+        let mut required = Vec::new();
+        let mut optional: Vec<Optional> = Vec::new();
+        for (source, (operation, shape)) in operations.iter().zip(&shapes).enumerate() {
+            let (invoked, shape) = (operation.invoked, *shape);
+            if let Some(returned) = deadlines[source] {
+                // Seen before it was invoked, it fits nowhere; the search finds out.
+                required.push(Required { invoked, returned: returned.max(invoked), shape, version: None, source });
+            } else if shape.action != Action::Get {
+                match optional.iter_mut().find(|other| other.shape == shape) {
+                    Some(same) => same.calls.push((invoked, source)),
+                    None => optional.push(Optional { shape, calls: vec![(invoked, source)], substitute: None }),
+                }
+            }
+        }
+        required.sort_by_key(|required| (required.invoked, required.returned));
+        let shapes: Vec<Shape> = optional.iter().map(|optional| optional.shape).collect();
+        for optional in &mut optional {
+            optional.calls.sort_unstable();
+            let unconditional = optional.shape.unconditional();
+            let substitute = shapes.iter().position(|shape| *shape == unconditional);
+            optional.substitute = substitute.filter(|_| optional.shape != unconditional);
+        }
+
+        let mut seen_by: BTreeMap<Value, Vec<usize>> = BTreeMap::new();
+        for (number, required) in required.iter().enumerate() {
+            if let Some((value, _)) = required.shape.saw() {
+                seen_by.entry(value).or_default().push(number);
+            }
+        }
+        tell_versions(&mut required);
+        Self { required, optional, seen_by }
+    }
+
+    /// The required operations that saw this value.
+    pub(super) fn seen_by(&self, value: Value) -> &[usize] {
+        self.seen_by.get(&value).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The values that an answer or a condition names.
+fn named_values(operations: &[&Operation]) -> BTreeSet<Value> {
+    let in_condition = |operation: &&Operation| match operation.call {
+        Call::Get => None,
+        Call::Set { condition, .. } | Call::Delete { condition } => match condition {
+            Some(Condition::Value(value)) => Some(value),
+            Some(Condition::Absent | Condition::Present) | None => None,
+        },
+    };
+    let in_answer = |operation: &&Operation| match operation.answer {
+        Some(Answer::Found(seen)) => seen.map(|seen| seen.value),
+        Some(Answer::ConditionFailed { current }) => current.flatten().map(|seen| seen.value),
+        Some(Answer::Written { .. }) | None => None,
+    };
+    operations.iter().filter_map(in_condition).chain(operations.iter().filter_map(in_answer)).collect()
+}
+
+fn shape_of(operation: &Operation, named: &BTreeSet<Value>) -> Shape {
+    let action = match operation.call {
+        Call::Get => Action::Get,
+        Call::Set { value, condition } => Action::Set { value: named.contains(&value).then_some(value), condition },
+        Call::Delete { condition } => Action::Delete { condition },
+    };
+    Shape { action, answer: operation.answer }
+}
+
+/// For each operation, when it must have taken effect: once it was answered, or once someone was answered who saw what
+/// it wrote. `None` where it need not have.
+fn deadlines(operations: &[&Operation], shapes: &[Shape]) -> Vec<Option<Moment>> {
+    let mut writers = BTreeMap::new();
+    for (number, operation) in operations.iter().enumerate() {
+        if let Call::Set { value, .. } = operation.call {
+            let other = writers.insert(value, number);
+            assert!(other.is_none(), "value {value} of key {} was written by two requests", operation.key);
+        }
+    }
+    let mut deadlines: Vec<Option<Moment>> = operations.iter().map(|operation| operation.returned).collect();
+    let mut answered: Vec<usize> = (0..operations.len()).filter(|number| deadlines[*number].is_some()).collect();
+    while let Some(number) = answered.pop() {
+        let Some(writer) = shapes[number].saw().and_then(|(value, _)| writers.get(&value).copied()) else { continue };
+        let known_since = deadlines[number];
+        let earlier = deadlines[writer].is_none_or(|deadline| known_since.is_some_and(|since| since < deadline));
+        if operations[writer].returned.is_none() && earlier {
+            deadlines[writer] = known_since;
+            answered.push(writer);
+        }
+    }
+    deadlines
+}
+
+/// Tells each write the version that someone saw of it. A write on condition of a value comes at the next version after
+/// that of the value, so what is known of one is known of the other.
+fn tell_versions(required: &mut [Required]) {
+    let writers: BTreeMap<Value, usize> =
+        required.iter().enumerate().filter_map(|(number, write)| Some((write.shape.writes()?, number))).collect();
+    let mut told = Vec::new();
+    let mut after: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut before: BTreeMap<usize, usize> = BTreeMap::new();
+    for (number, Required { shape, .. }) in required.iter().enumerate() {
+        let Some((value, version)) = shape.saw() else { continue };
+        let Some(writer) = writers.get(&value).copied() else { continue };
+        match version {
+            Some(version) => told.push((writer, version, number)),
+            None => {
+                after.entry(writer).or_default().push(number);
+                before.insert(number, writer);
+            }
+        }
+    }
+    while let Some((number, version, teller)) = told.pop() {
+        if required[number].version.is_some() {
+            // Told otherwise as well, nothing will fit; the search finds out.
+            continue;
+        }
+        required[number].version = Some((version, teller));
+        told.extend(after.get(&number).into_iter().flatten().map(|next| (*next, version.saturating_add(1), teller)));
+        told.extend(before.get(&number).map(|previous| (*previous, version.saturating_sub(1), teller)));
+    }
+}

@@ -1,0 +1,14 @@
+//! Real processes on loopback: started, killed, paused, asked and read over their shoulder.
+
+mod child;
+mod cluster;
+mod ended;
+mod node;
+mod program;
+
+pub(crate) use child::KillOnDrop;
+pub use child::wait_for_end;
+pub use cluster::Cluster;
+pub use ended::{Ended, run};
+pub use node::Node;
+pub use program::{Program, be_a_node, kvd};
