@@ -4,7 +4,8 @@ mod support;
 
 use std::io::{self, BufRead as _, BufReader};
 use std::process::Stdio;
-use support::{kvctl, nobody, run, wait};
+use support::{kvctl, run};
+use testkit::{Ended, Port, Signal, run_at_terminal, send_signal, wait_for_end};
 
 #[test]
 fn a_senseless_command_line_is_a_usage_error_on_one_line() {
@@ -57,10 +58,10 @@ fn what_is_no_backup_is_told_with_the_place_where_it_shows() {
         assert!(ended.one_error().contains(complaint), "{bytes:?}: {ended:?}");
     }
     // That a file would be replaced is found before a node is looked for.
-    let ended = run(&["--endpoints", &nobody(), "snapshot", "save", path]);
+    let ended = run(&["--endpoints", &Port::any().url(), "snapshot", "save", path]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.one_error().contains("exists already: give another name, or --force"), "{ended:?}");
-    let ended = run(&["--endpoints", &nobody(), "--timeout", "0.2", "snapshot", "save", path, "--force"]);
+    let ended = run(&["--endpoints", &Port::any().url(), "--timeout", "0.2", "snapshot", "save", path, "--force"]);
     assert_eq!(ended.code, Some(5), "{ended:?}");
     assert!(ended.one_error().contains("some.snap was not written: no node could be reached"), "{ended:?}");
     assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1, "nothing is left behind");
@@ -69,7 +70,7 @@ fn what_is_no_backup_is_told_with_the_place_where_it_shows() {
 #[test]
 fn an_environment_variable_is_checked_like_its_flag() {
     for (variable, value) in [("KVCTL_ENDPOINTS", "http://"), ("KVCTL_TIMEOUT", "-1"), ("KVCTL_OUTPUT", "xml")] {
-        let ended = support::Ended::from(kvctl(&["get", "k"]).env(variable, value).output().expect("kvctl starts"));
+        let ended = testkit::run(kvctl(&["get", "k"]).env(variable, value));
         assert_eq!(ended.code, Some(2), "{variable}={value}: {ended:?}");
         ended.one_error();
     }
@@ -122,7 +123,8 @@ fn the_version_is_that_of_the_package() {
 
 #[test]
 fn an_unreachable_cluster_is_exit_code_5() {
-    let endpoint = nobody();
+    let nobody = Port::any();
+    let endpoint = nobody.url();
     for arguments in [
         &["get", "k"][..],
         &["get", "k", "--stale"],
@@ -142,29 +144,31 @@ fn an_unreachable_cluster_is_exit_code_5() {
 
 #[test]
 fn the_status_of_an_unreachable_cluster_is_exit_code_5() {
-    let endpoint = nobody();
+    let nobody = Port::any();
+    let endpoint = nobody.url();
     let ended = run(&["--endpoints", &endpoint, "--timeout", "200ms", "status"]);
     assert_eq!(ended.code, Some(5), "{ended:?}");
-    ended.last_error();
+    ended.only_error();
 }
 
 #[test]
 fn the_environment_names_the_endpoints_too() {
-    let endpoint = nobody();
+    let nobody = Port::any();
+    let endpoint = nobody.url();
     let address = endpoint.trim_start_matches("http://");
     let mut command = kvctl(&["get", "k"]);
-    let ended = command.env("KVCTL_ENDPOINTS", address).env("KVCTL_TIMEOUT", "0.2").output().expect("kvctl starts");
-    let ended = support::Ended::from(ended);
+    let ended = testkit::run(command.env("KVCTL_ENDPOINTS", address).env("KVCTL_TIMEOUT", "0.2"));
     assert_eq!(ended.code, Some(5), "{ended:?}");
 }
 
 #[test]
 fn an_empty_variable_counts_as_one_that_is_not_set() {
-    let mut command = kvctl(&["--endpoints", &nobody(), "--timeout", "200ms", "get", "k"]);
+    let nobody = Port::any();
+    let mut command = kvctl(&["--endpoints", &nobody.url(), "--timeout", "200ms", "get", "k"]);
     command.env("KVCTL_ENDPOINTS", "").env("KVCTL_TIMEOUT", "").env("KVCTL_OUTPUT", "");
-    let ended = support::Ended::from(command.output().expect("kvctl starts"));
+    let ended = testkit::run(&mut command);
     assert_eq!(ended.code, Some(5), "{ended:?}");
-    let ended = support::Ended::from(kvctl(&["get"]).env("KVCTL_ENDPOINTS", "").output().expect("kvctl starts"));
+    let ended = testkit::run(kvctl(&["get"]).env("KVCTL_ENDPOINTS", ""));
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.one_error().ends_with("; usage: kvctl get [OPTIONS] <KEY>; run `kvctl get --help`"), "{ended:?}");
     let ended = run(&["--endpoints", "", "get", "k"]);
@@ -199,7 +203,7 @@ fn a_closed_pipe_is_no_error() {
         let (reader, writer) = io::pipe().expect("a pipe");
         drop(reader);
         let output = kvctl(arguments).stdout(writer).output().expect("kvctl starts");
-        let ended = support::Ended::from(output);
+        let ended = Ended::from(output);
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}");
     }
 }
@@ -209,7 +213,7 @@ fn a_closed_pipe_is_no_error() {
 fn an_output_that_takes_nothing_is_an_error() {
     let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
     let output = kvctl(&["completions", "bash"]).stdout(full).output().expect("kvctl starts");
-    let ended = support::Ended::from(output);
+    let ended = Ended::from(output);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     ended.one_error();
 }
@@ -217,17 +221,17 @@ fn an_output_that_takes_nothing_is_an_error() {
 #[cfg(unix)]
 mod unix {
     use super::*;
-    use rustix::process::{Pid, Signal, kill_process};
 
     #[test]
     fn colour_is_for_terminals_and_never_with_no_color() {
-        let endpoint = nobody();
+        let nobody = Port::any();
+        let endpoint = nobody.url();
         let arguments = ["--endpoints", &endpoint, "--timeout", "200ms", "get", "k"];
-        let (code, text) = support::terminal::run(&mut kvctl(&arguments));
+        let (code, text) = run_at_terminal(&mut kvctl(&arguments), "");
         assert_eq!(code, Some(5), "{text}");
         assert!(text.starts_with("\u{1b}[31merror:\u{1b}[39m "), "{text:?}");
         for (variable, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
-            let (code, text) = support::terminal::run(kvctl(&arguments).env(variable, value));
+            let (code, text) = run_at_terminal(kvctl(&arguments).env(variable, value), "");
             assert_eq!(code, Some(5), "{text}");
             assert!(text.starts_with("error: "), "{variable}: {text:?}");
         }
@@ -236,7 +240,8 @@ mod unix {
 
     #[test]
     fn an_interrupt_is_exit_code_130() {
-        let endpoint = nobody();
+        let nobody = Port::any();
+        let endpoint = nobody.url();
         for signal in [Signal::INT, Signal::TERM] {
             let mut command = kvctl(&["--endpoints", &endpoint, "--timeout", "200ms", "watch-leader"]);
             let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("kvctl starts");
@@ -245,19 +250,20 @@ mod unix {
             let stderr = child.stderr.take().expect("standard error is a pipe");
             BufReader::new(stderr).read_line(&mut warning).expect("a line");
             assert!(warning.starts_with("warning: ") && warning.contains("watching"), "{warning}");
-            kill_process(Pid::from_child(&child), signal).expect("the child can be interrupted");
-            assert_eq!(wait(&mut child), Some(130));
+            send_signal(&child, signal);
+            assert_eq!(wait_for_end(&mut child), Some(130));
         }
     }
 
     #[test]
     fn a_watch_ends_without_error_when_its_reader_is_gone() {
-        let endpoint = nobody();
+        let nobody = Port::any();
+        let endpoint = nobody.url();
         let (reader, writer) = io::pipe().expect("a pipe");
         let mut command = kvctl(&["--endpoints", &endpoint, "watch-leader"]);
         let mut child = command.stdout(writer).stderr(Stdio::null()).spawn().expect("kvctl starts");
         drop(command);
         drop(reader);
-        assert_eq!(wait(&mut child), Some(0));
+        assert_eq!(wait_for_end(&mut child), Some(0));
     }
 }

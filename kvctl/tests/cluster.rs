@@ -2,31 +2,27 @@
 
 mod support;
 
-use kvd::dev::{Cluster, Options};
 use serde_json::Value;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
-use std::time::Instant;
-use support::{DEADLINE, Ended, kvctl, wait};
+use support::kvctl;
+use testkit::{Ended, InProcess, Port, Signal, run_at_terminal, send_signal, until, wait_for_end};
 
 /// A cluster and the way to it.
 struct Fixture {
-    cluster: Cluster,
+    cluster: InProcess,
 }
 
 impl Fixture {
     fn start() -> Self {
-        Self { cluster: Cluster::start(Options::ephemeral(3)).expect("a cluster starts") }
+        Self { cluster: InProcess::start(3) }
     }
 
     /// The same once every node has formed the cluster: a majority suffices to serve.
     fn formed() -> Self {
         let fixture = Self::start();
         let knows_all = |url: &String| fixture.json(&["members", "--endpoints", url])["members"][2].is_object();
-        let began = Instant::now();
-        while !fixture.cluster.endpoints().iter().all(knows_all) {
-            assert!(began.elapsed() < DEADLINE, "the cluster does not form");
-        }
+        until("all nodes know all", || fixture.cluster.endpoints().iter().all(knows_all).then_some(()));
         fixture
     }
 
@@ -37,7 +33,7 @@ impl Fixture {
     }
 
     fn run(&self, arguments: &[&str]) -> Ended {
-        self.kvctl(arguments).output().expect("kvctl starts").into()
+        testkit::run(&mut self.kvctl(arguments))
     }
 
     /// Runs what has to succeed without a word on standard error.
@@ -70,10 +66,7 @@ fn a_key_is_written_read_and_deleted() {
     assert_eq!(fixture.done(&["set", "color", "blue"]), "ok  revision 2 (created)\n");
     assert_eq!(fixture.done(&["set", "color", "red"]), "ok  revision 3\n");
     assert_eq!(fixture.done(&["get", "color"]), "red\n");
-    let began = Instant::now();
-    while fixture.run(&["get", "color", "--stale"]).stdout != "red\n" {
-        assert!(began.elapsed() < DEADLINE, "a node stays behind");
-    }
+    until("no node is behind", || (fixture.run(&["get", "color", "--stale"]).stdout == "red\n").then_some(()));
     assert_eq!(fixture.done(&["get", "color", "--raw"]), "red");
     let item = fixture.json(&["get", "color"]);
     assert_eq!(
@@ -231,7 +224,8 @@ fn members_come_and_go() {
     let members = fixture.json(&["member", "list"]);
     assert_eq!(members, fixture.json(&["members"]));
     // It waits to join a cluster where nobody is, so that it is added by hand.
-    let node = Cluster::join("waiting", &support::nobody()).expect("a node starts");
+    let nobody = Port::any();
+    let node = InProcess::join("waiting", &nobody.url());
     let url = node.endpoints()[0].as_str();
     let table = fixture.done(&["member", "add", url, "--learner"]);
     let row = table.lines().find(|line| line.starts_with("waiting ")).unwrap_or_else(|| panic!("{table}"));
@@ -287,17 +281,16 @@ fn bench_measures_every_workload() {
 #[cfg(unix)]
 mod unix {
     use super::*;
-    use rustix::process::{Pid, Signal, kill_process};
 
     #[test]
     fn a_terminal_shows_the_control_characters_of_a_value_instead_of_obeying_them() {
         let fixture = Fixture::start();
         assert_eq!(fixture.feed(&["set", "evil", "-"], b"\x1b]0;title\x07\xff\nnext").code, Some(0));
-        let (code, text) = support::terminal::run(&mut fixture.kvctl(&["get", "evil"]));
+        let (code, text) = run_at_terminal(&mut fixture.kvctl(&["get", "evil"]), "");
         assert_eq!((code, text.as_str()), (Some(0), "\\u{1b}]0;title\\u{7}\\xff\r\nnext\r\n"));
-        let (_, table) = support::terminal::run(&mut fixture.kvctl(&["status"]));
+        let (_, table) = run_at_terminal(&mut fixture.kvctl(&["status"]), "");
         assert!(table.contains("\u{1b}[32m"), "the leader is not green: {table:?}");
-        let (_, table) = support::terminal::run(fixture.kvctl(&["status"]).env("NO_COLOR", "1"));
+        let (_, table) = run_at_terminal(fixture.kvctl(&["status"]).env("NO_COLOR", "1"), "");
         assert!(!table.contains('\u{1b}'), "{table:?}");
     }
 
@@ -308,7 +301,7 @@ mod unix {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("kvd.snap");
         let mut command = fixture.kvctl(&["snapshot", "save", file.to_str().expect("a path in UTF-8")]);
-        let (code, text) = support::terminal::run(&mut command);
+        let (code, text) = run_at_terminal(&mut command, "");
         assert_eq!(code, Some(0), "{text}");
         assert!(text.contains("saving [") && text.contains("100%"), "{text:?}");
         assert!(
@@ -337,8 +330,8 @@ mod unix {
                 let (term, id) = (leader["term"].to_string(), leader["id"].as_str().expect("a name"));
                 assert_eq!(words[1..6], ["term", &term, "none", "->", id], "{line}");
             }
-            kill_process(Pid::from_child(&child), Signal::INT).expect("the child can be interrupted");
-            assert_eq!(wait(&mut child), Some(130));
+            send_signal(&child, Signal::INT);
+            assert_eq!(wait_for_end(&mut child), Some(130));
         }
     }
 
@@ -352,7 +345,7 @@ mod unix {
         let mut reader = BufReader::new(reader);
         reader.read_line(&mut String::new()).expect("a line");
         drop(reader);
-        assert_eq!(wait(&mut child), Some(0));
+        assert_eq!(wait_for_end(&mut child), Some(0));
     }
 
     #[test]
@@ -360,14 +353,13 @@ mod unix {
         let fixture = Fixture::start();
         let mut command = fixture.kvctl(&["bench", "--keys", "10", "--seconds", "3600", "--output", "json"]);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kvctl starts");
-        let began = Instant::now();
-        while fixture.run(&["get", "bench/00000009"]).code != Some(0) {
-            assert!(began.elapsed() < DEADLINE, "the bench does not write its keys");
-        }
-        kill_process(Pid::from_child(&child), Signal::INT).expect("the child can be interrupted");
+        until("the bench has written its keys", || {
+            (fixture.run(&["get", "bench/00000009"]).code == Some(0)).then_some(())
+        });
+        send_signal(&child, Signal::INT);
         let ended = Ended::from(child.wait_with_output().expect("kvctl ends"));
         assert_eq!(ended.code, Some(130), "{ended:?}");
-        assert!(ended.last_error().starts_with("interrupted"), "{ended:?}");
+        assert!(ended.only_error().starts_with("interrupted"), "{ended:?}");
         // What it had measured by then, if anything.
         if let Some(report) = ended.stdout.lines().next() {
             let report: Value = serde_json::from_str(report).expect("JSON");

@@ -1,30 +1,36 @@
 //! kvctl against a real cluster that loses its leader or its quorum.
-#![cfg(unix)]
 
-#[path = "../../kvclient/tests/support/processes.rs"]
-mod processes;
 mod support;
 
 use kvclient::Client;
-use processes::{Cluster, until};
-use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
-use support::{Ended, kvctl, run, wait};
+use support::{kvctl, run};
+use testkit::{Cluster, Ended, Program, Signal, send_signal, until, wait_for_end};
+
+/// What a node of these clusters is.
+#[test]
+fn node() {
+    testkit::be_a_node();
+}
+
+fn start_cluster() -> Cluster {
+    Cluster::start_as(&Program::ThisTest("node"), 3)
+}
 
 /// Pauses all but the leader, whose URL it returns: until it notices, it takes writes that nobody acknowledges.
-fn without_followers(cluster: &Cluster) -> &str {
+fn without_followers(cluster: &mut Cluster) -> String {
     let leader = cluster.leader();
     // The leader is found, and its connections are opened, while all run.
-    assert_eq!(run(&["--endpoints", &cluster.urls()[leader], "set", "color", "blue"]).code, Some(0));
-    cluster.others(leader).into_iter().for_each(|number| cluster.pause(number));
-    &cluster.urls()[leader]
+    assert_eq!(run(&["--endpoints", &cluster[leader].url(), "set", "color", "blue"]).code, Some(0));
+    cluster.others(leader).into_iter().for_each(|number| cluster[number].pause());
+    cluster[leader].url()
 }
 
 #[test]
 fn a_write_without_a_certain_answer_is_exit_code_6() {
-    let cluster = Cluster::start();
-    let leader = without_followers(&cluster);
+    let mut cluster = start_cluster();
+    let leader = &without_followers(&mut cluster);
     let ended = run(&["--endpoints", leader, "--timeout", "1s", "set", "color", "red"]);
     assert_eq!(ended.code, Some(6), "{ended:?}");
     assert!(ended.one_error().contains("may have been applied"), "{ended:?}");
@@ -32,15 +38,15 @@ fn a_write_without_a_certain_answer_is_exit_code_6() {
 
 #[test]
 fn an_interrupted_write_is_exit_code_130_and_says_that_it_may_have_been_applied() {
-    let cluster = Cluster::start();
-    let leader = without_followers(&cluster);
+    let mut cluster = start_cluster();
+    let leader = &without_followers(&mut cluster);
     let client = Client::connect([leader]).expect("a URL");
     let log = || client.health(leader).ok().map(|health| health.last_log_index);
     let before = log().expect("the leader answers");
     let mut command = kvctl(&["--endpoints", leader, "--timeout", "30s", "set", "color", "red"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kvctl starts");
     until("the write is in the log of the leader", || log().filter(|index| *index > before));
-    kill_process(Pid::from_child(&child), Signal::INT).expect("the child can be interrupted");
+    send_signal(&child, Signal::INT);
     let ended = Ended::from(child.wait_with_output().expect("kvctl ends"));
     assert_eq!(ended.code, Some(130), "{ended:?}");
     assert!(ended.one_error().contains("may have been applied"), "{ended:?}");
@@ -48,40 +54,40 @@ fn an_interrupted_write_is_exit_code_130_and_says_that_it_may_have_been_applied(
 
 #[test]
 fn status_without_a_quorum_shows_who_is_unreachable_and_is_exit_code_5() {
-    let mut cluster = Cluster::start();
+    let mut cluster = start_cluster();
     let survivor = cluster.leader();
     for other in cluster.others(survivor) {
-        cluster.kill(other);
+        cluster[other].kill();
     }
-    let ended = run(&["--endpoints", &cluster.urls().join(","), "status"]);
+    let ended = run(&["--endpoints", &cluster.endpoints().join(","), "status"]);
     assert_eq!(ended.code, Some(5), "{ended:?}");
     let rows: Vec<_> = ended.stdout.lines().skip(1).collect();
     assert_eq!(rows.len(), 3, "{ended:?}");
     for (number, row) in rows.into_iter().enumerate() {
-        assert!(row.contains(&cluster.urls()[number]), "{row}");
+        assert!(row.contains(&cluster[number].url()), "{row}");
         assert_eq!(row.contains("unreachable"), number != survivor, "{row}");
     }
-    assert!(ended.last_error().contains("1 of 3 voters answer and 2 are needed"), "{ended:?}");
+    assert!(ended.only_error().contains("1 of 3 voters answer and 2 are needed"), "{ended:?}");
 }
 
 #[test]
 fn a_backup_that_breaks_off_or_is_interrupted_leaves_no_file() {
-    let mut cluster = Cluster::start();
-    let client = Client::connect(cluster.urls()).expect("URLs of nodes");
+    let mut cluster = start_cluster();
+    let client = Client::connect(cluster.endpoints()).expect("URLs of nodes");
     // More than connections hold on their way, and than is read before anyone can look.
     (0..96).for_each(|number| drop(client.set(&format!("k{number}"), vec![number; 1 << 20]).expect("a majority runs")));
     let dir = tempfile::tempdir().expect("a directory");
     let files = || std::fs::read_dir(dir.path()).expect("a directory").count();
     let file = dir.path().join("kvd.snap");
     let begin = || {
-        let mut command = kvctl(&["--endpoints", &cluster.urls().join(","), "snapshot", "save"]);
+        let mut command = kvctl(&["--endpoints", &cluster.endpoints().join(","), "snapshot", "save"]);
         let child = command.arg(&file).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kvctl starts");
         until("the backup has begun", || (files() == 1).then_some(()));
         child
     };
 
     let child = begin();
-    kill_process(Pid::from_child(&child), Signal::INT).expect("the child can be interrupted");
+    send_signal(&child, Signal::INT);
     let ended = Ended::from(child.wait_with_output().expect("kvctl ends"));
     assert_eq!(ended.code, Some(130), "{ended:?}");
     assert!(ended.one_error().contains("kvd.snap was not written"), "{ended:?}");
@@ -89,9 +95,9 @@ fn a_backup_that_breaks_off_or_is_interrupted_leaves_no_file() {
 
     let child = begin();
     // It must not have read all before the nodes are gone.
-    kill_process(Pid::from_child(&child), Signal::STOP).expect("the child can be paused");
-    (0..3).for_each(|number| cluster.kill(number));
-    kill_process(Pid::from_child(&child), Signal::CONT).expect("the child can go on");
+    send_signal(&child, Signal::STOP);
+    (0..3).for_each(|number| cluster[number].kill());
+    send_signal(&child, Signal::CONT);
     let ended = Ended::from(child.wait_with_output().expect("kvctl ends"));
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let error = ended.one_error();
@@ -101,9 +107,10 @@ fn a_backup_that_breaks_off_or_is_interrupted_leaves_no_file() {
 
 #[test]
 fn a_hung_node_keeps_no_command_waiting() {
-    let cluster = Cluster::start();
-    let endpoints = cluster.urls().join(",");
-    cluster.pause(cluster.others(cluster.leader())[0]);
+    let mut cluster = start_cluster();
+    let endpoints = cluster.endpoints().join(",");
+    let follower = cluster.follower();
+    cluster[follower].pause();
     // Each begins at a random node.
     for arguments in [["set", "color", "red"].as_slice(), &["get", "color"], &["leader"], &["members"], &["status"]] {
         for _ in 0..4 {
@@ -115,25 +122,25 @@ fn a_hung_node_keeps_no_command_waiting() {
 
 #[test]
 fn watch_leader_prints_a_line_for_each_change() {
-    let mut cluster = Cluster::start();
+    let mut cluster = start_cluster();
     let leader = cluster.leader();
-    let mut command = kvctl(&["--endpoints", &cluster.urls().join(","), "watch-leader"]);
+    let mut command = kvctl(&["--endpoints", &cluster.endpoints().join(","), "watch-leader"]);
     let mut child = command.stdout(Stdio::piped()).spawn().expect("kvctl starts");
     let mut lines = BufReader::new(child.stdout.take().expect("standard output is a pipe")).lines();
     let mut next = || lines.next().expect("another line").expect("a line");
     let old = format!("node{}", leader + 1);
     let line = next();
-    assert!(line.contains(&format!("none -> {old}  {}", cluster.urls()[leader])), "{line}");
+    assert!(line.contains(&format!("none -> {old}  {}", cluster[leader].url())), "{line}");
 
-    cluster.kill(leader);
+    cluster[leader].kill();
     let mut line = next();
     if line.contains("-> none") {
         assert!(line.contains(&format!("{old} -> none")), "{line}");
         line = next();
     }
     let new = cluster.leader();
-    assert!(line.contains(&format!("{old} -> node{}  {}", new + 1, cluster.urls()[new])), "{line}");
+    assert!(line.contains(&format!("{old} -> node{}  {}", new + 1, cluster[new].url())), "{line}");
     assert!(line.contains("  after ") && line.ends_with(" without a leader"), "{line}");
-    kill_process(Pid::from_child(&child), Signal::INT).expect("the child can be interrupted");
-    assert_eq!(wait(&mut child), Some(130));
+    send_signal(&child, Signal::INT);
+    assert_eq!(wait_for_end(&mut child), Some(130));
 }

@@ -7,6 +7,7 @@
 //! | `port` | ports that stay a test's own: [`Port`] |
 //! | `http` | as much HTTP as it takes to see every byte of a reply: [`Connection`] |
 //! | `processes` | commands that end, nodes and clusters of real processes: [`run`], [`Node`], [`Cluster`] |
+//! | `in_process` | a cluster within the process of a test: [`InProcess`] |
 //! | `terminal` | a pseudo-terminal for a command: [`run_at_terminal`] |
 //! | `small_disk` | a file system that is soon full: [`SmallDisk`] |
 //! | `segment` | a node's log, for tests that damage it: [`change_segment`] |
@@ -20,6 +21,7 @@
 mod clients;
 pub mod faulty_disk;
 mod http;
+mod in_process;
 pub mod linearizability;
 mod networks;
 mod port;
@@ -32,9 +34,11 @@ mod wait;
 
 pub use clients::{Bystander, Consistency, Deaths, History, Ledger, Load, Recorder, Vitals};
 pub use http::{Connection, Reply, error_of};
+pub use in_process::InProcess;
 pub use networks::{Namespaces, Network, Proxies};
 pub use port::Port;
-pub use processes::{Cluster, Ended, Node, Program, be_a_node, kvd, run, wait_for_end};
+pub use processes::{Cluster, Ended, Node, Program, be_a_node, kvd, run, send_signal, wait_for_end};
+pub use rustix::process::Signal;
 pub use segment::{SEGMENT, change_segment, end_of_log};
 pub use skip::skip;
 pub use small_disk::SmallDisk;

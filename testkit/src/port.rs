@@ -34,6 +34,11 @@ impl Port {
         panic!("no {length} free ports in a row");
     }
 
+    /// Where a node on it is reached. Until there is one, connections are refused.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.number)
+    }
+
     /// Its number.
     pub fn number(&self) -> u16 {
         self.number

@@ -1,10 +1,9 @@
 //! `kvd dev`: a cluster for trying out, in one process.
 
 use kvclient::Client;
-use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use testkit::{Node, Port, kvd, run, until, wait_for_end};
+use testkit::{Node, Port, Signal, kvd, run, send_signal, until, wait_for_end};
 
 /// `kvd dev` as a process, with as many nodes.
 struct Dev {
@@ -106,6 +105,6 @@ fn nobody_needs_to_read_what_it_prints() {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("kvd starts");
     drop(child.stdout.take());
     dev.client().set("color", "blue").expect("it serves");
-    kill_process(Pid::from_child(&child), Signal::INT).expect("a child can be signalled");
+    send_signal(&child, Signal::INT);
     assert_eq!(wait_for_end(&mut child), Some(0));
 }

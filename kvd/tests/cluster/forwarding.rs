@@ -263,7 +263,7 @@ fn a_follower_that_is_cut_off_says_so_and_changes_nothing() {
     let mut cluster = network.prepare();
     cluster.start_all();
     let (leader, follower) = (cluster.leader(), cluster.follower());
-    let others: Vec<usize> = (0..3).filter(|node| *node != follower).collect();
+    let others = cluster.others(follower);
     let url = cluster[follower].url();
     let write = |key: &str| {
         let body = format!(r#"{{"key":"{key}","value":"x"}}"#);

@@ -397,7 +397,7 @@ fn ten_thousand_requests_at_once_to_a_node_without_a_leader_are_each_refused_in_
     let mut cluster = Cluster::start_calm(3);
     let before = Vitals::of(&cluster);
     let survivor = cluster.follower();
-    let others: Vec<usize> = (0..3).filter(|number| *number != survivor).collect();
+    let others = cluster.others(survivor);
     others.iter().for_each(|number| cluster[*number].kill());
     let url = cluster[survivor].url();
     until("it knows no leader", || cluster[survivor].health().filter(|health| health.leader.is_none()));

@@ -78,7 +78,7 @@ fn a_node_that_joins_catches_up_and_votes_by_itself() {
 
     // It counts: with two of the four down there is no majority, with one there is.
     let leader = cluster.leader();
-    let others: Vec<usize> = (0..3).filter(|node| *node != leader).collect();
+    let others = cluster.others(leader);
     cluster[others[0]].kill();
     client.set("color", "red").expect("three of four are a majority");
     cluster[others[1]].kill();
@@ -201,7 +201,7 @@ fn the_leader_can_be_removed_and_another_takes_over() {
     let members = client.remove_member(&name, false).expect("a majority is there");
     assert!(members.iter().all(|member| member.id != name), "{members:?}");
     load.flow(50);
-    let others: Vec<usize> = (0..3).filter(|node| *node != leader).collect();
+    let others = cluster.others(leader);
     cluster.leader_of(&others);
     until_removed(&cluster[leader]);
     assert_eq!(load.stop().failed(), 0);
@@ -231,7 +231,7 @@ fn what_would_harm_the_cluster_is_refused_with_a_sentence() {
     assert_eq!((reply.status, error_of(&reply).code), (404, ErrorCode::MemberNotFound), "{}", reply.text());
 
     // With one of three down, another one cannot go: of the two that would be left one is heard.
-    let (gone, stays) = match (0..3).filter(|node| *node != leader).collect::<Vec<_>>()[..] {
+    let (gone, stays) = match cluster.others(leader)[..] {
         [a, b] => (a, b),
         _ => panic!("three nodes"),
     };
@@ -266,7 +266,7 @@ fn what_would_harm_the_cluster_is_refused_with_a_sentence() {
 fn a_removal_right_after_an_election_waits_for_who_has_not_been_heard_and_is_refused() {
     let mut cluster = Cluster::start(3);
     let old = cluster.leader();
-    let rest: Vec<usize> = (0..3).filter(|node| *node != old).collect();
+    let rest = cluster.others(old);
     cluster[old].kill();
     // The dead one and the new leader would be left: no majority. Asked as soon as anyone leads.
     let refused = until("the new leader answers", || {

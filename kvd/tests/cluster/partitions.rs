@@ -62,11 +62,6 @@ fn start(network: &dyn Network, election_timeout_ms: &str) -> Cluster {
     cluster
 }
 
-/// Of those who are not named.
-fn others(cluster: &Cluster, but: usize) -> Vec<usize> {
-    (0..cluster.nodes.len()).filter(|number| *number != but).collect()
-}
-
 /// Waits until a node that hears nothing of its leader follows nobody any more, and so would stand for election.
 fn misses_its_leader(cluster: &Cluster, node: usize) {
     until("it follows nobody", || cluster[node].health().filter(|health| health.leader.is_none()));
@@ -80,7 +75,7 @@ fn the_leader_is_cut_off(network: &dyn Network, cut: fn(&dyn Network, usize, &[u
     for _ in 0..2 {
         recorder.flow(WRITES_BETWEEN);
         let old = cluster.leader();
-        let others = others(&cluster, old);
+        let others = cluster.others(old);
         recorder.flow_at(old, 20);
         cut(network, old, &others);
         let begin = recorder.now();
@@ -125,7 +120,7 @@ fn a_follower_that_is_cut_off_answers_no_reads_and_deposes_nobody(network: &dyn 
     for round in 0..2 {
         let follower = (leader + 1 + round) % 3;
         recorder.flow_at(follower, 20);
-        network.cut(&[follower], &others(&cluster, follower));
+        network.cut(&[follower], &cluster.others(follower));
         let begin = recorder.now();
         misses_its_leader(&cluster, follower);
         recorder.flow(WRITES_BETWEEN);
@@ -177,7 +172,7 @@ fn a_link_that_comes_and_goes_stops_nobody(network: &dyn Network) {
     recorder.flow(WRITES_BETWEEN);
     let leader = cluster.leader();
     let term = cluster[leader].health().expect("it answers").term;
-    let follower = others(&cluster, leader)[0];
+    let follower = cluster.others(leader)[0];
     for round in 0..12 {
         match round % 3 {
             0 => network.cut(&[leader], &[follower]),

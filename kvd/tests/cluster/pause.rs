@@ -67,7 +67,7 @@ fn what_clients_see_is_linearizable_while_leaders_are_paused_for_longer_than_an_
         recorder.flow_at(leader, 20);
         cluster[leader].pause();
         let paused = recorder.now();
-        let others: Vec<usize> = (0..3).filter(|number| *number != leader).collect();
+        let others = cluster.others(leader);
         cluster.leader_of(&others);
         // So much has happened that it does not know of; and there are those who will ask for it as soon as it goes on.
         recorder.flow(100);

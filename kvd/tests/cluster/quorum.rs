@@ -12,7 +12,7 @@ fn a_lone_survivor_takes_no_writes_answers_stale_reads_and_serves_again_with_the
     let (client, survivor) = (cluster.client(), cluster.follower());
     client.set("color", "blue").expect("the cluster serves");
     cluster.catch_up();
-    let others: Vec<usize> = (0..3).filter(|number| *number != survivor).collect();
+    let others = cluster.others(survivor);
     others.iter().for_each(|number| cluster[*number].kill());
 
     let lone = &cluster[survivor];
@@ -45,7 +45,7 @@ fn a_lone_survivor_takes_no_writes_answers_stale_reads_and_serves_again_with_the
 fn a_write_that_a_leader_took_and_could_not_replicate_is_said_to_be_unknown() {
     let mut cluster = Cluster::start_calm(3);
     let leader = cluster.leader();
-    let others: Vec<usize> = (0..3).filter(|number| *number != leader).collect();
+    let others = cluster.others(leader);
     // Paused and not killed: their connections stay open, so for a moment it knows no better.
     others.iter().for_each(|number| cluster[*number].pause());
     let reply = cluster[leader].post("/set", WRITE).expect("it answers");

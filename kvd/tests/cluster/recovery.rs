@@ -236,7 +236,7 @@ fn what_a_survivor_has_not_heard_to_be_committed_is_kept_and_said() {
     client.set("color", "blue").expect("a majority is there");
     cluster.catch_up();
     let leader = cluster.leader();
-    for follower in (0..3).filter(|node| *node != leader) {
+    for follower in cluster.others(leader) {
         cluster[follower].kill();
     }
     // It takes a write that nobody can acknowledge any more.

@@ -1,6 +1,7 @@
 //! Processes of a test, none of which outlives it.
 
 use crate::wait::until;
+use rustix::process::{Pid, Signal, kill_process};
 use std::borrow::BorrowMut;
 use std::process::Child;
 
@@ -14,6 +15,11 @@ impl<C: BorrowMut<Child>> Drop for KillOnDrop<C> {
         let _ = self.0.borrow_mut().kill();
         let _ = self.0.borrow_mut().wait();
     }
+}
+
+/// Sends a signal to a process.
+pub fn send_signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).expect("a child can be signalled");
 }
 
 /// The exit code of a process that should end soon; `None` if a signal killed it. Kills it before the test fails.

@@ -141,8 +141,8 @@ impl Cluster {
     }
 
     /// The numbers of all other nodes.
-    pub fn others(&self, number: usize) -> impl Iterator<Item = usize> + use<> {
-        (0..self.nodes.len()).filter(move |other| *other != number)
+    pub fn others(&self, number: usize) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|other| *other != number).collect()
     }
 
     /// The number of some node that does not lead.

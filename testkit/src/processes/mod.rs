@@ -7,7 +7,7 @@ mod node;
 mod program;
 
 pub(crate) use child::KillOnDrop;
-pub use child::wait_for_end;
+pub use child::{send_signal, wait_for_end};
 pub use cluster::Cluster;
 pub use ended::{Ended, run};
 pub use node::Node;

@@ -1,12 +1,12 @@
 //! One daemon: its process, its data, its log.
 
-use super::child::{KillOnDrop, wait_for_end};
+use super::child::{KillOnDrop, send_signal, wait_for_end};
 use super::program::Program;
 use crate::http::{self, Reply};
 use crate::port::Port;
 use crate::wait::until;
 use kvclient::Health;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
@@ -189,8 +189,7 @@ impl Node {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let child = self.process.as_ref().expect("a running node");
-        kill_process(Pid::from_child(child), signal).expect("a child can be signalled");
+        send_signal(self.process.as_ref().expect("a running node"), signal);
     }
 
     /// Its resident memory in bytes.
