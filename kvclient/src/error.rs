@@ -12,7 +12,7 @@ use thiserror::Error;
 /// ```
 /// use kvclient::{Applied, Client, Condition, Error};
 ///
-/// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+/// # let cluster = testkit::DocCluster::take_turn();
 /// # let endpoints = cluster.endpoints();
 /// let client = Client::connect(endpoints)?;
 /// client.set("color", "blue")?;

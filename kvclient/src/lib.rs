@@ -3,7 +3,7 @@
 //! ```
 //! use kvclient::{Client, Condition};
 //!
-//! # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+//! # let cluster = testkit::DocCluster::take_turn();
 //! # let endpoints = cluster.endpoints();
 //! // let endpoints = ["http://127.0.0.1:8081", "http://127.0.0.1:8082", "http://127.0.0.1:8083"];
 //! let client = Client::connect(endpoints)?;

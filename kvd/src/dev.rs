@@ -1,4 +1,4 @@
-//! A whole cluster in one process: `kvd dev`, and what tests and examples run against.
+//! A whole cluster in one process: `kvd dev`.
 
 use crate::config::{Config, Options as NodeOptions, StorageKind};
 use crate::server::{FatalError, Server, StartError, listen, listen_hint};
@@ -6,7 +6,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 
 /// How a cluster in one process is made.
 #[derive(Clone, Debug)]
@@ -20,11 +19,6 @@ pub struct Options {
 }
 
 impl Options {
-    /// `nodes` nodes on free ports with their data in memory, for tests and examples.
-    pub fn ephemeral(nodes: u16) -> Self {
-        Self { nodes, base_port: 0, data_dir: None }
-    }
-
     /// Says it in terms of these options, not of the flags of a single node.
     fn start_failed(&self, error: StartError) -> DevError {
         match (error, &self.data_dir) {
@@ -114,17 +108,6 @@ impl Nodes {
         Ok(Self { servers, urls })
     }
 
-    /// Starts a node that joins the cluster of another.
-    async fn join(name: &str, url: &str) -> Result<Self, DevError> {
-        let listener = listen_for(0, 0, 1)?;
-        let address = listener.local_addr()?;
-        let defaults = NodeOptions::new(name, address.to_string(), Vec::new(), PathBuf::new());
-        let join = vec![url.to_owned()];
-        let config = Config::check(NodeOptions { storage: StorageKind::Memory, join, ..defaults })?;
-        let server = Server::start(config, listener).await?;
-        Ok(Self { servers: vec![server], urls: vec![format!("http://{address}")] })
-    }
-
     /// The nodes' URLs, in the order of their names.
     pub fn urls(&self) -> &[String] {
         &self.urls
@@ -158,68 +141,4 @@ fn listen_for(node: u16, base_port: u16, nodes: u16) -> Result<TcpListener, DevE
         StartError::Listen { address, cause } => DevError::Listen { base_port, address, cause },
         other => other.into(),
     })
-}
-
-/// A cluster with a runtime of its own, for programs that have none: tests and examples of blocking
-/// code. Dropping it stops the nodes.
-///
-/// ```
-/// let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
-/// assert_eq!(cluster.endpoints().len(), 3);
-/// # Ok::<(), kvd::dev::DevError>(())
-/// ```
-#[derive(Debug)]
-pub struct Cluster {
-    /// Until it is dropped.
-    running: Option<(Runtime, Nodes)>,
-    endpoints: Vec<String>,
-}
-
-impl Cluster {
-    /// Starts a cluster. It forms, and elects a leader, shortly after.
-    ///
-    /// # Errors
-    /// [`DevError`].
-    pub fn start(options: Options) -> Result<Self, DevError> {
-        Self::run(Nodes::start(&options))
-    }
-
-    /// Starts a single node of this name on a free port, with its data in memory, that joins the cluster of the node at
-    /// `url`: it is a member shortly after, or waits for that cluster to be there.
-    ///
-    /// # Errors
-    /// [`DevError`].
-    ///
-    /// ```
-    /// # use kvd::dev::{Cluster, Options};
-    /// let cluster = Cluster::start(Options::ephemeral(3))?;
-    /// let fourth = Cluster::join("node4", &cluster.endpoints()[0])?;
-    /// # drop(fourth);
-    /// # Ok::<(), kvd::dev::DevError>(())
-    /// ```
-    pub fn join(name: &str, url: &str) -> Result<Self, DevError> {
-        Self::run(Nodes::join(name, url))
-    }
-
-    fn run(starting: impl Future<Output = Result<Nodes, DevError>>) -> Result<Self, DevError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let nodes = runtime.block_on(starting)?;
-        let endpoints = nodes.urls().to_vec();
-        Ok(Self { running: Some((runtime, nodes)), endpoints })
-    }
-
-    /// The nodes' URLs, in the order of their names.
-    pub fn endpoints(&self) -> &[String] {
-        &self.endpoints
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        if let Some((runtime, nodes)) = self.running.take() {
-            // A node that failed has said so, and there is nobody left to tell.
-            let _ = runtime.block_on(nodes.stop());
-            runtime.shutdown_background();
-        }
-    }
 }

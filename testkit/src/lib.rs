@@ -8,6 +8,7 @@
 //! | `http` | as much HTTP as it takes to see every byte of a reply: [`Connection`] |
 //! | `processes` | commands that end, nodes and clusters of real processes: [`run`], [`Node`], [`Cluster`] |
 //! | `in_process` | a cluster within the process of a test: [`InProcess`] |
+//! | `doc_cluster` | one cluster for all examples of a documentation: [`DocCluster`] |
 //! | `terminal` | a pseudo-terminal for a command: [`run_at_terminal`] |
 //! | `small_disk` | a file system that is soon full: [`SmallDisk`] |
 //! | `segment` | a node's log, for tests that damage it: [`change_segment`] |
@@ -19,6 +20,7 @@
 //! Each imports only from those above it.
 
 mod clients;
+mod doc_cluster;
 pub mod faulty_disk;
 mod http;
 mod in_process;
@@ -33,6 +35,7 @@ mod terminal;
 mod wait;
 
 pub use clients::{Bystander, Consistency, Deaths, History, Ledger, Load, Recorder, Vitals};
+pub use doc_cluster::DocCluster;
 pub use http::{Connection, Reply, error_of};
 pub use in_process::InProcess;
 pub use networks::{Namespaces, Network, Proxies};

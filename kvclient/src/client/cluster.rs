@@ -17,7 +17,7 @@ impl Client {
     ///
     /// ```
     /// # use kvclient::Client;
-    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// let health = client.health(&endpoints[0])?;
@@ -42,7 +42,7 @@ impl Client {
     ///
     /// ```
     /// # use kvclient::Client;
-    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// for node in client.status()? {
@@ -64,7 +64,7 @@ impl Client {
     ///
     /// ```
     /// # use kvclient::Client;
-    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// let leader = client.leader()?;
@@ -87,7 +87,7 @@ impl Client {
     ///
     /// ```
     /// # use kvclient::Client;
-    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// let leader = client.transfer_leader(Some("node2"))?;
@@ -109,7 +109,7 @@ impl Client {
     ///
     /// ```
     /// # use kvclient::Client;
-    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// for change in client.watch_leader() {

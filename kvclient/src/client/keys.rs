@@ -17,7 +17,7 @@ impl Client {
     ///
     /// ```
     /// # use kvclient::Client;
-    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// assert_eq!(client.get("color")?, None);
@@ -40,7 +40,7 @@ impl Client {
     ///
     /// ```
     /// # use kvclient::Client;
-    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// match client.get_stale("color")? {
@@ -66,7 +66,7 @@ impl Client {
     ///
     /// ```
     /// # use kvclient::Client;
-    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// assert!(client.set("color", "blue")?.created);
@@ -89,7 +89,7 @@ impl Client {
     /// ```
     /// use kvclient::{Client, Condition, Error};
     ///
-    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// let revision = client.set_if("lock", "held by me", Condition::Absent)?.revision;
@@ -112,7 +112,7 @@ impl Client {
     /// ```
     /// use kvclient::{Client, RequestId, SetRequest};
     ///
-    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// client.set("color", "blue")?;
@@ -137,7 +137,7 @@ impl Client {
     ///
     /// ```
     /// # use kvclient::Client;
-    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// client.set("color", "blue")?;
@@ -157,7 +157,7 @@ impl Client {
     /// ```
     /// use kvclient::{Client, Condition};
     ///
-    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// client.set("lock", "held by me")?;
@@ -177,7 +177,7 @@ impl Client {
     /// ```
     /// use kvclient::{Client, DeleteRequest};
     ///
-    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// client.set("color", "blue")?;

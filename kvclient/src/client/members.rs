@@ -15,7 +15,7 @@ impl Client {
     ///
     /// ```
     /// # use kvclient::Client;
-    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// for member in client.members()? {
@@ -45,7 +45,7 @@ impl Client {
     /// use kvclient::Client;
     /// use kvclient::api::AddMemberRequest;
     ///
-    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(1))?;
+    /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// let request = AddMemberRequest {
@@ -59,6 +59,7 @@ impl Client {
     /// let level_max = 2; // from there as well
     /// let members = client.add_member(request, level_max)?;
     /// assert!(members.iter().any(|member| member.id == "node4" && !member.voter));
+    /// # client.remove_member("node4", false)?;
     /// # anyhow::Ok(())
     /// ```
     pub fn add_member(&self, request: AddMemberRequest, level_max: u32) -> Result<Vec<Member>, Error> {

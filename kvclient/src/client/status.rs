@@ -11,7 +11,7 @@ use std::time::Duration;
 ///
 /// ```
 /// # use kvclient::Client;
-/// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+/// # let cluster = testkit::DocCluster::take_turn();
 /// # let endpoints = cluster.endpoints();
 /// let client = Client::connect(endpoints)?;
 /// let nodes = client.status()?;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 ///
 /// ```
 /// # use kvclient::Client;
-/// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+/// # let cluster = testkit::DocCluster::take_turn();
 /// # let endpoints = cluster.endpoints();
 /// let client = Client::connect(endpoints)?;
 /// let present = client.watch_leader().find(|change| change.leader.is_some()).expect("a watch has no end");

@@ -27,7 +27,7 @@ const HASTY_SURVEYS_MAX: u32 = 4;
 ///
 /// ```
 /// # use kvclient::Client;
-/// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+/// # let cluster = testkit::DocCluster::take_turn();
 /// # let endpoints = cluster.endpoints();
 /// let client = Client::connect(endpoints)?;
 /// let mut watch = client.watch_leader();
@@ -71,7 +71,7 @@ impl LeaderWatch {
     /// ```
     /// # use kvclient::Client;
     /// # use std::time::Duration;
-    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// let mut watch = client.watch_leader();

@@ -8,7 +8,7 @@ use super::names::{file_name, temporary_name};
 use crate::mutants::{self, Mutant};
 use crate::raft::LogBase;
 use kvclient::snapshot::Encoder;
-use kvd_disk::Disk;
+use kvd_disk::{Disk, File};
 use std::io;
 use std::sync::Arc;
 
