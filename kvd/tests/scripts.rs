@@ -1,8 +1,8 @@
 //! Consensus in slow motion: each script shows one rule, or one classic way to break it.
 //!
 //! A script is a text file: commands, a line `---`, and the effects they had. Its name is the rule, and
-//! `scripts/README.md` says which script shows which rule of the paper. `support/script.rs` documents the
-//! commands, `support/notation.rs` how effects are written. A script fails when effects differ from those
+//! `scripts/README.md` says which script shows which rule of the paper. `interpreter/script.rs` documents the
+//! commands, `testkit/src/notation.rs` how effects are written. A script fails when effects differ from those
 //! recorded; after a change that is meant,
 //!
 //!     UPDATE_GOLDENFILES=1 cargo test -p kvd --test scripts
@@ -10,16 +10,9 @@
 //! records them anew, and the difference is reviewed like code. A new script is found when this file is
 //! compiled again: touch it.
 
-#[path = "support/machine.rs"]
-mod machine;
-#[path = "support/network.rs"]
-mod network;
-#[path = "support/notation.rs"]
-mod notation;
-#[path = "support/script.rs"]
-mod script;
+mod interpreter;
 
-use script::Script;
+use interpreter::Script;
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -16,16 +16,20 @@
 //! | [`linearizability`] | whether what clients saw can be explained |
 //! | `clients` | load on a cluster, and recordings of what clients saw: [`Load`], [`Recorder`] |
 //! | [`faulty_disk`] | a disk in memory that loses, tears and refuses on purpose |
+//! | [`notation`] | how scripts and traces write what consensus does |
+//! | [`fuzz`] | what must hold of any bytes from outside |
 //!
 //! Each imports only from those above it.
 
 mod clients;
 mod doc_cluster;
 pub mod faulty_disk;
+pub mod fuzz;
 mod http;
 mod in_process;
 pub mod linearizability;
 mod networks;
+pub mod notation;
 mod port;
 mod processes;
 mod segment;

@@ -1,7 +1,4 @@
-//! The command in an entry: see `kvd/tests/fuzz/command.rs` for what must hold.
+//! The command in an entry: see `testkit/src/fuzz/command.rs` for what must hold.
 #![no_main]
 
-#[path = "../../tests/fuzz/command.rs"]
-mod command;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| command::check(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| testkit::fuzz::command::check(bytes));

@@ -1,7 +1,4 @@
-//! What a peer sends: see `kvd/tests/fuzz/frame.rs` for what must hold.
+//! What a peer sends: see `testkit/src/fuzz/frame.rs` for what must hold.
 #![no_main]
 
-#[path = "../../tests/fuzz/frame.rs"]
-mod frame;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| frame::check(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| testkit::fuzz::frame::check(bytes));

@@ -1,7 +1,4 @@
-//! A snapshot: see `kvd/tests/fuzz/snapshot.rs` for what must hold.
+//! A snapshot: see `testkit/src/fuzz/snapshot.rs` for what must hold.
 #![no_main]
 
-#[path = "../../tests/fuzz/snapshot.rs"]
-mod snapshot;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| snapshot::check(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| testkit::fuzz::snapshot::check(bytes));

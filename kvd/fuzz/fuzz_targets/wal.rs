@@ -1,7 +1,4 @@
-//! Files of a log: see `kvd/tests/fuzz/wal.rs` for what must hold.
+//! Files of a log: see `testkit/src/fuzz/wal.rs` for what must hold.
 #![no_main]
 
-#[path = "../../tests/fuzz/wal.rs"]
-mod wal;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wal::check(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| testkit::fuzz::wal::check(bytes));

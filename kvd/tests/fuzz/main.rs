@@ -1,21 +1,16 @@
 //! Bytes from outside: what arrives from disks, peers and clients may be anything, and must do no harm.
 //!
-//! What must hold of any bytes is said once, in a function `check` for each place where they come in: [`wal`],
-//! [`snapshot`], [`identity`], [`frame`], [`body`], [`command`]. The fuzzer (`kvd/fuzz`) feeds these functions what it
-//! finds to reach new code. Here they see, with every ordinary run of the tests,
+//! What must hold of any bytes is said once, in a function `check` for each place where they come in: see
+//! [`testkit::fuzz`]. The fuzzer (`kvd/fuzz`) feeds these functions what it finds to reach new code. Here they see, with
+//! every ordinary run of the tests,
 //! - every file of the corpus `kvd/fuzz/corpus/<target>`: cases of note, and all that a fuzzer ever found;
 //! - random changes of those files ([`mutations`]), each time others.
 
-mod body;
-mod command;
 mod corpus;
-mod frame;
-mod identity;
 mod mutations;
-mod snapshot;
-mod wal;
 
 use proptest::prelude::*;
+use testkit::fuzz::{body, command, frame, identity, snapshot, wal};
 
 #[test]
 fn no_log_of_the_corpus_does_harm() {

@@ -44,11 +44,7 @@ mod trace;
 mod world;
 mod writes;
 
-#[allow(dead_code)] // the rest of it is for scripts
-#[path = "../../support/notation.rs"]
-mod notation;
-
-use testkit::linearizability;
+use testkit::{linearizability, notation};
 
 #[allow(unused_imports)] // by name only where failures are kept
 pub(crate) use run::Failure;

@@ -33,6 +33,7 @@ pub(crate) fn catch<T>(call: impl FnOnce() -> T + UnwindSafe) -> Result<T, Panic
 }
 
 fn note(info: &PanicHookInfo<'_>) {
-    let in_simulator = info.location().is_some_and(|location| location.file().contains("tests/simulator"));
+    let place = info.location().map_or("", |location| location.file());
+    let in_simulator = ["tests/simulator/", "testkit/"].iter().any(|part| place.contains(part));
     CAUGHT.set(Some(Panic { what: info.to_string(), in_simulator }));
 }

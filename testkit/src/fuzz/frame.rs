@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 const HEADER_BYTES: usize = 5;
 
 /// What must hold of any bytes.
-pub(crate) fn check(bytes: &[u8]) {
+pub fn check(bytes: &[u8]) {
     decode(bytes);
     // Few bytes have the right checksum. Behind it stands more that must hold.
     if let Some(message) = bytes.get(HEADER_BYTES..) {

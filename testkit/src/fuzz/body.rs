@@ -40,7 +40,7 @@ thread_local! {
 }
 
 /// What must hold of any bytes.
-pub(crate) fn check(bytes: &[u8]) {
+pub fn check(bytes: &[u8]) {
     let line_end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let body = bytes.get(line_end + 1..).unwrap_or_default();
     check_types(body);

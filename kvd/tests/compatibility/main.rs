@@ -7,7 +7,6 @@
 //!
 //! writes the recording of this version anew. That is for versions that nobody runs yet; see the README there.
 
-#[path = "compatibility/messages.rs"]
 mod messages;
 
 use kvclient::{Client, Item, SetRequest};

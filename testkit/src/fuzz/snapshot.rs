@@ -14,7 +14,7 @@ const PART_HEADER_BYTES: usize = 12;
 const END: u8 = 3;
 
 /// What must hold of any bytes.
-pub(crate) fn check(bytes: &[u8]) {
+pub fn check(bytes: &[u8]) {
     read(bytes);
     // Few bytes have the right checksums. Behind them stands more that must hold.
     let mut sealed = bytes.to_vec();

@@ -8,7 +8,7 @@ const FILE: &str = "identity.json";
 const DIGITS: usize = 8;
 
 /// What must hold of any bytes.
-pub(crate) fn check(bytes: &[u8]) {
+pub fn check(bytes: &[u8]) {
     load(bytes);
     // Few bytes have the right checksum. Behind it stands more that must hold.
     if let Some(sealed) = seal(bytes) {

@@ -9,7 +9,6 @@
 
 use super::machine::{Machine, info, voters};
 use super::network::{Envelope, Network, Selection};
-use super::notation::{self, Name, Names, Terms};
 use bytes::Bytes;
 use kvd::raft::{
     ClusterTime, Configuration, Effects, Entry, Goal, HardState, LogIndex, LogWrite, MembershipChange, NodeId, Payload,
@@ -18,6 +17,7 @@ use kvd::raft::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt::Write as _;
+use testkit::notation::{self, Name, Names, Terms};
 
 /// Time between two ticks, in milliseconds.
 const TICK_MS: u64 = 5;

@@ -23,7 +23,7 @@ const RECORD_HEADER_BYTES: usize = 8;
 const SEGMENTS_MAX: usize = 8;
 
 /// What must hold of any bytes.
-pub(crate) fn check(bytes: &[u8]) {
+pub fn check(bytes: &[u8]) {
     let mut segments = split(bytes);
     open(&segments);
     // Few bytes have the right checksums. Behind them stands more that must hold.

@@ -1,8 +1,8 @@
 //! The messages on their way between nodes, and the links that are cut.
 
-use super::notation::{Name, kind};
 use kvd::raft::{Message, NodeId};
 use std::collections::BTreeSet;
+use testkit::notation::{Name, kind};
 
 /// A message on its way.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use kvd::kv::{Command, DecodeError, Operation, Store};
 
 /// What must hold of any bytes.
-pub(crate) fn check(bytes: &[u8]) {
+pub fn check(bytes: &[u8]) {
     let encoded = Bytes::copy_from_slice(bytes);
     match Command::decode(&encoded) {
         Ok(command) => {

@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 /// A node as scripts name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Name(pub(crate) NodeId);
+pub struct Name(pub NodeId);
 
 impl FromStr for Name {
     type Err = String;
@@ -34,7 +34,7 @@ impl Display for Name {
 
 /// Some nodes: `n1 n2`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Names(pub(crate) Vec<NodeId>);
+pub struct Names(pub Vec<NodeId>);
 
 impl FromStr for Names {
     type Err = String;
@@ -53,7 +53,7 @@ impl Display for Names {
 
 /// The terms of a log from its first entry on, as in the paper's figures: `1 1 2`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Terms(pub(crate) Vec<Term>);
+pub struct Terms(pub Vec<Term>);
 
 impl FromStr for Terms {
     type Err = String;
@@ -72,7 +72,7 @@ impl Display for Terms {
 }
 
 /// Name of what a message says, as in the paper.
-pub(crate) fn kind(message: &Message) -> &'static str {
+pub fn kind(message: &Message) -> &'static str {
     match message.body {
         Body::PreVote { .. } => "PreVote",
         Body::PreVoteResponse { .. } => "PreVoteResponse",
@@ -88,7 +88,7 @@ pub(crate) fn kind(message: &Message) -> &'static str {
 }
 
 /// `n1 term 2 -> n2: RequestVote, last entry 3@1`
-pub(crate) fn envelope(from: NodeId, to: NodeId, message: &Message) -> String {
+pub fn envelope(from: NodeId, to: NodeId, message: &Message) -> String {
     format!("{} term {} -> {}: {}", Name(from), message.term, Name(to), body(message))
 }
 
@@ -132,7 +132,7 @@ fn at(index: LogIndex, term: Term) -> String {
 }
 
 /// `2@1, 3@2 x`
-pub(crate) fn list(entries: &[Entry]) -> String {
+pub fn list(entries: &[Entry]) -> String {
     let entries: Vec<String> = entries.iter().map(entry).collect();
     entries.join(", ")
 }
@@ -147,7 +147,7 @@ fn entry(entry: &Entry) -> String {
 }
 
 /// `voters n1 n2 n3`; while joint `voters n1 n2 n4, leaving n1 n2 n3`; with learners `voters n1, learners n2 (to vote)`
-pub(crate) fn configuration(configuration: &Configuration) -> String {
+pub fn configuration(configuration: &Configuration) -> String {
     let Configuration { voters, outgoing, learners, members: _, removed: _ } = configuration;
     let names = |ids: &std::collections::BTreeSet<NodeId>| Names(ids.iter().copied().collect());
     let mut text = format!("voters {}", names(voters));
@@ -187,7 +187,7 @@ fn command(bytes: &Bytes) -> String {
 }
 
 /// `term 2 vote n1; cut from 3; entry 3@2; commit 2`
-pub(crate) fn write(write: &LogWrite) -> String {
+pub fn write(write: &LogWrite) -> String {
     let piece = |record: &Record| match record {
         Record::HardState(state) => hard_state(*state),
         Record::Truncate { from } => format!("cut from {from}"),
@@ -200,12 +200,12 @@ pub(crate) fn write(write: &LogWrite) -> String {
 }
 
 /// `term 2 vote n1`
-pub(crate) fn hard_state(HardState { term, vote }: HardState) -> String {
+pub fn hard_state(HardState { term, vote }: HardState) -> String {
     format!("term {term} vote {}", vote.map_or_else(|| "-".to_string(), |vote| Name(vote).to_string()))
 }
 
 /// `follower of n1`
-pub(crate) fn role(raft: &Raft) -> String {
+pub fn role(raft: &Raft) -> String {
     if let Some(to) = raft.transfer_target() {
         return format!("leader, hands over to {}", Name(to));
     }
@@ -220,7 +220,7 @@ pub(crate) fn role(raft: &Raft) -> String {
 
 /// `n1 leader          term 2 vote n1  durable 3 commit 3 applied 3  log 1 1 2`, the terms of all entries. Where the
 /// first are gone, `log 2@1 : 2` has one entry of term 2, which follows entry 2 of term 1.
-pub(crate) fn state(raft: &Raft) -> String {
+pub fn state(raft: &Raft) -> String {
     let log = raft.log();
     let base = log.base();
     let terms = (base.index.0 + 1..=log.last_index().0).filter_map(|index| log.term_at(LogIndex(index)));
@@ -240,7 +240,7 @@ pub(crate) fn state(raft: &Raft) -> String {
 }
 
 /// `n2: match 3, next 4, 0 messages in flight`
-pub(crate) fn followers(raft: &Raft) -> Vec<String> {
+pub fn followers(raft: &Raft) -> Vec<String> {
     let line = |progress: kvd::raft::FollowerProgress| {
         let flow = match progress.in_flight {
             None => "probing".to_string(),
