@@ -15,11 +15,9 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use testkit::faulty_disk::{Call, Fault, FaultyDisk, Seed};
+use testkit::{DEADLINE, until};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-
-/// Longer than anything here takes on the slowest machine.
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What the disk does when it is written to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -244,18 +242,6 @@ fn refusal(disk: impl Disk + 'static) -> StartError {
 
 fn new_disks(nodes: usize) -> Vec<MoodyDisk> {
     (0..nodes).map(|_| MoodyDisk::new()).collect()
-}
-
-#[track_caller]
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(began.elapsed() < DEADLINE, "waited {DEADLINE:?} in vain until {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Writes keys of these numbers.
