@@ -143,7 +143,7 @@ mutants! {
     /// What was on its way on a broken connection goes on filling the window.
     WindowNotFreed = "in-flight window not freed on reconnect",
     /// Timers go by the wall clock. The core is handed its time, so this one is in the simulator's host of a node; that
-    /// the server hands over nothing but a monotonic clock is for `tests/architecture.rs` to say.
+    /// the server hands over nothing but a monotonic clock is for `tests/architecture` to say.
     WallClock = "timer by wall clock",
 }
 

@@ -12,6 +12,12 @@ impl Page {
         Self { text }
     }
 
+    /// Crates, with those of the workspace that each is built of.
+    pub(crate) fn crates(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let rows = self.rows("## Crates");
+        rows.map(|cells| (quoted(cells[0]).concat(), quoted(cells[2]).into_iter().collect())).collect()
+    }
+
     /// Modules of the daemon, with those that each imports.
     pub(crate) fn modules(&self) -> BTreeMap<String, BTreeSet<String>> {
         let rows = self.rows("## Modules of the daemon");
