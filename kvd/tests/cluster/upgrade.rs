@@ -1,7 +1,7 @@
 //! Rolling upgrades: a cluster whose nodes know different levels. With `--level-max` a node says to know no more than the
 //! version before did, and takes no more.
 
-use crate::harness::{Cluster, Load, run, until};
+use testkit::{Cluster, Load, run, until};
 
 const WRITERS: usize = 4;
 

@@ -39,7 +39,7 @@ pub use file::SnapshotFile;
 pub use kvclient::snapshot::{Decoder, Encoder, PART_BYTES_MAX, PART_HEADER_BYTES, Part, Totals};
 pub use meta::SnapshotMeta;
 pub(super) use names::is_snapshot;
-pub use names::{newest, remove_older};
+pub use names::remove_older;
 pub use reader::{SnapshotBytes, SnapshotReader};
 pub use recovery::{DamagedSnapshot, FoundSnapshot, RecoveredSnapshot, recover};
 pub use writer::SnapshotWriter;

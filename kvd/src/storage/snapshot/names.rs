@@ -40,15 +40,6 @@ pub(super) fn all(disk: &dyn Disk) -> Result<Vec<LogBase>, StorageError> {
     Ok(found)
 }
 
-/// The entry that the newest snapshot in `disk` ends with. The file was whole once; whether it still is, its reader
-/// finds out.
-///
-/// # Errors
-/// [`StorageError::Io`].
-pub fn newest(disk: &dyn Disk) -> Result<Option<LogBase>, StorageError> {
-    Ok(all(disk)?.first().copied())
-}
-
 /// Removes the snapshots that are older than this one, of which the node has no more need. A crash may bring them back,
 /// to no harm.
 ///

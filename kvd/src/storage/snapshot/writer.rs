@@ -98,11 +98,6 @@ impl SnapshotWriter {
         remove_if_present(&*self.disk, &self.temporary)
     }
 
-    /// Bytes written so far.
-    pub fn bytes(&self) -> u64 {
-        self.position
-    }
-
     fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
         self.file.write_all_at(self.position, bytes).map_err(StorageError::io("write", &self.temporary))?;
         self.position += bytes.len() as u64;

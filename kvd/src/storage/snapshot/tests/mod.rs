@@ -7,7 +7,7 @@ mod recovery;
 mod with_log;
 
 use super::super::error::StorageError;
-use super::names::file_name;
+use super::names::{all, file_name};
 use super::*;
 use crate::raft::{ClusterTime, Configuration, LogBase, LogIndex, MemberInfo, NodeId, SnapshotPlace, Term};
 use kvd_disk::Disk;
@@ -32,6 +32,11 @@ fn meta(last: LogBase) -> SnapshotMeta {
         },
         summary: "sum".into(),
     }
+}
+
+/// The entry that the newest snapshot ends with.
+fn newest(disk: &dyn Disk) -> Option<LogBase> {
+    all(disk).unwrap().first().copied()
 }
 
 /// The bytes of a snapshot with these pieces of data.
