@@ -14,26 +14,29 @@ use crate::kv::{self, Command, ItemRef, Operation, Outcome, Revision};
 use bytes::Bytes;
 use kvclient::api;
 use serde::Serialize;
+use std::borrow::Cow;
 use warp::http::StatusCode;
 use warp::reply::{Reply as _, Response};
 
 /// `POST /set`, with JSON or with raw bytes.
 pub(super) async fn set(context: &Context, mut request: Request) -> Result<Response, ApiError> {
-    let raw = request.is_raw();
-    let raw_key = match request.parameters(["key"])? {
-        [Some(key)] if raw => Some(key.into_owned()),
-        [None] if raw => return Err(ApiError::invalid("raw bytes need a key: POST /set?key=K")),
-        [Some(_)] => {
-            let sentence = "with ?key= the body is the value: send `Content-Type: application/octet-stream`";
-            return Err(ApiError::invalid(sentence));
+    let [key, client, seq] = request.parameters(["key", "client", "seq"])?;
+    let raw = match (request.is_raw(), key) {
+        (true, Some(key)) => Some(RawSet { key: key.into_owned(), request: raw_request_id(client, seq)? }),
+        (true, None) => return Err(ApiError::invalid("raw bytes need a key: POST /set?key=K")),
+        (false, None) if client.is_none() && seq.is_none() => None,
+        (false, _) => {
+            return Err(ApiError::invalid(
+                "`key`, `client` and `seq` in the query go with a body that is the value itself: send `Content-Type: \
+                 application/octet-stream`",
+            ));
         }
-        [None] => None,
     };
     let value_bytes_max = context.gateway.value_bytes_max;
-    let bytes_max = if raw { value_bytes_max } else { context.json_bytes_max };
+    let bytes_max = if raw.is_some() { value_bytes_max } else { context.json_bytes_max };
     let Body { bytes, charge: _held } = request.body(&context.bodies, bytes_max).await?;
     let body_bytes = bytes.len();
-    let prepared = context.heavy_work(body_bytes, move || prepare_set(bytes, raw_key, value_bytes_max)).await?;
+    let prepared = context.heavy_work(body_bytes, move || prepare_set(bytes, raw, value_bytes_max)).await?;
     write(context, &request, prepared).await
 }
 
@@ -66,9 +69,29 @@ struct Prepared {
     prev: bool,
 }
 
-fn prepare_set(body: Bytes, raw_key: Option<String>, value_bytes_max: usize) -> Result<Prepared, ApiError> {
-    let request = match raw_key {
-        Some(key) => api::SetRequest::new(key, body),
+/// What the query says of a value that is the body as it is.
+struct RawSet {
+    key: String,
+    request: Option<api::RequestId>,
+}
+
+/// The id of a request, from the query.
+fn raw_request_id(client: Option<Cow<'_, str>>, seq: Option<Cow<'_, str>>) -> Result<Option<api::RequestId>, ApiError> {
+    match (client, seq) {
+        (None, None) => Ok(None),
+        (Some(client), Some(seq)) => {
+            let seq = seq.parse().map_err(|_| ApiError::invalid("`seq` is a number, higher for each new request"))?;
+            Ok(Some(api::RequestId { client: client.into_owned(), seq }))
+        }
+        (Some(_), None) | (None, Some(_)) => {
+            Err(ApiError::invalid("`client` and `seq` name a request together: give both, or neither"))
+        }
+    }
+}
+
+fn prepare_set(body: Bytes, raw: Option<RawSet>, value_bytes_max: usize) -> Result<Prepared, ApiError> {
+    let request = match raw {
+        Some(RawSet { key, request }) => api::SetRequest { request, ..api::SetRequest::new(key, body) },
         None => from_json(&body, r#"{"key":"color","value":"blue"}"#)?,
     };
     let api::SetRequest { key, value, condition, prev, request } = request;

@@ -113,6 +113,22 @@ fn a_repeated_request_gets_the_stored_reply_and_an_older_one_a_conflict() {
 }
 
 #[test]
+fn raw_bytes_are_repeated_safely_by_a_name_and_number_in_the_query() {
+    let server = Server::honest();
+    let set =
+        |query: &str, value: &[u8]| server.request(&format!("POST /set?key=k&{query} HTTP/1.1\r\n{OCTETS}"), value);
+    assert_eq!(set("client=a%20b&seq=7", b"\xff").text(), r#"{"revision":2,"created":true}"#);
+    assert_eq!(set("client=a%20b&seq=7", b"\xff").text(), r#"{"revision":2,"created":true}"#);
+    // It is the same request, whichever way it comes.
+    let body = r#"{"key":"k","value_base64":"/w==","request":{"client":"a b","seq":7}}"#;
+    assert_eq!(server.post("/set", body).text(), r#"{"revision":2,"created":true}"#);
+    assert_eq!(set("client=a+b&seq=8", b"next").text(), r#"{"revision":3,"created":false}"#);
+    assert_eq!(set("client=a%20b&seq=7", b"\xff").failure(), (409, ErrorCode::StaleRequest, Applied::Unknown));
+    assert_eq!(set("client=a%20b&seq=8", b"other").failure(), (400, ErrorCode::InvalidRequest, Applied::No));
+    assert_eq!(server.get("/get?key=k&raw=true").text(), "next");
+}
+
+#[test]
 fn bytes_come_back_as_they_went_raw_and_as_base64() {
     let server = Server::honest();
     let every_byte: Vec<u8> = (0..=255).collect();
