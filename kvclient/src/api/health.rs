@@ -54,8 +54,9 @@ impl fmt::Display for NodeState {
 /// ```
 /// use kvclient::api::{Health, NodeState};
 ///
-/// let json = r#"{"id":"node1","state":"leader","term":5,"leader":{"id":"node1","url":"http://127.0.0.1:8081"},
-///     "last_log_index":12,"commit_index":12,"applied_index":12,"revision":9,"keys":3,"version":"0.1.0",
+/// let json = r#"{"id":"node1","cluster":"51f0c2d3a4b5e697","state":"leader","term":5,
+///     "leader":{"id":"node1","url":"http://127.0.0.1:8081"},"last_log_index":12,"commit_index":12,
+///     "applied_index":12,"revision":9,"keys":3,"version":"0.1.0",
 ///     "uptime_ms":60000,"members":[]}"#;
 /// let health: Health = serde_json::from_str(json)?;
 /// assert_eq!((health.state, health.keys), (NodeState::Leader, 3));
@@ -65,6 +66,9 @@ impl fmt::Display for NodeState {
 pub struct Health {
     /// Name of this node.
     pub id: String,
+    /// Id of its cluster, as sixteen hexadecimal digits; null while it is part of none.
+    #[serde(default)]
+    pub cluster: Option<String>,
     /// What it is doing.
     pub state: NodeState,
     /// Its current term.

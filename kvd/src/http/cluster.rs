@@ -20,6 +20,7 @@ pub(super) fn health(context: &Context) -> Result<Response, ApiError> {
     let uptime = context.gateway.started.elapsed();
     Ok(reply::ok(&Health {
         id: view.name.as_ref().to_owned(),
+        cluster: view.cluster.map(|cluster| cluster.id.clone()),
         state: view.state,
         term: view.term,
         leader: view.leader,

@@ -1,12 +1,15 @@
 //! What a node says of itself and its cluster, and the stream of leaders.
 
 use super::server::{Server, leads, node_url};
-use kvclient::api::{Applied, ErrorCode, Health, NodeState};
+use kvclient::api::{Applied, ClusterInfo, ErrorCode, Health, NodeState};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[test]
 fn health_tells_all_and_is_always_200() {
     let server = Server::honest();
+    let cluster = ClusterInfo { id: "51f0c2d3a4b5e697".into(), first_members: vec!["node1".into()] };
+    server.view.send_modify(|view| view.cluster = Some(Arc::new(cluster)));
     assert_eq!(server.post("/set", r#"{"key":"k","value":"v"}"#).status, 200);
     let reply = server.get("/health");
     let health: Health = serde_json::from_slice(&reply.body).unwrap();
@@ -14,7 +17,7 @@ fn health_tells_all_and_is_always_200() {
         reply.text(),
         format!(
             concat!(
-                r#"{{"id":"node1","state":"leader","term":5,"#,
+                r#"{{"id":"node1","cluster":"51f0c2d3a4b5e697","state":"leader","term":5,"#,
                 r#""leader":{{"id":"node1","url":"http://node1.example:8081"}},"#,
                 r#""last_log_index":12,"commit_index":11,"applied_index":10,"revision":2,"keys":1,"#,
                 r#""version":"{}","uptime_ms":{},"members":["#,
@@ -31,13 +34,14 @@ fn health_tells_all_and_is_always_200() {
     );
     server.view.send_modify(|view| {
         view.state = NodeState::Forming;
+        view.cluster = None;
         view.leader = None;
         view.ready = false;
         view.waiting_for = Some("waiting for node3".into());
     });
     let reply = server.get("/health");
     assert_eq!(reply.status, 200);
-    assert!(reply.text().contains(r#""state":"forming","term":5,"leader":null"#), "{reply:?}");
+    assert!(reply.text().contains(r#""cluster":null,"state":"forming","term":5,"leader":null"#), "{reply:?}");
     assert!(reply.text().contains(r#""waiting_for":"waiting for node3""#), "{reply:?}");
 }
 
