@@ -47,7 +47,8 @@
 //! # Consistency
 //!
 //! [`Client::get`] is linearizable on whichever node: it sees every write acknowledged before it began.
-//! [`Client::get_stale`] takes one node's word at once, even if that node is behind or cut off.
+//! [`Client::get_stale`] takes one node's word at once, even if that node is behind or cut off, and
+//! [`Client::get_stale_within`] only if it is not further behind than that.
 //! A write that was acknowledged is on the disks of a majority. To change what was read, write on condition that it is
 //! still so ([`Client::set_if`]): of all who race exactly one wins, and the others get the item as it is.
 //!

@@ -141,6 +141,8 @@ fn a_lone_node_serves_stale_reads_and_nothing_else() {
     }
     let item = at_lone.get_stale("color").expect("its own store is enough").expect("it was there");
     assert_eq!(item.value_str(), Some("blue"));
+    let error = at_lone.get_stale_within("color", Duration::from_millis(100)).expect_err("it cannot know");
+    assert!(matches!(&error, Error::NoLeader { detail, .. } if detail.contains("more than 100 ms behind")), "{error}");
     let short = Client::builder().endpoints(cluster.endpoints()).total_timeout(Duration::from_secs(1)).build();
     let short = short.expect("URLs of nodes");
     let error = short.get("color").expect_err("no quorum");

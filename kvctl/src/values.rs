@@ -35,17 +35,21 @@ pub(crate) fn endpoint(text: &str) -> Result<String, String> {
     }
 }
 
-/// A time limit with a unit, or in plain seconds.
-pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
+/// A time with a unit, or in plain seconds.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let text = text.trim();
-    let limit = match text.parse::<f64>() {
+    let time = match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|cause| cause.to_string()),
         Err(_) => humantime::parse_duration(text).map_err(|cause| cause.to_string()),
     };
-    match limit {
-        Ok(limit) if (TIMEOUT_MIN..=ClientBuilder::TOTAL_TIMEOUT_MAX).contains(&limit) => Ok(limit),
-        Ok(_) => Err("it must be between 1ms and 30m".into()),
-        Err(cause) => Err(format!("{cause}; say 5s, 500ms or 1m 30s")),
+    time.map_err(|cause| format!("{cause}; say 5s, 500ms or 1m 30s"))
+}
+
+/// A limit for the time of an operation.
+pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
+    match time(text)? {
+        limit if (TIMEOUT_MIN..=ClientBuilder::TOTAL_TIMEOUT_MAX).contains(&limit) => Ok(limit),
+        _ => Err("it must be between 1ms and 30m".into()),
     }
 }
 

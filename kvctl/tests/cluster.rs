@@ -67,6 +67,7 @@ fn a_key_is_written_read_and_deleted() {
     assert_eq!(fixture.done(&["set", "color", "red"]), "ok  revision 3\n");
     assert_eq!(fixture.done(&["get", "color"]), "red\n");
     until("no node is behind", || (fixture.run(&["get", "color", "--stale"]).stdout == "red\n").then_some(()));
+    assert_eq!(fixture.done(&["get", "color", "--stale", "--max-stale", "1m"]), "red\n");
     assert_eq!(fixture.done(&["get", "color", "--raw"]), "red");
     let item = fixture.json(&["get", "color"]);
     assert_eq!(

@@ -3,6 +3,7 @@
 use super::handle::Client;
 use crate::api::{self, Condition, DeleteReply, DeleteRequest, GetReply, Item, SetReply, SetRequest};
 use crate::error::Error;
+use std::time::Duration;
 use url::form_urlencoded::byte_serialize;
 
 impl Client {
@@ -51,6 +52,31 @@ impl Client {
     /// ```
     pub fn get_stale(&self, key: &str) -> Result<Option<Item>, Error> {
         self.read_key(key, "&consistency=stale")
+    }
+
+    /// Reads one key from a node's own store, which has at least all that was committed `age_max` ago.
+    ///
+    /// A node that is connected to the leader knows so without asking it for each read. One that is not refuses, and
+    /// another is asked.
+    ///
+    /// # Errors
+    /// As [`Client::get`]; [`Error::NoLeader`] where every node that answers may be further behind.
+    ///
+    /// ```
+    /// # use kvclient::Client;
+    /// use std::time::Duration;
+    ///
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
+    /// let client = Client::connect(endpoints)?;
+    /// match client.get_stale_within("color", Duration::from_millis(500))? {
+    ///     Some(item) => println!("{} half a second ago, or since", item.value_str().unwrap_or("(bytes)")),
+    ///     None => println!("no such key half a second ago, or since"),
+    /// }
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn get_stale_within(&self, key: &str, age_max: Duration) -> Result<Option<Item>, Error> {
+        self.read_key(key, &format!("&consistency=stale&max_stale_ms={}", age_max.as_millis()))
     }
 
     /// Writes one key, whatever was there.

@@ -25,8 +25,12 @@ fn requests_say_what_was_asked() {
     let client = client(&[node.url()], PATIENCE, PATIENCE);
     assert_eq!(client.get("a b&c=ü").unwrap(), None);
     assert_eq!(client.get_stale("k").unwrap(), None);
+    assert_eq!(client.get_stale_within("k", Duration::from_millis(1500)).unwrap(), None);
     let queries: Vec<_> = node.seen("GET /get").into_iter().map(|seen| seen.query).collect();
-    assert_eq!(queries, ["key=a+b%26c%3D%C3%BC", "key=k&consistency=stale"]);
+    assert_eq!(
+        queries,
+        ["key=a+b%26c%3D%C3%BC", "key=k&consistency=stale", "key=k&consistency=stale&max_stale_ms=1500"]
+    );
 
     client.set_if("k", [0xff], Condition::Absent).unwrap();
     let body = &node.seen("POST /set")[0].body;

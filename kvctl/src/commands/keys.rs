@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The most that is read from a file or from standard input. The cluster has its own limit, usually lower; this one
 /// ends `kvctl set key --file /dev/zero`.
@@ -125,6 +126,8 @@ Examples:
   kvctl get color -o json              the value with its revisions
   kvctl get logo --raw > logo.png      the bytes as they are, without a newline
   kvctl get color --stale              from any one node, even without a leader
+  kvctl get color --stale --max-stale 500ms
+                                       from one that is at most so far behind
   kvctl get color || [ $? -eq 3 ]      a missing key is exit code 3")]
 pub(crate) struct Get {
     /// The key
@@ -133,6 +136,9 @@ pub(crate) struct Get {
     /// Take what one node has, which may be old, instead of asking a quorum for what is true now
     #[arg(long)]
     stale: bool,
+    /// With --stale: only from a node that has all that was committed so long ago
+    #[arg(long, value_name = "TIME", requires = "stale", value_parser = values::time)]
+    max_stale: Option<Duration>,
     /// Print the bytes of the value as they are and nothing else, whatever `--output` says
     #[arg(long)]
     raw: bool,
@@ -141,7 +147,11 @@ pub(crate) struct Get {
 impl Get {
     pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
         let client = &context.client;
-        let item = if self.stale { client.get_stale(&self.key)? } else { client.get(&self.key)? };
+        let item = match (self.stale, self.max_stale) {
+            (false, _) => client.get(&self.key)?,
+            (true, None) => client.get_stale(&self.key)?,
+            (true, Some(age_max)) => client.get_stale_within(&self.key, age_max)?,
+        };
         let Some(item) = item else {
             return Err(Failure::KeyNotFound(format!("there is no key `{}`; `kvctl set` creates it", self.key)).into());
         };

@@ -5,6 +5,7 @@ use super::error::ApiError;
 use super::gateway::Gateway;
 use super::limits::Limits;
 use super::reply_budget::ReplyBudget;
+use super::up_to_date::UpToDate;
 use tokio::sync::Semaphore;
 
 /// Up to this many bytes are parsed or rendered where they arrive; beyond it takes longer than handing
@@ -22,6 +23,8 @@ pub(super) struct Context {
     pub(super) bodies: BodyReader,
     /// Memory for large replies.
     pub(super) replies: ReplyBudget,
+    /// How old the state may be at most.
+    pub(super) up_to_date: UpToDate,
     heavy_work: Semaphore,
 }
 
@@ -30,7 +33,9 @@ impl Context {
         let json_bytes_max = body::json_bytes_max(gateway.value_bytes_max);
         let bodies = BodyReader::new(json_bytes_max, limits.body_time_max);
         let replies = ReplyBudget::new(limits.reply_bytes_max.max(json_bytes_max));
-        Self { gateway, json_bytes_max, bodies, replies, heavy_work: Semaphore::new(HEAVY_WORK_MAX) }
+        let up_to_date = UpToDate::new(gateway.started);
+        let heavy_work = Semaphore::new(HEAVY_WORK_MAX);
+        Self { gateway, json_bytes_max, bodies, replies, up_to_date, heavy_work }
     }
 
     /// Does work whose time grows with `bytes`: here if they are few, else on another thread. The thread that

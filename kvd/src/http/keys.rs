@@ -6,11 +6,12 @@
 use super::body::Body;
 use super::context::Context;
 use super::error::ApiError;
-use super::gateway::{Consistency, OfTerm, check_limits};
+use super::freshness::Freshness;
+use super::gateway::{OfTerm, check_limits};
 use super::reply_budget::{self, Charge, ReplyBudget};
 use super::request::{Request, from_json};
 use super::{error, reply};
-use crate::kv::{self, Command, ItemRef, Operation, Outcome, Revision};
+use crate::kv::{self, Command, ItemRef, Operation, Outcome};
 use bytes::Bytes;
 use kvclient::api;
 use serde::Serialize;
@@ -131,7 +132,8 @@ fn item_bytes(outcome: &Outcome) -> usize {
 
 /// `GET /get`.
 pub(super) async fn get(context: &Context, request: Request) -> Result<Response, ApiError> {
-    let [key, raw, consistency, min_revision] = request.parameters(["key", "raw", "consistency", "min_revision"])?;
+    let names = ["key", "raw", "consistency", "max_stale_ms", "min_revision"];
+    let [key, raw, consistency, max_stale_ms, min_revision] = request.parameters(names)?;
     let key = key.ok_or_else(|| ApiError::invalid("name the key: GET /get?key=K"))?;
     kv::check_key(key.as_bytes())?;
     let raw = match raw.as_deref() {
@@ -139,17 +141,10 @@ pub(super) async fn get(context: &Context, request: Request) -> Result<Response,
         Some("true") => true,
         Some(_) => return Err(ApiError::invalid("`raw` is true or false")),
     };
-    let consistency = freshen(context, &request, consistency.as_deref(), min_revision.as_deref()).await?;
+    let freshness = Freshness::read(consistency.as_deref(), max_stale_ms.as_deref(), min_revision.as_deref())?;
+    freshness.wait(context, request.asker()).await?;
     let answer = answer_get(context, key.into_owned(), raw).await;
-    Ok(of_read(context, consistency, answer.unwrap_or_else(ApiError::into_response)))
-}
-
-/// The reply to a read of this consistency: the term in which it was confirmed goes with it.
-pub(super) fn of_read(context: &Context, consistency: Consistency, response: Response) -> Response {
-    match consistency {
-        Consistency::Linearizable => reply::of_term(response, context.gateway.view.borrow().term),
-        Consistency::Stale => response,
-    }
+    Ok(freshness.sign(context, answer.unwrap_or_else(ApiError::into_response)))
 }
 
 async fn answer_get(context: &Context, key: String, raw: bool) -> Result<Response, ApiError> {
@@ -171,28 +166,6 @@ async fn answer_get(context: &Context, key: String, raw: bool) -> Result<Respons
     let rendered =
         context.heavy_work(item_bytes, move || reply_budget::charged(&budget, charge, StatusCode::OK, &reply)).await?;
     Ok(reply::at_revision(rendered, revision))
-}
-
-/// Waits until the store of this node is as fresh as these parameters ask for. Returns how fresh that is.
-pub(super) async fn freshen(
-    context: &Context,
-    request: &Request,
-    consistency: Option<&str>,
-    min_revision: Option<&str>,
-) -> Result<Consistency, ApiError> {
-    let consistency = match consistency {
-        None | Some("linearizable") => Consistency::Linearizable,
-        Some("stale") => Consistency::Stale,
-        Some(_) => return Err(ApiError::invalid("`consistency` is linearizable or stale")),
-    };
-    let min_revision = min_revision.map(read_revision).transpose()?;
-    context.gateway.freshen(request.asker(), consistency, min_revision).await?;
-    Ok(consistency)
-}
-
-fn read_revision(text: &str) -> Result<Revision, ApiError> {
-    let not_a_revision = || ApiError::invalid("`min_revision` is a revision: a number, as replies name it");
-    text.parse().map_err(|_| not_a_revision())
 }
 
 fn to_condition(condition: api::Condition) -> kv::Condition {

@@ -2,9 +2,10 @@
 //!
 //! A request comes in over a `connection`, passes the guard of `service` (origin, crowding, the cluster that is meant) before
 //! any of its body is read, becomes one value (`request`), and finds its handler in `routes`: `keys` for reads and writes,
-//! `snapshot` for backups, `members` and `transfer` for who belongs to the cluster and who leads it, `cluster` and
-//! `leader_watch` for what the node knows of itself. Handlers reach the node through the [`Gateway`] alone. `reply` has
-//! the shape of what they answer, `reply_budget` the memory for it, and `error` every way to fail.
+//! `snapshot` for backups (`freshness` and `up_to_date`: how fresh the store must be for them), `members` and `transfer` for
+//! who belongs to the cluster and who leads it, `cluster` and `leader_watch` for what the node knows of itself. Handlers reach
+//! the node through the [`Gateway`] alone. `reply` has the shape of what they answer, `reply_budget` the memory for it, and
+//! `error` every way to fail.
 //!
 //! What nodes say to each other travels on the same listener, and is a filter handed in from outside.
 
@@ -13,6 +14,7 @@ mod cluster;
 mod connection;
 mod context;
 mod error;
+mod freshness;
 mod gateway;
 mod keys;
 mod leader_watch;
@@ -30,6 +32,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod up_to_date;
 
 pub use connection::Limits as ConnectionLimits;
 pub use error::ApiError;

@@ -5,18 +5,21 @@
 
 use super::context::Context;
 use super::error::ApiError;
+use super::freshness::Freshness;
 use super::gateway::Backup;
+use super::reply;
 use super::request::Request;
-use super::{keys, reply};
 use futures_util::stream;
 use warp::reply::Response;
 
 /// Answers with the stream. As of a read, `consistency` says whether it must have all that was acknowledged before.
 pub(super) async fn snapshot(context: &Context, request: Request) -> Result<Response, ApiError> {
-    let [consistency, min_revision] = request.parameters(["consistency", "min_revision"])?;
-    let consistency = keys::freshen(context, &request, consistency.as_deref(), min_revision.as_deref()).await?;
+    let names = ["consistency", "max_stale_ms", "min_revision"];
+    let [consistency, max_stale_ms, min_revision] = request.parameters(names)?;
+    let freshness = Freshness::read(consistency.as_deref(), max_stale_ms.as_deref(), min_revision.as_deref())?;
+    freshness.wait(context, request.asker()).await?;
     let Backup { revision, bytes, mut chunks } = context.gateway.backup(request.own_deadline()).await?;
     // Where there are fewer bytes than promised, the server breaks the connection off.
     let chunks = stream::poll_fn(move |cx| chunks.poll_recv(cx));
-    Ok(keys::of_read(context, consistency, reply::stream(chunks, bytes, revision)))
+    Ok(freshness.sign(context, reply::stream(chunks, bytes, revision)))
 }

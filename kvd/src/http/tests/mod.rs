@@ -3,6 +3,7 @@
 mod cluster;
 mod connections;
 mod forwarding;
+mod freshness;
 mod keys;
 mod members;
 mod refusals;

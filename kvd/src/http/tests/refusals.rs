@@ -90,6 +90,8 @@ fn bad_requests_are_told_what_is_wrong_with_them() {
         (get("/get?key=k&key=k"), "".into(), "given twice"),
         (get("/get?key=k&stale=true"), "".into(), "unknown query parameter `stale`"),
         (get("/get?key=k&consistency=eventual"), "".into(), "linearizable or stale"),
+        (get("/get?key=k&max_stale_ms=5"), "".into(), "goes with consistency=stale"),
+        (get("/get?key=k&consistency=stale&max_stale_ms=soon"), "".into(), "a number of milliseconds"),
         (get("/get?key=k&raw=yes"), "".into(), "true or false"),
         (get("/get?key=%zz"), "".into(), "two hex digits"),
         (get("/get?key=%ff"), "".into(), "UTF-8"),
