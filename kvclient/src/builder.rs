@@ -1,9 +1,10 @@
 //! Settings of a client, checked once, when it is built.
 
+use crate::api::parse_hex_id;
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::routing::{Backoff, Limits};
+use crate::routing::{Backoff, Identity, Limits};
 use std::time::Duration;
 
 /// Settings of a [`Client`], from [`Client::builder`].
@@ -23,6 +24,7 @@ use std::time::Duration;
 #[must_use]
 pub struct ClientBuilder {
     endpoints: Vec<String>,
+    cluster_id: Option<String>,
     limits: Limits,
 }
 
@@ -38,6 +40,7 @@ impl ClientBuilder {
     pub(crate) fn new() -> Self {
         Self {
             endpoints: Vec::new(),
+            cluster_id: None,
             limits: Limits {
                 attempt_timeout: Duration::from_secs(2),
                 total_timeout: Duration::from_secs(10),
@@ -69,6 +72,26 @@ impl ClientBuilder {
     /// ```
     pub fn endpoints(mut self, urls: impl IntoIterator<Item: AsRef<str>>) -> Self {
         self.endpoints.extend(urls.into_iter().map(|url| url.as_ref().to_owned()));
+        self
+    }
+
+    /// The id of the cluster, sixteen hexadecimal digits: `cluster` in `GET /health` of its nodes, or
+    /// [`Client::cluster_id`].
+    ///
+    /// Without it the client goes by the first id that one of the endpoints names. Either way it keeps to that cluster for
+    /// good: a node of another one, whether its address was given by mistake or it was set up anew, is never read from nor
+    /// written to, and where no other node is left that is an [`Error::WrongCluster`].
+    ///
+    /// ```
+    /// let client = kvclient::Client::builder()
+    ///     .endpoint("http://127.0.0.1:8081")
+    ///     .cluster_id("5d0c8f4de9d1f4a2")
+    ///     .build()?;
+    /// assert_eq!(client.cluster_id(), Some("5d0c8f4de9d1f4a2"));
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn cluster_id(mut self, id: impl Into<String>) -> Self {
+        self.cluster_id = Some(id.into());
         self
     }
 
@@ -144,16 +167,16 @@ impl ClientBuilder {
     /// assert!(error.to_string().contains("write http://localhost:8081"));
     /// ```
     pub fn build(self) -> Result<Client, Error> {
-        self.check().map(|(endpoints, limits)| Client::new(endpoints, limits))
+        self.check().map(|(endpoints, identity, limits)| Client::new(endpoints, identity, limits))
     }
 
     /// As [`ClientBuilder::build`], with the nodes asked in the order given.
     #[cfg(test)]
     pub(crate) fn build_in_order(self) -> Result<Client, Error> {
-        self.check().map(|(endpoints, limits)| Client::in_order(endpoints, limits))
+        self.check().map(|(endpoints, identity, limits)| Client::in_order(endpoints, identity, limits))
     }
 
-    fn check(self) -> Result<(Vec<Endpoint>, Limits), Error> {
+    fn check(self) -> Result<(Vec<Endpoint>, Identity, Limits), Error> {
         let refuse = |message: &str| Err(Error::Configuration { message: message.into() });
         let Limits { attempt_timeout, total_timeout, backoff, .. } = self.limits;
         if self.endpoints.is_empty() {
@@ -175,7 +198,13 @@ impl ClientBuilder {
                 endpoints.push(endpoint);
             }
         }
-        Ok((endpoints, self.limits))
+        let id = self.cluster_id.as_deref();
+        if id.is_some_and(|id| parse_hex_id(id).is_none()) {
+            return refuse(
+                "a cluster's id is sixteen hexadecimal digits in small letters, as `cluster` in GET /health",
+            );
+        }
+        Ok((endpoints, Identity::new(id), self.limits))
     }
 }
 
@@ -227,6 +256,8 @@ mod tests {
             (Client::builder(), "at least one node"),
             (Client::builder().endpoints(Vec::<String>::new()), "at least one node"),
             (builder().endpoint("127.0.0.1:8082"), "write http://127.0.0.1:8082"),
+            (builder().cluster_id("5d0c"), "sixteen hexadecimal digits"),
+            (builder().cluster_id("5D0C8F4DE9D1F4A2"), "in small letters"),
             (builder().attempt_timeout(Duration::ZERO), "no time for any attempt"),
             (builder().total_timeout(Duration::ZERO), "no time for any attempt"),
             (builder().total_timeout(ClientBuilder::TOTAL_TIMEOUT_MAX + second), "30 minutes"),

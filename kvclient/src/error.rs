@@ -67,6 +67,23 @@ pub enum Error {
         write: bool,
     },
 
+    /// The nodes that answered belong to another cluster: an endpoint is wrong, or a node was set up anew. Not applied.
+    ///
+    /// A client keeps to one cluster: the one of
+    /// [`ClientBuilder::cluster_id`](crate::ClientBuilder::cluster_id), or else the first that a node named.
+    #[error(
+        "no node of this cluster could be reached{} ({detail}){}; check the endpoints, and whether a node was set up anew",
+        within(*after), unchanged(*write)
+    )]
+    WrongCluster {
+        /// How long was tried.
+        after: Duration,
+        /// A node, the cluster it belongs to, and the one that was meant.
+        detail: String,
+        /// Whether it was a write, which has then changed nothing and never will.
+        write: bool,
+    },
+
     /// A write was sent, and whether it was applied is not known. It may also still be applied later,
     /// though never twice. Only writes end so.
     #[error(
@@ -209,6 +226,7 @@ impl Error {
             Self::ConditionFailed { .. }
             | Self::NoLeader { .. }
             | Self::Unreachable { .. }
+            | Self::WrongCluster { .. }
             | Self::InvalidRequest { .. }
             | Self::TooLarge { .. }
             | Self::Overloaded { .. }
@@ -229,6 +247,7 @@ impl Error {
         match self {
             Self::NoLeader { detail, .. }
             | Self::Unreachable { detail, .. }
+            | Self::WrongCluster { detail, .. }
             | Self::OutcomeUnknown { detail, .. }
             | Self::Overloaded { detail, .. } => detail,
             Self::InvalidRequest { message }
@@ -286,6 +305,16 @@ mod tests {
             (Error::Unreachable { after, detail: detail(), write: true }, Applied::No, "nothing was changed"),
             (Error::Unreachable { after: micros, detail: detail(), write: false }, Applied::No, "reached (connection"),
             (Error::Unreachable { after: micros * 100, detail: detail(), write: false }, Applied::No, "in 12ms ("),
+            (
+                Error::WrongCluster { after, detail: detail(), write: true },
+                Applied::No,
+                "so nothing was changed; check",
+            ),
+            (
+                Error::WrongCluster { after, detail: detail(), write: false },
+                Applied::No,
+                "this cluster could be reached",
+            ),
             (Error::OutcomeUnknown { after, detail: detail() }, Applied::Unknown, "may have been applied"),
             (Error::Overloaded { after, detail: detail(), write: true }, Applied::No, "nothing was changed"),
             (Error::InvalidRequest { message: message() }, Applied::No, "invalid request: why"),

@@ -24,10 +24,16 @@
 //! Give the client URLs of a few nodes. Any one that runs is enough: it tells the others (`/health`), and the
 //! client follows the cluster when members come and go. The endpoints given at first are kept as the way back.
 //!
+//! The client keeps to one cluster: the one whose id it was given ([`ClientBuilder::cluster_id`]), or else the first that an
+//! endpoint names. Every request says which one it means. A node of another cluster, given by mistake or set up anew under
+//! its old address, is passed over, so that nobody is told by a stranger that there is no such key; where no other node is
+//! left, the error names both clusters.
+//!
 //! **Writes** go to the leader, which the client finds through `/health`, remembers, and learns anew from
-//! redirects; in the steady state a write is one round trip. **Reads** go to any node. Each thread keeps to one node
-//! for as long as it answers, and threads that run at the same time spread over the nodes, so that reads are not the
-//! leader's burden alone. A node that does not answer is put aside for a while and tried again ever more seldom.
+//! redirects, since it asks nodes not to send its writes on; in the steady state a write is one round trip. **Reads** go to
+//! any node. Each thread keeps to one node for as long as it answers, and threads that run at the same time spread over the
+//! nodes, so that reads are not the leader's burden alone. A node that does not answer is put aside for a while and tried
+//! again ever more seldom.
 //!
 //! A node that *hangs* keeps its connections open and says nothing. After 150 milliseconds of that a read asks a second
 //! node as well and takes the first answer, as does the search for the leader; this is the one time that other threads

@@ -50,6 +50,14 @@ pub(crate) struct Global {
         out. Default: the three nodes of `kvd dev`, 127.0.0.1:8081 to 8083"
     )]
     pub(crate) endpoints: Vec<String>,
+    /// Id of the cluster, 16 hexadecimal digits; its nodes are asked, and no others
+    #[arg(long, global = true, value_name = "ID", env = "KVCTL_CLUSTER", value_parser = values::cluster_id)]
+    #[arg(
+        long_help = "Id of the cluster, 16 hexadecimal digits (`kvctl status -o json | jq -r .cluster`). A node that \
+        belongs to another one is neither read from nor written to, even if it was set up anew under a known address. \
+        Without it, a command keeps to the cluster that the first endpoint to answer names"
+    )]
+    pub(crate) cluster: Option<String>,
     /// Longest time for one operation, all its retries included: `5s`, `500ms`, or plain seconds
     #[arg(short, long, global = true, value_name = "TIME", env = "KVCTL_TIMEOUT", default_value = "5s")]
     #[arg(value_parser = values::timeout)]

@@ -13,7 +13,7 @@ Exit codes:
     2  usage: the command line makes no sense
     3  key not found
     4  condition failed; nothing was changed
-    5  no leader, no quorum, or nobody reachable; nothing was changed
+    5  no leader, no quorum, or nobody of the cluster reachable; nothing was changed
     6  outcome unknown: the write may or may not have been applied
   130  interrupted";
 
@@ -31,7 +31,7 @@ pub(crate) enum Exit {
     KeyNotFound = 3,
     /// The condition of a write did not hold. Nothing was changed.
     ConditionFailed = 4,
-    /// No leader, no quorum, or nobody answers. Nothing was changed.
+    /// No leader, no quorum, or nobody of the cluster answers. Nothing was changed.
     Unavailable = 5,
     /// The answer to a write was lost: it may have been applied.
     OutcomeUnknown = 6,
@@ -100,7 +100,9 @@ fn of(error: &anyhow::Error) -> Exit {
     if let Some(error) = error.downcast_ref::<kvclient::Error>() {
         return match error {
             kvclient::Error::ConditionFailed { .. } => Exit::ConditionFailed,
-            kvclient::Error::NoLeader { .. } | kvclient::Error::Unreachable { .. } => Exit::Unavailable,
+            kvclient::Error::NoLeader { .. }
+            | kvclient::Error::Unreachable { .. }
+            | kvclient::Error::WrongCluster { .. } => Exit::Unavailable,
             kvclient::Error::OutcomeUnknown { .. } => Exit::OutcomeUnknown,
             kvclient::Error::Configuration { .. } => Exit::Usage,
             error if error.applied() == Applied::Unknown => Exit::OutcomeUnknown,

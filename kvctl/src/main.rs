@@ -18,7 +18,7 @@ mod values;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _};
-use cli::{Cli, Command};
+use cli::{Cli, Command, Global};
 use context::Context;
 use exit::Exit;
 use interrupt::Interrupt;
@@ -43,7 +43,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         return command.run(&mut Cli::command(), output);
     }
     let interrupt = Interrupt::install().context("cannot listen for interrupts")?;
-    let client = Client::builder().endpoints(&cli.global.endpoints).total_timeout(cli.global.timeout).build()?;
+    let Global { endpoints, cluster, timeout, .. } = cli.global;
+    let mut builder = Client::builder().endpoints(&endpoints).total_timeout(timeout);
+    if let Some(id) = cluster {
+        builder = builder.cluster_id(id);
+    }
+    let client = builder.build()?;
     let context = Context { client, output, interrupt };
     match cli.command {
         Command::Set(command) => command.run(context),

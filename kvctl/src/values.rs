@@ -35,6 +35,15 @@ pub(crate) fn endpoint(text: &str) -> Result<String, String> {
     }
 }
 
+/// The id of a cluster.
+pub(crate) fn cluster_id(text: &str) -> Result<String, String> {
+    let id = text.trim().to_ascii_lowercase();
+    match api::parse_hex_id(&id) {
+        Some(_) => Ok(id),
+        None => Err("a cluster's id is 16 hexadecimal digits; `kvctl status -o json | jq -r .cluster` tells it".into()),
+    }
+}
+
 /// A time with a unit, or in plain seconds.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let text = text.trim();
@@ -73,6 +82,14 @@ mod tests {
         }
         for text in ["", "soon", "5 parsecs", "0", "0s", "-1", "-1s", "NaN", "inf", "1e300", "31m", "1us"] {
             assert!(timeout(text).is_err(), "{text:?} was accepted as {:?}", timeout(text));
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_cluster_has_16_digits() {
+        assert_eq!(cluster_id(" 5D0C8F4DE9D1F4A2 ").as_deref(), Ok("5d0c8f4de9d1f4a2"));
+        for text in ["", "5d0c", "5d0c8f4de9d1f4a2a", "5d0c8f4de9d1f4ag"] {
+            assert!(cluster_id(text).is_err(), "{text:?} was accepted");
         }
     }
 

@@ -384,3 +384,21 @@ fn leadership_goes_where_it_is_told_to() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.one_error().contains("`node9` is no member of this cluster: name one of node1, node2"), "{ended:?}");
 }
+
+#[test]
+fn a_cluster_is_asked_for_by_its_id_and_no_other_answers() {
+    let (ours, theirs) = (Fixture::formed(), Fixture::formed());
+    ours.done(&["set", "owner", "ours"]);
+    theirs.done(&["set", "owner", "theirs"]);
+    let id = ours.json(&["status"])["cluster"].as_str().expect("an id").to_owned();
+    let their_id = theirs.json(&["status"])["cluster"].as_str().expect("an id").to_owned();
+    let mixed = [theirs.cluster.endpoints(), ours.cluster.endpoints()].concat().join(",");
+    for _ in 0..10 {
+        assert_eq!(ours.done(&["--endpoints", &mixed, "--cluster", &id, "get", "owner"]), "ours\n");
+    }
+    let ended: Ended = theirs.kvctl(&["get", "owner"]).env("KVCTL_CLUSTER", &id).output().expect("kvctl starts").into();
+    assert_eq!(ended.code, Some(5), "{ended:?}");
+    let message = ended.one_error();
+    assert!(message.contains(&id) && message.contains(&their_id), "{message}");
+    assert_eq!(theirs.run(&["--cluster", "5d0c", "get", "owner"]).code, Some(2));
+}

@@ -119,7 +119,8 @@ pub enum ErrorCode {
     NotReady,
     /// 503: the data of this node is other than that of the others, so it serves nothing any more. Another one does.
     Diverged,
-    /// 503: this node has not reached a revision that is asked for in time. Another one may have.
+    /// 503: this node has not reached a revision that is asked for in time, or may be further behind than a stale read
+    /// allows. Another one may not.
     TooStale,
     /// 504: no quorum answered in time.
     Timeout,

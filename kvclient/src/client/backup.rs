@@ -7,9 +7,9 @@
 use crate::api::NodeState;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::routing::{Cluster, Deadline, Kind, Tally, Verdict, judge};
+use crate::routing::{Cluster, Deadline, Kind, Tally, Verdict};
 use crate::snapshot::{Checker, SnapshotInfo};
-use crate::transport::{Download, Downloading, Transport};
+use crate::transport::{Download, Opened, Transport};
 use std::io::{Read as _, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ pub(crate) fn of_any_node(cluster: &Arc<Cluster>, target: &mut Target<'_>) -> Re
         let mut retry_after = None;
         let mut search = Search::new(cluster);
         while let Some(node) = search.next(&transport, &deadline, &mut tally) {
-            match begin(&transport, &node, "/snapshot") {
+            match begin(cluster, &transport, &node, "/snapshot") {
                 Begun::Download(download) => return receive(&node, download, target),
                 Begun::Not(Verdict::Again(again)) => {
                     retry_after = again.retry_after;
@@ -54,7 +54,8 @@ pub(crate) fn of_any_node(cluster: &Arc<Cluster>, target: &mut Target<'_>) -> Re
             }
         }
         let wait = cluster.limits.backoff.wait_as_asked(round, retry_after, &mut rand::rng());
-        if tally.attempts > cluster.limits.retries || !deadline.sleep(wait) {
+        let nobody_left = tally.attempts > cluster.limits.retries || cluster.endpoints().are_all_strangers();
+        if nobody_left || !deadline.sleep(wait) {
             break;
         }
     }
@@ -91,9 +92,9 @@ impl<'a> Search<'a> {
 }
 
 /// Downloads a snapshot of what one node has, however old.
-pub(crate) fn of_node(node: &Endpoint, target: &mut Target<'_>) -> Result<SnapshotInfo, Error> {
+pub(crate) fn of_node(cluster: &Cluster, node: &Endpoint, target: &mut Target<'_>) -> Result<SnapshotInfo, Error> {
     let deadline = Deadline::after(SILENCE_MAX);
-    match begin(&Transport::new(), node, "/snapshot?consistency=stale") {
+    match begin(cluster, &Transport::new(), node, "/snapshot?consistency=stale") {
         Begun::Download(download) => receive(node, download, target),
         Begun::Not(Verdict::Again(again)) => {
             let mut tally = Tally::of(Kind::Read);
@@ -109,11 +110,14 @@ enum Begun {
     Not(Verdict),
 }
 
-fn begin(transport: &Transport, node: &Endpoint, path: &str) -> Begun {
-    match transport.download(node, path, SILENCE_MAX) {
-        Ok(Downloading::Download(download)) => Begun::Download(download),
-        Ok(Downloading::Answer(reply)) => Begun::Not(judge(Kind::Read, node, Ok(reply))),
-        Err(failure) => Begun::Not(judge(Kind::Read, node, Err(failure))),
+fn begin(cluster: &Cluster, transport: &Transport, node: &Endpoint, path: &str) -> Begun {
+    match transport.download(cluster.target(node, path), SILENCE_MAX) {
+        Ok(Opened::Begun(download)) => match cluster.admit_data(node, download.cluster.as_deref()) {
+            Ok(()) => Begun::Download(download),
+            Err(again) => Begun::Not(Verdict::Again(again)),
+        },
+        Ok(Opened::Answer(reply)) => Begun::Not(cluster.judge(Kind::Read, node, Ok(reply))),
+        Err(failure) => Begun::Not(cluster.judge(Kind::Read, node, Err(failure))),
     }
 }
 

@@ -9,11 +9,28 @@ use crate::leader_watch::LeaderWatch;
 use std::sync::Arc;
 
 impl Client {
+    /// The id of the cluster that this client keeps to; `None` until one was given or a node has named one.
+    ///
+    /// ```
+    /// # use kvclient::Client;
+    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let endpoints = cluster.endpoints();
+    /// let client = Client::connect(endpoints)?;
+    /// client.set("color", "blue")?;
+    /// let id = client.cluster_id().expect("a node has answered").to_owned();
+    /// let same = Client::builder().endpoints(endpoints).cluster_id(id).build()?;
+    /// assert!(same.get("color")?.is_some());
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn cluster_id(&self) -> Option<&str> {
+        self.cluster.id()
+    }
+
     /// What one node knows: its state, term, log and store. That node alone is asked, and once.
     ///
     /// # Errors
     /// [`Error::Configuration`] if the endpoint is no URL, [`Error::Unreachable`] if the node does not
-    /// answer within the time limit of an attempt.
+    /// answer within the time limit of an attempt, [`Error::WrongCluster`] if it belongs to another cluster.
     ///
     /// ```
     /// # use kvclient::Client;
@@ -105,7 +122,8 @@ impl Client {
     /// Watches who leads: first the present leader, then each change, whichever nodes come and go.
     ///
     /// The watch is an endless iterator, whose `next` waits for the next change. It is independent of
-    /// this client, which may be dropped.
+    /// this client, which may be dropped. It keeps to the client's cluster: where all its nodes are gone, and others have
+    /// their addresses, nobody leads it.
     ///
     /// ```
     /// # use kvclient::Client;

@@ -4,7 +4,7 @@
 use crate::api::Applied;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::routing::{Cluster, Lanes, Limits};
+use crate::routing::{Cluster, Identity, Lanes, Limits};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
@@ -30,14 +30,14 @@ pub struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(endpoints: Vec<Endpoint>, limits: Limits) -> Self {
-        Self { cluster: Arc::new(Cluster::new(endpoints, limits, Lanes::new())) }
+    pub(crate) fn new(endpoints: Vec<Endpoint>, identity: Identity, limits: Limits) -> Self {
+        Self { cluster: Arc::new(Cluster::new(endpoints, identity, limits, Lanes::new())) }
     }
 
     /// As [`Client::new`], with the nodes asked in the order given.
     #[cfg(test)]
-    pub(crate) fn in_order(endpoints: Vec<Endpoint>, limits: Limits) -> Self {
-        Self { cluster: Arc::new(Cluster::new(endpoints, limits, Lanes::starting_at(0))) }
+    pub(crate) fn in_order(endpoints: Vec<Endpoint>, identity: Identity, limits: Limits) -> Self {
+        Self { cluster: Arc::new(Cluster::new(endpoints, identity, limits, Lanes::starting_at(0))) }
     }
 
     #[cfg(test)]

@@ -69,6 +69,6 @@ impl Client {
         mut progress: impl FnMut(SnapshotProgress),
     ) -> Result<SnapshotInfo, Error> {
         let endpoint = Endpoint::of_user(endpoint)?;
-        backup::of_node(&endpoint, &mut Target { to: &mut to, progress: &mut progress })
+        backup::of_node(&self.cluster, &endpoint, &mut Target { to: &mut to, progress: &mut progress })
     }
 }

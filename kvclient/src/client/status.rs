@@ -22,7 +22,7 @@ use std::time::Duration;
 /// ```
 #[derive(Debug)]
 pub struct NodeStatus {
-    /// Name of the node.
+    /// Name of the node; the URL of one that belongs to another cluster.
     pub name: String,
     /// URL at which clients reach it.
     pub client_url: String,
@@ -45,8 +45,10 @@ pub(crate) fn of_all_nodes(cluster: &Cluster) -> Result<Vec<NodeStatus>, Error> 
     let members = match furthest {
         Some(health) => health.members.clone(),
         None => {
-            // None answered, so one failure speaks for all.
-            let error = answers.pop().and_then(|(_, answer)| answer.err());
+            // None answered, so one failure speaks for all: by preference that of a node which runs.
+            let is_stranger = |error: &Error| matches!(error, Error::WrongCluster { .. });
+            let errors = answers.into_iter().filter_map(|(_, answer)| answer.err());
+            let error = errors.max_by_key(is_stranger);
             let none = || Error::Unreachable {
                 after: cluster.limits.attempt_timeout,
                 detail: "no endpoint".into(),
@@ -94,8 +96,8 @@ fn ask(cluster: &Cluster, nodes: Vec<Endpoint>, deadline: &Deadline) -> Vec<(End
     })
 }
 
-/// One row per member, with the answer it gave at whichever address; then nodes that answered without
-/// being members, such as one that is still forming or has been removed.
+/// One row per member, with the answer it gave at whichever address; then nodes that answered without being members, such
+/// as one that is still forming or has been removed, or an endpoint that leads to another cluster.
 fn assemble(members: Vec<Member>, mut answers: Vec<(Endpoint, Result<Health, Error>)>) -> Vec<NodeStatus> {
     let mut nodes: Vec<NodeStatus> = Vec::with_capacity(members.len());
     for member in members {
@@ -125,18 +127,16 @@ fn assemble(members: Vec<Member>, mut answers: Vec<(Endpoint, Result<Health, Err
         });
     }
     for (endpoint, answer) in answers {
-        if let Ok(health) = answer
-            && !nodes.iter().any(|node| node.health.as_ref().is_ok_and(|known| is_same(known, &health)))
-        {
-            let client_url = endpoint.to_string();
-            nodes.push(NodeStatus {
-                name: health.id.clone(),
-                client_url,
-                voter: false,
-                goal: None,
-                health: Ok(health),
-            });
-        }
+        let name = match &answer {
+            Ok(health) if nodes.iter().any(|node| node.health.as_ref().is_ok_and(|known| is_same(known, health))) => {
+                continue;
+            }
+            Ok(health) => health.id.clone(),
+            Err(Error::WrongCluster { .. }) => endpoint.to_string(),
+            Err(_) => continue,
+        };
+        let client_url = endpoint.to_string();
+        nodes.push(NodeStatus { name, client_url, voter: false, goal: None, health: answer });
     }
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
     nodes
@@ -166,6 +166,11 @@ mod tests {
         (Endpoint::parse(url).unwrap(), Err(error))
     }
 
+    fn stranger(url: &str) -> (Endpoint, Result<Health, Error>) {
+        let error = Error::WrongCluster { after: Duration::ZERO, detail: url.into(), write: false };
+        (Endpoint::parse(url).unwrap(), Err(error))
+    }
+
     #[test]
     fn of_a_node_that_came_back_without_its_data_each_life_has_its_row() {
         let life = |node: &str, voter| Member { node: node.into(), voter, ..member("node2", "http://b:1") };
@@ -188,6 +193,7 @@ mod tests {
             silent("http://typo:1"),
             answered("http://b:1", "node2"),
             silent("http://c:1"),
+            stranger("http://e:1"),
             answered("http://d:1", "stranger"),
         ];
         let rows: Vec<_> =
@@ -196,6 +202,7 @@ mod tests {
         assert_eq!(
             rows,
             [
+                row("http://e:1", "http://e:1", false, false),
                 row("node1", "http://127.0.0.1:1", true, true),
                 row("node2", "http://b:1", true, true),
                 row("node3", "http://c:1", true, false),

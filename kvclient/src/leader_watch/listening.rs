@@ -3,7 +3,7 @@
 use crate::api::LeaderEvent;
 use crate::endpoint::Endpoint;
 use crate::routing::Cluster;
-use crate::transport::{Chunk, Event, Parser, Stream, Transport};
+use crate::transport::{Chunk, Event, Opened, Parser, Stream, Transport};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -39,13 +39,22 @@ impl Listening {
     /// Opens the stream of a node and waits for its first event.
     pub(super) fn open(cluster: &Cluster, node: &Endpoint) -> Option<(Self, LeaderEvent)> {
         let transport = Transport::new();
-        if !cluster.endpoints().members_known() {
-            // For the members it tells; a node that fails here will fail below as well.
+        if cluster.id().is_none() || !cluster.endpoints().members_known() {
+            // For what it tells of the cluster; a node that fails here will fail below as well.
             let _ = cluster.probe(&transport, node, TICK);
         }
-        let stream = transport.stream(node, "/leader/watch", TICK);
-        cluster.note(node, stream.as_ref().err());
-        let mut listening = Self::new(node.clone(), stream.ok()?);
+        let opened = transport.stream(cluster.target(node, "/leader/watch"), TICK);
+        cluster.note(node, opened.as_ref().err());
+        let stream = match opened.ok()? {
+            Opened::Begun(stream) => stream,
+            Opened::Answer(reply) => {
+                // It is no use either way, and maybe a node of another cluster.
+                let _ = cluster.admit(node, reply.cluster.as_deref());
+                return None;
+            }
+        };
+        cluster.admit_data(node, stream.cluster.as_deref()).ok()?;
+        let mut listening = Self::new(node.clone(), stream);
         match listening.next(TICK) {
             Heard::Event(event) => Some((listening, event)),
             Heard::Nothing | Heard::Silence | Heard::Ended => None,

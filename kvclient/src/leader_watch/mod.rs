@@ -7,8 +7,8 @@
 //! on. Only when none does has the cluster no leader, so a single node that is cut off causes no false
 //! alarm. Times are those at which events arrived, however long a survey had to wait for silent nodes.
 //!
-//! [`Sight`] decides what is news. A node that is behind names an older leader with an older term, and is
-//! not believed, unless survey after survey finds nothing newer: then the cluster has begun anew.
+//! `sight` decides what is news. A node that is behind names an older leader with an older term, and is not believed. Nor
+//! is a node of another cluster: terms go back where all data was wiped or restored, but then it is another cluster.
 //!
 //! - `watch`: the iterator, which goes from node to node
 //! - `survey`: all nodes, asked at once

@@ -23,12 +23,6 @@ impl Sight {
         self.leader.is_some()
     }
 
-    /// Terms count from the beginning again.
-    pub(super) fn begin_anew(&mut self) {
-        self.term = 0;
-        self.leader = None;
-    }
-
     /// Something suggests that the leader is gone.
     pub(super) fn doubt(&mut self, now: Instant) {
         if self.told {

@@ -30,8 +30,6 @@ pub(super) struct Survey {
     /// What to listen to, should no node know better.
     pub(super) fallback: Option<Listening>,
     pub(super) newest_term: u64,
-    /// The newest leader that was named, of a term older than what is known.
-    pub(super) older: Option<LeaderEvent>,
 }
 
 impl Survey {
@@ -49,7 +47,6 @@ impl Survey {
             listened_to: listening.is_some(),
             fallback: None,
             newest_term: 0,
-            older: None,
         };
         if let Some(mut listening) = listening {
             survey.asked.beside(move || {
@@ -65,11 +62,8 @@ impl Survey {
     }
 
     /// Takes note of a node that names no leader worth believing.
-    pub(super) fn take(&mut self, listening: Listening, event: LeaderEvent) {
+    pub(super) fn take(&mut self, listening: Listening, event: &LeaderEvent) {
         self.newest_term = self.newest_term.max(event.term);
         self.fallback.get_or_insert(listening);
-        if event.leader.is_some() && self.older.as_ref().is_none_or(|older| older.term < event.term) {
-            self.older = Some(event);
-        }
     }
 }

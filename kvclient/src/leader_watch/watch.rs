@@ -46,8 +46,6 @@ pub struct LeaderWatch {
     surveyed: Instant,
     /// Surveys in a row, each soon after the one before.
     hasty: u32,
-    /// Since when all nodes that answer have named nothing but a leader of an older term.
-    older_since: Option<Instant>,
 }
 
 impl LeaderWatch {
@@ -60,7 +58,6 @@ impl LeaderWatch {
             survey: None,
             surveyed: Instant::now(),
             hasty: 0,
-            older_since: None,
         }
     }
 
@@ -140,40 +137,14 @@ impl LeaderWatch {
             if let Some((listening, event)) = told.heard {
                 if event.leader.is_some() && event.term >= self.sight.term {
                     self.listening = Some(listening);
-                    self.older_since = None;
                     self.learn(&event);
                     return self.sight.names(&event, told.at);
                 }
-                survey.take(listening, event);
+                survey.take(listening, &event);
             }
         }
         self.listening = survey.fallback;
-        self.restarted(survey.newest_term, survey.older.as_ref())
-            .or_else(|| self.sight.names_none(survey.newest_term, Instant::now()))
-    }
-
-    /// Whether all that is there has begun anew, with terms from one on, after its data was wiped.
-    ///
-    /// Nodes that are merely behind, or on the wrong side of a partition, name an old leader as well; but such a
-    /// leader steps down within an election timeout, so after two surveys [`SURVEY_EVERY`] apart nobody names it.
-    fn restarted(&mut self, newest_term: u64, older: Option<&LeaderEvent>) -> Option<LeaderChange> {
-        let Some(older) = older.filter(|_| newest_term < self.sight.term) else {
-            self.older_since = None;
-            return None;
-        };
-        let since = *self.older_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < SURVEY_EVERY {
-            return None;
-        }
-        self.older_since = None;
-        self.sight.begin_anew();
-        let outdated = self.cluster.endpoints().leader().filter(|leader| leader.term > Some(older.term)).cloned();
-        if let Some(leader) = outdated {
-            self.cluster.endpoints_mut().forget_leader(&leader);
-        }
-        let change = self.sight.names(older, Instant::now());
-        self.learn(older);
-        change
+        self.sight.names_none(survey.newest_term, Instant::now())
     }
 
     /// Keeps a watch from spinning where no node answers, or all of them end their streams at once.

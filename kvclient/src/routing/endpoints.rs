@@ -10,7 +10,7 @@
 use super::retry::Backoff;
 use crate::api::Member;
 use crate::endpoint::Endpoint;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// Nodes that are remembered at most; more than any cluster has, so that a strange reply cannot grow it.
@@ -57,12 +57,14 @@ pub(crate) struct Endpoints {
     members: Vec<Endpoint>,
     leader: Option<Leader>,
     down: BTreeMap<Endpoint, Down>,
+    /// Those that belong to another cluster.
+    strangers: BTreeSet<Endpoint>,
 }
 
 impl Endpoints {
     /// Knows the endpoints that the user gave, and nothing else yet.
     pub(crate) fn new(given: Vec<Endpoint>) -> Self {
-        Self { given, members: Vec::new(), leader: None, down: BTreeMap::new() }
+        Self { given, members: Vec::new(), leader: None, down: BTreeMap::new(), strangers: BTreeSet::new() }
     }
 
     /// Every node, members first, each once.
@@ -87,7 +89,9 @@ impl Endpoints {
         if !learned.is_empty() {
             self.members = learned;
             let (members, given) = (&self.members, &self.given);
-            self.down.retain(|endpoint, _| members.contains(endpoint) || given.contains(endpoint));
+            let is_known = |endpoint: &Endpoint| members.contains(endpoint) || given.contains(endpoint);
+            self.down.retain(|endpoint, _| is_known(endpoint));
+            self.strangers.retain(is_known);
         }
     }
 
@@ -110,8 +114,8 @@ impl Endpoints {
 
     /// The node to ask next, other than those `tried`; `None` when all were.
     ///
-    /// Nodes that answered lately come before nodes put aside, members before endpoints that are none,
-    /// and among equals the order starts at the `start`-th, so that callers with different numbers
+    /// Nodes of another cluster come last. Nodes that answered lately come before nodes put aside, members before endpoints
+    /// that are none, and among equals the order starts at the `start`-th, so that callers with different numbers
     /// spread over the cluster.
     pub(crate) fn next(&self, start: usize, tried: &[Endpoint], now: Instant) -> Option<&Endpoint> {
         let group = if self.members.is_empty() { self.given.len() } else { self.members.len() }.max(1);
@@ -119,7 +123,9 @@ impl Endpoints {
         self.all()
             .enumerate()
             .filter(|(_, endpoint)| !tried.contains(endpoint))
-            .min_by_key(|(index, endpoint)| (self.down_until(endpoint, now), *index >= group, turn(*index)))
+            .min_by_key(|(index, endpoint)| {
+                (self.is_stranger(endpoint), self.down_until(endpoint, now), *index >= group, turn(*index))
+            })
             .map(|(_, endpoint)| endpoint)
     }
 
@@ -128,14 +134,41 @@ impl Endpoints {
         self.down.get(endpoint).map(|down| down.until).filter(|until| *until > now)
     }
 
-    /// Whether anything is held against a node.
+    /// True for a node against which anything is held.
     pub(crate) fn is_suspect(&self, endpoint: &Endpoint) -> bool {
-        self.down.contains_key(endpoint)
+        self.down.contains_key(endpoint) || self.is_stranger(endpoint)
+    }
+
+    /// True for a node that was given or learnt of.
+    pub(crate) fn knows(&self, endpoint: &Endpoint) -> bool {
+        self.all().any(|known| known == endpoint)
+    }
+
+    /// True for a node that belonged to another cluster when it answered last.
+    pub(crate) fn is_stranger(&self, endpoint: &Endpoint) -> bool {
+        self.strangers.contains(endpoint)
+    }
+
+    /// True if every node that is known is one of another cluster: there is nobody left to wait for.
+    pub(crate) fn are_all_strangers(&self) -> bool {
+        self.all().all(|endpoint| self.is_stranger(endpoint))
+    }
+
+    /// Remembers that a node belongs to another cluster.
+    pub(crate) fn mark_stranger(&mut self, endpoint: &Endpoint) {
+        if self.knows(endpoint) {
+            self.strangers.insert(endpoint.clone());
+        }
+    }
+
+    /// Forgets that, since it has named our cluster.
+    pub(crate) fn unmark_stranger(&mut self, endpoint: &Endpoint) {
+        self.strangers.remove(endpoint);
     }
 
     /// Puts a node aside that did not answer.
     pub(crate) fn mark_down(&mut self, endpoint: &Endpoint, now: Instant) {
-        if !self.all().any(|known| known == endpoint) {
+        if !self.knows(endpoint) {
             return;
         }
         let down = self.down.entry(endpoint.clone()).or_insert(Down { until: now, failures: 0 });
@@ -221,6 +254,26 @@ mod tests {
         assert_eq!(endpoints.down_until(&endpoint(2), now), None, "never longer than the greatest wait");
         endpoints.mark_down(&endpoint(77), now);
         assert!(!endpoints.is_suspect(&endpoint(77)), "only known nodes are kept");
+    }
+
+    #[test]
+    fn a_node_of_another_cluster_comes_last_until_it_names_ours() {
+        let now = Instant::now();
+        let mut endpoints = Endpoints::new(vec![endpoint(1), endpoint(2), endpoint(3)]);
+        endpoints.mark_stranger(&endpoint(1));
+        endpoints.mark_down(&endpoint(2), now);
+        assert_eq!(order(&endpoints, 0, now), [3, 2, 1]);
+        assert!(endpoints.is_suspect(&endpoint(1)) && !endpoints.are_all_strangers());
+        endpoints.unmark_stranger(&endpoint(1));
+        assert_eq!(order(&endpoints, 0, now), [1, 3, 2]);
+
+        for port in [1, 2, 3, 77] {
+            endpoints.mark_stranger(&endpoint(port));
+        }
+        assert!(endpoints.are_all_strangers());
+        endpoints.learn_members(&[member(4)]);
+        assert!(!endpoints.are_all_strangers());
+        assert!(!endpoints.is_stranger(&endpoint(77)), "only known nodes are kept");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::verdict::{Again, Answer, Kind, Reason, Verdict, judge};
 use crate::api::{Applied, Health};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::transport::{Failure, Reply, Transport};
+use crate::transport::{Failure, Reply, Target, Transport};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
@@ -17,14 +17,19 @@ pub(super) const REDIRECTS_MAX: u32 = 4;
 impl Cluster {
     /// Asks a node for its health and learns from the answer.
     pub(crate) fn probe(&self, transport: &Transport, node: &Endpoint, limit: Duration) -> Result<Health, Again> {
-        let result = transport.get(node, "/health", limit);
+        // Which cluster it belongs to is part of the question, so none is named.
+        let result = transport.get(Target { cluster: None, ..self.target(node, "/health") }, limit);
         self.note(node, result.as_ref().err());
+        let named = result.as_ref().ok().and_then(|reply| reply.cluster.clone());
+        self.admit(node, named.as_deref())?;
         let unexpected = |detail| Again::not_sent(Reason::Unreachable, format!("{node}: {detail}"));
         match judge(Kind::Read, node, result) {
             Verdict::Done(Answer { body, .. }) => {
                 let health: Health =
                     serde_json::from_slice(&body).map_err(|cause| unexpected(format!("no health report: {cause}")))?;
-                self.endpoints_mut().learn_members(&health.members);
+                if named.is_some() && named.as_deref() == self.id() {
+                    self.endpoints_mut().learn_members(&health.members);
+                }
                 Ok(health)
             }
             Verdict::Again(again) => Err(again),
@@ -36,10 +41,12 @@ impl Cluster {
     /// As [`Cluster::probe`], for a caller who asked for just this.
     pub(crate) fn health(&self, transport: &Transport, node: &Endpoint, limit: Duration) -> Result<Health, Error> {
         let deadline = Deadline::after(limit);
-        self.probe(transport, node, limit).map_err(|again| Error::Unreachable {
-            after: deadline.elapsed(),
-            detail: again.detail,
-            write: false,
+        self.probe(transport, node, limit).map_err(|Again { reason, detail, .. }| {
+            let after = deadline.elapsed();
+            match reason {
+                Reason::WrongCluster => Error::WrongCluster { after, detail, write: false },
+                _ => Error::Unreachable { after, detail, write: false },
+            }
         })
     }
 
@@ -58,9 +65,7 @@ impl Cluster {
                 let again = no_time_left(&node);
                 return (node, Verdict::Again(again));
             };
-            let result = send(&node, limit);
-            self.note(&node, result.as_ref().err());
-            match judge(kind, &node, result) {
+            match self.judge(kind, &node, send(&node, limit)) {
                 Verdict::Redirect(target) if target != node => node = target,
                 verdict => return (node, verdict),
             }

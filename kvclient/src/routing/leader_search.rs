@@ -60,6 +60,7 @@ impl Cluster {
                     Some(_) => {}
                     None => answered = Some(node),
                 },
+                Err(again) if silence.as_ref().is_some_and(|other| other.reason > again.reason) => {}
                 Err(again) => silence = Some(again),
             }
         }

@@ -11,8 +11,10 @@
 //! are asked soon; and a write whose attempt fell silent is sent again under the same request id, to a new
 //! leader or, if for a while nobody knows of one, to the same: whichever copy is applied, it is applied once.
 //!
-//! - `cluster`: what all operations share, with what is known of the nodes (`endpoints`) and names and connections to
-//!   borrow (`lane`, `session`)
+//! A node of another cluster is nobody's business here: what it answers is not believed, and it is asked last.
+//!
+//! - `cluster`: what all operations share, with which cluster it is (`identity`), what is known of the nodes (`endpoints`),
+//!   and names and connections to borrow (`lane`, `session`)
 //! - `reads`, `writes`: the two ways of an operation
 //! - `leader_search`, `exchange`: the search for the leader; one question to one node, redirects followed
 //! - `verdict`, `tally`: what an answer means, and several of them together
@@ -22,6 +24,7 @@ mod cluster;
 mod endpoints;
 mod exchange;
 mod hedge;
+mod identity;
 mod lane;
 mod leader_search;
 mod reads;
@@ -35,7 +38,8 @@ mod writes;
 
 pub(crate) use cluster::Cluster;
 pub(crate) use hedge::Hedge;
+pub(crate) use identity::Identity;
 pub(crate) use lane::Lanes;
 pub(crate) use retry::{Backoff, Deadline, Limits};
 pub(crate) use tally::Tally;
-pub(crate) use verdict::{Kind, Verdict, judge};
+pub(crate) use verdict::{Kind, Verdict};

@@ -62,7 +62,9 @@ impl Cluster {
                     return Err(tally.give_up(deadline.elapsed()));
                 }
             }
-            if !deadline.sleep(self.limits.backoff.wait_as_asked(round, retry_after, &mut rand::rng())) {
+            if self.endpoints().are_all_strangers()
+                || !deadline.sleep(self.limits.backoff.wait_as_asked(round, retry_after, &mut rand::rng()))
+            {
                 break;
             }
         }
@@ -103,8 +105,8 @@ impl Cluster {
         preferred.or_else(|| endpoints.next(start, tried, Instant::now())).cloned()
     }
 
-    /// One attempt at a read, which learns the members on the way where they are not known yet. Each exchange
-    /// may take `limit`.
+    /// One attempt at a read, which learns the cluster's id and its members on the way where they are not known yet. Each
+    /// exchange may take `limit`.
     fn read_once(
         &self,
         transport: &Transport,
@@ -114,13 +116,15 @@ impl Cluster {
         limit: Duration,
     ) -> Read {
         let began = Instant::now();
-        let members_known = self.endpoints().members_known();
+        // Before anything is read, so that it is known whose data it is.
+        let is_known = self.id().is_some() && self.endpoints().members_known();
         let probed = match deadline.attempt(limit) {
-            Some(limit) if !members_known => self.probe(transport, &node, limit).map(drop),
+            Some(limit) if !is_known => self.probe(transport, &node, limit).map(drop),
             _ => Ok(()),
         };
         let (node, verdict) = match probed {
-            Ok(()) => self.follow(node, Kind::Read, deadline, limit, |node, limit| transport.get(node, path, limit)),
+            Ok(()) => self
+                .follow(node, Kind::Read, deadline, limit, |node, limit| transport.get(self.target(node, path), limit)),
             Err(again) => (node, Verdict::Again(again)),
         };
         Read { node, verdict, took: began.elapsed() }

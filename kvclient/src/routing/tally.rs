@@ -26,8 +26,8 @@ impl Tally {
     pub(crate) fn add(&mut self, again: Again) {
         self.attempts = self.attempts.saturating_add(1);
         self.may_be_applied |= again.applied == Applied::Unknown;
-        // A node that answered says more than one that did not, whichever came last.
-        let answered = |reason| reason > Reason::Unreachable;
+        // A node of the cluster that answered says more than others, whichever came last.
+        let answered = |reason| reason > Reason::WrongCluster;
         let outranked = |last: Reason| last > again.reason && !answered(again.reason);
         if !self.last.as_ref().is_some_and(|(last, _)| outranked(*last)) {
             self.last = Some((again.reason, again.detail));
@@ -41,6 +41,7 @@ impl Tally {
         match reason {
             _ if self.may_be_applied => Error::OutcomeUnknown { after, detail },
             Reason::TimeOver | Reason::Unreachable => Error::Unreachable { after, detail, write },
+            Reason::WrongCluster => Error::WrongCluster { after, detail, write },
             Reason::NoLeader => Error::NoLeader { after, detail, write },
             Reason::Overloaded => Error::Overloaded { after, detail, write },
         }
@@ -76,13 +77,17 @@ mod tests {
     #[test]
     fn one_attempt_in_doubt_leaves_the_whole_write_in_doubt() {
         use Applied::{No, Unknown};
-        use Reason::{NoLeader, Overloaded, TimeOver, Unreachable};
+        use Reason::{NoLeader, Overloaded, TimeOver, Unreachable, WrongCluster};
         for (attempts, name) in [
             (vec![], "Unreachable"),
             (vec![(Unreachable, No), (Unreachable, No)], "Unreachable"),
             (vec![(TimeOver, No)], "Unreachable"),
             (vec![(NoLeader, No), (TimeOver, No)], "NoLeader"),
             (vec![(NoLeader, No), (Unreachable, No)], "NoLeader"),
+            (vec![(Unreachable, No), (WrongCluster, No)], "WrongCluster"),
+            (vec![(WrongCluster, No), (Unreachable, No)], "WrongCluster"),
+            (vec![(NoLeader, No), (WrongCluster, No)], "NoLeader"),
+            (vec![(WrongCluster, No), (NoLeader, No)], "NoLeader"),
             (vec![(NoLeader, No), (Overloaded, No)], "Overloaded"),
             (vec![(Overloaded, No), (NoLeader, No)], "NoLeader"),
             (vec![(Unreachable, Unknown), (NoLeader, No)], "OutcomeUnknown"),

@@ -26,6 +26,8 @@ pub(crate) enum Reason {
     TimeOver,
     /// The node was not reached, or said nothing.
     Unreachable,
+    /// The node belongs to another cluster.
+    WrongCluster,
     /// The node has no leader, or no quorum to serve with.
     NoLeader,
     /// The node has too much in flight.
@@ -115,8 +117,10 @@ fn judge_error(kind: Kind, endpoint: &Endpoint, reply: &Reply, error: ErrorBody)
         }
         ErrorCode::KeyNotFound if kind == Kind::Read => Verdict::Missing,
         ErrorCode::ConditionFailed => Verdict::Refused(Error::ConditionFailed { current: error.current.flatten() }),
-        // Another node has the right data.
-        ErrorCode::NoLeader | ErrorCode::Diverged | ErrorCode::TooStale => again(Reason::NoLeader, error),
+        // Another node may lead, have the right data, or be part of the cluster already.
+        ErrorCode::NoLeader | ErrorCode::NotReady | ErrorCode::Diverged | ErrorCode::TooStale => {
+            again(Reason::NoLeader, error)
+        }
         ErrorCode::Overloaded => again(Reason::Overloaded, error),
         // A write may still reach its quorum. A read found none, which another node may well find.
         ErrorCode::Timeout => again(Reason::NoLeader, error),
@@ -172,7 +176,8 @@ fn judge_stranger(kind: Kind, endpoint: &Endpoint, reply: &Reply) -> Verdict {
     }
 }
 
-fn may_have(kind: Kind) -> Applied {
+/// What an attempt may have done that was sent and not answered by a node of the cluster.
+pub(super) fn may_have(kind: Kind) -> Applied {
     match kind {
         Kind::Read => Applied::No,
         Kind::Write => Applied::Unknown,

@@ -95,8 +95,8 @@ impl Cluster {
                         Some(silence) if tally.attempts < self.limits.retries => self.first_limit(silence),
                         _ => self.attempt_limit(),
                     };
-                    let post = Post { path, body: &body, level };
-                    let post = |node: &Endpoint, limit| lane.transport.post(node, &post, limit);
+                    let post = Post { body: &body, level };
+                    let post = |node: &Endpoint, limit| lane.transport.post(self.target(node, path), &post, limit);
                     let sent = Instant::now();
                     let (node, verdict) = self.follow(leader.endpoint.clone(), Kind::Write, &deadline, limit, post);
                     let term = if let Verdict::Done(answer) = &verdict { answer.term } else { None };
@@ -127,7 +127,7 @@ impl Cluster {
                     }
                 }
             }
-            if tally.attempts > self.limits.retries {
+            if tally.attempts > self.limits.retries || self.endpoints().are_all_strangers() {
                 break;
             }
             // The remembered leader may just be out of date, so the first failure is looked into at once.

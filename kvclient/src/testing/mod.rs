@@ -5,8 +5,8 @@ mod node;
 mod roles;
 
 pub(crate) use answers::{error, health, item_reply, leader_event, of_term, ok, redirect, set_reply, stream};
-pub(crate) use node::{Act, Node, Seen, dead_url, url_of};
-pub(crate) use roles::{follower, leader};
+pub(crate) use node::{Act, CLUSTER, Node, Seen, dead_url, listen_again, url_of};
+pub(crate) use roles::{OTHER_CLUSTER, follower, leader, stranger};
 
 use crate::client::Client;
 use std::time::Duration;

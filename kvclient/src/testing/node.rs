@@ -1,5 +1,6 @@
 //! A node that does what its script says.
 
+use super::PATIENCE;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A request as the node got it.
 #[derive(Clone, Debug)]
@@ -38,6 +39,9 @@ pub(crate) enum Act {
     Stream(Receiver<String>),
 }
 
+/// The cluster of scripted nodes.
+pub(crate) const CLUSTER: &str = "00000000000000c1";
+
 type Script = dyn FnMut(&Seen) -> Act + Send;
 
 /// A node that does what its script says. Dropping it closes its connections and its port.
@@ -56,6 +60,16 @@ impl Node {
 
     /// As [`Node::start`], on a port of which the URL is needed beforehand.
     pub(crate) fn start_on(listener: TcpListener, script: impl FnMut(&Seen) -> Act + Send + 'static) -> Self {
+        Self::start_in(Some(CLUSTER), listener, script)
+    }
+
+    /// As [`Node::start_on`], of another cluster, or of none.
+    pub(crate) fn start_in(
+        cluster: Option<&str>,
+        listener: TcpListener,
+        script: impl FnMut(&Seen) -> Act + Send + 'static,
+    ) -> Self {
+        let signature = cluster.map(|id| format!("kvd-cluster: {id}\r\n")).unwrap_or_default();
         let node =
             Self { url: url_of(&listener), seen: Arc::default(), stopped: Arc::default(), connections: Arc::default() };
         let (seen, stopped, connections) =
@@ -67,8 +81,8 @@ impl Node {
                     break;
                 }
                 connections.lock().unwrap().push(stream.try_clone().unwrap());
-                let (seen, script) = (Arc::clone(&seen), Arc::clone(&script));
-                thread::spawn(move || serve(&stream, &seen, &script));
+                let (seen, script, signature) = (Arc::clone(&seen), Arc::clone(&script), signature.clone());
+                thread::spawn(move || serve(&stream, &seen, &script, &signature));
             }
         });
         node
@@ -100,7 +114,8 @@ impl Drop for Node {
     }
 }
 
-fn serve(stream: &TcpStream, seen: &Mutex<Vec<Seen>>, script: &Mutex<Script>) {
+/// `signature` is the header that every reply has.
+fn serve(stream: &TcpStream, seen: &Mutex<Vec<Seen>>, script: &Mutex<Script>, signature: &str) {
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
     while let Some(request) = read_request(&mut reader) {
@@ -109,13 +124,13 @@ fn serve(stream: &TcpStream, seen: &Mutex<Vec<Seen>>, script: &Mutex<Script>) {
         match act {
             Act::Answer(status, headers, body) => {
                 let length = body.len();
-                let head = format!("HTTP/1.1 {status} S\r\n{headers}content-length: {length}\r\n\r\n{body}");
+                let head = format!("HTTP/1.1 {status} S\r\n{signature}{headers}content-length: {length}\r\n\r\n{body}");
                 if writer.write_all(head.as_bytes()).is_err() {
                     return;
                 }
             }
             Act::Bytes(length, bytes) => {
-                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+                let head = format!("HTTP/1.1 200 OK\r\n{signature}content-length: {length}\r\n\r\n");
                 let sent = writer.write_all(head.as_bytes()).and_then(|()| writer.write_all(&bytes));
                 if sent.is_err() || bytes.len() < length {
                     let _ = stream.shutdown(std::net::Shutdown::Both);
@@ -128,7 +143,8 @@ fn serve(stream: &TcpStream, seen: &Mutex<Vec<Seen>>, script: &Mutex<Script>) {
             }
             Act::KeepSilent => {}
             Act::Stream(pieces) => {
-                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+                let kind = "content-type: text/event-stream\r\ntransfer-encoding: chunked";
+                let head = format!("HTTP/1.1 200 OK\r\n{signature}{kind}\r\n\r\n");
                 let mut sent = writer.write_all(head.as_bytes());
                 loop {
                     let piece = match pieces.recv_timeout(Duration::from_millis(100)) {
@@ -174,6 +190,20 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Seen> {
 /// Where a node on this listener is reached.
 pub(crate) fn url_of(listener: &TcpListener) -> String {
     format!("http://{}", listener.local_addr().unwrap())
+}
+
+/// Listens where a node was that is gone.
+pub(crate) fn listen_again(url: &str) -> TcpListener {
+    let address = url.trim_start_matches("http://");
+    let began = Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Ok(listener) => return listener,
+            // The node that was there lets go of the port in a thread of its own.
+            Err(cause) => assert!(began.elapsed() < PATIENCE, "{url}: {cause}"),
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A URL at which connections are refused.

@@ -1,7 +1,8 @@
 //! Nodes that lead, or know who does.
 
-use super::answers::{health, ok};
+use super::answers::{error, health, ok, set_reply};
 use super::node::{Act, Node, Seen, url_of};
+use crate::api::ErrorCode;
 use std::net::TcpListener;
 
 /// A node that leads a cluster of its own, with the given answer to anything but `/health`.
@@ -23,5 +24,21 @@ pub(crate) fn follower(leader: &str, members: &[&str], mut answer: impl FnMut(&S
             ok(health("node2", 5, Some(("node1", &leader)), &members))
         }
         _ => answer(seen),
+    })
+}
+
+/// Another cluster than that of scripted nodes.
+pub(crate) const OTHER_CLUSTER: &str = "00000000000000c2";
+
+/// A node that leads another cluster, which has no keys.
+pub(crate) fn stranger(listener: TcpListener) -> Node {
+    let url = url_of(&listener);
+    Node::start_in(Some(OTHER_CLUSTER), listener, move |seen| match seen.what.as_str() {
+        _ if seen.headers.get("kvd-cluster").is_some_and(|meant| meant != OTHER_CLUSTER) => {
+            error(ErrorCode::WrongCluster)
+        }
+        "GET /health" => ok(health("node9", 1, Some(("node9", &url)), &[&url])),
+        "POST /set" => set_reply(),
+        _ => error(ErrorCode::KeyNotFound),
     })
 }

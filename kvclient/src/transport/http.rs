@@ -39,6 +39,8 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     /// Where a redirect points.
     pub(crate) location: Option<String>,
+    /// Id of the cluster to which the node belongs.
+    pub(crate) cluster: Option<String>,
     /// The term in which a write or a linearizable read was answered.
     pub(crate) term: Option<u64>,
     /// How long the node asks to be left alone.
@@ -91,16 +93,16 @@ impl Transport {
         Self { agent: Agent::with_parts(config, TcpConnector::default(), LookUpLater) }
     }
 
-    /// Fetches `path` from a node within `limit`, body included.
-    pub(crate) fn get(&self, endpoint: &Endpoint, path: &str, limit: Duration) -> Result<Reply, Failure> {
-        let request = bounded(self.to_get(endpoint, path).config(), limit);
+    /// Fetches the answer of a node within `limit`, body included.
+    pub(crate) fn get(&self, target: Target<'_>, limit: Duration) -> Result<Reply, Failure> {
+        let request = bounded(self.to_get(target).config(), limit);
         read_reply(request.call().map_err(|cause| failure(cause, limit))?, limit)
     }
 
-    /// Posts JSON to `path` of a node within `limit`, the reply included.
-    pub(crate) fn post(&self, endpoint: &Endpoint, post: &Post<'_>, limit: Duration) -> Result<Reply, Failure> {
-        let Post { path, body, level } = *post;
-        let mut request = with_headers(self.agent.post(format!("{endpoint}{path}"))).content_type("application/json");
+    /// Posts JSON to a node within `limit`, the reply included.
+    pub(crate) fn post(&self, target: Target<'_>, post: &Post<'_>, limit: Duration) -> Result<Reply, Failure> {
+        let Post { body, level } = *post;
+        let mut request = target.named_in(self.agent.post(target.url())).content_type("application/json");
         if let Some(level) = level {
             request = request.header(headers::LEVEL, level.to_string());
         }
@@ -109,14 +111,9 @@ impl Transport {
     }
 
     /// Fetches a body that may be large and is not kept in memory. The node may be silent for `silence_max` at a time.
-    pub(crate) fn download(
-        &self,
-        endpoint: &Endpoint,
-        path: &str,
-        silence_max: Duration,
-    ) -> Result<Downloading, Failure> {
+    pub(crate) fn download(&self, target: Target<'_>, silence_max: Duration) -> Result<Opened<Download>, Failure> {
         let request = self
-            .to_get(endpoint, path)
+            .to_get(target)
             .config()
             .timeout_connect(Some(CONNECT_MAX))
             .timeout_per_read(Some(silence_max))
@@ -124,21 +121,18 @@ impl Transport {
             .build();
         let response = request.call().map_err(|cause| failure(cause, silence_max))?;
         if response.status().as_u16() != 200 {
-            return read_reply(response, silence_max).map(Downloading::Answer);
+            return read_reply(response, silence_max).map(Opened::Answer);
         }
         let bytes = response.body().content_length();
         let bytes = bytes.ok_or_else(|| Failure::Broken("it does not say how many bytes it has".into()))?;
-        Ok(Downloading::Download(Download { bytes, body: response.into_body().into_reader() }))
-    }
-
-    fn to_get(&self, endpoint: &Endpoint, path: &str) -> RequestBuilder<WithoutBody> {
-        with_headers(self.agent.get(format!("{endpoint}{path}")))
+        let cluster = header_of(&response, headers::CLUSTER).map(str::to_owned);
+        Ok(Opened::Begun(Download { cluster, bytes, body: response.into_body().into_reader() }))
     }
 
     /// Opens an endless stream. Its reads come back at least once a `tick`, with or without bytes.
-    pub(crate) fn stream(&self, endpoint: &Endpoint, path: &str, tick: Duration) -> Result<Stream, Failure> {
+    pub(crate) fn stream(&self, target: Target<'_>, tick: Duration) -> Result<Opened<Stream>, Failure> {
         let request = self
-            .to_get(endpoint, path)
+            .to_get(target)
             .config()
             .timeout_connect(Some(tick.min(CONNECT_MAX)))
             .timeout_per_read(Some(tick))
@@ -146,39 +140,65 @@ impl Transport {
             .build()
             .header(header::ACCEPT, "text/event-stream");
         let response = request.call().map_err(|cause| failure(cause, tick))?;
-        match response.status().as_u16() {
-            200 => Ok(Stream { body: response.into_body().into_reader() }),
-            status => Err(Failure::Broken(format!("status {status} instead of a stream"))),
+        if response.status().as_u16() != 200 {
+            return read_reply(response, tick).map(Opened::Answer);
         }
+        let cluster = header_of(&response, headers::CLUSTER).map(str::to_owned);
+        Ok(Opened::Begun(Stream { cluster, body: response.into_body().into_reader() }))
+    }
+
+    fn to_get(&self, target: Target<'_>) -> RequestBuilder<WithoutBody> {
+        target.named_in(self.agent.get(target.url()))
     }
 }
 
-/// Adds what every request says: this client goes to the leader itself, once it is told which node that is.
-fn with_headers<B>(request: RequestBuilder<B>) -> RequestBuilder<B> {
-    request.header(headers::REDIRECT, "true")
+/// What is asked of which node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    pub(crate) node: &'a Endpoint,
+    /// Path and query.
+    pub(crate) path: &'a str,
+    /// The cluster that is meant, where the question is for its nodes alone.
+    pub(crate) cluster: Option<&'a str>,
+}
+
+impl Target<'_> {
+    fn url(&self) -> String {
+        format!("{}{}", self.node, self.path)
+    }
+
+    /// Adds the headers: which cluster is meant, and that this client goes to the leader itself, once it is told which node
+    /// that is.
+    fn named_in<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        let request = request.header(headers::REDIRECT, "true");
+        match self.cluster {
+            Some(cluster) => request.header(headers::CLUSTER, cluster),
+            None => request,
+        }
+    }
 }
 
 /// A request with a body.
 #[derive(Clone, Copy)]
 pub(crate) struct Post<'a> {
-    /// Where it is sent.
-    pub(crate) path: &'a str,
     /// What it says, as JSON.
     pub(crate) body: &'a [u8],
     /// The newest level that the node knows which is to be added.
     pub(crate) level: Option<u32>,
 }
 
-/// What became of a request for a large body.
-pub(crate) enum Downloading {
+/// What became of a request for a body that is read bit by bit.
+pub(crate) enum Opened<T> {
     /// It comes.
-    Download(Download),
+    Begun(T),
     /// The node said something else.
     Answer(Reply),
 }
 
 /// A large body on its way.
 pub(crate) struct Download {
+    /// Id of the cluster whose data it is.
+    pub(crate) cluster: Option<String>,
     /// How many bytes it has.
     pub(crate) bytes: u64,
     /// Ends with an error where fewer come.
@@ -187,6 +207,8 @@ pub(crate) struct Download {
 
 /// The body of an endless reply.
 pub(crate) struct Stream {
+    /// Id of the cluster whose node sends it.
+    pub(crate) cluster: Option<String>,
     body: BodyReader<'static>,
 }
 
@@ -221,10 +243,15 @@ fn bounded<B>(config: ConfigBuilder<RequestScope<B>>, limit: Duration) -> Reques
     config.timeout_global(Some(limit)).timeout_connect(Some(limit.min(CONNECT_MAX))).build()
 }
 
+fn header_of<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
+    response.headers().get(name).and_then(|value| value.to_str().ok())
+}
+
 fn read_reply(mut response: Response<Body>, limit: Duration) -> Result<Reply, Failure> {
-    let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let text = |name: &str| header_of(&response, name);
     let location = text(header::LOCATION.as_str()).map(str::to_owned);
     let retry_after = text(header::RETRY_AFTER.as_str()).and_then(|value| value.parse().ok()).map(Duration::from_secs);
+    let cluster = text(headers::CLUSTER).map(str::to_owned);
     let term = text(headers::TERM).and_then(|value| value.parse().ok());
     let status = response.status().as_u16();
     let body = response
@@ -233,7 +260,7 @@ fn read_reply(mut response: Response<Body>, limit: Duration) -> Result<Reply, Fa
         .limit(REPLY_BYTES_MAX)
         .read_to_vec()
         .map_err(|cause| failure(cause, limit))?;
-    Ok(Reply { status, location, term, retry_after, body })
+    Ok(Reply { status, location, cluster, term, retry_after, body })
 }
 
 fn failure(cause: ureq::Error, limit: Duration) -> Failure {

@@ -8,8 +8,8 @@ use crate::output::{self, Tone};
 use crate::units;
 use anyhow::Context as _;
 use clap::Args;
-use kvclient::LeaderChange;
 use kvclient::api::NodeUrl;
+use kvclient::{Client, LeaderChange};
 use serde::Serialize;
 use std::thread;
 
@@ -27,15 +27,11 @@ pub(crate) struct WatchLeader {}
 impl WatchLeader {
     pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
         output::end_when_the_reader_is_gone().context("cannot start a thread")?;
-        // The watch tells no endpoint that is wrong from one that is down; someone asks beside it and says so.
-        let client = context.client.clone();
-        let ask = move || {
-            if let Err(error) = client.leader() {
-                output::complain("warning", &format!("{error}; watching until there is one"));
-            }
-        };
-        thread::Builder::new().name("ask".into()).spawn(ask).context("cannot start a thread")?;
+        explain_if_there_is_none(&context.client)?;
         for change in context.client.watch_leader() {
+            if change.leader.is_none() && change.previous.is_some() {
+                explain_if_there_is_none(&context.client)?;
+            }
             if context.output.is_json() {
                 context.output.json(&Line::from(&change))?;
             } else {
@@ -46,6 +42,19 @@ impl WatchLeader {
         }
         Ok(())
     }
+}
+
+/// Asks who leads beside the watch, and says why nobody does: the watch tells no endpoint that is wrong, or leads to
+/// another cluster by now, from one that is down.
+fn explain_if_there_is_none(client: &Client) -> anyhow::Result<()> {
+    let client = client.clone();
+    let ask = move || {
+        if let Err(error) = client.leader() {
+            output::complain("warning", &format!("{error}; watching until there is one"));
+        }
+    };
+    thread::Builder::new().name("ask".into()).spawn(ask).context("cannot start a thread")?;
+    Ok(())
 }
 
 fn text(change: &LeaderChange) -> String {

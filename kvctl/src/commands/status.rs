@@ -27,7 +27,8 @@ pub(crate) struct Status {}
 
 impl Status {
     pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
-        let survey = Survey::new(context.client.status()?.into_iter().map(Node::from).collect());
+        let nodes = context.client.status()?.into_iter().map(Node::from).collect();
+        let survey = Survey::new(context.client.cluster_id(), nodes);
         if context.output.is_json() {
             context.output.json(&survey)?;
         } else {
@@ -82,7 +83,9 @@ impl From<NodeStatus> for Node {
 /// Why a node says nothing, short enough to stand in a list.
 fn reason(error: Error) -> String {
     match error {
-        Error::Unreachable { detail, .. } | Error::NoLeader { detail, .. } => detail,
+        Error::Unreachable { detail, .. } | Error::WrongCluster { detail, .. } | Error::NoLeader { detail, .. } => {
+            detail
+        }
         error => error.to_string(),
     }
 }
@@ -90,6 +93,8 @@ fn reason(error: Error) -> String {
 /// The views of all members, and what follows from them.
 #[derive(Debug, Serialize)]
 struct Survey {
+    /// Id of the cluster; none while no node that answers is part of one.
+    cluster: Option<String>,
     /// Whether there is a leader and a quorum of the voters answers.
     healthy: bool,
     /// Name of the leader.
@@ -104,7 +109,7 @@ struct Survey {
 }
 
 impl Survey {
-    fn new(mut nodes: Vec<Node>) -> Self {
+    fn new(cluster: Option<&str>, mut nodes: Vec<Node>) -> Self {
         let views = || nodes.iter().filter_map(|node| node.health.as_ref());
         // A deposed leader may take itself for one until it hears of the newer term.
         let leading_term = views().filter(|view| view.state == NodeState::Leader).map(|view| view.term).max();
@@ -122,6 +127,7 @@ impl Survey {
         let voters_reachable = nodes.iter().filter(|node| node.voter && serves(node)).count();
         let quorum = voters / 2 + 1;
         Self {
+            cluster: cluster.map(str::to_owned),
             healthy: leader.is_some() && voters_reachable >= quorum,
             leader,
             term,
@@ -246,7 +252,7 @@ mod tests {
     }
 
     fn survey(states: &[Option<NodeState>]) -> Survey {
-        Survey::new((1..).zip(states).map(|(number, &state)| node(number, state)).collect())
+        Survey::new(None, (1..).zip(states).map(|(number, &state)| node(number, state)).collect())
     }
 
     #[test]
@@ -283,7 +289,7 @@ mod tests {
     fn who_waits_outside_says_for_what_and_is_none_of_the_voters() {
         let mut nodes = vec![node(1, Some(NodeState::Follower)), node(2, None), node(3, None)];
         nodes.push(Node { voter: false, ..node(2, Some(NodeState::Forming)) });
-        let survey = Survey::new(nodes);
+        let survey = Survey::new(None, nodes);
         assert_eq!((survey.voters_reachable, survey.healthy), (1, false));
         let trouble = survey.trouble().expect("no quorum");
         assert!(trouble.contains("node3 (connection refused); node2 waits: node3 has not answered"), "{trouble}");
@@ -294,7 +300,7 @@ mod tests {
     fn learners_count_for_nothing() {
         let mut nodes = vec![node(1, Some(NodeState::Leader)), node(2, None), node(3, Some(NodeState::Learner))];
         nodes[2].voter = false;
-        let survey = Survey::new(nodes);
+        let survey = Survey::new(None, nodes);
         assert_eq!((survey.voters, survey.voters_reachable, survey.quorum, survey.healthy), (2, 1, 2, false));
     }
 
@@ -304,7 +310,7 @@ mod tests {
         if let Some(view) = &mut nodes[1].health {
             view.term = 6;
         }
-        let survey = Survey::new(nodes);
+        let survey = Survey::new(None, nodes);
         assert_eq!(survey.leader.as_deref(), Some("node2"));
         assert_eq!(survey.nodes.iter().map(|node| node.leader).collect::<Vec<_>>(), [false, true, false]);
     }
@@ -332,7 +338,7 @@ node3  unreachable  -          -       -        -    -     -  -        -       h
         nodes[1].health = Some(Health { disk_stuck_ms: Some(3_000), ..view(&mut nodes[1]) });
         let divergence = Divergence { index: 1234, hash: "0a".into(), majority: None };
         nodes[2].health = Some(Health { diverged: Some(divergence), ..view(&mut nodes[2]) });
-        let survey = Survey::new(nodes);
+        let survey = Survey::new(None, nodes);
         let lines = "\
 NAME   STATE                 LEADER  TERM  COMMIT  APPLIED  LAG  KEYS  VERSION  UPTIME  URL
 node1  leader, check disk    *          5      18       17    3     3  0.1.0    2m 5s   http://127.0.0.1:8081

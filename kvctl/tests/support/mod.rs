@@ -6,7 +6,8 @@ use testkit::Ended;
 /// kvctl, with none of the environment that would change what it does.
 pub(crate) fn kvctl(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kvctl"));
-    for variable in ["KVCTL_ENDPOINTS", "KVCTL_TIMEOUT", "KVCTL_OUTPUT", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+    let of_kvctl = ["KVCTL_ENDPOINTS", "KVCTL_CLUSTER", "KVCTL_TIMEOUT", "KVCTL_OUTPUT"];
+    for variable in of_kvctl.into_iter().chain(["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"]) {
         command.env_remove(variable);
     }
     command.env("TERM", "xterm-256color").args(arguments).stdin(Stdio::null());

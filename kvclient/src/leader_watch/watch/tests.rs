@@ -1,18 +1,20 @@
 use super::*;
 use crate::api::NodeUrl;
-use crate::testing::{self, Act, Node, PATIENCE, dead_url, leader_event};
+use crate::testing::{self, Act, CLUSTER, Node, OTHER_CLUSTER, PATIENCE, dead_url, leader_event, listen_again};
+use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, Sender, channel};
-
-fn named(id: &str) -> Option<NodeUrl> {
-    Some(NodeUrl { id: id.into(), url: format!("http://{id}:1") })
-}
 
 /// A node whose event streams begin with one greeting after the other, the last of them for good, and go
 /// on as the test says.
 fn node(greetings: &[String]) -> (Node, Receiver<Sender<String>>) {
+    node_in(Some(CLUSTER), TcpListener::bind("127.0.0.1:0").unwrap(), greetings)
+}
+
+/// As [`node`], of this cluster or of none.
+fn node_in(cluster: Option<&str>, listener: TcpListener, greetings: &[String]) -> (Node, Receiver<Sender<String>>) {
     let (told, streams) = channel();
     let mut greetings = greetings.to_vec();
-    let node = Node::start(move |seen| match seen.what.as_str() {
+    let node = Node::start_in(cluster, listener, move |seen| match seen.what.as_str() {
         "GET /leader/watch" => {
             let (sender, act) = testing::stream();
             let greeting = if greetings.len() > 1 { greetings.remove(0) } else { greetings[0].clone() };
@@ -70,18 +72,24 @@ fn a_node_that_is_behind_is_not_believed() {
 }
 
 #[test]
-fn a_cluster_that_begins_anew_is_believed_after_a_while() {
-    let (wiped, streams) = node(&[leader_event(9, Some("a")), leader_event(2, Some("b"))]);
-    let mut watch = watch(&[wiped.url()]);
+fn a_node_of_another_cluster_is_not_believed_whatever_its_term() {
+    let (ours, streams) = node(&[leader_event(9, Some("a"))]);
+    let mut watch = watch(&[ours.url()]);
     assert_eq!(next(&mut watch), (9, Some("a".into())));
-    drop(streams.recv().unwrap());
+    let url = ours.url().to_owned();
+    drop((ours, streams));
     assert_eq!(next(&mut watch), (9, None));
-    let lost = Instant::now();
-    let (stream, change) = (streams.recv().unwrap(), watch.next_timeout(PATIENCE).expect("a change"));
-    assert_eq!((change.term, change.previous, change.leader.map(|node| node.id)), (2, named("a"), Some("b".into())));
-    assert!(lost.elapsed() >= SURVEY_EVERY, "{:?}", lost.elapsed());
-    stream.send(leader_event(3, Some("c"))).unwrap();
-    assert_eq!(next(&mut watch), (3, Some("c".into())), "terms count from there");
+    for cluster in [Some(OTHER_CLUSTER), None] {
+        let (node, _streams) = node_in(cluster, listen_again(&url), &[leader_event(10, Some("b"))]);
+        let began = Instant::now();
+        while node.seen("GET /leader/watch").is_empty() {
+            assert!(began.elapsed() < PATIENCE, "it is not asked");
+            assert_eq!(watch.next_timeout(Duration::from_millis(50)), None, "{cluster:?}");
+        }
+        assert_eq!(watch.next_timeout(Duration::from_millis(50)), None, "{cluster:?}");
+    }
+    let (_ours, _streams) = node_in(Some(CLUSTER), listen_again(&url), &[leader_event(10, Some("c"))]);
+    assert_eq!(next(&mut watch), (10, Some("c".into())));
 }
 
 #[test]

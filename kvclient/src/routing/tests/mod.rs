@@ -1,5 +1,6 @@
 //! Operations against nodes that are played by a script.
 
+mod identity;
 mod leaders;
 mod outcomes;
 mod repeats;

@@ -47,6 +47,7 @@ fn summary(verdict: &Verdict) -> (&'static str, Applied) {
             let name = match again.reason {
                 Reason::TimeOver => "again, time over",
                 Reason::Unreachable => "again, unreachable",
+                Reason::WrongCluster => "again, wrong cluster",
                 Reason::NoLeader => "again, no leader",
                 Reason::Overloaded => "again, overloaded",
             };
@@ -63,7 +64,7 @@ fn every_answer_has_its_meaning() {
     let not_sent = || Err(Failure::NotSent("refused".into()));
     type Case = (&'static str, fn() -> Result<Reply, Failure>, (&'static str, Applied), (&'static str, Applied));
     #[rustfmt::skip]
-    let cases: [Case; 23] = [
+    let cases: [Case; 25] = [
         // answer                                                              as a write                      as a read
         ("200",               || Ok(Reply { status: 200, ..Reply::default() }), ("done", No),                   ("done", No)),
         ("not_leader",        || Ok(error(ErrorCode::NotLeader)),              ("redirect", No),               ("redirect", No)),
@@ -77,6 +78,8 @@ fn every_answer_has_its_meaning() {
         ("too_large",         || Ok(error(ErrorCode::TooLarge)),               ("too large", No),              ("too large", No)),
         ("overloaded",        || Ok(error(ErrorCode::Overloaded)),             ("again, overloaded", No),      ("again, overloaded", No)),
         ("no_leader",         || Ok(error(ErrorCode::NoLeader)),               ("again, no leader", No),       ("again, no leader", No)),
+        ("not_ready",         || Ok(error(ErrorCode::NotReady)),               ("again, no leader", No),       ("again, no leader", No)),
+        ("too_stale",         || Ok(error(ErrorCode::TooStale)),               ("again, no leader", No),       ("again, no leader", No)),
         ("timeout",           || Ok(error(ErrorCode::Timeout)),                ("again, no leader", Unknown),  ("again, no leader", No)),
         ("a newer code",      || Ok(error(ErrorCode::Unknown)),                ("again, unreachable", No),     ("again, unreachable", No)),
         ("too_large, unsure", || Ok(error_applied(ErrorCode::TooLarge, Applied::Unknown)), ("again, unreachable", Unknown), ("too large", No)),

@@ -94,6 +94,7 @@ fn kind(error: &Error) -> &'static str {
     match error {
         Error::NoLeader { .. } => "no_leader",
         Error::Unreachable { .. } => "unreachable",
+        Error::WrongCluster { .. } => "wrong_cluster",
         Error::OutcomeUnknown { .. } => "outcome_unknown",
         Error::Overloaded { .. } => "overloaded",
         Error::TooLarge { .. } => "too_large",

@@ -309,30 +309,12 @@ impl Gateway {
 
     // --- What any node answers -----------------------------------------------------------------------------------
 
-    /// Waits until the store of this node is fresh enough for a read that begins now: that it has all that was
-    /// acknowledged, if the read is linearizable, and has reached `min_revision`, if that is given.
+    /// Waits until this node has all that was acknowledged by now (ReadIndex, thesis §6.4). A read that could not be
+    /// confirmed may be asked for again: it changes nothing.
     ///
     /// # Errors
     /// As the replica says, and where the time is over before.
-    pub(in crate::http) async fn freshen(
-        &self,
-        asker: &Asker,
-        consistency: Consistency,
-        min_revision: Option<Revision>,
-    ) -> Result<(), ApiError> {
-        self.check_not_diverged()?;
-        if consistency == Consistency::Linearizable {
-            self.confirm(asker).await?;
-        }
-        match min_revision {
-            None => Ok(()),
-            Some(revision) => self.reach(asker, consistency, revision).await,
-        }
-    }
-
-    /// Waits until this node has all that was acknowledged by now (ReadIndex, thesis §6.4). A read that could not be
-    /// confirmed may be asked for again: it changes nothing.
-    async fn confirm(&self, asker: &Asker) -> Result<(), ApiError> {
+    pub(in crate::http) async fn confirm(&self, asker: &Asker) -> Result<(), ApiError> {
         let leader_by = asker.leader_by();
         loop {
             let mut leader = self.leader.clone();
@@ -360,7 +342,16 @@ impl Gateway {
     }
 
     /// Waits until this node has applied `revision`.
-    async fn reach(&self, asker: &Asker, consistency: Consistency, revision: Revision) -> Result<(), ApiError> {
+    ///
+    /// # Errors
+    /// [`ErrorCode::FutureRevision`] where a node that has all that was acknowledged has not, [`ErrorCode::TooStale`] where
+    /// the time is over before.
+    pub(in crate::http) async fn reach(
+        &self,
+        asker: &Asker,
+        consistency: Consistency,
+        revision: Revision,
+    ) -> Result<(), ApiError> {
         let (mut view, mut stopping) = (self.view.clone(), self.stopping.clone());
         loop {
             view.mark_unchanged();
@@ -554,7 +545,7 @@ impl Gateway {
     ///
     /// # Errors
     /// [`ErrorCode::Diverged`].
-    fn check_not_diverged(&self) -> Result<(), ApiError> {
+    pub(in crate::http) fn check_not_diverged(&self) -> Result<(), ApiError> {
         match self.view.borrow().state {
             NodeState::Diverged => Err(ApiError::diverged()),
             _ => Ok(()),
