@@ -132,8 +132,10 @@ impl Presence {
             );
         }
         if awake.asked == Asked::Nothing {
+            // One that was removed before has no place to lose, and a leader elected since does not even know it.
+            let loses_its_place = |old: &NodeId| before.members.contains_key(old);
             let takes = |(learner, goal): (&NodeId, &Goal)| match goal {
-                Goal::Replace(old) if next.voters.contains(learner) => Some(*old),
+                Goal::Replace(old) if next.voters.contains(learner) && loses_its_place(old) => Some(*old),
                 Goal::Replace(_) | Goal::Learner | Goal::Voter => None,
             };
             for old in before.learners.iter().filter_map(takes) {
