@@ -13,7 +13,7 @@ impl Client {
     ///
     /// ```
     /// # use kvclient::Client;
-    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// client.set("color", "blue")?;

@@ -66,7 +66,7 @@ impl Client {
     /// # use kvclient::Client;
     /// use std::time::Duration;
     ///
-    /// # let cluster = kvd::dev::Cluster::start(kvd::dev::Options::ephemeral(3))?;
+    /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
     /// let client = Client::connect(endpoints)?;
     /// match client.get_stale_within("color", Duration::from_millis(500))? {
