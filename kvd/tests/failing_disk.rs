@@ -437,7 +437,8 @@ fn a_command_of_a_newer_version_is_refused_with_its_place() {
     let node_id: NodeId = Identity::load(&disk).unwrap().expect("an identity").node_id;
     let (mut wal, opened) = Wal::open(Arc::new(disk.clone()), WalOptions::new(1), node_id, &mut |_| {}).unwrap();
     let index: LogIndex = opened.last_index.next();
-    let payload = Payload::Command(vec![200].into());
+    // Of a level that is known, an operation that is not.
+    let payload = Payload::Command(vec![1, 200].into());
     let entry = Entry { index, term: Term(9), time: ClusterTime(1 << 60), payload };
     wal.append(&[Record::Entry(entry), Record::Commit(index)]).map(drop).unwrap();
     let refusal = refusal(disk);
