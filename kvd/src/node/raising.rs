@@ -5,6 +5,9 @@
 //! leaders change in between, both are decided by the log of the one that decides, and a log that lacks the entry lacks
 //! all that was decided after it (Log Matching, paper §5.3). So no member is left behind by a level that it does not know.
 //!
+//! The leader itself counts, member or not: one that removes itself leads until that is committed (thesis §4.2.2), and applies
+//! what it has proposed by then.
+//!
 //! What a node has said holds for its process. One that is started again as an older version says so when it is met, and
 //! until then nobody counts on it ([`Replica::peer_lost`]). There is a moment in which the leader does not know yet that the
 //! process has gone. Therefore a node takes no entry of a level that it does not know, whoever sends it
@@ -67,7 +70,9 @@ impl<W, R> Replica<W, R> {
         let members = raft.configuration().members.keys();
         let counted = members
             .filter(|member| !mutants::is_on(Mutant::LevelByVoters) || raft.configuration().voters.contains(member));
-        let Some(next) = counted.map(|member| self.level_known_by(*member)).min() else { return };
+        // A leader that is about to leave is no member by the last configuration, and applies what it proposes all the same.
+        let own = if mutants::is_on(Mutant::LevelAboveOwn) { Level::NEWEST } else { self.levels.max() };
+        let next = counted.map(|member| self.level_known_by(*member)).fold(own, Level::min);
         // The log is looked through for as long as the level is about to be raised, and not otherwise.
         if next <= self.level() || next <= level_of_log(raft.log(), self.level()) {
             return;

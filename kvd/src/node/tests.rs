@@ -72,37 +72,39 @@ impl Cluster {
 
     /// Carries out all effects and delivers all messages until nothing is left to do.
     fn settle(&mut self) {
-        loop {
-            let mut sent: Vec<(NodeId, NodeId, Message)> = Vec::new();
-            let mut written = false;
-            for (id, replica) in &mut self.replicas {
-                let Effects { send, bulk, write, fetch, snapshots, writes, reads } = replica.effects();
-                assert!(snapshots.is_empty(), "nothing has been compacted");
-                assert!(fetch.is_empty(), "everything is in memory");
-                for (handle, result) in writes {
-                    assert!(self.writes.insert(handle, result).is_none(), "write {handle} was answered twice");
-                }
-                for (handle, result) in reads {
-                    assert!(self.reads.insert(handle, result).is_none(), "read {handle} was answered twice");
-                }
-                if let Some(write) = write {
-                    self.disks.entry(*id).or_default().extend(write.records);
-                    replica.written(write.id);
-                    written = true;
-                }
-                sent.extend(bulk.into_iter().chain(send).map(|(to, message)| (*id, to, message)));
+        while self.exchange() {}
+    }
+
+    /// Carries out all effects, and delivers what is sent by that. Returns false if there was nothing to do.
+    fn exchange(&mut self) -> bool {
+        let mut sent: Vec<(NodeId, NodeId, Message)> = Vec::new();
+        let mut written = false;
+        for (id, replica) in &mut self.replicas {
+            let Effects { send, bulk, write, fetch, snapshots, writes, reads } = replica.effects();
+            assert!(snapshots.is_empty(), "nothing has been compacted");
+            assert!(fetch.is_empty(), "everything is in memory");
+            for (handle, result) in writes {
+                assert!(self.writes.insert(handle, result).is_none(), "write {handle} was answered twice");
             }
-            if sent.is_empty() && !written {
-                return;
+            for (handle, result) in reads {
+                assert!(self.reads.insert(handle, result).is_none(), "read {handle} was answered twice");
             }
-            for (from, to, message) in sent {
-                let has_entries = matches!(&message.body, Body::AppendEntries { entries, .. } if !entries.is_empty());
-                let is_lost = has_entries && self.starved.contains(&to);
-                if !is_lost && !self.cut_off.contains(&from) && !self.cut_off.contains(&to) {
-                    self.at(to).step(from, message);
-                }
+            if let Some(write) = write {
+                self.disks.entry(*id).or_default().extend(write.records);
+                replica.written(write.id);
+                written = true;
+            }
+            sent.extend(bulk.into_iter().chain(send).map(|(to, message)| (*id, to, message)));
+        }
+        let has_done_something = written || !sent.is_empty();
+        for (from, to, message) in sent {
+            let has_entries = matches!(&message.body, Body::AppendEntries { entries, .. } if !entries.is_empty());
+            let is_lost = has_entries && self.starved.contains(&to);
+            if !is_lost && !self.cut_off.contains(&from) && !self.cut_off.contains(&to) {
+                self.at(to).step(from, message);
             }
         }
+        has_done_something
     }
 
     fn advance(&mut self, ms: u64) {

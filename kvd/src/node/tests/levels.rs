@@ -3,7 +3,7 @@
 use super::*;
 use crate::kv::Level;
 use crate::node::{ChangeError, MemberChange, MemberChanges};
-use crate::raft::{Goal, MembershipChange};
+use crate::raft::{Goal, MembershipChange, RoleName};
 
 const OLD: Level = Level::FIRST;
 const NEW: Level = Level::RAISED;
@@ -76,6 +76,27 @@ fn a_learner_is_asked_as_well() {
     cluster.at(leader).peer_knows(NodeId(4), NEW);
     cluster.advance(100);
     assert_eq!(levels(&cluster), [NEW]);
+}
+
+#[test]
+fn a_leader_that_leaves_raises_no_level_that_it_does_not_know() {
+    let mut cluster = Cluster::new(3);
+    (1..=3).for_each(|id| as_version(&mut cluster, id, OLD));
+    let leader = cluster.elect();
+    let others: Vec<NodeId> = cluster.replicas.keys().copied().filter(|id| *id != leader).collect();
+    let change = MembershipChange { remove: [leader].into(), ..MembershipChange::default() };
+    cluster.at(leader).change_membership(&change).expect("the others live");
+    while cluster.replicas[&leader].raft().configuration().members.contains_key(&leader) {
+        assert!(cluster.exchange(), "it leaves");
+    }
+    cluster.cut_off.extend(&others);
+    cluster.settle();
+    others.iter().for_each(|other| cluster.at(leader).peer_knows(*other, NEW));
+    assert_eq!(cluster.replicas[&leader].members_below(NEW), [], "by the last configuration it is no member");
+    let last = cluster.replicas[&leader].raft().log().last_index();
+    cluster.advance(20);
+    let raft = cluster.replicas[&leader].raft();
+    assert_eq!((raft.role(), raft.log().last_index()), (RoleName::Leader, last), "it leads, and proposes nothing");
 }
 
 #[test]
