@@ -3,10 +3,11 @@
 //! The way of a write, from the outside in: [`http`] parses it and puts it into the inbox of the task
 //! in [`server`], which owns the [`node::Replica`]. There [`raft`] orders it, asks for it to be
 //! written ([`storage`]) and sent to the other nodes ([`peer`]), and once a majority has it on disk,
-//! [`kv`] applies it and the answer goes back. `raft`, `kv` and `node` are pure: no clock, no I/O, no
-//! threads; all of those meet in `server`.
+//! [`kv`] applies it and the answer goes back. `raft`, `kv`, `node` and `bootstrap` are pure: no
+//! clock, no I/O, no threads; all of those meet in `server`.
 
 mod background;
+pub mod bootstrap;
 pub mod config;
 pub mod data;
 pub mod dev;

@@ -28,6 +28,8 @@ mutants! {
     LevelOfTheDead = "level of a process that is gone counts",
     /// The level is raised without asking the learners.
     LevelByVoters = "level raised though a learner does not know it",
+    /// A leader that is about to leave proposes a level that it does not know itself.
+    LevelAboveOwn = "level raised that the leader does not know",
     /// Whoever asks is added, whatever it knows.
     JoinsBelowLevel = "node below the level joins",
     /// A node takes entries that it will not be able to apply.
@@ -142,6 +144,25 @@ mutants! {
     HeartbeatCommitsMore = "heartbeat commits beyond what matches",
     /// What was on its way on a broken connection goes on filling the window.
     WindowNotFreed = "in-flight window not freed on reconnect",
+    /// The first of the founders does not ask the others again when it has met the last of them.
+    FoundersFixedAtOnce = "founders fixed without asking again",
+    /// A founder that was started again passes for the one that has answered before.
+    RestartUnnoticed = "founder started again unnoticed",
+    /// A node tells of the founders before it has written down who they are.
+    FoundersToldEarly = "founders told before they are durable",
+    /// A node that is told of the founders passes for one that knows of none until it is one itself.
+    FoundersForgotten = "founders forgotten while they are written",
+    /// A node that has met a member of a cluster does not say so to others.
+    MemoryNotPassedOn = "memory of a cluster not passed on",
+    /// A node whose namesake is a member under another id founds a cluster.
+    ReturningFounds = "node without its data founds",
+    /// A node that is to expect data founds a cluster without it.
+    DataNotExpected = "missing data not expected",
+    /// A member writes into its identity that it is one before it has begun its log.
+    IdentityBeforeLog = "identity written before the log",
+    /// A node that has lost its disk goes on under the id that it had. Ids are drawn by who starts a node, so this one is in
+    /// the simulator's host of a node.
+    OldIdKept = "node without its data keeps its id",
     /// Timers go by the wall clock. The core is handed its time, so this one is in the simulator's host of a node; that
     /// the server hands over nothing but a monotonic clock is for `tests/architecture` to say.
     WallClock = "timer by wall clock",

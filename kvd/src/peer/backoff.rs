@@ -21,13 +21,18 @@ impl Backoff {
     pub fn next_pause(&mut self) -> Duration {
         let next = self.last.map_or(self.min, |last| (last * 2).min(self.max));
         self.last = Some(next);
-        next.mul_f64(rand::rng().random_range(0.5..=1.0))
+        jittered(next)
     }
 
     /// Begins anew, after a success.
     pub fn reset(&mut self) {
         self.last = None;
     }
+}
+
+/// A random part of a pause, half of it at the least.
+pub fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::rng().random_range(0.5..=1.0))
 }
 
 #[cfg(test)]

@@ -98,6 +98,10 @@ pub struct Hello {
     /// Whether a node that is forming was told to expect data (`--expect-data`), and founds nothing for want of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expects_data: bool,
+    /// Drawn by each process of a node that is forming, so that one which was started again, and has forgotten what it
+    /// knew, is told from the one before it. Zero for a member.
+    #[serde(default, with = "hex", skip_serializing_if = "is_zero")]
+    pub incarnation: u64,
     /// The newest level that it knows, or is to know; the first, if it is of a version that had none. See
     /// [`Level`](crate::kv::Level).
     #[serde(default = "first_level")]
@@ -106,6 +110,11 @@ pub struct Hello {
 
 fn first_level() -> u32 {
     1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A founding member of a cluster.
@@ -135,6 +144,7 @@ impl Hello {
             founders: Vec::new(),
             remembers: None,
             expects_data: false,
+            incarnation: 0,
             level,
         }
     }
@@ -282,9 +292,12 @@ mod tests {
         assert_eq!(Hello::from_header(&header), Ok(hello()));
         let forming = Hello { cluster: None, founders: Vec::new(), ..hello() };
         assert_eq!(Hello::from_header(&forming.to_header()), Ok(forming.clone()));
-        assert!(!forming.to_header().contains("remembers") && !forming.to_header().contains("expects"));
-        let bereft = Hello { remembers: Some(0x51f0), expects_data: true, ..forming };
-        assert!(bereft.to_header().contains(r#""remembers":"00000000000051f0","expects_data":true"#));
+        for left_out in ["remembers", "expects", "incarnation"] {
+            assert!(!forming.to_header().contains(left_out), "{left_out}");
+        }
+        let bereft = Hello { remembers: Some(0x51f0), expects_data: true, incarnation: 9, ..forming };
+        let expected = r#""remembers":"00000000000051f0","expects_data":true,"incarnation":"0000000000000009","#;
+        assert!(bereft.to_header().contains(expected));
         assert_eq!(Hello::from_header(&bereft.to_header()), Ok(bereft));
     }
 

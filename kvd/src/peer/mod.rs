@@ -22,7 +22,7 @@ mod paced;
 
 pub use accept::{PeerEvent, Unintroduced, accept, introduced, of_same_cluster, refuse};
 pub use agent::{Agent, BegunAnswer, NoAnswer, NodeAnswer, NodeRequest};
-pub use backoff::Backoff;
+pub use backoff::{Backoff, jittered};
 pub use bulk_watch::BulkWatch;
 pub use dialling::{LinkEvent, LinkOptions};
 pub use frame::{FRAME_BYTES_MAX, FrameError, decode, encode};

@@ -3,11 +3,11 @@
 //! A group is one part's events, so a phase that has nothing to do with the part ignores the group by one arm.
 
 use super::hand_over::Stopping;
-use super::join_requests::JoinNews;
 use super::log_writer::LogEvent;
 use super::reporter::{Failure, Reporter};
 use super::snapshots::SnapshotEvent;
 use super::state_exchange::StatesEvent;
+use crate::bootstrap::JoinNews;
 use crate::peer::LinkEvent;
 use crate::raft::NodeId;
 use tokio::sync::mpsc::UnboundedSender;

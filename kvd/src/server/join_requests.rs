@@ -1,16 +1,12 @@
-//! Asking to be added to a cluster: `POST /members/add` at the nodes that are known of it, one after the other, again and
-//! again, from a task of its own.
+//! Asking to be added to a cluster: `POST /members/add`, from a task of its own.
 //!
-//! Whoever is asked sends the question on to the leader, and the answer says which cluster it is. The question says what
-//! is to be, so it may be repeated: by a node whose answer was lost, or which was killed before it had written it down.
-//!
-//! A node that is a member and has heard nothing from its cluster yet asks on: it may be removed before it is ever fed,
-//! and nobody would dial it to say so.
+//! Whom to ask next, and what the answers come to, is decided in [`crate::bootstrap`].
 
 use super::reporter::Reporter;
 use crate::background::Background;
+use crate::bootstrap::{Answer, Asking, JoinNews, Step, Wish};
 use crate::config::Config;
-use crate::peer::{Agent, Backoff, NodeRequest};
+use crate::peer::{Agent, NodeRequest, jittered};
 use crate::raft::NodeId;
 use crate::storage::ClusterIdentity;
 use bytes::Bytes;
@@ -20,42 +16,14 @@ use tokio::time::{Instant, sleep};
 use warp::http::header::LOCATION;
 use warp::http::{HeaderValue, StatusCode};
 
-/// Pauses between two rounds of requests.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Where members are added, at every node.
+const PATH: &str = "/members/add";
 
-/// Time for an answer, with all redirects: longer than the leader waits for a change.
+/// Time for an answer: longer than the leader waits for a change.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(8);
-
-/// Redirects followed for one request. Two are usual while the leader changes.
-const REDIRECTS_MAX: usize = 4;
 
 /// Longer answers are none.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
-
-/// What becomes of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum JoinNews {
-    /// Not yet; why, as a sentence.
-    Waits(String),
-    /// Not yet, since nobody knows a leader; a sentence that says so.
-    Leaderless(String),
-    /// The node is a member of this cluster.
-    Joined(ClusterIdentity),
-    /// The node was a member of it once, and is none any more.
-    Removed(String),
-    /// A member of the node's name is what it wants to replace, and there is none.
-    Unknown(String),
-}
-
-/// What a node asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
-    /// To become a member.
-    Join,
-    /// To become one in the place of an earlier life, and not otherwise.
-    Return,
-}
 
 /// A wish as it is sent.
 #[derive(Debug)]
@@ -94,56 +62,39 @@ impl JoinRequests {
         let body = Bytes::from(serde_json::to_vec(&request).expect("text has a JSON form"));
         let wish = WishSent { body, level: config.level_max.0 };
         let asking = async move {
-            let mut pauses = Backoff::new(PAUSE_MIN, PAUSE_MAX);
-            if is_member {
-                sleep(pauses.next_pause()).await;
-            }
+            let mut asking = Asking::new(urls, is_member);
             loop {
-                let news = ask_all(&agent, &urls, &wish).await;
-                let is_last = matches!(news, JoinNews::Joined(_)) && !is_member;
-                reporter.report(news);
-                if is_last {
-                    return;
+                match asking.step() {
+                    Step::Ask(url) => asking.answered(ask(&agent, &url, &wish).await),
+                    Step::Pause { ms } => sleep(jittered(Duration::from_millis(ms))).await,
+                    Step::Report(news) => {
+                        // Without anyone to take it the node has stopped, and this task is about to.
+                        let _ = reporter.report(news);
+                    }
+                    Step::End => return,
                 }
-                sleep(pauses.next_pause()).await;
             }
         };
         Self { _asking: Background::spawn(asking) }
     }
 }
 
-/// Asks one node after the other until one knows what becomes of the wish. Returns what the last one said.
-async fn ask_all(agent: &Agent, urls: &[String], wish: &WishSent) -> JoinNews {
-    let mut news = JoinNews::Waits("there is nobody to ask".into());
-    for url in urls {
-        news = ask(agent, url, wish).await;
-        if !matches!(news, JoinNews::Waits(_) | JoinNews::Leaderless(_)) {
-            break;
-        }
+/// Asks the node at this URL.
+async fn ask(agent: &Agent, url: &str, wish: &WishSent) -> Answer {
+    let target = format!("{url}{PATH}");
+    // A node that knows no leader is to say so soon: another node may know one.
+    let request = NodeRequest::post(&target, "application/json", wish.body.clone())
+        .with_header(headers::REDIRECT, HeaderValue::from_static("true"))
+        .with_header(headers::LEVEL, HeaderValue::from(wish.level));
+    let answer = match agent.ask(request, Instant::now() + ANSWER_TIME_MAX, ANSWER_BYTES_MAX).await {
+        Ok(answer) => answer,
+        Err(cause) => return Answer::News(JoinNews::Waits(format!("{target} does not answer: {cause}"))),
+    };
+    let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok());
+    match (answer.status, location.and_then(|location| location.strip_suffix(PATH))) {
+        (StatusCode::TEMPORARY_REDIRECT, Some(leader)) => Answer::Leader(leader.to_owned()),
+        (status, _) => Answer::News(judge(&target, status, &answer.body)),
     }
-    news
-}
-
-/// Asks one node, and whomever it names as the leader.
-async fn ask(agent: &Agent, url: &str, wish: &WishSent) -> JoinNews {
-    let mut target = format!("{url}/members/add");
-    let deadline = Instant::now() + ANSWER_TIME_MAX;
-    for _ in 0..=REDIRECTS_MAX {
-        // A node that knows no leader is to say so soon: another node may know one.
-        let request = NodeRequest::post(&target, "application/json", wish.body.clone())
-            .with_header(headers::REDIRECT, HeaderValue::from_static("true"))
-            .with_header(headers::LEVEL, HeaderValue::from(wish.level));
-        let answer = match agent.ask(request, deadline, ANSWER_BYTES_MAX).await {
-            Ok(answer) => answer,
-            Err(cause) => return JoinNews::Waits(format!("{target} does not answer: {cause}")),
-        };
-        let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok());
-        match (answer.status, location) {
-            (StatusCode::TEMPORARY_REDIRECT, Some(location)) => target = location.to_owned(),
-            (status, _) => return judge(&target, status, &answer.body),
-        }
-    }
-    JoinNews::Waits(format!("{url} sends this node in circles: the leader is changing"))
 }
 
 /// What an answer means.

@@ -8,7 +8,6 @@
 mod directory;
 mod error;
 mod events;
-mod forming;
 mod forwarding;
 mod hand_over;
 mod inbox;

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PURE: &[&str] = &["raft", "kv", "node"];
+const PURE: &[&str] = &["raft", "kv", "node", "bootstrap"];
 
 /// What a pure module has no business with.
 const IMPURE: &[&str] = &[

@@ -35,6 +35,7 @@ fn stranger() -> Hello {
         founders: Vec::new(),
         remembers: None,
         expects_data: false,
+        incarnation: 0,
         level: 1,
     }
 }

@@ -29,6 +29,7 @@ pub(crate) fn hello() -> Hello {
         founders,
         remembers: None,
         expects_data: false,
+        incarnation: 0,
         level: 1,
     }
 }

@@ -1,19 +1,19 @@
 //! Forming a cluster: dials the configured peers until it is known who the founders are, and begins the log with them. If
 //! there is a cluster already, of which this node has no data, it asks to return to it.
 //!
-//! Which of the two it is, and who the founders are, is decided in [`forming`].
+//! Which of the two it is, and who the founders are, is decided in [`bootstrap`].
 
-use super::beginning;
+use super::beginning::begin;
 use super::refusing::refuse;
 use super::serving::Serving;
 use super::shell::Shell;
+use crate::bootstrap::{self, Beginning, Heard, Wish};
 use crate::config::{Config, Peer, StorageKind};
-use crate::peer::{Founder, Hello, Link, LinkEvent, PeerEvent};
+use crate::peer::{ClusterId, Founder, Link, LinkEvent, PeerEvent};
 use crate::server::error::FatalError;
 use crate::server::events::Event;
-use crate::server::forming;
 use crate::server::inbox::{Arrived, Inbox};
-use crate::server::join_requests::{JoinNews, JoinRequests, Wish};
+use crate::server::join_requests::JoinRequests;
 use crate::storage::ClusterIdentity;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const WAITING_LOGGED_EVERY: Duration = Duration::from_secs(10);
 /// A node that forms a cluster with its peers.
 #[derive(Debug)]
 pub(super) struct Forming {
-    decision: forming::Forming,
+    decision: bootstrap::Forming,
     /// Links to the peers, by their names.
     links: BTreeMap<String, Link>,
     /// While there is a cluster that this node was part of: asks it for the place of this node's earlier life.
@@ -47,8 +47,9 @@ impl Forming {
     pub(super) fn new(shell: &Shell) -> Self {
         let config = &shell.config;
         let names = config.peers.iter().map(|peer| peer.name.clone());
-        let decision = forming::Forming::new(shell.hello.borrow().as_founder(), names, lacks(config));
-        shell.hello.send_modify(|hello| hello.expects_data = config.expect_data);
+        let decision = bootstrap::Forming::new(shell.hello.borrow().as_founder(), names, lacks(config));
+        // Before anybody is told anything else.
+        shell.hello.send_if_modified(|hello| decision.introduce(hello));
         let links = config.peers.iter().map(|peer| (peer.name.clone(), dial(shell, peer))).collect();
         Self { decision, links, returning: None, is_held: false }
     }
@@ -56,11 +57,17 @@ impl Forming {
     /// Runs until this node is part of a cluster and its log has begun; `None` if it is stopped before.
     pub(super) async fn run(mut self, shell: &mut Shell, inbox: &mut Inbox) -> Result<Option<Serving>, FatalError> {
         let Some(formed) = self.form(shell, inbox).await? else { return Ok(None) };
+        // What is known of a cluster is said to the others for as long as it is written down.
+        shell.hello.send_if_modified(|hello| self.decision.introduce(hello));
         drop(self);
-        let recovered = match formed {
-            Formed::New(founders) => beginning::found(shell, inbox, &founders).await?,
-            Formed::Returned(cluster) => beginning::join(shell, inbox, cluster).await?,
+        let beginning = match formed {
+            Formed::New(founders) => founding(&founders),
+            Formed::Returned(cluster) => {
+                tracing::info!("is a member of the cluster that {} formed", cluster.first_members.join(", "));
+                Beginning::as_joined(cluster)
+            }
         };
+        let recovered = begin(shell, inbox, beginning).await?;
         Ok(Some(Serving::new(shell, recovered, None, 0)))
     }
 
@@ -83,7 +90,15 @@ impl Forming {
             let formed = match arrived {
                 None => return Ok(None),
                 Some(Arrived::Event(event)) => self.take(event),
-                Some(Arrived::FromPeer(PeerEvent::Met(hello))) => self.dialled_by(&hello).map(Formed::New),
+                Some(Arrived::FromPeer(PeerEvent::Met(hello))) => match self.decision.dialled_by(&hello) {
+                    Heard::Founders(founders) => Some(Formed::New(founders)),
+                    Heard::News => {
+                        // The process that introduced itself may be gone by now: only who answers counts.
+                        self.links.get(&hello.name).into_iter().for_each(Link::redial);
+                        None
+                    }
+                    Heard::Nothing => None,
+                },
                 Some(Arrived::FromPeer(PeerEvent::Message(..))) => None,
                 Some(Arrived::Request(request)) => {
                     refuse(request);
@@ -99,11 +114,7 @@ impl Forming {
     /// Does and shows what follows from what is known of the peers by now.
     fn follow_decision(&mut self, shell: &Shell) {
         let decision = &self.decision;
-        shell.hello.send_if_modified(|hello| {
-            let is_news = hello.remembers != decision.remembers();
-            hello.remembers = decision.remembers();
-            is_news
-        });
+        shell.hello.send_if_modified(|hello| decision.introduce(hello));
         decision.to_ask_again().into_iter().filter_map(|name| self.links.get(name)).for_each(Link::redial);
         let was_held = std::mem::replace(&mut self.is_held, decision.is_held() && !decision.is_to_return());
         if self.is_held && !was_held {
@@ -122,33 +133,21 @@ impl Forming {
         match event {
             Event::Founder(name, LinkEvent::Met(hello)) => return self.decision.met(&name, &hello).map(Formed::New),
             Event::Founder(name, LinkEvent::Failed(why)) => self.decision.missed(&name, why),
-            Event::Join(JoinNews::Joined(cluster)) if self.decision.returned(&cluster) => {
-                return Some(Formed::Returned(cluster));
-            }
-            Event::Join(JoinNews::Leaderless(why)) => self.decision.found_no_leader(&why),
-            Event::Join(JoinNews::Waits(why) | JoinNews::Removed(why) | JoinNews::Unknown(why)) => {
-                self.decision.not_returned(why);
-            }
-            Event::Join(JoinNews::Joined(_)) => {}
+            Event::Join(news) => return self.decision.answered(news).map(Formed::Returned),
             Event::Founder(_, LinkEvent::Lost | LinkEvent::Removed) => {}
             Event::Founder(_, LinkEvent::BulkOpened | LinkEvent::BulkStalled) => {}
             Event::Log(_) | Event::Snapshots(_) | Event::Member(..) | Event::States(_) | Event::Stopping(_) => {}
         }
         None
     }
+}
 
-    /// A node has dialled this one. Returns the founders, if they are known by that.
-    fn dialled_by(&mut self, hello: &Hello) -> Option<Vec<Founder>> {
-        let founders = hello.cluster.and_then(|_| self.decision.met_member(hello));
-        if founders.is_none()
-            && !self.decision.has_met(hello)
-            && let Some(link) = self.links.get(&hello.name)
-        {
-            // The process that introduced itself may be gone by now: only who answers counts.
-            link.redial();
-        }
-        founders
-    }
+fn founding(founders: &[Founder]) -> Beginning {
+    let beginning = Beginning::of_founders(founders);
+    let cluster = beginning.cluster();
+    let names = cluster.first_members.join(", ");
+    tracing::info!("founds cluster {}, which is new and empty, of {names}", ClusterId(cluster.id));
+    beginning
 }
 
 /// Why this node has no data, as a part of a sentence, if it expects to have some.

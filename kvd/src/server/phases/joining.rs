@@ -1,17 +1,18 @@
 //! Joining a cluster that exists: asks to be added to it, and begins the log once that is done.
 //!
-//! A crash at any point before the log has begun leaves a node that asks again, under the same id; after it, a member that
-//! waits for its leader.
+//! A crash before that is durable leaves a node that asks again, under the same id; after it, a member that waits for its
+//! leader. The leader dials it, and it dials back; see the guests in [`crate::server`]'s directory.
 
-use super::beginning;
+use super::beginning::begin;
 use super::refusing::refuse;
 use super::serving::Serving;
 use super::shell::Shell;
+use crate::bootstrap::{Beginning, JoinNews, Wish};
 use crate::peer::PeerEvent;
 use crate::server::error::FatalError;
 use crate::server::events::Event;
 use crate::server::inbox::{Arrived, Inbox};
-use crate::server::join_requests::{JoinNews, JoinRequests, Wish};
+use crate::server::join_requests::JoinRequests;
 use crate::storage::ClusterIdentity;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -45,7 +46,8 @@ impl Joining {
     pub(super) async fn run(mut self, shell: &mut Shell, inbox: &mut Inbox) -> Result<Option<Serving>, FatalError> {
         let Some(cluster) = self.join(shell, inbox).await? else { return Ok(None) };
         drop(self);
-        let recovered = beginning::join(shell, inbox, cluster).await?;
+        tracing::info!("is a member of the cluster that {} formed", cluster.first_members.join(", "));
+        let recovered = begin(shell, inbox, Beginning::as_joined(cluster)).await?;
         Ok(Some(Serving::new(shell, recovered, None, 0)))
     }
 

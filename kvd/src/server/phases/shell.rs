@@ -1,14 +1,15 @@
 //! What every phase of a node needs.
 
+use crate::bootstrap::{Wish, introduce_member};
 use crate::config::Config;
 use crate::data::FOUNDING_INDEX;
 use crate::kv::Store;
 use crate::node::Recovered;
-use crate::peer::{Agent, Hello, Inbound, Link, LinkEvent, LinkOptions, founders_of};
+use crate::peer::{Agent, Hello, Inbound, Link, LinkEvent, LinkOptions};
 use crate::raft::{MemberInfo, NodeId};
 use crate::server::error::FatalError;
 use crate::server::events::{Event, EventSender};
-use crate::server::join_requests::{JoinRequests, Wish};
+use crate::server::join_requests::JoinRequests;
 use crate::server::log_writer::LogWriter;
 use crate::server::publisher::Publisher;
 use crate::server::reporter::Failure;
@@ -55,6 +56,7 @@ impl Shell {
         let (name, client_url) = (config.name.clone(), config.client_url.clone());
         let info = MemberInfo { name, client_url, peer_url: config.peer_url.clone() };
         let hello = Hello::new(identity.node_id, info, config.level_max.0);
+        let hello = Hello { incarnation: rand::random(), ..hello };
         let publisher = Publisher::new(&hello, span);
         let (hello, inbound) = (watch::Sender::new(hello), Inbound::default());
         Self { config, disk, store, identity, log, events, hello, inbound, publisher, agent: Agent::new() }
@@ -67,14 +69,9 @@ impl Shell {
 
     /// Introduces this node as a member of its cluster from now on, so that messages are sent to it.
     pub(super) fn introduce_as_member(&self, recovered: &Recovered) {
-        let founders = recovered.configurations.get(&FOUNDING_INDEX);
-        self.hello.send_modify(|hello| {
-            hello.founders = founders.map(founders_of).unwrap_or_default();
-            hello.cluster = self.cluster();
-            hello.remembers = None;
-            hello.expects_data = false;
-        });
         if let Some(cluster) = &self.identity.cluster {
+            let founding = recovered.configurations.get(&FOUNDING_INDEX);
+            self.hello.send_modify(|hello| introduce_member(hello, cluster.id, founding));
             self.publisher.cluster(cluster);
         }
     }

@@ -3,13 +3,14 @@
 
 use super::super::shell::Shell;
 use super::clusters_met::ClustersMet;
+use crate::bootstrap::Wish;
 use crate::node::Recovered;
 use crate::peer::{ClusterId, Hello, Link};
 use crate::raft::{LogIndex, NodeId, Raft};
 use crate::server::directory::Directory;
 use crate::server::error::FatalError;
 use crate::server::events::Event;
-use crate::server::join_requests::{JoinRequests, Wish};
+use crate::server::join_requests::JoinRequests;
 use crate::server::membership_news::MembershipNews;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,0 +1,246 @@
+//! Asking to be let into a cluster: whom to ask next, and what the answers come to.
+//!
+//! The nodes that are known of the cluster are asked one after the other, again and again, with pauses between the rounds.
+//! A node that does not lead says who does, and that one is asked in its place. The question says what is to be, so it may
+//! be repeated: by a node whose answer was lost, or which was killed before it had written it down.
+//!
+//! A node that is a member and has heard nothing from its cluster yet asks on: it may be removed before it is ever fed,
+//! and nobody would dial it to say so.
+
+use crate::storage::ClusterIdentity;
+
+/// Pause between two rounds of questions: doubled from the first to the last. Milliseconds.
+const PAUSE_MIN_MS: u64 = 100;
+const PAUSE_MAX_MS: u64 = 2_000;
+
+/// Leaders asked in the place of one node. Two are usual while the leader changes.
+const REDIRECTS_MAX: usize = 4;
+
+/// What a node asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// To become a member.
+    Join,
+    /// To become one in the place of an earlier life, and not otherwise.
+    Return,
+}
+
+/// What becomes of asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinNews {
+    /// Not yet; why, as a sentence.
+    Waits(String),
+    /// Not yet, since nobody knows a leader; a sentence that says so.
+    Leaderless(String),
+    /// The node is a member of this cluster.
+    Joined(ClusterIdentity),
+    /// The node was a member of it once, and is none any more.
+    Removed(String),
+    /// A member of the node's name is what it wants to replace, and there is none.
+    Unknown(String),
+}
+
+impl JoinNews {
+    /// Whether another node may know better.
+    fn is_open(&self) -> bool {
+        match self {
+            Self::Waits(_) | Self::Leaderless(_) => true,
+            Self::Joined(_) | Self::Removed(_) | Self::Unknown(_) => false,
+        }
+    }
+}
+
+/// The answer of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Another node leads, which is asked at this URL.
+    Leader(String),
+    /// It says this, or does not answer.
+    News(JoinNews),
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Ask the node at this URL, and hand its answer to [`Asking::answered`].
+    Ask(String),
+    /// Tell the node what has come of the round.
+    Report(JoinNews),
+    /// Wait for about so many milliseconds, with jitter.
+    Pause {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// Nothing: the node is a member, and knows it.
+    End,
+}
+
+/// The questions of one node, from the first to the last.
+#[derive(Debug)]
+pub struct Asking {
+    urls: Vec<String>,
+    is_member: bool,
+    stage: Stage,
+    pause_ms: u64,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Pauses,
+    /// Asks `leader`, whom the node at this place among the URLs has named as the last of `redirects`, or else that node.
+    Asks {
+        place: usize,
+        leader: Option<String>,
+        redirects: usize,
+    },
+    Reports(JoinNews),
+    Ended,
+}
+
+impl Stage {
+    fn asks(place: usize) -> Self {
+        Self::Asks { place, leader: None, redirects: 0 }
+    }
+}
+
+impl Asking {
+    /// Asks at `urls` until the node is a member. One that `is_member`, as far as it knows, pauses first and asks on.
+    pub fn new(urls: Vec<String>, is_member: bool) -> Self {
+        let stage = if is_member { Stage::Pauses } else { Stage::asks(0) };
+        Self { urls, is_member, stage, pause_ms: PAUSE_MIN_MS }
+    }
+
+    /// Returns what to do now, which is over when this is called again.
+    pub fn step(&mut self) -> Step {
+        match &self.stage {
+            Stage::Pauses => {
+                let ms = self.pause_ms;
+                self.pause_ms = (2 * ms).min(PAUSE_MAX_MS);
+                self.stage = Stage::asks(0);
+                Step::Pause { ms }
+            }
+            Stage::Asks { place, leader, .. } => match leader.as_ref().or_else(|| self.urls.get(*place)) {
+                Some(url) => Step::Ask(url.clone()),
+                None => self.report(JoinNews::Waits("there is nobody to ask".into())),
+            },
+            Stage::Reports(news) => {
+                let news = news.clone();
+                self.report(news)
+            }
+            Stage::Ended => Step::End,
+        }
+    }
+
+    fn report(&mut self, news: JoinNews) -> Step {
+        let is_last = matches!(news, JoinNews::Joined(_)) && !self.is_member;
+        self.stage = if is_last { Stage::Ended } else { Stage::Pauses };
+        Step::Report(news)
+    }
+
+    /// The node that was to be asked has answered.
+    pub fn answered(&mut self, answer: Answer) {
+        let Stage::Asks { place, leader, redirects } = &mut self.stage else { return };
+        let news = match answer {
+            Answer::Leader(url) if *redirects < REDIRECTS_MAX => {
+                *leader = Some(url);
+                *redirects += 1;
+                return;
+            }
+            Answer::Leader(_) => {
+                let asked = &self.urls[*place];
+                JoinNews::Waits(format!("{asked} sends this node in circles: the leader is changing"))
+            }
+            Answer::News(news) => news,
+        };
+        let next = *place + 1;
+        let goes_on = news.is_open() && next < self.urls.len();
+        self.stage = if goes_on { Stage::asks(next) } else { Stage::Reports(news) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URLS: [&str; 2] = ["http://a", "http://b"];
+
+    fn asking(is_member: bool) -> Asking {
+        Asking::new(URLS.map(str::to_owned).to_vec(), is_member)
+    }
+
+    fn asks(url: &str) -> Step {
+        Step::Ask(url.to_owned())
+    }
+
+    fn leader(url: &str) -> Answer {
+        Answer::Leader(url.to_owned())
+    }
+
+    fn waits(why: &str) -> JoinNews {
+        JoinNews::Waits(why.to_owned())
+    }
+
+    fn joined() -> JoinNews {
+        JoinNews::Joined(ClusterIdentity { id: 7, first_members: vec!["n1".into()] })
+    }
+
+    #[test]
+    fn one_node_after_the_other_is_asked_until_one_lets_it_in() {
+        let mut asking = asking(false);
+        for ms in [100, 200, 400, 800, 1_600, 2_000, 2_000] {
+            assert_eq!(asking.step(), asks("http://a"));
+            asking.answered(Answer::News(JoinNews::Leaderless("who leads?".into())));
+            assert_eq!(asking.step(), asks("http://b"));
+            asking.answered(Answer::News(waits("not now")));
+            assert_eq!((asking.step(), asking.step()), (Step::Report(waits("not now")), Step::Pause { ms }));
+        }
+        assert_eq!(asking.step(), asks("http://a"));
+        asking.answered(Answer::News(joined()));
+        assert_eq!((asking.step(), asking.step()), (Step::Report(joined()), Step::End));
+    }
+
+    #[test]
+    fn the_leader_is_asked_in_the_place_of_whoever_names_it() {
+        let mut asking = asking(false);
+        assert_eq!(asking.step(), asks("http://a"));
+        asking.answered(leader("http://c"));
+        assert_eq!(asking.step(), asks("http://c"));
+        asking.answered(Answer::News(waits("it has gone")));
+        assert_eq!(asking.step(), asks("http://b"), "not the leader of another");
+        for _ in 0..REDIRECTS_MAX {
+            asking.answered(leader("http://d"));
+            assert_eq!(asking.step(), asks("http://d"));
+        }
+        asking.answered(leader("http://d"));
+        let circles = waits("http://b sends this node in circles: the leader is changing");
+        assert_eq!(asking.step(), Step::Report(circles));
+    }
+
+    #[test]
+    fn what_the_cluster_has_decided_no_other_node_is_asked_about() {
+        for news in [JoinNews::Removed("you left".into()), JoinNews::Unknown("who is that?".into())] {
+            let mut asking = asking(false);
+            assert_eq!(asking.step(), asks("http://a"));
+            asking.answered(Answer::News(news.clone()));
+            assert_eq!(asking.step(), Step::Report(news));
+            assert_eq!((asking.step(), asking.step()), (Step::Pause { ms: 100 }, asks("http://a")), "it may change");
+        }
+    }
+
+    #[test]
+    fn a_member_pauses_first_and_asks_on() {
+        let mut asking = asking(true);
+        for ms in [100, 200, 400] {
+            assert_eq!((asking.step(), asking.step()), (Step::Pause { ms }, asks("http://a")));
+            asking.answered(Answer::News(joined()));
+            assert_eq!(asking.step(), Step::Report(joined()));
+        }
+    }
+
+    #[test]
+    fn where_there_is_nobody_to_ask_it_says_so() {
+        let mut asking = Asking::new(Vec::new(), false);
+        assert_eq!(asking.step(), Step::Report(waits("there is nobody to ask")));
+        assert_eq!(asking.step(), Step::Pause { ms: 100 });
+    }
+}

@@ -1,0 +1,376 @@
+//! Forming a cluster: which nodes found it, agreed on without a leader.
+//!
+//! A node with an empty data directory and configured peers waits until it knows the founders: their
+//! names, ids and addresses. One node fixes them, the first by name, once it has met every other; the
+//! others take them from it, or from another that has. So there is one founding configuration, whoever
+//! was started again meanwhile, under another id or at another address.
+//!
+//! The first counts only those whom it has dialled itself and who were there when it last did: then it
+//! spoke to the process that is there now. Until it has written down who the founders are, nobody acts
+//! on them, so it may itself be started again and fix others.
+//!
+//! A node whose peers have formed a cluster under whose founders is none with its id has no data of it: it lost its
+//! disk, or had none. It must not pretend to be the node that it was, for that one has voted and acknowledged. It is
+//! another one, with a new id, and returns: it asks to take the place that the earlier life of its name has among the
+//! members.
+//!
+//! Nothing is founded where anybody remembers a cluster. A node that has met a member of one remembers it for as long as
+//! it runs and has no part in one, and says so when it introduces itself; so do those that hear it from such a node. Hence
+//! the last node that has data may be started again without it, and finds no cluster to found with the others. Where all
+//! that remember have been started again as well, nobody can know; a node that was told to expect data (`--expect-data`)
+//! does, and none is founded with it. Neither keeps a node from returning to a cluster that is there.
+//!
+//! When the first by name has met every other, it asks each of them twice more. The last to be met has no earlier life by
+//! then whom anybody could still meet, and the second answer is to a question that was asked since, so it says all that a
+//! node has learnt of lives before. It must come from the process that has answered before the last was met: one that was
+//! started since may have forgotten what it knew then, and a third may have learnt it from the one before it. So all are
+//! asked again whenever one of them is another process. Then there was a moment at which all of them ran, and none knew
+//! of a cluster.
+//!
+//! Whoever is told of the founders remembers their cluster at once. It is asked by the others for as long as it writes that
+//! down, and must not pass for a node that knows of none.
+
+use super::asking::JoinNews;
+use crate::mutants::{self, Mutant};
+use crate::peer::{ClusterId, Founder, Hello, founding_configuration};
+use crate::storage::ClusterIdentity;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Answers of each founder that the first counts after it has met the last of them: one may be on its way by then.
+const ASKED_AGAIN: u8 = 2;
+
+fn asked_again() -> u8 {
+    if mutants::is_on(Mutant::FoundersFixedAtOnce) { 0 } else { ASKED_AGAIN }
+}
+
+/// Advice to whoever reads that a node cannot return for want of a leader.
+const NO_MAJORITY: &str = "If a majority of its voters is lost for ever, it can let nobody in: make a new cluster of what one that \
+    is left has, by `kvd recover` on its data directory, or, if it has --storage memory, by `kvctl snapshot save FILE \
+    --stale` while it still runs, and `kvd restore FILE`; the others then --join that";
+
+/// What a forming node knows of its peers.
+#[derive(Debug)]
+pub struct Forming {
+    own: Founder,
+    /// This node expects to have data and has none; why, as a part of a sentence.
+    lacks: Option<String>,
+    peers: BTreeMap<String, Peer>,
+    /// The cluster of a node that was met at one of the configured URLs.
+    remembers: Option<u64>,
+    /// Why it has not returned yet.
+    not_returned: Option<String>,
+}
+
+#[derive(Debug)]
+enum Peer {
+    /// Not met, or gone again; why, once that is known.
+    Missing(Option<String>),
+    /// Forming too.
+    Met(Met),
+    /// Belongs to a cluster that this node, by its id, is no founder of.
+    Elsewhere,
+    /// Belongs to a cluster of other founders than configured.
+    OtherFounders(String),
+    /// Answers under another name.
+    Misnamed(String),
+}
+
+/// What follows from the word of a node that has dialled this one. It may be that of a process which is gone by now, so
+/// nothing is founded on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// These are the founders, in the order of their names.
+    Founders(Vec<Founder>),
+    /// Who answers at the URL of that name is to be asked at once.
+    News,
+    /// Nothing.
+    Nothing,
+}
+
+/// A peer that is forming too.
+#[derive(Debug)]
+struct Met {
+    founder: Founder,
+    /// Of its process; see [`Hello::incarnation`].
+    incarnation: u64,
+    /// It is to have data, and has none.
+    expects_data: bool,
+    /// How often it has been met again since the last of all was.
+    times: u8,
+}
+
+impl Forming {
+    /// This node, and the names of the others. `lacks` says why it has no data, if it expects to have some.
+    pub fn new(own: Founder, peers: impl IntoIterator<Item = String>, lacks: Option<String>) -> Self {
+        let peers = peers.into_iter().map(|name| (name, Peer::Missing(None))).collect();
+        Self { own, lacks, peers, remembers: None, not_returned: None }
+    }
+
+    /// The founders, if this node alone is all of them.
+    pub fn founders_if_alone(&self) -> Option<Vec<Founder>> {
+        (self.peers.is_empty() && !self.is_held()).then(|| vec![self.own.clone()])
+    }
+
+    /// The node that was dialled as `name` has introduced itself. Returns the founders, in the order of
+    /// their names, once they are known.
+    pub fn met(&mut self, name: &str, hello: &Hello) -> Option<Vec<Founder>> {
+        if hello.name != name {
+            *self.peers.get_mut(name)? = Peer::Misnamed(hello.name.clone());
+            return None;
+        }
+        let is_ignored = mutants::is_on(Mutant::ReturningFounds) && !self.is_founder_with(hello);
+        if hello.cluster.is_some() && !is_ignored {
+            // Only of those who answer at a configured URL: whoever dials may have been led here by mistake.
+            self.remember(hello);
+            return self.met_member(hello);
+        }
+        let peer = self.peers.get_mut(name)?;
+        self.remembers = self.remembers.or(hello.remembers);
+        let (founder, expects_data) = (hello.as_founder(), hello.expects_data);
+        match peer {
+            Peer::Met(met) if met.founder == founder && is_same_process(met.incarnation, hello.incarnation) => {
+                met.expects_data = expects_data;
+                met.times = met.times.saturating_add(1);
+            }
+            _ => {
+                *peer = Peer::Met(Met { founder, incarnation: hello.incarnation, expects_data, times: 0 });
+                self.peers.values_mut().for_each(|peer| {
+                    if let Peer::Met(met) = peer {
+                        met.times = 0;
+                    }
+                });
+            }
+        }
+        if self.first() != self.own.info.name || self.is_held() {
+            return None;
+        }
+        let met = self.all_met()?;
+        if met.iter().any(|met| met.times < asked_again()) {
+            return None;
+        }
+        let mut founders: Vec<Founder> = met.iter().map(|met| met.founder.clone()).chain([self.own.clone()]).collect();
+        founders.sort_by(|a, b| a.info.name.cmp(&b.info.name));
+        Some(founders)
+    }
+
+    /// Names of the peers that this node is to dial again, without a pause, before it fixes the founders.
+    pub fn to_ask_again(&self) -> Vec<&str> {
+        let asks = self.first() == self.own.info.name && !self.is_held();
+        let met = self.all_met().filter(|_| asks).unwrap_or_default();
+        let again = met.into_iter().filter(|met| met.times < asked_again());
+        again.map(|met| met.founder.info.name.as_str()).collect()
+    }
+
+    /// All the peers, if all are forming.
+    fn all_met(&self) -> Option<Vec<&Met>> {
+        let met = self.peers.values().map(|peer| match peer {
+            Peer::Met(met) => Some(met),
+            Peer::Missing(_) | Peer::Elsewhere | Peer::OtherFounders(_) | Peer::Misnamed(_) => None,
+        });
+        met.collect()
+    }
+
+    /// A node has dialled this one, and has introduced itself.
+    pub fn dialled_by(&mut self, hello: &Hello) -> Heard {
+        let founders = hello.cluster.and_then(|_| self.met_member(hello));
+        match founders {
+            Some(founders) => {
+                self.remember(hello);
+                Heard::Founders(founders)
+            }
+            None if self.peers.contains_key(&hello.name) && !self.has_met(hello) => Heard::News,
+            None => Heard::Nothing,
+        }
+    }
+
+    /// A node that is part of a cluster has introduced itself, whoever dialled. Returns the founders, if
+    /// this node is one of them.
+    fn met_member(&mut self, hello: &Hello) -> Option<Vec<Founder>> {
+        let is_founder = self.is_founder_with(hello);
+        let peer = self.peers.get_mut(&hello.name)?;
+        if !is_founder {
+            *peer = Peer::Elsewhere;
+            return None;
+        }
+        let id = ClusterId::of_founders(&founding_configuration(&hello.founders)).0;
+        let founders: BTreeSet<&str> = hello.founders.iter().map(|founder| founder.info.name.as_str()).collect();
+        let expected: BTreeSet<&str> = self.names().collect();
+        if hello.cluster != Some(id) || founders != expected {
+            let founders = founders.into_iter().collect::<Vec<_>>().join(", ");
+            self.peers.insert(hello.name.clone(), Peer::OtherFounders(founders));
+            return None;
+        }
+        Some(hello.founders.clone())
+    }
+
+    /// Whether a member names this node among the founders of its cluster.
+    fn is_founder_with(&self, member: &Hello) -> bool {
+        let own = (self.own.node, &self.own.info.name);
+        member.founders.iter().any(|founder| (founder.node, &founder.info.name) == own)
+    }
+
+    /// Remembers the cluster of a member. A founder does until it is one itself: it is still writing that down when it
+    /// may be asked to found another.
+    fn remember(&mut self, member: &Hello) {
+        if !(mutants::is_on(Mutant::FoundersForgotten) && self.is_founder_with(member)) {
+            self.remembers = member.cluster;
+        }
+    }
+
+    /// The node that is configured as `name` was dialled in vain.
+    pub fn missed(&mut self, name: &str, why: String) {
+        if let Some(peer) = self.peers.get_mut(name) {
+            *peer = Peer::Missing(Some(why));
+        }
+    }
+
+    /// The cluster that this node knows of, having no part in it.
+    pub fn remembers(&self) -> Option<u64> {
+        self.remembers
+    }
+
+    /// Puts into the introduction of this node what others have to know of it. Returns whether that is news.
+    pub fn introduce(&self, hello: &mut Hello) -> bool {
+        let remembers = self.remembers.filter(|_| !mutants::is_on(Mutant::MemoryNotPassedOn));
+        let says = (remembers, self.lacks.is_some());
+        let is_news = (hello.remembers, hello.expects_data) != says;
+        (hello.remembers, hello.expects_data) = says;
+        is_news
+    }
+
+    /// Whether nothing is founded with this node, whomever it meets.
+    pub fn is_held(&self) -> bool {
+        let lacks_data = self.lacks.is_some() && !mutants::is_on(Mutant::DataNotExpected);
+        lacks_data || self.remembers.is_some() || self.expecting().next().is_some()
+    }
+
+    /// Names of the peers that expect data and have none.
+    fn expecting(&self) -> impl Iterator<Item = &str> {
+        self.peers.values().filter_map(|peer| match peer {
+            Peer::Met(met) if met.expects_data => Some(met.founder.info.name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Whether a cluster exists that this node is no founder of, so that it should ask for the place of its earlier
+    /// life.
+    pub fn is_to_return(&self) -> bool {
+        self.peers.values().any(|peer| matches!(peer, Peer::Elsewhere))
+    }
+
+    /// The cluster has answered to the wish to return. Returns which one it is, once this node is a member of it.
+    pub fn answered(&mut self, news: JoinNews) -> Option<ClusterIdentity> {
+        match news {
+            JoinNews::Joined(cluster) => return Some(cluster).filter(|cluster| self.returned(cluster)),
+            JoinNews::Leaderless(why) => self.not_returned = Some(format!("{why}. {NO_MAJORITY}")),
+            JoinNews::Waits(why) | JoinNews::Removed(why) | JoinNews::Unknown(why) => self.not_returned = Some(why),
+        }
+        None
+    }
+
+    /// The node has the place of its earlier life in this cluster. Returns whether it is the one that it was to be part
+    /// of: at the next start, a cluster of other founders than configured would be refused.
+    fn returned(&mut self, cluster: &ClusterIdentity) -> bool {
+        let founders: BTreeSet<&str> = cluster.first_members.iter().map(String::as_str).collect();
+        let is_expected = self.names().collect::<BTreeSet<_>>() == founders;
+        if !is_expected {
+            self.not_returned = Some(format!(
+                "the cluster was formed by {}, and --peers lists other nodes: check --peers, or use --join instead",
+                cluster.first_members.join(", ")
+            ));
+        }
+        is_expected
+    }
+
+    /// Whether this is what the node has said when it was dialled.
+    fn has_met(&self, hello: &Hello) -> bool {
+        let Some(Peer::Met(met)) = self.peers.get(&hello.name) else { return false };
+        let is_news = hello.remembers.is_some() && self.remembers.is_none();
+        let is_same = met.founder == hello.as_founder() && is_same_process(met.incarnation, hello.incarnation);
+        !is_news && is_same && met.expects_data == hello.expects_data
+    }
+
+    /// Names of all nodes that are to found the cluster.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.peers.keys().map(String::as_str).chain([self.own.info.name.as_str()])
+    }
+
+    /// The node that fixes the founders.
+    fn first(&self) -> &str {
+        self.names().min().unwrap_or_default()
+    }
+
+    /// What the node waits for, as a sentence.
+    pub fn waiting_for(&self) -> String {
+        let mut missing = Vec::new();
+        let mut elsewhere = Vec::new();
+        let mut is_misled = false;
+        let mut sentences = Vec::new();
+        for (name, peer) in &self.peers {
+            match peer {
+                Peer::Missing(None) => missing.push(name.clone()),
+                Peer::Missing(Some(why)) => missing.push(format!("{name} ({why})")),
+                Peer::Met(_) => {}
+                Peer::Elsewhere => elsewhere.push(name.as_str()),
+                Peer::OtherFounders(founders) => {
+                    is_misled = true;
+                    sentences.push(format!(
+                        "{name} belongs to a cluster of {founders}, and --peers lists other nodes: check --peers"
+                    ));
+                }
+                Peer::Misnamed(actual) => {
+                    sentences.push(format!("--peers says {name}, but the node at its URL is called {actual}"));
+                }
+            }
+        }
+        if !elsewhere.is_empty() {
+            let own = &self.own.info.name;
+            let why = self.not_returned.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            sentences.push(format!(
+                "to return to the cluster that {} belongs to: this node has no data of it, so it asks to replace the member \
+                 called {own}, and will be sent everything{why}",
+                elsewhere.join(", ")
+            ));
+        } else if self.is_held() && !is_misled {
+            sentences.insert(0, self.held_by(&missing));
+        } else if !missing.is_empty() {
+            sentences.insert(0, format!("to form a cluster it has yet to hear from {}", missing.join(", ")));
+        }
+        if sentences.is_empty() {
+            sentences.push(format!("it has heard from all, and {} has yet to form the cluster", self.first()));
+        }
+        sentences.join("; ")
+    }
+
+    /// Why nothing is founded, and what to do; `missing` are those who may know better.
+    fn held_by(&self, missing: &[String]) -> String {
+        let mut reasons = Vec::from_iter(self.lacks.clone());
+        if let Some(cluster) = self.remembers {
+            reasons.push(format!("cluster {cluster:016x} was there before, and no node that answers has its data"));
+        }
+        let expecting = self.expecting().collect::<Vec<_>>().join(", ");
+        if !expecting.is_empty() {
+            reasons.push(format!("no data where there should be some (--expect-data): {expecting}"));
+        }
+        if !missing.is_empty() {
+            reasons.push(format!("no answer from {}", missing.join(", ")));
+        }
+        let (lost, stop) = match self.peers.is_empty() {
+            true => ("If it is lost", "start this node"),
+            false => ("If it is lost on all nodes", "stop all nodes, and start them"),
+        };
+        format!(
+            "for the data of its cluster, without which none is founded anew: {}. {lost}, make a new cluster of a backup with `kvd restore`; \
+             or, to begin with nothing, {stop} on empty directories and without --expect-data",
+            reasons.join("; ")
+        )
+    }
+}
+
+/// Whether two introductions of a node are of one process.
+fn is_same_process(one: u64, other: u64) -> bool {
+    one == other || mutants::is_on(Mutant::RestartUnnoticed)
+}
+
+#[cfg(test)]
+mod tests;
