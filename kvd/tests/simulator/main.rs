@@ -6,8 +6,11 @@ mod sim;
 
 use std::ops::Range;
 
-/// In which every kind of fault and event occurs.
-const SEEDS: Range<u64> = 0..150;
+/// With [`RARE`] these have every kind of fault and event.
+const SEEDS: Range<u64> = 0..140;
+
+/// Runs that have what most have not. Any change of what a run draws makes others of them.
+const RARE: &[u64] = &[154, 180, 184, 210, 288, 292, 416];
 
 fn run_all(seeds: Range<u64>) -> (u64, u64) {
     let total = sim::run_all(seeds, |_| true).unwrap_or_else(|failure| panic!("{failure}"));
@@ -16,7 +19,7 @@ fn run_all(seeds: Range<u64>) -> (u64, u64) {
 
 #[test]
 fn a_cluster_stays_correct_under_every_fault() {
-    let total = sim::run_all(SEEDS, |_| true).unwrap_or_else(|failure| panic!("{failure}"));
+    let total = sim::run_all(SEEDS.chain(RARE.iter().copied()), |_| true).unwrap_or_else(|failure| panic!("{failure}"));
     println!("{total}");
     assert!(total.missing().is_empty(), "nothing is proved about: {:?}", total.missing());
 }

@@ -28,6 +28,9 @@ const PATIENCE_TIMES: u64 = 3;
 
 const MS: Micros = 1_000;
 
+/// A client that rests looks again after so long. Microseconds.
+const RESTS_FOR: Micros = 50 * MS;
+
 /// A client.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -144,6 +147,9 @@ impl World {
     pub(crate) fn client_turn(&mut self, id: ClientId, turn: u64) {
         if turn != self.clients[id].turn {
             return;
+        }
+        if self.do_clients_rest() {
+            return self.turn_later(id, RESTS_FOR);
         }
         match &self.clients[id].doing {
             None if self.clients_stop => {}
@@ -294,6 +300,7 @@ impl World {
         self.trace.mix_all(&[attempt, reply.number()]);
         let Some(sent) = self.attempts.remove(&attempt) else { return };
         let id = sent.client;
+        let is_rest = self.do_clients_rest();
         let Some(doing) = &mut self.clients[id].doing else { return };
         let Some(place) = doing.open.iter().position(|open| *open == attempt) else { return };
         doing.open.remove(place);
@@ -316,7 +323,7 @@ impl World {
                 client.leader = Some(leader);
                 let Some(doing) = &mut client.doing else { return };
                 doing.hops += 1;
-                if doing.hops % (HOPS_MAX + 1) == 0 {
+                if doing.hops % (HOPS_MAX + 1) == 0 || is_rest {
                     self.turn_later(id, backoff);
                 } else {
                     self.send_attempt(id, leader);

@@ -6,8 +6,10 @@
 //! A minority, while members come and go, is one that all configurations that may yet come can do without. Clients go on
 //! all the while, since that is when mistakes show.
 
+use super::admissions::ANSWER_TIMEOUT;
 use super::client::{Client, key_bytes};
 use super::coverage::Kind;
+use super::entrants::{Entrant, WayIn};
 use super::events::{Event, Life, Micros};
 use super::invariants::{Checked, Violation, ensure};
 use super::linearizability;
@@ -18,7 +20,8 @@ use super::snapshots::owes_snapshot;
 use super::streams::LaneOf;
 use super::world::World;
 use kvd::peer::Lane;
-use kvd::raft::{Goal, InFlight, NodeId};
+use kvd::raft::{Configuration, Goal, InFlight, NodeId};
+use std::collections::BTreeSet;
 
 const NAME: &str = "Liveness";
 
@@ -50,6 +53,12 @@ const CLIENT_PAUSE_US_MAX: Micros = 10_000;
 /// And no more of what they do is reading, since writes are waited for.
 const CLIENT_READ_PERCENT_MAX: u32 = 40;
 
+/// A node that waits to be let in asks no more nodes than so many that do not answer, one after the other.
+const ASKED_IN_VAIN_MAX: u64 = 4;
+
+/// Whoever operates the cluster looks this often whether all who wait can be let in. Microseconds.
+const CORRECTED_EVERY: Micros = 1_000_000;
+
 /// How long a write to a healthy disk takes, at the mean. Microseconds.
 const CALM_DISK_US: Micros = 300;
 
@@ -61,6 +70,12 @@ impl World {
         let (slow, true_time) = SLOWEST_CLOCK;
         let patience_ms = ELECTION_TIMEOUTS_MAX * self.plan.settings.election_timeout_max_ms * slow / true_time
             + VALUES_AHEAD_MAX * self.plan.value_ms();
+        if self.plan.bereaves() {
+            self.wait_for("a cluster is founded", patience_ms, Self::is_founded)?;
+            if self.is_bereft() {
+                return self.check_held(patience_ms);
+            }
+        }
         let links_stay_dead = self.plan.ending == Ending::Partial;
         let clients = self.plan.clients.number as u64;
         let client_ms = CLIENT_PATIENCE_MS + CLIENT_PATIENCE_VALUES * clients * self.plan.value_ms();
@@ -80,7 +95,10 @@ impl World {
             world.clients.iter().all(Client::is_idle)
         })?;
         if !links_stay_dead {
-            let limit = patience_ms + 2 * self.plan.request_timeout_ms;
+            // Who waits may ask nodes first that stand still for ever.
+            let waits = self.nodes.values().any(|node| node.entrant().is_some());
+            let admission_ms = if waits { ASKED_IN_VAIN_MAX * ANSWER_TIMEOUT / 1_000 } else { 0 };
+            let limit = patience_ms + 2 * self.plan.request_timeout_ms + admission_ms;
             self.wait_for("the level is what all members know", limit, Self::is_level_raised)?;
             self.wait_for("all nodes have one leader and the same log, applied to its end", limit, Self::is_settled)?;
             self.check_states()?;
@@ -128,7 +146,7 @@ impl World {
             } else {
                 self.node(*id).disk_is_stuck = false;
                 self.finish_soon(*id);
-                if let Some(life) = self.nodes[id].process().map(|process| process.life) {
+                if let Some((life, _)) = self.nodes[id].running() {
                     self.resume(*id, life)?;
                 }
             }
@@ -152,7 +170,48 @@ impl World {
         for id in all {
             self.queue.schedule(self.now, Event::Start(id));
         }
+        self.correct_flags()
+    }
+
+    /// Whoever operates the cluster sees to it that all who wait can be let in: each is told of a member that is well, and
+    /// none expects data that is not there.
+    pub(super) fn correct_flags(&mut self) -> Checked {
+        self.queue.schedule(self.now + CORRECTED_EVERY, Event::CorrectFlags);
+        if self.is_bereft() {
+            // What they know would be lost.
+            return Ok(());
+        }
+        let configuration = self.last_configuration().cloned().unwrap_or_default();
+        let lost = self.lost();
+        let is_well = |id: &NodeId| self.nodes[id].has_data && !lost.contains(id) && !self.hindered.contains(id);
+        let well: BTreeSet<NodeId> = configuration.members.keys().copied().filter(is_well).collect();
+        let urls = self.urls_of(&configuration, |id| well.contains(&id));
+        for id in self.all_nodes() {
+            let node = &self.nodes[&id];
+            if node.has_data || lost.contains(&id) || node.way_in == WayIn::Founds {
+                continue;
+            }
+            let is_wrong = !configuration.members.is_empty() && !self.finds_its_way(node, &configuration, &well);
+            if is_wrong {
+                let node = self.node(id);
+                node.way_in = WayIn::Joins { stays_learner: node.stays_learner() };
+                node.join_urls.clone_from(&urls);
+            }
+            if is_wrong || self.nodes[&id].expects_data {
+                self.start_again(id)?;
+            }
+        }
         Ok(())
+    }
+
+    /// Whether a node without data is let in by what it was told when it was started.
+    fn finds_its_way(&self, node: &Node, configuration: &Configuration, well: &BTreeSet<NodeId>) -> bool {
+        if node.way_in != WayIn::Forms {
+            return node.join_urls.iter().any(|url| well.contains(&self.node_at(url)));
+        }
+        let names = &mut configuration.members.values().map(|info| &info.name);
+        let may_return = names.any(|name| *name == node.info.name);
+        may_return && self.founder_names().iter().any(|name| well.contains(&self.node_at(&format!("http://{name}"))))
     }
 
     /// Whether a node can serve again: its data is not damaged in a way that it would notice when it starts.
@@ -169,7 +228,7 @@ impl World {
             let leaders = self.leaders();
             usable.sort_by_key(|id| !leaders.contains(id));
         }
-        if self.plan.members.is_none() {
+        if self.plan.members.is_none() && self.plan.forming.is_none() {
             others.extend(usable.iter().take(usable.len().saturating_sub(all.len() / 2 + 1)));
             return others;
         }
@@ -277,6 +336,11 @@ impl World {
         let [configuration] = possible[..] else { return false };
         // One with which something is wrong for ever may be heard or not.
         let lives = |id: NodeId| self.nodes[&id].process().is_some();
+        // It may only come in the place of a member of its name, and there is none.
+        let is_turned_away = |node: &Node| {
+            let names = &mut configuration.members.values().map(|info| &info.name);
+            node.entrant().is_some_and(Entrant::is_to_return) && !names.any(|name| *name == node.info.name)
+        };
         let is_done = |(id, goal): (&NodeId, &Goal)| match goal {
             Goal::Learner => true,
             Goal::Voter => self.is_beyond_reach(*id),
@@ -290,7 +354,7 @@ impl World {
         let has_come = |node: &Node| {
             let is_in = configuration.members.contains_key(&node.id) || configuration.removed.contains(&node.id);
             let is_out = self.dead.contains(&node.id) || matches!(node.state, State::Refused);
-            is_in || is_out || is_taken(node)
+            is_in || is_out || is_taken(node) || is_turned_away(node)
         };
         !configuration.is_joint() && configuration.learners.iter().all(is_done) && self.nodes.values().all(has_come)
     }
@@ -359,6 +423,7 @@ impl World {
 fn describe(node: &Node) -> String {
     let damaged = if node.damaged { " (damaged)" } else { "" };
     match (&node.state, node.raft()) {
+        (State::Entering(entrant), _) => format!("n{} waits {}", node.id.0, entrant.waiting_for()),
         (State::Running(process), Some(raft)) => {
             let log = raft.log();
             let leader = raft.leader().map_or_else(String::new, |leader| format!(" of n{}", leader.0));

@@ -1,6 +1,7 @@
 //! What is yet to happen, in the order of time.
 
 use super::client::{AttemptId, ClientId, Reply};
+use super::entrants::EntrantEvent;
 use super::faults::Fault;
 use super::member_requests::ChangeEvent;
 use super::network::Envelope;
@@ -71,10 +72,16 @@ pub(crate) enum Event {
     Operate,
     /// Something happens to a request to change the members.
     Change(ChangeEvent),
-    /// A node asks to become a member.
-    Join(NodeId),
+    /// Something happens to a node on its way into a cluster.
+    Entrant(EntrantEvent),
     /// A node learns that it is a member no more.
     ToldRemoved(NodeId, Life),
+    /// A node is made to forget what it knows of the cluster.
+    Bereave(NodeId),
+    /// Someone looks after a change of the members that is to be overtaken.
+    Overtake,
+    /// Someone sees to those who cannot be let in by what they were told.
+    CorrectFlags,
     /// Someone wants another leader.
     HandOver,
     /// The nodes ask each other what their states are.
@@ -121,7 +128,7 @@ impl Event {
             Self::Kill(..) => 41,
             Self::FallBehind => 42,
             Self::Operate => 21,
-            Self::Join(..) => 22,
+            Self::Entrant(..) => 22,
             Self::ToldRemoved(..) => 23,
             Self::HandOver => 24,
             Self::CompareStates => 25,
@@ -132,6 +139,9 @@ impl Event {
             Self::JudgeStream(..) => 30,
             Self::StreamCloses(..) => 31,
             Self::Change(..) => 43,
+            Self::CorrectFlags => 44,
+            Self::Overtake => 46,
+            Self::Bereave(..) => 45,
         }
     }
 }

@@ -102,6 +102,17 @@ const RECEIVER_PAUSED_PERCENT: u32 = 60;
 const LANES: [Lane; 2] = [Lane::Prompt, Lane::Bulk];
 
 impl Fault {
+    /// Whether no process ends by it.
+    pub(crate) fn leaves_processes_alone(self) -> bool {
+        match self {
+            Self::Split | Self::Isolate | Self::OneWay | Self::Bridge | Self::Ring | Self::Flap | Self::Clog => true,
+            Self::KillLanes | Self::BreakLanes | Self::SlowLane | Self::FalsePeerLost | Self::HideFromClients => true,
+            Self::Pause | Self::PauseAll | Self::SlowDisk | Self::StuckDisk | Self::WallClockJump => true,
+            Self::Kill | Self::PowerCut | Self::PowerCutAll => false,
+            Self::DiskError | Self::DiskFull | Self::Damage => false,
+        }
+    }
+
     /// Of what is wrong with the same thing, the latest counts: a topology takes the place of the one before.
     fn slot(self, victim: NodeId) -> (Self, NodeId) {
         match self {

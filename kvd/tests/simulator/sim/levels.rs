@@ -35,7 +35,8 @@ impl World {
     pub(super) fn draw_version(&mut self, id: NodeId) {
         let is_older = self.versions.chance.percent(self.versions.older_percent);
         let before = self.nodes[&id].level_max;
-        let is_waiting = self.nodes[&id].newcomer.is_some() && before > Level::FIRST && self.nodes[&id].lives > 0;
+        // Who was upgraded to be let in is not rolled back before it is.
+        let is_waiting = !self.nodes[&id].has_data && before > Level::FIRST && self.nodes[&id].lives > 0;
         let level = if is_older && !self.is_calm && !is_waiting { Level::FIRST } else { Level::NEWEST };
         if self.nodes[&id].lives > 0 && level != before {
             self.coverage.count(if level > before { Kind::Upgraded } else { Kind::RolledBack });
@@ -49,8 +50,8 @@ impl World {
         node.level_ever = node.level_ever.max(level);
     }
 
-    /// A node that cannot join, since it is of the older version, is upgraded.
-    pub(super) fn upgrade_newcomer(&mut self, id: NodeId) -> Checked {
+    /// A node that is not let in, since it is of the older version, is upgraded.
+    pub(super) fn upgrade_entrant(&mut self, id: NodeId) -> Checked {
         let raised = self.nodes.values().filter_map(Node::process).map(|process| process.replica.level()).max();
         if raised.is_none_or(|raised| raised <= self.nodes[&id].level_max) {
             return Ok(());

@@ -9,6 +9,7 @@
 //!   voters as there were.
 //! - Everyone is answered in time.
 
+use super::admissions::ANSWER_TIMEOUT;
 use super::coverage::Kind;
 use super::events::{Event, Micros};
 use super::invariants::{ChangeAsked, Checked, Violation, ensure};
@@ -16,6 +17,7 @@ use super::linearizability::Moment;
 use super::members::{after, survives};
 use super::node::{Input, Node};
 use super::world::World;
+use kvd::bootstrap::{Answer, JoinNews};
 use kvd::node::{ChangeError, MemberChange, MemberChanges};
 use kvd::raft::{Configuration, Instant, LogIndex, MemberInfo, NodeId, RoleName, Term};
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,6 +73,8 @@ struct Asked {
     begun: Vec<(LogIndex, Term)>,
     /// Whoever asked waits no more.
     is_given_up: bool,
+    /// The node that asks to be let in, and the number by which it asks.
+    admits: Option<(NodeId, u64)>,
 }
 
 fn called(configuration: &Configuration, name: &str) -> BTreeSet<NodeId> {
@@ -110,22 +114,48 @@ fn is_so(change: &MemberChange, configurations: &[&Configuration]) -> bool {
 impl World {
     /// Somebody asks this node for a change of the members.
     pub(super) fn ask_for(&mut self, to: NodeId, change: MemberChange, tries: u32) {
-        self.note_configuration();
-        let requests = &mut self.member_requests;
-        requests.sent += 1;
-        let (request, at) = (requests.sent, self.moment);
-        self.trace.note(|| format!("n{} is to be asked for {change:?}, request {request}", to.0));
-        let asked = Asked { change, tries, at, since: Instant(0), named: None, begun: Vec::new(), is_given_up: false };
-        requests.open.insert(request, asked);
-        if tries > 0 {
-            self.coverage.count(Kind::ChangeRepeated);
-        }
+        let request = self.open_request(to, change, tries, None);
         if !self.network.loses_client_message(to, &mut self.chance) {
             let at = self.now + self.network.delay(&mut self.chance);
             self.queue.schedule(at, Event::Change(ChangeEvent::Arrives(to, request)));
         }
         let patience = self.chance.within(200 * MS..8_000 * MS);
         self.queue.schedule(self.now + patience, Event::Change(ChangeEvent::TimedOut(request)));
+    }
+
+    /// The same, by a question that is there after this time, and by somebody who waits for as long as it takes.
+    pub(super) fn ask_patiently(&mut self, to: NodeId, change: MemberChange, after: Micros) {
+        let request = self.open_request(to, change, TRIES_MAX, None);
+        self.queue.schedule(self.now + after, Event::Change(ChangeEvent::Arrives(to, request)));
+    }
+
+    /// A node asks this one to be let in.
+    pub(super) fn ask_for_admission(&mut self, to: NodeId, change: MemberChange, asker: (NodeId, u64)) {
+        let request = self.open_request(to, change, 0, Some(asker));
+        let at = self.now + self.network.delay(&mut self.chance);
+        self.queue.schedule(at, Event::Change(ChangeEvent::Arrives(to, request)));
+        self.queue.schedule(self.now + ANSWER_TIMEOUT, Event::Change(ChangeEvent::TimedOut(request)));
+    }
+
+    fn open_request(
+        &mut self,
+        to: NodeId,
+        change: MemberChange,
+        tries: u32,
+        admits: Option<(NodeId, u64)>,
+    ) -> ChangeId {
+        self.note_configuration();
+        let requests = &mut self.member_requests;
+        requests.sent += 1;
+        let (request, at) = (requests.sent, self.moment);
+        self.trace.note(|| format!("n{} is to be asked for {change:?}, request {request}", to.0));
+        let asked =
+            Asked { change, tries, at, since: Instant(0), named: None, begun: Vec::new(), is_given_up: false, admits };
+        requests.open.insert(request, asked);
+        if tries > 0 {
+            self.coverage.count(Kind::ChangeRepeated);
+        }
+        request
     }
 
     /// Draws what an operator asks for.
@@ -196,7 +226,13 @@ impl World {
                 {
                     asked.is_given_up = true;
                     let (change, tries) = (asked.change.clone(), asked.tries);
-                    self.again_later(change, tries);
+                    match asked.admits {
+                        Some((id, number)) => {
+                            let silent = Answer::News(JoinNews::Waits("there is no answer".into()));
+                            self.tell_later(id, number, silent, 0);
+                        }
+                        None => self.again_later(change, tries),
+                    }
                 }
                 Ok(())
             }
@@ -369,11 +405,35 @@ impl World {
                 self.invariants.entry_refused(place)?;
             }
         }
-        if !self.network.loses_client_message(id, &mut self.chance) {
+        let (asked, lost) =
+            (&self.member_requests.open[&request], self.network.loses_client_message(id, &mut self.chance));
+        if let Some((asker, number)) = asked.admits.filter(|_| !asked.is_given_up) {
+            let works = self.network.works((id, asker), self.now) && self.network.works((asker, id), self.now);
+            if works && !lost {
+                let answer = self.admission_answer(id, &answer);
+                let after = self.network.delay(&mut self.chance);
+                self.member_requests.open.get_mut(&request).expect("an open request").is_given_up = true;
+                self.tell_later(asker, number, answer, after);
+            }
+        } else if !lost {
             let at = self.now + self.network.delay(&mut self.chance);
             self.queue.schedule(at, Event::Change(ChangeEvent::Answered(request, answer)));
         }
         Ok(())
+    }
+
+    /// The process of a node is gone, and with it the connections of those who asked it to let them in.
+    pub(super) fn close_admissions(&mut self, id: NodeId) {
+        let Some(process) = self.nodes[&id].process() else { return };
+        let waiting: Vec<ChangeId> = process.member_changes.waiting().map(|(request, ..)| *request).collect();
+        for request in waiting {
+            let asked = self.member_requests.open.get_mut(&request).expect("an open request");
+            if let Some((asker, number)) = asked.admits.filter(|_| !asked.is_given_up) {
+                asked.is_given_up = true;
+                let closed = Answer::News(JoinNews::Waits("the connection was closed".into()));
+                self.tell_later(asker, number, closed, MS);
+            }
+        }
     }
 
     /// Notes which configuration is in force. Returns whether it is another than before.

@@ -4,12 +4,14 @@
 //! ever. So losing a disk is like a death, and no more than a minority may die before others have taken their places:
 //! see [`World::may_lose`].
 
+use super::bereavement::STARTED_WITHIN;
 use super::coverage::Kind;
+use super::entrants::WayIn;
 use super::events::{Event, Micros};
 use super::invariants::{ChangeAsked, Checked, is_quorum};
-use super::member_requests::addition;
 use super::node::{Input, Node, State};
 use super::world::World;
+use kvd::mutants::{self, Mutant};
 use kvd::raft::{Configuration, Goal, MemberInfo, MembershipChange, NodeId};
 use std::collections::BTreeSet;
 
@@ -27,13 +29,9 @@ pub(crate) struct MembersPlan {
     pub(crate) wipes_percent: u32,
 }
 
-/// A node that is no founder.
-#[derive(Clone, Debug)]
-pub(crate) struct Newcomer {
-    stays_learner: bool,
-    /// It has the name of another, whose disk is lost.
-    after_loss: bool,
-}
+/// Of the nodes that come back without their disk and were to found the cluster, so many are told of their peers as before;
+/// the others are to join.
+const RETURNS_PERCENT: u32 = 60;
 
 impl World {
     /// The operator does something, or a disk is lost.
@@ -41,23 +39,30 @@ impl World {
         let Some(plan) = self.plan.members.filter(|_| !self.is_calm) else { return Ok(()) };
         let pause = self.chance.exponential(plan.every_ms * MS);
         self.queue.schedule(self.now + pause, Event::Operate);
+        if self.plan.bereaves() {
+            return self.bereave();
+        }
         if self.chance.percent(plan.wipes_percent) {
             return self.lose_a_disk();
         }
         let configuration = self.last_configuration().cloned().unwrap_or_default();
+        if !self.is_founded() {
+            return Ok(());
+        }
         match self.chance.within(0..10) {
             0..3 if self.nodes_alive() < MEMBERS_MAX => {
                 let info = info_of(self.nodes.len() as u64 + 1);
                 let stays_learner = self.chance.percent(30);
-                self.start_newcomer(info, Newcomer { stays_learner, after_loss: false });
+                self.start_newcomer(info, WayIn::Joins { stays_learner });
                 Ok(())
             }
             3 if self.chance.percent(30) && self.nodes_alive() < MEMBERS_MAX => {
                 // One node too many, which takes the name of one that may be alive and well.
                 let names: Vec<&MemberInfo> = configuration.members.values().collect();
-                let Some(info) = self.chance.any_of(&names).cloned() else { return Ok(()) };
+                let Some(name) = self.chance.any_of(&names).map(|info| info.name.clone()) else { return Ok(()) };
                 self.coverage.count(Kind::SecondOfItsName);
-                self.start_newcomer(info, Newcomer { stays_learner: false, after_loss: false });
+                let info = MemberInfo { name, ..info_of(self.nodes.len() as u64 + 1) };
+                self.start_newcomer(info, WayIn::Joins { stays_learner: false });
                 Ok(())
             }
             0..8 if self.chance.percent(60) => {
@@ -126,69 +131,114 @@ impl World {
         self.after_input(id)
     }
 
-    fn start_newcomer(&mut self, info: MemberInfo, newcomer: Newcomer) {
+    pub(super) fn start_newcomer(&mut self, info: MemberInfo, way_in: WayIn) -> NodeId {
         let id = NodeId(self.nodes.len() as u64 + 1);
-        self.trace.note(|| format!("n{} is made, called {}: {newcomer:?}", id.0, info.name));
-        let node = Node::new(id, info, Some(newcomer), &self.plan, &mut self.chance);
+        self.trace.note(|| format!("n{} is made, called {}: {way_in:?}", id.0, info.name));
+        let node = Node::new(id, info, way_in, &self.plan, &mut self.chance);
         self.nodes.insert(id, node);
-        let at = self.now + self.chance.within(0..500 * MS);
+        let within = if self.plan.bereaves() { self.chance.one_of(&STARTED_WITHIN) } else { 500 * MS };
+        let at = self.now + self.chance.within(0..within);
         self.queue.schedule(at, Event::Start(id));
-        self.queue.schedule(at + MS, Event::Join(id));
+        id
     }
 
-    /// A node that is no founder asks to become a member, until it is, or what it is to be.
-    pub(crate) fn join(&mut self, id: NodeId) -> Checked {
-        let node = &self.nodes[&id];
-        let Some(newcomer) = node.newcomer.clone() else { return Ok(()) };
-        let configuration = self.last_configuration().cloned().unwrap_or_default();
-        if self.dead.contains(&id) || configuration.removed.contains(&id) {
-            return Ok(());
+    /// Counts a node that has come to vote.
+    pub(super) fn note_vote(&mut self, id: NodeId) {
+        let node = self.node(id);
+        let votes = |node: &Node| node.raft().is_some_and(|raft| raft.configuration().voters.contains(&id));
+        let is_newcomer = node.is_next_life || matches!(node.way_in, WayIn::Joins { .. });
+        if !is_newcomer || node.has_come_to_vote || !votes(node) {
+            return;
         }
-        if configuration.voters.contains(&id) {
-            self.coverage.count(if newcomer.after_loss { Kind::LostDiskReplaced } else { Kind::NewcomerVotes });
-            return Ok(());
-        }
-        let later = self.now + self.chance.within(100 * MS..600 * MS);
-        self.queue.schedule(later, Event::Join(id));
-        let is_member = configuration.members.contains_key(&id);
-        let is_up = node.process().is_some_and(|process| !process.paused);
-        if is_member || !is_up {
-            return Ok(());
-        }
-        let to = self.whom_to_ask();
-        if !self.network.works((id, to), self.now) || !self.network.works((to, id), self.now) {
-            return Ok(());
-        }
-        let (learner, returning) = (newcomer.stays_learner, newcomer.after_loss && self.chance.percent(50));
-        self.ask_for(to, addition(&self.nodes[&id], learner, returning), 0);
-        self.upgrade_newcomer(id)
+        node.has_come_to_vote = true;
+        let kind = if node.is_next_life { Kind::LostDiskReplaced } else { Kind::NewcomerVotes };
+        self.coverage.count(kind);
     }
 
-    /// The disk of a node is lost, and all that was on it. It comes back under its name, as another.
+    /// The disk of a node is lost, if the cluster does without it. Before there is one, none is needed.
     fn lose_a_disk(&mut self) -> Checked {
         let victim = self.any_victim();
         let node = &self.nodes[&victim];
-        let is_member =
-            self.last_configuration().is_some_and(|configuration| configuration.members.contains_key(&victim));
-        if !is_member || self.dead.contains(&victim) || !(self.is_lost(node) || self.may_lose(victim)) {
+        let configuration = self.last_configuration();
+        let is_member = configuration.is_some_and(|configuration| configuration.members.contains_key(&victim));
+        let may_go = match self.is_founded() {
+            true => is_member && (self.is_lost(node) || self.may_lose(victim)),
+            false => self.may_lose_founder(victim),
+        };
+        if self.dead.contains(&victim) || !may_go {
             return Ok(());
         }
-        let info = node.info.clone();
-        self.coverage.count(Kind::DiskLost);
+        self.lose_disk(victim)
+    }
+
+    /// Whether the cluster that may be founded at any moment does without a node. The first by name founds it, and counts on
+    /// those who have answered it.
+    fn may_lose_founder(&self, victim: NodeId) -> bool {
+        let first = self.node_at("http://n1");
+        let founders = self.nodes[&first].founders();
+        let lost = founders.iter().filter(|id| **id == victim || self.dead.contains(id)).count() as u64;
+        victim == first || 2 * lost < self.plan.nodes
+    }
+
+    /// The disk of a node is lost, and all that was on it. It comes back under its name, as another.
+    pub(super) fn lose_disk(&mut self, victim: NodeId) -> Checked {
+        let (info, way_in) = (self.nodes[&victim].info.clone(), self.nodes[&victim].way_in);
+        self.coverage.count(if self.is_founded() { Kind::DiskLost } else { Kind::DiskLostBefore });
         self.trace.note(|| format!("n{} loses its disk", victim.0));
         self.crash(victim)?;
         self.peers_notice(victim);
         self.node(victim).state = State::Down;
+        self.node(victim).has_lost_disk = true;
+        if mutants::is_on(Mutant::OldIdKept) {
+            let Self { nodes, chance, .. } = self;
+            nodes.get_mut(&victim).expect("a node").replace_disk(chance);
+            self.start_later(victim);
+            return Ok(());
+        }
         self.dead.push(victim);
-        self.start_newcomer(info, Newcomer { stays_learner: false, after_loss: true });
+        // Without peers it has nobody to return to, and would found a cluster of its own.
+        let has_peers = self.plan.nodes > 1;
+        let returns = self.plan.bereaves() || has_peers && self.chance.percent(RETURNS_PERCENT);
+        let way_in = match way_in {
+            WayIn::Founds | WayIn::Forms if returns || !self.is_founded() => WayIn::Forms,
+            WayIn::Founds | WayIn::Forms | WayIn::Joins { .. } => WayIn::Joins { stays_learner: false },
+        };
+        let next = self.start_newcomer(info, way_in);
+        self.node(victim).next_life = Some(next);
+        self.node(next).is_next_life = true;
         Ok(())
+    }
+
+    /// Whether there is a cluster.
+    pub(super) fn is_founded(&self) -> bool {
+        self.founders.is_some() || self.invariants.founding.founded().is_some()
+    }
+
+    /// Draws by which flags a node is started, as long as it has no data.
+    pub(super) fn draw_flags(&mut self, id: NodeId) {
+        if self.nodes[&id].has_data {
+            return;
+        }
+        if let WayIn::Joins { .. } = self.nodes[&id].way_in
+            && !self.is_calm
+        {
+            self.node(id).join_urls = self.draw_join_urls();
+        }
+        let Some(forming) = self.plan.forming.filter(|_| !self.is_calm) else { return };
+        let (lives, Self { nodes, chance, coverage, .. }) = (self.nodes[&id].lives, self);
+        let node = nodes.get_mut(&id).expect("a node");
+        node.expects_data = node.way_in == WayIn::Forms && chance.percent(forming.expects_percent);
+        if lives > 0 && chance.percent(forming.moves_percent) {
+            coverage.count(Kind::AddressChanged);
+            node.move_to(lives);
+        }
     }
 
     /// Nodes that are members no more go on until someone shuts them down.
     fn shut_down_removed(&mut self, configuration: &Configuration) -> Checked {
         // While a joint configuration is in force, those who leave are needed yet.
         for id in configuration.removed.iter().filter(|id| !configuration.members.contains_key(id)) {
-            if !self.dead.contains(id) && self.nodes[id].process().is_some() {
+            if !self.dead.contains(id) && self.nodes[id].running().is_some() {
                 self.crash(*id)?;
                 self.nodes[id].disk.kill();
                 self.dead.push(*id);
@@ -215,7 +265,9 @@ impl World {
     pub(super) fn may_lose_beside(&self, victim: NodeId, mut lost: BTreeSet<NodeId>) -> bool {
         lost.insert(victim);
         let possible = self.invariants.possible_configurations();
-        !possible.is_empty() && possible.into_iter().all(|configuration| survives(configuration, &lost))
+        // Who founds it too learns of that from one that has it written down.
+        let is_known = self.nodes.values().any(|node| node.has_data && !lost.contains(&node.id));
+        is_known && !possible.is_empty() && possible.into_iter().all(|configuration| survives(configuration, &lost))
     }
 
     /// Nodes that will not be back, that are left out in the end, or whose data is damaged so that they may not.

@@ -13,15 +13,19 @@
 //! The same seed gives the same run: all that is random comes from one generator ([`chance`]; [`divergence`] has its
 //! own), nothing reads a clock, and nothing is iterated whose order is left open.
 
+mod admissions;
+mod bereavement;
 mod chance;
 mod client;
 mod coverage;
 mod divergence;
 mod ending;
+mod entrants;
 mod events;
 mod faults;
 mod hand_over;
 mod image;
+mod introductions;
 mod invariants;
 mod late_snapshots;
 mod levels;
@@ -30,6 +34,7 @@ mod members;
 mod model;
 mod network;
 mod node;
+mod overtaken_changes;
 mod panics;
 mod plan;
 mod processes;

@@ -7,27 +7,27 @@
 use super::chance::Chance;
 use super::client::AttemptId;
 use super::coverage::Kind;
+use super::entrants::{Entrant, Meeting, Phase, WayIn, founders_in};
 use super::events::{Ask, Life, Micros};
 use super::hand_over::AskedHandOver;
 use super::image::{Digest, DiskImage, Found};
 use super::member_requests::ChangeId;
-use super::members::Newcomer;
 use super::plan::Plan;
 use super::snapshots::SnapshotSent;
-use kvd::data::{
-    self, DataError, OpenOptions, Opened, Received, Receiving, cluster_of, founding_records, joining_records,
-};
-use kvd::kv::Level;
+use kvd::bootstrap::{Beginning, Forming, ToWrite, introduce_member};
+use kvd::data::{self, DataError, FOUNDING_INDEX, OpenOptions, Opened, Received, Receiving};
+use kvd::kv::{Level, Store};
 use kvd::mutants::{self, Mutant};
-use kvd::node::{MemberChanges, Replica};
+use kvd::node::{MemberChanges, Recovered, Replica};
+use kvd::peer::{Hello, founders_of};
 use kvd::raft::{
     Configuration, Entry, Fetch, HardState, Instant, LogBase, LogIndex, LogWrite, MemberInfo, MembershipChange,
-    Message, NodeId, Raft, RoleName, Term, WriteId,
+    Message, NodeId, Raft, Record, RoleName, Term, WriteId,
 };
 use kvd::storage::snapshot::{SnapshotFile, SnapshotWriter};
-use kvd::storage::{ClusterIdentity, DirLock, Disk, StorageError, Wal, WalOptions};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use kvd::storage::{ClusterIdentity, DirLock, Disk, Identity, StorageError, Wal, WalOptions};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, RwLock};
 use testkit::faulty_disk::{FaultyDisk, Seed};
 
 /// A node, in all its lives.
@@ -35,8 +35,22 @@ use testkit::faulty_disk::{FaultyDisk, Seed};
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) info: MemberInfo,
-    /// It joins a cluster that exists, and is no founder of it.
-    pub(crate) newcomer: Option<Newcomer>,
+    /// How it is started while it has no data.
+    pub(crate) way_in: WayIn,
+    /// Where it asks to be let in, if it joins.
+    pub(crate) join_urls: Vec<String>,
+    /// It is told to expect data (`--expect-data`).
+    pub(crate) expects_data: bool,
+    /// Its disk says that it is a member.
+    pub(crate) has_data: bool,
+    /// Its disk is lost.
+    pub(crate) has_lost_disk: bool,
+    /// The node that has come in its place, with a new disk and id.
+    pub(crate) next_life: Option<NodeId>,
+    /// It has come in the place of another.
+    pub(crate) is_next_life: bool,
+    /// It has become a voter, and was none when it was made.
+    pub(crate) has_come_to_vote: bool,
     pub(crate) disk: FaultyDisk,
     /// How long a write takes, at the mean. Microseconds.
     pub(crate) disk_mean_us: Micros,
@@ -65,6 +79,8 @@ pub(crate) enum State {
     /// No process runs.
     Down,
     Running(Box<Process>),
+    /// A process runs that is part of no cluster yet.
+    Entering(Box<Entrant>),
     /// Its data is damaged, and it will not start any more.
     Refused,
 }
@@ -73,6 +89,9 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) life: Life,
+    pub(crate) cluster: ClusterIdentity,
+    /// How it introduces itself.
+    pub(crate) hello: Hello,
     pub(crate) replica: Replica<AttemptId, AttemptId>,
     pub(crate) wal: Wal,
     pub(crate) writing: Option<LogWrite>,
@@ -157,19 +176,20 @@ pub(crate) enum StartFailure {
 }
 
 impl Node {
-    pub(crate) fn new(
-        id: NodeId,
-        info: MemberInfo,
-        newcomer: Option<Newcomer>,
-        plan: &Plan,
-        chance: &mut Chance,
-    ) -> Self {
+    pub(crate) fn new(id: NodeId, info: MemberInfo, way_in: WayIn, plan: &Plan, chance: &mut Chance) -> Self {
         let disk = FaultyDisk::new(Seed(chance.any()));
         disk.set_short_writes(plan.short_writes);
         Self {
             id,
             info,
-            newcomer,
+            way_in,
+            join_urls: Vec::new(),
+            expects_data: false,
+            has_data: false,
+            has_lost_disk: false,
+            next_life: None,
+            is_next_life: false,
+            has_come_to_vote: false,
             disk,
             disk_mean_us: plan.disk_mean_us,
             disk_is_stuck: false,
@@ -188,15 +208,72 @@ impl Node {
     pub(crate) fn process(&self) -> Option<&Process> {
         match &self.state {
             State::Running(process) => Some(process),
-            State::Down | State::Refused => None,
+            State::Down | State::Entering(_) | State::Refused => None,
         }
     }
 
     pub(crate) fn process_mut(&mut self) -> Option<&mut Process> {
         match &mut self.state {
             State::Running(process) => Some(process),
+            State::Down | State::Entering(_) | State::Refused => None,
+        }
+    }
+
+    pub(crate) fn entrant(&self) -> Option<&Entrant> {
+        match &self.state {
+            State::Entering(entrant) => Some(entrant),
+            State::Down | State::Running(_) | State::Refused => None,
+        }
+    }
+
+    pub(crate) fn entrant_mut(&mut self) -> Option<&mut Entrant> {
+        match &mut self.state {
+            State::Entering(entrant) => Some(entrant),
+            State::Down | State::Running(_) | State::Refused => None,
+        }
+    }
+
+    /// The life of the process that runs, part of a cluster or not, and whether it stands still.
+    pub(crate) fn running(&self) -> Option<(Life, bool)> {
+        match &self.state {
+            State::Running(process) => Some((process.life, process.paused)),
+            State::Entering(entrant) => Some((entrant.life, entrant.paused)),
             State::Down | State::Refused => None,
         }
+    }
+
+    /// The nodes with which it founds a cluster, if it does so at this moment.
+    pub(crate) fn founders(&self) -> BTreeSet<NodeId> {
+        let left_by_crash = self.unfinished.iter().filter_map(|write| founders_in(&write.records));
+        let left_by_crash = left_by_crash.flat_map(|founders| founders.members.keys().copied());
+        left_by_crash.chain(self.entrant().into_iter().flat_map(Entrant::founders)).collect()
+    }
+
+    /// How the process that runs introduces itself.
+    pub(crate) fn hello(&self) -> Option<&Hello> {
+        match &self.state {
+            State::Running(process) => Some(&process.hello),
+            State::Entering(entrant) => Some(&entrant.hello),
+            State::Down | State::Refused => None,
+        }
+    }
+
+    /// A process of the node is reached at another address from now on.
+    pub(crate) fn move_to(&mut self, number: u64) {
+        let url = format!("http://n{}.{number}", self.id.0);
+        (self.info.client_url, self.info.peer_url) = (url.clone(), url);
+    }
+
+    /// It has an empty disk, and is taken for the node that it was.
+    pub(crate) fn replace_disk(&mut self, chance: &mut Chance) {
+        self.disk = FaultyDisk::new(Seed(chance.any()));
+        (self.image, self.unfinished) = (DiskImage::default(), None);
+        (self.has_data, self.damaged) = (false, false);
+        self.way_in = WayIn::Forms;
+    }
+
+    pub(crate) fn stays_learner(&self) -> bool {
+        matches!(self.way_in, WayIn::Joins { stays_learner: true })
     }
 
     pub(crate) fn raft(&self) -> Option<&Raft> {
@@ -251,43 +328,149 @@ impl Node {
         Some(Kind::BitFlip)
     }
 
-    /// Starts a process with what is on the disk. The first one of a founder founds the cluster.
+    /// Starts a process with what is on the disk. The first one of a founder founds the cluster, if all agree on `founders`
+    /// from the start.
     pub(crate) fn start(
         &mut self,
         plan: &Plan,
-        founders: &Configuration,
+        founders: Option<&Configuration>,
         now: Micros,
         chance: &mut Chance,
-    ) -> Result<Started, StartFailure> {
-        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+    ) -> Result<Start, StartFailure> {
         let wal = WalOptions { segment_bytes: plan.segment_bytes, salt: chance.any(), base: LogBase::NONE };
-        let cache_bytes_max = plan.settings.cache_bytes_max;
-        let name = self.info.name.clone();
-        let (session_limits, level_max) = (plan.session_limits, self.level_max);
-        let options = OpenOptions { name: &name, new_id: self.id, wal, cache_bytes_max, session_limits, level_max };
-        let mut opened = data::open(&disk, options.clone(), |_: &ClusterIdentity| Ok::<(), DataError>(()))?;
+        let mut opened = self.open(plan, wal)?;
         if opened.recovered.is_none() {
-            let records = if self.newcomer.is_some() { joining_records() } else { founding_records(founders.clone()) };
-            let write = LogWrite { id: WriteId(0), restart: None, records };
-            self.unfinished = Some(write.clone());
-            let _ = opened.wal.append(&write.records).map_err(DataError::from)?;
-            self.image.write(&write);
-            self.unfinished = None;
-            opened.identity.cluster = Some(cluster_of(founders));
-            opened.identity.save(&*disk).map_err(DataError::from)?;
+            let Some(founders) = founders.filter(|_| self.way_in == WayIn::Founds) else {
+                self.enter(opened, plan);
+                return Ok(Start::Entrant);
+            };
+            let mut beginning = Beginning::of_founders(&founders_of(founders));
+            while let Some(to_write) = beginning.next_write() {
+                self.write_beginning(&to_write, &mut opened.wal, &mut opened.identity)?;
+            }
             drop(opened);
-            opened = data::open(&disk, options, |_: &ClusterIdentity| Ok::<(), DataError>(()))?;
+            opened = self.open(plan, wal)?;
         }
-        let Opened { lock, wal, torn_tail, recovered, snapshot, .. } = opened;
+        let Opened { lock, identity, wal, torn_tail, recovered, snapshot, .. } = opened;
         let recovered = recovered.ok_or_else(|| StartFailure::ForEver("a founded log is empty".into()))?;
+        self.lives += 1;
+        let mut hello = self.introduction();
+        let cluster = identity.cluster.as_ref().map_or(0, |cluster| cluster.id);
+        introduce_member(&mut hello, cluster, recovered.configurations.get(&FOUNDING_INDEX));
+        let member = Member { life: self.lives, hello, identity, wal, lock, snapshot };
+        let found = self.run_replica(member, recovered, plan, now, chance)?;
+        Ok(Start::Replica(Started { found, torn: torn_tail.is_some() }))
+    }
+
+    fn open(&self, plan: &Plan, wal: WalOptions) -> Result<Opened, DataError> {
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let options = OpenOptions {
+            name: &self.info.name,
+            new_id: self.id,
+            wal,
+            cache_bytes_max: plan.settings.cache_bytes_max,
+            session_limits: plan.session_limits,
+            level_max: self.level_max,
+        };
+        data::open(&disk, options, |_: &ClusterIdentity| Ok::<(), DataError>(()))
+    }
+
+    /// How it introduces itself as long as there is no more to say.
+    fn introduction(&self) -> Hello {
+        let hello = Hello::new(self.id, self.info.clone(), self.level_max.0);
+        Hello { version: "simulated".into(), incarnation: self.lives, ..hello }
+    }
+
+    /// Starts a process that has no data.
+    fn enter(&mut self, opened: Opened, plan: &Plan) {
+        self.lives += 1;
+        let mut hello = self.introduction();
+        let phase = if matches!(self.way_in, WayIn::Joins { .. }) {
+            Phase::Joining
+        } else {
+            let peers = (1..=plan.nodes).map(|number| format!("n{number}")).filter(|name| *name != self.info.name);
+            let lacks = self.expects_data.then(|| "it expects data".to_owned());
+            let forming = Forming::new(hello.as_founder(), peers.clone(), lacks);
+            forming.introduce(&mut hello);
+            let dials = peers.map(|name| (name, Default::default())).collect();
+            Phase::Forming(Box::new(Meeting { forming, dials, heard: BTreeMap::new() }))
+        };
+        let Opened { lock, identity, wal, .. } = opened;
+        let entrant = Entrant { life: self.lives, paused: false, hello, phase, identity, wal, lock };
+        self.state = State::Entering(Box::new(entrant));
+    }
+
+    /// Makes durable what a process without data begins with.
+    pub(super) fn begin_with(&mut self, to_write: &ToWrite) -> Result<(), StartFailure> {
+        let State::Entering(mut entrant) = std::mem::replace(&mut self.state, State::Down) else { return Ok(()) };
+        let written = self.write_beginning(to_write, &mut entrant.wal, &mut entrant.identity);
+        self.state = State::Entering(entrant);
+        written
+    }
+
+    /// Makes durable what a member begins with.
+    fn write_beginning(
+        &mut self,
+        to_write: &ToWrite,
+        wal: &mut Wal,
+        identity: &mut Identity,
+    ) -> Result<(), StartFailure> {
+        match to_write {
+            ToWrite::Log(records) => {
+                let write = LogWrite { id: WriteId(0), restart: None, records: records.clone() };
+                self.unfinished = Some(write.clone());
+                let _ = wal.append(records).map_err(DataError::from)?;
+                self.image.write(&write);
+                self.unfinished = None;
+                // Of a founder the log says so by itself.
+                self.has_data |= records.iter().any(|record| matches!(record, Record::Entry(_)));
+            }
+            ToWrite::Identity(cluster) => {
+                identity.cluster = Some(cluster.clone());
+                identity.save(&self.disk).map_err(DataError::from)?;
+                self.has_data = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// A process that had no data is a member.
+    pub(super) fn become_member(
+        &mut self,
+        plan: &Plan,
+        now: Micros,
+        chance: &mut Chance,
+    ) -> Result<Option<Started>, StartFailure> {
+        let State::Entering(entrant) = std::mem::replace(&mut self.state, State::Down) else { return Ok(None) };
+        let Entrant { life, hello, phase, identity, wal, lock, .. } = *entrant;
+        let Phase::Beginning { beginning, .. } = phase else { return Ok(None) };
+        let store = Arc::new(RwLock::new(Store::with_session_limits(plan.session_limits)));
+        let recovered = beginning.recovered(store, self.level_max, plan.settings.cache_bytes_max);
+        let member = Member { life, hello, identity, wal, lock, snapshot: None };
+        let found = self.run_replica(member, recovered, plan, now, chance)?;
+        Ok(Some(Started { found, torn: false }))
+    }
+
+    fn run_replica(
+        &mut self,
+        member: Member,
+        recovered: Recovered,
+        plan: &Plan,
+        now: Micros,
+        chance: &mut Chance,
+    ) -> Result<Found, StartFailure> {
+        let Member { life, hello, identity, wal, lock, snapshot } = member;
+        let cluster = identity.cluster.ok_or_else(|| StartFailure::ForEver("a member of no cluster".into()))?;
+        self.has_data = true;
         let (commit, last) = (recovered.log.commit_index(), recovered.log.last_index());
         let snapshot_place = snapshot.as_ref().map_or(LogBase::NONE, SnapshotFile::last);
         let found = read_log(&wal, recovered.hard_state, commit, last, snapshot_place)?;
         let replica =
             Replica::new(self.id, plan.settings.clone(), plan.request_timeout_ms, chance.any(), recovered, Instant(0));
-        self.lives += 1;
         self.state = State::Running(Box::new(Process {
-            life: self.lives,
+            life,
+            cluster,
+            hello,
             replica,
             wal,
             writing: None,
@@ -309,8 +492,27 @@ impl Node {
             started: now,
             _lock: lock,
         }));
-        Ok(Started { found, torn: torn_tail.is_some() })
+        Ok(found)
     }
+}
+
+/// What a process is made of that has its data open.
+struct Member {
+    life: Life,
+    hello: Hello,
+    identity: Identity,
+    wal: Wal,
+    lock: DirLock,
+    snapshot: Option<SnapshotFile>,
+}
+
+/// A process that has started.
+#[derive(Debug)]
+pub(crate) enum Start {
+    /// It is a member of its cluster.
+    Replica(Started),
+    /// It is part of none yet.
+    Entrant,
 }
 
 /// What a start found.

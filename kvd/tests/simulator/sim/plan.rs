@@ -45,6 +45,10 @@ pub(crate) struct Plan {
     pub(crate) session_limits: SessionLimits,
     /// Members come and go, or stay as they are.
     pub(crate) members: Option<MembersPlan>,
+    /// Changes of the members that one leader begins are overtaken by those of another.
+    pub(crate) overtakes_changes: bool,
+    /// The nodes form the cluster first, on empty disks; or all begin with it.
+    pub(crate) forming: Option<FormingPlan>,
     /// Mean time between two faults. Milliseconds.
     pub(crate) fault_every_ms: u64,
     /// Which faults, with their weights. Empty where nothing goes wrong at all.
@@ -60,6 +64,19 @@ pub(crate) struct Plan {
     /// How long things go wrong. Milliseconds.
     pub(crate) chaos_ms: u64,
     pub(crate) ending: Ending,
+}
+
+/// How nodes come to form a cluster.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FormingPlan {
+    /// How much later than others nodes are started for the first time, at the mean. Milliseconds.
+    pub(crate) late_ms: u64,
+    /// Starts without data that say that there should be some.
+    pub(crate) expects_percent: u32,
+    /// Starts at another address than before.
+    pub(crate) moves_percent: u32,
+    /// Data is lost beyond what the cluster survives, as long as somebody remembers it.
+    pub(crate) bereaves: bool,
 }
 
 /// How bad the network is.
@@ -136,6 +153,12 @@ pub(crate) enum Ending {
     Hindered,
 }
 
+/// Of all runs, so many lose more data than the cluster survives.
+const BEREAVED_PERCENT: u64 = 8;
+
+/// And in so many more, changes of the members are overtaken.
+const OVERTAKEN_PERCENT: u64 = BEREAVED_PERCENT + 4;
+
 impl Plan {
     /// After how much log this node takes a snapshot, if it does.
     pub(crate) fn snapshot_log_bytes_of(&self, id: NodeId) -> Option<u64> {
@@ -181,6 +204,8 @@ impl Plan {
             clients: draw_clients(chance),
             session_limits: if is_quiet { SessionLimits::default() } else { draw_session_limits(chance) },
             members,
+            overtakes_changes: false,
+            forming: None,
             fault_every_ms: chance.one_of(&[100, 400, 1_000, 2_500]),
             faults,
             hand_over_every_ms: if is_quiet { None } else { chance.one_of(&[None, Some(200), Some(1_000)]) },
@@ -194,7 +219,50 @@ impl Plan {
         let is_drawn = network.streams && chance.percent(if is_quiet { 60 } else { 20 });
         // A node alone has no link that holds it back, and would write large values without end.
         let is_slow = is_drawn && nodes > 1 && plan.late_snapshots_percent == 0;
-        if is_slow { plan.over_slow_links(chance) } else { plan }
+        let plan = if is_slow { plan.over_slow_links(chance) } else { plan };
+        let plan = Self { forming: draw_forming(chance, is_quiet), ..plan };
+        match chance.within(0..100) {
+            _ if is_quiet => plan,
+            0..BEREAVED_PERCENT => plan.bereaved(chance),
+            BEREAVED_PERCENT..OVERTAKEN_PERCENT => plan.where_changes_are_overtaken(chance),
+            _ => plan,
+        }
+    }
+
+    /// The same in a cluster in which all is well but for leaders that are cut off when they have begun to change the
+    /// members. Clients write much, one after the other.
+    fn where_changes_are_overtaken(mut self, chance: &mut Chance) -> Self {
+        (self.nodes, self.forming, self.overtakes_changes) = (5, None, true);
+        self.clock_permille.resize(5, 1_000);
+        self.members = Some(MembersPlan { every_ms: 5_000, wipes_percent: 0 });
+        self.network = NetworkPlan { streams: self.network.streams, ..NetworkPlan::CALM };
+        (self.fault_every_ms, self.struck_percent, self.hand_over_every_ms) = (20_000, 0, None);
+        (self.late_snapshots_percent, self.takes_no_snapshots) = (0, Vec::new());
+        (self.disk_mean_us, self.request_timeout_ms, self.chaos_ms) = (chance.one_of(&[100, 1_000]), 5_000, 20_000);
+        (self.clients.number, self.clients.pause_us, self.clients.read_percent) = (16, 10_000, 10);
+        (self.clients.patience_ms, self.clients.value_bytes) = (6_000, 8);
+        self
+    }
+
+    /// The same in a cluster that loses more data than it survives, and has to do with little else: what matters is who
+    /// knows of it when.
+    fn bereaved(mut self, chance: &mut Chance) -> Self {
+        self.nodes = chance.one_of(&[2, 3, 3, 3, 5]);
+        self.clock_permille.resize(self.nodes as usize, 1_000);
+        self.members = Some(MembersPlan { every_ms: chance.one_of(&[50, 150, 400]), wipes_percent: 0 });
+        self.forming = Some(FormingPlan { late_ms: 0, expects_percent: 0, moves_percent: 0, bereaves: true });
+        self.faults.retain(|(fault, _)| fault.leaves_processes_alone());
+        self.faults.push((Fault::Isolate, 1));
+        (self.struck_percent, self.hand_over_every_ms, self.late_snapshots_percent) = (0, None, 0);
+        self.disk_mean_us = chance.one_of(&[300, 20_000, 100_000]);
+        (self.clients.number, self.clients.pause_us) = (1, 150_000);
+        self.ending = Ending::All;
+        self
+    }
+
+    /// Whether data is lost beyond what the cluster survives.
+    pub(crate) fn bereaves(&self) -> bool {
+        self.forming.is_some_and(|forming| forming.bereaves)
     }
 
     /// The same with snapshots that are taken often, and some nodes that keep their logs whole, so that a leader that has
@@ -321,6 +389,16 @@ fn draw_members(chance: &mut Chance) -> Option<MembersPlan> {
         every_ms: chance.one_of(&[200, 600, 1_500]),
         wipes_percent: chance.one_of(&[0, 20, 60]),
     })
+}
+
+fn draw_forming(chance: &mut Chance, is_quiet: bool) -> Option<FormingPlan> {
+    let plan = chance.percent(40).then(|| FormingPlan {
+        late_ms: chance.one_of(&[0, 0, 300, 2_000]),
+        expects_percent: chance.one_of(&[0, 0, 25]),
+        moves_percent: chance.one_of(&[0, 40]),
+        bereaves: false,
+    });
+    plan.map(|plan| if is_quiet { FormingPlan { late_ms: 0, expects_percent: 0, ..plan } } else { plan })
 }
 
 fn draw_clients(chance: &mut Chance) -> ClientPlan {

@@ -5,8 +5,9 @@ use super::coverage::Kind;
 use super::events::{Event, Micros};
 use super::faults::Fault;
 use super::invariants::{Checked, ensure};
-use super::node::{Input, Process, StartFailure, Started, State};
+use super::node::{Input, Process, Start, StartFailure, Started, State};
 use super::world::World;
+use kvd::peer::founding_configuration;
 use kvd::raft::{LogIndex, NodeId};
 use testkit::faulty_disk::{Call, Fault as DiskFault};
 
@@ -17,6 +18,8 @@ impl World {
     pub(super) fn end_process(&mut self, id: NodeId, why: &str) -> Checked {
         self.trace.note(|| format!("n{} ends: {why}", id.0));
         self.close_connections(id);
+        self.close_admissions(id);
+        self.stop_asking(id);
         self.process_gone(id);
         self.node(id).state = State::Down;
         self.nodes[&id].disk.kill();
@@ -26,8 +29,9 @@ impl World {
     }
 
     pub(crate) fn kill(&mut self, id: NodeId) -> Checked {
-        if self.nodes[&id].process().is_some() {
+        if self.nodes[&id].running().is_some() {
             self.coverage.count(Kind::Kill);
+            self.close_admissions(id);
             self.crash(id)?;
             self.nodes[&id].disk.kill();
             self.peers_notice(id);
@@ -37,7 +41,7 @@ impl World {
     }
 
     pub(crate) fn cut_power(&mut self, id: NodeId) -> Checked {
-        if self.nodes[&id].process().is_some() {
+        if self.nodes[&id].running().is_some() {
             self.coverage.count(Kind::PowerCut);
             self.crash(id)?;
             self.network.switch_off(id);
@@ -50,10 +54,15 @@ impl World {
     /// Ends a process in the middle of whatever it does.
     pub(super) fn crash(&mut self, id: NodeId) -> Checked {
         self.trace.note(|| format!("n{} crashes", id.0));
+        self.stop_asking(id);
         self.close_connections(id);
         self.process_gone(id);
         let changes = self.chance.one_of(&[0, 1, 2, 3, 8, 40]);
         let is_making = self.chance.percent(80);
+        if self.nodes[&id].entrant().is_some() {
+            self.crash_entrant(id, changes);
+            return Ok(());
+        }
         let node = self.node(id);
         let State::Running(mut process) = std::mem::replace(&mut node.state, State::Down) else { return Ok(()) };
         let disk = node.disk.clone();
@@ -120,11 +129,13 @@ impl World {
         self.network.switch_on(id);
         self.trouble_start(id);
         self.draw_version(id);
+        self.draw_flags(id);
         let failures_before = self.nodes[&id].disk.failures();
         let Self { nodes, plan, founders, chance, now, .. } = self;
         let node = nodes.get_mut(&id).expect("a node of this cluster");
-        match node.start(plan, founders, *now, chance) {
-            Ok(started) => self.started(id, &started),
+        match node.start(plan, founders.as_ref(), *now, chance) {
+            Ok(Start::Replica(started)) => self.started(id, &started),
+            Ok(Start::Entrant) => self.entrant_started(id),
             Err(StartFailure::ForNow(why)) => {
                 self.trace.note(|| format!("n{} does not start: {why}", id.0));
                 self.coverage.count(Kind::FailedStart);
@@ -183,6 +194,11 @@ impl World {
         if snapshot.index > LogIndex(0) {
             self.coverage.count(Kind::StartFromSnapshot);
         }
+        let founders = self.nodes[&id].hello().map(|hello| founding_configuration(&hello.founders)).unwrap_or_default();
+        if !founders.members.is_empty() {
+            // What a crash has left of a beginning may be all of it.
+            self.log_begins(id, &founders)?;
+        }
         // A power cut that was due during the start and did not come is off.
         self.nodes[&id].disk.keep_power();
         let node = &self.nodes[&id];
@@ -212,6 +228,7 @@ impl World {
         self.queue.schedule(first, Event::MakeSpare(id, life));
         self.seal_later(id, first - self.now);
         self.dial_all(id);
+        self.ask_whether_still_wanted(id)?;
         self.check(id)?;
         self.carry_out(id)?;
         self.check(id)
@@ -230,6 +247,13 @@ impl World {
 
     pub(super) fn pause_for(&mut self, id: NodeId, length: Micros) {
         let patience = self.plan.settings.election_timeout_max_ms * MS;
+        if let Some(entrant) = self.entrant(id).filter(|entrant| !entrant.paused) {
+            entrant.paused = true;
+            let life = entrant.life;
+            self.coverage.count(Kind::EntrantPaused);
+            self.queue.schedule(self.now + length, Event::Resume(id, life));
+            return;
+        }
         let Some(process) = self.process(id).filter(|process| !process.paused) else { return };
         process.paused = true;
         let life = process.life;
@@ -243,6 +267,9 @@ impl World {
 
     /// Everything that has arrived meanwhile is there at once.
     pub(crate) fn resume(&mut self, id: NodeId, life: u64) -> Checked {
+        if let Some(entrant) = self.entrant(id).filter(|entrant| entrant.life == life) {
+            entrant.paused = false;
+        }
         if !self.is_life(id, life) {
             return Ok(());
         }

@@ -145,6 +145,8 @@ impl World {
     }
 
     pub(super) fn check(&mut self, id: NodeId) -> Checked {
+        self.stop_asking_if_fed(id);
+        self.note_vote(id);
         let elections = self.coverage.of(Kind::Election);
         let candidacies = self.coverage.of(Kind::Candidacy);
         self.invariants.node_changed(id, &self.nodes, &mut self.coverage)?;

@@ -8,7 +8,7 @@ use super::invariants::{Checked, ensure};
 use super::node::{Input, Process};
 use super::notation::Name;
 use super::world::World;
-use kvd::data::{KeptLog, ReceiveError, Received, Receiving, cluster_of, compaction_point, is_snapshot_due};
+use kvd::data::{KeptLog, ReceiveError, Received, Receiving, compaction_point, is_snapshot_due};
 use kvd::kv::RestoreError;
 use kvd::raft::{LogIndex, NodeId, RoleName, SendSnapshot, Term};
 use kvd::storage::snapshot::{SnapshotBytes, SnapshotFile, SnapshotMeta, SnapshotWriter, remove_older};
@@ -85,7 +85,7 @@ impl World {
         if process.taking.is_some() || !owes_snapshot(process, every_bytes) {
             return Ok(());
         }
-        let cluster_id = cluster_of(&self.founders).id;
+        let cluster_id = process.cluster.id;
         let (place, summary) = process.replica.begin_snapshot().expect("there is no other");
         let meta = SnapshotMeta { cluster_id, place, summary: summary.encode() };
         match SnapshotWriter::begin(Arc::new(disk), &meta) {
@@ -371,7 +371,8 @@ impl World {
         }
         self.invariants.bounds.heard(to, from);
         let (disk, level_max) = (self.nodes[&to].disk.clone(), self.nodes[&to].level_max);
-        let (cluster_id, limits) = (cluster_of(&self.founders).id, self.plan.session_limits);
+        let process = self.nodes[&to].process().expect("a receiver runs");
+        let (cluster_id, limits) = (process.cluster.id, self.plan.session_limits);
         let begin = || Receiving::new(Arc::new(disk), cluster_id, limits).with_level_max(level_max);
         let (_, receiving) = transfer.receiving.get_or_insert_with(|| (life, begin()));
         let end = (transfer.position + self.plan.snapshot_piece_bytes).min(transfer.bytes.len());

@@ -131,6 +131,8 @@ enum Reach {
     Held,
     /// It does not get there for now.
     Nowhere,
+    /// Somebody is there who is part of no cluster yet, and says so.
+    Declined,
     /// Nobody is there who would take it, and the sender is told so.
     Refused,
 }
@@ -203,7 +205,11 @@ impl World {
             Some(process) if process.paused && held_bytes >= self.plan.network.socket_bytes => Reach::Nowhere,
             Some(process) if process.paused => Reach::Held,
             Some(_) => Reach::Taken,
-            None => Reach::Refused,
+            None => match self.nodes[&to].running() {
+                Some((_, true)) => Reach::Nowhere,
+                Some((_, false)) => Reach::Declined,
+                None => Reach::Refused,
+            },
         }
     }
 
@@ -238,6 +244,13 @@ impl World {
                 Ok(())
             }
             Reach::Taken if is_heard => self.open_stream(of),
+            Reach::Declined if is_heard => {
+                self.dial_after_backoff(of);
+                match self.nodes[&from].hello().cloned() {
+                    Some(hello) => self.dialled_by(to, &hello),
+                    None => Ok(()),
+                }
+            }
             Reach::Refused if is_heard => {
                 self.dial_after_backoff(of);
                 let sends = self.streams.streams.values().any(|stream| stream.of.link == (to, from));
@@ -438,7 +451,7 @@ impl World {
         let is_acked = self.network.works((of.link.1, of.link.0), self.now);
         let now = self.now;
         match reach {
-            Reach::Refused => return self.stream_ends(number, Ended::Broken),
+            Reach::Declined | Reach::Refused => return self.stream_ends(number, Ended::Broken),
             Reach::Nowhere => {
                 let again = now + self.chance.within(5 * MS..60 * MS);
                 self.streams.streams.get_mut(&number).expect("it was there just now").is_blocked = true;
@@ -523,7 +536,7 @@ impl World {
             self.is_troubled_until(of, now);
         }
         match reach {
-            Reach::Refused if is_acked => self.stream_ends(number, Ended::Broken),
+            Reach::Declined | Reach::Refused if is_acked => self.stream_ends(number, Ended::Broken),
             _ if is_stalled => self.stream_ends(number, Ended::Stalled),
             _ => {
                 self.judge_later(number);

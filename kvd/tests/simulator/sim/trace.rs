@@ -9,7 +9,7 @@ use super::notation;
 use kvd::raft::{Message, NodeId};
 
 /// Events written down before a failure.
-const EVENTS_SHOWN: u64 = 150;
+const EVENTS_SHOWN: u64 = 9_000_000;
 
 /// What a run leaves behind.
 #[derive(Debug)]

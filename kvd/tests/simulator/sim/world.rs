@@ -5,10 +5,12 @@
 //! beside: in [`super::replicas`], [`super::writes`], [`super::processes`], [`super::requests`], [`super::client`] and
 //! [`super::faults`].
 
+use super::admissions::Admissions;
 use super::chance::Chance;
 use super::client::{Attempt, AttemptId, Client};
 use super::coverage::{Coverage, Kind};
 use super::divergence::Comparisons;
+use super::entrants::WayIn;
 use super::events::{Event, Micros, Queue};
 use super::faults::Fault;
 use super::invariants::{Checked, Invariants};
@@ -18,6 +20,7 @@ use super::member_requests::MemberRequests;
 use super::members::info_of;
 use super::network::Network;
 use super::node::{Input, Node, Process};
+use super::overtaken_changes::Overtaken;
 use super::plan::Plan;
 use super::snapshots::{Transfer, TransferId};
 use super::streams::Streams;
@@ -39,7 +42,8 @@ pub(crate) struct World {
     pub(crate) moment: Moment,
     pub(crate) queue: Queue,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
-    pub(super) founders: Configuration,
+    /// The founders, if all agree on them from the start.
+    pub(super) founders: Option<Configuration>,
     pub(crate) network: Network,
     pub(super) streams: Streams,
     pub(crate) clients: Vec<Client>,
@@ -62,6 +66,8 @@ pub(crate) struct World {
     /// Terms whose leaders were asked to hand over: a TimeoutNow of theirs may still be on its way.
     pub(crate) handed_over: BTreeSet<Term>,
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
+    pub(super) admissions: Admissions,
+    pub(super) overtaken: Option<Overtaken>,
     pub(super) member_requests: MemberRequests,
     pub(crate) attempts_sent: u64,
     /// Snapshots on their way.
@@ -80,8 +86,12 @@ impl World {
     pub(crate) fn new(seed: u64, trace: Trace) -> Self {
         let mut chance = Chance::new(seed);
         let plan = Plan::draw(&mut chance);
-        let founders = Configuration::of_voters((1..=plan.nodes).map(|id| (NodeId(id), info_of(id))));
-        let node = |id: u64| (NodeId(id), Node::new(NodeId(id), info_of(id), None, &plan, &mut chance));
+        let founders = plan.forming.is_none().then(|| {
+            let voters = (1..=plan.nodes).map(|id| (NodeId(id), info_of(id)));
+            Configuration::of_voters(voters)
+        });
+        let way_in = if plan.forming.is_some() { WayIn::Forms } else { WayIn::Founds };
+        let node = |id: u64| (NodeId(id), Node::new(NodeId(id), info_of(id), way_in, &plan, &mut chance));
         let nodes: BTreeMap<NodeId, Node> = (1..=plan.nodes).map(node).collect();
         let mut world = Self {
             network: Network::new(plan.network, plan.settings.election_timeout_max_ms),
@@ -107,6 +117,8 @@ impl World {
             left_out: Vec::new(),
             handed_over: BTreeSet::new(),
             attempts: BTreeMap::new(),
+            admissions: Admissions::default(),
+            overtaken: None,
             member_requests: MemberRequests::default(),
             attempts_sent: 0,
             transfers: BTreeMap::new(),
@@ -127,7 +139,8 @@ impl World {
             world.clients.push(Client::new(number, reads_from));
         }
         for id in world.all_nodes() {
-            let at = world.chance.within(0..50 * MS);
+            let late = world.plan.forming.map_or(0, |forming| forming.late_ms * MS);
+            let at = world.chance.within(0..50 * MS) + world.chance.exponential(late);
             world.queue.schedule(at, Event::Start(id));
         }
         for client in 0..world.clients.len() {
@@ -139,6 +152,9 @@ impl World {
         }
         if world.plan.late_snapshots_percent > 0 {
             world.queue.schedule(600 * MS, Event::FallBehind);
+        }
+        if world.plan.overtakes_changes {
+            world.queue.schedule(600 * MS, Event::Overtake);
         }
         world.hand_over_later();
         world.compare_states_later();
@@ -262,7 +278,10 @@ impl World {
             }
             Event::Operate => self.operate(),
             Event::Change(event) => self.change_event(event),
-            Event::Join(id) => self.join(id),
+            Event::Bereave(id) => self.bereave_one(id),
+            Event::Overtake => self.overtake(),
+            Event::CorrectFlags => self.correct_flags(),
+            Event::Entrant(event) => self.entrant_event(event),
             Event::ToldRemoved(id, life) => self.input_of_life(id, life, Input::ToldRemoved),
             Event::Mend { fault, victim, other, number } => {
                 self.mend(fault, victim, other, number);

@@ -52,6 +52,7 @@ impl World {
 
     /// The write under way takes no longer than one that begins now.
     pub(super) fn finish_soon(&mut self, id: NodeId) {
+        self.write_soon(id);
         let at = self.now + self.disk_time(id);
         let node = self.node(id);
         if let Some(process) = node.process_mut()

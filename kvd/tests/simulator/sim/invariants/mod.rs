@@ -12,6 +12,7 @@ mod committed_on_quorum;
 mod configuration;
 mod durable_promises;
 mod election_safety;
+mod founding;
 mod leader_append_only;
 mod leader_completeness;
 mod levels;
@@ -35,6 +36,7 @@ use cluster_time::ClusterTimeNeverFalls;
 use committed_on_quorum::CommittedOnQuorum;
 use configuration::Configurations;
 use election_safety::ElectionSafety;
+use founding::Founding;
 use kvd::kv::{Command, SessionLimits};
 use kvd::raft::{
     Body, Configuration, LogBase, LogIndex, LogWrite, Message, NodeId, Payload, Raft, Record, RoleName, Settings, Term,
@@ -80,6 +82,7 @@ pub(crate) struct Invariants {
     cluster_time: ClusterTimeNeverFalls,
     state_machine_safety: StateMachineSafety,
     monotonic_state: MonotonicState,
+    pub(crate) founding: Founding,
     pub(crate) presence: Presence,
     pub(crate) levels: Levels,
     pub(crate) configurations: Configurations,
@@ -101,6 +104,7 @@ impl Invariants {
             state_machine_safety: StateMachineSafety::default(),
             monotonic_state: MonotonicState::default(),
             configurations: Configurations::default(),
+            founding: Founding::default(),
             presence: Presence::new(settings),
             levels: Levels::default(),
             answers: Answers::default(),
@@ -215,6 +219,7 @@ impl Invariants {
 
     /// A message leaves a node.
     pub(crate) fn message_leaves(&mut self, node: &Node, to: NodeId, message: &Message) -> Checked {
+        Founding::message_leaves(node, message)?;
         durable_promises::check(node, to, message)?;
         self.candidacy.message_leaves(node, message)?;
         let vote = match message.body {
