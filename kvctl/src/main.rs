@@ -29,10 +29,13 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let parsed = usage::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed {
-        Ok(cli) => match run(cli) {
-            Ok(()) => Exit::Done.into(),
-            Err(error) => exit::report(&error).into(),
-        },
+        Ok(cli) => {
+            usage::warn_of_variables();
+            match run(cli) {
+                Ok(()) => Exit::Done.into(),
+                Err(error) => exit::report(&error).into(),
+            }
+        }
         Err(error) => usage::report(&error).into(),
     }
 }

@@ -7,19 +7,16 @@ use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 use std::env;
 
-/// The command line of kvctl, for this environment. A variable that is empty counts as one that is not set, as
-/// `KVCTL_ENDPOINTS= kvctl ...` means it.
+/// The command line of kvctl, for this environment.
 pub(crate) fn command() -> clap::Command {
-    let mut command = Cli::command();
-    let empty = |argument: &clap::Arg| {
-        argument.get_env().is_some_and(|name| env::var_os(name).is_some_and(|value| value.is_empty()))
-    };
-    let unset: Vec<clap::Id> =
-        command.get_arguments().filter(|&argument| empty(argument)).map(|argument| argument.get_id().clone()).collect();
-    for id in unset {
-        command = command.mut_arg(id, |argument| argument.env(None));
+    kvd_cli::without_empty_variables(Cli::command())
+}
+
+/// Says which variables were set that have no effect.
+pub(crate) fn warn_of_variables() {
+    for sentence in kvd_cli::unknown_variables(&Cli::command(), "KVCTL_") {
+        output::complain("warning", &sentence);
     }
-    command
 }
 
 /// Prints help or version, or says in one line on standard error what is wrong with the command line.

@@ -44,8 +44,9 @@ Make a new cluster of a backup, or of what is left of a lost one:
 Run a single node without replication:
   kvd --name solo --data-dir solo-data
 
-Every flag can be given as an environment variable (KVD_NAME=node1 ...). Logs go to standard
-error and are filtered by RUST_LOG (error, warn, info, debug, trace).
+Every flag can be given as an environment variable (KVD_NAME=node1 ...); one that is empty is not
+set. Logs go to standard error and are filtered by RUST_LOG (error, warn, info, debug, trace).
+Nobody waits for them: lines that are not read in time are dropped, and counted in the log.
 
 Exit codes:
   0  stopped as asked
@@ -57,7 +58,7 @@ Exit codes:
 /// The command line of `kvd`.
 #[derive(Debug, Parser)]
 #[command(name = "kvd", version, about = ABOUT, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 

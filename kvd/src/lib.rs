@@ -13,7 +13,7 @@ pub mod data;
 pub mod dev;
 pub mod http;
 pub mod kv;
-pub mod logging;
+mod logging;
 pub mod mutants;
 pub mod naming;
 pub mod node;
@@ -26,5 +26,5 @@ pub mod storage;
 mod cli;
 mod run;
 
-pub use cli::{Cli, exit_code};
+pub use cli::exit_code;
 pub use run::run;

@@ -6,62 +6,89 @@
 use crate::cli::{Cli, Command, DevArgs, exit_code};
 use crate::config::Config;
 use crate::dev::{DevError, Nodes, Options};
+use crate::logging::Logging;
 use crate::offline::{self, OfflineError};
 use crate::server::{FatalError, Server, StartError, listen};
 use crate::storage::StorageError;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// Variables of the daemon begin with this.
+const VARIABLES_PREFIX: &str = "KVD_";
+
 /// Open files that are enough for every connection served, and for the log.
 const OPEN_FILES_WANTED: u64 = 16_384;
 
-/// Runs the daemon to its end.
-pub fn run(cli: Cli) -> ExitCode {
-    if let Err(error) = crate::logging::init(cli.log_format) {
-        return failed(exit_code::USAGE, &error);
+/// Runs the daemon to its end, by this command line, of which the first word is the program, and the environment.
+pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = kvd_cli::without_empty_variables(Cli::command());
+    let cli = match command.try_get_matches_from(words).and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help that goes to a closed pipe is no error.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit_code::USAGE } else { exit_code::DONE });
+        }
+    };
+    let logging = match Logging::begin(cli.log_format) {
+        Ok(logging) => logging,
+        Err(error) => {
+            // Nobody is left to be told where standard error is closed.
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            return ExitCode::from(exit_code::USAGE);
+        }
+    };
+    for sentence in kvd_cli::unknown_variables(&Cli::command(), VARIABLES_PREFIX) {
+        tracing::warn!("{sentence}");
     }
-    let dev = match cli.command {
-        Some(Command::Restore(args)) => return offline_ended(offline::restore(args)),
-        Some(Command::Recover(args)) => return offline_ended(offline::recover(args)),
-        Some(Command::Dev(args)) => Some(args),
-        None => None,
+    let (code, error) = match run_command(cli) {
+        Ok(()) => (exit_code::DONE, None),
+        Err(Failure::Refused { code, error }) => (code, Some(format!("error: {error}"))),
+        Err(Failure::Logged { code }) => (code, None),
     };
-    raise_open_files_limit();
-    // On a machine of its own one thread serves more than two would, and a node shares its machine
-    // with the disk's threads anyway.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(exit_code::FAILED, &error),
-    };
-    let ended = match dev {
-        Some(args) => runtime.block_on(run_dev(args)),
-        None => match cli.node.config() {
-            Ok(config) => runtime.block_on(run_node(config)),
-            Err(error) => return failed(exit_code::USAGE, &error),
-        },
-    };
-    // What still waits for a disk must not keep the process.
-    runtime.shutdown_background();
-    match ended {
-        Ok(()) => ExitCode::from(exit_code::DONE),
-        Err(Failure::Refused { code, error }) => failed(code, &error),
-        Err(Failure::Logged { code }) => ExitCode::from(code),
+    logging.end(error.as_deref());
+    ExitCode::from(code)
+}
+
+fn run_command(cli: Cli) -> Ended {
+    match cli.command {
+        Some(Command::Restore(args)) => offline::restore(args).map_err(offline_failed),
+        Some(Command::Recover(args)) => offline::recover(args).map_err(offline_failed),
+        Some(Command::Dev(args)) => run_nodes(run_dev(args)),
+        None => {
+            let config = cli.node.config().map_err(|error| Failure::Refused { code: exit_code::USAGE, error })?;
+            run_nodes(run_node(config))
+        }
     }
 }
 
-/// How a command on a data directory ends.
-fn offline_ended(ended: Result<(), OfflineError>) -> ExitCode {
-    match ended {
-        Ok(()) => ExitCode::from(exit_code::DONE),
-        Err(error @ (OfflineError::Usage(_) | OfflineError::File { .. } | OfflineError::Backup { .. })) => {
-            failed(exit_code::USAGE, &error)
-        }
-        Err(error @ OfflineError::NotConfirmed(_)) => failed(exit_code::FAILED, &error),
-        Err(error) => failed(exit_code::STORAGE, &error),
-    }
+fn run_nodes(nodes: impl Future<Output = Ended>) -> Ended {
+    raise_open_files_limit();
+    // On a machine of its own one thread serves more than two would, and a node shares its machine
+    // with the disk's threads anyway.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|cause| Failure::Refused { code: exit_code::FAILED, error: cause.to_string() })?;
+    let ended = runtime.block_on(nodes);
+    // What still waits for a disk must not keep the process.
+    runtime.shutdown_background();
+    ended
+}
+
+fn offline_failed(error: OfflineError) -> Failure {
+    let code = match &error {
+        OfflineError::Usage(_) | OfflineError::File { .. } | OfflineError::Backup { .. } => exit_code::USAGE,
+        OfflineError::NotConfirmed(_) => exit_code::FAILED,
+        OfflineError::DataDir { .. }
+        | OfflineError::Restore { .. }
+        | OfflineError::Recover { .. }
+        | OfflineError::Refound { .. } => exit_code::STORAGE,
+    };
+    Failure::Refused { code, error: error.to_string() }
 }
 
 /// Allows as many open files as the system lets this user have: connections and the log share them,
@@ -219,9 +246,4 @@ fn fatal(failure: &FatalError) -> Failure {
 fn interrupted() -> Failure {
     tracing::warn!("ends at once, asked for a second time; what was acknowledged is on disk");
     Failure::Logged { code: exit_code::INTERRUPTED }
-}
-
-fn failed(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("error: {error}");
-    ExitCode::from(code)
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 /// With this variable in the environment, whatever would be skipped fails.
-const FORBID_SKIPS: &str = "KVD_TESTS_FORBID_SKIPS";
+const FORBID_SKIPS: &str = "TESTKIT_FORBID_SKIPS";
 
 /// Says why a test shows nothing here. Past the capture of what tests print, so that nobody takes it for passed.
 pub fn skip(why: &str) {

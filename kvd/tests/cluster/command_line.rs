@@ -107,9 +107,38 @@ fn help_teaches_every_flag_every_variable_and_every_exit_code() {
 
 #[test]
 fn a_filter_for_logs_that_cannot_be_understood_is_refused() {
-    let ended = run(kvd().args(["--name", "node1"]).env("RUST_LOG", "kvd=loud"));
+    // An unknown word alone would be the name of a part that there is not, and log nothing.
+    for filter in ["kvd=loud", "verbose"] {
+        let ended = run(kvd().args(["--name", "node1"]).env("RUST_LOG", filter));
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.error().starts_with(&format!("RUST_LOG={filter}: ")), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_set_to_nothing_is_not_set() {
+    // A heartbeat of zero is always refused, so all others are taken.
+    let mut command = kvd();
+    command.args(["--name", "node1", "--heartbeat-ms", "0"]);
+    for flag in BAD_VALUES.iter().map(|(flag, _)| *flag).chain(SWITCHES) {
+        command.env(variable_of(flag), "");
+    }
+    let ended = run(&mut command);
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    assert!(ended.error().starts_with("RUST_LOG=kvd=loud"), "{ended:?}");
+    assert!(ended.only_error().contains("--heartbeat-ms"), "{ended:?}");
+    let ended = run(kvd().args(["restore", "no-such-file"]).env("KVD_NAME", "").env("KVD_DATA_DIR", "d"));
+    assert!(ended.code == Some(2) && ended.stderr.contains("--name"), "in subcommands too: {ended:?}");
+}
+
+#[test]
+fn a_variable_that_no_flag_reads_is_warned_of() {
+    let ended = run(kvd().args(["--name", "node1", "--heartbeat-ms", "0"]).env("KVD_PEER", "node2=http://a"));
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    let warning = "KVD_PEER is set, and kvd has no such variable: it has no effect; did you mean KVD_PEERS?";
+    assert!(
+        ended.stderr.lines().next().is_some_and(|line| line.contains(" WARN ") && line.ends_with(warning)),
+        "{ended:?}"
+    );
 }
 
 #[test]

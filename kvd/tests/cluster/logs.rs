@@ -1,6 +1,11 @@
 //! What a node logs: little while all is well, each line with node, term and role, and never a value.
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use testkit::{Cluster, Connection, Load, Node};
 
 #[test]
@@ -54,6 +59,47 @@ fn a_member_out_of_reach_is_told_once_with_the_reason_and_again_when_it_is_back(
     cluster[leader].logged(&format!("reaches {name} again"));
     assert_eq!(cluster[leader].log().matches("cannot reach").count(), 1);
 }
+
+#[test]
+fn nobody_waits_for_whoever_reads_the_log() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let pipe = dir.path().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+    let open = || File::options().read(true).write(true).custom_flags(O_NONBLOCK).open(&pipe).expect("both its ends");
+
+    // A reader that hangs: not a single line gets through.
+    let mut reader = open();
+    while reader.write(&[b'.'; 4_096]).is_ok() {}
+    serves_while_its_log_goes_to(&pipe);
+    drop(reader);
+
+    // One that is gone, and a disk that is full.
+    let mut reader = Some(open());
+    serves_while(&pipe, || drop(reader.take()));
+    serves_while_its_log_goes_to(Path::new("/dev/full"));
+}
+
+fn serves_while_its_log_goes_to(path: &Path) {
+    serves_while(path, || {});
+}
+
+/// A node is started whose log goes to this file, and serves after `then`.
+fn serves_while(path: &Path, then: impl FnOnce()) {
+    let mut cluster = Cluster::prepare(1);
+    let redirect = format!("exec \"$0\" \"$@\" 2> '{}'", path.display());
+    cluster[0].run_through(&["sh", "-c", &redirect]);
+    cluster[0].add_env("RUST_LOG", "trace");
+    cluster.start_all();
+    cluster.leader();
+    then();
+    let load = Load::start(&cluster.client(), 8);
+    load.flow(500);
+    assert_eq!(load.stop().failed(), 0, "{}", path.display());
+    assert_eq!(cluster[0].terminate(), Some(0), "{}", path.display());
+}
+
+/// See open(2).
+const O_NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 
 /// Whether a line looks like `2026-01-31T12:00:00.000000Z  INFO [node1][term 5][leader] leads term 5`.
 fn is_well_formed(line: &str, name: &str) -> bool {

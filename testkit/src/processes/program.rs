@@ -1,6 +1,5 @@
 //! Where the program of a node comes from.
 
-use clap::Parser as _;
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -56,7 +55,7 @@ pub fn kvd() -> Command {
 pub fn be_a_node() {
     if let Ok(arguments) = env::var(COMMAND_LINE) {
         // Its end is a signal, and whoever sent it knows.
-        let _ = kvd::run(kvd::Cli::parse_from(["kvd"].into_iter().chain(arguments.lines())));
+        let _ = kvd::run(["kvd"].into_iter().chain(arguments.lines()).map(OsString::from));
     }
 }
 

@@ -1,0 +1,59 @@
+//! What is logged: `RUST_LOG`.
+
+use std::ffi::OsString;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+const DEFAULT: &str = "info";
+
+/// Reads what `RUST_LOG` is set to. Empty is not set.
+///
+/// # Errors
+/// A sentence that says what will do.
+pub(super) fn filter(set: Option<OsString>) -> Result<EnvFilter, String> {
+    let set = set.unwrap_or_default().into_string().map_err(|set| wrong(&set.to_string_lossy(), "it is no text"))?;
+    let directives = if set.is_empty() { DEFAULT } else { &set };
+    // A word alone is a level for everything, or the name of a part, of which everything is logged. An unknown word is a
+    // name of no part, and nothing at all would be logged.
+    for word in directives.split(',').filter(|word| !word.is_empty() && !word.contains(['=', '['])) {
+        if word.parse::<LevelFilter>().is_err() && word != "kvd" && !word.starts_with("kvd::") {
+            return Err(wrong(&set, &format!("`{word}` is no level")));
+        }
+    }
+    EnvFilter::try_new(directives).map_err(|cause| wrong(&set, &cause.to_string()))
+}
+
+fn wrong(set: &str, why: &str) -> String {
+    format!(
+        "RUST_LOG={set}: {why}; give one of off, error, warn, info, debug and trace, for everything (RUST_LOG=debug) or for \
+         a part as well (RUST_LOG=info,kvd::raft=debug)"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_and_parts_are_taken_and_unknown_words_are_named() {
+        for set in ["", "info", "WARN", "off", "kvd", "kvd::raft", "warn,kvd::raft=trace", "kvd=debug,hyper=off"] {
+            assert!(filter(Some(set.into())).is_ok(), "{set}");
+        }
+        assert!(filter(None).is_ok());
+        for (set, expected) in [
+            ("verbose", "RUST_LOG=verbose: `verbose` is no level; give one of off, error"),
+            ("info,everything", "`everything` is no level"),
+            ("kvd=loud", "RUST_LOG=kvd=loud: "),
+        ] {
+            let error = filter(Some(set.into())).expect_err(set);
+            assert!(error.contains(expected) && error.contains("RUST_LOG=info,kvd::raft=debug"), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_text_is_refused() {
+        use std::os::unix::ffi::OsStringExt as _;
+        assert!(filter(Some(OsString::from_vec(vec![0xff]))).expect_err("no text").contains("it is no text"));
+    }
+}
