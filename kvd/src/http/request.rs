@@ -156,9 +156,10 @@ impl Request {
         &self.asker
     }
 
-    /// The newest level that the node knows which is to be added: the first, unless it says otherwise.
+    /// The newest level that the joining node knows. A node says so itself; whoever adds one for it need not know, and then it
+    /// counts as one of this version.
     pub(super) fn level(&self) -> u32 {
-        self.head.level.unwrap_or(Level::FIRST.0)
+        self.head.level.unwrap_or(Level::NEWEST.0)
     }
 
     /// End of the time that the request asks for, if it does.

@@ -36,8 +36,8 @@ const FORWARDED_MAX: usize = 256;
 /// Memory for the questions of other nodes while they arrive, in bytes.
 const ARRIVING_BYTES_MAX: usize = 64 << 20;
 
-/// Time for a question to arrive.
-const ARRIVAL_TIME_MAX: Duration = Duration::from_secs(5);
+/// A question on its way gets on within this time; it may be long, and the link slow.
+const ARRIVAL_STALL_MAX: Duration = Duration::from_secs(5);
 
 /// A head, with the names and URLs of a change of the members.
 const HEAD_BYTES_MAX: usize = 4 << 10;
@@ -166,7 +166,10 @@ impl Forwarder {
             // The semaphore is never closed.
             turn = turns.acquire_owned() => turn.map_err(|_| not_sent("it takes no more requests")),
             () = self.deposed(to) => Err(not_sent("it leads no more")),
-            () = sleep_until(deadline) => Err(not_sent("too many requests are on their way to it")),
+            () = sleep_until(deadline) => Err(Unforwarded::Refused(ApiError::overloaded(format!(
+                "too many requests are on their way to {}, the leader: try again shortly",
+                to.id
+            )))),
         }
     }
 
@@ -279,7 +282,7 @@ async fn take<B: Buf>(
     let collecting = async {
         let mut body = pin!(body);
         let mut frame = BytesMut::with_capacity(length);
-        while let Some(piece) = body.next().await {
+        while let Some(piece) = timeout(ARRIVAL_STALL_MAX, body.next()).await.ok()? {
             let mut piece = piece.ok()?;
             while piece.has_remaining() {
                 let chunk = piece.chunk();
@@ -290,9 +293,14 @@ async fn take<B: Buf>(
         }
         Some(frame.freeze())
     };
-    let frame = timeout(ARRIVAL_TIME_MAX, collecting).await.ok().flatten();
-    let frame = frame.ok_or_else(|| no_question("the question did not arrive whole"))?;
-    decode_question(&frame).ok_or_else(|| no_question("a question that this node's kvd does not know: upgrade it"))
+    let frame = collecting.await.ok_or_else(|| {
+        let why = "the request did not arrive whole at the leader: try again shortly".to_owned();
+        Box::new(refuse(ErrorCode::Overloaded, StatusCode::TOO_MANY_REQUESTS, why))
+    })?;
+    decode_question(&frame).ok_or_else(|| {
+        let why = format!("{}, the leader, is of a version that does not know this request: upgrade its kvd", ours.name);
+        Box::new(refuse(ErrorCode::NotReady, StatusCode::SERVICE_UNAVAILABLE, why))
+    })
 }
 
 #[cfg(test)]
