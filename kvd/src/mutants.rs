@@ -86,6 +86,10 @@ mutants! {
     CandidateKeepsBallot = "votes counted for a log that a snapshot replaced",
     /// The members change though the leader does not hear a majority of the voters that are left.
     RemovalWithoutQuorumCheck = "quorum check left out of a change of the members",
+    /// A change of the voters counts on nodes that answer heartbeats, whatever their disks do.
+    FollowsWithoutDisk = "presence by heartbeats alone",
+    /// A leader that stood still counts on nodes that answered before.
+    PresenceOverAbsence = "presence from before an absence",
     /// A voter takes the place of another, so that there is one voter fewer.
     ReplaceByVoter = "member replaced by one that votes already",
     /// Whom a request for a change names is looked up again whenever it is begun anew.
@@ -154,6 +158,8 @@ mutants! {
     FoundersForgotten = "founders forgotten while they are written",
     /// A node that has met a member of a cluster does not say so to others.
     MemoryNotPassedOn = "memory of a cluster not passed on",
+    /// A node that forms a cluster takes no notice of members that dial it and are no peers of its own.
+    StrangersUnheard = "members that dial are not heard",
     /// A node whose namesake is a member under another id founds a cluster.
     ReturningFounds = "node without its data founds",
     /// A node that is to expect data founds a cluster without it.

@@ -54,6 +54,8 @@ struct Waiting<H> {
     proof: Option<LeadershipProof>,
     /// This node was to leave and led, so it began to hand leadership over.
     handed_over: bool,
+    /// What has kept it from beginning.
+    held_up: Option<MembershipError>,
     deadline: Instant,
     handle: H,
 }
@@ -79,6 +81,7 @@ impl<H> MemberChanges<H> {
             begun: None,
             proof: None,
             handed_over: false,
+            held_up: None,
             deadline,
             handle,
         });
@@ -137,7 +140,9 @@ impl<H> Waiting<H> {
                 Ok(Some(change)) if self.hands_over(replica, &change) => {}
                 Ok(Some(change)) => match replica.change_membership(&change) {
                     Ok(index) => self.begun = Some((index, replica.raft().term())),
-                    Err(MembershipError::Busy | MembershipError::NotYetHeard { .. }) => {}
+                    Err(error @ (MembershipError::Busy | MembershipError::NotYetHeard { .. })) => {
+                        self.held_up = Some(error)
+                    }
                     Err(error) => return Some(Err(self.refusal(error))),
                 },
                 Ok(None) if self.is_present(replica) => return Some(Ok(())),
@@ -152,6 +157,9 @@ impl<H> Waiting<H> {
             (Some(_), _) => ChangeError::OutcomeUnknown,
             // No quorum says that this node still leads.
             (None, Some(_)) => ChangeError::NoLeader,
+            (None, None) if let Some(error @ MembershipError::NotYetHeard { .. }) = self.held_up.take() => {
+                self.refusal(error)
+            }
             (None, None) => ChangeError::Refused(
                 "another change, of the members or of the leader, is under way, so this one has not begun: see `GET /members`, \
                  and ask again when that is done"

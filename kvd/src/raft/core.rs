@@ -132,6 +132,7 @@ impl Raft {
         };
         self.now = self.now.plus_ms(step_ms);
         self.durability.wait_for_disk(step_ms);
+        self.was_absent(elapsed_ms - step_ms);
     }
 
     /// It is `now`, and nothing else has arrived: acts on every timer that has run out. To be called

@@ -222,6 +222,8 @@ impl Raft {
         let progress = progress.collect();
         let leader = Leader {
             progress,
+            awake_round: 0,
+            awake_index: LogIndex(0),
             next_heartbeat: self.clock.plus_ms(self.settings.heartbeat_ms),
             elected_cluster_time: self.log.last_time(),
             elected_at: self.now,

@@ -17,8 +17,8 @@ use super::configuration::{Configuration, Goal, MemberInfo};
 use super::core::Raft;
 use super::entry::Payload;
 use super::message::Body;
-use super::progress::{Flow, Progress};
-use super::role::{Leader, Role};
+use super::progress::Progress;
+use super::role::Role;
 use super::types::{LogIndex, NodeId};
 use crate::mutants::{self, Mutant};
 use std::cmp::Reverse;
@@ -71,16 +71,16 @@ pub enum MembershipError {
     /// Nobody would be left to decide anything.
     #[error("it is the last voter: a cluster needs at least one")]
     LastVoter,
-    /// Of the voters that would be left, the leader has not heard enough yet, and it has not waited long enough to know
-    /// that they are gone either.
+    /// Of the voters that would be left, not enough are known to follow the leader, and it has not waited long enough to
+    /// know that they are gone either.
     #[error(
-        "of the {voters} voters that would be left, the leader has heard {heard} so far, which is no majority: it has just been \
-         elected, or has just lost sight of one. Try again in a moment"
+        "of the {voters} voters that would be left {heard} are known to follow the leader, which is no majority: it has just been \
+         elected, has just lost sight of one, or one of them has a disk that hangs. Try again in a moment"
     )]
     NotYetHeard {
         /// How many voters would be left.
         voters: usize,
-        /// How many of them the leader hears, itself included.
+        /// How many of them follow the leader, itself included.
         heard: usize,
     },
     /// Of the voters that would be left, the leader hears too few.
@@ -142,17 +142,17 @@ impl Raft {
         Ok(self.append_configuration(next))
     }
 
-    /// Whether this leader hears a majority of the voters of a configuration that is to come.
+    /// Whether this leader is followed by a majority of the voters of a configuration that is to come.
     ///
     /// A joint configuration cannot be taken back, and without a majority of its new voters nothing is committed any more,
-    /// its own end included. So they must be known to be there: silence since an election that has only just been won
-    /// is no sign of it.
+    /// its own end included. So they must be known to be there and to make entries durable: silence since an election that
+    /// has only just been won is no sign of it, nor is an answer to a heartbeat, which a node gives while its disk hangs.
     fn can_decide(&self, next: &Configuration) -> Result<(), MembershipError> {
-        if next.is_majority_of_voters(|id| self.is_heard(id)) || mutants::is_on(Mutant::RemovalWithoutQuorumCheck) {
+        if next.is_majority_of_voters(|id| self.follows(id)) || mutants::is_on(Mutant::RemovalWithoutQuorumCheck) {
             return Ok(());
         }
         let voters = next.voters.len();
-        let heard = next.voters.iter().filter(|id| self.is_heard(**id)).count();
+        let heard = next.voters.iter().filter(|id| self.follows(**id)).count();
         match next.is_majority_of_voters(|id| !self.is_silent(id)) {
             true => Err(MembershipError::NotYetHeard { voters, heard }),
             false => Err(MembershipError::NoQuorum { voters, heard }),
@@ -260,45 +260,6 @@ impl Raft {
             // What speaks against it now may not do so later, and it is tried again then.
             let _ = self.change_membership(&change);
         }
-    }
-
-    /// Whether this node leads and knows that one to be there: it has answered in this term, within the longest election
-    /// timeout. False does not mean that it is gone: see [`Raft::is_silent`].
-    pub fn is_heard(&self, id: NodeId) -> bool {
-        let Role::Leader(leader) = &self.role else { return false };
-        id == self.id || leader.progress.get(&id).is_some_and(|progress| self.hears(progress))
-    }
-
-    /// Whether this node leads and that one has not answered it for the longest election timeout, though it was sent to
-    /// for as long. A leader that has just been elected has heard nobody but its voters; of the others it knows
-    /// neither that they are there nor that they are gone, and what rests on either has to wait.
-    pub fn is_silent(&self, id: NodeId) -> bool {
-        let Role::Leader(leader) = &self.role else { return false };
-        id != self.id && leader.progress.get(&id).is_none_or(|progress| self.misses(progress))
-    }
-
-    /// Whether a follower has answered within the longest election timeout, and is not known to be gone since.
-    pub(super) fn hears(&self, progress: &Progress) -> bool {
-        let heard = match progress.heard {
-            None if mutants::is_on(Mutant::SilenceIsPresence) => Some(progress.since),
-            heard => heard,
-        };
-        let is_recent = |heard| self.now.ms_since(heard) < self.settings.election_timeout_max_ms;
-        heard.is_some_and(is_recent) && !progress.is_gone
-    }
-
-    /// Whether a follower has been sent to for the longest election timeout and has not answered all that time.
-    pub(super) fn misses(&self, progress: &Progress) -> bool {
-        let answered = progress.heard.map_or(progress.since, |heard| heard.max(progress.since));
-        self.now.ms_since(answered) >= self.settings.election_timeout_max_ms
-    }
-
-    /// Whether everything that a follower lacks is on its way, or in the leader's memory, which is bounded.
-    fn has_caught_up(&self, leader: &Leader, id: NodeId) -> bool {
-        leader.progress.get(&id).is_some_and(|progress| {
-            let is_fed = matches!(progress.flow, Flow::Replicate { .. });
-            is_fed && self.hears(progress) && self.log.is_in_memory(progress.match_index.next())
-        })
     }
 
     /// Appends a configuration, by two steps if the voters are others.

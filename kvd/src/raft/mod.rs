@@ -20,6 +20,7 @@ mod following;
 mod log;
 mod membership;
 mod message;
+mod presence;
 mod progress;
 mod reads;
 mod refusal;

@@ -54,6 +54,8 @@ pub(super) struct Progress {
     pub(super) since: Instant,
     /// When the follower last answered in this term, its vote included; `None` until it has.
     pub(super) heard: Option<Instant>,
+    /// When it last acknowledged more than before.
+    pub(super) advanced: Option<Instant>,
     /// Word has come that its process is gone, and no answer since.
     pub(super) is_gone: bool,
     /// A heartbeat is due.
@@ -116,6 +118,7 @@ impl Progress {
             acked_round: 0,
             since: now,
             heard: None,
+            advanced: None,
             is_gone: false,
             heartbeat_due: false,
             check_due: false,

@@ -98,7 +98,8 @@ impl Raft {
                     // The number is new, so every answer that names it was given after this moment.
                     reads.round += 1;
                     let readers = std::mem::take(&mut reads.waiting);
-                    reads.confirming = Some(Round { read_index: self.log.commit_index(), readers });
+                    let read_index = self.log.commit_index();
+                    reads.confirming = Some(Round { number: reads.round, read_index, readers });
                     self.confirm_reads();
                 }
             }
@@ -119,16 +120,17 @@ impl Raft {
     /// Answers the reads of the round under way if a quorum has confirmed it.
     pub(super) fn confirm_reads(&mut self) {
         let Role::Leader(leader) = &self.role else { return };
+        let Some(Round { number, .. }) = &leader.reads.confirming else { return };
+        let round = number.saturating_sub(u64::from(mutants::is_on(Mutant::OldRoundAccepted)));
         let confirmed = |id: NodeId| {
-            let round = leader.reads.round.saturating_sub(u64::from(mutants::is_on(Mutant::OldRoundAccepted)));
             let acked = |progress: &Progress| progress.acked_round >= round;
             id == self.id || mutants::is_on(Mutant::ReadWithoutRound) || leader.progress.get(&id).is_some_and(acked)
         };
-        if leader.reads.confirming.is_none() || !self.configuration().is_quorum(confirmed) {
+        if !self.configuration().is_quorum(confirmed) {
             return;
         }
         let Role::Leader(leader) = &mut self.role else { return };
-        let Some(Round { read_index, readers }) = leader.reads.confirming.take() else { return };
+        let Some(Round { read_index, readers, .. }) = leader.reads.confirming.take() else { return };
         for reader in readers {
             match reader {
                 Reader::Local(token) => {

@@ -118,10 +118,13 @@ impl Raft {
         if match_index > self.log.last_index() {
             return;
         }
-        let base = self.log.base().index;
+        let (base, now) = (self.log.base().index, self.now);
         if let Some(progress) = self.heard_follower(from, round) {
             if match_index >= base {
                 progress.needs_no_snapshot();
+            }
+            if match_index > progress.match_index {
+                progress.advanced = Some(now);
             }
             progress.accept(match_index);
             self.advance_commit();

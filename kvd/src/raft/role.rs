@@ -75,6 +75,10 @@ pub(super) struct Ballot {
 pub(super) struct Leader {
     /// Every other member.
     pub(super) progress: BTreeMap<NodeId, Progress>,
+    /// Answers to this round, or a later one, are from after the last time for which the leader stood still.
+    pub(super) awake_round: u64,
+    /// The end of the log at that time.
+    pub(super) awake_index: LogIndex,
     /// By the clock, so that a leader that was away is heard as soon as it is back.
     pub(super) next_heartbeat: Instant,
     /// Cluster time and local time when elected; see [`Leader::cluster_time`].

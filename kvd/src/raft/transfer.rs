@@ -108,7 +108,8 @@ impl Raft {
             |(id, progress): &(&NodeId, &Progress)| self.configuration().voters.contains(id) && self.hears(progress);
         let rank = |(id, progress): &(&NodeId, &Progress)| {
             let is_fed = matches!(progress.flow, Flow::Replicate { .. });
-            (is_fed, progress.match_index, progress.heard, Reverse(**id))
+            let follows = self.follows(**id);
+            (follows, is_fed, progress.match_index, progress.heard, Reverse(**id))
         };
         leader.progress.iter().filter(is_candidate).max_by_key(rank).map(|(id, _)| *id)
     }

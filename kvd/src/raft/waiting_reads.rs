@@ -18,6 +18,8 @@ pub(super) struct LeaderReads {
 /// A round of heartbeats that is to confirm the leader.
 #[derive(Debug)]
 pub(super) struct Round {
+    /// Answers that name it, or a later one, confirm it.
+    pub(super) number: u64,
     pub(super) read_index: LogIndex,
     pub(super) readers: Vec<Reader>,
 }

@@ -101,6 +101,12 @@ pub(crate) struct NetworkPlan {
 }
 
 impl NetworkPlan {
+    /// Hardly any message takes longer. Microseconds.
+    pub(crate) fn delay_max_us(&self) -> Micros {
+        let spike_us = if self.spike_permille > 0 { 5_000_000 } else { 0 };
+        spike_us + self.delay_min_us + 30 * self.delay_mean_us
+    }
+
     /// A good network.
     pub(crate) const CALM: Self = Self {
         delay_min_us: 100,

@@ -43,7 +43,7 @@ impl World {
             return Ok(());
         }
         process.replica.set_time(time);
-        self.invariants.presence.awake(id, process.life, time, process.replica.raft());
+        self.invariants.presence.awake(id, process.life, time, self.now, process.replica.raft());
         match input {
             Input::Tick => {
                 let before = LeaderBefore::of(process.replica.raft());

@@ -97,7 +97,12 @@ impl World {
             network: Network::new(plan.network, plan.settings.election_timeout_max_ms),
             streams: Streams::default(),
             clients: Vec::new(),
-            invariants: Invariants::new(&plan.settings, plan.entry_bytes_max(), plan.session_limits),
+            invariants: Invariants::new(
+                &plan.settings,
+                plan.network.delay_max_us(),
+                plan.entry_bytes_max(),
+                plan.session_limits,
+            ),
             comparisons: Comparisons::new(seed),
             versions: Versions::draw(seed),
             chance,

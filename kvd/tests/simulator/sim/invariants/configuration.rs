@@ -4,6 +4,7 @@
 //! never that of a member again: who bears it may have forgotten what it promised.
 
 use super::super::image::Image;
+use super::super::node::Node;
 use super::committed_on_quorum::Committed;
 use super::presence::Presence;
 use super::{Checked, Place, Violation, ensure};
@@ -27,6 +28,7 @@ impl Configurations {
         raft: &Raft,
         committed: &[Committed],
         presence: &Presence,
+        nodes: &BTreeMap<NodeId, Node>,
     ) -> Result<bool, Violation> {
         let (id, index, used) = (raft.id().0, raft.configuration_index(), raft.configuration());
         if *used == Configuration::EMPTY {
@@ -42,7 +44,7 @@ impl Configurations {
         let is_new = known.is_none();
         match known {
             Some(known) => ensure!(NAME, known == used, "n{id} uses another configuration {index}@{term} than others"),
-            None => self.appended(raft, (index, term), committed, presence)?,
+            None => self.appended(raft, (index, term), committed, presence, nodes)?,
         }
         let is_in_log = |(index, term): &Place| raft.log().term_at(*index) == Some(*term);
         let later = self.known.range((index.next(), Term(0))..).find(|(place, _)| is_in_log(place));
@@ -51,7 +53,14 @@ impl Configurations {
     }
 
     /// A node has appended a configuration that nobody had before.
-    fn appended(&mut self, raft: &Raft, place: Place, committed: &[Committed], presence: &Presence) -> Checked {
+    fn appended(
+        &mut self,
+        raft: &Raft,
+        place: Place,
+        committed: &[Committed],
+        presence: &Presence,
+        nodes: &BTreeMap<NodeId, Node>,
+    ) -> Checked {
         let (id, next) = (raft.id().0, raft.configuration());
         if let Some((before_place, before)) = self.before(raft, place, committed) {
             let is_committed = before_place.0.0 <= committed.len() as u64;
@@ -65,7 +74,7 @@ impl Configurations {
                 "n{id} goes from {before:?} to {next:?}: {disjoint:?} could decide both"
             );
             if raft.role() == RoleName::Leader && place.1 == raft.term() {
-                presence.check_change(raft, before, next)?;
+                presence.check_change(raft, before, next, nodes)?;
             }
         }
         if raft.role() == RoleName::Leader && place.1 == raft.term() {

@@ -28,6 +28,7 @@ pub(crate) use bounds::Bounds;
 pub(crate) use reads::Reads;
 
 use super::coverage::{Coverage, Kind};
+use super::events::Micros;
 use super::image::{Digest, DiskImage, Found};
 use super::model::Model;
 use super::node::Node;
@@ -93,7 +94,12 @@ pub(crate) struct Invariants {
 }
 
 impl Invariants {
-    pub(crate) fn new(settings: &Settings, entry_bytes_max: usize, session_limits: SessionLimits) -> Self {
+    pub(crate) fn new(
+        settings: &Settings,
+        delay_max_us: Micros,
+        entry_bytes_max: usize,
+        session_limits: SessionLimits,
+    ) -> Self {
         Self {
             election_safety: ElectionSafety::default(),
             candidacy: Candidacy::default(),
@@ -105,7 +111,7 @@ impl Invariants {
             monotonic_state: MonotonicState::default(),
             configurations: Configurations::default(),
             founding: Founding::default(),
-            presence: Presence::new(settings),
+            presence: Presence::new(settings, delay_max_us),
             levels: Levels::default(),
             answers: Answers::default(),
             reads: Reads::default(),
@@ -134,7 +140,7 @@ impl Invariants {
             self.entry_committed(index, raft, nodes)?;
         }
         self.state_machine_safety.check(id, &process.replica, &self.model)?;
-        if self.configurations.check(raft, self.committed.entries(), &self.presence)? {
+        if self.configurations.check(raft, self.committed.entries(), &self.presence, nodes)? {
             coverage.count(Kind::JointConfiguration);
         }
         self.presence.looked_at(id);

@@ -1,15 +1,24 @@
 //! Presence: a leader that begins a change of the voters has heard a majority of those that are to come, lately and in its
-//! term (a joint configuration without one can never be left again); and who loses its place for being silent has been
-//! silent for the longest election timeout.
+//! term (a joint configuration without one can never be left again), and that majority could really take part a moment ago:
+//! none of it was dead, stood still, or waited for its disk. And who loses its place for being silent has been silent for
+//! the longest election timeout.
 //!
-//! Time is that in which the leader was awake: what was sent while it stood still may not have been read yet.
+//! Time is that in which the leader was awake: what was sent while it stood still may not have been read yet. What others
+//! could really do is judged by the time of the world.
 
-use super::super::events::Life;
+use super::super::events::{Life, Micros};
+use super::super::node::Node;
 use super::{Checked, ensure, is_quorum};
-use kvd::raft::{Body, Configuration, Goal, Instant, Message, NodeId, Raft, RoleName, Settings, Term};
+use kvd::raft::{
+    Body, Configuration, Goal, Instant, LogWrite, Message, NodeId, Raft, Record, RoleName, Settings, Term,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "Presence";
+
+/// Who could take part so long ago may be counted on: word of it may be on its way, and a leader's patience is some
+/// hundreds of milliseconds. Microseconds.
+const LATELY: Micros = 2_500_000;
 
 /// The answers that each node had from the others.
 #[derive(Debug)]
@@ -17,6 +26,10 @@ pub(crate) struct Presence {
     timeout_ms: u64,
     heartbeat_ms: u64,
     nodes: BTreeMap<NodeId, Awake>,
+    /// When each node last did something, by the time of the world.
+    awake_at: BTreeMap<NodeId, Micros>,
+    /// Hardly any message takes longer. Microseconds.
+    delay_max: Micros,
 }
 
 /// One life of a node.
@@ -47,8 +60,10 @@ pub(crate) enum Asked {
 }
 
 impl Presence {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings, delay_max: Micros) -> Self {
         Self {
+            awake_at: BTreeMap::new(),
+            delay_max,
             timeout_ms: settings.election_timeout_max_ms,
             heartbeat_ms: settings.heartbeat_ms,
             nodes: BTreeMap::new(),
@@ -56,7 +71,8 @@ impl Presence {
     }
 
     /// It is now `time` at a node that is awake.
-    pub(crate) fn awake(&mut self, id: NodeId, life: Life, time: Instant, raft: &Raft) {
+    pub(crate) fn awake(&mut self, id: NodeId, life: Life, time: Instant, now: Micros, raft: &Raft) {
+        self.awake_at.insert(id, now);
         let begins = |awake_ms| Awake {
             life,
             last: time,
@@ -115,7 +131,13 @@ impl Presence {
     }
 
     /// A leader goes from one configuration to the next.
-    pub(super) fn check_change(&self, raft: &Raft, before: &Configuration, next: &Configuration) -> Checked {
+    pub(super) fn check_change(
+        &self,
+        raft: &Raft,
+        before: &Configuration,
+        next: &Configuration,
+        nodes: &BTreeMap<NodeId, Node>,
+    ) -> Checked {
         let Some(awake) = self.nodes.get(&raft.id()) else { return Ok(()) };
         if next.voters != before.voters && awake.asked != Asked::Force {
             let is_recent = |at: u64| awake.awake_ms - at <= self.timeout_ms;
@@ -130,6 +152,16 @@ impl Presence {
                 awake.heard,
                 awake.awake_ms
             );
+            let now = self.awake_at[&raft.id()];
+            let is_able = |id: NodeId| self.could_take_part(&nodes[&id], now);
+            let unable: Vec<NodeId> = next.voters.iter().copied().filter(|id| !is_able(*id)).collect();
+            ensure!(
+                NAME,
+                is_quorum(&alone, is_able),
+                "n{} makes voters of {:?}, of which {unable:?} take part in nothing",
+                raft.id().0,
+                next.voters
+            );
         }
         if awake.asked == Asked::Nothing {
             // One that was removed before has no place to lose, and a leader elected since does not even know it.
@@ -143,6 +175,16 @@ impl Presence {
             }
         }
         Ok(())
+    }
+
+    /// Whether a node could take part in a quorum lately.
+    fn could_take_part(&self, node: &Node, now: Micros) -> bool {
+        let is_lately = |at: Micros| now <= at + LATELY + self.delay_max;
+        let hangs_since = node.process().and_then(|process| {
+            let has_entries = |write: &LogWrite| write.records.iter().any(|record| matches!(record, Record::Entry(_)));
+            process.writing.as_ref().filter(|write| has_entries(write)).map(|_| process.writing_since)
+        });
+        self.awake_at.get(&node.id).is_some_and(|at| is_lately(*at)) && hangs_since.is_none_or(is_lately)
     }
 
     /// One loses its place since the leader takes it for silent.

@@ -1,0 +1,103 @@
+//! Who is there, as far as a leader knows.
+//!
+//! Two questions, and neither is the opposite of the other, since of a node that has just come, or of all nodes after an
+//! election, nothing is known yet:
+//!
+//! - Is a node *silent*? It has been sent to for the longest election timeout, and has not answered all that time. A leader
+//!   to whom a quorum is silent steps down, and who is silent may lose its place.
+//! - Does a node *follow*? It answers, and what it is sent becomes durable there. Changes of the voters rest on this: once
+//!   begun they need those that follow.
+//!
+//! What rests on silence is judged in the time for which this node was awake ([`Raft::set_time`]): its own absence is not
+//! that of others. What rests on presence is not: a node that answered before this one stood still may be gone by now, and
+//! so may one whose answer was read only afterwards. It has to answer a round that was begun since.
+
+use super::core::Raft;
+use super::progress::{Flow, Progress};
+use super::role::{Leader, Role};
+use super::types::NodeId;
+use crate::mutants::{self, Mutant};
+
+impl Raft {
+    /// Whether this node leads and that one follows it: it has answered within the longest election timeout, to a question
+    /// from after any time for which this leader stood still; and what it is sent becomes durable there, in about that
+    /// time. False does not mean that it is gone: see [`Raft::is_silent`].
+    pub fn follows(&self, id: NodeId) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        if id == self.id {
+            let lasts_ms = self.durability.write_under_way().map_or(0, |(lasts_ms, _)| lasts_ms);
+            return lasts_ms < self.settings.election_timeout_max_ms || mutants::is_on(Mutant::FollowsWithoutDisk);
+        }
+        leader.progress.get(&id).is_some_and(|progress| self.is_followed_by(leader, progress))
+    }
+
+    fn is_followed_by(&self, leader: &Leader, progress: &Progress) -> bool {
+        let is_from_before = progress.acked_round < leader.awake_round && !mutants::is_on(Mutant::PresenceOverAbsence);
+        self.hears(progress) && !is_from_before && self.is_acknowledged_by(leader, progress)
+    }
+
+    /// Whether a follower acknowledges entries: there is none that it lacks for long, or it gets on with them. For how long
+    /// this leader stood still in between it does not know, so what was sent before that counts as sent long ago.
+    fn is_acknowledged_by(&self, leader: &Leader, progress: &Progress) -> bool {
+        if mutants::is_on(Mutant::FollowsWithoutDisk) {
+            return true;
+        }
+        let timeout_ms = self.settings.election_timeout_max_ms;
+        let gets_on = progress.advanced.is_some_and(|at| self.now.ms_since(at) < timeout_ms);
+        let lacks = self.log.entries_from(progress.match_index.next(), 0);
+        let is_from_before = progress.match_index < leader.awake_index && !mutants::is_on(Mutant::PresenceOverAbsence);
+        let lacks_none_for_long = !is_from_before
+            && lacks.is_some_and(|lacks| {
+                let age_ms = |time: u64| leader.cluster_time(self.now).0.saturating_sub(time);
+                lacks.first().is_none_or(|first| age_ms(first.time.0) < timeout_ms)
+            });
+        !progress.is_bulk_stalled && (gets_on || lacks_none_for_long)
+    }
+
+    /// Whether this node leads and that one has not answered it for the longest election timeout, though it was sent to
+    /// for as long. A leader that has just been elected has heard nobody but its voters; of the others it knows
+    /// neither that they are there nor that they are gone, and what rests on either has to wait.
+    pub fn is_silent(&self, id: NodeId) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        id != self.id && leader.progress.get(&id).is_none_or(|progress| self.misses(progress))
+    }
+
+    /// Whether a follower has answered within the longest election timeout, and is not known to be gone since.
+    pub(super) fn hears(&self, progress: &Progress) -> bool {
+        let heard = match progress.heard {
+            None if mutants::is_on(Mutant::SilenceIsPresence) => Some(progress.since),
+            heard => heard,
+        };
+        let is_recent = |heard| self.now.ms_since(heard) < self.settings.election_timeout_max_ms;
+        heard.is_some_and(is_recent) && !progress.is_gone
+    }
+
+    /// Whether a follower has been sent to for the longest election timeout and has not answered all that time.
+    pub(super) fn misses(&self, progress: &Progress) -> bool {
+        let answered = progress.heard.map_or(progress.since, |heard| heard.max(progress.since));
+        self.now.ms_since(answered) >= self.settings.election_timeout_max_ms
+    }
+
+    /// Whether a learner could take part in a quorum at once: everything that it lacks is on its way, or in the leader's
+    /// memory, which is bounded.
+    pub(super) fn has_caught_up(&self, leader: &Leader, id: NodeId) -> bool {
+        leader.progress.get(&id).is_some_and(|progress| {
+            let is_fed = matches!(progress.flow, Flow::Replicate { .. });
+            is_fed && self.is_followed_by(leader, progress) && self.log.is_in_memory(progress.match_index.next())
+        })
+    }
+
+    /// This node has stood still for `absent_ms`, in which the others may have gone: a leader counts on nobody who has not
+    /// answered since.
+    pub(super) fn was_absent(&mut self, absent_ms: u64) {
+        if absent_ms < self.settings.heartbeat_ms {
+            return;
+        }
+        if let Role::Leader(leader) = &mut self.role {
+            leader.reads.round += 1;
+            leader.awake_round = leader.reads.round;
+            leader.awake_index = self.log.last_index();
+            leader.progress.values_mut().for_each(|progress| progress.advanced = None);
+        }
+    }
+}
