@@ -90,6 +90,7 @@ pub fn introduce_member(hello: &mut Hello, cluster: u64, founding: Option<&Confi
     hello.remembers = None;
     hello.expects_data = false;
     hello.incarnation = 0;
+    hello.joins = false;
 }
 
 #[cfg(test)]

@@ -14,8 +14,9 @@
 //! another one, with a new id, and returns: it asks to take the place that the earlier life of its name has among the
 //! members.
 //!
-//! Nothing is founded where anybody remembers a cluster. A node that has met a member of one remembers it for as long as
-//! it runs and has no part in one, and says so when it introduces itself; so do those that hear it from such a node. Hence
+//! Nothing is founded where anybody remembers a cluster. A node that has met a member of one, or was dialled by one that
+//! takes it for a member, remembers it for as long as it runs and has no part in one, and says so when it introduces itself;
+//! so do those that hear it from such a node. Hence
 //! the last node that has data may be started again without it, and finds no cluster to found with the others. Where all
 //! that remember have been started again as well, nobody can know; a node that was told to expect data (`--expect-data`)
 //! does, and none is founded with it. Neither keeps a node from returning to a cluster that is there.
@@ -57,6 +58,8 @@ pub struct Forming {
     peers: BTreeMap<String, Peer>,
     /// The cluster of a node that was met at one of the configured URLs.
     remembers: Option<u64>,
+    /// A member of it that has dialled this node and stands in no `--peers`.
+    stranger: Option<Founder>,
     /// Why it has not returned yet.
     not_returned: Option<String>,
 }
@@ -73,14 +76,14 @@ enum Peer {
     OtherFounders(String),
     /// Answers under another name.
     Misnamed(String),
+    /// Asks to be let into a cluster, and founds none.
+    Joins,
 }
 
 /// What follows from the word of a node that has dialled this one. It may be that of a process which is gone by now, so
-/// nothing is founded on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// nothing is founded on it, and no founders are taken from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// These are the founders, in the order of their names.
-    Founders(Vec<Founder>),
     /// Who answers at the URL of that name is to be asked at once.
     News,
     /// Nothing.
@@ -97,13 +100,15 @@ struct Met {
     expects_data: bool,
     /// How often it has been met again since the last of all was.
     times: u8,
+    /// It is being asked once more.
+    is_asked: bool,
 }
 
 impl Forming {
     /// This node, and the names of the others. `lacks` says why it has no data, if it expects to have some.
     pub fn new(own: Founder, peers: impl IntoIterator<Item = String>, lacks: Option<String>) -> Self {
         let peers = peers.into_iter().map(|name| (name, Peer::Missing(None))).collect();
-        Self { own, lacks, peers, remembers: None, not_returned: None }
+        Self { own, lacks, peers, remembers: None, stranger: None, not_returned: None }
     }
 
     /// The founders, if this node alone is all of them.
@@ -120,23 +125,28 @@ impl Forming {
         }
         let is_ignored = mutants::is_on(Mutant::ReturningFounds) && !self.is_founder_with(hello);
         if hello.cluster.is_some() && !is_ignored {
-            // Only of those who answer at a configured URL: whoever dials may have been led here by mistake.
             self.remember(hello);
             return self.met_member(hello);
         }
         let peer = self.peers.get_mut(name)?;
         self.remembers = self.remembers.or(hello.remembers);
+        if hello.joins {
+            *peer = Peer::Joins;
+            return None;
+        }
         let (founder, expects_data) = (hello.as_founder(), hello.expects_data);
         match peer {
             Peer::Met(met) if met.founder == founder && is_same_process(met.incarnation, hello.incarnation) => {
                 met.expects_data = expects_data;
                 met.times = met.times.saturating_add(1);
+                met.is_asked = false;
             }
             _ => {
-                *peer = Peer::Met(Met { founder, incarnation: hello.incarnation, expects_data, times: 0 });
+                *peer =
+                    Peer::Met(Met { founder, incarnation: hello.incarnation, expects_data, times: 0, is_asked: false });
                 self.peers.values_mut().for_each(|peer| {
                     if let Peer::Met(met) = peer {
-                        met.times = 0;
+                        (met.times, met.is_asked) = (0, false);
                     }
                 });
             }
@@ -153,37 +163,47 @@ impl Forming {
         Some(founders)
     }
 
-    /// Names of the peers that this node is to dial again, without a pause, before it fixes the founders.
-    pub fn to_ask_again(&self) -> Vec<&str> {
-        let asks = self.first() == self.own.info.name && !self.is_held();
-        let met = self.all_met().filter(|_| asks).unwrap_or_default();
-        let again = met.into_iter().filter(|met| met.times < asked_again());
-        again.map(|met| met.founder.info.name.as_str()).collect()
+    /// Names of the peers that this node is to dial again, without a pause, before it fixes the founders. Each is named once
+    /// until it has answered: dialling it anew would only put that off.
+    pub fn to_ask_again(&mut self) -> Vec<String> {
+        if self.first() != self.own.info.name || self.is_held() || self.all_met().is_none() {
+            return Vec::new();
+        }
+        let mut names = Vec::new();
+        for (name, peer) in &mut self.peers {
+            if let Peer::Met(met) = peer
+                && met.times < asked_again()
+                && !std::mem::replace(&mut met.is_asked, true)
+            {
+                names.push(name.clone());
+            }
+        }
+        names
     }
 
     /// All the peers, if all are forming.
     fn all_met(&self) -> Option<Vec<&Met>> {
         let met = self.peers.values().map(|peer| match peer {
             Peer::Met(met) => Some(met),
-            Peer::Missing(_) | Peer::Elsewhere | Peer::OtherFounders(_) | Peer::Misnamed(_) => None,
+            Peer::Missing(_) | Peer::Elsewhere | Peer::OtherFounders(_) | Peer::Misnamed(_) | Peer::Joins => None,
         });
         met.collect()
     }
 
     /// A node has dialled this one, and has introduced itself.
+    ///
+    /// A member that does so has this node's URL in its configuration, so a cluster is there that this node, or another one
+    /// in its place, was part of: it may be all that is left of it, as a node that has joined and stands in no `--peers`.
     pub fn dialled_by(&mut self, hello: &Hello) -> Heard {
-        let founders = hello.cluster.and_then(|_| self.met_member(hello));
-        match founders {
-            Some(founders) => {
-                self.remember(hello);
-                Heard::Founders(founders)
-            }
-            None if self.peers.contains_key(&hello.name) && !self.has_met(hello) => Heard::News,
-            None => Heard::Nothing,
+        let is_peer = self.peers.contains_key(&hello.name);
+        if hello.cluster.is_some() && !is_peer && !mutants::is_on(Mutant::StrangersUnheard) {
+            self.remember(hello);
+            self.stranger = Some(hello.as_founder());
         }
+        if is_peer && (hello.cluster.is_some() || !self.has_met(hello)) { Heard::News } else { Heard::Nothing }
     }
 
-    /// A node that is part of a cluster has introduced itself, whoever dialled. Returns the founders, if
+    /// A peer that is part of a cluster has answered. Returns the founders, if
     /// this node is one of them.
     fn met_member(&mut self, hello: &Hello) -> Option<Vec<Founder>> {
         let is_founder = self.is_founder_with(hello);
@@ -311,6 +331,9 @@ impl Forming {
                 Peer::Missing(None) => missing.push(name.clone()),
                 Peer::Missing(Some(why)) => missing.push(format!("{name} ({why})")),
                 Peer::Met(_) => {}
+                Peer::Joins => sentences.push(format!(
+                    "{name} was started with --join and founds no cluster: start it without, or this node with --join as well"
+                )),
                 Peer::Elsewhere => elsewhere.push(name.as_str()),
                 Peer::OtherFounders(founders) => {
                     is_misled = true;
@@ -348,9 +371,16 @@ impl Forming {
         if let Some(cluster) = self.remembers {
             reasons.push(format!("cluster {cluster:016x} was there before, and no node that answers has its data"));
         }
+        if let Some(Founder { info, .. }) = &self.stranger {
+            reasons.push(format!(
+                "{} at {} is a member of it, and looks for one here: make a new cluster of what it has with `kvd recover`, or \
+                 stop it if that cluster is given up",
+                info.name, info.peer_url
+            ));
+        }
         let expecting = self.expecting().collect::<Vec<_>>().join(", ");
         if !expecting.is_empty() {
-            reasons.push(format!("no data where there should be some (--expect-data): {expecting}"));
+            reasons.push(format!("no data where there should be some: {expecting}"));
         }
         if !missing.is_empty() {
             reasons.push(format!("no answer from {}", missing.join(", ")));

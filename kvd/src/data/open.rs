@@ -49,6 +49,9 @@ pub struct Opened {
     pub torn_tail: Option<TornTail>,
     /// `None` if the node has not been part of a cluster; see `founding` for what it begins with.
     pub recovered: Option<Recovered>,
+    /// A cluster has let it in, and it was killed before it had written down which one. It asks again, and must not found
+    /// another meanwhile.
+    pub was_let_in: bool,
 }
 
 /// Opens the node's data. Takes as long as reading its log.
@@ -137,6 +140,7 @@ pub(super) fn open_as<E: From<DataError>>(
         Some(cause) => return Err(DataError::from(cause).into()),
     }
     let was_joining = identity.cluster.is_none() && !recovery.has_entries();
+    let was_let_in = was_joining && recovery.has_begun();
     let recovered =
         (recovery.has_begun() && !was_joining).then(|| recovery.finish(opened.terms.runs().iter().copied()));
     if let Some(needed) = recovered.as_ref().map(Recovered::level).filter(|needed| *needed > level_max) {
@@ -156,7 +160,7 @@ pub(super) fn open_as<E: From<DataError>>(
     if let Some(file) = &snapshot {
         snapshot::remove_older(&**disk, file).map_err(DataError::from)?;
     }
-    Ok(Opened { lock, identity, snapshot, damaged_snapshots, wal, torn_tail: opened.torn_tail, recovered })
+    Ok(Opened { lock, identity, snapshot, damaged_snapshots, wal, torn_tail: opened.torn_tail, recovered, was_let_in })
 }
 
 /// The newest snapshot, and the store that it holds. Before a node is part of a cluster it has none.

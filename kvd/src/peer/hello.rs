@@ -102,6 +102,9 @@ pub struct Hello {
     /// knew, is told from the one before it. Zero for a member.
     #[serde(default, with = "hex", skip_serializing_if = "is_zero")]
     pub incarnation: u64,
+    /// Whether it asks to be let into a cluster (`--join`), and founds none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub joins: bool,
     /// The newest level that it knows, or is to know; the first, if it is of a version that had none. See
     /// [`Level`](crate::kv::Level).
     #[serde(default = "first_level")]
@@ -145,6 +148,7 @@ impl Hello {
             remembers: None,
             expects_data: false,
             incarnation: 0,
+            joins: false,
             level,
         }
     }
@@ -292,7 +296,7 @@ mod tests {
         assert_eq!(Hello::from_header(&header), Ok(hello()));
         let forming = Hello { cluster: None, founders: Vec::new(), ..hello() };
         assert_eq!(Hello::from_header(&forming.to_header()), Ok(forming.clone()));
-        for left_out in ["remembers", "expects", "incarnation"] {
+        for left_out in ["remembers", "expects", "incarnation", "joins"] {
             assert!(!forming.to_header().contains(left_out), "{left_out}");
         }
         let bereft = Hello { remembers: Some(0x51f0), expects_data: true, incarnation: 9, ..forming };

@@ -102,7 +102,7 @@ impl Server {
         opened: Opened,
         span: Span,
     ) -> Result<Self, StartError> {
-        let Opened { lock, identity, wal, recovered, snapshot, damaged_snapshots, .. } = opened;
+        let Opened { lock, identity, wal, recovered, snapshot, damaged_snapshots, was_let_in, .. } = opened;
         let store = match &recovered {
             Some(recovered) => Arc::clone(&recovered.store),
             None => Arc::new(RwLock::default()),
@@ -139,7 +139,7 @@ impl Server {
         let raft = raft.or(forwarding::route(hello(), gateway.clone())).unify();
 
         let damaged = damaged_snapshots.len() as u64;
-        let task = NodeTask::new(shell, inbox, recovered, snapshot, damaged);
+        let task = NodeTask::new(shell, inbox, recovered, snapshot, damaged, was_let_in);
         // Longer than any request then waits for its answer, so that a stop cuts none off.
         let drain_time_max = stop_time_max + Duration::from_millis(DRAIN_MARGIN_MS);
         let connections = ConnectionLimits { drain_time_max, ..ConnectionLimits::default() };

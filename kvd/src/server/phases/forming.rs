@@ -43,11 +43,11 @@ enum Formed {
 }
 
 impl Forming {
-    /// Starts to dial the peers.
-    pub(super) fn new(shell: &Shell) -> Self {
+    /// Starts to dial the peers. `was_let_in`: see [`Opened`](crate::data::Opened).
+    pub(super) fn new(shell: &Shell, was_let_in: bool) -> Self {
         let config = &shell.config;
         let names = config.peers.iter().map(|peer| peer.name.clone());
-        let decision = bootstrap::Forming::new(shell.hello.borrow().as_founder(), names, lacks(config));
+        let decision = bootstrap::Forming::new(shell.hello.borrow().as_founder(), names, lacks(config, was_let_in));
         // Before anybody is told anything else.
         shell.hello.send_if_modified(|hello| decision.introduce(hello));
         let links = config.peers.iter().map(|peer| (peer.name.clone(), dial(shell, peer))).collect();
@@ -90,15 +90,13 @@ impl Forming {
             let formed = match arrived {
                 None => return Ok(None),
                 Some(Arrived::Event(event)) => self.take(event),
-                Some(Arrived::FromPeer(PeerEvent::Met(hello))) => match self.decision.dialled_by(&hello) {
-                    Heard::Founders(founders) => Some(Formed::New(founders)),
-                    Heard::News => {
+                Some(Arrived::FromPeer(PeerEvent::Met(hello))) => {
+                    if self.decision.dialled_by(&hello) == Heard::News {
                         // The process that introduced itself may be gone by now: only who answers counts.
                         self.links.get(&hello.name).into_iter().for_each(Link::redial);
-                        None
                     }
-                    Heard::Nothing => None,
-                },
+                    None
+                }
                 Some(Arrived::FromPeer(PeerEvent::Message(..))) => None,
                 Some(Arrived::Request(request)) => {
                     refuse(request);
@@ -113,9 +111,9 @@ impl Forming {
 
     /// Does and shows what follows from what is known of the peers by now.
     fn follow_decision(&mut self, shell: &Shell) {
-        let decision = &self.decision;
+        let decision = &mut self.decision;
         shell.hello.send_if_modified(|hello| decision.introduce(hello));
-        decision.to_ask_again().into_iter().filter_map(|name| self.links.get(name)).for_each(Link::redial);
+        decision.to_ask_again().iter().filter_map(|name| self.links.get(name)).for_each(Link::redial);
         let was_held = std::mem::replace(&mut self.is_held, decision.is_held() && !decision.is_to_return());
         if self.is_held && !was_held {
             tracing::warn!("waits {}", decision.waiting_for());
@@ -151,7 +149,11 @@ fn founding(founders: &[Founder]) -> Beginning {
 }
 
 /// Why this node has no data, as a part of a sentence, if it expects to have some.
-fn lacks(config: &Config) -> Option<String> {
+fn lacks(config: &Config, was_let_in: bool) -> Option<String> {
+    if was_let_in {
+        let sentence = "a cluster has let this node in, and it was stopped before it had written down which one";
+        return Some(sentence.to_owned());
+    }
     let why = match config.storage {
         StorageKind::Disk => format!(
             "--expect-data is set, and --data-dir {} holds none: mount the volume that has it there, and start this node again",

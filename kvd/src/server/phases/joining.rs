@@ -35,6 +35,7 @@ pub(super) struct Joining {
 impl Joining {
     /// Starts to ask the nodes that `--join` names.
     pub(super) fn new(shell: &Shell) -> Self {
+        shell.hello.send_modify(|hello| hello.joins = true);
         let urls = shell.config.join.clone();
         let named = urls.join(", ");
         tracing::info!("asks {named} to be added to the cluster");

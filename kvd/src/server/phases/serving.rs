@@ -135,7 +135,10 @@ impl Serving {
         match arrived {
             Arrived::FromPeer(PeerEvent::Message(from, message)) => self.step(shell, from, message),
             Arrived::FromPeer(PeerEvent::Met(hello)) => {
-                self.replica.peer_knows(hello.node_id(), Level(hello.level));
+                // Who dials may be of another cluster, and has been refused then.
+                if hello.cluster.is_some() && hello.cluster == shell.cluster() {
+                    self.replica.peer_knows(hello.node_id(), Level(hello.level));
+                }
                 self.members.dialled_by(shell, &hello);
             }
             Arrived::Request(request) => self.ask(request),

@@ -28,20 +28,21 @@ enum Phase {
 
 impl NodeTask {
     /// A node in its first phase. A member has `recovered` its replica from its data; `snapshot` is its newest one, and
-    /// `damaged` counts those that were found to be damaged.
+    /// `damaged` counts those that were found to be damaged. `was_let_in`: see [`Opened`](crate::data::Opened).
     pub(in crate::server) fn new(
         shell: Shell,
         inbox: Inbox,
         recovered: Option<Recovered>,
         snapshot: Option<SnapshotFile>,
         damaged: u64,
+        was_let_in: bool,
     ) -> Self {
         let phase = match recovered {
             Some(recovered) => {
                 shell.introduce_as_member(&recovered);
                 Phase::Serving(Box::new(Serving::new(&shell, recovered, snapshot, damaged)))
             }
-            None if shell.config.join.is_empty() => Phase::Forming(Forming::new(&shell)),
+            None if shell.config.join.is_empty() => Phase::Forming(Forming::new(&shell, was_let_in)),
             None => Phase::Joining(Joining::new(&shell)),
         };
         Self { shell, inbox, phase }

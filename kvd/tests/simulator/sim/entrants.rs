@@ -222,10 +222,8 @@ impl World {
     /// A node has introduced itself to one that forms a cluster by dialling it.
     pub(super) fn dialled_by(&mut self, id: NodeId, hello: &Hello) -> Checked {
         let Some(meeting) = self.entrant(id).and_then(Entrant::meeting) else { return Ok(()) };
-        match meeting.forming.dialled_by(hello) {
-            Heard::Founders(founders) => return self.found(id, &founders, true),
-            Heard::News => self.redial(id, &hello.name),
-            Heard::Nothing => {}
+        if meeting.forming.dialled_by(hello) == Heard::News {
+            self.redial(id, &hello.name);
         }
         self.follow_forming(id)
     }
@@ -233,9 +231,9 @@ impl World {
     /// Does what follows from what a node knows of its peers by now.
     pub(super) fn follow_forming(&mut self, id: NodeId) -> Checked {
         let Some(entrant) = self.entrant(id) else { return Ok(()) };
-        let Phase::Forming(meeting) = &entrant.phase else { return Ok(()) };
+        let Phase::Forming(meeting) = &mut entrant.phase else { return Ok(()) };
         let is_news = meeting.forming.introduce(&mut entrant.hello);
-        let again: Vec<String> = meeting.forming.to_ask_again().into_iter().map(str::to_owned).collect();
+        let again = meeting.forming.to_ask_again();
         let returns = meeting.forming.is_to_return();
         if is_news {
             self.coverage.count(Kind::ClusterRemembered);

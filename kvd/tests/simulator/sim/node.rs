@@ -389,7 +389,7 @@ impl Node {
             Phase::Joining
         } else {
             let peers = (1..=plan.nodes).map(|number| format!("n{number}")).filter(|name| *name != self.info.name);
-            let lacks = self.expects_data.then(|| "it expects data".to_owned());
+            let lacks = (self.expects_data || opened.was_let_in).then(|| "it expects data".to_owned());
             let forming = Forming::new(hello.as_founder(), peers.clone(), lacks);
             forming.introduce(&mut hello);
             let dials = peers.map(|name| (name, Default::default())).collect();
