@@ -110,6 +110,8 @@ pub enum ErrorCode {
     ConditionFailed,
     /// 413: larger than this node accepts.
     TooLarge,
+    /// 415: the body is compressed, or encoded in another way that this node does not decode.
+    UnsupportedEncoding,
     /// 429: too much in flight.
     Overloaded,
     /// 503: no leader known, or leadership was lost before the request entered the log.
@@ -145,6 +147,7 @@ impl ErrorCode {
             Self::StaleRequest | Self::TransferFailed | Self::ChangeRefused => 409,
             Self::ConditionFailed => 412,
             Self::TooLarge => 413,
+            Self::UnsupportedEncoding => 415,
             Self::Overloaded => 429,
             Self::Unknown => 500,
             Self::NoLeader | Self::NotReady | Self::Diverged | Self::TooStale => 503,

@@ -127,7 +127,7 @@ fn judge_error(kind: Kind, endpoint: &Endpoint, reply: &Reply, error: ErrorBody)
         // What became of it is unknown, and asking again tells no more.
         ErrorCode::StaleRequest => Verdict::Refused(Error::StaleRequest { message: message(error) }),
         _ if applied == Applied::Unknown => again(Reason::Unreachable, error),
-        ErrorCode::InvalidRequest | ErrorCode::FutureRevision => {
+        ErrorCode::InvalidRequest | ErrorCode::FutureRevision | ErrorCode::UnsupportedEncoding => {
             Verdict::Refused(Error::InvalidRequest { message: message(error) })
         }
         ErrorCode::MemberNotFound => Verdict::Refused(Error::MemberNotFound { message: message(error) }),

@@ -7,7 +7,7 @@ use super::reply;
 use crate::kv::{InvalidCommand, Revision};
 use kvclient::api::{Applied, ErrorBody, ErrorCode, ErrorReply, Item, NodeUrl};
 use std::borrow::Cow;
-use warp::http::header::{ALLOW, CONNECTION, LOCATION, RETRY_AFTER};
+use warp::http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, LOCATION, RETRY_AFTER};
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 use warp::reply::{Reply, Response};
 
@@ -27,6 +27,8 @@ enum Detail {
     None,
     /// The methods that the path takes.
     Allow(&'static str),
+    /// The encodings of a body that are understood.
+    Accepts(&'static str),
     /// The leader, and the URL of the same request there.
     Leader {
         leader: NodeUrl,
@@ -58,6 +60,15 @@ impl ApiError {
     pub(super) fn body_too_large(bytes_max: usize) -> Self {
         let sentence = format!("this body may have at most {bytes_max} bytes (see --max-value-bytes of kvd)");
         Self::new(ErrorCode::TooLarge, sentence)
+    }
+
+    /// The body is encoded in a way that this node does not decode. It is not read.
+    pub(super) fn unsupported_encoding(encoding: &str) -> Self {
+        let sentence = format!(
+            "the body has the Content-Encoding {encoding:?}, which kvd does not decode, so nothing was stored: send it as it \
+             is, without that header"
+        );
+        Self { detail: Detail::Accepts("identity"), ..Self::new(ErrorCode::UnsupportedEncoding, sentence) }
     }
 
     /// A value is larger than this node accepts.
@@ -214,6 +225,9 @@ impl Reply for ApiError {
         match &self.detail {
             Detail::None => {}
             Detail::Allow(methods) => drop(headers.insert(ALLOW, HeaderValue::from_static(methods))),
+            Detail::Accepts(encodings) => {
+                drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(encodings)));
+            }
             // Only a member with an unprintable URL has no such header; the body names it all the same.
             Detail::Leader { location, .. } => {
                 headers.extend(HeaderValue::try_from(location).ok().map(|location| (LOCATION, location)));

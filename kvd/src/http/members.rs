@@ -77,11 +77,11 @@ fn check_name(name: String) -> Result<String, ApiError> {
     }
 }
 
-/// The id of a node.
+/// The id of a node. No node draws 0, which stands for none.
 fn check_node(text: &str) -> Result<u64, ApiError> {
-    parse_hex_id(text).ok_or_else(|| {
+    parse_hex_id(text).filter(|id| *id != 0).ok_or_else(|| {
         ApiError::invalid(format!(
-            "`node` {text:?} is no id of a node: it is sixteen hexadecimal digits, as `node` of its `GET /health` says"
+            "`node` {text:?} is no id of a node: it is sixteen hexadecimal digits, not all of them 0, as `node` of its `GET /health` says"
         ))
     })
 }

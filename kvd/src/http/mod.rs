@@ -1,7 +1,7 @@
 //! The HTTP API, and nothing else: handlers parse, ask and render.
 //!
-//! A request comes in over a `connection`, passes the guard of `service` (origin, crowding, the cluster that is meant) before
-//! any of its body is read, becomes one value (`request`), and finds its handler in `routes`: `keys` for reads and writes,
+//! A request comes in over a `connection`, passes the guard of `service` (`framing`, `origin`, crowding, the cluster that is
+//! meant) before any of its body is read, becomes one value (`request`), and finds its handler in `routes`: `keys` for reads and writes,
 //! `snapshot` for backups (`freshness` and `up_to_date`: how fresh the store must be for them), `members` and `transfer` for
 //! who belongs to the cluster and who leads it, `cluster` and `leader_watch` for what the node knows of itself. Handlers reach
 //! the node through the [`Gateway`] alone. `reply` has the shape of what they answer, `reply_budget` the memory for it, and
@@ -14,6 +14,7 @@ mod cluster;
 mod connection;
 mod context;
 mod error;
+mod framing;
 mod freshness;
 mod gateway;
 mod keys;

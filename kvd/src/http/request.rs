@@ -35,6 +35,9 @@ const REDIRECT: HeaderName = HeaderName::from_static(headers::REDIRECT);
 /// of versions without levels would refuse.
 const LEVEL: HeaderName = HeaderName::from_static("kvd-level");
 
+/// Editors and shells of Windows put it before a text in UTF-8. A parser of JSON may pass over it (RFC 8259 §8.1).
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Query parameter of every path: the request's time, in milliseconds.
 const TIMEOUT: &str = "timeout_ms";
 
@@ -256,6 +259,7 @@ fn time_of(query: &str) -> Result<Option<Duration>, ApiError> {
 /// # Errors
 /// [`ApiError`] where it is no such JSON.
 pub(super) fn from_json<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, ApiError> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     if body.is_empty() {
         return Err(ApiError::invalid(format!("the body is empty: send JSON such as {example}")));
     }

@@ -4,7 +4,7 @@
 use super::connection::{Crowded, RequestBody};
 use super::error::ApiError;
 use super::gateway::Gateway;
-use super::origin;
+use super::{framing, origin};
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, ready};
 use hyper::Request;
@@ -47,6 +47,7 @@ fn check<B>(gateway: &Gateway, request: &Request<B>) -> Result<(), ApiError> {
     if request.uri().path_and_query().is_none() {
         return Err(ApiError::path_not_found());
     }
+    framing::check(request.version(), request.headers())?;
     origin::check(request.headers(), || Arc::clone(&gateway.view.borrow().members))?;
     if request.extensions().get::<Crowded>().is_some() && !is_peer_path(request.uri().path()) {
         return Err(ApiError::crowded());

@@ -64,11 +64,12 @@ fn every_answer_has_its_meaning() {
     let not_sent = || Err(Failure::NotSent("refused".into()));
     type Case = (&'static str, fn() -> Result<Reply, Failure>, (&'static str, Applied), (&'static str, Applied));
     #[rustfmt::skip]
-    let cases: [Case; 25] = [
+    let cases: [Case; 26] = [
         // answer                                                              as a write                      as a read
         ("200",               || Ok(Reply { status: 200, ..Reply::default() }), ("done", No),                   ("done", No)),
         ("not_leader",        || Ok(error(ErrorCode::NotLeader)),              ("redirect", No),               ("redirect", No)),
         ("invalid_request",   || Ok(error(ErrorCode::InvalidRequest)),         ("invalid", No),                ("invalid", No)),
+        ("unsupported_enc.",  || Ok(error(ErrorCode::UnsupportedEncoding)),    ("invalid", No),                ("invalid", No)),
         ("forbidden_origin",  || Ok(error(ErrorCode::ForbiddenOrigin)),        ("forbidden", No),              ("forbidden", No)),
         ("key_not_found",     || Ok(error(ErrorCode::KeyNotFound)),            ("unexpected", No),             ("missing", No)),
         ("not_found",         || Ok(error(ErrorCode::NotFound)),               ("unexpected", No),             ("unexpected", No)),

@@ -77,6 +77,7 @@ fn bad_requests_are_told_what_is_wrong_with_them() {
         (post("/members/add"), r#"{"name":"n"}"#.into(), "missing field `node`"),
         (post("/members/add"), addition("n 4", "00000000000000a4", "http://d:1"), "is no name of a node"),
         (post("/members/add"), addition("n4", "a4", "http://d:1"), "sixteen hexadecimal digits"),
+        (post("/members/add"), addition("n4", "0000000000000000", "http://d:1"), "not all of them 0"),
         (post("/members/add"), addition("n4", "00000000000000A4", "http://d:1"), "sixteen hexadecimal digits"),
         (post("/members/add"), addition("n4", "00000000000000a4", "ftp://d:1"), "`client_url` ftp://d:1: only http://"),
         (post("/members/promote"), r#"["n"]"#.into(), "expected an object with `id`"),
@@ -151,6 +152,44 @@ fn a_page_of_another_origin_is_refused_on_every_path_before_its_body_is_read() {
     ] {
         assert_eq!(server.request(&format!("GET /health HTTP/1.1\r\n{mark}"), "").status, 200, "{mark}");
     }
+}
+
+#[test]
+fn a_request_that_is_not_read_as_it_was_meant_is_refused_on_every_path() {
+    let server = untouched();
+    let invalid = (400, ErrorCode::InvalidRequest, Applied::No);
+    for path in ["/set?key=k", "/get?key=k", "/health", "/raft", "/raft/snapshot", "/nothing"] {
+        for (version, headers) in [
+            ("1.1", ""),
+            ("1.1", "Host: a\r\nHost: a\r\n"),
+            ("1.0", "Host: a\r\nHost: b\r\n"),
+            ("1.1", "Host: a b\r\n"),
+        ] {
+            let mut wire = server.connect();
+            wire.send(format!("POST {path} HTTP/{version}\r\n{headers}Content-Length: 100\r\n\r\n"));
+            assert_eq!(wire.reply(true).failure(), invalid, "{path} {version} {headers}");
+        }
+        let head = format!("POST {path} HTTP/1.1\r\nContent-Type: application/octet-stream\r\nContent-Encoding: gzip");
+        let reply = server.request(&head, b"\x1f\x8b");
+        assert_eq!(reply.failure(), (415, ErrorCode::UnsupportedEncoding, Applied::No), "{path}");
+        assert_eq!(reply.header("accept-encoding"), Some("identity"));
+        assert!(reply.error().error.message.contains("\"gzip\""), "{reply:?}");
+    }
+    let chunks =
+        "POST /set?key=k HTTP/1.1\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: gzip, chunked";
+    assert_eq!(server.request(chunks, "1\r\nx\r\n0\r\n\r\n").status, 400);
+}
+
+#[test]
+fn a_byte_order_mark_before_json_is_passed_over_and_in_a_value_kept() {
+    let server = Server::honest();
+    assert_eq!(server.post("/set", "\u{feff}{\"key\":\"k\",\"value\":\"\u{feff}v\"}").status, 200);
+    assert_eq!(server.get("/get?key=k&raw=true").text(), "\u{feff}v");
+    assert_eq!(server.post("/leader/transfer", "\u{feff}{\"to\":\"node2\"}").status, 200);
+    assert_eq!(server.post("/delete", "\u{feff}").status, 400);
+    let raw = "POST /set?key=k HTTP/1.1\r\nContent-Type: application/octet-stream\r\nContent-Encoding: identity";
+    assert_eq!(server.request(raw, "\u{feff}v").status, 200);
+    assert_eq!(server.get("/get?key=k&raw=true").text(), "\u{feff}v");
 }
 
 #[test]

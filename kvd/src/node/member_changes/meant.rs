@@ -124,6 +124,18 @@ pub(super) fn replacement(
     Ok(Some(MembershipChange { promote, remove, ..MembershipChange::default() }))
 }
 
+/// Returns the URL of a node that is to be added which is another member's already, and the name of that one. Under the name
+/// of a member a node comes back to its own address.
+fn taken_url<'a>(configuration: &'a Configuration, info: &'a MemberInfo) -> Option<(&'a str, &'a str)> {
+    let others = configuration.members.values().filter(|other| other.name != info.name);
+    let mut taken = others.filter_map(|other| {
+        let urls = [&info.client_url, &info.peer_url];
+        let url = urls.into_iter().find(|url| **url == other.client_url || **url == other.peer_url)?;
+        Some((url.as_str(), other.name.as_str()))
+    });
+    taken.next()
+}
+
 /// All members of this name: while a node's new life takes the place of its old one, two.
 fn members_called(configuration: &Configuration, name: &str) -> BTreeSet<NodeId> {
     configuration.members.iter().filter(|(_, info)| info.name == name).map(|(id, _)| *id).collect()
@@ -162,6 +174,12 @@ fn addition(
     if namesakes.is_empty() && configuration.members.len() >= MEMBERS_MAX {
         return Err(ChangeError::Refused(format!(
             "the cluster has {MEMBERS_MAX} members, and can have no more: remove some first"
+        )));
+    }
+    if let Some((url, other)) = taken_url(configuration, &info) {
+        return Err(ChangeError::Refused(format!(
+            "{url} is the URL of {other}, and each member needs one of its own: give {name} its own address; or, if {other} is gone \
+             for ever, start the node as {other}, whose place it then takes, or remove {other} first (kvctl: member remove {other})"
         )));
     }
     if namesakes.iter().any(|id| !raft.is_silent(*id)) {

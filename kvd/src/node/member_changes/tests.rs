@@ -48,8 +48,8 @@ fn write_all(node: &mut Node) {
 }
 
 fn add(node: u64, name: &str) -> MemberChange {
-    let (client_url, peer_url) = ("http://new".into(), "http://new".into());
-    MemberChange::Add { node, name: name.into(), client_url, peer_url, learner: false, returning: false, level: 1 }
+    let MemberInfo { name, client_url, peer_url } = info(name);
+    MemberChange::Add { node, name, client_url, peer_url, learner: false, returning: false, level: 1 }
 }
 
 fn remove(name: &str) -> MemberChange {
@@ -269,4 +269,31 @@ fn who_takes_a_name_that_was_free_when_it_was_asked_for_is_not_meant() {
     }
     assert_eq!(ended, [(1, Err(ChangeError::UnknownMember("n4".into())))]);
     assert_eq!(names(&node), BTreeMap::from([(1, "n1"), (4, "n4")]));
+}
+
+#[test]
+fn nobody_is_added_at_the_url_of_another_member() {
+    for (client_url, peer_url, taken) in [
+        ("http://n1", "http://new", "http://n1"),
+        ("http://new", "http://n1", "http://n1"),
+        ("http://n4", "http://n4-peer", "http://n4"),
+        ("http://new", "http://new", ""),
+    ] {
+        let mut node = leader(&[(4, "n4", Goal::Learner)], &[]);
+        let MemberChange::Add { node: id, name, learner, returning, level, .. } = add(5, "n5") else { unreachable!() };
+        let (client_url, peer_url) = (client_url.to_owned(), peer_url.to_owned());
+        let result =
+            ask(&mut node, MemberChange::Add { node: id, name, client_url, peer_url, learner, returning, level });
+        let refusal = match result.expect("an answer") {
+            Err(ChangeError::Refused(why)) => why,
+            Ok(()) => String::new(),
+            Err(other) => panic!("{other:?}"),
+        };
+        assert_eq!(refusal.starts_with(&format!("{taken} is the URL of ")), !taken.is_empty(), "{refusal}");
+        assert_eq!(names(&node).contains_key(&5), taken.is_empty());
+    }
+    // A node that comes back without its data listens where it did.
+    let mut node = leader(&[(4, "n4", Goal::Learner)], &[]);
+    let Some(Err(ChangeError::Refused(why))) = ask(&mut node, add(44, "n4")) else { panic!("it still lives") };
+    assert!(why.contains("is a member and lives"), "{why}");
 }

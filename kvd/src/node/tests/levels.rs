@@ -159,8 +159,8 @@ fn a_node_below_the_level_is_not_added() {
     let add = |name: &str, level: Level| MemberChange::Add {
         node: 4,
         name: name.into(),
-        client_url: String::new(),
-        peer_url: String::new(),
+        client_url: "http://n4".into(),
+        peer_url: "http://n4".into(),
         learner: true,
         returning: false,
         level: level.0,
