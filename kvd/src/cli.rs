@@ -1,6 +1,6 @@
 //! Flags and environment of the daemon.
 
-use crate::config::{self, Config, ElectionTimeout, Options, StorageKind};
+use crate::config::{self, Config, ConfigError, ElectionTimeout, Options, StorageKind};
 use crate::kv::Level;
 use crate::logging::LogFormat;
 use clap::builder::BoolishValueParser;
@@ -11,9 +11,9 @@ use std::path::PathBuf;
 pub mod exit_code {
     /// Stopped as asked.
     pub const DONE: u8 = 0;
-    /// Anything that is not one of the others.
+    /// Anything that is not one of the others, such as an address that is not there yet or in use: it may do later.
     pub const FAILED: u8 = 1;
-    /// A flag, an environment variable or a setting will not do; starting again changes nothing.
+    /// A flag, an environment variable or a setting will not do; starting again changes nothing, only the operator can.
     pub const USAGE: u8 = 2;
     /// The data directory or the disk beneath it cannot be used or has failed.
     pub const STORAGE: u8 = 3;
@@ -50,8 +50,8 @@ Nobody waits for them: lines that are not read in time are dropped, and counted 
 
 Exit codes:
   0  stopped as asked
-  1  any other error
-  2  a flag or setting that will not do
+  1  any other error; starting again may help, as when an address was not there yet or in use
+  2  a flag or setting that will not do: starting again does not help
   3  the data directory or the disk beneath it cannot be used, or has failed
   130  ended at once by a second SIGINT or SIGTERM, before it had stopped";
 
@@ -180,13 +180,15 @@ pub(crate) struct DevArgs {
 }
 
 /// Flags of a single node.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct NodeArgs {
     /// Name of this node, unique in its cluster and the same for as long as its data lives.
     #[arg(long, env = "KVD_NAME")]
     name: Option<String>,
 
-    /// Address and port to listen on, for clients and the other nodes. Only this machine can reach the default.
+    /// Address and port to listen on, for clients and the other nodes. Only this machine can reach the default. A name
+    /// stands for all its addresses: localhost for 127.0.0.1 and ::1. One that is not there yet, as while a machine
+    /// boots, is waited for.
     #[arg(long, env = "KVD_LISTEN", value_name = "ADDRESS:PORT", default_value = LISTEN)]
     listen: String,
 
@@ -255,10 +257,14 @@ pub(crate) struct NodeArgs {
 }
 
 impl NodeArgs {
-    /// Checks the flags.
-    pub(crate) fn config(self) -> Result<Config, String> {
+    /// Checks the flags. `open_files` is what the operating system allows.
+    ///
+    /// # Errors
+    /// See [`Config::check`].
+    pub(crate) fn config(self, open_files: u64) -> Result<Config, ConfigError> {
         let Some(name) = self.name else {
-            return Err("--name is missing: give this node a name, such as --name node1 (or try `kvd dev`)".into());
+            let sentence = "--name is missing: give this node a name, such as --name node1 (or try `kvd dev`)";
+            return Err(ConfigError::Wrong(sentence.into()));
         };
         let options = Options {
             name,
@@ -276,7 +282,8 @@ impl NodeArgs {
             value_bytes_max: self.max_value_bytes,
             snapshot_log_bytes: self.snapshot_log_bytes,
             level_max: self.level_max,
+            open_files,
         };
-        Config::check(options).map_err(|error| error.to_string())
+        Config::check(options)
     }
 }

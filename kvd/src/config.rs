@@ -8,7 +8,7 @@ use crate::kv::Level;
 use crate::naming;
 use crate::raft;
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -22,6 +22,13 @@ pub(crate) const VALUE_BYTES_LIMIT: usize = 8 << 20;
 /// Longest heartbeat interval and longest election timeout that can be set, in milliseconds.
 const HEARTBEAT_MS_LIMIT: u64 = 10_000;
 const ELECTION_TIMEOUT_MS_LIMIT: u64 = 60_000;
+
+/// A node that may open fewer files and connections than this is of no use: its log, its snapshots and the other nodes need
+/// nearly all of them.
+pub const OPEN_FILES_MIN: u64 = 96;
+
+/// Files and connections that are enough for all that a node ever does.
+pub const OPEN_FILES_MAX: u64 = 16_384;
 
 /// Where a node keeps its log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -95,6 +102,8 @@ pub struct Options {
     pub snapshot_log_bytes: u64,
     /// The newest level that the node may know.
     pub level_max: u32,
+    /// Files and connections that the node may have open at the same time, by the limit of the operating system.
+    pub open_files: u64,
 }
 
 /// Heartbeats, unless set otherwise. Milliseconds.
@@ -134,6 +143,7 @@ impl Options {
             value_bytes_max: VALUE_BYTES_MAX,
             snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
             level_max: Level::NEWEST.0,
+            open_files: OPEN_FILES_MAX,
         }
     }
 }
@@ -143,8 +153,8 @@ impl Options {
 pub struct Config {
     /// Name of the node, unique in its cluster.
     pub name: String,
-    /// Where to listen.
-    pub listen: SocketAddr,
+    /// Where to listen: all addresses of the name that was given, one at least.
+    pub listen: Vec<SocketAddr>,
     /// The other members of the cluster to form.
     pub peers: Vec<Peer>,
     /// Nodes of the cluster to join: origins, without a trailing slash. Empty for a node that forms one.
@@ -169,6 +179,8 @@ pub struct Config {
     pub snapshot_log_bytes: u64,
     /// The newest level that the node knows, or is to know.
     pub level_max: Level,
+    /// Files and connections that the node may have open at the same time.
+    pub open_files: u64,
 }
 
 /// Another node.
@@ -182,8 +194,14 @@ pub struct Peer {
 
 /// A setting that will not do; the message names the flag.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct ConfigError(String);
+pub enum ConfigError {
+    /// It has to be changed.
+    #[error("{0}")]
+    Wrong(String),
+    /// It may do later: what it names is not there yet.
+    #[error("{0}")]
+    NotYet(String),
+}
 
 impl Config {
     /// Checks the settings of a node.
@@ -193,63 +211,71 @@ impl Config {
     pub fn check(options: Options) -> Result<Self, ConfigError> {
         check_name("--name", &options.name)?;
         let listen = resolve(&options.listen)?;
+        let first = listen[0];
         let peers = check_peers(&options.name, &options.peers)?;
         let join = check_join(&options)?;
         let own_url = peers.iter().find(|peer| peer.name == options.name).map(|peer| peer.url.clone());
         let client_url = match &options.advertise_client_url {
             Some(url) => check_url("--advertise-client-url", url)?,
-            None => own_url.clone().unwrap_or_else(|| format!("http://{listen}")),
+            None => own_url.clone().unwrap_or_else(|| format!("http://{first}")),
         };
         let peer_url = match (&options.advertise_peer_url, own_url) {
             (Some(url), _) => check_url("--advertise-peer-url", url)?,
             (None, Some(url)) => url,
             (None, None) => client_url.clone(),
         };
-        let undialable = listen.ip().is_unspecified() || listen.port() == 0;
+        let undialable = first.ip().is_unspecified() || first.port() == 0;
         if undialable && options.advertise_client_url.is_none() && options.peers.is_empty() {
-            return Err(ConfigError(format!(
-                "--listen {listen} is no address that a client could be sent to: name one with --advertise-client-url"
+            return Err(ConfigError::Wrong(format!(
+                "--listen {first} is no address that a client could be sent to: name one with --advertise-client-url"
             )));
         }
         let ElectionTimeout { min_ms, max_ms } = options.election_timeout;
         if !(1..=HEARTBEAT_MS_LIMIT).contains(&options.heartbeat_ms) {
-            return Err(ConfigError(format!(
+            return Err(ConfigError::Wrong(format!(
                 "--heartbeat-ms {}: choose between 1 and {HEARTBEAT_MS_LIMIT}",
                 options.heartbeat_ms
             )));
         }
         if min_ms < 2 * options.heartbeat_ms {
-            return Err(ConfigError(format!(
+            return Err(ConfigError::Wrong(format!(
                 "--election-timeout-ms {min_ms}..{max_ms}: one lost heartbeat would start an election; begin at \
                  twice --heartbeat-ms ({}) or more",
                 options.heartbeat_ms
             )));
         }
         if max_ms <= min_ms || max_ms > ELECTION_TIMEOUT_MS_LIMIT {
-            return Err(ConfigError(format!(
+            return Err(ConfigError::Wrong(format!(
                 "--election-timeout-ms {min_ms}..{max_ms}: followers must differ in patience, so the second number \
                  must be larger than the first (twice as large is usual), and at most {ELECTION_TIMEOUT_MS_LIMIT}"
             )));
         }
         if options.snapshot_log_bytes < SNAPSHOT_LOG_BYTES_MIN {
-            return Err(ConfigError(format!(
+            return Err(ConfigError::Wrong(format!(
                 "--snapshot-log-bytes {}: choose at least {SNAPSHOT_LOG_BYTES_MIN}, or snapshots follow one another without a \
                  pause",
                 options.snapshot_log_bytes
             )));
         }
         if options.value_bytes_max == 0 || options.value_bytes_max > VALUE_BYTES_LIMIT {
-            return Err(ConfigError(format!(
+            return Err(ConfigError::Wrong(format!(
                 "--max-value-bytes {}: choose between 1 and {VALUE_BYTES_LIMIT}",
                 options.value_bytes_max
             )));
         }
         let level_max = Level(options.level_max);
         if !(Level::FIRST..=Level::NEWEST).contains(&level_max) {
-            return Err(ConfigError(format!(
+            return Err(ConfigError::Wrong(format!(
                 "--level-max {level_max}: this kvd knows the levels {} to {}",
                 Level::FIRST,
                 Level::NEWEST
+            )));
+        }
+        if options.open_files < OPEN_FILES_MIN {
+            return Err(ConfigError::Wrong(format!(
+                "this node may have {} files and connections open at the same time, and needs {OPEN_FILES_MIN} at least: raise \
+                 the limit on open files (`ulimit -n` of a shell, LimitNOFILE= of systemd, --ulimit of a container)",
+                options.open_files
             )));
         }
         let raft = raft::Settings {
@@ -274,6 +300,7 @@ impl Config {
             value_bytes_max: options.value_bytes_max,
             snapshot_log_bytes: options.snapshot_log_bytes,
             level_max,
+            open_files: options.open_files,
         })
     }
 
@@ -289,29 +316,49 @@ impl Config {
 }
 
 fn check_name(flag: &str, name: &str) -> Result<(), ConfigError> {
-    naming::check_name(name).map_err(|why| ConfigError(format!("{flag} {name:?}: {why}")))
+    naming::check_name(name).map_err(|why| ConfigError::Wrong(format!("{flag} {name:?}: {why}")))
 }
 
-fn resolve(listen: &str) -> Result<SocketAddr, ConfigError> {
-    let mut addresses = listen.to_socket_addrs().map_err(|cause| {
-        ConfigError(format!("--listen {listen}: expected an address and a port, such as 127.0.0.1:8081 ({cause})"))
-    })?;
-    addresses.next().ok_or_else(|| ConfigError(format!("--listen {listen}: this name has no address")))
+/// Returns all addresses of a name. `localhost` has two wherever it is, whatever is configured for it (RFC 6761 §6.3). The
+/// first is the one that stands for the node in what clients are told.
+fn resolve(listen: &str) -> Result<Vec<SocketAddr>, ConfigError> {
+    let parts = listen.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    let Some((host, port)) = parts.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?))) else {
+        return Err(ConfigError::Wrong(format!(
+            "--listen {listen}: expected an address and a port, such as 127.0.0.1:8081"
+        )));
+    };
+    if host.eq_ignore_ascii_case("localhost") {
+        return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
+    }
+    let not_yet = |why: &str| ConfigError::NotYet(format!("--listen {listen}: this name has no address{why}"));
+    let found = listen.to_socket_addrs().map_err(|cause| not_yet(&format!(" as far as can be found out ({cause})")))?;
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() { Err(not_yet("")) } else { Ok(addresses) }
 }
 
 fn check_peers(name: &str, peers: &[String]) -> Result<Vec<Peer>, ConfigError> {
     let mut checked: Vec<Peer> = Vec::new();
     for peer in peers.iter().map(|peer| peer.trim()).filter(|peer| !peer.is_empty()) {
         let Some((peer_name, url)) = peer.split_once('=') else {
-            return Err(ConfigError(format!("--peers {peer}: expected name=URL, such as node2=http://127.0.0.1:8082")));
+            return Err(ConfigError::Wrong(format!(
+                "--peers {peer}: expected name=URL, such as node2=http://127.0.0.1:8082"
+            )));
         };
         check_name("--peers", peer_name)?;
         let url = check_url("--peers", url)?;
         if checked.iter().any(|other| other.name == peer_name) {
-            return Err(ConfigError(format!("--peers names {peer_name} twice: every node needs a name of its own")));
+            return Err(ConfigError::Wrong(format!(
+                "--peers names {peer_name} twice: every node needs a name of its own"
+            )));
         }
         if let Some(other) = checked.iter().find(|other| other.url == url) {
-            return Err(ConfigError(format!(
+            return Err(ConfigError::Wrong(format!(
                 "--peers gives {} and {peer_name} the same URL {url}: every node needs one of its own",
                 other.name
             )));
@@ -320,13 +367,13 @@ fn check_peers(name: &str, peers: &[String]) -> Result<Vec<Peer>, ConfigError> {
     }
     if !checked.is_empty() && !checked.iter().any(|peer| peer.name == name) {
         let names: Vec<_> = checked.iter().map(|peer| peer.name.as_str()).collect();
-        return Err(ConfigError(format!(
+        return Err(ConfigError::Wrong(format!(
             "--peers lists {} but not this node, --name {name}: it must list every member, this one included",
             names.join(", ")
         )));
     }
     if checked.len() > PEERS_MAX {
-        return Err(ConfigError(format!("--peers lists {} nodes: at most {PEERS_MAX} can vote", checked.len())));
+        return Err(ConfigError::Wrong(format!("--peers lists {} nodes: at most {PEERS_MAX} can vote", checked.len())));
     }
     Ok(checked)
 }
@@ -335,14 +382,14 @@ fn check_join(options: &Options) -> Result<Vec<String>, ConfigError> {
     let urls = options.join.iter().map(|url| url.trim()).filter(|url| !url.is_empty());
     let urls: Vec<String> = urls.map(|url| check_url("--join", url)).collect::<Result<_, _>>()?;
     if !urls.is_empty() && !options.peers.is_empty() {
-        return Err(ConfigError(
+        return Err(ConfigError::Wrong(
             "--join and --peers exclude each other: --peers lists those who form a cluster together, --join names a node of \
              one that there is"
                 .into(),
         ));
     }
     if options.learner && urls.is_empty() {
-        return Err(ConfigError(
+        return Err(ConfigError::Wrong(
             "--learner is for nodes that join a cluster: name one of its nodes with --join, such as --join \
              http://10.0.0.1:8081"
                 .into(),
@@ -352,7 +399,7 @@ fn check_join(options: &Options) -> Result<Vec<String>, ConfigError> {
 }
 
 fn check_url(flag: &str, text: &str) -> Result<String, ConfigError> {
-    naming::origin(text).map_err(|why| ConfigError(format!("{flag} {text}: {why}")))
+    naming::origin(text).map_err(|why| ConfigError::Wrong(format!("{flag} {text}: {why}")))
 }
 
 #[cfg(test)]
@@ -412,6 +459,7 @@ mod tests {
             (Options { value_bytes_max: (8 << 20) + 1, ..options() }, "choose between 1 and 8388608"),
             (Options { join: vec!["http://a:1".into()], ..options() }, "--join and --peers exclude each other"),
             (Options { join: vec!["a:1".into()], peers: Vec::new(), ..options() }, "--join a:1: "),
+            (Options { open_files: 95, ..options() }, "needs 96 at least: raise the limit on open files"),
             (Options { learner: true, ..options() }, "name one of its nodes with --join"),
             (
                 Options { peers: Vec::new(), listen: "0.0.0.0:8081".into(), ..options() },
@@ -421,6 +469,26 @@ mod tests {
         for (options, expected) in cases {
             let error = Config::check(options).expect_err(expected).to_string();
             assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+        }
+    }
+
+    #[test]
+    fn localhost_is_all_of_its_addresses_and_known_by_the_one_that_every_machine_has() {
+        for name in ["localhost", "LocalHost"] {
+            let config = Config::check(Options::new("n", format!("{name}:8081"), Vec::new(), "data".into())).unwrap();
+            assert_eq!(config.listen, ["127.0.0.1:8081".parse().unwrap(), "[::1]:8081".parse().unwrap()]);
+            assert_eq!(config.client_url, "http://127.0.0.1:8081");
+        }
+    }
+
+    #[test]
+    fn a_name_without_an_address_may_have_one_later_and_what_is_none_never_has() {
+        // A part of a name has at most 63 letters, so nobody is asked for this one.
+        let nowhere = format!("{}:8081", "n".repeat(64));
+        for (listen, may_come) in [(nowhere.as_str(), true), ("8081", false), (":8081", false), ("a:b", false)] {
+            let refused = Config::check(Options { listen: listen.into(), ..options() }).expect_err(listen);
+            assert_eq!(matches!(refused, ConfigError::NotYet(_)), may_come, "{refused}");
+            assert!(refused.to_string().starts_with(&format!("--listen {listen}: ")), "{refused}");
         }
     }
 

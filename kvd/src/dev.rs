@@ -16,6 +16,8 @@ pub struct Options {
     pub base_port: u16,
     /// Where the nodes keep their data, each in a directory of its own; `None` for memory.
     pub data_dir: Option<PathBuf>,
+    /// Files and connections that the process may have open, which the nodes share.
+    pub open_files: u64,
 }
 
 impl Options {
@@ -88,7 +90,8 @@ impl Nodes {
     /// # Errors
     /// [`DevError`], which names the flag at fault.
     pub async fn start(options: &Options) -> Result<Self, DevError> {
-        let Options { nodes, base_port, data_dir } = options;
+        let Options { nodes, base_port, data_dir, open_files } = options;
+        let open_files = open_files / u64::from((*nodes).max(1));
         let listeners: Vec<TcpListener> =
             (0..*nodes).map(|node| listen_for(node, *base_port, *nodes)).collect::<Result<_, _>>()?;
         let addresses: Vec<SocketAddr> =
@@ -101,7 +104,7 @@ impl Nodes {
             let storage = if data_dir.is_some() { StorageKind::Disk } else { StorageKind::Memory };
             let node_dir = data_dir.as_ref().map_or_else(PathBuf::new, |dir| dir.join(&name));
             let defaults = NodeOptions::new(name, address.to_string(), peers.clone(), node_dir);
-            let config = Config::check(NodeOptions { storage, ..defaults })?;
+            let config = Config::check(NodeOptions { storage, open_files, ..defaults })?;
             let started = Server::start(config, listener).await;
             servers.push(started.map_err(|error| options.start_failed(error))?);
         }

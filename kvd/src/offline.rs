@@ -2,7 +2,7 @@
 //! recover` of what one node of a lost cluster has.
 
 use crate::cli::{LISTEN, RecoverArgs, RestoreArgs};
-use crate::config::{Config, Options};
+use crate::config::{Config, ConfigError, Options};
 use crate::data::{
     Founder, RecoverError, RefoundError, Refounded, RestoreBackupError, Survivor, restore as restore_backup, survivor,
 };
@@ -24,6 +24,9 @@ pub(crate) enum OfflineError {
     /// A flag will not do.
     #[error("{0}")]
     Usage(String),
+    /// What a flag names is not there yet.
+    #[error("{0}")]
+    NotYet(String),
     /// The backup cannot be opened.
     #[error("the backup {}: {cause}. Nothing was restored", .file.display())]
     File {
@@ -151,7 +154,10 @@ impl Start {
             advertise_peer_url: url(&self.advertise_peer_url, known.map(|info| &info.peer_url)),
             ..Options::new(&self.name, listen, Vec::new(), dir.to_owned())
         };
-        let config = Config::check(options).map_err(|error| OfflineError::Usage(error.to_string()))?;
+        let config = Config::check(options).map_err(|error| match error {
+            ConfigError::Wrong(why) => OfflineError::Usage(why),
+            ConfigError::NotYet(why) => OfflineError::NotYet(why),
+        })?;
         Ok(MemberInfo { name: config.name, client_url: config.client_url, peer_url: config.peer_url })
     }
 

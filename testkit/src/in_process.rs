@@ -1,6 +1,6 @@
 //! Nodes within the process of a test: started in a moment, though never killed.
 
-use kvd::config::{Config, Options as NodeOptions, StorageKind};
+use kvd::config::{Config, OPEN_FILES_MAX, Options as NodeOptions, StorageKind};
 use kvd::dev::{Nodes, Options};
 use kvd::server::{Server, listen};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,7 +26,7 @@ impl InProcess {
     #[track_caller]
     pub fn start(nodes: u16) -> Self {
         let runtime = runtime();
-        let options = Options { nodes, base_port: 0, data_dir: None };
+        let options = Options { nodes, base_port: 0, data_dir: None, open_files: OPEN_FILES_MAX };
         let nodes = runtime.block_on(Nodes::start(&options)).expect("a cluster starts");
         let endpoints = nodes.urls().to_vec();
         Self { running: Some((runtime, Running::Cluster(nodes))), endpoints }

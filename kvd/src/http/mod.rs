@@ -35,7 +35,7 @@ mod tests;
 mod transfer;
 mod up_to_date;
 
-pub use connection::Limits as ConnectionLimits;
+pub use connection::{Limits as ConnectionLimits, Listeners};
 pub use error::ApiError;
 pub use gateway::{
     Answer, Answered, Asker, Backup, BackupError, Caller, Forward, Forwarding, Gateway, NotHandedOver, Question,

@@ -5,18 +5,17 @@ use super::gateway::Gateway;
 use super::limits::Limits;
 use super::service::guarded;
 use super::{connection, routes};
-use tokio::net::TcpListener;
 use warp::Filter;
 use warp::reject::Rejection;
 use warp::reply::Reply;
 
-/// Serves the API, and `peers` on paths under `/raft`, until the node begins to stop (see [`Gateway::stopping`]). Then it
+/// Serves the API to who connects to these listeners, and `peers` on paths under `/raft`, until the node begins to stop (see [`Gateway::stopping`]). Then it
 /// accepts no more connections, ends the replies that have no end, lets the others finish within
 /// [`connection::Limits::drain_time_max`], and returns when every connection is closed. WebSockets are their owner's to close.
 ///
 /// The replica must go on answering until then, or requests under way end as `timeout` and `no_leader`.
 pub async fn serve<R: Reply + 'static>(
-    listener: TcpListener,
+    listeners: connection::Listeners,
     gateway: Gateway,
     peers: impl Filter<Extract = (R,), Error = Rejection> + Send + Sync + 'static,
     limits: Limits,
@@ -27,5 +26,5 @@ pub async fn serve<R: Reply + 'static>(
         // A sender that is gone says the same.
         let _ = stopping.changed().await;
     };
-    connection::serve(listener, guarded(routes, gateway), limits.connections, shutdown).await;
+    connection::serve(listeners, guarded(routes, gateway), limits.connections, shutdown).await;
 }

@@ -30,9 +30,6 @@ use warp::reply::{Reply as _, Response};
 
 const PATH: &str = "/raft/forward";
 
-/// Questions that a node has with a leader at the same time; more wait for their turn.
-const FORWARDED_MAX: usize = 256;
-
 /// Memory for the questions of other nodes while they arrive, in bytes.
 const ARRIVING_BYTES_MAX: usize = 64 << 20;
 
@@ -142,6 +139,9 @@ pub(super) struct Forwarder {
     dialled: watch::Receiver<BTreeMap<NodeId, String>>,
     /// Turns for each leader that there are questions for, by its name.
     turns: Mutex<BTreeMap<String, Arc<Semaphore>>>,
+    /// Questions that this node has with one leader at the same time, each over a connection of its own; more wait for their
+    /// turn.
+    turns_max: usize,
 }
 
 impl Forwarder {
@@ -151,8 +151,9 @@ impl Forwarder {
         view: watch::Receiver<View>,
         leader: watch::Receiver<LeaderEvent>,
         dialled: watch::Receiver<BTreeMap<NodeId, String>>,
+        turns_max: usize,
     ) -> Self {
-        Self { agent, hello, view, leader, dialled, turns: Mutex::default() }
+        Self { agent, hello, view, leader, dialled, turns: Mutex::default(), turns_max }
     }
 
     /// Waits for a turn with a leader.
@@ -181,7 +182,7 @@ impl Forwarder {
         }
         // A new leader: those of earlier ones may have no questions any more.
         all.retain(|_, turns| Arc::strong_count(turns) > 1);
-        let turns = Arc::new(Semaphore::new(FORWARDED_MAX));
+        let turns = Arc::new(Semaphore::new(self.turns_max));
         all.insert(name.to_owned(), Arc::clone(&turns));
         turns
     }
@@ -366,13 +367,16 @@ mod tests {
         LeaderEvent { term: 5, leader: Some(NodeUrl { id: name.into(), url }) }
     }
 
+    /// Questions at the same time.
+    const TURNS_MAX: usize = 3;
+
     /// A forwarder of a node that follows node2, and the way to tell it of other leaders.
     fn forwarder() -> (Forwarder, watch::Sender<LeaderEvent>) {
         let (told, leader) = watch::channel(leads("node2"));
         let hello = Hello::of_member("node1", 1);
         let view = View { ready: true, ..View::forming("node1", "", "", "", 1) };
         let channels = (watch::channel(hello).1, watch::channel(view).1, watch::channel(BTreeMap::new()).1);
-        (Forwarder::new(Agent::new(), channels.0, channels.1, leader, channels.2), told)
+        (Forwarder::new(Agent::new(), channels.0, channels.1, leader, channels.2, TURNS_MAX), told)
     }
 
     #[tokio::test]
@@ -381,7 +385,7 @@ mod tests {
         let (old, new) = (leads("node2").leader.unwrap(), leads("node3").leader.unwrap());
         let late = Instant::now() + Duration::from_secs(3600);
         let mut taken = Vec::new();
-        for _ in 0..FORWARDED_MAX {
+        for _ in 0..TURNS_MAX {
             taken.push(forwarder.turn(&old, late).await.unwrap());
         }
         let soon = Instant::now() + Duration::from_millis(10);

@@ -15,6 +15,8 @@ mod join_requests;
 mod listening;
 mod log_writer;
 mod membership_news;
+mod open_files;
+mod patient_disk;
 mod phases;
 mod publisher;
 mod reporter;
@@ -25,5 +27,5 @@ mod state_exchange;
 
 pub(crate) use error::listen_hint;
 pub use error::{FatalError, STOP_TIME_MAX, StartError};
-pub use listening::listen;
+pub use listening::{listen, listen_on_all};
 pub use running::Server;

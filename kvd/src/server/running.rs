@@ -6,18 +6,19 @@ use super::forwarding::{self, Forwarder};
 use super::hand_over::{self, HAND_OVER_TIME_MAX_MS, Stopping};
 use super::inbox::Inbox;
 use super::log_writer::LogWriter;
+use super::open_files::OpenFiles;
+use super::patient_disk::PatientDisk;
 use super::phases::{NodeTask, Shell};
 use super::reporter::Reporter;
 use super::{snapshots, startup, state_exchange};
 use crate::config::{Config, REQUEST_TIMEOUT_MS, VALUE_BYTES_LIMIT};
 use crate::data::Opened;
-use crate::http::{self, ConnectionLimits, Gateway, Limits};
+use crate::http::{self, ConnectionLimits, Gateway, Limits, Listeners};
 use crate::kv::KEY_BYTES_MAX;
 use crate::peer::{self, FRAME_BYTES_MAX};
 use crate::storage::Disk;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
@@ -56,48 +57,52 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a node on a listener made by [`super::listen`]. Returns when its log has been read and it
+    /// Starts a node on what [`super::listen`] or [`super::listen_on_all`] has made. Returns when its log has been read and it
     /// serves; it may still be without a leader then.
     ///
-    /// The listener is there before the log is read, so that a port in use is found at once. Who connects meanwhile
+    /// The listeners are there before the log is read, so that a port in use is found at once. Who connects meanwhile
     /// waits, and is answered as soon as the node serves.
     ///
     /// # Errors
     /// [`StartError`], which names the flag at fault.
-    pub async fn start(config: Config, listener: TcpListener) -> Result<Self, StartError> {
-        Self::start_with(config, listener, startup::configured_disk).await
+    pub async fn start(config: Config, listeners: impl Into<Listeners>) -> Result<Self, StartError> {
+        Self::start_with(config, listeners.into(), startup::configured_disk).await
     }
 
     /// The same with this disk, whatever the configuration says of storage.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn start_on(config: Config, listener: TcpListener, disk: Arc<dyn Disk>) -> Result<Self, StartError> {
-        Self::start_with(config, listener, |_| Ok(disk)).await
+    pub async fn start_on(
+        config: Config,
+        listeners: impl Into<Listeners>,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Self, StartError> {
+        Self::start_with(config, listeners.into(), |_| Ok(disk)).await
     }
 
     async fn start_with(
         config: Config,
-        listener: TcpListener,
+        listeners: Listeners,
         disk: impl FnOnce(&Config) -> Result<Arc<dyn Disk>, StartError> + Send + 'static,
     ) -> Result<Self, StartError> {
         let span = crate::logging::node_span(&config.name);
         let (opening, in_span) = (config.clone(), span.clone());
         let open = move || {
             in_span.in_scope(|| {
-                let disk = disk(&opening)?;
+                let disk: Arc<dyn Disk> = Arc::new(PatientDisk::over(disk(&opening)?));
                 startup::open(&opening, &disk).map(|opened| (disk, opened))
             })
         };
         let (disk, opened) = tokio::task::spawn_blocking(open).await.map_err(|_| StartError::Panicked)??;
         let in_span = span.clone();
-        in_span.in_scope(|| Self::serve(config, listener, disk, opened, span))
+        in_span.in_scope(|| Self::serve(config, listeners, disk, opened, span))
     }
 
     /// Starts the tasks of a node, whose data is open.
     fn serve(
         config: Config,
-        listener: TcpListener,
+        listeners: Listeners,
         disk: Arc<dyn Disk>,
         opened: Opened,
         span: Span,
@@ -108,6 +113,12 @@ impl Server {
             None => Arc::new(RwLock::default()),
         };
         let value_bytes_max = config.value_bytes_max;
+        let OpenFiles { connections_max, crowded_max, forwarded_max, .. } = OpenFiles::divide(config.open_files);
+        tracing::info!(
+            "serves up to {connections_max} connections of clients, since it may have {} files and connections open: the rest is \
+             for its log, its snapshots and the other nodes",
+            config.open_files
+        );
         let hand_over_time_max = hand_over::time_max(&config.raft);
         tracing::info!("serves clients at {}", config.client_url);
         let (inbox, senders) = Inbox::new(&config.data_dir);
@@ -117,8 +128,14 @@ impl Server {
 
         let hello = || shell.hello.subscribe();
         let (view, leader) = (shell.publisher.view(), shell.publisher.leader());
-        let forward =
-            Forwarder::new(shell.agent.clone(), hello(), view.clone(), leader.clone(), shell.publisher.dialled());
+        let forward = Forwarder::new(
+            shell.agent.clone(),
+            hello(),
+            view.clone(),
+            leader.clone(),
+            shell.publisher.dialled(),
+            forwarded_max,
+        );
         let (stop_http, stopping) = watch::channel(());
         let stop_time_max = Duration::from_millis(REQUEST_TIMEOUT_MS);
         let gateway = Gateway {
@@ -142,10 +159,11 @@ impl Server {
         let task = NodeTask::new(shell, inbox, recovered, snapshot, damaged, was_let_in);
         // Longer than any request then waits for its answer, so that a stop cuts none off.
         let drain_time_max = stop_time_max + Duration::from_millis(DRAIN_MARGIN_MS);
-        let connections = ConnectionLimits { drain_time_max, ..ConnectionLimits::default() };
+        let connections =
+            ConnectionLimits { connections_max, crowded_max, drain_time_max, ..ConnectionLimits::default() };
         let limits = Limits { connections, ..Limits::default() };
         let replica = tokio::spawn(task.run().instrument(span.clone()));
-        let http = tokio::spawn(http::serve(listener, gateway, raft, limits).instrument(span.clone()));
+        let http = tokio::spawn(http::serve(listeners, gateway, raft, limits).instrument(span.clone()));
         let stopping = events.reporter(Event::Stopping);
         let stop_replica = senders.stop;
         Ok(Self { http, replica, failure: None, stopping, hand_over_time_max, stop_http, stop_replica, span })

@@ -1,6 +1,7 @@
 //! Starting: the configured disk is opened, and what is on it is checked against the configuration.
 
 use super::error::StartError;
+use super::patient_disk::is_for_want_of_resources;
 use crate::config::{Config, StorageKind};
 use crate::data::{self, DataError, OpenOptions, Opened};
 use crate::kv::SessionLimits;
@@ -15,7 +16,11 @@ pub(super) fn configured_disk(config: &Config) -> Result<Arc<dyn Disk>, StartErr
         StorageKind::Memory => Arc::new(MemoryDisk::new()),
         StorageKind::Disk => {
             let dir = &config.data_dir;
-            Arc::new(RealDisk::open(dir).map_err(|cause| StartError::DataDir { dir: dir.clone(), cause })?)
+            let opened = RealDisk::open(dir).map_err(|cause| match is_for_want_of_resources(&cause) {
+                true => StartError::Resources(cause),
+                false => StartError::DataDir { dir: dir.clone(), cause },
+            });
+            Arc::new(opened?)
         }
     })
 }

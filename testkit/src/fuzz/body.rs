@@ -175,7 +175,7 @@ impl Server {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
         let address = listener.local_addr().expect("its address");
         let peers = warp::path!("raft").map(|| "peers only");
-        runtime.spawn(kvd::http::serve(listener, gateway, peers, Limits::default()));
+        runtime.spawn(kvd::http::serve(listener.into(), gateway, peers, Limits::default()));
         Self { runtime, address, store, connection: None, _keep: (view, leader, stop) }
     }
 

@@ -6,12 +6,15 @@ use crate::http::{self, Reply};
 use crate::port::Port;
 use crate::wait::until;
 use kvclient::Health;
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+
+/// The hard limit on open files of nodes that have been limited.
+const OPEN_FILES_MAX: u64 = 1024;
 
 /// Lines of a node's log that a failed test shows.
 const LOG_LINES_SHOWN: usize = 40;
@@ -214,6 +217,13 @@ impl Node {
     pub fn open_files(&self) -> usize {
         let child = self.process.as_ref().expect("a running node");
         std::fs::read_dir(format!("/proc/{}/fd", child.id())).expect("the state of a process").count()
+    }
+
+    /// Lets it have only so many files and connections open from now on. Those that it has stay.
+    pub fn limit_open_files(&self, limit: u64) {
+        let child = self.process.as_ref().expect("a running node");
+        let limit = Rlimit { current: Some(limit), maximum: Some(limit.max(OPEN_FILES_MAX)) };
+        prlimit(Some(Pid::from_child(child)), Resource::Nofile, limit).expect("a child can be limited");
     }
 
     /// What it says of itself; `None` while it does not answer.

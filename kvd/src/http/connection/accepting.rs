@@ -2,6 +2,7 @@
 
 use super::limits::Limits;
 use super::lingering::RequestBody;
+use super::listeners::Listeners;
 use super::serving::Connection;
 use hyper::body::Body;
 use hyper::service::Service;
@@ -11,13 +12,9 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tracing::Instrument;
-
-/// Connections beyond the limit that are still accepted, for the sake of the other nodes.
-const CROWDED_CONNECTIONS_MAX: usize = 64;
 
 /// Pause after the operating system refused a connection, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -28,7 +25,7 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// Serves connections until `shutdown` completes; then accepts no more, lets what is under way finish within
 /// [`Limits::drain_time_max`], and returns when the last connection is closed.
 pub(in crate::http) async fn serve<S, B>(
-    listener: TcpListener,
+    mut listeners: Listeners,
     service: S,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
@@ -40,7 +37,7 @@ pub(in crate::http) async fn serve<S, B>(
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let served = Arc::new(Semaphore::new(limits.connections_max));
-    let crowded = Arc::new(Semaphore::new(CROWDED_CONNECTIONS_MAX));
+    let crowded = Arc::new(Semaphore::new(limits.crowded_max));
     let mut full = Seldom::default();
     let mut failing = Seldom::default();
     // Closed when the last connection has dropped its receiver.
@@ -50,10 +47,10 @@ pub(in crate::http) async fn serve<S, B>(
         let accepted = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            accepted = listener.accept() => accepted,
+            accepted = listeners.accept() => accepted,
         };
         let stream = match accepted {
-            Ok((stream, _)) => stream,
+            Ok(stream) => stream,
             Err(error) if is_of_one_connection(&error) => continue,
             Err(error) => {
                 if failing.is_due() {
@@ -76,7 +73,7 @@ pub(in crate::http) async fn serve<S, B>(
         let connection = Connection { permit, is_crowded, limits: limits.clone(), stopping: stopping.clone() };
         tokio::spawn(connection.serve(stream, service.clone()).in_current_span());
     }
-    drop(listener);
+    drop(listeners);
     drop(stopping);
     // No receiver is no error: nobody is connected.
     let _ = stop.send(());

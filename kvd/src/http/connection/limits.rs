@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections served at the same time. WebSockets no longer count once they are open.
     pub connections_max: usize,
+    /// Connections beyond those that are still accepted, for the sake of the other nodes.
+    pub crowded_max: usize,
     /// Longest time that a connection may be idle, counted from the reply before. Longer than clients keep idle
     /// connections, so that none writes to one just closed.
     pub idle_time_max: Duration,
@@ -23,6 +25,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 4096,
+            crowded_max: 64,
             idle_time_max: Duration::from_secs(60),
             headers_time_max: Duration::from_secs(10),
             write_time_max: Duration::from_secs(30),

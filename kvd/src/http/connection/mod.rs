@@ -18,6 +18,7 @@ mod accepting;
 mod impatient;
 mod limits;
 mod lingering;
+mod listeners;
 mod prompt;
 mod serving;
 
@@ -25,3 +26,4 @@ pub(super) use accepting::serve;
 pub(super) use limits::Crowded;
 pub use limits::Limits;
 pub(super) use lingering::RequestBody;
+pub use listeners::Listeners;

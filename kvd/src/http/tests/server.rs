@@ -37,6 +37,7 @@ pub(super) fn ample() -> Limits {
     Limits {
         connections: ConnectionLimits {
             connections_max: 100,
+            crowded_max: 64,
             idle_time_max: ample,
             headers_time_max: ample,
             write_time_max: ample,
@@ -101,7 +102,7 @@ impl Server {
                 runtime.block_on(async {
                     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                     address_sender.send(listener.local_addr().unwrap()).unwrap();
-                    serve(listener, gateway, peers(), limits).await;
+                    serve(listener.into(), gateway, peers(), limits).await;
                 });
             });
         });

@@ -1,0 +1,55 @@
+//! How a node divides the files and connections that it may have open at the same time.
+//!
+//! Clients come last. The log must be able to go on to its next segment, a snapshot to be written, sent and received, and the
+//! other nodes to be dialled and to dial, however many clients are connected and idle. So what those need is set aside, and
+//! the limit on connections of clients is made of the rest.
+
+use crate::http::ConnectionLimits;
+
+/// The shares of what a node may have open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OpenFiles {
+    /// Connections of clients that are served.
+    pub(super) connections_max: usize,
+    /// Connections beyond those, which are told that there are too many, or belong to the other nodes.
+    pub(super) crowded_max: usize,
+    /// Requests of clients that are sent on to a leader at the same time, each over a connection of its own.
+    pub(super) forwarded_max: usize,
+    /// The rest: log, snapshots, backups, and the streams between nodes.
+    reserved: usize,
+}
+
+impl OpenFiles {
+    /// Divides so many.
+    pub(super) fn divide(open_files: u64) -> Self {
+        let all = usize::try_from(open_files).unwrap_or(usize::MAX);
+        let reserved = (all / 4).clamp(48, 512);
+        let crowded_max = (all / 16).clamp(4, 64);
+        let forwarded_max = (all / 8).clamp(4, 256);
+        // Those that are idle after a change of leader lead to the old one.
+        let to_leaders = 2 * forwarded_max;
+        let rest = all.saturating_sub(reserved + crowded_max + to_leaders);
+        let connections_max = rest.clamp(1, ConnectionLimits::default().connections_max);
+        Self { connections_max, crowded_max, forwarded_max, reserved }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{OPEN_FILES_MAX, OPEN_FILES_MIN};
+
+    #[test]
+    fn what_the_node_itself_needs_is_set_aside_whatever_the_limit() {
+        for open_files in (OPEN_FILES_MIN..2048).chain([OPEN_FILES_MAX, u64::MAX]) {
+            let OpenFiles { connections_max, crowded_max, forwarded_max, reserved } = OpenFiles::divide(open_files);
+            let all = (connections_max + crowded_max + 2 * forwarded_max + reserved) as u64;
+            assert!(all <= open_files, "{all} of {open_files}");
+            assert!(reserved >= 48 && connections_max >= 8, "{reserved} and {connections_max} of {open_files}");
+        }
+        let usual = OpenFiles::divide(OPEN_FILES_MAX);
+        assert_eq!((usual.connections_max, usual.crowded_max, usual.forwarded_max), (4096, 64, 256));
+        let low = OpenFiles::divide(128);
+        assert_eq!((low.connections_max, low.crowded_max, low.forwarded_max, low.reserved), (40, 8, 16, 48));
+    }
+}
