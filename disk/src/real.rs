@@ -1,10 +1,19 @@
 //! [`Disk`] on a directory of the file system.
+//!
+//! What is created is private to the user that runs the program, whatever the umask: the files hold all keys and values. A
+//! directory that is there already keeps the rights that it was given.
 
 use crate::disk::{DirLock, Disk, File};
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+/// Only the owner lists and enters it.
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// Only the owner reads and writes it.
+const FILE_MODE: u32 = 0o600;
 
 /// A directory of the file system.
 #[derive(Debug)]
@@ -21,7 +30,12 @@ impl RealDisk {
     /// Those of the operating system.
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
-        fs::create_dir_all(&path)?;
+        let is_new = !path.exists();
+        fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&path)?;
+        if is_new {
+            // The umask may have taken away what the owner needs.
+            set_mode(&path, DIRECTORY_MODE)?;
+        }
         sync_names_above(&path)?;
         let directory = fs::File::open(&path)?;
         Ok(Self { path, directory })
@@ -47,6 +61,21 @@ fn sync_names_above(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives a file the rights that a private one has, where it has others: by an unusual umask, or because an earlier version
+/// created it.
+fn make_private(path: &Path, file: &fs::File) -> io::Result<()> {
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    if mode == FILE_MODE { Ok(()) } else { set_mode(path, FILE_MODE) }
+}
+
+/// Sets the rights, as far as they are this user's to set and the file system has any.
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    match fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => Ok(()),
+        set => set,
+    }
+}
+
 impl Disk for RealDisk {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
@@ -63,12 +92,16 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
-        let file = fs::File::options().read(true).write(true).open(self.path.join(name))?;
+        let path = self.path.join(name);
+        let file = fs::File::options().read(true).write(true).open(&path)?;
+        make_private(&path, &file)?;
         Ok(Box::new(RealFile(file)))
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
-        let file = fs::File::options().read(true).write(true).create_new(true).open(self.path.join(name))?;
+        let path = self.path.join(name);
+        let file = fs::File::options().read(true).write(true).create_new(true).mode(FILE_MODE).open(&path)?;
+        make_private(&path, &file)?;
         Ok(Box::new(RealFile(file)))
     }
 
@@ -85,7 +118,9 @@ impl Disk for RealDisk {
     }
 
     fn try_lock(&self, name: &str) -> io::Result<DirLock> {
-        let file = fs::File::options().write(true).create(true).truncate(false).open(self.path.join(name))?;
+        let path = self.path.join(name);
+        let file = fs::File::options().write(true).create(true).truncate(false).mode(FILE_MODE).open(&path)?;
+        make_private(&path, &file)?;
         file.try_lock().map_err(|error| match error {
             fs::TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
             fs::TryLockError::Error(error) => error,
@@ -127,6 +162,25 @@ mod tests {
         let link = root.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert_eq!(RealDisk::open(&link).unwrap().list().unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn what_is_created_is_private_and_what_was_not_becomes_so() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("above/data");
+        let disk = RealDisk::open(&path).unwrap();
+        let mode = |name: &str| fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o777;
+        disk.create("a").unwrap();
+        let _lock = disk.try_lock("lock").unwrap();
+        assert_eq!((mode(".."), mode(""), mode("a"), mode("lock")), (0o700, 0o700, 0o600, 0o600));
+        // As an earlier version has left it.
+        fs::set_permissions(path.join("a"), fs::Permissions::from_mode(0o644)).unwrap();
+        disk.open("a").unwrap();
+        assert_eq!(mode("a"), 0o600);
+        // A directory that was given to a group on purpose.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).unwrap();
+        RealDisk::open(&path).unwrap();
+        assert_eq!(mode(""), 0o750);
     }
 
     #[test]

@@ -89,7 +89,6 @@ pub fn introduce_member(hello: &mut Hello, cluster: u64, founding: Option<&Confi
     hello.founders = founding.map(founders_of).unwrap_or_default();
     hello.remembers = None;
     hello.expects_data = false;
-    hello.incarnation = 0;
     hello.joins = false;
 }
 
@@ -125,7 +124,7 @@ mod tests {
         assert_eq!(beginning.next_write(), None);
         assert!(beginning.introduce(&mut hello));
         assert_eq!((hello.cluster, &hello.founders[..]), (Some(cluster.id), &founders[..]));
-        assert_eq!((hello.remembers, hello.expects_data, hello.incarnation), (None, false, 0));
+        assert_eq!((hello.remembers, hello.expects_data, hello.incarnation), (None, false, 9));
     }
 
     #[test]

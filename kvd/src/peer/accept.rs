@@ -11,13 +11,15 @@ use super::hello::{HELLO_HEADER, Hello, SOUGHT_HEADER};
 use super::inbound::{Inbound, InboundStream, NoStream};
 use super::lane::{LANE_HEADER, Lane};
 use super::log_once::LogOnce;
+use super::sightings::Sighting;
 use crate::raft::{Message, NodeId};
 use futures_util::{SinkExt, StreamExt};
 use kvclient::api::{Applied, ErrorBody, ErrorCode, ErrorReply, hex_id};
 use std::error::Error as _;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -66,10 +68,18 @@ pub fn accept(
         .and(warp::header::optional::<String>(HELLO_HEADER))
         .and(warp::header::optional::<String>(SOUGHT_HEADER))
         .and(warp::header::optional::<String>(LANE_HEADER))
+        .and(warp::ext::optional::<SocketAddr>())
         .and(warp::ws().map(Some).or_else(|_: Rejection| async { Ok::<_, Rejection>((None,)) }))
-        .map(move |theirs: Option<String>, sought: Option<String>, lane: Option<String>, ws: Option<Ws>| {
-            acceptor.answer(theirs.as_deref(), sought.as_deref(), Lane::from_header(lane.as_deref()), ws)
-        })
+        .map(
+            move |theirs: Option<String>,
+                  sought: Option<String>,
+                  lane: Option<String>,
+                  from: Option<SocketAddr>,
+                  ws: Option<Ws>| {
+                let lane = Lane::from_header(lane.as_deref());
+                acceptor.answer(theirs.as_deref(), sought.as_deref(), lane, from, ws)
+            },
+        )
         .boxed()
 }
 
@@ -87,6 +97,7 @@ impl Acceptor {
         theirs: Option<&str>,
         sought: Option<&str>,
         lane: Option<Lane>,
+        from: Option<SocketAddr>,
         ws: Option<Ws>,
     ) -> Response {
         let ours = self.hello.borrow().clone();
@@ -129,7 +140,7 @@ impl Acceptor {
                 refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why)
             }
             (Some(_), Some(_), Some(ws)) => match self.inbound.open(theirs.node_id(), lane.unwrap_or(Lane::Prompt)) {
-                Ok(stream) => return introduce(&ours, self.accept(theirs, stream, ws)),
+                Ok(stream) => return introduce(&ours, self.accept(theirs, from, stream, ws)),
                 Err(NoStream::Removed) => {
                     let why = format!("{} is a member of this cluster no more", theirs.name);
                     return introduce(&ours, refuse(ErrorCode::Removed, StatusCode::FORBIDDEN, why));
@@ -154,22 +165,31 @@ impl Acceptor {
         introduce(&ours, response)
     }
 
-    fn accept(self: &Arc<Self>, theirs: Hello, stream: InboundStream, ws: Ws) -> Response {
+    fn accept(self: &Arc<Self>, theirs: Hello, from: Option<SocketAddr>, stream: InboundStream, ws: Ws) -> Response {
         let this = Arc::clone(self);
+        let address = match from {
+            Some(from) => format!("dials from {}, and says to be reached at {}", from.ip(), theirs.peer_url),
+            None => format!("says to be reached at {}", theirs.peer_url),
+        };
+        let (node, name, incarnation) = (theirs.node_id(), theirs.name.clone(), theirs.incarnation);
+        let sighting = Sighting { node, name, incarnation, since: Instant::now(), address };
         // warp runs it as a task of its own.
         let span = Span::current();
-        let receive = move |socket| async move { this.receive(theirs, stream, socket).await }.instrument(span);
+        let receive =
+            move |socket| async move { this.receive(theirs, sighting, stream, socket).await }.instrument(span);
         ws.max_message_size(FRAME_BYTES_MAX).max_frame_size(FRAME_BYTES_MAX).on_upgrade(receive).into_response()
     }
 
     /// Hands on messages until the connection ends.
-    async fn receive(&self, theirs: Hello, stream: InboundStream, mut socket: WebSocket) {
+    async fn receive(&self, theirs: Hello, sighting: Sighting, stream: InboundStream, mut socket: WebSocket) {
         let (from, name) = (theirs.node_id(), theirs.name.clone());
         if self.events.send(PeerEvent::Met(Box::new(theirs))).await.is_err() {
             return;
         }
         let mut hello = self.hello.clone();
         hello.mark_unchanged();
+        // Until something has come that was sent after this node's answer.
+        let mut sighting = Some(sighting);
         loop {
             let received = tokio::select! {
                 received = timeout(SILENCE_MAX, socket.next()) => received,
@@ -192,6 +212,9 @@ impl Acceptor {
                     break;
                 }
             };
+            if let Some(sighting) = sighting.take() {
+                self.inbound.saw(sighting);
+            }
             if received.is_ping() || received.is_pong() {
                 continue;
             }

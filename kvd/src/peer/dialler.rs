@@ -21,6 +21,7 @@ use super::hello::{HELLO_HEADER, Hello, SOUGHT_HEADER};
 use super::lane::{LANE_HEADER, Lane};
 use super::log_once::LogOnce;
 use super::paced::{PacedStream, Written};
+use super::sightings::Sighting;
 use crate::raft::{Message, Term};
 use futures_util::{SinkExt, StreamExt};
 use kvclient::api::{ErrorCode, ErrorReply};
@@ -165,11 +166,13 @@ impl Dialler {
         loop {
             let mut refused = false;
             let mut pauses = &mut dials;
+            let since = std::time::Instant::now();
             match self.attempt().await {
                 Dialled::Accepted(socket, written, hello) => {
                     let expected = self.is_sought(&hello);
                     let found = format!("the node there is {} with another id", hello.name);
                     let protocol = hello.protocol;
+                    self.saw(&hello, since);
                     (self.report)(LinkEvent::Met(hello));
                     if expected {
                         self.reachability.reached(&self.options);
@@ -190,6 +193,7 @@ impl Dialler {
                 Dialled::Declined(hello, Refusal { code, why }) => {
                     let is_sought = self.is_sought(&hello);
                     let is_of_own_cluster = hello.cluster.is_some() && hello.cluster == self.own_cluster();
+                    self.saw(&hello, since);
                     (self.report)(LinkEvent::Met(hello));
                     if code == ErrorCode::Removed && is_sought && is_of_own_cluster {
                         (self.report)(LinkEvent::Removed);
@@ -286,6 +290,15 @@ impl Dialler {
             (self.report)(LinkEvent::Lost);
         }
         std::future::pending().await
+    }
+
+    /// The process that answers has answered a dial that began at `since`.
+    fn saw(&self, hello: &Hello, since: std::time::Instant) {
+        if hello.cluster.is_some() && hello.cluster == self.own_cluster() {
+            let address = format!("answers at {}", self.options.peer_url);
+            let (node, name, incarnation) = (hello.node_id(), hello.name.clone(), hello.incarnation);
+            self.options.inbound.saw(Sighting { node, name, incarnation, since, address });
+        }
     }
 
     /// Whether it is the node that is to be dialled.

@@ -98,8 +98,9 @@ pub struct Hello {
     /// Whether a node that is forming was told to expect data (`--expect-data`), and founds nothing for want of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expects_data: bool,
-    /// Drawn by each process of a node that is forming, so that one which was started again, and has forgotten what it
-    /// knew, is told from the one before it. Zero for a member.
+    /// Drawn by each process of a node, so that one which was started again, and while forming has forgotten what it knew, is
+    /// told from the one before it; and so that two which run at the same time are noticed. Zero for a member of a version
+    /// that drew none.
     #[serde(default, with = "hex", skip_serializing_if = "is_zero")]
     pub incarnation: u64,
     /// Whether it asks to be let into a cluster (`--join`), and founds none.

@@ -4,10 +4,12 @@
 //! it ends. Whoever dials out asks here too: a peer that refuses to be dialled and still sends is not gone.
 
 use super::lane::Lane;
+use super::sightings::{Sighting, Sightings};
 use crate::raft::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// More streams than any cluster has members; whoever dials beyond them is none.
@@ -21,6 +23,8 @@ pub struct Inbound {
     next: Arc<AtomicU64>,
     /// Nodes that are members no more.
     removed: Arc<RwLock<BTreeSet<NodeId>>>,
+    /// Of the processes of other nodes, whoever dialled.
+    sightings: Arc<Mutex<Sightings>>,
 }
 
 /// Why a node gets no stream.
@@ -73,6 +77,14 @@ impl Inbound {
             open.retain(|(id, _), _| *id != from);
             open.len() < before
         });
+    }
+
+    /// A process of a node was seen to be alive. Says so in the log if that shows that there is another one under its id.
+    pub(super) fn saw(&self, sighting: Sighting) {
+        let mut sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(report) = sightings.saw(sighting, Instant::now()) {
+            tracing::error!("{report}");
+        }
     }
 
     /// Completes as soon as the node has no stream open to this one.

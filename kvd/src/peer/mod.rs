@@ -19,6 +19,7 @@ mod lane;
 mod link;
 mod log_once;
 mod paced;
+mod sightings;
 
 pub use accept::{PeerEvent, Unintroduced, accept, introduced, of_same_cluster, refuse};
 pub use agent::{Agent, BegunAnswer, NoAnswer, NodeAnswer, NodeRequest};

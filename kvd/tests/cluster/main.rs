@@ -21,6 +21,7 @@ mod forwarding;
 mod full_disk;
 mod hostile_http;
 mod http;
+mod identities;
 mod killing;
 mod listening;
 mod logs;

@@ -70,7 +70,8 @@ pub(in crate::http) async fn serve<S, B>(
         let Ok(permit) = permit.or_else(|_| Arc::clone(&crowded).try_acquire_owned()) else { continue };
         // Replies are small and whole; waiting to fill a segment would only delay them. Failure: slower.
         let _ = stream.set_nodelay(true);
-        let connection = Connection { permit, is_crowded, limits: limits.clone(), stopping: stopping.clone() };
+        let from = stream.peer_addr().ok();
+        let connection = Connection { permit, is_crowded, from, limits: limits.clone(), stopping: stopping.clone() };
         tokio::spawn(connection.serve(stream, service.clone()).in_current_span());
     }
     drop(listeners);

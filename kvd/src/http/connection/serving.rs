@@ -6,12 +6,13 @@ use super::lingering::{Lingering, RequestBody};
 use super::prompt::{HeadWatch, Prompt};
 use futures_util::FutureExt as _;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +31,8 @@ pub(super) struct Connection {
     /// Its place among the connections, free again when it has closed or become a WebSocket.
     pub(super) permit: OwnedSemaphorePermit,
     pub(super) is_crowded: bool,
+    /// Where the other end is, which requests that become something else than HTTP have among their extensions.
+    pub(super) from: Option<SocketAddr>,
     pub(super) limits: Limits,
     pub(super) stopping: watch::Receiver<()>,
 }
@@ -45,7 +48,7 @@ impl Connection {
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let Self { permit: _permit, is_crowded, limits, mut stopping } = self;
+        let Self { permit: _permit, is_crowded, from, limits, mut stopping } = self;
         let unread = Arc::new(AtomicBool::new(false));
         let heads = HeadWatch::default();
         let stream = Impatient::new(stream, limits.write_time_max);
@@ -58,6 +61,10 @@ impl Connection {
         let service = service_fn(move |mut request: Request<Incoming>| {
             if is_crowded {
                 request.extensions_mut().insert(Crowded);
+            }
+            // Only streams between nodes want to know.
+            if let Some(from) = from.filter(|_| request.headers().contains_key(UPGRADE)) {
+                request.extensions_mut().insert(from);
             }
             heads.arrived();
             let reply = service.call(request.map(|body| RequestBody::new(body, Arc::clone(&unread))));

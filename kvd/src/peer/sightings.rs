@@ -1,0 +1,144 @@
+//! Whether two processes run under one id, as after a machine was cloned or a data directory copied.
+//!
+//! Each process draws an incarnation and says it with its introduction. One incarnation after the other is a node that was
+//! started again. But whoever is seen alive, then another, and then the first one again, cannot have ended in between: there
+//! are two. For that to be certain each sighting must be known to be later than the one before, however late its news are
+//! taken up. So one counts only with a moment at which the process had yet to do something: `since` the dial that it has
+//! answered, or since the answer to which it has sent something back.
+
+use crate::raft::NodeId;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Incarnations before the present one that are remembered for each node.
+const EARLIER_MAX: usize = 4;
+
+/// Nodes that are watched, more than any cluster has.
+const NODES_MAX: usize = 128;
+
+/// Least time between two reports of the same node.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A process that was alive at some moment from `since` on.
+#[derive(Clone, Debug)]
+pub(super) struct Sighting {
+    pub(super) node: NodeId,
+    pub(super) name: String,
+    pub(super) incarnation: u64,
+    pub(super) since: Instant,
+    /// Where it was reached, or from where it came.
+    pub(super) address: String,
+}
+
+/// What was seen of each node.
+#[derive(Debug, Default)]
+pub(super) struct Sightings {
+    nodes: BTreeMap<NodeId, Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    current: Process,
+    earlier: Vec<Process>,
+    reported: Option<Instant>,
+}
+
+#[derive(Clone, Debug)]
+struct Process {
+    incarnation: u64,
+    address: String,
+    /// It was alive between these two: the first time that it was seen in its present turn.
+    since: Instant,
+    until: Instant,
+}
+
+impl Sightings {
+    /// Takes up a sighting that has become known `now`. Returns what to report, if it shows that two processes run.
+    pub(super) fn saw(&mut self, sighting: Sighting, now: Instant) -> Option<String> {
+        let Sighting { node, name, incarnation, since, address } = sighting;
+        // A version that draws none.
+        if incarnation == 0 {
+            return None;
+        }
+        let process = Process { incarnation, address, since, until: now };
+        if self.nodes.len() >= NODES_MAX && !self.nodes.contains_key(&node) {
+            return None;
+        }
+        let Some(seen) = self.nodes.get_mut(&node) else {
+            self.nodes.insert(node, Seen { current: process, earlier: Vec::new(), reported: None });
+            return None;
+        };
+        // What is not known to be later shows nothing.
+        if seen.current.incarnation == incarnation || since < seen.current.until {
+            return None;
+        }
+        let before = std::mem::replace(&mut seen.current, process);
+        let first = seen.earlier.iter().position(|earlier| earlier.incarnation == incarnation);
+        let first = first.map(|at| seen.earlier.remove(at));
+        let are_two = first.is_some_and(|first| first.until <= before.since);
+        let other = before.address.clone();
+        seen.earlier.push(before);
+        let excess = seen.earlier.len().saturating_sub(EARLIER_MAX);
+        seen.earlier.drain(..excess);
+        if !are_two || seen.reported.is_some_and(|reported| now - reported < REPORT_INTERVAL) {
+            return None;
+        }
+        seen.reported = Some(now);
+        Some(format!(
+            "two processes run as {name} under the one id {node}: one {}, the other {other}. A machine was cloned, or a data \
+             directory copied, and together they can promise what neither keeps, so writes may be lost. Stop the one that is \
+             the copy now, clear its data directory, and let it join anew under a name of its own",
+            seen.current.address
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is reported after these sightings of one node: an incarnation, since when, and when that became known.
+    fn reports(sightings: &[(u64, u64, u64)]) -> Vec<String> {
+        let start = Instant::now();
+        let at = |second: u64| start + Duration::from_secs(second);
+        let mut seen = Sightings::default();
+        let saw = |(incarnation, since, now): &(u64, u64, u64)| {
+            let (name, address) = ("node2".to_owned(), format!("at {incarnation}"));
+            seen.saw(
+                Sighting { node: NodeId(2), name, incarnation: *incarnation, since: at(*since), address },
+                at(*now),
+            )
+        };
+        sightings.iter().filter_map(saw).collect()
+    }
+
+    #[test]
+    fn one_that_is_back_after_another_was_seen_runs_beside_it() {
+        let reported = reports(&[(7, 0, 1), (8, 2, 3), (7, 4, 5)]);
+        assert_eq!(reported.len(), 1);
+        assert!(reported[0].contains("one at 7, the other at 8") && reported[0].contains("node2"), "{reported:?}");
+        assert_eq!(reports(&[(7, 0, 1), (8, 2, 3), (9, 4, 5), (8, 6, 7)]).len(), 1);
+    }
+
+    #[test]
+    fn a_node_that_is_started_again_and_news_that_come_late_show_nothing() {
+        for sightings in [
+            &[(7, 0, 1), (7, 2, 3), (8, 4, 5), (8, 6, 7), (9, 8, 9)][..],
+            // The old process had said its last before the new one was seen, and that is taken up late.
+            &[(7, 0, 1), (8, 2, 3), (7, 1, 9)],
+            // Whether the second was there after the first is not known.
+            &[(7, 0, 4), (8, 3, 5), (7, 6, 7)],
+            // Versions that draw no incarnation.
+            &[(0, 0, 1), (8, 2, 3), (0, 4, 5), (8, 6, 7)],
+        ] {
+            assert_eq!(reports(sightings), Vec::<String>::new(), "{sightings:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_said_now_and_then() {
+        let alternating: Vec<_> = (0..120).map(|turn| (7 + turn % 2, 2 * turn, 2 * turn + 1)).collect();
+        let reported = reports(&alternating).len();
+        assert!((2..=5).contains(&reported), "{reported} times in four minutes");
+    }
+}

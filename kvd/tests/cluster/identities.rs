@@ -1,0 +1,93 @@
+//! A node is its id: two processes with one id are one too many.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use tempfile::TempDir;
+use testkit::{Cluster, Node, Port, until};
+
+/// A flag that lists these nodes, each at its URL.
+fn peers<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> String {
+    let peers = nodes.into_iter().map(|node| format!("{}={}", node.name, node.url()));
+    peers.collect::<Vec<_>>().join(",")
+}
+
+#[test]
+fn two_processes_under_one_id_are_named_by_the_others() {
+    let mut cluster = Cluster::start_calm(3);
+    let follower = cluster.follower();
+    assert_eq!(cluster[follower].terminate(), Some(0));
+    let name = cluster[follower].name.clone();
+    let elsewhere = TempDir::new().expect("a directory");
+    let mut clone = Node::new(&name, Port::any(), elsewhere.path());
+    copy(cluster[follower].data_dir(), clone.data_dir());
+    clone.set_flag("--election-timeout-ms", "1500..2500");
+    let listed = peers(cluster.nodes.iter().filter(|node| node.name != name).chain([&clone]));
+    clone.set_flag("--peers", listed);
+    cluster[follower].start();
+    cluster.leader();
+    cluster.catch_up();
+    clone.start();
+    for number in cluster.others(follower) {
+        let line = cluster[number].logged("two processes run as");
+        assert!(line.contains("ERROR") && line.contains(&name), "{line}");
+        assert!(line.contains(&cluster[follower].url()) && line.contains(&clone.url()), "{line}");
+        assert!(line.contains("clear its data directory"), "{line}");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a data directory") {
+        let entry = entry.expect("an entry");
+        fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
+    }
+}
+
+#[test]
+fn a_node_that_is_started_again_is_not_taken_for_two() {
+    let mut cluster = Cluster::start_calm(3);
+    for _ in 0..3 {
+        let follower = cluster.follower();
+        cluster[follower].kill();
+        cluster[follower].start();
+        cluster.leader();
+        cluster.catch_up();
+    }
+    for node in &cluster.nodes {
+        assert!(!node.log().contains("two processes"), "{}", node.name);
+    }
+}
+
+#[test]
+fn what_a_node_writes_is_private_whatever_the_umask() {
+    for umask in ["000", "022", "277"] {
+        let dir = TempDir::new().expect("a directory");
+        let mut node = Node::new("node1", Port::any(), dir.path());
+        node.run_through(&["sh", "-c", &format!("umask {umask}; exec \"$@\""), "sh"]);
+        node.set_flag("--snapshot-log-bytes", "65536");
+        node.start();
+        node.logged("leads term");
+        let value = vec![b'v'; 100_000];
+        let octets = "/set?key=k";
+        let write = || {
+            let mut connection = testkit::Connection::open(&node.url()).ok()?;
+            connection.send(&format!("POST {octets}"), &["content-type: application/octet-stream"], &value).ok()?;
+            (connection.receive().ok()?.status == 200).then_some(())
+        };
+        until("it serves", write);
+        node.logged("snapshot of");
+        let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+        assert_eq!(mode(node.data_dir()), 0o700, "{umask}");
+        assert_eq!(node.terminate(), Some(0));
+        let mut names = Vec::new();
+        for entry in fs::read_dir(node.data_dir()).expect("a data directory") {
+            let path = entry.expect("an entry").path();
+            assert_eq!(mode(&path), 0o600, "{umask} {}", path.display());
+            names.push(path.file_name().expect("a name").to_string_lossy().into_owned());
+        }
+        for expected in ["identity.json", "wal-", "snapshot-"] {
+            assert!(names.iter().any(|name| name.starts_with(expected)), "{names:?}");
+        }
+    }
+}
