@@ -121,7 +121,13 @@ impl Directory {
         ids.chain(self.guests.iter().map(|(id, _)| *id)).filter(move |id| id != own)
     }
 
-    /// Whether `--peers` says where this node is dialled: those who joined later are where they say.
+    /// Whether a member has said, since this node started, that it is at another URL than the one that the configuration has.
+    pub(super) fn has_moved(&self, id: NodeId) -> bool {
+        let (heard, configured) = (self.heard.get(&id), self.configuration.members.get(&id));
+        heard.is_some_and(|heard| configured.is_some_and(|configured| heard.peer_url != configured.peer_url))
+    }
+
+    /// Whether `--peers` says where this node is dialled, unless it has moved: those who joined later are where they say.
     pub(super) fn is_first_member(&self, id: NodeId) -> bool {
         self.first.contains(&id)
     }
@@ -177,7 +183,9 @@ mod tests {
         let mut directory = Directory::new(&hello("n1", 1, "http://own"));
         assert!(directory.set_configuration(&configuration));
         assert!(!directory.heard(&founders[1]), "no news");
+        assert!(!directory.has_moved(NodeId(2)));
         assert!(directory.heard(&hello("n2", 2, "http://new")));
+        assert!(directory.has_moved(NodeId(2)));
         assert!(!directory.heard(&hello("n2", 2, "http://new")), "no news");
         assert!(!directory.heard(&hello("n3", 3, "http://c")), "no member");
         assert!(!directory.heard(&hello("n3", 2, "http://c")), "another's id");

@@ -1,4 +1,4 @@
-//! A node is its id: two processes with one id are one too many.
+//! A node is its id: where it is reached may change, and two processes with one id are one too many.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,6 +10,50 @@ use testkit::{Cluster, Node, Port, until};
 fn peers<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> String {
     let peers = nodes.into_iter().map(|node| format!("{}={}", node.name, node.url()));
     peers.collect::<Vec<_>>().join(",")
+}
+
+#[test]
+fn a_founder_that_comes_back_at_another_address_is_dialled_there() {
+    let mut cluster = Cluster::start_calm(3);
+    let moves = cluster.follower();
+    assert_eq!(cluster[moves].terminate(), Some(0));
+    let name = cluster[moves].name.clone();
+    let dir = cluster[moves].data_dir().parent().expect("a directory").to_owned();
+    let mut moved = Node::new(&name, Port::any(), &dir);
+    moved.set_flag("--election-timeout-ms", "1500..2500");
+    // The others know it by their --peers alone.
+    cluster.nodes[moves] = moved;
+    let listed = peers(&cluster.nodes);
+    cluster[moves].set_flag("--peers", listed);
+    cluster.client().set("color", "blue").expect("a majority is there");
+    cluster[moves].start();
+    cluster.leader();
+    cluster.catch_up();
+    let url = cluster[moves].url();
+    for node in &cluster.nodes {
+        let knows = || node.health()?.members.iter().any(|member| member.peer_url == url).then_some(());
+        until(&format!("{} knows where {name} is", node.name), knows);
+    }
+
+    // It leads, though the others were started again and know its old URL from their flags.
+    let stays = cluster.others(moves);
+    for number in stays {
+        assert_eq!(cluster[number].terminate(), Some(0));
+        cluster[number].start();
+        cluster.leader();
+        cluster.catch_up();
+    }
+    let leader = cluster.leader();
+    if leader != moves {
+        let transfer = || {
+            let reply = cluster[leader].post("/leader/transfer", format!("{{\"to\":\"{name}\"}}")).ok()?;
+            (reply.status == 200).then_some(())
+        };
+        until(&format!("{name} leads"), transfer);
+    }
+    until(&format!("all follow {name}"), || (cluster.leader() == moves).then_some(()));
+    cluster.client().set("color", "red").expect("it leads");
+    cluster.catch_up();
 }
 
 #[test]

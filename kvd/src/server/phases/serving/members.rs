@@ -159,7 +159,9 @@ impl Members {
         for id in wanted {
             let Some(info) = self.directory.info(id) else { continue };
             let configured = shell.config.peers.iter().find(|peer| peer.name == info.name);
-            let configured = configured.filter(|_| self.directory.is_first_member(id));
+            // What a node says of itself is newer than the settings of this one. A URL that it has said from the beginning is
+            // not: the way from here may be another one.
+            let configured = configured.filter(|_| self.directory.is_first_member(id) && !self.directory.has_moved(id));
             let url = configured.map_or(&info.peer_url, |peer| &peer.url);
             if self.links.get(&id).is_none_or(|link| link.peer_url() != url) {
                 let link = shell.open_link((&info.name, url), Some(id), move |found| Event::Member(id, found));
