@@ -2,10 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
+/// 9999-12-31T23:59:59.999Z, in milliseconds since 1970.
+const MOMENT_MS_MAX: u64 = 253_402_300_799_999;
+
 /// A moment in UTC to the millisecond: `2026-05-04T03:02:01.234Z` (RFC 3339).
 pub(crate) fn moment(at: SystemTime) -> String {
-    // A clock set before 1970 is the one thing that RFC 3339 here cannot say.
-    humantime::format_rfc3339_millis(at.max(SystemTime::UNIX_EPOCH)).to_string()
+    // A clock that is set before 1970 or after 9999 is the one thing that RFC 3339 here cannot say.
+    let last = SystemTime::UNIX_EPOCH + Duration::from_millis(MOMENT_MS_MAX);
+    humantime::format_rfc3339_millis(at.clamp(SystemTime::UNIX_EPOCH, last)).to_string()
 }
 
 /// A duration in whole milliseconds, as JSON has it.
@@ -87,6 +91,8 @@ mod tests {
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_709_210_096_007);
         assert_eq!(moment(at), "2024-02-29T12:34:56.007Z");
         assert_eq!(moment(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00.000Z");
+        let far = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40);
+        assert_eq!(moment(far), "9999-12-31T23:59:59.999Z");
     }
 
     #[test]

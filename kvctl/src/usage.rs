@@ -1,7 +1,7 @@
 //! The command line in this environment, and one line for one that makes no sense.
 
 use crate::cli::Cli;
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::output;
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
@@ -22,17 +22,18 @@ pub(crate) fn warn_of_variables() {
 /// Prints help or version, or says in one line on standard error what is wrong with the command line.
 pub(crate) fn report(error: &clap::Error) -> Exit {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // Help that goes to a closed pipe is no error.
-            let _ = error.print();
-            Exit::Done
-        }
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match error.print() {
+            Ok(()) => Exit::Done,
+            Err(cause) => exit::report(&cause.into()),
+        },
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = error.print();
             Exit::Usage
         }
         _ => {
-            output::complain("error", &one_line(&error.to_string(), env::args().skip(1)));
+            // An argument need not be text, and one that is not names no command.
+            let arguments = env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+            output::complain("error", &one_line(&error.to_string(), arguments));
             Exit::Usage
         }
     }

@@ -49,5 +49,5 @@ pub use rustix::process::Signal;
 pub use segment::{SEGMENT, change_segment, end_of_log};
 pub use skip::skip;
 pub use small_disk::SmallDisk;
-pub use terminal::run_at_terminal;
+pub use terminal::{run_at_terminal, run_at_terminal_of};
 pub use wait::{DEADLINE, until};

@@ -2,19 +2,27 @@
 
 use crate::processes::{KillOnDrop, wait_for_end};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::thread;
 
 /// Runs a command at a terminal where this is typed; returns its exit code and what the terminal shows, which is also
-/// what was typed.
+/// what was typed. The terminal does not tell its size.
 pub fn run_at_terminal(command: &mut Command, typed: &str) -> (Option<i32>, String) {
+    run_at_terminal_of(command, typed, (0, 0))
+}
+
+/// The same at a terminal of so many columns and rows.
+pub fn run_at_terminal_of(command: &mut Command, typed: &str, (columns, rows): (u16, u16)) -> (Option<i32>, String) {
     let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
     grantpt(&controller).expect("access to it");
     unlockpt(&controller).expect("its other side");
     let path = ptsname(&controller, Vec::new()).expect("its name").into_string().expect("a name in UTF-8");
     let screen = File::options().read(true).write(true).open(path).expect("its other side opens");
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&screen, size).expect("a terminal has a size");
     let handle = || screen.try_clone().expect("another handle");
     command.stdin(handle()).stdout(handle()).stderr(handle());
     let mut child = KillOnDrop(command.spawn().expect("kvd starts"));

@@ -1,8 +1,14 @@
 //! Flags and environment: what they do, and what is refused with a sentence that names the culprit.
 
+use kvclient::Client;
 use kvclient::api::ErrorCode;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::net::TcpListener;
-use testkit::{Cluster, Node, Port, error_of, kvd, run, until};
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::Command;
+use tempfile::TempDir;
+use testkit::{Cluster, Node, Port, Signal, error_of, kvd, run, send_signal, until, wait_for_end};
 
 /// Flags of a node that have a variable of the same name, beside `--name`, and a value that will not do.
 const BAD_VALUES: [(&str, &str); 9] = [
@@ -186,4 +192,56 @@ fn a_node_without_a_disk_serves_until_it_stops() {
     assert_eq!(cluster[0].terminate(), Some(0));
     cluster[0].start();
     assert_eq!(cluster.client().get("color").expect("it serves"), None);
+}
+
+/// No text in any encoding that Rust knows.
+fn no_text() -> OsString {
+    OsStr::from_bytes(b"a\xff\xfeb").to_owned()
+}
+
+#[test]
+fn no_argument_and_no_variable_makes_a_panic() {
+    for flag in BAD_VALUES.map(|(flag, _)| flag).into_iter().chain(["--name", "--join"]) {
+        let by_flag = run(kvd().arg(flag).arg(no_text()));
+        let by_variable = run(kvd().env("KVD_NAME", "node1").env(variable_of(flag), no_text()));
+        for ended in [by_flag, by_variable] {
+            assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{flag}: {ended:?}");
+            assert!(ended.stderr.starts_with("error: "), "{flag}: {ended:?}");
+        }
+    }
+    for arguments in [&["dev", "--nodes"][..], &["dev", "--base-port"], &["restore"], &["recover", "--data-dir"], &[]] {
+        let ended = run(kvd().args(arguments).arg(no_text()));
+        assert!(matches!(ended.code, Some(2 | 3)), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.starts_with("error: "), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn outputs_that_are_closed_or_full_are_no_reason_to_end_otherwise() {
+    let full = || File::options().write(true).open("/dev/full").expect("/dev/full");
+    let arguments = [&["--help"][..], &["--version"], &["frobnicate"], &["--name", "node 1"], &["restore", "missing"]];
+    for arguments in arguments {
+        let expected = run(kvd().args(arguments)).code;
+        assert!(expected.is_some_and(|code| code <= 2), "{arguments:?}");
+        let code = kvd().args(arguments).stdout(full()).stderr(full()).status().expect("it starts").code();
+        assert_eq!(code, expected, "{arguments:?}");
+        for closed in [">&-", "2>&-", "<&- >&- 2>&-"] {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("exec \"$0\" \"$@\" {closed}")]).arg(kvd().get_program()).args(arguments);
+            assert_eq!(run(&mut shell).code, expected, "{arguments:?} {closed}");
+        }
+    }
+
+    // A node whose log has no room serves all the same.
+    let dir = TempDir::new().expect("a directory");
+    let port = Port::any();
+    let mut command = kvd();
+    command.args(["--name", "node1", "--listen", &format!("127.0.0.1:{}", port.number())]);
+    command.arg("--data-dir").arg(dir.path()).stdout(full()).stderr(full());
+    let mut child = command.spawn().expect("it starts");
+    let client = Client::connect([port.url()]).expect("a URL");
+    client.set("color", "blue").expect("it serves");
+    send_signal(&child, Signal::TERM);
+    assert_eq!(wait_for_end(&mut child), Some(0));
 }
