@@ -2,22 +2,29 @@
 //!
 //! What a snapshot is, and whether bytes are a whole one, [`kvclient::snapshot`] knows; here they go to and come from
 //! files.
+//!
+//! [`destination`] decides where a backup goes: to a regular file it goes by way of [`unfinished`], into a [`device`]
+//! as it comes.
 
+mod destination;
+mod device;
 mod unfinished;
 
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::{Output, Table};
+use crate::output::{self, Output, Table};
 use crate::{progress, units};
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueHint};
+use destination::{Destination, STANDARD};
+use device::Device;
 use indicatif::ProgressBar;
 use kvclient::api::hex_id;
 use kvclient::snapshot::{Checker, FORMAT, SnapshotInfo};
 use kvclient::{Client, Error, SnapshotProgress};
 use serde::Serialize;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use unfinished::Unfinished;
 
@@ -58,17 +65,21 @@ impl Snapshot {
 /// Save a backup of the whole store to a file
 ///
 /// Any node gives it, by preference one that does not lead. It goes to a temporary file beside FILE, every byte is
-/// checked, and only a whole and durable backup gets the name: a FILE that is there is good. --timeout is for finding a
-/// node; the download may take longer.
+/// checked, and only a whole and durable backup gets the name: a FILE that is there is good, and for its owner alone.
+/// --timeout is for finding a node; the download may take longer.
+///
+/// Only a regular file is ever replaced. A device or a pipe is written into, as is standard output (`-`): its reader must
+/// check what came (`kvctl snapshot info -`), and the exit code, 0 for a whole backup.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   kvctl snapshot save kvd.snap
   kvctl snapshot save \"kvd-$(date +%F).snap\" -o json | jq .revision
+  kvctl snapshot save - | ssh backups 'cat > kvd.snap'
   kvctl snapshot save rescued.snap --stale
                                        from what is left of a cluster without a quorum")]
 pub(crate) struct Save {
-    /// Where the backup goes
+    /// Where the backup goes; `-` is standard output, and what there is to say goes to standard error then
     #[arg(value_hint = ValueHint::FilePath)]
     file: PathBuf,
     /// Replace FILE if it exists
@@ -81,53 +92,85 @@ pub(crate) struct Save {
 
 impl Save {
     fn run(self, mut context: Context) -> anyhow::Result<()> {
-        let Self { file, force, stale } = self;
-        let name = file.display().to_string();
-        refuse_to_overwrite(&file, force)?;
-        let mut unfinished = Unfinished::beside(&file, context.interrupt.clone());
-        let saved = download(&context.client, stale, &mut unfinished);
+        let name = self.file.display().to_string();
+        let report = |info: &SnapshotInfo| Report::new(&name, info);
+        match Destination::of(&self.file, self.force)? {
+            Destination::File(path) => {
+                let info = self.to_file(&context, path)?;
+                if context.output.is_json() {
+                    return context.output.json(&report(&info));
+                }
+                context.output.line(&report(&info).line())
+            }
+            Destination::Device(path) => {
+                let mut device = Device::new(path, context.interrupt.clone());
+                let info = self.download(&context.client, &mut device).with_context(|| not_whole(&name))?;
+                device.finish().with_context(|| not_whole(&name))?;
+                if context.output.is_json() {
+                    return context.output.json(&report(&info));
+                }
+                context.output.line(&report(&info).line())
+            }
+            Destination::Stdout => {
+                if context.output.is_terminal() {
+                    return Err(Failure::Other(
+                        "a backup is no text for a terminal: send it to a pipe or a file, or name a FILE".into(),
+                    )
+                    .into());
+                }
+                context.interrupt.remark(device::INTERRUPTED);
+                let info = self.download(&context.client, context.output.bytes());
+                let info = info.with_context(|| not_whole("standard output"))?;
+                match context.output.is_json() {
+                    true => output::say(&serde_json::to_string(&report(&info))?),
+                    false => output::say(&report(&info).line()),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Saves the backup under a temporary name beside `path`, and gives it its own once it is whole.
+    fn to_file(&self, context: &Context, path: PathBuf) -> anyhow::Result<SnapshotInfo> {
+        let name = self.file.display();
+        let mut unfinished = Unfinished::beside(&path, context.interrupt.clone());
+        let saved = self.download(&context.client, &mut unfinished);
         if context.interrupt.noticed() {
             return Err(Failure::Interrupted(format!("interrupted; {name} was not written")).into());
         }
         let not_written = || format!("{name} was not written");
         let info = saved.with_context(not_written)?;
-        refuse_to_overwrite(&file, force)?;
-        unfinished.finish().with_context(not_written)?;
-        let report = Report::new(&name, &info);
-        if context.output.is_json() {
-            return context.output.json(&report);
+        // What has the name by now need not be what had it before.
+        if Destination::of(&self.file, self.force).with_context(not_written)? != Destination::File(path) {
+            return Err(
+                Failure::Other(format!("{name} was not written: it has become something else meanwhile")).into()
+            );
         }
-        let plural = |number| if number == 1 { "" } else { "s" };
-        let keys = |keys| format!(", {} key{}", units::grouped(keys), plural(keys));
-        let keys = report.keys.map(keys).unwrap_or_default();
-        let revision = report.revision.map(|revision| revision.to_string()).unwrap_or_default();
-        context.output.line(&format!("ok  revision {revision}{keys}, {}", units::bytes(report.bytes)))
+        unfinished.finish().with_context(not_written)?;
+        Ok(info)
+    }
+
+    /// Downloads a backup under a progress bar.
+    fn download(&self, client: &Client, to: &mut dyn Write) -> anyhow::Result<SnapshotInfo> {
+        let mut bar: Option<ProgressBar> = None;
+        let show = |SnapshotProgress { bytes, bytes_total }| {
+            let bar = bar.get_or_insert_with(|| progress::line(bytes_total, "saving"));
+            bar.set_position(bytes);
+            bar.set_message(format!("{} of {}", units::bytes(bytes), units::bytes(bytes_total)));
+        };
+        let saved = match self.stale {
+            true => client.save_snapshot_stale(&furthest(client)?, to, show),
+            false => client.save_snapshot(to, show),
+        };
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        Ok(saved?)
     }
 }
 
-fn refuse_to_overwrite(file: &Path, force: bool) -> anyhow::Result<()> {
-    if !force && file.symlink_metadata().is_ok() {
-        bail!("{} exists already: give another name, or --force to replace it", file.display());
-    }
-    Ok(())
-}
-
-/// Downloads a backup under a progress bar.
-fn download(client: &Client, stale: bool, to: &mut Unfinished) -> Result<SnapshotInfo, anyhow::Error> {
-    let mut bar: Option<ProgressBar> = None;
-    let show = |SnapshotProgress { bytes, bytes_total }| {
-        let bar = bar.get_or_insert_with(|| progress::line(bytes_total, "saving"));
-        bar.set_position(bytes);
-        bar.set_message(format!("{} of {}", units::bytes(bytes), units::bytes(bytes_total)));
-    };
-    let saved = match stale {
-        true => client.save_snapshot_stale(&furthest(client)?, to, show),
-        false => client.save_snapshot(to, show),
-    };
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
-    Ok(saved?)
+fn not_whole(name: &str) -> String {
+    format!("{name} got no whole backup")
 }
 
 /// Where the node is reached that has applied the most, of those that answer.
@@ -147,9 +190,10 @@ fn furthest(client: &Client) -> Result<String, Error> {
 #[command(after_help = "\
 Examples:
   kvctl snapshot info kvd.snap
-  kvctl snapshot info kvd.snap -o json | jq .keys")]
+  kvctl snapshot info kvd.snap -o json | jq .keys
+  kvctl snapshot save - | tee kvd.snap | kvctl snapshot info -")]
 pub(crate) struct Info {
-    /// The backup
+    /// The backup; `-` reads it from standard input
     #[arg(value_hint = ValueHint::FilePath)]
     file: PathBuf,
 }
@@ -157,15 +201,21 @@ pub(crate) struct Info {
 impl Info {
     fn run(self, mut output: Output) -> anyhow::Result<()> {
         let name = self.file.display().to_string();
-        let info = check(&self.file).with_context(|| format!("{name} cannot be used"))?;
+        let info = match name == STANDARD {
+            true => check(io::stdin().lock()).context("standard input cannot be used"),
+            false => open(&self.file).and_then(check).with_context(|| format!("{name} cannot be used")),
+        }?;
         let report = Report::new(&name, &info);
         if output.is_json() { output.json(&report) } else { output.table(&report.table()) }
     }
 }
 
-/// Reads a file to its end.
-fn check(file: &Path) -> anyhow::Result<SnapshotInfo> {
-    let mut file = File::open(file)?;
+fn open(file: &Path) -> anyhow::Result<File> {
+    Ok(File::open(file)?)
+}
+
+/// Reads a backup to its end.
+fn check(mut file: impl Read) -> anyhow::Result<SnapshotInfo> {
     let (mut checker, mut piece) = (Checker::new(), vec![0; PIECE_BYTES]);
     loop {
         match file.read(&mut piece)? {
@@ -211,6 +261,15 @@ impl Report {
             term: head.last_term,
             state_hash: summary.map(|summary| format!("{:032x}", summary.state_hash)),
         }
+    }
+
+    /// What there is to say once it has been saved.
+    fn line(&self) -> String {
+        let plural = |number| if number == 1 { "" } else { "s" };
+        let keys = |keys| format!(", {} key{}", units::grouped(keys), plural(keys));
+        let keys = self.keys.map(keys).unwrap_or_default();
+        let revision = self.revision.map(|revision| revision.to_string()).unwrap_or_default();
+        format!("ok  revision {revision}{keys}, {}", units::bytes(self.bytes))
     }
 
     fn table(&self) -> Table {

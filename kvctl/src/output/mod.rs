@@ -13,6 +13,6 @@ mod table;
 
 pub(crate) use safe::safe_line;
 pub(crate) use screen::Tone;
-pub(crate) use stderr::complain;
+pub(crate) use stderr::{complain, say};
 pub(crate) use stdout::{Format, Output, end_when_the_reader_is_gone};
 pub(crate) use table::Table;

@@ -1,4 +1,4 @@
-//! Errors and warnings, on standard error.
+//! Errors, warnings and words beside the result, on standard error.
 
 use super::safe::safe_line;
 use super::screen::{Tone, colour_wanted};
@@ -12,4 +12,9 @@ pub(crate) fn complain(kind: &str, message: &str) {
     let prefix = if err.is_terminal() && colour_wanted() { tone.colour().colorize(prefix) } else { prefix };
     // Nobody is left to be told when standard error is closed.
     let _ = writeln!(err, "{prefix} {}", safe_line(message));
+}
+
+/// Prints a result on standard error, where standard output is for something else.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", safe_line(text));
 }

@@ -73,6 +73,16 @@ impl Output {
         Ok(self.out.flush()?)
     }
 
+    /// Whether what is printed goes to a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.screen.terminal
+    }
+
+    /// For bytes that come in pieces, as they are.
+    pub(crate) fn bytes(&mut self) -> &mut StdoutLock<'static> {
+        &mut self.out
+    }
+
     /// `text` in `tone`, where the reader is to have colours.
     pub(crate) fn toned(&self, text: &str, tone: Tone) -> String {
         if self.screen.colour { tone.colour().colorize(text) } else { text.to_owned() }

@@ -1,0 +1,147 @@
+//! Where a backup goes, decided before a node is asked for it.
+
+use anyhow::{Context as _, bail};
+use std::fs::{self, Metadata};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// The name that stands for standard output, and for standard input.
+pub(super) const STANDARD: &str = "-";
+
+/// Where a backup goes. Only a regular file is ever replaced.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Destination {
+    /// A regular file, which is there already or is not there yet.
+    File(PathBuf),
+    /// A device or a pipe, which is written into.
+    Device(PathBuf),
+    /// Standard output.
+    Stdout,
+}
+
+impl Destination {
+    /// Looks at what has this name now. `force` permits to replace a file.
+    ///
+    /// # Errors
+    /// A sentence that says why nothing is written there, and what to do.
+    pub(super) fn of(path: &Path, force: bool) -> anyhow::Result<Self> {
+        if path == Path::new(STANDARD) {
+            return Ok(Self::Stdout);
+        }
+        let name = path.display();
+        let found = match fs::metadata(path) {
+            Ok(found) => found,
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return not_there(path),
+            Err(cause) => return Err(cause).with_context(|| format!("{name} cannot be written")),
+        };
+        if is_stdout(&found) {
+            return Ok(Self::Stdout);
+        }
+        if found.is_dir() {
+            bail!("{name} is a directory: name a file in it");
+        }
+        if !found.is_file() {
+            return other_than_file(path, &found, force);
+        }
+        if !force {
+            bail!("{name} exists already: give another name, or --force to replace it");
+        }
+        // Of a link, the file that it leads to is replaced, and the link stays.
+        let real = path.canonicalize().with_context(|| format!("{name} cannot be replaced"))?;
+        Ok(Self::File(real))
+    }
+}
+
+fn not_there(path: &Path) -> anyhow::Result<Destination> {
+    let name = path.display();
+    if path.symlink_metadata().is_ok() {
+        bail!("{name} is a link to a file that does not exist: name that file, or remove the link");
+    }
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        bail!("{name} is no directory that exists: create it and name a file in it");
+    }
+    Ok(Destination::File(path.to_owned()))
+}
+
+#[cfg(unix)]
+fn other_than_file(path: &Path, found: &Metadata, force: bool) -> anyhow::Result<Destination> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let (name, kind) = (path.display(), found.file_type());
+    if kind.is_socket() {
+        bail!("{name} is a socket, which cannot be written like a file: name a file");
+    }
+    if kind.is_block_device() && !force {
+        bail!("{name} is a block device: name a file, or --force to overwrite what is on the device");
+    }
+    Ok(Destination::Device(path.to_owned()))
+}
+
+#[cfg(not(unix))]
+fn other_than_file(path: &Path, _: &Metadata, _: bool) -> anyhow::Result<Destination> {
+    bail!("{} is not a file: name a file", path.display());
+}
+
+/// Whether this is the file or the pipe that standard output goes to, by another name such as `/dev/stdout`.
+#[cfg(unix)]
+fn is_stdout(found: &Metadata) -> bool {
+    use std::fs::File;
+    use std::io::stdout;
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+    // A device may well be both: `kvctl snapshot save /dev/null > /dev/null`.
+    if found.file_type().is_char_device() {
+        return false;
+    }
+    let stdout = stdout().as_fd().try_clone_to_owned().and_then(|stdout| File::from(stdout).metadata());
+    stdout.is_ok_and(|stdout| (stdout.dev(), stdout.ino()) == (found.dev(), found.ino()))
+}
+
+#[cfg(not(unix))]
+fn is_stdout(_: &Metadata) -> bool {
+    false
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn only_a_regular_file_is_replaced_and_only_by_force() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let dir = dir.path().canonicalize().expect("its real name");
+        let at = |name: &str| dir.join(name);
+        fs::write(at("file"), "old").expect("a file");
+        symlink(at("file"), at("link")).expect("a link");
+        symlink(at("nowhere"), at("dangling")).expect("a link");
+        symlink("/dev/null", at("null")).expect("a link");
+        let _socket = UnixListener::bind(at("socket")).expect("a socket");
+        for (name, by_force, file) in
+            [("new", false, "new"), ("new", true, "new"), ("file", true, "file"), ("link", true, "file")]
+        {
+            let found = Destination::of(&at(name), by_force).expect(name);
+            assert_eq!(found, Destination::File(at(file)), "{name}");
+        }
+        for force in [false, true] {
+            for device in [at("null"), "/dev/null".into()] {
+                assert_eq!(Destination::of(&device, force).expect("a device"), Destination::Device(device));
+            }
+            assert_eq!(Destination::of(Path::new("-"), force).expect("an output"), Destination::Stdout);
+            for (name, says) in [
+                ("", "is a directory: name a file in it"),
+                ("socket", "is a socket"),
+                ("dangling", "link to a file that does not exist"),
+                ("missing/", "no directory that exists"),
+                ("file/below", "cannot be written"),
+            ] {
+                let error = Destination::of(&at(name), force).expect_err(name);
+                assert!(error.to_string().contains(says), "{name}: {error}");
+            }
+        }
+        for name in ["file", "link"] {
+            let error = Destination::of(&at(name), false).expect_err(name);
+            assert!(error.to_string().contains("exists already: give another name, or --force"), "{error}");
+        }
+    }
+}
