@@ -44,6 +44,7 @@ impl ClientBuilder {
             limits: Limits {
                 attempt_timeout: Duration::from_secs(2),
                 total_timeout: Duration::from_secs(10),
+                unreachable_timeout: Duration::MAX,
                 retries: u32::MAX,
                 backoff: Backoff { min: Duration::from_millis(10), max: Duration::from_millis(250) },
             },
@@ -124,6 +125,21 @@ impl ClientBuilder {
     /// ```
     pub fn total_timeout(mut self, limit: Duration) -> Self {
         self.limits.total_timeout = limit;
+        self
+    }
+
+    /// How long an operation goes on while there is no connection to any node at all, each of which has been tried. By
+    /// default as long as the total time allows, so that a program outlives a cluster that is started again. Somebody who
+    /// waits at a terminal would rather know soon.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let builder = kvclient::Client::builder().endpoint("http://127.0.0.1:8081");
+    /// let client = builder.unreachable_timeout(Duration::from_millis(500)).build()?;
+    /// # Ok::<(), kvclient::Error>(())
+    /// ```
+    pub fn unreachable_timeout(mut self, limit: Duration) -> Self {
+        self.limits.unreachable_timeout = limit;
         self
     }
 

@@ -1,9 +1,9 @@
 //! The client against a real cluster whose nodes die, hang and come back.
 
-use kvclient::{Client, Error, LeaderChange};
+use kvclient::{Client, Condition, Error, LeaderChange};
 use std::thread;
 use std::time::{Duration, Instant};
-use testkit::{Cluster, DEADLINE, Program, until};
+use testkit::{Cluster, DEADLINE, Port, Program, until};
 
 /// The least total time that leaves a slow machine room, and far too little for waiting out a hung node.
 const SHORT: Duration = Duration::from_secs(5);
@@ -173,4 +173,46 @@ fn leadership_is_handed_over_and_writes_go_on() {
     assert!(matches!(error, Error::InvalidRequest { .. }), "{error}");
     let leader = client.transfer_leader(None).expect("all nodes are healthy");
     assert_ne!(leader.id, other.id);
+}
+
+#[test]
+fn a_cluster_whose_advertised_urls_lead_nowhere_from_here_is_used_through_the_given_endpoints() {
+    let mut cluster = Cluster::prepare(3);
+    let nowhere: Vec<Port> = (0..3).map(|_| Port::any()).collect();
+    for (node, nowhere) in cluster.nodes.iter_mut().zip(&nowhere) {
+        node.set_program(Program::ThisTest("node"));
+        node.set_flag("--storage", "memory");
+        node.set_flag("--election-timeout-ms", "1500..2500");
+        node.set_flag("--advertise-client-url", nowhere.url());
+    }
+    cluster.start_all();
+    let leader = cluster.leader();
+    let follower = cluster.follower();
+    for endpoints in [cluster.endpoints(), vec![cluster[follower].url()], vec![cluster[leader].url()]] {
+        let client = Client::builder().endpoints(&endpoints).total_timeout(DEADLINE).build().expect("URLs of nodes");
+        let before = client.get("counter").expect("a node answers").map_or(0, |item| item.version);
+        let began = Instant::now();
+        for _ in 0..5 {
+            client.set("counter", "up").expect("a node takes it");
+        }
+        assert!(began.elapsed() < DEADLINE / 2, "{:?}", began.elapsed());
+        let after = client.get("counter").expect("a node answers").expect("it was written").version;
+        assert_eq!(after, before + 5, "each write is applied once");
+        client.set_if("counter", "up", Condition::Absent).expect_err("a condition is decided as ever");
+        assert_eq!(client.leader().expect("a node answers").id, cluster[leader].name);
+        assert!(client.save_snapshot(std::io::sink(), |_| {}).is_ok());
+        let rows = client.status().expect("a node answers");
+        assert_eq!(rows.iter().filter(|row| row.health.is_ok()).count(), endpoints.len());
+        let next = rows.iter().filter_map(|row| row.endpoint.as_deref()).next().expect("one answers");
+        assert!(client.save_snapshot_stale(next, std::io::sink(), |_| {}).is_ok(), "it is asked where it answers");
+    }
+
+    // Nobody to send it on to: what is said names the address that led nowhere, and promises what is so.
+    for other in cluster.others(follower) {
+        cluster[other].pause();
+    }
+    let client = Client::builder().endpoint(cluster[follower].url()).total_timeout(Duration::from_secs(2)).build();
+    let error = client.expect("a URL").set("counter", "up").expect_err("no quorum");
+    assert!(matches!(error, Error::OutcomeUnknown { .. } | Error::NoLeader { .. }), "{error:?}");
+    assert!(error.to_string().contains(&nowhere[leader].url()), "{error}");
 }

@@ -47,7 +47,7 @@ pub(crate) struct Global {
     #[arg(default_value = ENDPOINTS_DEFAULT, hide_default_value = true, value_parser = values::endpoint)]
     #[arg(
         long_help = "Nodes of the cluster, comma-separated; the others are learnt from them. `http://` may be left \
-        out. Default: the three nodes of `kvd dev`, 127.0.0.1:8081 to 8083"
+        out. Where the URLs that the nodes advertise lead nowhere, these are used for everything. Default: the three nodes of `kvd dev`, 127.0.0.1:8081 to 8083"
     )]
     pub(crate) endpoints: Vec<String>,
     /// Id of the cluster, 16 hexadecimal digits; its nodes are asked, and no others

@@ -54,12 +54,12 @@ pub(crate) fn of_any_node(cluster: &Arc<Cluster>, target: &mut Target<'_>) -> Re
             }
         }
         let wait = cluster.limits.backoff.wait_as_asked(round, retry_after, &mut rand::rng());
-        let nobody_left = tally.attempts > cluster.limits.retries || cluster.endpoints().are_all_strangers();
+        let nobody_left = tally.attempts > cluster.limits.retries || cluster.is_hopeless(&deadline);
         if nobody_left || !deadline.sleep(wait) {
             break;
         }
     }
-    Err(tally.give_up(deadline.elapsed()))
+    Err(cluster.give_up(tally, &deadline))
 }
 
 /// One round over the nodes that answer, the leader last.
@@ -99,7 +99,7 @@ pub(crate) fn of_node(cluster: &Cluster, node: &Endpoint, target: &mut Target<'_
         Begun::Not(Verdict::Again(again)) => {
             let mut tally = Tally::of(Kind::Read);
             tally.add(again);
-            Err(tally.give_up(deadline.elapsed()))
+            Err(cluster.give_up(tally, &deadline))
         }
         Begun::Not(verdict) => Err(refusal(node, verdict)),
     }

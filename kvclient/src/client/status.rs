@@ -24,8 +24,10 @@ use std::time::Duration;
 pub struct NodeStatus {
     /// Name of the node; the URL of one that belongs to another cluster.
     pub name: String,
-    /// URL at which clients reach it.
+    /// URL at which clients reach it, as the cluster says.
     pub client_url: String,
+    /// URL at which it answered, which may be another one. None if it did not.
+    pub endpoint: Option<String>,
     /// Whether it counts for quorums.
     pub voter: bool,
     /// Of a learner: what it is to become.
@@ -45,10 +47,13 @@ pub(crate) fn of_all_nodes(cluster: &Cluster) -> Result<Vec<NodeStatus>, Error> 
     let members = match furthest {
         Some(health) => health.members.clone(),
         None => {
-            // None answered, so one failure speaks for all: by preference that of a node which runs.
+            // None answered: all are named, unless one of them runs and belongs to another cluster.
             let is_stranger = |error: &Error| matches!(error, Error::WrongCluster { .. });
             let errors = answers.into_iter().filter_map(|(_, answer)| answer.err());
-            let error = errors.max_by_key(is_stranger);
+            let error = errors.max_by_key(is_stranger).map(|error| match (error, cluster.endpoints().silence()) {
+                (Error::Unreachable { after, write, .. }, Some(detail)) => Error::Unreachable { after, detail, write },
+                (error, _) => error,
+            });
             let none = || Error::Unreachable {
                 after: cluster.limits.attempt_timeout,
                 detail: "no endpoint".into(),
@@ -107,8 +112,13 @@ fn assemble(members: Vec<Member>, mut answers: Vec<(Endpoint, Result<Health, Err
         let is_it = |health: &Health| health.id == member.id && (member.node.is_empty() || is_this_life(health));
         let of_name = answers.iter().position(|(_, answer)| answer.as_ref().is_ok_and(is_it));
         let of_url = || answers.iter().position(|(asked, answer)| answer.is_err() && Some(asked) == url.as_ref());
+        let mut endpoint = None;
         let health = match of_name.or_else(of_url) {
-            Some(index) => answers.swap_remove(index).1,
+            Some(index) => {
+                let (asked, answer) = answers.swap_remove(index);
+                endpoint = answer.is_ok().then(|| asked.to_string());
+                answer
+            }
             None if url.is_some() => Err(Error::Unreachable {
                 after: Duration::ZERO,
                 detail: format!("another life of {} answers at {}", member.id, member.client_url),
@@ -121,6 +131,7 @@ fn assemble(members: Vec<Member>, mut answers: Vec<(Endpoint, Result<Health, Err
         nodes.push(NodeStatus {
             name: member.id,
             client_url: member.client_url,
+            endpoint,
             voter: member.voter,
             goal: member.goal,
             health,
@@ -136,7 +147,8 @@ fn assemble(members: Vec<Member>, mut answers: Vec<(Endpoint, Result<Health, Err
             Err(_) => continue,
         };
         let client_url = endpoint.to_string();
-        nodes.push(NodeStatus { name, client_url, voter: false, goal: None, health: answer });
+        let endpoint = answer.is_ok().then(|| client_url.clone());
+        nodes.push(NodeStatus { name, client_url, endpoint, voter: false, goal: None, health: answer });
     }
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
     nodes

@@ -3,9 +3,11 @@
 use super::endpoints::Endpoints;
 use super::identity::Identity;
 use super::lane::Lanes;
-use super::retry::Limits;
+use super::retry::{Deadline, Limits};
+use super::tally::Tally;
 use super::verdict::{Again, Kind, Reason, Verdict, judge, may_have};
 use crate::endpoint::Endpoint;
+use crate::error::Error;
 use crate::transport::{Failure, Reply, Target};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
@@ -35,7 +37,7 @@ impl Cluster {
 
     /// A question to a node of this cluster.
     pub(crate) fn target<'a>(&'a self, node: &'a Endpoint, path: &'a str) -> Target<'a> {
-        Target { node, path, cluster: self.id() }
+        Target { node, path, cluster: self.id(), redirects: true }
     }
 
     // A thread that panicked while it held this lock left at worst an outdated list of nodes behind.
@@ -67,7 +69,9 @@ impl Cluster {
             None if suspect => self.endpoints_mut().mark_up(node),
             // A connection that broke may have been an old one: the next attempt will tell.
             None | Some(Failure::Broken(_)) => {}
-            Some(Failure::NotSent(_) | Failure::Silent(_)) => self.endpoints_mut().mark_down(node, Instant::now()),
+            Some(failure @ (Failure::NotSent(_) | Failure::Silent(_))) => {
+                self.endpoints_mut().mark_down(node, failure, Instant::now());
+            }
         }
     }
 
@@ -107,6 +111,19 @@ impl Cluster {
             let detail = format!("{node} does not say which cluster it belongs to, so it may belong to none yet");
             Again::not_sent(Reason::NoLeader, detail)
         })
+    }
+
+    /// Whether there is nobody to wait for: all nodes belong to another cluster, or for long enough there was no connection
+    /// to any.
+    pub(crate) fn is_hopeless(&self, deadline: &Deadline) -> bool {
+        let endpoints = self.endpoints();
+        endpoints.are_all_strangers()
+            || (deadline.elapsed() >= self.limits.unreachable_timeout && endpoints.nobody_connects())
+    }
+
+    /// The error when no further attempt is made: where no node answered, it names all of them.
+    pub(crate) fn give_up(&self, tally: Tally, deadline: &Deadline) -> Error {
+        tally.give_up(deadline.elapsed(), self.endpoints().silence())
     }
 
     /// Judges one attempt at a node.

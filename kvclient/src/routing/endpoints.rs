@@ -10,6 +10,7 @@
 use super::retry::Backoff;
 use crate::api::Member;
 use crate::endpoint::Endpoint;
+use crate::transport::Failure;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -26,16 +27,19 @@ pub(crate) struct Leader {
     pub(crate) endpoint: Endpoint,
     /// The term it leads in, where that was told: a redirect does not tell, the answer to the write does.
     pub(crate) term: Option<u64>,
+    /// Whether the node there does not lead and sends writes on: the leader itself cannot be reached from here.
+    pub(crate) relays: bool,
 }
 
 impl Leader {
     /// Whether this is a better guess than `failed`, which did not take a write.
     ///
     /// Terms decide where both are known: a node that has not noticed yet names the old leader with
-    /// the old term, and to believe it would send the write in a circle.
+    /// the old term, and to believe it would send the write in a circle. In one term there is one leader, so another
+    /// address is another way to it.
     pub(crate) fn supersedes(&self, failed: &Self) -> bool {
         match (self.term, failed.term) {
-            (Some(new), Some(old)) => new > old,
+            (Some(new), Some(old)) => new > old || (new == old && self.endpoint != failed.endpoint),
             _ => self.endpoint != failed.endpoint,
         }
     }
@@ -46,6 +50,8 @@ impl Leader {
 struct Down {
     until: Instant,
     failures: u32,
+    /// What was met last.
+    failure: Failure,
 }
 
 /// The nodes of the cluster as far as this client knows them.
@@ -129,6 +135,51 @@ impl Endpoints {
             .map(|(_, endpoint)| endpoint)
     }
 
+    /// A node other than those `tried` that may send a write on to the leader: one that was given, by preference, since
+    /// whoever gave it can reach it.
+    pub(crate) fn relay(&self, start: usize, tried: &[Endpoint], now: Instant) -> Option<&Endpoint> {
+        let fit = |endpoint: &&Endpoint| {
+            !tried.contains(endpoint) && !self.is_stranger(endpoint) && self.down_until(endpoint, now).is_none()
+        };
+        let start = start % self.given.len();
+        let given = self.given[start..].iter().chain(&self.given[..start]);
+        given.chain(&self.members).find(fit)
+    }
+
+    /// True for a node that the user gave.
+    pub(crate) fn was_given(&self, endpoint: &Endpoint) -> bool {
+        self.given.contains(endpoint)
+    }
+
+    /// True if there was no connection to any node when it was tried last.
+    pub(crate) fn nobody_connects(&self) -> bool {
+        let connects = |endpoint: &Endpoint| {
+            self.down.get(endpoint).is_none_or(|down| !matches!(down.failure, Failure::NotSent(_)))
+        };
+        !self.all().any(connects)
+    }
+
+    /// Which nodes did not answer when they were asked last, and why, if none did: `why: URL, URL; why: URL`.
+    pub(crate) fn silence(&self) -> Option<String> {
+        let mut silent: Vec<(String, Vec<&Endpoint>)> = Vec::new();
+        for endpoint in self.all() {
+            let Some(down) = self.down.get(endpoint) else {
+                // One that was not asked says nothing either way.
+                continue;
+            };
+            let why = down.failure.to_string();
+            match silent.iter_mut().find(|(other, _)| *other == why) {
+                Some((_, endpoints)) => endpoints.push(endpoint),
+                None => silent.push((why, vec![endpoint])),
+            }
+        }
+        let list = |endpoints: &[&Endpoint]| {
+            endpoints.iter().map(|endpoint| endpoint.to_string()).collect::<Vec<_>>().join(", ")
+        };
+        let parts: Vec<_> = silent.iter().map(|(why, endpoints)| format!("{why}: {}", list(endpoints))).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+
     /// Until when a node is put aside; `None` for one that may be asked.
     pub(crate) fn down_until(&self, endpoint: &Endpoint, now: Instant) -> Option<Instant> {
         self.down.get(endpoint).map(|down| down.until).filter(|until| *until > now)
@@ -167,11 +218,14 @@ impl Endpoints {
     }
 
     /// Puts a node aside that did not answer.
-    pub(crate) fn mark_down(&mut self, endpoint: &Endpoint, now: Instant) {
+    pub(crate) fn mark_down(&mut self, endpoint: &Endpoint, failure: &Failure, now: Instant) {
         if !self.knows(endpoint) {
             return;
         }
-        let down = self.down.entry(endpoint.clone()).or_insert(Down { until: now, failures: 0 });
+        let failure = failure.clone();
+        let down =
+            self.down.entry(endpoint.clone()).or_insert(Down { until: now, failures: 0, failure: failure.clone() });
+        down.failure = failure;
         // Threads that fail together tell of one failure, not of many.
         if down.until <= now {
             down.until = now + DOWN.ceiling(down.failures);
@@ -200,7 +254,11 @@ mod tests {
     }
 
     fn leader(port: u16, term: Option<u64>) -> Leader {
-        Leader { endpoint: endpoint(port), term }
+        Leader { endpoint: endpoint(port), term, relays: false }
+    }
+
+    fn refused() -> Failure {
+        Failure::NotSent("refused".into())
     }
 
     fn order(endpoints: &Endpoints, start: usize, now: Instant) -> Vec<u16> {
@@ -231,28 +289,28 @@ mod tests {
     fn a_node_that_fails_comes_last_for_longer_each_time() {
         let start = Instant::now();
         let mut endpoints = Endpoints::new(vec![endpoint(1), endpoint(2), endpoint(3)]);
-        endpoints.mark_down(&endpoint(1), start);
-        endpoints.mark_down(&endpoint(1), start);
+        endpoints.mark_down(&endpoint(1), &refused(), start);
+        endpoints.mark_down(&endpoint(1), &refused(), start);
         assert_eq!(order(&endpoints, 0, start), [2, 3, 1]);
         assert_eq!(order(&endpoints, 0, start + DOWN.min), [1, 2, 3], "failures at one time count once");
 
         let again = start + DOWN.min;
-        endpoints.mark_down(&endpoint(1), again);
+        endpoints.mark_down(&endpoint(1), &refused(), again);
         assert_eq!(order(&endpoints, 0, again + DOWN.min), [2, 3, 1]);
         assert_eq!(order(&endpoints, 0, again + DOWN.min * 2), [1, 2, 3]);
 
-        endpoints.mark_down(&endpoint(1), again + DOWN.min * 2);
+        endpoints.mark_down(&endpoint(1), &refused(), again + DOWN.min * 2);
         endpoints.mark_up(&endpoint(1));
         assert!(!endpoints.is_suspect(&endpoint(1)));
         assert_eq!(order(&endpoints, 0, again + DOWN.min * 2), [1, 2, 3]);
 
         let mut now = start;
         for _ in 0..40 {
-            endpoints.mark_down(&endpoint(2), now);
+            endpoints.mark_down(&endpoint(2), &refused(), now);
             now += DOWN.max;
         }
         assert_eq!(endpoints.down_until(&endpoint(2), now), None, "never longer than the greatest wait");
-        endpoints.mark_down(&endpoint(77), now);
+        endpoints.mark_down(&endpoint(77), &refused(), now);
         assert!(!endpoints.is_suspect(&endpoint(77)), "only known nodes are kept");
     }
 
@@ -261,7 +319,7 @@ mod tests {
         let now = Instant::now();
         let mut endpoints = Endpoints::new(vec![endpoint(1), endpoint(2), endpoint(3)]);
         endpoints.mark_stranger(&endpoint(1));
-        endpoints.mark_down(&endpoint(2), now);
+        endpoints.mark_down(&endpoint(2), &refused(), now);
         assert_eq!(order(&endpoints, 0, now), [3, 2, 1]);
         assert!(endpoints.is_suspect(&endpoint(1)) && !endpoints.are_all_strangers());
         endpoints.unmark_stranger(&endpoint(1));
@@ -277,12 +335,13 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_is_replaced_by_a_newer_term_only() {
+    fn a_leader_is_replaced_by_a_newer_term_or_another_way_to_it() {
         for (new, failed, better) in [
             (leader(1, Some(6)), leader(1, Some(5)), true),
             (leader(2, Some(6)), leader(1, Some(5)), true),
             (leader(1, Some(5)), leader(1, Some(5)), false),
             (leader(2, Some(4)), leader(1, Some(5)), false),
+            (leader(2, Some(5)), leader(1, Some(5)), true),
             (leader(2, None), leader(1, Some(5)), true),
             (leader(1, None), leader(1, Some(5)), false),
             (leader(1, Some(5)), leader(1, None), false),
@@ -296,6 +355,37 @@ mod tests {
         assert_eq!(endpoints.leader(), Some(&leader(2, Some(6))), "another thread has found it meanwhile");
         endpoints.forget_leader(&leader(2, Some(6)));
         assert_eq!(endpoints.leader(), None);
+    }
+
+    #[test]
+    fn a_relay_is_a_given_node_before_it_is_any_other() {
+        let now = Instant::now();
+        let mut endpoints = Endpoints::new(vec![endpoint(1), endpoint(2), endpoint(3)]);
+        endpoints.learn_members(&[member(7), member(3)]);
+        let relay = |endpoints: &Endpoints, start, tried: &[Endpoint]| endpoints.relay(start, tried, now).cloned();
+        assert_eq!(relay(&endpoints, 1, &[]), Some(endpoint(2)));
+        assert_eq!(relay(&endpoints, 4, &[endpoint(2)]), Some(endpoint(3)));
+        endpoints.mark_down(&endpoint(1), &refused(), now);
+        endpoints.mark_stranger(&endpoint(2));
+        assert_eq!(relay(&endpoints, 0, &[]), Some(endpoint(3)));
+        assert_eq!(relay(&endpoints, 0, &[endpoint(3)]), Some(endpoint(7)));
+        assert_eq!(relay(&endpoints, 0, &[endpoint(3), endpoint(7)]), None);
+    }
+
+    #[test]
+    fn the_nodes_that_are_silent_are_named_by_their_reason() {
+        let now = Instant::now();
+        let mut endpoints = Endpoints::new(vec![endpoint(1), endpoint(2), endpoint(3)]);
+        assert_eq!((endpoints.silence(), endpoints.nobody_connects()), (None, false));
+        endpoints.mark_down(&endpoint(1), &refused(), now);
+        endpoints.mark_down(&endpoint(3), &refused(), now);
+        assert!(!endpoints.nobody_connects(), "one was not tried");
+        endpoints.mark_down(&endpoint(2), &Failure::Silent(Duration::from_secs(2)), now);
+        assert!(!endpoints.nobody_connects(), "one has taken the connection");
+        let silence = "refused: http://127.0.0.1:1, http://127.0.0.1:3; no answer within 2.0s: http://127.0.0.1:2";
+        assert_eq!(endpoints.silence().as_deref(), Some(silence));
+        endpoints.mark_down(&endpoint(2), &refused(), now);
+        assert!(endpoints.nobody_connects());
     }
 
     #[test]

@@ -20,13 +20,13 @@ const PROBE_MAX: Duration = Duration::from_secs(1);
 type Probed = (Endpoint, Result<Health, Again>);
 
 impl Cluster {
-    /// Remembers the leader of a term, which is reached at `url`, unless a later one is known.
+    /// Remembers the leader of a term, which is said to be reached at `url`, unless that one or a later one is known.
     pub(crate) fn learn_leader(&self, url: &str, term: u64) {
         let Ok(endpoint) = Endpoint::parse(url) else { return };
-        let leader = Leader { endpoint, term: Some(term) };
         let mut endpoints = self.endpoints_mut();
-        if endpoints.leader().is_none_or(|present| leader.supersedes(present)) {
-            endpoints.set_leader(leader);
+        // Of the same leader the way that was taken is known to lead there.
+        if endpoints.leader().is_none_or(|present| present.term < Some(term)) {
+            endpoints.set_leader(Leader { endpoint, term: Some(term), relays: false });
         }
     }
 
@@ -115,5 +115,5 @@ fn leader_named(node: &Endpoint, health: &Health) -> Option<Leader> {
     } else {
         Endpoint::parse(&health.leader.as_ref()?.url).ok()?
     };
-    Some(Leader { endpoint, term: Some(health.term) })
+    Some(Leader { endpoint, term: Some(health.term), relays: false })
 }

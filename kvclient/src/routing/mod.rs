@@ -11,11 +11,14 @@
 //! are asked soon; and a write whose attempt fell silent is sent again under the same request id, to a new
 //! leader or, if for a while nobody knows of one, to the same: whichever copy is applied, it is applied once.
 //!
+//! A leader may not be reachable at the address that the cluster has for it. Its writes are then given to another node,
+//! which sends them on (`relay`).
+//!
 //! A node of another cluster is nobody's business here: what it answers is not believed, and it is asked last.
 //!
 //! - `cluster`: what all operations share, with which cluster it is (`identity`), what is known of the nodes (`endpoints`),
 //!   and names and connections to borrow (`lane`, `session`)
-//! - `reads`, `writes`: the two ways of an operation
+//! - `reads`, `writes`: the two ways of an operation; `relay`: the way past a leader that is out of reach
 //! - `leader_search`, `exchange`: the search for the leader; one question to one node, redirects followed
 //! - `verdict`, `tally`: what an answer means, and several of them together
 //! - `retry`, `hedge`: how long to wait, and asking a second node meanwhile
@@ -28,6 +31,7 @@ mod identity;
 mod lane;
 mod leader_search;
 mod reads;
+mod relay;
 mod retry;
 mod session;
 mod tally;

@@ -59,16 +59,16 @@ impl Cluster {
                 }
                 lane.reads_from = None;
                 if tally.attempts > self.limits.retries || deadline.attempt(Duration::MAX).is_none() {
-                    return Err(tally.give_up(deadline.elapsed()));
+                    return Err(self.give_up(tally, &deadline));
                 }
             }
-            if self.endpoints().are_all_strangers()
+            if self.is_hopeless(&deadline)
                 || !deadline.sleep(self.limits.backoff.wait_as_asked(round, retry_after, &mut rand::rng()))
             {
                 break;
             }
         }
-        Err(tally.give_up(deadline.elapsed()))
+        Err(self.give_up(tally, &deadline))
     }
 
     /// Asks the first node, on this thread and over the connections of this lane.

@@ -7,6 +7,9 @@ use rand::{Rng, RngExt as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// No attempt is begun with less time than this, or a small part of all where that is less.
+const TIME_TOO_SHORT: Duration = Duration::from_millis(10);
+
 /// What an operation may cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -14,6 +17,8 @@ pub(crate) struct Limits {
     pub(crate) attempt_timeout: Duration,
     /// For the operation, waits included.
     pub(crate) total_timeout: Duration,
+    /// After this an operation is over if there was no connection to any node.
+    pub(crate) unreachable_timeout: Duration,
     /// Attempts after the first that failed.
     pub(crate) retries: u32,
     /// Waits between rounds of attempts.
@@ -78,10 +83,11 @@ impl Deadline {
         self.started + self.limit
     }
 
-    /// Time for one attempt that may take `limit` at most; `None` when the time is over.
+    /// Time for one attempt that may take `limit` at most; `None` when the time is over, or so short that a write would be
+    /// sent for nothing but to leave its outcome in doubt.
     pub(crate) fn attempt(&self, limit: Duration) -> Option<Duration> {
-        let left = self.limit.saturating_sub(self.elapsed()).min(limit);
-        (!left.is_zero()).then_some(left)
+        let left = self.limit.saturating_sub(self.elapsed());
+        (left > TIME_TOO_SHORT.min(self.limit / 32)).then_some(left.min(limit))
     }
 
     /// Sleeps for `wait`; at once `false` where no time would be left afterwards.

@@ -3,6 +3,7 @@
 
 use super::verdict::{Again, Kind, Reason};
 use crate::api::Applied;
+use crate::endpoint::Endpoint;
 use crate::error::Error;
 use std::time::Duration;
 
@@ -14,12 +15,14 @@ pub(crate) struct Tally {
     pub(crate) attempts: u32,
     may_be_applied: bool,
     last: Option<(Reason, String)>,
+    /// Where the leader was said to be, and could not be reached.
+    unreached_leader: Option<Endpoint>,
 }
 
 impl Tally {
     /// No attempts yet.
     pub(crate) fn of(kind: Kind) -> Self {
-        Self { kind, attempts: 0, may_be_applied: false, last: None }
+        Self { kind, attempts: 0, may_be_applied: false, last: None, unreached_leader: None }
     }
 
     /// Counts an attempt that may be repeated.
@@ -34,9 +37,20 @@ impl Tally {
         }
     }
 
-    /// The error when no further attempt is made.
-    pub(crate) fn give_up(self, after: Duration) -> Error {
-        let (reason, detail) = self.last.unwrap_or((Reason::TimeOver, "no time for any attempt".into()));
+    /// Keeps in mind that the leader cannot be reached where the cluster says that it is.
+    pub(super) fn leader_unreached(&mut self, advertised: &Endpoint) {
+        self.unreached_leader = Some(advertised.clone());
+    }
+
+    /// The error when no further attempt is made. `silence` names the nodes that did not answer, and why.
+    pub(crate) fn give_up(self, after: Duration, silence: Option<String>) -> Error {
+        let (reason, mut detail) = self.last.unwrap_or((Reason::TimeOver, "no time for any attempt".into()));
+        if let (Reason::TimeOver | Reason::Unreachable, Some(silence)) = (reason, silence) {
+            detail = silence;
+        }
+        if let Some(advertised) = self.unreached_leader {
+            detail += &format!("; the leader advertises {advertised}, where it cannot be reached from here");
+        }
         let write = self.kind == Kind::Write;
         match reason {
             _ if self.may_be_applied => Error::OutcomeUnknown { after, detail },
@@ -93,7 +107,7 @@ mod tests {
             (vec![(Unreachable, Unknown), (NoLeader, No)], "OutcomeUnknown"),
             (vec![(NoLeader, No), (NoLeader, Unknown), (Unreachable, No), (Overloaded, No)], "OutcomeUnknown"),
         ] {
-            let error = tally(&attempts).give_up(Duration::ZERO);
+            let error = tally(&attempts).give_up(Duration::ZERO, None);
             assert!(format!("{error:?}").starts_with(name), "{attempts:?}: {error:?}");
             let doubt = attempts.iter().any(|(_, applied)| *applied == Unknown);
             assert_eq!(error.applied() == Unknown, doubt, "{attempts:?}");
@@ -103,8 +117,20 @@ mod tests {
     #[test]
     fn that_the_time_was_over_hides_no_better_reason() {
         let error =
-            tally(&[(Reason::Unreachable, Applied::No), (Reason::TimeOver, Applied::No)]).give_up(Duration::ZERO);
+            tally(&[(Reason::Unreachable, Applied::No), (Reason::TimeOver, Applied::No)]).give_up(Duration::ZERO, None);
         assert!(matches!(&error, Error::Unreachable { detail, .. } if detail == "Unreachable"), "{error:?}");
+    }
+
+    #[test]
+    fn the_error_names_who_was_silent_and_a_leader_that_is_not_where_it_says() {
+        let silence = || Some("refused: http://a:1, http://b:1".to_owned());
+        let error = tally(&[(Reason::Unreachable, Applied::No)]).give_up(Duration::ZERO, silence());
+        assert!(error.to_string().contains("(refused: http://a:1, http://b:1)"), "{error}");
+        let mut tally = tally(&[(Reason::NoLeader, Applied::No)]);
+        tally.leader_unreached(&Endpoint::parse("http://10.0.0.1:1").unwrap());
+        let error = tally.give_up(Duration::ZERO, silence());
+        let says = "(NoLeader; the leader advertises http://10.0.0.1:1, where it cannot be reached from here)";
+        assert!(matches!(error, Error::NoLeader { .. }) && error.to_string().contains(says), "{error}");
     }
 
     #[test]

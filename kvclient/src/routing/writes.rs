@@ -1,15 +1,17 @@
-//! Writes: to the leader, and after silence or failure to the next one, under the same request id.
+//! Writes: to the leader, and after silence or failure to the next one, under the same request id. Where the leader
+//! cannot be reached, another node sends them on ([`super::relay`]).
 
 use super::cluster::Cluster;
 use super::endpoints::Leader;
 use super::exchange::{decode, in_circles};
 use super::lane::Lane;
+use super::relay::{Relays, is_out_of_reach};
 use super::retry::Deadline;
 use super::tally::Tally;
 use super::verdict::{Answer, Kind, Reason, Verdict};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::transport::Post;
+use crate::transport::{Post, Target};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -27,9 +29,14 @@ const SEARCH_FACTOR: u32 = 2;
 /// Longest wait between two looks for another leader meanwhile.
 const SEARCH_WAIT_MAX: Duration = Duration::from_millis(50);
 
+/// Share of an attempt that a node has which sends the write on: within it, it says what became of it.
+const RELAY_SHARE: f64 = 0.75;
+
 /// A leader that did not take a write.
 struct Failed {
     leader: Leader,
+    /// Whether it cannot be reached at that address.
+    out_of_reach: bool,
     /// Until then it is not asked again unless it leads anew.
     not_before: Instant,
 }
@@ -81,10 +88,23 @@ impl Cluster {
         let deadline = Deadline::after(self.limits.total_timeout);
         let mut tally = Tally::of(Kind::Write);
         let mut failed: Option<Failed> = None;
+        let mut relays = Relays::default();
         for round in 0_u32.. {
             let mut retry_after = None;
             let mut wait_max = Duration::MAX;
-            match self.find_leader(lane, failed.as_ref().map(|failed| &failed.leader), &deadline) {
+            let found = self.find_leader(lane, failed.as_ref().map(|failed| &failed.leader), &deadline);
+            let is_out_of_reach_still = |leader: &Leader| {
+                failed.as_ref().is_some_and(|failed| failed.out_of_reach && failed.leader.endpoint == leader.endpoint)
+            };
+            let found = found.map(|leader| match is_out_of_reach_still(&leader) {
+                true => {
+                    let leader = relays.past(leader, self, lane.start);
+                    self.endpoints_mut().set_leader(leader.clone());
+                    leader
+                }
+                false => leader,
+            });
+            match found {
                 Err(again) => tally.add(again),
                 Ok(leader) if failed.as_ref().is_some_and(|failed| !failed.allows(&leader)) => {
                     self.endpoints_mut().forget_leader(&leader);
@@ -92,11 +112,20 @@ impl Cluster {
                 }
                 Ok(leader) => {
                     let limit = match silence.take() {
-                        Some(silence) if tally.attempts < self.limits.retries => self.first_limit(silence),
+                        Some(silence) if tally.attempts < self.limits.retries && !leader.relays => {
+                            self.first_limit(silence)
+                        }
                         _ => self.attempt_limit(),
                     };
                     let post = Post { body: &body, level };
-                    let post = |node: &Endpoint, limit| lane.transport.post(self.target(node, path), &post, limit);
+                    let relays = leader.relays;
+                    let post = |node: &Endpoint, limit| {
+                        if !relays {
+                            return lane.transport.post(self.target(node, path), &post, limit);
+                        }
+                        let path = relayed(path, limit);
+                        lane.transport.post(Target { redirects: false, ..self.target(node, &path) }, &post, limit)
+                    };
                     let sent = Instant::now();
                     let (node, verdict) = self.follow(leader.endpoint.clone(), Kind::Write, &deadline, limit, post);
                     let term = if let Verdict::Done(answer) = &verdict { answer.term } else { None };
@@ -110,7 +139,7 @@ impl Cluster {
                         Verdict::Missing | Verdict::Redirect(_) => {
                             tally.add(in_circles(&leader.endpoint));
                             self.endpoints_mut().forget_leader(&leader);
-                            failed = Some(Failed { leader, not_before: sent });
+                            failed = Some(Failed { leader, out_of_reach: false, not_before: sent });
                         }
                         Verdict::Again(again) if again.reason == Reason::Overloaded => {
                             retry_after = again.retry_after;
@@ -118,16 +147,20 @@ impl Cluster {
                             failed = None; // it leads, and wants a pause
                         }
                         Verdict::Again(again) => {
+                            let out_of_reach = is_out_of_reach(&leader, &again, self, &deadline);
+                            if out_of_reach && !self.endpoints().was_given(&leader.endpoint) {
+                                tally.leader_unreached(&leader.endpoint);
+                            }
                             tally.add(again);
                             self.endpoints_mut().forget_leader(&leader);
                             let was_silent = sent.elapsed() >= limit && limit < self.attempt_limit();
                             let not_before = if was_silent { Instant::now() + limit * SEARCH_FACTOR } else { sent };
-                            failed = Some(Failed { leader, not_before });
+                            failed = Some(Failed { leader, out_of_reach, not_before });
                         }
                     }
                 }
             }
-            if tally.attempts > self.limits.retries || self.endpoints().are_all_strangers() {
+            if tally.attempts > self.limits.retries || self.is_hopeless(&deadline) {
                 break;
             }
             // The remembered leader may just be out of date, so the first failure is looked into at once.
@@ -139,7 +172,7 @@ impl Cluster {
                 break;
             }
         }
-        Err(tally.give_up(deadline.elapsed()))
+        Err(self.give_up(tally, &deadline))
     }
 
     /// After redirects, the node that answered is where writes go from now on. `term` is the one in which it answered,
@@ -148,8 +181,14 @@ impl Cluster {
         if asked.endpoint == answered {
             return asked;
         }
-        let leader = Leader { endpoint: answered, term };
+        let leader = Leader { endpoint: answered, term, relays: false };
         self.endpoints_mut().set_leader(leader.clone());
         leader
     }
+}
+
+/// Where a write goes that is to be sent on, with the time that there is for it: so whatever is not done within `limit` is
+/// told by the node, and not left to guessing.
+fn relayed(path: &str, limit: Duration) -> String {
+    format!("{path}?timeout_ms={}", limit.mul_f64(RELAY_SHARE).as_millis().max(1))
 }

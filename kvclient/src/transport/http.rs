@@ -17,7 +17,7 @@ use ureq::{Agent, Body, BodyReader, RequestBuilder};
 const REPLY_BYTES_MAX: u64 = 64 << 20;
 
 /// Longest that opening a connection may take: a node that does not answer within it is not near.
-const CONNECT_MAX: Duration = Duration::from_secs(1);
+const CONNECT_MAX: Duration = Duration::from_millis(700);
 
 /// Size of the buffers of a connection, in bytes; larger bodies pass through in pieces.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -160,6 +160,8 @@ pub(crate) struct Target<'a> {
     pub(crate) path: &'a str,
     /// The cluster that is meant, where the question is for its nodes alone.
     pub(crate) cluster: Option<&'a str>,
+    /// Whether a node that does not lead is to say where the leader is, instead of sending a write on to it.
+    pub(crate) redirects: bool,
 }
 
 impl Target<'_> {
@@ -167,10 +169,10 @@ impl Target<'_> {
         format!("{}{}", self.node, self.path)
     }
 
-    /// Adds the headers: which cluster is meant, and that this client goes to the leader itself, once it is told which node
-    /// that is.
+    /// Adds the headers: which cluster is meant, and whether this client goes to the leader itself, once it is told which
+    /// node that is.
     fn named_in<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
-        let request = request.header(headers::REDIRECT, "true");
+        let request = if self.redirects { request.header(headers::REDIRECT, "true") } else { request };
         match self.cluster {
             Some(cluster) => request.header(headers::CLUSTER, cluster),
             None => request,

@@ -175,8 +175,7 @@ fn not_whole(name: &str) -> String {
 
 /// Where the node is reached that has applied the most, of those that answer.
 fn furthest(client: &Client) -> Result<String, Error> {
-    let nodes =
-        client.status()?.into_iter().filter_map(|node| Some((node.health.ok()?.applied_index, node.client_url)));
+    let nodes = client.status()?.into_iter().filter_map(|node| Some((node.health.ok()?.applied_index, node.endpoint?)));
     let detail = "none of its members answers".to_owned();
     let unreachable = Error::Unreachable { after: Default::default(), detail, write: false };
     nodes.max_by_key(|(applied_index, _)| *applied_index).map(|(_, url)| url).ok_or(unreachable)

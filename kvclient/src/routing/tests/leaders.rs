@@ -80,3 +80,97 @@ fn a_follower_that_still_names_the_dead_leader_is_not_believed_twice() {
     assert_eq!(new_leader.seen("POST /set").len(), 1);
     assert_eq!(stale.seen("GET /health").len(), 2);
 }
+
+/// A follower that answers writes itself unless it is asked to redirect, as nodes do that send writes on.
+fn relay(leader_url: &str, mut answer: impl FnMut() -> Act + Send + 'static) -> Node {
+    let url = leader_url.to_owned();
+    follower(leader_url, &[leader_url], move |seen| match seen.headers.contains_key("kvd-redirect") {
+        true => redirect(&url),
+        false => answer(),
+    })
+}
+
+#[test]
+fn a_write_goes_past_a_leader_that_cannot_be_reached_through_a_node_that_was_given() {
+    let nowhere = dead_url();
+    let given = relay(&nowhere, || of_term(5, set_reply()));
+    let client = client(&[given.url()], PATIENCE, PATIENCE);
+    client.set("k", "v").unwrap();
+    let writes = given.seen("POST /set");
+    assert_eq!(writes.len(), 1, "{writes:?}");
+    assert!(writes[0].query.starts_with("timeout_ms="), "{writes:?}");
+    // The way is remembered: nobody is asked who leads, and nothing is sent to where the leader is not.
+    let asked = given.seen("GET /health").len();
+    client.set("k", "v").unwrap();
+    client.delete("k").unwrap_err(); // what it answers is no reply to this
+    assert_eq!((given.seen("POST /set").len(), given.seen("GET /health").len()), (2, asked));
+    assert!(given.seen_all().iter().all(|seen| seen.what != "POST /set" || !seen.headers.contains_key("kvd-redirect")));
+    // Nor does a watch that hears of the same leader spoil it, but a new one is gone to.
+    client.cluster().learn_leader(&nowhere, 5);
+    client.set("k", "v").unwrap();
+    assert_eq!((given.seen("POST /set").len(), given.seen("GET /health").len()), (3, asked));
+    let next = leader(|_| of_term(6, set_reply()));
+    client.cluster().learn_leader(next.url(), 6);
+    client.set("k", "v").unwrap();
+    assert_eq!((given.seen("POST /set").len(), next.seen("POST /set").len()), (3, 1));
+}
+
+#[test]
+fn a_leader_that_was_given_is_preferred_to_the_address_it_advertises() {
+    let nowhere = dead_url();
+    let advertised = nowhere.clone();
+    let given_leader = Node::start(move |seen| match seen.what.as_str() {
+        "GET /health" => ok(health("node1", 5, Some(("node1", &advertised)), &[&advertised])),
+        _ => of_term(5, set_reply()),
+    });
+    let given_follower = relay(&nowhere, || error(ErrorCode::NoLeader));
+    let client = client(&[given_follower.url(), given_leader.url()], PATIENCE, PATIENCE);
+    client.set("k", "v").unwrap();
+    let write = &given_leader.seen("POST /set")[0];
+    assert!(write.headers.contains_key("kvd-redirect"), "it was asked as the leader: {write:?}");
+}
+
+#[test]
+fn what_a_node_says_of_a_write_that_it_sent_on_is_what_the_caller_is_told() {
+    let nowhere = dead_url();
+    for (code, retried) in [(ErrorCode::NoLeader, false), (ErrorCode::Timeout, true)] {
+        let given = relay(&nowhere, move || error(code));
+        let error = client(&[given.url()], PATIENCE, SHORT).set("k", "v").unwrap_err();
+        assert_eq!(matches!(error, Error::OutcomeUnknown { .. }), retried, "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("the leader advertises {nowhere}, where it cannot be reached")), "{text}");
+        let ids = request_ids(&given);
+        assert!(!ids.is_empty() && ids.iter().all(|id| *id == ids[0]), "one write, however often it is sent: {ids:?}");
+    }
+}
+
+#[test]
+fn an_unreachable_leader_at_a_given_endpoint_is_gone_past_once_it_had_time_to_be_replaced() {
+    let nowhere = dead_url();
+    let given = relay(&nowhere, || of_term(5, set_reply()));
+    let client = client(&[&nowhere, given.url()], PATIENCE, PATIENCE);
+    let began = std::time::Instant::now();
+    client.set("k", "v").unwrap();
+    assert!(began.elapsed() >= std::time::Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(given.seen("POST /set").len(), 1);
+}
+
+#[test]
+fn where_nobody_can_be_connected_to_the_operation_ends_soon_and_names_all_that_were_tried() {
+    let urls = [dead_url(), dead_url(), dead_url()];
+    let builder = Client::builder().endpoints(&urls).total_timeout(PATIENCE).unreachable_timeout(SHORT);
+    let client = builder.build().unwrap();
+    let began = std::time::Instant::now();
+    for error in [
+        client.get("k").unwrap_err(),
+        client.get_stale("k").unwrap_err(),
+        client.set("k", "v").unwrap_err(),
+        client.status().unwrap_err(),
+        client.save_snapshot(std::io::sink(), |_| {}).unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(urls.iter().all(|url| text.contains(url)), "{text}");
+    }
+    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+}
