@@ -57,6 +57,26 @@ fn a_founder_that_comes_back_at_another_address_is_dialled_there() {
 }
 
 #[test]
+fn a_node_that_cannot_be_reached_where_it_says_is_dialled_where_the_flags_have_it() {
+    let mut cluster = Cluster::start_calm(3);
+    let follower = cluster.follower();
+    assert_eq!(cluster[follower].terminate(), Some(0));
+    // As where an address is translated on the way, and the translation is known to the others alone.
+    let nowhere = Port::any();
+    cluster[follower].set_flag("--advertise-peer-url", nowhere.url());
+    cluster[follower].start();
+    cluster.leader();
+    let name = cluster[follower].name.clone();
+    let says_so =
+        |node: &Node| node.health()?.members.iter().any(|member| member.peer_url == nowhere.url()).then_some(());
+    for node in &cluster.nodes {
+        until(&format!("{} knows what {name} says", node.name), || says_so(node));
+    }
+    cluster.client().set("color", "blue").expect("a majority is there");
+    cluster.catch_up();
+}
+
+#[test]
 fn two_processes_under_one_id_are_named_by_the_others() {
     let mut cluster = Cluster::start_calm(3);
     let follower = cluster.follower();

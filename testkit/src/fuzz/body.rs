@@ -100,6 +100,11 @@ impl<'a> Ask<'a> {
         })
     }
 
+    /// The body without the byte order mark that may stand before JSON.
+    fn json(&self) -> &[u8] {
+        self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(self.body)
+    }
+
     /// Whether it asks for a write, and for one of which kind.
     fn is_post_to(&self, path: &str) -> bool {
         self.method == "POST" && self.target.split('?').next().is_some_and(|asked| asked.trim_end_matches('/') == path)
@@ -210,13 +215,14 @@ impl Server {
                 assert!(is_stored, "the body is the value");
             } else {
                 let request: SetRequest =
-                    serde_json::from_slice(ask.body).expect("only what clients can read is taken");
+                    serde_json::from_slice(ask.json()).expect("only what clients can read is taken");
                 let item = store.get_ref(request.key.as_bytes()).expect("it was written");
                 assert!(*item.value == *request.value && request.value.len() <= VALUE_BYTES_MAX);
             }
         } else if ask.is_post_to("/delete") {
             let _: DeleteReply = serde_json::from_slice(&reply.body).expect("the reply to a delete");
-            let request: DeleteRequest = serde_json::from_slice(ask.body).expect("only what clients can read is taken");
+            let request: DeleteRequest =
+                serde_json::from_slice(ask.json()).expect("only what clients can read is taken");
             assert!(store.get_ref(request.key.as_bytes()).is_none(), "it is gone");
         } else {
             assert!(is_unchanged, "{} {} changed something", ask.method, ask.target);

@@ -239,7 +239,7 @@ impl Serving {
             LinkEvent::BulkOpened => self.replica.bulk_opened(id),
             LinkEvent::BulkStalled => self.replica.bulk_stalled(id),
             // The link warns by itself.
-            LinkEvent::Failed(_) => {}
+            LinkEvent::Failed(_) => self.members.missed(shell, id),
         }
         Ok(())
     }

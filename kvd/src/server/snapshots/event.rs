@@ -5,6 +5,7 @@ use crate::http::{Backup, BackupError};
 use crate::raft::{LogBase, LogIndex, NodeId, Term};
 use crate::storage::StorageError;
 use crate::storage::snapshot::SnapshotFile;
+use std::io;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -33,6 +34,8 @@ pub(in crate::server) enum Taken {
     },
     /// The node stops, or another node's snapshot has replaced the state that this one was taken of.
     GivenUp,
+    /// There was no thread to be had for it, which says nothing of the disk.
+    NotBegun(io::Error),
 }
 
 /// A snapshot of this node that cannot be read, though it was whole once.

@@ -154,6 +154,17 @@ impl Snapshots {
                 Ok(Some(file))
             }
             Ok(Taken::GivenUp) => Ok(None),
+            Ok(Taken::NotBegun(cause)) => {
+                tracing::warn!(
+                    "no thread to write a snapshot: {cause}. The disk is not at fault; the node goes on without, its log grows, \
+                     and the next is tried in {} s: raise the limit on processes (TasksMax= of systemd), or see what else takes \
+                     the memory of this machine",
+                    RETRY_AFTER.as_secs()
+                );
+                self.not_before = Instant::now() + RETRY_AFTER;
+                self.backups.refuse(BackupError::TooMany);
+                Ok(None)
+            }
             Err(cause) if cause.is_for_want_of_space() => {
                 tracing::warn!(
                     "no space for a snapshot; the node goes on without, its log grows, and the next is tried in {} s: make \

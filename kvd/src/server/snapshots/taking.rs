@@ -21,7 +21,18 @@ pub(super) fn start(
     stop: Arc<AtomicBool>,
     reporter: Reporter<SnapshotEvent>,
 ) {
-    let reports = reporter.clone();
+    start_on(thread::Builder::new().name("snapshot".into()), disk, store, meta, stop, reporter);
+}
+
+fn start_on(
+    thread: thread::Builder,
+    disk: Arc<dyn Disk>,
+    store: Arc<RwLock<Store>>,
+    meta: SnapshotMeta,
+    stop: Arc<AtomicBool>,
+    reporter: Reporter<SnapshotEvent>,
+) {
+    let (reports, begun) = (reporter.clone(), Arc::clone(&store));
     let take = move || {
         let taken = write(disk, &store, &meta, &stop);
         // What is left of it may take a while to drop, and nobody should wait for that.
@@ -29,9 +40,9 @@ pub(super) fn start(
         drop(remains);
         reports.report(SnapshotEvent::Taken(taken));
     };
-    if let Err(cause) = thread::Builder::new().name("snapshot".into()).spawn(take) {
-        let failed = StorageError::Io { action: "start the thread that writes", file: "a snapshot".into(), cause };
-        reporter.report(SnapshotEvent::Taken(Err(failed)));
+    if let Err(cause) = thread.spawn(take) {
+        drop(begun.write().unwrap_or_else(PoisonError::into_inner).end_snapshot());
+        reporter.report(SnapshotEvent::Taken(Ok(Taken::NotBegun(cause))));
     }
 }
 
@@ -53,5 +64,32 @@ fn write(
                 return Ok(Taken::GivenUp);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::{ClusterTime, Configuration, LogBase, LogIndex, SnapshotPlace, Term};
+    use crate::storage::MemoryDisk;
+
+    #[test]
+    fn without_a_thread_there_is_no_snapshot_and_the_next_can_begin() {
+        let store = Arc::new(RwLock::new(Store::default()));
+        let summary = store.write().unwrap().begin_snapshot().unwrap().encode();
+        let place = SnapshotPlace {
+            last: LogBase { index: LogIndex(1), term: Term(1) },
+            time: ClusterTime(0),
+            configuration: Configuration::default(),
+            configuration_index: LogIndex(1),
+        };
+        let meta = SnapshotMeta { cluster_id: 1, place, summary };
+        let (reporter, mut reported) = Reporter::channel();
+        // No machine has so much memory.
+        let thread = thread::Builder::new().stack_size(usize::MAX / 4);
+        start_on(thread, Arc::new(MemoryDisk::new()), Arc::clone(&store), meta, Arc::default(), reporter);
+        let event = reported.try_recv().expect("it reports at once");
+        assert!(matches!(event, Ok(SnapshotEvent::Taken(Ok(Taken::NotBegun(_))))), "{event:?}");
+        assert!(store.write().unwrap().begin_snapshot().is_ok());
     }
 }

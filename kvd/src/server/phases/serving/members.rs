@@ -13,6 +13,11 @@ use crate::server::events::Event;
 use crate::server::join_requests::JoinRequests;
 use crate::server::membership_news::MembershipNews;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A member that is dialled in vain for so long is tried at its other URL, if it has one.
+const DETOUR_AFTER: Duration = Duration::from_secs(2);
 
 /// Who the members are, and the links to them.
 #[derive(Debug)]
@@ -29,6 +34,17 @@ pub(super) struct Members {
     told_removed: bool,
     /// Until this node has heard of its leader: asks whether it is still a member.
     asking: Option<JoinRequests>,
+    /// Of members that were dialled in vain: where they are dialled now.
+    detours: BTreeMap<NodeId, Detour>,
+}
+
+/// Which of two URLs of a member is dialled.
+#[derive(Clone, Copy, Debug)]
+struct Detour {
+    /// True if it is that of `--peers`, and not where the member says that it is.
+    is_taken: bool,
+    /// When that was decided, or when the member last answered.
+    since: Instant,
 }
 
 impl Members {
@@ -53,6 +69,7 @@ impl Members {
             leaving: None,
             told_removed: false,
             asking,
+            detours: BTreeMap::new(),
         }
     }
 
@@ -72,6 +89,9 @@ impl Members {
     /// [`FatalError::OtherCluster`] if it is found that this node has the data of another cluster than it is configured for.
     pub(super) fn met_as_member(&mut self, shell: &Shell, hello: &Hello) -> Result<(), FatalError> {
         self.met(shell, hello);
+        if let Some(detour) = self.detours.get_mut(&hello.node_id()) {
+            detour.since = Instant::now();
+        }
         let config = &shell.config;
         let (Some(own), Some(other)) = (shell.cluster(), hello.cluster) else { return Ok(()) };
         let is_configured = config.peers.iter().any(|peer| peer.name == hello.name);
@@ -103,10 +123,22 @@ impl Members {
         if is_of_own_cluster {
             self.clusters_met.met_own();
             if self.directory.heard(hello) {
+                self.detours.remove(&hello.node_id());
                 self.connect(shell);
             }
         }
         is_of_own_cluster
+    }
+
+    /// A member was dialled in vain. One that has moved is reached where it says, or where `--peers` has it, as through an
+    /// address that is translated on the way: the two are tried in turn.
+    pub(super) fn missed(&mut self, shell: &Shell, id: NodeId) {
+        let now = Instant::now();
+        let detour = *self.detours.entry(id).or_insert(Detour { is_taken: false, since: now });
+        if self.directory.has_moved(id) && now - detour.since >= DETOUR_AFTER {
+            self.detours.insert(id, Detour { is_taken: !detour.is_taken, since: now });
+            self.connect(shell);
+        }
     }
 
     /// The process of a node is gone.
@@ -156,12 +188,15 @@ impl Members {
         }
         let wanted: BTreeSet<NodeId> = self.directory.recipients().collect();
         self.links.retain(|id, _| wanted.contains(id));
+        self.detours.retain(|id, _| wanted.contains(id));
         for id in wanted {
             let Some(info) = self.directory.info(id) else { continue };
             let configured = shell.config.peers.iter().find(|peer| peer.name == info.name);
             // What a node says of itself is newer than the settings of this one. A URL that it has said from the beginning is
             // not: the way from here may be another one.
-            let configured = configured.filter(|_| self.directory.is_first_member(id) && !self.directory.has_moved(id));
+            let is_detour = self.detours.get(&id).is_some_and(|detour| detour.is_taken);
+            let goes_by_flag = self.directory.is_first_member(id) && (is_detour || !self.directory.has_moved(id));
+            let configured = configured.filter(|_| goes_by_flag);
             let url = configured.map_or(&info.peer_url, |peer| &peer.url);
             if self.links.get(&id).is_none_or(|link| link.peer_url() != url) {
                 let link = shell.open_link((&info.name, url), Some(id), move |found| Event::Member(id, found));
