@@ -58,11 +58,12 @@ pub(crate) struct Global {
         Without it, a command keeps to the cluster that the first endpoint to answer names"
     )]
     pub(crate) cluster: Option<String>,
-    /// Longest time for one operation, all its retries included: `5s`, `500ms`, or plain seconds
+    /// Longest time for one operation, all its retries included: `5s`, `500ms`, or plain seconds. Where no node can be
+    /// connected to at all, it is over within a second
     #[arg(short, long, global = true, value_name = "TIME", env = "KVCTL_TIMEOUT", default_value = "5s")]
     #[arg(value_parser = values::timeout)]
     pub(crate) timeout: Duration,
-    /// For people (`table`) or for programs (`json`)
+    /// For people (`table`) or for programs (`json`), errors included
     #[arg(short, long, global = true, value_name = "FORMAT", env = "KVCTL_OUTPUT", default_value = "table")]
     pub(crate) output: Format,
 }

@@ -1,6 +1,6 @@
 //! How kvctl ends: one line on standard error, and an exit code that a script can act upon.
 
-use crate::output;
+use crate::output::{self, Complaint};
 use kvclient::api::Applied;
 use std::io;
 use std::process::ExitCode;
@@ -15,7 +15,9 @@ Exit codes:
     4  condition failed; nothing was changed
     5  no leader, no quorum, or nobody of the cluster reachable; nothing was changed
     6  outcome unknown: the write may or may not have been applied
-  130  interrupted";
+  130  interrupted
+
+With `--output json` an error is one line of JSON on standard error as well, with a code that says more.";
 
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,13 +72,68 @@ impl std::fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// A command line that makes no sense.
+pub(crate) const USAGE: Complaint = Complaint { code: "usage", applied: Some(Applied::No), exit: 2, current: None };
+
+/// A signal that ended a write whose answer was still to come.
+pub(crate) const INTERRUPTED: Complaint = Complaint { code: "interrupted", applied: None, exit: 130, current: None };
+
 /// Says in one line on standard error what went wrong and what to do. A closed pipe goes without saying.
 pub(crate) fn report(error: &anyhow::Error) -> Exit {
     let exit = of(error);
     if exit != Exit::Done {
-        output::complain("error", &format!("{error:#}{}", advice(error)));
+        output::complain_of(complaint(error, exit), &format!("{error:#}{}", advice(error)));
     }
     exit
+}
+
+/// The error for programs.
+fn complaint(error: &anyhow::Error, exit: Exit) -> Complaint {
+    let complaint = Complaint { exit: exit as u8, ..Complaint::default() };
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        let code = match failure {
+            Failure::KeyNotFound(_) => "key_not_found",
+            Failure::Unavailable(_) => "unavailable",
+            Failure::Interrupted(_) => "interrupted",
+            Failure::Other(_) => "failed",
+        };
+        return Complaint { code, ..complaint };
+    }
+    match error.downcast_ref::<kvclient::Error>() {
+        Some(error) => {
+            let current = match error {
+                kvclient::Error::ConditionFailed { current } => Some(current.clone()),
+                _ => None,
+            };
+            Complaint { code: code(error), applied: Some(error.applied()), current, ..complaint }
+        }
+        None => Complaint { code: "failed", ..complaint },
+    }
+}
+
+/// The name of an error among figures, and for programs: that of the API where it has one.
+pub(crate) fn code(error: &kvclient::Error) -> &'static str {
+    use kvclient::Error;
+    match error {
+        Error::ConditionFailed { .. } => "condition_failed",
+        Error::NoLeader { .. } => "no_leader",
+        Error::Unreachable { .. } => "unreachable",
+        Error::WrongCluster { .. } => "wrong_cluster",
+        Error::OutcomeUnknown { .. } => "outcome_unknown",
+        Error::InvalidRequest { .. } => "invalid_request",
+        Error::TooLarge { .. } => "too_large",
+        Error::Overloaded { .. } => "overloaded",
+        Error::SnapshotBroken { .. } => "snapshot_broken",
+        Error::Output { .. } => "output",
+        Error::StaleRequest { .. } => "stale_request",
+        Error::TransferFailed { .. } => "transfer_failed",
+        Error::MemberNotFound { .. } => "member_not_found",
+        Error::ChangeRefused { .. } => "change_refused",
+        Error::Forbidden { .. } => "forbidden",
+        Error::Configuration { .. } => "configuration",
+        Error::Unexpected { .. } => "unexpected",
+        _ => "other",
+    }
 }
 
 /// What someone at a terminal can do that the client, which knows nothing of flags, does not say.
@@ -85,6 +142,11 @@ fn advice(error: &anyhow::Error) -> &'static str {
         Some(kvclient::Error::Unreachable { .. }) => " (--endpoints says where; `kvd dev` starts a cluster to try)",
         _ => "",
     }
+}
+
+/// The exit code that a command ends with.
+pub(crate) fn of_result(ended: &anyhow::Result<()>) -> Exit {
+    ended.as_ref().map_or_else(of, |()| Exit::Done)
 }
 
 /// The exit code that an error stands for.

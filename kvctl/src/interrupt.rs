@@ -1,6 +1,6 @@
 //! SIGINT and SIGTERM: a command ends with exit code 130, at once or, where it has something to show, soon.
 
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::{output, progress};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -61,7 +61,7 @@ impl Interrupt {
                 *reaction = Reaction::Noticed;
                 return;
             }
-            Reaction::EndWith(remark) => output::complain("error", remark),
+            Reaction::EndWith(remark) => output::complain_of(exit::INTERRUPTED, remark),
             Reaction::Noticed => progress::clear(),
             Reaction::End => {}
         }

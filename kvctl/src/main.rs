@@ -9,6 +9,7 @@ mod cli;
 mod commands;
 mod context;
 mod exit;
+mod hints;
 mod interrupt;
 mod output;
 mod progress;
@@ -25,8 +26,13 @@ use interrupt::Interrupt;
 use kvclient::Client;
 use output::Output;
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long nobody is waited for who cannot even be connected to. A program is patient; somebody at a terminal wants to know.
+const UNREACHABLE_TIMEOUT: Duration = Duration::from_millis(700);
 
 fn main() -> ExitCode {
+    output::complain_in(usage::format());
     let parsed = usage::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed {
         Ok(cli) => {
@@ -47,7 +53,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     }
     let interrupt = Interrupt::install().context("cannot listen for interrupts")?;
     let Global { endpoints, cluster, timeout, .. } = cli.global;
-    let mut builder = Client::builder().endpoints(&endpoints).total_timeout(timeout);
+    let mut builder =
+        Client::builder().endpoints(&endpoints).total_timeout(timeout).unreachable_timeout(UNREACHABLE_TIMEOUT);
     if let Some(id) = cluster {
         builder = builder.cluster_id(id);
     }

@@ -2,10 +2,12 @@
 
 use crate::cli::Cli;
 use crate::exit::{self, Exit};
-use crate::output;
-use clap::CommandFactory as _;
-use clap::error::ErrorKind;
+use crate::hints;
+use crate::output::{self, Format};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, ValueEnum as _};
 use std::env;
+use std::io::{self, Write as _};
 
 /// The command line of kvctl, for this environment.
 pub(crate) fn command() -> clap::Command {
@@ -30,18 +32,38 @@ pub(crate) fn report(error: &clap::Error) -> Exit {
             let _ = error.print();
             Exit::Usage
         }
+        // For clap a variable is an argument, and it says that the command is missing where a variable is set.
+        ErrorKind::MissingSubcommand => {
+            let _ = write!(io::stderr(), "{}", named_among(arguments()).render_help().ansi());
+            Exit::Usage
+        }
         _ => {
-            // An argument need not be text, and one that is not names no command.
-            let arguments = env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
-            output::complain("error", &one_line(&error.to_string(), arguments));
+            output::complain_of(exit::USAGE, &explained(error));
             Exit::Usage
         }
     }
 }
 
-/// clap explains itself in paragraphs; this keeps all it says on one line, and says how the command that is among
-/// `arguments` is used. (clap's own usage line names as required whatever the environment gives.)
-fn one_line(explanation: &str, arguments: impl IntoIterator<Item = String>) -> String {
+/// The arguments of this process. They need not be text, and one that is not names no command.
+fn arguments() -> impl Iterator<Item = String> {
+    env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned())
+}
+
+/// What is wrong, on one line, with the command that was meant where that is known.
+fn explained(error: &clap::Error) -> String {
+    let unknown = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) => Some(word),
+        _ => None,
+    };
+    match unknown.and_then(|word| Some((word, hints::instead_of(word)?))) {
+        // What clap finds similar may do the opposite: of `put`, it takes `get` to be meant.
+        Some((word, hint)) => one_line(&format!("error: unrecognized subcommand '{word}'\n\n{hint}"), arguments()),
+        None => one_line(&error.to_string(), arguments()),
+    }
+}
+
+/// The innermost command that is named among `arguments`.
+fn named_among(arguments: impl IntoIterator<Item = String>) -> clap::Command {
     let mut command = Cli::command();
     command.build();
     for word in arguments {
@@ -49,6 +71,29 @@ fn one_line(explanation: &str, arguments: impl IntoIterator<Item = String>) -> S
             command = named.clone();
         }
     }
+    command
+}
+
+/// The format that results and errors are to have. Found also in a command line that makes no sense, which is to be
+/// complained of in it.
+pub(crate) fn format() -> Format {
+    let named = |name: &str| Format::from_str(name, true).ok();
+    let mut format = env::var_os("KVCTL_OUTPUT").and_then(|name| named(&name.to_string_lossy()));
+    let mut arguments = arguments().take_while(|argument| argument != "--");
+    while let Some(argument) = arguments.next() {
+        let value = match argument.as_str() {
+            "-o" | "--output" => arguments.next(),
+            other => other.strip_prefix("--output=").or_else(|| other.strip_prefix("-o")).map(str::to_owned),
+        };
+        format = value.and_then(|name| named(name.trim_start_matches('='))).or(format);
+    }
+    format.unwrap_or(Format::Table)
+}
+
+/// clap explains itself in paragraphs; this keeps all it says on one line, and says how the command that is among
+/// `arguments` is used. (clap's own usage line names as required whatever the environment gives.)
+fn one_line(explanation: &str, arguments: impl IntoIterator<Item = String>) -> String {
+    let command = named_among(arguments);
     let mut line = String::new();
     for paragraph in explanation.split("\n\n").map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")) {
         let paragraph = match paragraph.strip_prefix("error: ") {

@@ -27,6 +27,10 @@ fn a_senseless_command_line_is_a_usage_error_on_one_line() {
         (&["get", "k", "--endpoints", "localhost"], "localhost:8081"),
         (&["snapshot", "save"], "<FILE>"),
         (&["snapshot", "restore", "f"], "unrecognized subcommand 'restore'"),
+        (&["put", "k", "v"], "unrecognized subcommand 'put'; to write a key: `kvctl set KEY VALUE`"),
+        (&["del", "k"], "to delete a key: `kvctl delete KEY`"),
+        (&["rm", "k"], "to delete a key: `kvctl delete KEY`"),
+        (&["ls"], "to list the nodes: `kvctl member list`"),
         (&["bench", "--clients", "0"], "--clients"),
         (&["bench", "--workload", "fast"], "possible values: set, get, mixed"),
         (&["completions", "cmd"], "possible values: bash"),
@@ -105,10 +109,14 @@ fn help_teaches_commands_flags_and_exit_codes() {
     for variable in ["KVCTL_ENDPOINTS", "KVCTL_TIMEOUT", "KVCTL_OUTPUT"] {
         assert!(help.stdout.contains(variable), "{variable} is missing:\n{}", help.stdout);
     }
-    for group in [&[][..], &["snapshot"]] {
-        let nothing = run(group);
-        assert_eq!(nothing.code, Some(2));
-        assert!(nothing.stderr.contains("Usage:"), "{nothing:?}");
+    for group in [&[][..], &["snapshot"], &["member"]] {
+        // Whatever the environment gives, nothing was asked for.
+        let mut with_variables = kvctl(group);
+        with_variables.env("KVCTL_ENDPOINTS", "127.0.0.1:8081").env("KVCTL_TIMEOUT", "5s");
+        for nothing in [run(group), testkit::run(&mut with_variables)] {
+            assert_eq!(nothing.code, Some(2));
+            assert!(nothing.stderr.contains("Usage:") && nothing.stderr.contains("Commands:"), "{nothing:?}");
+        }
     }
     for command in ["save", "info"] {
         let of_command = run(&["snapshot", command, "--help"]);
@@ -149,6 +157,33 @@ fn the_status_of_an_unreachable_cluster_is_exit_code_5() {
     let ended = run(&["--endpoints", &endpoint, "--timeout", "200ms", "status"]);
     assert_eq!(ended.code, Some(5), "{ended:?}");
     ended.only_error();
+}
+
+#[test]
+fn without_a_server_it_is_said_within_a_second_where_one_was_looked_for() {
+    let nobody = [Port::any(), Port::any(), Port::any()];
+    let urls = nobody.each_ref().map(Port::url);
+    for arguments in [
+        &["get", "k"][..],
+        &["get", "k", "--stale"],
+        &["set", "k", "v"],
+        &["delete", "k"],
+        &["status"],
+        &["leader"],
+        &["members"],
+        &["transfer-leader"],
+        &["snapshot", "save", "-"],
+        &["bench"],
+    ] {
+        let began = std::time::Instant::now();
+        let ended = run(&[&["--endpoints", &urls.join(","), "--timeout", "30s"], arguments].concat());
+        // A second, and the time that a busy machine takes to start a process.
+        assert!(began.elapsed() < std::time::Duration::from_secs(3), "{arguments:?}: {:?}", began.elapsed());
+        assert_eq!(ended.code, Some(5), "{arguments:?}: {ended:?}");
+        let error = ended.one_error();
+        assert!(urls.iter().all(|url| error.contains(url)), "{arguments:?}: {error}");
+        assert!(error.contains("`kvd dev` starts a cluster to try"), "{arguments:?}: {error}");
+    }
 }
 
 #[test]

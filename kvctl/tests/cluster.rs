@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use support::kvctl;
-use testkit::{Ended, InProcess, Port, Signal, run_at_terminal, send_signal, until, wait_for_end};
+use testkit::{Ended, InProcess, Port, Signal, run_at_terminal, run_at_terminal_of, send_signal, until, wait_for_end};
 
 /// A cluster and the way to it.
 struct Fixture {
@@ -48,6 +48,15 @@ impl Fixture {
         let text = self.done(&[arguments, &["--output", "json"]].concat());
         assert_eq!(text.lines().count(), 1, "{arguments:?}: {text}");
         serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// The number of keys in the store, as the leader counts them.
+    fn keys(&self) -> u64 {
+        until("there is a leader", || {
+            let status: Value = serde_json::from_str(&self.run(&["status", "-o", "json"]).stdout).ok()?;
+            let leader = status["nodes"].as_array()?.iter().find(|node| node["leader"] == true)?;
+            leader["health"]["keys"].as_u64()
+        })
     }
 
     /// Runs with these bytes on standard input.
@@ -155,8 +164,8 @@ fn status_shows_every_member_and_one_leader() {
     let rows: Vec<_> = table.lines().collect();
     assert_eq!(rows.len(), 4, "{table}");
     let columns: Vec<_> = rows[0].split_whitespace().collect();
-    let all = ["NAME", "STATE", "LEADER", "TERM", "COMMIT", "APPLIED", "LAG", "KEYS", "VERSION", "UPTIME", "URL"];
-    assert_eq!(columns, all);
+    assert_eq!(columns, ["NAME", "STATE", "LEADER", "TERM", "APPLIED", "LAG", "KEYS", "URL"]);
+    assert!(rows.iter().all(|row| row.chars().count() <= 80), "{table}");
     assert_eq!(rows.iter().filter(|row| row.contains('*')).count(), 1, "{table}");
     for endpoint in fixture.cluster.endpoints() {
         assert!(table.contains(endpoint), "{endpoint} is missing:\n{table}");
@@ -261,8 +270,9 @@ fn members_come_and_go() {
 }
 
 #[test]
-fn bench_measures_every_workload() {
+fn bench_measures_every_workload_and_removes_its_keys() {
     let fixture = Fixture::start();
+    fixture.done(&["set", "bench/mine", "stays"]);
     for (workload, operations) in [("set", &["set"][..]), ("get", &["get"]), ("mixed", &["set", "get", "all"])] {
         let load = ["--clients", "4", "--seconds", "1", "--keys", "20", "--workload", workload];
         let report = fixture.json(&[&["bench"], &load[..]].concat());
@@ -276,7 +286,9 @@ fn bench_measures_every_workload() {
                 "{row}"
             );
         }
+        assert_eq!(fixture.keys(), 1, "{workload}");
     }
+    assert_eq!(fixture.done(&["get", "bench/mine"]), "stays\n");
 }
 
 #[cfg(unix)]
@@ -354,17 +366,29 @@ mod unix {
         let fixture = Fixture::start();
         let mut command = fixture.kvctl(&["bench", "--keys", "10", "--seconds", "3600", "--output", "json"]);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kvctl starts");
-        until("the bench has written its keys", || {
-            (fixture.run(&["get", "bench/00000009"]).code == Some(0)).then_some(())
-        });
+        until("the bench has written its keys", || (fixture.keys() == 10).then_some(()));
         send_signal(&child, Signal::INT);
         let ended = Ended::from(child.wait_with_output().expect("kvctl ends"));
         assert_eq!(ended.code, Some(130), "{ended:?}");
-        assert!(ended.only_error().starts_with("interrupted"), "{ended:?}");
+        let error: Value = serde_json::from_str(&ended.stderr).expect("JSON");
+        assert_eq!((&error["error"]["code"], &error["error"]["exit"]), (&"interrupted".into(), &130.into()), "{error}");
         // What it had measured by then, if anything.
         if let Some(report) = ended.stdout.lines().next() {
             let report: Value = serde_json::from_str(report).expect("JSON");
             assert_eq!(report["interrupted"], true);
+        }
+        assert_eq!(fixture.keys(), 0);
+    }
+
+    #[test]
+    fn status_fits_a_terminal_of_80_columns_and_tells_more_on_a_wide_one() {
+        let fixture = Fixture::formed();
+        fixture.done(&["set", "color", "blue"]);
+        for (columns, more) in [(80, false), (132, true)] {
+            let (code, text) = run_at_terminal_of(fixture.kvctl(&["status"]).env("NO_COLOR", "1"), "", (columns, 24));
+            assert_eq!((code, text.lines().count()), (Some(0), 4), "a line for each node:\n{text}");
+            assert!(text.lines().all(|line| line.chars().count() <= usize::from(columns)), "{text}");
+            assert_eq!(text.contains("VERSION") && text.contains("COMMIT"), more, "{text}");
         }
     }
 }
@@ -401,4 +425,37 @@ fn a_cluster_is_asked_for_by_its_id_and_no_other_answers() {
     let message = ended.one_error();
     assert!(message.contains(&id) && message.contains(&their_id), "{message}");
     assert_eq!(theirs.run(&["--cluster", "5d0c", "get", "owner"]).code, Some(2));
+}
+
+#[test]
+fn an_error_for_a_program_is_a_line_of_json() {
+    let fixture = Fixture::formed();
+    fixture.done(&["set", "color", "blue"]);
+    let nobody = Port::any();
+    let nowhere = nobody.url();
+    for (arguments, code, applied, exit) in [
+        (&["get", "missing"][..], "key_not_found", None, 3),
+        (&["set", "color", "red", "--if-absent"], "condition_failed", Some("no"), 4),
+        (&["set", "color", "red", "--endpoints", &nowhere], "unreachable", Some("no"), 5),
+        (&["member", "remove", "nobody"], "member_not_found", Some("no"), 1),
+        (&["snapshot", "info", "/dev/null"], "failed", None, 1),
+        (&["frobnicate"], "usage", Some("no"), 2),
+        (&["set", "color"], "usage", Some("no"), 2),
+    ] {
+        let flags = [&["--output", "json"][..], &["--output=json"], &["-o", "json"], &["-ojson"], &["-o=json"]];
+        for flag in flags {
+            let ended = fixture.run(&[flag, arguments].concat());
+            assert_eq!((ended.code, ended.stdout.as_str()), (Some(exit), ""), "{arguments:?}: {ended:?}");
+            assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+            let error = serde_json::from_str::<Value>(&ended.stderr).expect("JSON")["error"].clone();
+            assert_eq!((&error["code"], &error["exit"]), (&code.into(), &exit.into()), "{arguments:?}: {error}");
+            assert_eq!(error["applied"].as_str(), applied, "{arguments:?}: {error}");
+            assert!(error["message"].as_str().is_some_and(|message| message.len() > 10), "{error}");
+            assert_eq!(error["current"]["value"] == "blue", code == "condition_failed", "{error}");
+        }
+    }
+    let by_variable = testkit::run(fixture.kvctl(&["get"]).env("KVCTL_OUTPUT", "json"));
+    assert!(by_variable.stderr.starts_with("{\"error\":{"), "{by_variable:?}");
+    let value = fixture.run(&["set", "flag", "--if-absent", "--", "-ojson", "x"]);
+    assert!(value.one_error().contains("unexpected argument 'x'"), "what follows `--` is no flag: {value:?}");
 }

@@ -3,10 +3,12 @@
 mod support;
 
 use kvclient::Client;
+use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 use support::{kvctl, run};
-use testkit::{Cluster, Ended, Program, Signal, send_signal, until, wait_for_end};
+use testkit::{Cluster, DEADLINE, Ended, Program, Signal, send_signal, until, wait_for_end};
 
 /// What a node of these clusters is.
 #[test]
@@ -141,6 +143,33 @@ fn watch_leader_prints_a_line_for_each_change() {
     let new = cluster.leader();
     assert!(line.contains(&format!("{old} -> node{}  {}", new + 1, cluster[new].url())), "{line}");
     assert!(line.contains("  after ") && line.ends_with(" without a leader"), "{line}");
+    send_signal(&child, Signal::INT);
+    assert_eq!(wait_for_end(&mut child), Some(130));
+}
+
+#[test]
+fn watch_leader_tells_how_long_clients_were_without_a_leader() {
+    let mut cluster = start_cluster();
+    let leader = cluster.leader();
+    let mut command = kvctl(&["--endpoints", &cluster.endpoints().join(","), "watch-leader", "-o", "json"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("kvctl starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("standard output is a pipe")).lines();
+    let mut next = || -> Value {
+        serde_json::from_str(&lines.next().expect("another line").expect("a line")).expect("a document")
+    };
+    assert_eq!(next()["leader"]["id"], *cluster[leader].name);
+    let client = Client::builder().endpoints(cluster.endpoints()).total_timeout(DEADLINE).build().expect("URLs");
+    client.get("color").expect("it serves");
+
+    // The others name the silent leader until they lose patience with it, after more than a second.
+    cluster[leader].pause();
+    let paused = Instant::now();
+    client.get("color").expect("a majority runs");
+    let felt = paused.elapsed();
+    assert!(felt > Duration::from_secs(1), "{felt:?}");
+    let change = std::iter::repeat_with(next).find(|change| !change["leader"].is_null()).expect("a new leader");
+    let told = Duration::from_millis(change["without_leader_ms"].as_u64().expect("milliseconds"));
+    assert!(told.abs_diff(felt) < Duration::from_millis(500), "{change}, and a client felt {felt:?}");
     send_signal(&child, Signal::INT);
     assert_eq!(wait_for_end(&mut child), Some(130));
 }

@@ -116,6 +116,11 @@ impl Nodes {
         &self.urls
     }
 
+    /// Waits until all nodes follow one leader, and have little to log any more.
+    pub async fn settled(&self) {
+        futures_util::future::join_all(self.servers.iter().map(Server::settled)).await;
+    }
+
     /// Waits until one of the nodes cannot go on.
     pub async fn failed(&mut self) -> &FatalError {
         let failures = self.servers.iter_mut().map(|server| Box::pin(server.failed()));

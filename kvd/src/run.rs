@@ -6,13 +6,14 @@
 use crate::cli::{Cli, Command, DevArgs, NodeArgs, exit_code};
 use crate::config::{ConfigError, OPEN_FILES_MAX};
 use crate::dev::{DevError, Nodes, Options};
-use crate::logging::Logging;
+use crate::logging::{Logging, node_span};
 use crate::offline::{self, OfflineError};
 use crate::server::{FatalError, Server, StartError, listen_on_all};
 use crate::storage::StorageError;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::env;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write as _};
@@ -136,20 +137,24 @@ async fn run_node(args: NodeArgs, open_files: u64) -> Ended {
     };
     let (config, listeners) = tokio::select! {
         settled = settled => settled?,
-        () = signals.next() => return Ok(()),
+        _ = signals.next() => return Ok(()),
     };
+    let starting = node_span(&config.name);
     let mut server = tokio::select! {
         started = Server::start(config, listeners) => started.map_err(start_failed)?,
         // What is being read can be read again.
-        () = signals.next() => return Ok(()),
+        signal = signals.next() => {
+            starting.in_scope(|| tracing::info!("stops on {signal}, before it served"));
+            return Ok(());
+        }
     };
     tokio::select! {
-        () = signals.next() => {}
+        signal = signals.next() => server.span().in_scope(|| tracing::info!("stops on {signal}")),
         failure = server.failed() => return Err(fatal(failure)),
     }
     tokio::select! {
         stopped = server.stop() => stopped.map_err(|failure| fatal(&failure)),
-        () = signals.next() => Err(interrupted()),
+        _ = signals.next() => Err(interrupted()),
     }
 }
 
@@ -186,17 +191,25 @@ async fn run_dev(args: DevArgs, open_files: u64) -> Ended {
     let options = Options { nodes, base_port, data_dir: Some(data_dir.clone()), open_files };
     let mut nodes = tokio::select! {
         started = Nodes::start(&options) => started.map_err(dev_start_failed)?,
-        () = signals.next() => return Ok(()),
+        _ = signals.next() => return Ok(()),
     };
-    say(&banner(nodes.urls(), &data_dir));
+    // Last of all that a start prints, or the log of the election would push it out of sight.
     tokio::select! {
-        () = signals.next() => {}
+        () = nodes.settled() => say(&banner(nodes.urls(), &data_dir, &kvctl_command())),
+        _ = signals.next() => return stop_dev(nodes, &mut signals, &data_dir).await,
+    }
+    tokio::select! {
+        _ = signals.next() => {}
         failure = nodes.failed() => return Err(fatal(failure)),
     }
+    stop_dev(nodes, &mut signals, &data_dir).await
+}
+
+async fn stop_dev(nodes: Nodes, signals: &mut StopSignals, data_dir: &Path) -> Ended {
     say(&format!("\nstopping; the data stays in {}", data_dir.display()));
     tokio::select! {
         stopped = nodes.stop() => stopped.map_err(|failure| fatal(&failure)),
-        () = signals.next() => Err(interrupted()),
+        _ = signals.next() => Err(interrupted()),
     }
 }
 
@@ -205,18 +218,35 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-fn banner(urls: &[String], data_dir: &Path) -> String {
+/// `kvctl` is the command that runs it, if there is one.
+fn banner(urls: &[String], data_dir: &Path, kvctl: &str) -> String {
     let (version, count, dir) = (env!("CARGO_PKG_VERSION"), urls.len(), data_dir.display());
     let nodes: String = urls.iter().zip(1..).map(|(url, number)| format!("  node{number}  {url}\n")).collect();
     let (first, last) = (&urls[0], &urls[urls.len() - 1]);
     let endpoints = endpoints_flag(urls);
     format!(
         "kvd {version}: {count} nodes, data in {dir}\n\n{nodes}\ntry in another terminal:\n\n  \
-         curl -L -X POST {first}/set -d '{{\"key\":\"color\",\"value\":\"blue\"}}'\n  \
+         curl -X POST {first}/set -d '{{\"key\":\"color\",\"value\":\"blue\"}}'\n  \
          curl \"{last}/get?key=color\"\n  \
-         cargo run --release -p kvctl --{endpoints} status\n\n\
+         {kvctl}{endpoints} status\n\n\
          Ctrl-C stops the cluster.\n"
     )
+}
+
+/// The command that runs kvctl for whoever has started this: by its name, if the shell finds it so; else the one beside
+/// this program; else as cargo does, which builds it first.
+fn kvctl_command() -> String {
+    const NAME: &str = "kvctl";
+    let in_path = |path: OsString| env::split_paths(&path).any(|dir| dir.join(NAME).is_file());
+    if env::var_os("PATH").is_some_and(in_path) {
+        return NAME.to_owned();
+    }
+    let beside = env::current_exe().ok().map(|program| program.with_file_name(NAME)).filter(|kvctl| kvctl.is_file());
+    match (beside, env::current_dir()) {
+        (Some(kvctl), Ok(dir)) => kvctl.strip_prefix(dir).unwrap_or(&kvctl).display().to_string(),
+        (Some(kvctl), Err(_)) => kvctl.display().to_string(),
+        (None, _) => "cargo run --release -p kvctl --".to_owned(),
+    }
 }
 
 /// What kvctl has to be told to find these nodes: nothing, if they are where it looks by itself.
@@ -242,11 +272,11 @@ impl StopSignals {
         Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
     }
 
-    /// Completes with the next of them.
-    async fn next(&mut self) {
+    /// Completes with the next of them; its name.
+    async fn next(&mut self) -> &'static str {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
         }
     }
 }

@@ -13,8 +13,8 @@ mod report;
 mod tally;
 
 use crate::context::Context;
-use crate::exit::Failure;
-use crate::units;
+use crate::exit::{self, Exit, Failure};
+use crate::{output, units};
 use clap::{Args, value_parser};
 use plan::{Plan, Workload};
 use report::Report;
@@ -26,7 +26,8 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// Measure how many requests the cluster answers, and how fast
 ///
 /// Every key is written once, then the load runs for a second uncounted, then for --seconds. Each client sends its
-/// next request when the last is answered. The keys `bench/...` stay in the store.
+/// next request when the last is answered. The keys `bench/...` are removed in the end, also after an interrupt; a second
+/// interrupt leaves them.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -57,6 +58,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
         let plan = Plan {
+            prefix: Plan::new_prefix(),
             workload: self.workload,
             clients: self.clients,
             keys: self.keys,
@@ -65,29 +67,40 @@ impl Bench {
             measured: Duration::from_secs(self.seconds.into()),
         };
         context.interrupt.notice();
-        load::fill(&context.client, &plan, &context.interrupt)?;
-        let tally = load::run(&context.client, &plan, &context.interrupt)?;
-        let interrupted = context.interrupt.noticed();
-        if interrupted && tally.time.is_zero() {
-            return Err(load::interrupted_early());
+        let ended = measure(&plan, &mut context);
+        // A cluster that cannot be reached has no keys to remove, or keeps them.
+        let unreachable = matches!(exit::of_result(&ended), Exit::Unavailable);
+        if !unreachable && let Err(error) = load::clear(&context.client, &plan) {
+            output::warn(&format!("some keys {}... are still there: {error:#}", plan.prefix));
         }
-        let report = Report::new(&plan, &tally, interrupted);
-        if context.output.is_json() {
-            context.output.json(&report)?;
-        } else {
-            context.output.line(&report.heading())?;
-            context.output.table(&report.table())?;
-            for line in report.errors() {
-                context.output.line(&line)?;
-            }
+        ended
+    }
+}
+
+/// Sends what is planned, and shows what came of it.
+fn measure(plan: &Plan, context: &mut Context) -> anyhow::Result<()> {
+    load::fill(&context.client, plan, &context.interrupt)?;
+    let tally = load::run(&context.client, plan, &context.interrupt)?;
+    let interrupted = context.interrupt.noticed();
+    if interrupted && tally.time.is_zero() {
+        return Err(load::interrupted_early());
+    }
+    let report = Report::new(plan, &tally, interrupted);
+    if context.output.is_json() {
+        context.output.json(&report)?;
+    } else {
+        context.output.line(&report.heading())?;
+        context.output.table(&report.table())?;
+        for line in report.errors() {
+            context.output.line(&line)?;
         }
-        match tally.last_error {
-            _ if interrupted => {
-                let (measured, planned) = (units::short(tally.time), units::short(plan.measured));
-                Err(Failure::Interrupted(format!("interrupted after {measured} of {planned}")).into())
-            }
-            Some(error) if tally.sets.count() + tally.gets.count() == 0 => Err(error.into()),
-            _ => Ok(()),
+    }
+    match tally.last_error {
+        _ if interrupted => {
+            let (measured, planned) = (units::short(tally.time), units::short(plan.measured));
+            Err(Failure::Interrupted(format!("interrupted after {measured} of {planned}")).into())
         }
+        Some(error) if tally.sets.count() + tally.gets.count() == 0 => Err(error.into()),
+        _ => Ok(()),
     }
 }

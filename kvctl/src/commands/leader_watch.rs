@@ -1,7 +1,9 @@
 //! `kvctl watch-leader`: a line for each change of leader, until interrupted.
 //!
 //! The changes come from [`kvclient::LeaderWatch`], which moves on to another node when the one it listens to goes
-//! away.
+//! away. How long there was no leader is told by a [`pulse`].
+
+mod pulse;
 
 use crate::context::Context;
 use crate::output::{self, Tone};
@@ -10,13 +12,16 @@ use anyhow::Context as _;
 use clap::Args;
 use kvclient::api::NodeUrl;
 use kvclient::{Client, LeaderChange};
+use pulse::Pulse;
 use serde::Serialize;
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Print a line for each change of leader, until interrupted
 ///
-/// A line has the time (UTC), the term, the old and the new leader, and how long there was none. The first tells who
-/// leads now. It goes on through the loss of any node, also of all of them.
+/// A line has the time (UTC), the term, the old and the new leader, and how long clients waited for one: a key is read
+/// twenty times a second to measure that. The first tells who leads now. It goes on through the loss of any node, also of
+/// all of them.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +33,13 @@ impl WatchLeader {
     pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
         output::end_when_the_reader_is_gone().context("cannot start a thread")?;
         explain_if_there_is_none(&context.client)?;
-        for change in context.client.watch_leader() {
+        let pulse = Pulse::start(context.client.clone()).context("cannot start a thread")?;
+        for mut change in context.client.watch_leader() {
+            if change.leader.is_some() && change.previous.is_some() {
+                let doubted = change.without_leader.unwrap_or_default() + NEWS;
+                let since = Instant::now().checked_sub(doubted).unwrap_or_else(Instant::now);
+                change.without_leader = pulse.longest(since).max(change.without_leader);
+            }
             if change.leader.is_none() && change.previous.is_some() {
                 explain_if_there_is_none(&context.client)?;
             }
@@ -44,13 +55,17 @@ impl WatchLeader {
     }
 }
 
+/// How much sooner than the watch hears of a new leader a read may end that waited for it: by as long as the watch listens
+/// to a node that hangs, and a little more.
+const NEWS: Duration = Duration::from_secs(12);
+
 /// Asks who leads beside the watch, and says why nobody does: the watch tells no endpoint that is wrong, or leads to
 /// another cluster by now, from one that is down.
 fn explain_if_there_is_none(client: &Client) -> anyhow::Result<()> {
     let client = client.clone();
     let ask = move || {
         if let Err(error) = client.leader() {
-            output::complain("warning", &format!("{error}; watching until there is one"));
+            output::warn(&format!("{error}; watching until there is one"));
         }
     };
     thread::Builder::new().name("ask".into()).spawn(ask).context("cannot start a thread")?;
@@ -101,7 +116,7 @@ impl<'a> From<&'a LeaderChange> for Line<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, SystemTime};
+    use std::time::SystemTime;
 
     #[test]
     fn a_line_says_who_leads_or_that_nobody_does() {

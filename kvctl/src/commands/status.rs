@@ -15,7 +15,10 @@ use std::time::Duration;
 
 /// Show every member: state, term, progress of its log, keys
 ///
-/// LEADER marks the leader; LAG counts the entries of the log that are committed but not yet applied on this node.
+/// LEADER marks the leader; LAG counts the entries of the log that are committed but not yet applied on this node. A wide
+/// terminal shows COMMIT, VERSION and UPTIME as well. While a cluster is upgraded, and some nodes know a newer level of the
+/// data than others, LEVEL has what the data is of and what the node knows (`1/2`); it rises by itself once every member
+/// knows the next one.
 /// The exit code is 0 when there is a leader and a quorum of the voters answers, else 5.
 #[derive(Args)]
 #[command(after_help = "\
@@ -39,11 +42,11 @@ impl Status {
             None => {
                 for node in &survey.nodes {
                     if let Some(error) = &node.error {
-                        output::complain("warning", &format!("{} is unreachable: {error}", node.id));
+                        output::warn(&format!("{} is unreachable: {error}", node.id));
                     }
                 }
                 for waits in survey.waiting() {
-                    output::complain("warning", &waits);
+                    output::warn(&waits);
                 }
                 Ok(())
             }
@@ -138,6 +141,12 @@ impl Survey {
         }
     }
 
+    /// Whether some node knows a newer level than another.
+    fn levels_differ(&self) -> bool {
+        let known = || self.nodes.iter().filter_map(|node| Some(node.health.as_ref()?.level_max));
+        known().max() != known().min()
+    }
+
     /// What nodes wait for, as they say themselves.
     fn waiting(&self) -> Vec<String> {
         let views = self.nodes.iter().filter_map(|node| node.health.as_ref());
@@ -176,9 +185,11 @@ impl Survey {
     }
 
     fn table(&self) -> Table {
-        let mut table = Table::new(&[
-            "NAME", "STATE", "LEADER", "#TERM", "#COMMIT", "#APPLIED", "#LAG", "#KEYS", "?VERSION", "?UPTIME", "URL",
-        ]);
+        let levels = self.levels_differ();
+        let mut columns =
+            vec!["NAME", "STATE", "?LEADER", "#TERM", "+#COMMIT", "#APPLIED", "#LAG", "#KEYS", "+VERSION", "+UPTIME"];
+        columns.extend(levels.then_some("LEVEL").into_iter().chain(["URL"]));
+        let mut table = Table::new(&columns);
         for node in &self.nodes {
             let number =
                 |of: fn(&Health) -> u64| node.health.as_ref().map(|view| of(view).to_string()).unwrap_or_default();
@@ -200,7 +211,7 @@ impl Survey {
                 }
                 Some(_) | None => (state, tone),
             };
-            let cells = [
+            let mut cells = vec![
                 node.id.clone(),
                 state,
                 if node.leader { "*".into() } else { String::new() },
@@ -211,8 +222,11 @@ impl Survey {
                 number(|view| view.keys),
                 node.health.as_ref().map(|view| view.version.clone()).unwrap_or_default(),
                 node.health.as_ref().map(|view| units::long(Duration::from_millis(view.uptime_ms))).unwrap_or_default(),
-                node.client_url.clone(),
             ];
+            if levels {
+                cells.push(view.map(|view| format!("{}/{}", view.level, view.level_max)).unwrap_or_default());
+            }
+            cells.push(node.client_url.clone());
             table.push(cells, tone);
         }
         table
@@ -319,10 +333,10 @@ mod tests {
     fn the_table_shows_every_member() {
         let table = survey(&[Some(NodeState::Leader), Some(NodeState::Follower), None]).table();
         let lines = "\
-NAME   STATE        LEADER  TERM  COMMIT  APPLIED  LAG  KEYS  VERSION  UPTIME  URL
-node1  leader       *          5      18       17    2     3  0.1.0    2m 5s   http://127.0.0.1:8081
-node2  follower     -          5      19       17    2     3  0.1.0    2m 5s   http://127.0.0.1:8082
-node3  unreachable  -          -       -        -    -     -  -        -       http://127.0.0.1:8083";
+NAME   STATE        LEADER  TERM  APPLIED  LAG  KEYS  URL
+node1  leader       *          5       17    2     3  http://127.0.0.1:8081
+node2  follower     -          5       17    2     3  http://127.0.0.1:8082
+node3  unreachable  -          -        -    -     -  http://127.0.0.1:8083";
         assert_eq!(table.to_string(), lines);
     }
 
@@ -340,11 +354,31 @@ node3  unreachable  -          -       -        -    -     -  -        -       h
         nodes[2].health = Some(Health { diverged: Some(divergence), ..view(&mut nodes[2]) });
         let survey = Survey::new(None, nodes);
         let lines = "\
-NAME   STATE                 LEADER  TERM  COMMIT  APPLIED  LAG  KEYS  VERSION  UPTIME  URL
-node1  leader, check disk    *          5      18       17    3     3  0.1.0    2m 5s   http://127.0.0.1:8081
-node2  follower, disk stuck  -          5      19       17    3     3  0.1.0    2m 5s   http://127.0.0.1:8082
-node3  diverged at 1234      -          5      20       17    3     3  0.1.0    2m 5s   http://127.0.0.1:8083";
+NAME   STATE                 LEADER  TERM  APPLIED  LAG  KEYS  URL
+node1  leader, check disk    *          5       17    3     3  http://127.0.0.1:8081
+node2  follower, disk stuck  -          5       17    3     3  http://127.0.0.1:8082
+node3  diverged at 1234      -          5       17    3     3  http://127.0.0.1:8083";
         assert_eq!(survey.table().to_string(), lines);
         assert_eq!((survey.voters, survey.voters_reachable, survey.healthy), (3, 2, true));
+    }
+
+    #[test]
+    fn the_level_is_shown_where_a_node_knows_more_than_another() {
+        let with = |levels: [(u32, u32); 2]| {
+            let nodes = (1..).zip(levels).map(|(number, (level, level_max))| {
+                let mut node = node(number, Some(NodeState::Follower));
+                let view = node.health.take().expect("it answers");
+                Node { health: Some(Health { level, level_max, ..view }), ..node }
+            });
+            Survey::new(None, nodes.collect()).table().to_string()
+        };
+        let lines = "\
+NAME   STATE     LEADER  TERM  APPLIED  LAG  KEYS  LEVEL  URL
+node1  follower  -          5       17    2     3  1/2    http://127.0.0.1:8081
+node2  follower  -          5       17    2     3  1/1    http://127.0.0.1:8082";
+        assert_eq!(with([(1, 2), (1, 1)]), lines);
+        for level in [(1, 1), (1, 2), (2, 2)] {
+            assert!(!with([level; 2]).contains("LEVEL"));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What reaches the screen: lines and tables for people, JSON for programs.
 //!
-//! Results go to standard output, and nothing else does; errors and warnings go to standard error, one line each.
+//! Results go to standard output, and nothing else does; errors and warnings go to standard error, one line each, and
+//! with `--output json` one document each.
 //! Colour is for terminals, and for those only where `NO_COLOR` is not set. Keys, values and names come from
 //! elsewhere, so what goes to a terminal has its control characters shown instead of obeyed: a value cannot move
 //! the cursor or retitle the window of who reads it.
@@ -13,6 +14,6 @@ mod table;
 
 pub(crate) use safe::safe_line;
 pub(crate) use screen::Tone;
-pub(crate) use stderr::{complain, say};
+pub(crate) use stderr::{Complaint, complain_in, complain_of, say, warn};
 pub(crate) use stdout::{Format, Output, end_when_the_reader_is_gone};
 pub(crate) use table::Table;

@@ -5,7 +5,7 @@ use super::screen::{Screen, Tone};
 use std::fmt;
 use tabled::builder::Builder;
 use tabled::settings::object::{Columns, Rows};
-use tabled::settings::{Alignment, Color, Padding, Remove, Style};
+use tabled::settings::{Alignment, Color, Padding, Style};
 
 /// A table in plain columns, one record a line, so that both eyes and `awk` find their way.
 #[derive(Debug, Default)]
@@ -15,52 +15,63 @@ pub(crate) struct Table {
     tones: Vec<Option<Tone>>,
     numbers: Vec<usize>,
     dispensable: Vec<usize>,
+    /// Those of them that are for terminals alone.
+    extra: Vec<usize>,
 }
 
 impl Table {
     /// An empty table. A column whose name begins with `#` holds numbers, which are aligned to the right; one that
-    /// begins with `?` is left out where the screen is too narrow for all.
+    /// begins with `?` is left out where the screen is too narrow for all, the last of them first; one that begins with `+`
+    /// is too, and is shown on terminals alone.
     pub(crate) fn new(columns: &[&str]) -> Self {
-        let marked = |mark| (0..columns.len()).filter(|&at| columns[at].starts_with(mark)).collect();
+        const MARKS: [char; 3] = ['#', '?', '+'];
+        let marks = |name: &str| name.chars().take_while(|mark| MARKS.contains(mark)).collect::<String>();
+        let marked = |any: &[char]| (0..columns.len()).filter(|&at| marks(columns[at]).contains(any)).collect();
         Self {
-            header: columns.iter().map(|name| name.trim_start_matches(['#', '?']).to_owned()).collect(),
-            numbers: marked('#'),
-            dispensable: marked('?'),
+            header: columns.iter().map(|name| name.trim_start_matches(MARKS).to_owned()).collect(),
+            numbers: marked(&['#']),
+            dispensable: marked(&['?', '+']),
+            extra: marked(&['+']),
             ..Self::default()
         }
     }
 
     /// Adds a row; a cell without a value is `-`.
-    pub(crate) fn push<const N: usize>(&mut self, cells: [String; N], tone: Option<Tone>) {
-        assert_eq!(N, self.header.len(), "a row has one cell for each column");
+    pub(crate) fn push(&mut self, cells: impl IntoIterator<Item = String>, tone: Option<Tone>) {
         let cell = |text: String| if text.is_empty() { "-".to_owned() } else { safe_line(&text) };
-        self.rows.push(cells.into_iter().map(cell).collect());
+        let cells: Vec<_> = cells.into_iter().map(cell).collect();
+        assert_eq!(cells.len(), self.header.len(), "a row has one cell for each column");
+        self.rows.push(cells);
         self.tones.push(tone);
     }
 
-    /// The lines, without the last newline. A table wider than the screen does without its dispensable columns; one
-    /// that is still too wide becomes a block of lines for each row, all columns in it.
+    /// The lines, without the last newline. A table wider than the screen does without its dispensable columns, one after
+    /// the other; one that is still too wide becomes a block of lines for each row, all columns in it.
     pub(super) fn render(&self, screen: Screen) -> String {
         let fits = |table: &tabled::Table| screen.width.is_none_or(|width| table.total_width() <= width + GAP);
-        let mut upright = self.upright(screen.colour);
-        if fits(&upright) {
-            return trimmed(&upright);
-        }
-        for &column in self.dispensable.iter().rev() {
-            upright.with(Remove::column(Columns::one(column)));
+        let is_wanted = |column: &usize| screen.terminal || !self.extra.contains(column);
+        let mut columns: Vec<usize> = (0..self.header.len()).filter(is_wanted).collect();
+        let mut upright = self.upright(&columns, screen.colour);
+        for dispensable in self.dispensable.iter().rev() {
+            if !fits(&upright) {
+                columns.retain(|column| column != dispensable);
+                upright = self.upright(&columns, screen.colour);
+            }
         }
         if fits(&upright) { trimmed(&upright) } else { self.blocks(screen.colour) }
     }
 
-    fn upright(&self, colour: bool) -> tabled::Table {
+    /// The table with these columns alone.
+    fn upright(&self, columns: &[usize], colour: bool) -> tabled::Table {
         let mut builder = Builder::new();
-        builder.push_record(&self.header);
-        for row in &self.rows {
-            builder.push_record(row);
+        for row in [&self.header].into_iter().chain(&self.rows) {
+            builder.push_record(columns.iter().map(|&column| &row[column]));
         }
         let mut table = plain(builder);
-        for &column in &self.numbers {
-            table.modify(Columns::one(column), Alignment::right());
+        for (place, column) in columns.iter().enumerate() {
+            if self.numbers.contains(column) {
+                table.modify(Columns::one(place), Alignment::right());
+            }
         }
         if colour {
             table.modify(Rows::first(), Color::BOLD);
@@ -91,7 +102,7 @@ impl Table {
 }
 
 impl fmt::Display for Table {
-    /// Without colours and as wide as it is.
+    /// As to a pipe: without colours and as wide as it is.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.render(Screen::default()))
     }
@@ -136,13 +147,21 @@ node2  -           7";
         let mut wide = Table::new(&["A", "?B", "C", "?D", "E"]);
         wide.push(["aaaa", "bbbb", "cccc", "dddd", "eeee"].map(String::from), None);
         wide.push(["1", "2", "3", "4", "5"].map(String::from), None);
-        let screen = |width| Screen { width: Some(width), ..Screen::default() };
+        let screen = |width| Screen { width: Some(width), terminal: true, ..Screen::default() };
         let all = "A     B     C     D     E\naaaa  bbbb  cccc  dddd  eeee\n1     2     3     4     5";
         let less = "A     C     E\naaaa  cccc  eeee\n1     3     5";
         let blocks = "A  aaaa\nB  bbbb\nC  cccc\nD  dddd\nE  eeee\n\nA  1\nB  2\nC  3\nD  4\nE  5";
-        for (width, lines) in [(28, all), (27, less), (16, less), (15, blocks), (2, blocks)] {
+        let without_d = "A     B     C     E\naaaa  bbbb  cccc  eeee\n1     2     3     5";
+        for (width, lines) in
+            [(28, all), (27, without_d), (22, without_d), (21, less), (16, less), (15, blocks), (2, blocks)]
+        {
             assert_eq!(wide.render(screen(width)), lines, "{width} columns");
         }
+        let mut extra = Table::new(&["A", "+#B", "?C"]);
+        extra.push(["1", "2", "3"].map(String::from), None);
+        assert_eq!(extra.to_string(), "A  C\n1  3", "what is extra is for terminals");
+        assert_eq!(extra.render(screen(80)), "A  B  C\n1  2  3");
+        assert_eq!(extra.render(screen(4)), "A  B\n1  2", "the last of them goes first");
     }
 
     #[test]

@@ -20,10 +20,13 @@ const OCTETS: &str = "application/octet-stream";
 /// The content type of what is.
 pub(super) const JSON: &str = "application/json";
 
-/// `body` as JSON.
+/// `body` as JSON, and a newline: whoever asked with `curl` finds the prompt on a line of its own.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
-        Ok(bytes) => uncached(status, JSON, Response::new(bytes.into())),
+        Ok(mut bytes) => {
+            bytes.push(b'\n');
+            uncached(status, JSON, Response::new(bytes.into()))
+        }
         // Only a map whose keys are no strings fails, and no type of the API has one.
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

@@ -88,7 +88,8 @@ pub(super) fn charged(
     status: StatusCode,
     body: &impl Serialize,
 ) -> Result<Response, ApiError> {
-    let json = serde_json::to_vec(body).map_err(|_| ApiError::internal())?;
+    let mut json = serde_json::to_vec(body).map_err(|_| ApiError::internal())?;
+    json.push(b'\n');
     Ok(uncached(status, JSON, Response::new(budget.attach(charge, json)?.into())))
 }
 

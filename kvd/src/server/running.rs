@@ -13,11 +13,11 @@ use super::reporter::Reporter;
 use super::{snapshots, startup, state_exchange};
 use crate::config::{Config, REQUEST_TIMEOUT_MS, VALUE_BYTES_LIMIT};
 use crate::data::Opened;
-use crate::http::{self, ConnectionLimits, Gateway, Limits, Listeners};
-use crate::kv::KEY_BYTES_MAX;
+use crate::http::{self, ConnectionLimits, Gateway, Limits, Listeners, View};
+use crate::kv::{KEY_BYTES_MAX, Store};
 use crate::peer::{self, FRAME_BYTES_MAX};
 use crate::storage::Disk;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -47,6 +47,9 @@ pub struct Server {
     replica: JoinHandle<Result<(), FatalError>>,
     /// Why the node could not go on, once it is known.
     failure: Option<FatalError>,
+    /// What others see of it.
+    view: watch::Receiver<View>,
+    store: Arc<RwLock<Store>>,
     /// Told that this node is about to stop.
     stopping: Reporter<Stopping>,
     hand_over_time_max: Duration,
@@ -87,6 +90,7 @@ impl Server {
         disk: impl FnOnce(&Config) -> Result<Arc<dyn Disk>, StartError> + Send + 'static,
     ) -> Result<Self, StartError> {
         let span = crate::logging::node_span(&config.name);
+        span.in_scope(|| startup::log_start(&config));
         let (opening, in_span) = (config.clone(), span.clone());
         let open = move || {
             in_span.in_scope(|| {
@@ -120,7 +124,7 @@ impl Server {
             config.open_files
         );
         let hand_over_time_max = hand_over::time_max(&config.raft);
-        tracing::info!("serves clients at {}", config.client_url);
+        tracing::info!("listens on {}, serves clients at {}", addresses(&listeners), config.client_url);
         let (inbox, senders) = Inbox::new(&config.data_dir);
         let events = senders.events;
         let log = LogWriter::start(&config.name, wal, lock, events.reporter(Event::Log))?;
@@ -140,9 +144,9 @@ impl Server {
         let stop_time_max = Duration::from_millis(REQUEST_TIMEOUT_MS);
         let gateway = Gateway {
             requests: senders.requests,
-            view,
+            view: view.clone(),
             leader,
-            store,
+            store: Arc::clone(&store),
             forward: Arc::new(forward),
             stopping,
             stop_time_max,
@@ -166,7 +170,22 @@ impl Server {
         let http = tokio::spawn(http::serve(listeners, gateway, raft, limits).instrument(span.clone()));
         let stopping = events.reporter(Event::Stopping);
         let stop_replica = senders.stop;
-        Ok(Self { http, replica, failure: None, stopping, hand_over_time_max, stop_http, stop_replica, span })
+        let failure = None;
+        Ok(Self { http, replica, failure, view, store, stopping, hand_over_time_max, stop_http, stop_replica, span })
+    }
+
+    /// The span of all that is logged of the node.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Waits until the node has a leader and all that was committed when it started, and its data is of the newest level
+    /// that it knows.
+    pub(crate) async fn settled(&self) {
+        let level = || self.store.read().unwrap_or_else(PoisonError::into_inner).level().0;
+        let is_settled = |view: &View| view.ready && view.leader.is_some() && level() >= view.level_max;
+        // A node that fails meanwhile says so itself.
+        let _ = self.view.clone().wait_for(is_settled).await;
     }
 
     /// Waits until the node cannot go on, and has logged why. A healthy node never returns from here.
@@ -203,7 +222,9 @@ impl Server {
     }
 
     async fn end(self, hands_over: bool) -> Result<(), FatalError> {
-        let Self { mut http, mut replica, failure, stopping, hand_over_time_max, stop_http, stop_replica, span } = self;
+        let Self {
+            mut http, mut replica, failure, stopping, hand_over_time_max, stop_http, stop_replica, span, ..
+        } = self;
         let ending = async {
             if hands_over {
                 // While it still serves: clients may go on asking it, and are sent on to the new leader.
@@ -217,7 +238,9 @@ impl Server {
                 Some(failure) => Err(failure),
                 None => {
                     let ended = (&mut replica).await.unwrap_or(Err(FatalError::Panicked));
-                    ended.inspect_err(|failure| log_failure(&span, failure))
+                    ended
+                        .inspect(|()| span.in_scope(|| tracing::info!("has stopped, and closed its log")))
+                        .inspect_err(|failure| log_failure(&span, failure))
                 }
             }
         };
@@ -229,6 +252,12 @@ impl Server {
             Err(FatalError::StopTimedOut)
         })
     }
+}
+
+/// Where a node listens, as a sentence says it.
+fn addresses(listeners: &Listeners) -> String {
+    let addresses = listeners.addresses().unwrap_or_default();
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
 fn log_failure(span: &Span, failure: &FatalError) {

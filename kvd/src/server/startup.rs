@@ -7,8 +7,9 @@ use crate::data::{self, DataError, OpenOptions, Opened};
 use crate::kv::SessionLimits;
 use crate::raft::NodeId;
 use crate::storage::{ClusterIdentity, Disk, MemoryDisk, RealDisk, StorageError, WalOptions};
+use kvclient::api::hex_id;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 /// The disk that the configuration names.
 pub(super) fn configured_disk(config: &Config) -> Result<Arc<dyn Disk>, StartError> {
@@ -46,7 +47,39 @@ pub(super) fn open(config: &Config, disk: &Arc<dyn Disk>) -> Result<Opened, Star
     for damaged in &opened.damaged_snapshots {
         tracing::warn!("{damaged}");
     }
+    tracing::info!("{}", found(&opened));
     Ok(opened)
+}
+
+/// Says which program this is, and where it keeps its data.
+pub(super) fn log_start(config: &Config) {
+    let version = env!("CARGO_PKG_VERSION");
+    match config.storage {
+        StorageKind::Memory => tracing::info!("kvd {version} starts, with its data in memory alone"),
+        StorageKind::Disk => tracing::info!("kvd {version} starts, with its data in {}", config.data_dir.display()),
+    }
+}
+
+/// What the data is that the node begins with.
+fn found(opened: &Opened) -> String {
+    let (Some(recovered), Some(cluster)) = (&opened.recovered, &opened.identity.cluster) else {
+        return "has no data, and is part of no cluster yet".to_owned();
+    };
+    let store = recovered.store.read().unwrap_or_else(PoisonError::into_inner);
+    let snapshot = match &opened.snapshot {
+        Some(snapshot) => format!("a snapshot up to entry {}", snapshot.last().index),
+        None => "no snapshot".to_owned(),
+    };
+    format!(
+        "has data of cluster {}: {snapshot}, a log up to entry {}; of what it knows to be committed, {} at revision {}",
+        hex_id(cluster.id),
+        recovered.log.last_index(),
+        match store.len() {
+            1 => "1 key".to_owned(),
+            keys => format!("{keys} keys"),
+        },
+        store.revision()
+    )
 }
 
 /// Why the data is not taken.

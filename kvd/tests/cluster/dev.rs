@@ -54,8 +54,25 @@ fn three_nodes_start_with_a_banner_stop_at_ctrl_c_and_find_their_data_again() {
     for (url, number) in dev.urls().iter().zip(1..) {
         assert!(banner.contains(&format!("node{number}  {url}\n")), "{banner}");
     }
-    let commands = banner.lines().filter(|line| line.starts_with("  curl ") || line.starts_with("  cargo run "));
-    assert_eq!(commands.count(), 3, "three commands to try next:\n{banner}");
+    // It comes last: who does at once what it says finds a leader.
+    for url in dev.urls() {
+        let health = dev.client().health(&url).expect("it serves");
+        assert!(health.leader.is_some() && health.level == health.level_max, "{health:?}");
+    }
+    let (commands, kvctl): (Vec<_>, Vec<_>) = banner
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("  node"))
+        .partition(|line| line.starts_with("  curl "));
+    assert_eq!((commands.len(), kvctl.len()), (2, 1), "three commands to try next:\n{banner}");
+    let kvctl = kvctl[0].trim_start();
+    assert!(kvctl.contains("kvctl") && kvctl.ends_with(" status"), "{banner}");
+    // As they are typed, but for a program that would have to be built first.
+    for command in commands.into_iter().chain((!kvctl.starts_with("cargo")).then_some(kvctl)) {
+        let ended = run(Command::new("sh").args(["-c", command]));
+        assert!(ended.code == Some(0) && ended.stdout.ends_with('\n'), "{command}: {ended:?}");
+    }
+    let log = dev.process.log();
+    assert!(log.contains("leads term"), "{log}");
     assert!(banner.lines().count() <= 16, "short:\n{banner}");
     dev.client().set("color", "blue").expect("it serves");
     dev.process.signal(Signal::INT);

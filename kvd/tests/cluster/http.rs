@@ -55,3 +55,24 @@ fn every_node_tells_the_same_of_leader_and_members() {
         assert_eq!(told, json!({"id": cluster[leader].name, "url": cluster[leader].url(), "term": health.term}));
     }
 }
+
+#[test]
+fn every_reply_in_json_ends_with_a_newline_and_a_value_alone_with_its_last_byte() {
+    let cluster = Cluster::start(1);
+    cluster.client().set("color", "blue").expect("it serves");
+    for path in [
+        "/get?key=color",
+        "/get?key=missing",
+        "/get?kee=color",
+        "/nothing",
+        "/health",
+        "/leader",
+        "/members",
+        "/readyz",
+    ] {
+        let reply = cluster[0].get(path).expect("it answers");
+        assert!(reply.body.ends_with(b"}\n"), "{path}: {}", String::from_utf8_lossy(&reply.body));
+        assert!(reply.json::<Value>().is_object(), "{path}");
+    }
+    assert_eq!(cluster[0].get("/get?key=color&raw=true").expect("it answers").body, b"blue");
+}

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use testkit::{Cluster, Connection, Load, Node};
+use testkit::{Cluster, Connection, Load, Node, Signal};
 
 #[test]
 fn a_healthy_cluster_is_silent_under_load() {
@@ -187,4 +187,30 @@ fn no_value_is_ever_logged_at_any_level() {
             assert_eq!(line, None, "{}", node.name);
         }
     }
+}
+
+#[test]
+fn a_node_says_at_its_start_what_it_begins_with_and_at_its_end_why_it_stops() {
+    let mut cluster = Cluster::start(1);
+    let client = cluster.client();
+    client.set("color", "blue").expect("it serves");
+    let id = client.cluster_id().expect("it has answered").to_owned();
+    let dir = cluster[0].data_dir().display().to_string();
+    let line = cluster[0].logged(" starts, with its data in ");
+    assert!(line.ends_with(&format!("kvd {} starts, with its data in {dir}", env!("CARGO_PKG_VERSION"))), "{line}");
+    cluster[0].logged("has no data, and is part of no cluster yet");
+    let (address, url) = (cluster[0].address().to_owned(), cluster[0].url());
+    cluster[0].logged(&format!("listens on {address}, serves clients at {url}"));
+    assert_eq!(cluster[0].terminate(), Some(0));
+    let log = cluster[0].log();
+    let last: Vec<&str> = log.lines().rev().take(2).collect();
+    assert!(last[1].ends_with("stops on SIGTERM") && last[0].ends_with("has stopped, and closed its log"), "{log}");
+
+    cluster[0].start();
+    let line = cluster[0].logged("has data of cluster ");
+    assert!(line.contains(&format!("has data of cluster {id}: no snapshot, a log up to entry ")), "{line}");
+    assert!(line.contains("; of what it knows to be committed, ") && line.contains(" at revision "), "{line}");
+    cluster[0].signal(Signal::INT);
+    assert_eq!(cluster[0].end(), Some(0));
+    cluster[0].logged("stops on SIGINT");
 }

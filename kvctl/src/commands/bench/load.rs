@@ -32,26 +32,41 @@ struct Live {
     failed: AtomicU64,
 }
 
-fn key(number: u32) -> String {
-    format!("bench/{number:08}")
-}
-
 /// Writes every key once, all clients together.
 ///
 /// # Errors
 /// The first write that fails, or an interrupt.
 pub(super) fn fill(client: &Client, plan: &Plan, interrupt: &Interrupt) -> anyhow::Result<()> {
+    for_each_key(plan, "writing the keys", || interrupt.noticed(), |key| client.set(key, &plan.value).map(drop))?;
+    if interrupt.noticed() { Err(interrupted_early()) } else { Ok(()) }
+}
+
+/// Deletes all keys of this bench again, also those that were not written.
+///
+/// # Errors
+/// The first delete that fails.
+pub(super) fn clear(client: &Client, plan: &Plan) -> anyhow::Result<()> {
+    for_each_key(plan, "removing the keys", || false, |key| client.delete(key).map(drop))
+}
+
+/// Does the same to every key, from as many clients as the plan has, until one of them fails or it is `over`.
+fn for_each_key(
+    plan: &Plan,
+    what: &'static str,
+    over: impl Fn() -> bool + Sync,
+    act: impl Fn(&str) -> Result<(), kvclient::Error> + Sync,
+) -> anyhow::Result<()> {
     let next = AtomicU32::new(0);
-    let line = progress::line(u64::from(plan.keys), "writing the keys");
+    let line = progress::line(u64::from(plan.keys), what);
     let results = thread::scope(|scope| {
-        let write = || {
+        let client = || {
             // Each client claims the next key; an error makes the others run out of keys.
-            while !interrupt.noticed() {
+            while !over() {
                 let number = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |number| {
                     (number < plan.keys).then_some(number + 1)
                 });
                 let Ok(number) = number else { break };
-                if let Err(error) = client.set(&key(number), &plan.value) {
+                if let Err(error) = act(&plan.key(number)) {
                     next.store(plan.keys, Ordering::Relaxed);
                     return Err(error);
                 }
@@ -60,15 +75,12 @@ pub(super) fn fill(client: &Client, plan: &Plan, interrupt: &Interrupt) -> anyho
             Ok(())
         };
         let clients = plan.clients.min(plan.keys);
-        let threads = (0..clients).map(|_| thread::Builder::new().spawn_scoped(scope, write));
+        let threads = (0..clients).map(|_| thread::Builder::new().spawn_scoped(scope, client));
         let threads = threads.collect::<Vec<_>>();
         threads.into_iter().map(|thread| anyhow::Ok(join(thread.context(NO_THREAD)?)?)).collect::<Vec<_>>()
     });
     line.finish_and_clear();
-    if interrupt.noticed() {
-        return Err(interrupted_early());
-    }
-    results.into_iter().collect::<Result<(), _>>()
+    results.into_iter().collect()
 }
 
 /// What an interrupt ends in while there is nothing to show yet.
@@ -121,7 +133,7 @@ fn client_loop(client: &Client, plan: &Plan, phase: &AtomicU8, live: &Live) -> T
         if now == DONE {
             break;
         }
-        let key = key(random.random_range(0..plan.keys));
+        let key = plan.key(random.random_range(0..plan.keys));
         let writes = match plan.workload {
             Workload::Set => true,
             Workload::Get => false,

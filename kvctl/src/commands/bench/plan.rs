@@ -18,10 +18,24 @@ pub(crate) enum Workload {
 
 /// What to send, from how many clients, for how long.
 pub(super) struct Plan {
+    /// What its keys begin with, and no others do.
+    pub(super) prefix: String,
     pub(super) workload: Workload,
     pub(super) clients: u32,
     pub(super) keys: u32,
     pub(super) value: Vec<u8>,
     pub(super) warm_up: Duration,
     pub(super) measured: Duration,
+}
+
+impl Plan {
+    /// A prefix that no other bench has, so that each can remove what it wrote and nothing else.
+    pub(super) fn new_prefix() -> String {
+        format!("bench/{:016x}/", rand::random::<u64>())
+    }
+
+    /// The key of this number.
+    pub(super) fn key(&self, number: u32) -> String {
+        format!("{}{number:08}", self.prefix)
+    }
 }

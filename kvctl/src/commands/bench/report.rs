@@ -105,6 +105,7 @@ mod tests {
     #[test]
     fn errors_are_counted_by_kind_and_not_among_the_latencies() {
         let plan = Plan {
+            prefix: Plan::new_prefix(),
             workload: Workload::Mixed,
             clients: 2,
             keys: 1000,
@@ -121,7 +122,7 @@ mod tests {
         tally.sets.failed(&Error::TooLarge { message: "why".into() });
         let report = Report::new(&plan, &tally, false);
         assert_eq!(report.heading(), "2 clients, 1,000 keys, values of 256 bytes, 1.5 s");
-        assert_eq!(report.errors(), ["set failed: 2 other, 1 too_large"]);
+        assert_eq!(report.errors(), ["set failed: 2 invalid_request, 1 too_large"]);
         let lines = "\
 REQUEST  PER SECOND  COUNT  ERRORS     MEAN      P50      P90      P99    P99.9      MAX
 set               3      3       3  1.33 ms  1.00 ms  2.00 ms  2.00 ms  2.00 ms  2.00 ms
@@ -129,7 +130,7 @@ get               0      0       0        -        -        -        -        - 
 all               3      3       3  1.33 ms  1.00 ms  2.00 ms  2.00 ms  2.00 ms  2.00 ms";
         assert_eq!(report.table().to_string(), lines);
         let json = serde_json::to_value(&report).expect("a report is JSON");
-        assert_eq!(json["operations"][0]["errors"]["other"], 2);
+        assert_eq!(json["operations"][0]["errors"]["invalid_request"], 2);
         assert_eq!(json["operations"][0]["latency_us"]["p50"], 1000);
     }
 }

@@ -1,5 +1,6 @@
 //! What the clients met: how many requests were answered, how fast, and which failed.
 
+use crate::exit;
 use hdrhistogram::Histogram;
 use kvclient::Error;
 use serde::Serialize;
@@ -49,7 +50,7 @@ impl Series {
     }
 
     pub(super) fn failed(&mut self, error: &Error) {
-        *self.errors.entry(kind(error)).or_default() += 1;
+        *self.errors.entry(exit::code(error)).or_default() += 1;
     }
 
     /// Requests that succeeded.
@@ -86,20 +87,6 @@ impl Series {
                 max: self.latencies_us.max(),
             },
         }
-    }
-}
-
-/// The name of an error among the figures.
-fn kind(error: &Error) -> &'static str {
-    match error {
-        Error::NoLeader { .. } => "no_leader",
-        Error::Unreachable { .. } => "unreachable",
-        Error::WrongCluster { .. } => "wrong_cluster",
-        Error::OutcomeUnknown { .. } => "outcome_unknown",
-        Error::Overloaded { .. } => "overloaded",
-        Error::TooLarge { .. } => "too_large",
-        Error::Unexpected { .. } => "unexpected",
-        _ => "other",
     }
 }
 

@@ -18,7 +18,7 @@ const NAME: &str = "Presence";
 
 /// Who could take part so long ago may be counted on: word of it may be on its way, and a leader's patience is some
 /// hundreds of milliseconds. Microseconds.
-const LATELY: Micros = 2_500_000;
+const LATELY: Micros = 1_000_000;
 
 /// The answers that each node had from the others.
 #[derive(Debug)]

@@ -1,0 +1,48 @@
+//! The command that somebody means who knows another store.
+
+/// Says which command does what `word` does elsewhere: in etcdctl, `consul kv`, `redis-cli`, a shell.
+pub(crate) fn instead_of(word: &str) -> Option<&'static str> {
+    Some(match word.to_ascii_lowercase().as_str() {
+        "put" | "write" | "store" | "add" => "to write a key: `kvctl set KEY VALUE`",
+        "read" | "cat" | "show" => "to read a key: `kvctl get KEY`",
+        "del" | "rm" | "remove" | "unset" => "to delete a key: `kvctl delete KEY`",
+        "ls" | "list" | "keys" | "scan" | "range" => {
+            "kvctl does not list keys yet; to read one: `kvctl get KEY`, to list the nodes: `kvctl member list`"
+        }
+        "watch" => "kvctl does not watch keys yet; to follow the leader: `kvctl watch-leader`",
+        "health" | "info" | "endpoint" | "stats" | "ping" => "to see how the cluster is: `kvctl status`",
+        "nodes" | "peers" | "servers" => "to list the nodes: `kvctl member list`",
+        "move-leader" | "transfer" | "leader-transfer" => "to make another node lead: `kvctl transfer-leader`",
+        "backup" | "save" | "dump" | "export" => "to save a backup: `kvctl snapshot save FILE`",
+        "restore" | "import" => "to make a new cluster of a backup: `kvd restore FILE`",
+        "recover" => "to make a new cluster of what a node has: `kvd recover`",
+        "benchmark" | "perf" | "check" => "to measure the cluster: `kvctl bench`",
+        "version" => "to see the version: `kvctl --version`",
+        "dev" | "start" | "server" | "run" => "to start a node or a cluster to try: `kvd`, `kvd dev`",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn no_hint_is_for_a_command_that_there_is_and_each_names_one() {
+        let mut cli = Cli::command();
+        cli.build();
+        for command in cli.get_subcommands().map(clap::Command::get_name) {
+            assert_eq!(instead_of(command), None, "{command}");
+        }
+        for word in ["put", "del", "rm", "ls", "LS", "restore", "move-leader"] {
+            let hint = instead_of(word).expect(word);
+            let named = hint.split('`').skip(1).step_by(2).filter_map(|quoted| quoted.strip_prefix("kvctl "));
+            for command in named {
+                let name = command.split(' ').next().expect("a word");
+                assert!(name == "--version" || cli.find_subcommand(name).is_some(), "{word}: {hint}");
+            }
+        }
+    }
+}
