@@ -17,7 +17,7 @@ pub(crate) fn command() -> clap::Command {
 /// Says which variables were set that have no effect.
 pub(crate) fn warn_of_variables() {
     for sentence in kvd_cli::unknown_variables(&Cli::command(), "KVCTL_") {
-        output::complain("warning", &sentence);
+        output::warn(&sentence);
     }
 }
 

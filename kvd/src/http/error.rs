@@ -88,7 +88,7 @@ impl ApiError {
     }
 
     /// Too much is under way; the sentence says of what. Nothing was begun.
-    pub(super) fn overloaded(sentence: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn overloaded(sentence: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::Overloaded, sentence)
     }
 

@@ -299,7 +299,8 @@ async fn take<B: Buf>(
         Box::new(refuse(ErrorCode::Overloaded, StatusCode::TOO_MANY_REQUESTS, why))
     })?;
     decode_question(&frame).ok_or_else(|| {
-        let why = format!("{}, the leader, is of a version that does not know this request: upgrade its kvd", ours.name);
+        let why =
+            format!("{}, the leader, is of a version that does not know this request: upgrade its kvd", ours.name);
         Box::new(refuse(ErrorCode::NotReady, StatusCode::SERVICE_UNAVAILABLE, why))
     })
 }

@@ -36,6 +36,7 @@ fn stranger() -> Hello {
         remembers: None,
         expects_data: false,
         incarnation: 0,
+        joins: false,
         level: 1,
     }
 }

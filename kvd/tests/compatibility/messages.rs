@@ -30,6 +30,7 @@ pub(crate) fn hello() -> Hello {
         remembers: None,
         expects_data: false,
         incarnation: 0,
+        joins: false,
         level: 1,
     }
 }

@@ -27,8 +27,10 @@ impl Reply {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// The body, without the newline with which JSON ends.
     pub(super) fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
+        let text = std::str::from_utf8(&self.body).unwrap();
+        text.strip_suffix('\n').unwrap_or(text)
     }
 
     pub(super) fn error(&self) -> ErrorReply {

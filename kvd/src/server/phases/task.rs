@@ -20,7 +20,7 @@ pub(in crate::server) struct NodeTask {
 
 #[derive(Debug)]
 enum Phase {
-    Forming(Forming),
+    Forming(Box<Forming>),
     Joining(Joining),
     Serving(Box<Serving>),
     Halted(Halted),
@@ -42,7 +42,7 @@ impl NodeTask {
                 shell.introduce_as_member(&recovered);
                 Phase::Serving(Box::new(Serving::new(&shell, recovered, snapshot, damaged)))
             }
-            None if shell.config.join.is_empty() => Phase::Forming(Forming::new(&shell, was_let_in)),
+            None if shell.config.join.is_empty() => Phase::Forming(Box::new(Forming::new(&shell, was_let_in))),
             None => Phase::Joining(Joining::new(&shell)),
         };
         Self { shell, inbox, phase }
