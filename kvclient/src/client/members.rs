@@ -32,7 +32,7 @@ impl Client {
     /// Adds a node, as a learner at first, and returns the members.
     ///
     /// A node that is started with `--join` asks for this by itself. Done here, it is let in before, or in spite of not
-    /// reaching the cluster itself; it must be one that waits to join (see [`Health::waiting_for`]).
+    /// reaching the cluster itself; it must be one that waits to join (see [`Health::waiting_for`](crate::Health::waiting_for)).
     ///
     /// Like all changes of the members this says what is to be: a node that is a member already is no error.
     ///

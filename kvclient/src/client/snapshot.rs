@@ -14,7 +14,7 @@ impl Client {
     /// The bytes are those of [`crate::snapshot`], and every one is checked on its way. Only what this returned `Ok`
     /// for is a backup, so write it to a temporary file first.
     ///
-    /// The total time ([`ClientBuilder::total_timeout`]) is for finding a node that gives it; the download may take
+    /// The total time ([`ClientBuilder::total_timeout`](crate::ClientBuilder::total_timeout)) is for finding a node that gives it; the download may take
     /// longer, as long as the node is not silent for two minutes.
     ///
     /// # Errors

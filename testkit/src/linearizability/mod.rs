@@ -6,7 +6,7 @@
 //! other, and a history is linearizable if and only if the part of each key is (the same paper, locality). So each key
 //! is judged by itself.
 //!
-//! For a key, [`search`] looks for such an order as Wing and Gong do ("Testing and verifying concurrent objects",
+//! For a key, `search` looks for such an order as Wing and Gong do ("Testing and verifying concurrent objects",
 //! 1993): some operation that nothing precedes comes first, and the search goes on with the others, or steps back.
 //! With Lowe ("Testing for linearizability", 2017) it enters no configuration twice, which is the set of operations
 //! that were taken and the state they lead to; and it takes operations just in time, the earliest answer first.
