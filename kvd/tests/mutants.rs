@@ -19,39 +19,60 @@ const SEEDS_MAX: u64 = 2_000;
 /// Seeds that caught the mutants which take longest to catch, tried before all others: any change of what a run draws
 /// makes others of them, and then the hunt goes through all, which takes minutes.
 const TRIED_FIRST: &[(Mutant, u64)] = &[
-    (Mutant::DoubledVoteCounts, 1_516),
-    (Mutant::TransferSkipsLogCheck, 1_181),
-    (Mutant::PriorTermByCount, 712),
-    (Mutant::ReadIdsFromZero, 382),
-    (Mutant::DoneWithoutRound, 332),
-    (Mutant::SyncRetried, 329),
-    (Mutant::DeadBulkLaneLeads, 215),
-    (Mutant::CandidateKeepsBallot, 101),
-    (Mutant::RemovalWithoutQuorumCheck, 93),
-    (Mutant::SilenceIsPresence, 93),
-    (Mutant::NoCheckQuorum, 81),
+    (Mutant::FoundersFixedAtOnce, 1_373),
+    (Mutant::PresenceOverAbsence, 958),
+    (Mutant::SyncRetried, 883),
+    (Mutant::AbsenceCounts, 804),
+    (Mutant::DoubledVoteCounts, 640),
+    (Mutant::LevelAboveOwn, 615),
+    (Mutant::TransferSkipsLogCheck, 381),
+    (Mutant::DeadBulkLaneLeads, 381),
+    (Mutant::StaleAckAccepted, 316),
+    (Mutant::TakesAnyLevel, 288),
+    (Mutant::PriorTermByCount, 228),
+    (Mutant::StuckDiskLeads, 210),
+    (Mutant::DiskNeverStuck, 210),
+    (Mutant::ReadIdsFromZero, 149),
+    (Mutant::CorruptionCut, 143),
+    (Mutant::DoneWithoutRound, 117),
+    (Mutant::SilenceIsPresence, 112),
     (Mutant::TransferNeverGivenUp, 80),
-    (Mutant::StaleAckAccepted, 73),
-    (Mutant::OldRoundAccepted, 72),
-    (Mutant::WallClock, 72),
-    (Mutant::ReadWithoutRound, 63),
-    (Mutant::RemovedIdAddedAgain, 54),
-    (Mutant::PreVoteIgnoresTerm, 45),
-    (Mutant::AbsenceCounts, 35),
+    (Mutant::DataNotExpected, 77),
+    (Mutant::OldRoundAccepted, 63),
+    (Mutant::CandidateKeepsBallot, 55),
+    (Mutant::NoCheckQuorum, 53),
+    (Mutant::WindowNotFreed, 43),
+    (Mutant::RemovedIdAddedAgain, 40),
+    (Mutant::SnapshotDirNotSynced, 28),
     (Mutant::HeartbeatBehindBulk, 22),
-    (Mutant::ReplaceByVoter, 17),
-    (Mutant::WindowNotFreed, 12),
-    (Mutant::OneVoterDecides, 11),
-    (Mutant::DivergedGoesOn, 11),
-    (Mutant::StuckDiskLeads, 9),
-    (Mutant::DiskNeverStuck, 9),
-    (Mutant::PreVoteDespiteLeader, 8),
+    (Mutant::FoundersToldEarly, 22),
+    (Mutant::TwoChanges, 21),
+    (Mutant::TornTailKept, 18),
+    (Mutant::LevelOfTheDead, 18),
+    (Mutant::CrcNotChecked, 18),
+    (Mutant::OneVoterDecides, 16),
+    (Mutant::ReturningFounds, 12),
+    (Mutant::MemoryNotPassedOn, 12),
+    (Mutant::LevelByVoters, 12),
+    (Mutant::PreVoteIgnoresTerm, 10),
+    (Mutant::IdentityBeforeLog, 10),
+    (Mutant::PreVoteDespiteLeader, 9),
+    (Mutant::DivergedGoesOn, 8),
 ];
 
 /// Put back, these are shown by scripts and unit tests only. [`Mutant::HeartbeatWaitsForDisk`] delays reads and nothing else
-/// that runs judge; for [`Mutant::NameResolvedAnew`] a change has to be overtaken by another leader's and the name by a new
-/// node, which runs draw too rarely.
-const BY_SCRIPTS_ONLY: &[Mutant] = &[Mutant::HeartbeatWaitsForDisk, Mutant::NameResolvedAnew];
+/// that runs judge. The others take events in an order that runs draw too rarely, or a part that they do not have:
+/// - [`Mutant::FollowsWithoutDisk`]: a removal while the disk of one who stays hangs, in a cluster that needs that one
+/// - [`Mutant::FoundersForgotten`]: the first founder loses its disk while another one writes down who the founders are
+/// - [`Mutant::RestartUnnoticed`]: a founder starts again between two answers, and has told another what it forgets by that
+/// - [`Mutant::StrangersUnheard`]: members that joined dial founders without data; in runs only those that form do
+const BY_SCRIPTS_ONLY: &[Mutant] = &[
+    Mutant::HeartbeatWaitsForDisk,
+    Mutant::FollowsWithoutDisk,
+    Mutant::FoundersForgotten,
+    Mutant::RestartUnnoticed,
+    Mutant::StrangersUnheard,
+];
 
 #[test]
 fn every_mutant_is_caught() {
