@@ -390,7 +390,9 @@ mod tests {
             taken.push(forwarder.turn(&old, late).await.unwrap());
         }
         let soon = Instant::now() + Duration::from_millis(10);
-        assert!(matches!(forwarder.turn(&old, soon).await, Err(Unforwarded::NotSent(_))), "its time is over");
+        let refused = forwarder.turn(&old, soon).await;
+        let Err(Unforwarded::Refused(refusal)) = refused else { panic!("its time is over") };
+        assert_eq!(refusal.code(), ErrorCode::Overloaded, "it was not sent, and the leader is there");
         let deposing = async {
             tokio::task::yield_now().await;
             told.send_replace(leads("node3"));

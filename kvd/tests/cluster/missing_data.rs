@@ -62,7 +62,7 @@ fn nodes_that_expect_data_and_find_none_wait_until_their_volumes_are_back() {
         let others = cluster.nodes.iter().filter(|other| other.name != node.name).map(|other| other.name.as_str());
         let others = others.collect::<Vec<_>>().join(", ");
         // Whoever comes last, it is said at once what is the matter, and of whom.
-        until_waiting(node, &format!("no data where there should be some (--expect-data): {others}"));
+        until_waiting(node, &format!("no data where there should be some: {others}"));
         let line = node.logged("waits for the data of its cluster");
         assert!(line.contains(" WARN "), "{line}");
     }
@@ -95,7 +95,7 @@ fn one_that_expects_data_is_enough_and_without_the_flag_a_cluster_is_founded() {
     cluster[2].add_env("KVD_EXPECT_DATA", "true");
     cluster.start_all();
     for node in &cluster.nodes[..2] {
-        until_waiting(node, "no data where there should be some (--expect-data): node3.");
+        until_waiting(node, "no data where there should be some: node3.");
     }
     until_waiting(&cluster[2], "--expect-data is set");
     assert_eq!(times_founded(&cluster), [0; 3]);

@@ -2,6 +2,7 @@
 
 use super::server::{Server, node_url};
 use crate::http::{BackupError, NotHandedOver, Request};
+use crate::kv::Level;
 use crate::node::{ChangeError, MemberChange};
 use kvclient::api::{Applied, ClusterInfo, ErrorCode, MembersReply, NodeState};
 use std::sync::{Arc, Mutex};
@@ -41,7 +42,7 @@ fn each_path_asks_for_its_change_and_gets_the_members() {
         peer_url: "http://e:1".into(),
         learner,
         returning,
-        level: 1,
+        level: Level::NEWEST.0,
     };
     let (old, new) = ("node2".to_owned(), "node4".to_owned());
     let expected = [
