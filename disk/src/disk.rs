@@ -6,7 +6,7 @@ use std::io;
 
 /// A directory of files, without subdirectories. All errors are those of the operating system.
 ///
-/// What a crash leaves behind:
+/// After a crash:
 /// - Bytes are durable once [`File::sync`] has returned `Ok` after they were written. Until then a crash
 ///   may keep any subset of the 512-byte sectors written, in any order; one sector is kept as a whole
 ///   or not at all.

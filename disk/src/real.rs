@@ -1,6 +1,6 @@
 //! [`Disk`] on a directory of the file system.
 //!
-//! What is created is private to the user that runs the program, whatever the umask: the files hold all keys and values. A
+//! Files and directories are created private to the user that runs the program, whatever the umask: the files hold all keys and values. A
 //! directory that is there already keeps the rights that it was given.
 
 use crate::disk::{DirLock, Disk, File};

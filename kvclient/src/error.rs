@@ -48,7 +48,7 @@ pub enum Error {
         after: Duration,
         /// What the last attempt met.
         detail: String,
-        /// Whether it was a write, which has then changed nothing and never will.
+        /// True for a write. It has changed nothing and never will.
         write: bool,
     },
 
@@ -63,7 +63,7 @@ pub enum Error {
         after: Duration,
         /// What the last attempt met.
         detail: String,
-        /// Whether it was a write, which has then changed nothing and never will.
+        /// True for a write. It has changed nothing and never will.
         write: bool,
     },
 
@@ -80,7 +80,7 @@ pub enum Error {
         after: Duration,
         /// A node, the cluster it belongs to, and the one that was meant.
         detail: String,
-        /// Whether it was a write, which has then changed nothing and never will.
+        /// True for a write. It has changed nothing and never will.
         write: bool,
     },
 
@@ -122,7 +122,7 @@ pub enum Error {
         after: Duration,
         /// What the node said.
         detail: String,
-        /// Whether it was a write, which has then changed nothing and never will.
+        /// True for a write. It has changed nothing and never will.
         write: bool,
     },
 

@@ -113,7 +113,7 @@ impl Cluster {
         })
     }
 
-    /// Whether there is nobody to wait for: all nodes belong to another cluster, or for long enough there was no connection
+    /// True where nobody is worth waiting for: all nodes belong to another cluster, or for long enough there was no connection
     /// to any.
     pub(crate) fn is_hopeless(&self, deadline: &Deadline) -> bool {
         let endpoints = self.endpoints();

@@ -27,7 +27,7 @@ pub(crate) struct Leader {
     pub(crate) endpoint: Endpoint,
     /// The term it leads in, where that was told: a redirect does not tell, the answer to the write does.
     pub(crate) term: Option<u64>,
-    /// Whether the node there does not lead and sends writes on: the leader itself cannot be reached from here.
+    /// True for a node that sends writes on to the leader, since the leader itself cannot be reached from here.
     pub(crate) relays: bool,
 }
 
@@ -50,7 +50,7 @@ impl Leader {
 struct Down {
     until: Instant,
     failures: u32,
-    /// What was met last.
+    /// The last failure.
     failure: Failure,
 }
 
@@ -159,7 +159,7 @@ impl Endpoints {
         !self.all().any(connects)
     }
 
-    /// Which nodes did not answer when they were asked last, and why, if none did: `why: URL, URL; why: URL`.
+    /// Nodes that did not answer when they were asked last, each with the reason, if none did: `why: URL, URL; why: URL`.
     pub(crate) fn silence(&self) -> Option<String> {
         let mut silent: Vec<(String, Vec<&Endpoint>)> = Vec::new();
         for endpoint in self.all() {

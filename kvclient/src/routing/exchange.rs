@@ -17,7 +17,7 @@ pub(super) const REDIRECTS_MAX: u32 = 4;
 impl Cluster {
     /// Asks a node for its health and learns from the answer.
     pub(crate) fn probe(&self, transport: &Transport, node: &Endpoint, limit: Duration) -> Result<Health, Again> {
-        // Which cluster it belongs to is part of the question, so none is named.
+        // No cluster is named: the answer is to say which one the node belongs to.
         let result = transport.get(Target { cluster: None, ..self.target(node, "/health") }, limit);
         self.note(node, result.as_ref().err());
         let named = result.as_ref().ok().and_then(|reply| reply.cluster.clone());

@@ -1,4 +1,4 @@
-//! Which cluster a client belongs to.
+//! The cluster that a client belongs to.
 //!
 //! A cluster's id is random, so a node that names another one holds other data, whatever its address: it was given by
 //! mistake, or set up anew. A client goes by the id that it was given, or else by the first that one of its nodes names,

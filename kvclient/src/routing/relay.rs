@@ -41,7 +41,7 @@ impl Relays {
     }
 }
 
-/// Whether this attempt at the leader ended because it cannot be reached at that address, for good as far as anyone can say.
+/// Returns true if the attempt ended because the leader cannot be reached at that address, and is not about to be.
 pub(super) fn is_out_of_reach(leader: &Leader, again: &Again, cluster: &Cluster, deadline: &Deadline) -> bool {
     let was_met = match again.reason {
         // Somebody else is there.

@@ -15,7 +15,7 @@ pub(crate) struct Tally {
     pub(crate) attempts: u32,
     may_be_applied: bool,
     last: Option<(Reason, String)>,
-    /// Where the leader was said to be, and could not be reached.
+    /// Advertised URL of a leader that could not be reached there.
     unreached_leader: Option<Endpoint>,
 }
 

@@ -369,7 +369,10 @@ impl Forming {
     fn held_by(&self, missing: &[String]) -> String {
         let mut reasons = Vec::from_iter(self.lacks.clone());
         if let Some(cluster) = self.remembers {
-            reasons.push(format!("cluster {cluster:016x} was there before, and no node that answers has its data"));
+            reasons.push(format!(
+                "cluster {} was there before, and no node that answers has its data",
+                ClusterId(cluster)
+            ));
         }
         if let Some(Founder { info, .. }) = &self.stranger {
             reasons.push(format!(

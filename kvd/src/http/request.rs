@@ -33,7 +33,7 @@ const REDIRECT: HeaderName = HeaderName::from_static(headers::REDIRECT);
 
 /// Header by which a node that is to be added says the newest level that it knows. It is no field of the body, which nodes
 /// of versions without levels would refuse.
-const LEVEL: HeaderName = HeaderName::from_static("kvd-level");
+const LEVEL: HeaderName = HeaderName::from_static(headers::LEVEL);
 
 /// Editors and shells of Windows put it before a text in UTF-8. A parser of JSON may pass over it (RFC 8259 §8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

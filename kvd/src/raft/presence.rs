@@ -13,6 +13,7 @@
 //! so may one whose answer was read only afterwards. It has to answer a round that was begun since.
 
 use super::core::Raft;
+use super::entry::Entry;
 use super::progress::{Flow, Progress};
 use super::role::{Leader, Role};
 use super::types::NodeId;
@@ -44,14 +45,17 @@ impl Raft {
         }
         let timeout_ms = self.settings.election_timeout_max_ms;
         let gets_on = progress.advanced.is_some_and(|at| self.now.ms_since(at) < timeout_ms);
-        let lacks = self.log.entries_from(progress.match_index.next(), 0);
         let is_from_before = progress.match_index < leader.awake_index && !mutants::is_on(Mutant::PresenceOverAbsence);
-        let lacks_none_for_long = !is_from_before
-            && lacks.is_some_and(|lacks| {
-                let age_ms = |time: u64| leader.cluster_time(self.now).0.saturating_sub(time);
-                lacks.first().is_none_or(|first| age_ms(first.time.0) < timeout_ms)
-            });
+        let lacks_none_for_long = !is_from_before && !self.lacks_for_long(leader, progress);
         !progress.is_bulk_stalled && (gets_on || lacks_none_for_long)
+    }
+
+    /// Whether a follower lacks an entry that was appended the longest election timeout ago, or earlier. What it lacks is in
+    /// memory with that time, or is older than memory reaches.
+    pub(super) fn lacks_for_long(&self, leader: &Leader, progress: &Progress) -> bool {
+        let Some(lacks) = self.log.entries_from(progress.match_index.next(), 0) else { return true };
+        let age_ms = |entry: &Entry| leader.cluster_time(self.now).0.saturating_sub(entry.time.0);
+        lacks.first().is_some_and(|first| age_ms(first) >= self.settings.election_timeout_max_ms)
     }
 
     /// Whether this node leads and that one has not answered it for the longest election timeout, though it was sent to

@@ -56,14 +56,9 @@ impl Raft {
     /// The best of the voters whose disks work, if they are a quorum.
     fn best_without_disk(&self, leader: &Leader) -> Option<NodeId> {
         let (_, last_index) = self.durability.write_under_way()?;
-        let cluster_time = leader.cluster_time(self.now);
         let works = |id: NodeId| {
             let progress = leader.progress.get(&id)?;
-            // What comes after the write under way is in memory, with the time at which it was appended.
-            let next = self.log.entries_from(progress.match_index.next(), 0).unwrap_or_default();
-            let is_late = next.first().is_some_and(|entry| {
-                cluster_time.0.saturating_sub(entry.time.0) >= self.settings.election_timeout_max_ms
-            });
+            let is_late = self.lacks_for_long(leader, progress);
             let works = progress.match_index >= last_index && !is_late && self.hears(progress);
             works.then_some(progress.match_index)
         };

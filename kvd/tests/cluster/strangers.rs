@@ -2,7 +2,7 @@
 
 use kvclient::api::{Applied, ErrorCode};
 use kvd::peer::{HELLO_HEADER, Hello};
-use kvd::raft::{Body, ClusterTime, Entry, LogIndex, Payload, Term};
+use kvd::raft::{Body, ClusterTime, Entry, LogIndex, MemberInfo, NodeId, Payload, Term};
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::Duration;
@@ -23,22 +23,8 @@ fn introduction(node: &Node, ours: &Hello) -> Hello {
 /// A node that is none.
 fn stranger() -> Hello {
     let url = "http://127.0.0.1:9".to_owned();
-    Hello {
-        protocol: kvd::peer::PROTOCOL_VERSION,
-        protocol_min: kvd::peer::PROTOCOL_VERSION_MIN,
-        version: "0".into(),
-        name: "stranger".into(),
-        node: 666,
-        client_url: url.clone(),
-        peer_url: url,
-        cluster: None,
-        founders: Vec::new(),
-        remembers: None,
-        expects_data: false,
-        incarnation: 0,
-        joins: false,
-        level: 1,
-    }
+    let info = MemberInfo { name: "stranger".into(), client_url: url.clone(), peer_url: url };
+    Hello { version: "0".into(), ..Hello::new(NodeId(666), info, 1) }
 }
 
 /// Dials `/raft` as nodes do; the refusal if it is not accepted.

@@ -299,9 +299,8 @@ fn node() -> NodeUrl {
 }
 
 fn view() -> View {
+    let (client_url, peer_url) = ("http://node1.example:8081", "http://node1.internal:9081");
     View {
-        name: "node1".into(),
-        level_max: 1,
         state: NodeState::Leader,
         term: 1,
         leader: Some(node()),
@@ -309,15 +308,6 @@ fn view() -> View {
         commit_index: 1,
         applied_index: 1,
         ready: true,
-        members: [].into(),
-        cluster: None,
-        waiting_for: None,
-        diverged: None,
-        disk_stuck: None,
-        snapshots_damaged: 0,
-        log_damaged: 0,
-        node: "00000000000000a1".into(),
-        client_url: "http://node1.example:8081".into(),
-        peer_url: "http://node1.internal:9081".into(),
+        ..View::forming("node1", "00000000000000a1", client_url, peer_url, 1)
     }
 }
