@@ -202,9 +202,12 @@ fn a_node_says_at_its_start_what_it_begins_with_and_at_its_end_why_it_stops() {
     let (address, url) = (cluster[0].address().to_owned(), cluster[0].url());
     cluster[0].logged(&format!("listens on {address}, serves clients at {url}"));
     assert_eq!(cluster[0].terminate(), Some(0));
+    // What it was at when it was told to stop is logged too, between the two.
     let log = cluster[0].log();
-    let last: Vec<&str> = log.lines().rev().take(2).collect();
-    assert!(last[1].ends_with("stops on SIGTERM") && last[0].ends_with("has stopped, and closed its log"), "{log}");
+    let line = |ending: &str| log.lines().position(|line| line.ends_with(ending));
+    let (told, stopped) = (line("stops on SIGTERM"), line("has stopped, and closed its log"));
+    assert!(told.is_some() && told < stopped, "{log}");
+    assert_eq!(stopped, Some(log.lines().count() - 1), "{log}");
 
     cluster[0].start();
     let line = cluster[0].logged("has data of cluster ");
