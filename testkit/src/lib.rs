@@ -12,7 +12,7 @@
 //! | `terminal` | a pseudo-terminal for a command: [`run_at_terminal`] |
 //! | `small_disk` | a file system that is soon full: [`SmallDisk`] |
 //! | `segment` | a node's log, for tests that damage it: [`change_segment`] |
-//! | `networks` | networks between nodes that can be cut: [`Proxies`], [`Namespaces`] |
+//! | `networks` | networks between nodes that can be cut: [`on_a_network`] |
 //! | [`linearizability`] | whether what clients saw can be explained |
 //! | `clients` | load on a cluster, and recordings of what clients saw: [`Load`], [`Recorder`] |
 //! | [`faulty_disk`] | a disk in memory that loses, tears and refuses on purpose |
@@ -42,7 +42,7 @@ pub use clients::{Bystander, Consistency, Deaths, History, Ledger, Load, Recorde
 pub use doc_cluster::DocCluster;
 pub use http::{Connection, Reply, error_of};
 pub use in_process::InProcess;
-pub use networks::{Namespaces, Network, Proxies};
+pub use networks::{Namespaces, Network, Proxies, on_a_network};
 pub use port::Port;
 pub use processes::{Cluster, Ended, Node, Program, be_a_node, kvd, run, send_signal, wait_for_end};
 pub use rustix::process::Signal;

@@ -1,58 +1,13 @@
 //! Networks that are divided: whoever is cut off answers nothing that may be wrong, whoever has a majority serves, and
 //! once the network is mended all agree.
 //!
-//! Each scenario runs over network namespaces, where packets are dropped, and over proxies on loopback, where bytes are
-//! held back. The clients reach every node throughout.
+//! The clients reach every node throughout. Each scenario runs on the best network that the machine has: see
+//! [`testkit::on_a_network`].
 
-use std::thread;
-use testkit::{Cluster, Namespaces, Network, Proxies, Recorder, skip, until};
+use testkit::{Cluster, Network, Recorder, on_a_network, until};
 
 /// Writes that must be acknowledged between two steps.
 const WRITES_BETWEEN: u64 = 100;
-
-/// Makes each scenario a test over either network.
-macro_rules! scenarios {
-    ($($name:ident on $nodes:literal nodes)*) => {
-        mod over_proxies {
-            $(#[test]
-            fn $name() {
-                super::run(&super::Proxies::new($nodes), super::$name);
-            })*
-        }
-
-        mod over_namespaces {
-            $(#[test]
-            fn $name() {
-                match super::Namespaces::new($nodes) {
-                    Ok(network) => super::run(&network, super::$name),
-                    Err(why) => super::skip(&format!("it may not make network namespaces: {why}")),
-                }
-            })*
-        }
-    };
-}
-
-scenarios! {
-    a_leader_that_is_cut_off_answers_no_reads_and_the_others_elect_another on 3 nodes
-    a_leader_that_hears_nobody_answers_no_reads_and_the_others_elect_another on 3 nodes
-    a_leader_that_nobody_hears_answers_no_reads_and_the_others_elect_another on 3 nodes
-    a_follower_that_is_cut_off_answers_no_reads_and_deposes_nobody on 3 nodes
-    two_halves_that_one_node_bridges_are_served on 5 nodes
-    a_link_that_comes_and_goes_stops_nobody on 3 nodes
-}
-
-/// Runs a scenario on a thread that is where the clients are.
-fn run(network: &dyn Network, scenario: fn(&dyn Network)) {
-    thread::scope(|scope| {
-        let scenario = scope.spawn(|| {
-            network.enter();
-            scenario(network);
-        });
-        if let Err(panic) = scenario.join() {
-            std::panic::resume_unwind(panic);
-        }
-    });
-}
 
 fn start(network: &dyn Network, election_timeout_ms: &str) -> Cluster {
     let mut cluster = network.prepare();
@@ -98,99 +53,121 @@ fn the_leader_is_cut_off(network: &dyn Network, cut: fn(&dyn Network, usize, &[u
     history.check(&cluster);
 }
 
-fn a_leader_that_is_cut_off_answers_no_reads_and_the_others_elect_another(network: &dyn Network) {
-    the_leader_is_cut_off(network, |network, leader, others| network.cut(&[leader], others));
+#[test]
+fn a_leader_that_is_cut_off_answers_no_reads_and_the_others_elect_another() {
+    on_a_network(3, |network| {
+        the_leader_is_cut_off(network, |network, leader, others| network.cut(&[leader], others));
+    });
 }
 
-fn a_leader_that_hears_nobody_answers_no_reads_and_the_others_elect_another(network: &dyn Network) {
-    the_leader_is_cut_off(network, |network, leader, others| network.cut_one_way(others, &[leader]));
+#[test]
+fn a_leader_that_hears_nobody_answers_no_reads_and_the_others_elect_another() {
+    on_a_network(3, |network| {
+        the_leader_is_cut_off(network, |network, leader, others| network.cut_one_way(others, &[leader]));
+    });
 }
 
-fn a_leader_that_nobody_hears_answers_no_reads_and_the_others_elect_another(network: &dyn Network) {
-    the_leader_is_cut_off(network, |network, leader, others| network.cut_one_way(&[leader], others));
+#[test]
+fn a_leader_that_nobody_hears_answers_no_reads_and_the_others_elect_another() {
+    on_a_network(3, |network| {
+        the_leader_is_cut_off(network, |network, leader, others| network.cut_one_way(&[leader], others));
+    });
 }
 
-fn a_follower_that_is_cut_off_answers_no_reads_and_deposes_nobody(network: &dyn Network) {
-    let cluster = start(network, "800..1200");
-    let recorder = Recorder::start(&cluster);
-    recorder.flow(WRITES_BETWEEN);
-    let leader = cluster.leader();
-    let term = cluster[leader].health().expect("it answers").term;
-    let mut times = Vec::new();
-    for round in 0..2 {
-        let follower = (leader + 1 + round) % 3;
-        recorder.flow_at(follower, 20);
-        network.cut(&[follower], &cluster.others(follower));
-        let begin = recorder.now();
-        misses_its_leader(&cluster, follower);
+#[test]
+fn a_follower_that_is_cut_off_answers_no_reads_and_deposes_nobody() {
+    on_a_network(3, |network| {
+        let cluster = start(network, "800..1200");
+        let recorder = Recorder::start(&cluster);
         recorder.flow(WRITES_BETWEEN);
-        recorder.ask(follower);
-        times.push((follower, begin..recorder.now()));
-        network.heal();
-        recorder.flow_at(follower, 20);
-    }
-    let health = cluster[leader].health().expect("it answers");
-    assert_eq!((cluster.leader(), health.term), (leader, term), "who comes back deposes nobody (PreVote, thesis §9.6)");
-    let history = recorder.stop();
-    for (follower, time) in times {
-        let (asked, answered) = history.reads_at(follower, &time);
-        assert!(
-            asked > 0 && answered == 0,
-            "reads of a follower that was cut off: {asked} asked for, {answered} answered"
-        );
-    }
-    history.check(&cluster);
-}
-
-fn two_halves_that_one_node_bridges_are_served(network: &dyn Network) {
-    let cluster = start(network, "800..1200");
-    let recorder = Recorder::start(&cluster);
-    recorder.flow(WRITES_BETWEEN);
-    let leader = cluster.leader();
-    let term = cluster[leader].health().expect("it answers").term;
-    // First the leader is in one of the halves, then it is the bridge.
-    let node = |offset| (leader + offset) % 5;
-    for (one, other) in [([node(0), node(1)], [node(2), node(3)]), ([node(1), node(2)], [node(3), node(4)])] {
-        network.cut(&one, &other);
-        recorder.flow(WRITES_BETWEEN);
-        if one.contains(&leader) {
-            other.iter().for_each(|number| misses_its_leader(&cluster, *number));
-        }
-        recorder.flow(WRITES_BETWEEN);
-        network.heal();
-        other.iter().for_each(|number| recorder.flow_at(*number, 10));
-    }
-    let health = cluster[leader].health().expect("it answers");
-    assert_eq!((cluster.leader(), health.term), (leader, term), "the bridge hears the leader and elects no other");
-    let history = recorder.stop();
-    history.check(&cluster);
-}
-
-fn a_link_that_comes_and_goes_stops_nobody(network: &dyn Network) {
-    let cluster = start(network, "800..1200");
-    let recorder = Recorder::start(&cluster);
-    recorder.flow(WRITES_BETWEEN);
-    let leader = cluster.leader();
-    let term = cluster[leader].health().expect("it answers").term;
-    let follower = cluster.others(leader)[0];
-    for round in 0..12 {
-        match round % 3 {
-            0 => network.cut(&[leader], &[follower]),
-            1 => network.cut_one_way(&[leader], &[follower]),
-            _ => network.cut_one_way(&[follower], &[leader]),
-        }
-        // For a while less than its patience, or more.
-        if round == 0 || round == 4 {
+        let leader = cluster.leader();
+        let term = cluster[leader].health().expect("it answers").term;
+        let mut times = Vec::new();
+        for round in 0..2 {
+            let follower = (leader + 1 + round) % 3;
+            recorder.flow_at(follower, 20);
+            network.cut(&[follower], &cluster.others(follower));
+            let begin = recorder.now();
             misses_its_leader(&cluster, follower);
-        } else {
-            recorder.flow(40);
+            recorder.flow(WRITES_BETWEEN);
+            recorder.ask(follower);
+            times.push((follower, begin..recorder.now()));
+            network.heal();
+            recorder.flow_at(follower, 20);
         }
-        network.heal();
-        recorder.flow(20);
-    }
-    recorder.flow_at(follower, 20);
-    let health = cluster[leader].health().expect("it answers");
-    assert_eq!((cluster.leader(), health.term), (leader, term), "one broken link elects nobody");
-    let history = recorder.stop();
-    history.check(&cluster);
+        let health = cluster[leader].health().expect("it answers");
+        assert_eq!(
+            (cluster.leader(), health.term),
+            (leader, term),
+            "who comes back deposes nobody (PreVote, thesis §9.6)"
+        );
+        let history = recorder.stop();
+        for (follower, time) in times {
+            let (asked, answered) = history.reads_at(follower, &time);
+            assert!(
+                asked > 0 && answered == 0,
+                "reads of a follower that was cut off: {asked} asked for, {answered} answered"
+            );
+        }
+        history.check(&cluster);
+    });
+}
+
+#[test]
+fn two_halves_that_one_node_bridges_are_served() {
+    on_a_network(5, |network| {
+        let cluster = start(network, "800..1200");
+        let recorder = Recorder::start(&cluster);
+        recorder.flow(WRITES_BETWEEN);
+        let leader = cluster.leader();
+        let term = cluster[leader].health().expect("it answers").term;
+        // First the leader is in one of the halves, then it is the bridge.
+        let node = |offset| (leader + offset) % 5;
+        for (one, other) in [([node(0), node(1)], [node(2), node(3)]), ([node(1), node(2)], [node(3), node(4)])] {
+            network.cut(&one, &other);
+            recorder.flow(WRITES_BETWEEN);
+            if one.contains(&leader) {
+                other.iter().for_each(|number| misses_its_leader(&cluster, *number));
+            }
+            recorder.flow(WRITES_BETWEEN);
+            network.heal();
+            other.iter().for_each(|number| recorder.flow_at(*number, 10));
+        }
+        let health = cluster[leader].health().expect("it answers");
+        assert_eq!((cluster.leader(), health.term), (leader, term), "the bridge hears the leader and elects no other");
+        let history = recorder.stop();
+        history.check(&cluster);
+    });
+}
+
+#[test]
+fn a_link_that_comes_and_goes_stops_nobody() {
+    on_a_network(3, |network| {
+        let cluster = start(network, "800..1200");
+        let recorder = Recorder::start(&cluster);
+        recorder.flow(WRITES_BETWEEN);
+        let leader = cluster.leader();
+        let term = cluster[leader].health().expect("it answers").term;
+        let follower = cluster.others(leader)[0];
+        for round in 0..12 {
+            match round % 3 {
+                0 => network.cut(&[leader], &[follower]),
+                1 => network.cut_one_way(&[leader], &[follower]),
+                _ => network.cut_one_way(&[follower], &[leader]),
+            }
+            // For a while less than its patience, or more.
+            if round == 0 || round == 4 {
+                misses_its_leader(&cluster, follower);
+            } else {
+                recorder.flow(40);
+            }
+            network.heal();
+            recorder.flow(20);
+        }
+        recorder.flow_at(follower, 20);
+        let health = cluster[leader].health().expect("it answers");
+        assert_eq!((cluster.leader(), health.term), (leader, term), "one broken link elects nobody");
+        let history = recorder.stop();
+        history.check(&cluster);
+    });
 }

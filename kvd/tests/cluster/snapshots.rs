@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
-use testkit::{Cluster, Namespaces, Network, Node, Proxies, SEGMENT, skip, until};
+use testkit::{Cluster, Node, SEGMENT, on_a_network, until};
 
 /// Growth of the log that leads to a snapshot (`--snapshot-log-bytes`).
 const SNAPSHOT_LOG_BYTES: usize = 1 << 20;
@@ -210,48 +210,29 @@ fn a_follower_that_would_be_sent_a_damaged_snapshot_is_sent_a_new_one() {
     assert_eq!(cluster[leader].health().expect("it answers").snapshots_damaged, 0, "the damaged one is gone");
 }
 
-/// A link that breaks in mid-snapshot, and is mended long after both ends have noticed.
-fn a_broken_link_costs_one_stall(network: &dyn Network) {
-    let mut cluster = network.prepare();
-    for node in &mut cluster.nodes {
-        node.set_flag("--snapshot-log-bytes", SNAPSHOT_LOG_BYTES.to_string());
-        node.set_flag("--election-timeout-ms", "1500..2500");
-    }
-    cluster.start_all();
-    let (follower, leader) = send_a_snapshot(&mut cluster);
-    network.cut(&[leader], &[follower]);
-    let (cut, given_up_before) = (Instant::now(), given_up(&cluster[leader]));
-    until("the leader gives it up", || (given_up(&cluster[leader]) > given_up_before).then_some(()));
-    cluster[follower].logged("is given up: ");
-    assert!(cut.elapsed() < STALL_MAX + SLACK, "{:?}", cut.elapsed());
-    assert!(!cluster[follower].log().contains("goes on from the snapshot"), "it was cut off in mid-snapshot");
-    // Long enough for a connection to wait longer for its next attempt than all this may take.
-    thread::sleep(2 * STALL_MAX);
-    network.heal();
-    let healed = Instant::now();
-    cluster[follower].logged("goes on from the snapshot of another node");
-    assert!(healed.elapsed() < STALL_MAX + SLACK, "{:?}", healed.elapsed());
-    cluster.catch_up();
-}
-
+/// It is mended long after both ends have noticed.
 #[test]
-fn a_link_that_breaks_in_mid_snapshot_costs_one_stall_over_proxies() {
-    a_broken_link_costs_one_stall(&Proxies::new(3));
-}
-
-#[test]
-fn a_link_that_breaks_in_mid_snapshot_costs_one_stall_over_namespaces() {
-    let network = match Namespaces::new(3) {
-        Ok(network) => network,
-        Err(why) => return skip(&format!("it may not make network namespaces: {why}")),
-    };
-    thread::scope(|scope| {
-        let scenario = scope.spawn(|| {
-            (&network as &dyn Network).enter();
-            a_broken_link_costs_one_stall(&network);
-        });
-        if let Err(panic) = scenario.join() {
-            std::panic::resume_unwind(panic);
+fn a_link_that_breaks_in_mid_snapshot_costs_one_stall() {
+    on_a_network(3, |network| {
+        let mut cluster = network.prepare();
+        for node in &mut cluster.nodes {
+            node.set_flag("--snapshot-log-bytes", SNAPSHOT_LOG_BYTES.to_string());
+            node.set_flag("--election-timeout-ms", "1500..2500");
         }
+        cluster.start_all();
+        let (follower, leader) = send_a_snapshot(&mut cluster);
+        network.cut(&[leader], &[follower]);
+        let (cut, given_up_before) = (Instant::now(), given_up(&cluster[leader]));
+        until("the leader gives it up", || (given_up(&cluster[leader]) > given_up_before).then_some(()));
+        cluster[follower].logged("is given up: ");
+        assert!(cut.elapsed() < STALL_MAX + SLACK, "{:?}", cut.elapsed());
+        assert!(!cluster[follower].log().contains("goes on from the snapshot"), "it was cut off in mid-snapshot");
+        // Long enough for a connection to wait longer for its next attempt than all this may take.
+        thread::sleep(2 * STALL_MAX);
+        network.heal();
+        let healed = Instant::now();
+        cluster[follower].logged("goes on from the snapshot of another node");
+        assert!(healed.elapsed() < STALL_MAX + SLACK, "{:?}", healed.elapsed());
+        cluster.catch_up();
     });
 }

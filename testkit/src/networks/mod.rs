@@ -3,7 +3,9 @@
 mod namespaces;
 mod network;
 mod proxies;
+mod scenario;
 
 pub use namespaces::Namespaces;
 pub use network::Network;
 pub use proxies::Proxies;
+pub use scenario::on_a_network;
