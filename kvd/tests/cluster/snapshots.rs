@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
-use testkit::{Cluster, Node, SEGMENT, on_a_network, until};
+use testkit::{Cluster, Node, SEGMENT, SmallDisk, on_a_network, skip, until};
 
 /// Growth of the log that leads to a snapshot (`--snapshot-log-bytes`).
 const SNAPSHOT_LOG_BYTES: usize = 1 << 20;
@@ -179,6 +179,40 @@ fn a_receiver_that_is_paused_in_mid_snapshot_fills_no_disk_and_gets_another_when
     cluster.catch_up();
     assert!(cluster[follower].log().matches("receives a snapshot from").count() > before);
     cluster[follower].logged("goes on from the snapshot of another node");
+}
+
+/// As above, for a minute, under load, and with so little room that a log which is kept for the receiver would end the leader.
+#[test]
+#[ignore = "takes a minute and a half, and room in memory for two disks"]
+fn a_receiver_that_is_paused_for_a_minute_fills_no_small_disk() {
+    let mut cluster = Cluster::prepare(3);
+    let receiver = 2;
+    let mut disks = Vec::new();
+    for node in [0, 1] {
+        match SmallDisk::mount(cluster[node].data_dir(), 220) {
+            Ok(disk) => disks.push(disk),
+            Err(why) => return skip(&format!("it may not mount a disk: {why}")),
+        }
+        cluster[node].run_through(&disks[node].enter());
+    }
+    cluster.nodes.iter_mut().for_each(|node| node.set_flag("--snapshot-log-bytes", "4000000"));
+    cluster.start_all();
+    cluster.catch_up();
+    cluster[receiver].kill();
+    let client = cluster.client();
+    (0..8).for_each(|_| fill(&client));
+    cluster[receiver].start();
+    cluster[receiver].logged("receives a snapshot from");
+    cluster[receiver].pause();
+    let (began, mut written) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_secs(60) || written <= 220 << 20 {
+        client.set(&format!("k{}", written % 7), vec![7; 4 * VALUE_BYTES]).expect("both others serve all the time");
+        written += 4 * VALUE_BYTES;
+    }
+    println!("{} MB were written meanwhile", written / 1_000_000);
+    cluster[receiver].resume();
+    cluster.catch_up();
+    assert!(disks.len() == 2 && cluster.running().count() == 3);
 }
 
 #[test]
