@@ -28,10 +28,12 @@ pub enum Wish {
 /// What becomes of asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JoinNews {
-    /// Not yet; why, as a sentence.
+    /// Not yet, since the cluster refuses it; why, as a sentence.
     Waits(String),
     /// Not yet, since nobody knows a leader; a sentence that says so.
     Leaderless(String),
+    /// Not yet, since a node does not answer; a sentence that says which.
+    Silent(String),
     /// The node is a member of this cluster.
     Joined(ClusterIdentity),
     /// The node was a member of it once, and is none any more.
@@ -44,8 +46,19 @@ impl JoinNews {
     /// Whether another node may know better.
     fn is_open(&self) -> bool {
         match self {
-            Self::Waits(_) | Self::Leaderless(_) => true,
+            Self::Waits(_) | Self::Leaderless(_) | Self::Silent(_) => true,
             Self::Joined(_) | Self::Removed(_) | Self::Unknown(_) => false,
+        }
+    }
+
+    /// How much it tells the operator. A round of questions comes to the answer that tells most: what the leader refuses must
+    /// not be hidden by a node that is asked later and has no leader.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Silent(_) => 0,
+            Self::Leaderless(_) => 1,
+            Self::Waits(_) => 2,
+            Self::Joined(_) | Self::Removed(_) | Self::Unknown(_) => 3,
         }
     }
 }
@@ -81,6 +94,8 @@ pub struct Asking {
     urls: Vec<String>,
     is_member: bool,
     stage: Stage,
+    /// What tells most of what this round's nodes have answered.
+    round: Option<JoinNews>,
     pause_ms: u64,
 }
 
@@ -107,7 +122,7 @@ impl Asking {
     /// Asks at `urls` until the node is a member. One that `is_member`, as far as it knows, pauses first and asks on.
     pub fn new(urls: Vec<String>, is_member: bool) -> Self {
         let stage = if is_member { Stage::Pauses } else { Stage::asks(0) };
-        Self { urls, is_member, stage, pause_ms: PAUSE_MIN_MS }
+        Self { urls, is_member, stage, round: None, pause_ms: PAUSE_MIN_MS }
     }
 
     /// Returns what to do now, which is over when this is called again.
@@ -154,7 +169,16 @@ impl Asking {
         };
         let next = *place + 1;
         let goes_on = news.is_open() && next < self.urls.len();
-        self.stage = if goes_on { Stage::asks(next) } else { Stage::Reports(news) };
+        let news = match self.round.take() {
+            Some(earlier) if earlier.rank() > news.rank() => earlier,
+            _ => news,
+        };
+        self.stage = if goes_on {
+            self.round = Some(news);
+            Stage::asks(next)
+        } else {
+            Stage::Reports(news)
+        };
     }
 }
 
@@ -182,6 +206,32 @@ mod tests {
 
     fn joined() -> JoinNews {
         JoinNews::Joined(ClusterIdentity { id: 7, first_members: vec!["n1".into()] })
+    }
+
+    #[test]
+    fn a_refusal_is_hidden_by_nobody_who_is_asked_later() {
+        let leaderless = || JoinNews::Leaderless("who leads?".into());
+        let silent = || JoinNews::Silent("nobody there".into());
+        for (first, second, told) in [
+            (waits("too old"), leaderless(), waits("too old")),
+            (waits("too old"), silent(), waits("too old")),
+            (leaderless(), silent(), leaderless()),
+            (silent(), leaderless(), leaderless()),
+            (waits("not now"), waits("not ever"), waits("not ever")),
+        ] {
+            let mut asking = asking(false);
+            for (url, answer) in [("http://a", first), ("http://b", second)] {
+                assert_eq!(asking.step(), asks(url));
+                asking.answered(Answer::News(answer));
+            }
+            assert_eq!((asking.step(), asking.step()), (Step::Report(told), Step::Pause { ms: 100 }));
+            // The next round remembers nothing of it.
+            for url in ["http://a", "http://b"] {
+                assert_eq!(asking.step(), asks(url));
+                asking.answered(Answer::News(silent()));
+            }
+            assert_eq!(asking.step(), Step::Report(silent()));
+        }
     }
 
     #[test]

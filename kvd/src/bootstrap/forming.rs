@@ -283,7 +283,9 @@ impl Forming {
         match news {
             JoinNews::Joined(cluster) => return Some(cluster).filter(|cluster| self.returned(cluster)),
             JoinNews::Leaderless(why) => self.not_returned = Some(format!("{why}. {NO_MAJORITY}")),
-            JoinNews::Waits(why) | JoinNews::Removed(why) | JoinNews::Unknown(why) => self.not_returned = Some(why),
+            JoinNews::Waits(why) | JoinNews::Silent(why) | JoinNews::Removed(why) | JoinNews::Unknown(why) => {
+                self.not_returned = Some(why)
+            }
         }
         None
     }

@@ -88,7 +88,7 @@ async fn ask(agent: &Agent, url: &str, wish: &WishSent) -> Answer {
         .with_header(headers::LEVEL, HeaderValue::from(wish.level));
     let answer = match agent.ask(request, Instant::now() + ANSWER_TIME_MAX, ANSWER_BYTES_MAX).await {
         Ok(answer) => answer,
-        Err(cause) => return Answer::News(JoinNews::Waits(format!("{target} does not answer: {cause}"))),
+        Err(cause) => return Answer::News(JoinNews::Silent(format!("{target} does not answer: {cause}"))),
     };
     let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok());
     match (answer.status, location.and_then(|location| location.strip_suffix(PATH))) {

@@ -70,6 +70,7 @@ impl Joining {
                     JoinNews::Joined(cluster) => return Ok(Some(cluster)),
                     JoinNews::Waits(why)
                     | JoinNews::Leaderless(why)
+                    | JoinNews::Silent(why)
                     | JoinNews::Removed(why)
                     | JoinNews::Unknown(why) => self.waiting_for = format!("to be added to the cluster: {why}"),
                 },

@@ -158,7 +158,13 @@ impl Serving {
             // This node is a member already.
             Arrived::Event(
                 Event::Founder(..)
-                | Event::Join(JoinNews::Joined(_) | JoinNews::Waits(_) | JoinNews::Leaderless(_) | JoinNews::Unknown(_)),
+                | Event::Join(
+                    JoinNews::Joined(_)
+                    | JoinNews::Waits(_)
+                    | JoinNews::Leaderless(_)
+                    | JoinNews::Silent(_)
+                    | JoinNews::Unknown(_),
+                ),
             ) => {}
         }
         Ok(())

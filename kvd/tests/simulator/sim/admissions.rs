@@ -119,7 +119,7 @@ impl World {
     /// Asks whoever lives at a URL.
     fn ask_member(&mut self, id: NodeId, number: u64, url: &str) {
         let to = self.node_at(url);
-        let silent = Answer::News(JoinNews::Waits(format!("{url} does not answer")));
+        let silent = Answer::News(JoinNews::Silent(format!("{url} does not answer")));
         let works = self.network.works((id, to), self.now) && self.network.works((to, id), self.now);
         let is_lost = !works || self.network.is_off(to) || self.network.loses_client_message(to, &mut self.chance);
         if is_lost {
