@@ -35,4 +35,4 @@ pub use encoder::Encoder;
 pub use error::SnapshotError;
 pub use format::{END_BYTES, FORMAT, HEADER_BYTES, NUMBER_MAX, PART_BYTES_MAX, PART_HEADER_BYTES, Totals};
 pub use head::Head;
-pub use summary::Summary;
+pub use summary::{Summary, SummaryError};

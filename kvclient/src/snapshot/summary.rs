@@ -1,23 +1,22 @@
-//! What the state machine says of the data of a snapshot.
-//!
-//! Written by the state machine, which reads it back in its own way; kvd has a test that both read the same.
+//! Summary of the data in a snapshot: written by the state machine, and read by it and by clients.
 
-use std::ops::RangeInclusive;
+use thiserror::Error;
 
 /// The levels whose summaries and data look as they do here.
-const LEVELS: RangeInclusive<u8> = 1..=2;
+const LEVEL_MIN: u8 = 1;
+const LEVEL_MAX: u8 = 2;
 
 /// Bytes of the hash at the end.
 const HASH_BYTES: usize = 16;
 
-/// What the data of a snapshot comes to.
+/// What the data of a snapshot comes to, known before the data: who restores it checks it against all of this.
 ///
 /// ```
 /// use kvclient::snapshot::Summary;
 ///
 /// let summary = Summary::decode(b"\x01\xac\x02\x07\x02\x01\x80\x010123456789abcdef").expect("one of level 1");
 /// assert_eq!((summary.revision, summary.keys, summary.data_bytes), (300, 2, 128));
-/// assert_eq!(Summary::decode(b"\xff..."), None);
+/// assert!(Summary::decode(b"\xff...").is_err());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
@@ -31,51 +30,141 @@ pub struct Summary {
     pub keys: u64,
     /// Number of client names whose last request is remembered.
     pub sessions: u64,
-    /// Bytes of the data.
+    /// Bytes of the data, of all parts together.
     pub data_bytes: u64,
     /// Hash of the whole state; equal states have equal hashes.
     pub state_hash: u128,
 }
 
 impl Summary {
-    /// Decodes a summary; `None` if it is of a level that this version does not know.
+    /// The newest level whose summary and data look as they do here.
+    pub const LEVEL_MAX: u32 = LEVEL_MAX as u32;
+
+    /// Encodes the summary.
     ///
     /// | offset | size   | field |
     /// |--------|--------|-------|
     /// | 0      | 1      | level |
     /// | 1      | varies | revision, time, keys, sessions, bytes of data: numbers, seven bits a byte (LEB128) |
     /// |        | 16     | state hash, lowest byte first |
-    pub fn decode(encoded: &[u8]) -> Option<Self> {
-        let (level, mut rest) = encoded.split_first().filter(|(level, _)| LEVELS.contains(level))?;
-        let mut number = || {
-            let length = rest.iter().position(|byte| *byte < 0x80)? + 1;
-            let (bytes, after) = rest.split_at(length);
-            rest = after;
-            // Ten bytes hold 70 bits, of which the highest six must not be used.
-            let fits = length < 10 || (length == 10 && bytes[9] <= 1);
-            fits.then(|| bytes.iter().rev().fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f)))
-        };
-        let (revision, time_ms, keys, sessions, data_bytes) = (number()?, number()?, number()?, number()?, number()?);
-        let state_hash = u128::from_le_bytes(*rest.first_chunk::<HASH_BYTES>().filter(|_| rest.len() == HASH_BYTES)?);
-        Some(Self { level: u32::from(*level), revision, time_ms, keys, sessions, data_bytes, state_hash })
+    ///
+    /// # Panics
+    /// If no state has such a level.
+    pub fn encode(&self) -> Vec<u8> {
+        let Self { level, revision, time_ms, keys, sessions, data_bytes, state_hash } = self;
+        let mut encoded = vec![u8::try_from(*level).expect("levels of this version have one byte")];
+        for number in [revision, time_ms, keys, sessions, data_bytes] {
+            put_number(&mut encoded, *number);
+        }
+        encoded.extend_from_slice(&state_hash.to_le_bytes());
+        encoded
     }
+
+    /// Decodes what [`Summary::encode`] wrote. Never panics, whatever the bytes are.
+    ///
+    /// # Errors
+    /// [`SummaryError`].
+    pub fn decode(encoded: &[u8]) -> Result<Self, SummaryError> {
+        let malformed = |field| SummaryError::Malformed { field };
+        let (level, mut rest) = encoded.split_first().ok_or(malformed("level"))?;
+        match *level {
+            ..LEVEL_MIN => return Err(malformed("level")),
+            LEVEL_MIN..=LEVEL_MAX => {}
+            level => return Err(SummaryError::UnknownLevel(level.into())),
+        }
+        let mut number = |field| take_number(&mut rest).ok_or(malformed(field));
+        let (revision, time_ms) = (number("revision")?, number("time")?);
+        let (keys, sessions, data_bytes) = (number("number of keys")?, number("number of sessions")?, number("bytes")?);
+        let (hash, rest) = rest.split_first_chunk::<HASH_BYTES>().ok_or(malformed("state hash"))?;
+        if !rest.is_empty() {
+            return Err(malformed("bytes after the end"));
+        }
+        let (level, state_hash) = (u32::from(*level), u128::from_le_bytes(*hash));
+        Ok(Self { level, revision, time_ms, keys, sessions, data_bytes, state_hash })
+    }
+}
+
+/// Why bytes are no summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SummaryError {
+    /// A newer version of kvd wrote it.
+    #[error("the data is of level {0}, which this version does not know")]
+    UnknownLevel(u32),
+    /// No version of kvd writes such bytes.
+    #[error("malformed summary: {field}")]
+    Malformed {
+        /// The field that cannot be read.
+        field: &'static str,
+    },
+}
+
+fn put_number(to: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        to.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    to.push(number as u8);
+}
+
+fn take_number(from: &mut &[u8]) -> Option<u64> {
+    let length = from.iter().position(|byte| *byte < 0x80)? + 1;
+    let (bytes, rest) = from.split_at(length);
+    *from = rest;
+    // Ten bytes hold 70 bits, of which the highest six must not be used.
+    let fits = length < 10 || (length == 10 && bytes[9] <= 1);
+    fits.then(|| bytes.iter().rev().fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SUMMARY: Summary = Summary {
+        level: 1,
+        revision: 300,
+        time_ms: 7,
+        keys: 2,
+        sessions: 1,
+        data_bytes: 128,
+        state_hash: 0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100,
+    };
+
+    fn malformed(field: &'static str) -> Result<Summary, SummaryError> {
+        Err(SummaryError::Malformed { field })
+    }
+
     #[test]
-    fn a_summary_is_read_whole_or_not_at_all() {
-        let largest = [&[0xff; 9][..], &[1]].concat();
-        let encoded = [&[1][..], &largest, &[7, 2, 1, 0x80, 1], &[9; 16]].concat();
-        let summary = Summary::decode(&encoded).expect("it is whole");
-        assert_eq!((summary.revision, summary.time_ms, summary.data_bytes), (u64::MAX, 7, 128));
-        for length in 0..encoded.len() {
-            assert_eq!(Summary::decode(&encoded[..length]), None, "{length} bytes");
+    fn the_bytes_of_a_summary_are_pinned() {
+        let hex: String = SUMMARY.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "01ac020702018001000102030405060708090a0b0c0d0e0f");
+        let raised = Summary { level: 2, ..SUMMARY };
+        assert_eq!(raised.encode()[..3], [2, 0xac, 0x02]);
+        let largest = Summary { revision: u64::MAX, data_bytes: 1 << 63, state_hash: u128::MAX, ..SUMMARY };
+        for summary in [SUMMARY, raised, largest] {
+            assert_eq!(Summary::decode(&summary.encode()), Ok(summary));
         }
-        assert_eq!(Summary::decode(&[&encoded[..], &[0]].concat()), None, "one byte too many");
+    }
+
+    #[test]
+    fn what_is_no_summary_is_refused_by_the_name_of_its_field() {
+        let encoded = SUMMARY.encode();
+        for (kept, field) in [
+            (0, "level"),
+            (1, "revision"),
+            (2, "revision"),
+            (3, "time"),
+            (4, "number of keys"),
+            (5, "number of sessions"),
+            (6, "bytes"),
+            (8, "state hash"),
+            (encoded.len() - 1, "state hash"),
+        ] {
+            assert_eq!(Summary::decode(&encoded[..kept]), malformed(field), "{kept} bytes");
+        }
+        assert_eq!(Summary::decode(&[&encoded[..], &[0]].concat()), malformed("bytes after the end"));
+        assert_eq!(Summary::decode(&[0, 0]), malformed("level"));
+        assert_eq!(Summary::decode(&[200, 0]), Err(SummaryError::UnknownLevel(200)));
         let too_large = [&[1][..], &[0xff; 9], &[2], &[7, 2, 1, 0x80, 1], &[9; 16]].concat();
-        assert_eq!(Summary::decode(&too_large), None, "a number of 65 bits");
+        assert_eq!(Summary::decode(&too_large), malformed("revision"), "a number of 65 bits");
     }
 }

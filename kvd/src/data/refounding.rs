@@ -245,7 +245,7 @@ fn write_snapshot(
     mut store: Store,
 ) -> Result<(), StorageError> {
     let summary = store.begin_snapshot().expect("a store that was just made gives no other snapshot");
-    let meta = SnapshotMeta { cluster_id, place, summary: summary.encode() };
+    let meta = SnapshotMeta { cluster_id, place, summary: summary.encode().into() };
     let mut writer = SnapshotWriter::begin(Arc::clone(disk), &meta)?;
     loop {
         let piece = store.snapshot_piece(PIECE_BYTES);

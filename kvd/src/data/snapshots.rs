@@ -1,13 +1,14 @@
 //! Snapshots as a whole: the store that is made of one, and what arrives from another node.
 
 use super::error::DataError;
-use crate::kv::{Level, RestoreError, Restoring, SessionLimits, SnapshotSummary, Store};
+use crate::kv::{Level, RestoreError, Restoring, SessionLimits, Store};
 use crate::raft::SnapshotPlace;
 use crate::storage::snapshot::{
     Decoder, Part, SnapshotError, SnapshotFile, SnapshotMeta, SnapshotReader, SnapshotWriter,
 };
 use crate::storage::{Disk, StorageError};
 use bytes::Bytes;
+use kvclient::snapshot::Summary;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -17,9 +18,9 @@ pub(super) fn begin_store(
     limits: SessionLimits,
     level_max: Level,
 ) -> Result<Restoring, RestoreError> {
-    let summary = SnapshotSummary::decode(&meta.summary)?;
-    if summary.level > level_max {
-        return Err(RestoreError::UnknownLevel(summary.level));
+    let summary = Summary::decode(&meta.summary)?;
+    if Level(summary.level) > level_max {
+        return Err(RestoreError::UnknownLevel(Level(summary.level)));
     }
     Ok(Restoring::new(summary)?.with_session_limits(limits))
 }

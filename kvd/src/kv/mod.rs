@@ -35,5 +35,5 @@ pub use hash::{STATE_HASH_FORMAT, StateHash};
 pub use level::Level;
 pub use record::ItemRef;
 pub use sessions::{SESSION_IDLE_MS_MAX, SESSION_REPLY_BYTES_MAX, SESSIONS_MAX, SessionLimits};
-pub use snapshot::{NoSnapshot, RestoreError, SnapshotBusy, SnapshotSummary};
+pub use snapshot::{NoSnapshot, RestoreError, SnapshotBusy};
 pub use store::{Applied, Change, Restoring, SnapshotRemains, Store};

@@ -14,13 +14,14 @@ use super::recovery::Recovered;
 use super::repeats::Repeats;
 use super::request::{ReadError, WriteError};
 use super::state_check::{AppliedState, Divergence, StateCheck};
-use crate::kv::{Applied, Command, Outcome, SnapshotBusy, SnapshotSummary, Store};
+use crate::kv::{Applied, Command, Outcome, SnapshotBusy, Store};
 use crate::mutants::{self, Mutant};
 use crate::raft::{
     Entry, Fetch, Instant, LogBase, LogIndex, MembershipChange, MembershipError, Message, NodeId, ProposalRefusal,
     Raft, ReadToken, Restored, RoleName, Settings, SnapshotPlace, Term, WriteId,
 };
 use bytes::Bytes;
+use kvclient::snapshot::Summary;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
@@ -239,7 +240,7 @@ impl<W, R> Replica<W, R> {
     ///
     /// # Errors
     /// [`SnapshotBusy`] until the one before it has been ended.
-    pub fn begin_snapshot(&mut self) -> Result<(SnapshotPlace, SnapshotSummary), SnapshotBusy> {
+    pub fn begin_snapshot(&mut self) -> Result<(SnapshotPlace, Summary), SnapshotBusy> {
         let summary = lock(&self.store).begin_snapshot()?;
         Ok((self.raft.snapshot_place(), summary))
     }

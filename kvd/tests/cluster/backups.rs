@@ -2,7 +2,8 @@
 
 use kvclient::Client;
 use kvclient::api::ErrorCode;
-use kvd::kv::{Restoring, SnapshotSummary, Store};
+use kvclient::snapshot::Summary;
+use kvd::kv::{Restoring, Store};
 use kvd::storage::snapshot::{Decoder, Part};
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +26,7 @@ fn restored(reply: &Reply) -> Store {
     let mut decoder = Decoder::new();
     decoder.feed(&reply.body);
     let Some(Part::Head(head)) = decoder.next_part().expect("it is undamaged") else { panic!("no beginning") };
-    let summary = SnapshotSummary::decode(&head.summary).expect("a summary");
+    let summary = Summary::decode(&head.summary).expect("a summary");
     assert_eq!(reply.header("x-kvd-revision"), Some(summary.revision.to_string().as_str()));
     let mut restoring = Restoring::new(summary).expect("a possible store");
     while let Some(part) = decoder.next_part().expect("it is undamaged") {

@@ -5,9 +5,10 @@ use super::super::command::{CLIENT_NAME_CHARS_MAX, Item, Outcome, Revision};
 use super::super::fingerprint::Fingerprint;
 use super::super::hash::{HashSum, Kind};
 use super::super::record::ItemRef;
-use super::super::snapshot::{RestoreError, SnapshotSummary, malformed};
+use super::super::snapshot::{RestoreError, malformed};
 use super::session::Session;
 use super::{SessionLimits, Sessions};
+use kvclient::snapshot::Summary;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ impl RestoringSessions {
     }
 
     /// Takes the canonical bytes of the next session.
-    pub(in crate::kv) fn add(&mut self, canonical: &[u8], summary: &SnapshotSummary) -> Result<(), RestoreError> {
+    pub(in crate::kv) fn add(&mut self, canonical: &[u8], summary: &Summary) -> Result<(), RestoreError> {
         let (client, session) = read(canonical)?;
         if session.last_used_ms > summary.time_ms {
             return Err(malformed("a session's last use"));

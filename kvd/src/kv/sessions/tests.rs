@@ -1,11 +1,10 @@
 //! What is remembered of clients, for how long, and what has to make room.
 
 use super::super::command::Item;
-use super::super::hash::StateHash;
 use super::super::level::Level;
 use super::super::pieces::{Entry, PieceWriter, split_entry};
-use super::super::snapshot::SnapshotSummary;
 use super::*;
+use kvclient::snapshot::Summary;
 
 const OPERATION: Fingerprint = Fingerprint(1);
 
@@ -180,9 +179,9 @@ fn restored_sessions_are_forgotten_and_make_room_in_the_order_they_would_have() 
     sessions.begin_snapshot();
     let mut piece = PieceWriter::new(usize::MAX);
     assert!(sessions.write_snapshot(&mut piece));
-    let state_hash = StateHash(0);
+    let state_hash = 0;
     let summary =
-        SnapshotSummary { level: Level::FIRST, revision: 3, time_ms: 3, keys: 0, sessions: 4, bytes: 0, state_hash };
+        Summary { level: Level::FIRST.0, revision: 3, time_ms: 3, keys: 0, sessions: 4, data_bytes: 0, state_hash };
     let mut restoring = RestoringSessions::default();
     let piece = piece.finish();
     let mut rest = &piece[..];

@@ -5,12 +5,14 @@
 //! kept takes memory in proportion to what has come, never to what is announced.
 
 use super::super::command::{Revision, check_key};
-use super::super::hash::{HashSum, Kind};
+use super::super::hash::{HashSum, Kind, StateHash};
+use super::super::level::Level;
 use super::super::pieces::{Entry, split_entry};
 use super::super::record::Record;
 use super::super::sessions::{RestoringSessions, SESSIONS_MAX, SessionLimits};
-use super::super::snapshot::{RestoreError, SnapshotSummary, malformed};
+use super::super::snapshot::{RestoreError, malformed};
 use super::Store;
+use kvclient::snapshot::Summary;
 use std::fmt;
 
 /// No store comes to a revision beyond this one; at a million changes a second it would take 292,000 years. So adding to
@@ -19,7 +21,7 @@ const REVISION_MAX: Revision = 1 << 63;
 
 /// A store of which not all pieces have come.
 pub struct Restoring {
-    summary: SnapshotSummary,
+    summary: Summary,
     /// Bytes of the pieces that have come.
     bytes: u64,
     /// The start of an entry whose rest is in pieces to come.
@@ -41,7 +43,7 @@ impl Restoring {
     ///
     /// # Errors
     /// [`RestoreError::Malformed`] if there can be no such store.
-    pub fn new(summary: SnapshotSummary) -> Result<Self, RestoreError> {
+    pub fn new(summary: Summary) -> Result<Self, RestoreError> {
         if !(1..=REVISION_MAX).contains(&summary.revision) {
             return Err(malformed("revision"));
         }
@@ -63,8 +65,8 @@ impl Restoring {
     /// Every [`RestoreError`] but an unknown level: as soon as what has come cannot be the start of the snapshot.
     pub fn piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
         self.bytes += piece.len() as u64;
-        if self.bytes > self.summary.bytes {
-            return Err(RestoreError::Count { what: "bytes", expected: self.summary.bytes, found: self.bytes });
+        if self.bytes > self.summary.data_bytes {
+            return Err(RestoreError::Count { what: "bytes", expected: self.summary.data_bytes, found: self.bytes });
         }
         let mut unread = std::mem::take(&mut self.unread);
         unread.extend_from_slice(piece);
@@ -113,7 +115,7 @@ impl Restoring {
     pub fn finish(self) -> Result<Store, RestoreError> {
         let Self { summary, bytes, unread, records, items_hash, sessions } = self;
         for (what, expected, found) in [
-            ("bytes", summary.bytes, bytes),
+            ("bytes", summary.data_bytes, bytes),
             ("keys", summary.keys, records.len() as u64),
             ("sessions", summary.sessions, sessions.len() as u64),
         ] {
@@ -128,14 +130,14 @@ impl Restoring {
             // Of what is sorted already a tree is built at once, not by one insertion after the other.
             records: records.into_iter().collect(),
             revision: summary.revision,
-            level: summary.level,
+            level: Level(summary.level),
             sessions: sessions.finish(summary.time_ms),
             items_hash,
             walk: None,
         };
         match store.state_hash() {
-            found if found == summary.state_hash => Ok(store),
-            found => Err(RestoreError::StateHash { expected: summary.state_hash, found }),
+            found if found.0 == summary.state_hash => Ok(store),
+            found => Err(RestoreError::StateHash { expected: StateHash(summary.state_hash), found }),
         }
     }
 

@@ -7,11 +7,12 @@ use super::super::hash::Kind;
 use super::super::pieces::{Content, ENTRY_HEADER_BYTES, PieceWriter};
 use super::super::record::Record;
 use super::super::sessions::KeptSession;
-use super::super::snapshot::{NoSnapshot, SnapshotBusy, SnapshotSummary};
+use super::super::snapshot::{NoSnapshot, SnapshotBusy};
 use super::super::walk::{Keep, View, Walk};
 use super::Store;
 use crate::mutants::{self, Mutant};
 use bytes::Bytes;
+use kvclient::snapshot::Summary;
 use std::fmt;
 use std::ops::Bound;
 
@@ -47,7 +48,7 @@ impl Store {
     ///
     /// # Errors
     /// [`SnapshotBusy`] until the one before it has been ended.
-    pub fn begin_snapshot(&mut self) -> Result<SnapshotSummary, SnapshotBusy> {
+    pub fn begin_snapshot(&mut self) -> Result<Summary, SnapshotBusy> {
         if self.walk.is_some() {
             return Err(SnapshotBusy);
         }
@@ -56,14 +57,14 @@ impl Store {
         let (sessions, sessions_hash) =
             if has_sessions { (self.sessions.len() as u64, self.sessions.hash()) } else { Default::default() };
         let content_bytes = self.items_hash.bytes() + sessions_hash.bytes();
-        let summary = SnapshotSummary {
-            level: self.level,
+        let summary = Summary {
+            level: self.level.0,
             revision: self.revision,
             time_ms: self.sessions.now_ms(),
             keys,
             sessions,
-            bytes: content_bytes + (keys + sessions) * ENTRY_HEADER_BYTES as u64,
-            state_hash: self.hash_with(self.items_hash, sessions_hash),
+            data_bytes: content_bytes + (keys + sessions) * ENTRY_HEADER_BYTES as u64,
+            state_hash: self.hash_with(self.items_hash, sessions_hash).0,
         };
         self.walk = Some(Walk::new(self.revision));
         if has_sessions {

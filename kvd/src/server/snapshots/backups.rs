@@ -12,10 +12,10 @@ use super::super::reporter::Reporter;
 use super::event::{BackupReply, SnapshotEvent, Unreadable, Waiting};
 use super::paced::{BYTES_PER_SECOND_MAX, PacedReader, blocking};
 use crate::http::{Backup, BackupError};
-use crate::kv::SnapshotSummary;
 use crate::raft::{LogBase, LogIndex};
 use crate::storage::snapshot::{SnapshotBytes, SnapshotFile};
 use crate::storage::{Disk, StorageError};
+use kvclient::snapshot::Summary;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -183,7 +183,7 @@ struct Opened {
 impl Opened {
     fn open(disk: &dyn Disk, last: LogBase) -> Result<Self, StorageError> {
         let bytes = SnapshotBytes::open(disk, last)?;
-        let summary = SnapshotSummary::decode(&bytes.meta().summary);
+        let summary = Summary::decode(&bytes.meta().summary);
         let summary = summary.expect("this node wrote the snapshot, or made its store of it");
         Ok(Self { revision: summary.revision, length: bytes.length()?, bytes })
     }

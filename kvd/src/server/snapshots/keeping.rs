@@ -128,7 +128,7 @@ impl Snapshots {
         // The store has an old one open only while the thread that wrote it is about to end.
         let Ok((place, summary)) = replica.begin_snapshot() else { return };
         let stop = Arc::new(AtomicBool::new(false));
-        let meta = SnapshotMeta { cluster_id, place, summary: summary.encode() };
+        let meta = SnapshotMeta { cluster_id, place, summary: summary.encode().into() };
         let (disk, store, reporter) = (Arc::clone(&self.disk), Arc::clone(&self.store), self.reporter.clone());
         self.taking = Some(Arc::clone(&stop));
         taking::start(disk, store, meta, stop, reporter);

@@ -83,7 +83,7 @@ mod tests {
             configuration: Configuration::default(),
             configuration_index: LogIndex(1),
         };
-        let meta = SnapshotMeta { cluster_id: 1, place, summary };
+        let meta = SnapshotMeta { cluster_id: 1, place, summary: summary.into() };
         let (reporter, mut reported) = Reporter::channel();
         // No machine has so much memory.
         let thread = thread::Builder::new().stack_size(usize::MAX / 4);

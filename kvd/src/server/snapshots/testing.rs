@@ -1,9 +1,10 @@
 //! Snapshots for tests.
 
-use crate::kv::{Level, SnapshotSummary, StateHash};
+use crate::kv::Level;
 use crate::raft::{ClusterTime, Configuration, LogBase, LogIndex, SnapshotPlace, Term};
 use crate::storage::snapshot::{SnapshotBytes, SnapshotFile, SnapshotMeta, SnapshotWriter};
 use crate::storage::{Disk, MemoryDisk};
+use kvclient::snapshot::Summary;
 use std::sync::Arc;
 
 /// Bytes of each piece of a snapshot.
@@ -11,9 +12,8 @@ pub(super) const PIECE_BYTES: usize = 32 << 10;
 
 /// Writes a snapshot that ends with entry `index` and has so many pieces. It is no store.
 pub(super) fn write_snapshot(disk: &Arc<dyn Disk>, index: u64, pieces: u64) -> SnapshotFile {
-    let (bytes, state_hash) = (pieces * PIECE_BYTES as u64, StateHash(0));
-    let (level, revision) = (Level::FIRST, index);
-    let summary = SnapshotSummary { level, revision, time_ms: 0, keys: 0, sessions: 0, bytes, state_hash };
+    let (level, revision, data_bytes) = (Level::FIRST.0, index, pieces * PIECE_BYTES as u64);
+    let summary = Summary { level, revision, time_ms: 0, keys: 0, sessions: 0, data_bytes, state_hash: 0 };
     let meta = SnapshotMeta {
         cluster_id: 1,
         place: SnapshotPlace {
@@ -22,7 +22,7 @@ pub(super) fn write_snapshot(disk: &Arc<dyn Disk>, index: u64, pieces: u64) -> S
             configuration: Configuration::default(),
             configuration_index: LogIndex(1),
         },
-        summary: summary.encode(),
+        summary: summary.encode().into(),
     };
     let mut writer = SnapshotWriter::begin(Arc::clone(disk), &meta).unwrap();
     (0..pieces).for_each(|_| writer.write_data(&[b'x'; PIECE_BYTES]).unwrap());

@@ -8,7 +8,7 @@
 //! | word | what it is |
 //! |---|---|
 //! | [`SnapshotPlace`](crate::raft::SnapshotPlace) | where a snapshot ends: last entry, cluster time, configuration. All that consensus knows of it |
-//! | [`SnapshotSummary`](crate::kv::SnapshotSummary) | what its data comes to: revision, keys, hash. All that the state machine says of it |
+//! | [`Summary`](kvclient::snapshot::Summary) | what its data comes to: revision, keys, hash. All that the state machine says of it, and clients read it too |
 //! | [`SnapshotMeta`] | what a snapshot begins with: its cluster, its place, its summary |
 //! | [`Head`](kvclient::snapshot::Head) | the same in bytes, as clients read it: neither place nor summary means anything to them |
 //! | [`SnapshotFile`] | proof that a snapshot is durable, and where it ends |

@@ -87,7 +87,7 @@ impl World {
         }
         let cluster_id = process.cluster.id;
         let (place, summary) = process.replica.begin_snapshot().expect("there is no other");
-        let meta = SnapshotMeta { cluster_id, place, summary: summary.encode() };
+        let meta = SnapshotMeta { cluster_id, place, summary: summary.encode().into() };
         match SnapshotWriter::begin(Arc::new(disk), &meta) {
             Ok(writer) => {
                 process.taking = Some(writer);

@@ -13,14 +13,14 @@ use std::ops::Bound;
 const PIECE_BYTES: usize = 64;
 
 /// A whole snapshot of the store as it is.
-fn snapshot(store: &mut Store) -> (SnapshotSummary, Vec<Vec<u8>>) {
+fn snapshot(store: &mut Store) -> (Summary, Vec<Vec<u8>>) {
     let summary = store.begin_snapshot().unwrap();
     let pieces = std::iter::from_fn(|| store.snapshot_piece(PIECE_BYTES).unwrap()).map(Vec::from).collect();
     assert!(store.end_snapshot().is_empty());
     (summary, pieces)
 }
 
-fn restore<P: AsRef<[u8]>>(summary: SnapshotSummary, pieces: &[P]) -> Result<Store, RestoreError> {
+fn restore<P: AsRef<[u8]>>(summary: Summary, pieces: &[P]) -> Result<Store, RestoreError> {
     let mut restoring = Restoring::new(summary)?;
     for piece in pieces {
         restoring.piece(piece.as_ref())?;
@@ -73,7 +73,7 @@ proptest! {
         let mut time_ms = 0;
         apply(&mut store, &mut time_ms, &before);
         let summary = store.begin_snapshot().unwrap();
-        prop_assert_eq!(summary, SnapshotSummary::decode(&summary.encode()).unwrap());
+        prop_assert_eq!(summary, Summary::decode(&summary.encode()).unwrap());
         let mut restoring = Restoring::new(summary).unwrap().with_session_limits(limits);
         let mut between = between.chunks(2);
         while let Some(piece) = store.snapshot_piece(bytes_max).unwrap() {
@@ -145,11 +145,11 @@ proptest! {
         prop_assert_eq!(restore(other, &pieces).is_err(), pieces != other_pieces);
         prop_assert_eq!(restore(summary, &other_pieces).is_err(), pieces != other_pieces);
         for (field, wrong) in [
-            ("revision", SnapshotSummary { revision: summary.revision + 1, ..summary }),
-            ("time", SnapshotSummary { time_ms: summary.time_ms + 1, ..summary }),
-            ("keys", SnapshotSummary { keys: summary.keys + 1, ..summary }),
-            ("sessions", SnapshotSummary { sessions: summary.sessions + 1, ..summary }),
-            ("bytes", SnapshotSummary { bytes: summary.bytes + 1, ..summary }),
+            ("revision", Summary { revision: summary.revision + 1, ..summary }),
+            ("time", Summary { time_ms: summary.time_ms + 1, ..summary }),
+            ("keys", Summary { keys: summary.keys + 1, ..summary }),
+            ("sessions", Summary { sessions: summary.sessions + 1, ..summary }),
+            ("bytes", Summary { data_bytes: summary.data_bytes + 1, ..summary }),
         ] {
             prop_assert!(restore(wrong, &pieces).is_err(), "{}", field);
         }
@@ -171,7 +171,7 @@ proptest! {
         }
         let mut forged = restore(summary, &[&pieces]);
         if let Err(RestoreError::StateHash { found, .. }) = forged {
-            forged = restore(SnapshotSummary { state_hash: found, ..summary }, &[&pieces]);
+            forged = restore(Summary { state_hash: found.0, ..summary }, &[&pieces]);
         }
         if let Ok(mut store) = forged {
             prop_assert_eq!(store.recompute_state_hash(), store.state_hash());
@@ -186,11 +186,11 @@ proptest! {
         numbers in prop::array::uniform5(prop_oneof![0..9u64, any::<u64>()]),
         pieces in prop::collection::vec(prop::collection::vec(0..6u8, 0..40), 0..6),
     ) {
-        let [revision, time_ms, keys, sessions, bytes] = numbers;
-        let state_hash = Store::default().state_hash();
-        let summary = SnapshotSummary { level: Level::FIRST, revision, time_ms, keys, sessions, bytes, state_hash };
+        let [revision, time_ms, keys, sessions, data_bytes] = numbers;
+        let state_hash = Store::default().state_hash().0;
+        let summary = Summary { level: Level::FIRST.0, revision, time_ms, keys, sessions, data_bytes, state_hash };
         let _ = restore(summary, &pieces);
-        let _ = SnapshotSummary::decode(&pieces.concat());
+        let _ = Summary::decode(&pieces.concat());
     }
 }
 
@@ -242,12 +242,12 @@ fn a_snapshot_of_what_cannot_be_is_refused() {
         ("a key created though it was there", client(reply_at + 2, 1), malformed(reply)),
         ("an item before that cannot be", client(reply_at + 5, 4), malformed(reply)),
     ] {
-        let summary = SnapshotSummary { bytes: forged.len() as u64, ..summary };
+        let summary = Summary { data_bytes: forged.len() as u64, ..summary };
         assert_eq!(restore(summary, &[forged]).err(), Some(expected), "{case}");
     }
     assert_same(&restore(summary, &[&pieces]).unwrap(), &store);
 
-    let longer = SnapshotSummary { bytes: summary.bytes + 2, ..summary };
+    let longer = Summary { data_bytes: summary.data_bytes + 2, ..summary };
     assert_eq!(restore(longer, &[pieces, vec![1, 0]]).err(), Some(malformed("bytes after the end")));
 }
 
@@ -256,19 +256,19 @@ fn counts_and_limits_are_kept_as_soon_as_they_are_reached() {
     let mut store = store_after(["a", "b", "c"].map(|key| set(key, "x").request(key, 1)));
     let (summary, pieces) = snapshot(&mut store);
     for (wrong, what, expected, found) in [
-        (SnapshotSummary { keys: 2, ..summary }, "keys", 2, 3),
-        (SnapshotSummary { sessions: 2, ..summary }, "sessions", 2, 3),
-        (SnapshotSummary { bytes: 70, ..summary }, "bytes", 70, 96),
+        (Summary { keys: 2, ..summary }, "keys", 2, 3),
+        (Summary { sessions: 2, ..summary }, "sessions", 2, 3),
+        (Summary { data_bytes: 70, ..summary }, "bytes", 70, 96),
     ] {
         let mut restoring = Restoring::new(wrong).unwrap();
         let result = pieces.iter().try_for_each(|piece| restoring.piece(piece));
         assert_eq!(result, Err(RestoreError::Count { what, expected, found }));
     }
     for (impossible, field) in [
-        (SnapshotSummary { revision: 0, ..summary }, "revision"),
-        (SnapshotSummary { revision: u64::MAX, ..summary }, "revision"),
-        (SnapshotSummary { keys: 4, ..summary }, "number of keys"),
-        (SnapshotSummary { sessions: 1_000_001, ..summary }, "number of sessions"),
+        (Summary { revision: 0, ..summary }, "revision"),
+        (Summary { revision: u64::MAX, ..summary }, "revision"),
+        (Summary { keys: 4, ..summary }, "number of keys"),
+        (Summary { sessions: 1_000_001, ..summary }, "number of sessions"),
     ] {
         assert_eq!(Restoring::new(impossible).err(), Some(malformed(field)));
     }
