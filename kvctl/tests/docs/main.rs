@@ -116,7 +116,11 @@ fn test(page: &Path) -> Result<f64, Vec<String>> {
 /// What is wrong with a block, as far as can be told without running it.
 fn at_rest(block: &Block) -> Vec<String> {
     let mut wrong = match block.kind {
-        Kind::Sh | Kind::Console => names::missing(root(), &block.text),
+        Kind::Sh => names::missing(root(), &block.text),
+        Kind::Console => {
+            let commands = page::commands(&block.text);
+            commands.iter().flat_map(|(command, _)| names::missing(root(), command)).collect()
+        }
         Kind::Other => Vec::new(),
     };
     if let Fate::File(path) = &block.fate

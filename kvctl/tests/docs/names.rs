@@ -8,7 +8,7 @@ use std::path::Path;
 pub(crate) fn missing(root: &Path, text: &str) -> Vec<String> {
     let mut missing = Vec::new();
     for line in text.lines() {
-        let words: Vec<&str> = line.trim_start_matches("$ ").split_whitespace().collect();
+        let words: Vec<&str> = line.split_whitespace().collect();
         let words = &words[words.iter().take_while(|word| is_variable(word)).count()..];
         match words.first() {
             Some(&"cargo") => missing.extend(missing_targets(root, words).map(|what| format!("{what}, in `{line}`"))),
