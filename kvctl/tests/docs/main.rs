@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         testkit::skip("curl is missing");
         return ExitCode::SUCCESS;
     }
+    check_itself();
     println!("\nrunning {} tests", pages.len());
     let running: Vec<_> = pages.into_iter().map(|page| (page.clone(), thread::spawn(move || test(&page)))).collect();
     let mut failures = 0;
@@ -61,6 +62,36 @@ fn main() -> ExitCode {
     }
     println!("\ntest result: {}\n", if failures == 0 { "ok" } else { "FAILED" });
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A test that cannot fail is worthless: these must.
+fn check_itself() {
+    for (page, complaint) in [
+        ("```\nkvctl get x\n```", "a block in the language \"\""),
+        ("```sh\nkvctl get x\n", "has no end"),
+        ("words\n\n    kvctl get x\n", "without a fence"),
+        ("<!-- not run: too lazy -->\n```sh\nfalse\n```", "an unknown mark"),
+        ("<!-- not run: takes long -->\nwords\n```sh\nfalse\n```", "directly above"),
+    ] {
+        let error = page::blocks(page).expect_err(page).to_string();
+        assert!(error.contains(complaint), "{page}: {error}");
+    }
+    for (page, complaint) in [
+        ("```sh\nfalse\ntrue\n```", "ended with Some(1)"),
+        ("```console\n$ echo blue\nred\n```", "the page shows\nred\n--- and printed was\nblue"),
+        ("```console\n$ echo blue\n```", "the page shows\n\n--- and printed was\nblue"),
+        ("```console\n$ false\n```", "ended with 1"),
+        ("```console\n$ echo a 0123456789abcdef b\na fedcba9876543210 ... c\n```", "a <id> b"),
+        ("<!-- not run: takes long -->\n```sh\ncargo bench -p kvd --bench gone\n```", "--bench gone"),
+        ("<!-- not run: takes long -->\n```sh\ndeploy/gone\n```", "deploy/gone"),
+    ] {
+        let blocks = page::blocks(page).expect(page);
+        let mut wrong: Vec<String> = blocks.iter().flat_map(at_rest).collect();
+        let mut session = Session::new();
+        wrong.extend(blocks.iter().filter_map(|block| session.run(block).err()));
+        assert!(wrong.iter().any(|wrong| wrong.contains(complaint)), "{page}: {wrong:?}");
+    }
+    assert_eq!(dead_links(Path::new("README.md"), "[a](gone.md) [b](README.md#gone) [c](README.md#a-tour)").len(), 2);
 }
 
 /// The pages that the arguments ask for: all without a filter.
