@@ -132,6 +132,7 @@ fn test(page: &Path) -> Result<f64, Vec<String>> {
     let text = fs::read_to_string(root().join(page)).map_err(|error| vec![error.to_string()])?;
     let blocks = page::blocks(&text).map_err(|error| vec![error.to_string()])?;
     let mut wrong = dead_links(page, &text);
+    wrong.extend(page::spans(&text).flat_map(|span| names::missing(root(), span)));
     wrong.extend(blocks.iter().flat_map(at_rest));
     if blocks.iter().any(|block| block.kind != Kind::Other) {
         let mut session = Session::new();

@@ -151,6 +151,11 @@ pub(crate) fn commands(text: &str) -> Vec<(String, Vec<String>)> {
     commands
 }
 
+/// Lines of cargo in a page's sentences and tables.
+pub(crate) fn spans(page: &str) -> impl Iterator<Item = &str> {
+    page.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).filter(|span| span.starts_with("cargo "))
+}
+
 /// Targets of links, and of images, that lead to files of the repository.
 pub(crate) fn links(page: &str) -> Vec<&str> {
     let targets = page.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
