@@ -1,0 +1,267 @@
+//! Running the blocks of a page, as a reader does who has just built kvd and kvctl.
+
+use crate::page::{Block, Fate, Kind, commands};
+use crate::patterns::{Ports, common_form, is_passed_over, matches};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::env;
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use testkit::{DEADLINE, Port, run, until};
+
+/// Nodes that pages talk of: three, and one that joins.
+const NODES: u16 = 4;
+
+/// Pause between two looks at what another terminal shows.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Ends what a command has printed, and begins its exit code.
+const END_OF_COMMAND: char = '\u{1e}';
+
+/// Stands in for cargo: what a page has it build has been built.
+const CARGO: &str = r#"#!/bin/sh
+case "$*" in
+  "run --release -p kvd -- "*) shift 5; exec kvd "$@" ;;
+  "run --release -p kvctl -- "*) shift 5; exec kvctl "$@" ;;
+esac
+echo "the stand-in for cargo does not know: $*" >&2
+exit 1
+"#;
+
+/// Has curl show no progress, as at a terminal to which it prints a reply.
+const CURLRC: &str = "silent\nshow-error\n";
+
+/// A reader of one page: a directory, ports, and what runs meanwhile.
+pub(crate) struct Session {
+    running: Vec<Running>,
+    ports: Ports,
+    _held: Vec<Port>,
+    /// After what runs, so that it is removed when nobody writes there any more.
+    dir: TempDir,
+}
+
+/// Something that runs in the background, with all processes that it starts.
+struct Running {
+    child: Child,
+    output: PathBuf,
+    /// What it must have printed by the end, in common form.
+    shown: Vec<String>,
+    line: usize,
+}
+
+impl Running {
+    /// Ends all its processes.
+    fn kill(&mut self) {
+        // Those of them that have ended need no killing.
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Session {
+    pub(crate) fn new() -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let held = Port::row(NODES);
+        let bin = dir.path().join("bin");
+        fs::create_dir(&bin).expect("a directory");
+        fs::create_dir(dir.path().join("work")).expect("a directory");
+        symlink(env::current_exe().expect("the path of this program"), bin.join("kvd")).expect("a link");
+        symlink(env!("CARGO_BIN_EXE_kvctl"), bin.join("kvctl")).expect("a link");
+        fs::write(bin.join("cargo"), CARGO).expect("a file");
+        fs::write(dir.path().join(".curlrc"), CURLRC).expect("a file");
+        fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o755)).expect("a program");
+        let ports = Ports(held.iter().map(Port::number).collect());
+        Self { running: Vec::new(), ports, _held: held, dir }
+    }
+
+    /// Runs a block.
+    ///
+    /// # Errors
+    /// A sentence that says what did not come out as the page shows.
+    pub(crate) fn run(&mut self, block: &Block) -> Result<(), String> {
+        match &block.fate {
+            Fate::Run if block.kind == Kind::Other => Ok(()),
+            Fate::Run if block.kind == Kind::Sh => self.run_sh(&block.text),
+            Fate::Run => self.run_console(&block.text),
+            Fate::Background => {
+                self.end()?;
+                let text = self.local(&block.text, None);
+                self.start(&text, block)?;
+                self.wait_until_ready(&text);
+                Ok(())
+            }
+            Fate::OtherTerminal => {
+                let text = self.local(&block.text, None);
+                self.start(&text, block)?;
+                self.wait_until_ready(&text);
+                Ok(())
+            }
+            Fate::ThreeMachines => {
+                self.end()?;
+                let texts: Vec<String> = (1..=3).map(|machine| self.local(&block.text, Some(machine))).collect();
+                texts.iter().try_for_each(|text| self.start(text, block))?;
+                texts.iter().for_each(|text| self.wait_until_ready(text));
+                Ok(())
+            }
+            Fate::NotRun | Fate::ByCompose | Fate::File(_) => Ok(()),
+        }
+    }
+
+    /// Ends what runs in the background.
+    ///
+    /// # Errors
+    /// Where something has not printed what the page shows.
+    pub(crate) fn end(&mut self) -> Result<(), String> {
+        let running = std::mem::take(&mut self.running);
+        for running in running.iter().filter(|running| !running.shown.is_empty()) {
+            let shown: Vec<String> = running.shown.iter().cloned().chain(["...".to_owned()]).collect();
+            let began = Instant::now();
+            loop {
+                let printed = self.lines(&fs::read_to_string(&running.output).unwrap_or_default());
+                if matches(&shown, &printed) {
+                    break;
+                }
+                if began.elapsed() > DEADLINE {
+                    return Err(difference(running.line, &running.shown, &printed));
+                }
+                thread::sleep(POLL);
+            }
+        }
+        Ok(())
+    }
+
+    // --- Kinds of blocks -----------------------------------------------------------------------------------------
+
+    fn run_sh(&self, text: &str) -> Result<(), String> {
+        let ended = run(&mut self.shell(&["-e", "-c", &self.local(text, None)]));
+        if ended.code == Some(0) {
+            Ok(())
+        } else {
+            Err(format!("ended with {:?}\n{}{}", ended.code, ended.stdout, ended.stderr))
+        }
+    }
+
+    fn run_console(&self, text: &str) -> Result<(), String> {
+        let commands = commands(text);
+        let mut script = "exec 2>&1\n".to_owned();
+        for (command, _) in &commands {
+            script.push_str(&format!("{}\nprintf '{END_OF_COMMAND}%s\\n' $?\n", self.local(command, None)));
+        }
+        let ended = run(&mut self.shell(&["-c", &script]));
+        let mut rest = &*ended.stdout;
+        for (command, shown) in &commands {
+            let (printed, after) = rest.split_once(END_OF_COMMAND).ok_or(format!("`{command}` broke off: {rest}"))?;
+            let (code, after) = after.split_once('\n').unwrap_or_default();
+            rest = after;
+            let (shown, printed) = (self.lines(&shown.join("\n")), self.lines(printed));
+            if !matches(&shown, &printed) {
+                return Err(format!("`{command}`: {}", difference(0, &shown, &printed)));
+            }
+            let may_fail = shown.iter().any(|line| line.starts_with("error"));
+            if code != "0" && !may_fail {
+                return Err(format!("`{command}` ended with {code}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, text: &str, block: &Block) -> Result<(), String> {
+        let (text, shown) = match block.kind {
+            Kind::Console => match &commands(text)[..] {
+                [(command, shown)] => (command.clone(), self.lines(&shown.join("\n"))),
+                _ => return Err("one command for another terminal".to_owned()),
+            },
+            Kind::Sh | Kind::Other => (text.to_owned(), Vec::new()),
+        };
+        let output = self.dir.path().join(format!("output-{}-{}", block.line, self.running.len()));
+        let file = File::create(&output).expect("a file");
+        let mut command = self.shell(&["-e", "-c", &text]);
+        command.stdout(file.try_clone().expect("a file")).stderr(file).process_group(0);
+        let child = command.spawn().expect("a shell starts");
+        self.running.push(Running { child, output, shown, line: block.line });
+        Ok(())
+    }
+
+    /// Waits until every node that these commands start knows a leader.
+    fn wait_until_ready(&self, text: &str) {
+        // The addresses of a loop stand nowhere.
+        let of_dev =
+            text.contains("kvd dev") || text.contains("-p kvd -- dev") || text.contains("--listen 127.0.0.1:$");
+        let listening = text
+            .split("--listen ")
+            .skip(1)
+            .filter_map(|rest| rest.split_whitespace().next())
+            .filter(|address| !address.contains('$'));
+        let dev = self.ports.0.iter().take(3).filter(|_| of_dev).map(|port| format!("127.0.0.1:{port}"));
+        for address in listening.map(str::to_owned).chain(dev) {
+            let probe = format!("curl -fs -o /dev/null http://{address}/readyz");
+            until(&format!("{address} is ready"), || {
+                (run(&mut self.shell(&["-c", &probe])).code == Some(0)).then_some(())
+            });
+        }
+    }
+
+    // --- Words ---------------------------------------------------------------------------------------------------
+
+    /// A shell in the reader's directory, with nothing in its environment that would change what programs do.
+    fn shell(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        for (name, _) in env::vars_os() {
+            let name_bytes = name.as_encoded_bytes();
+            if name == "RUST_LOG" || name_bytes.starts_with(b"KVD_") || name_bytes.starts_with(b"KVCTL_") {
+                command.env_remove(name);
+            }
+        }
+        let path = env::var("PATH").unwrap_or_default();
+        let endpoints: Vec<String> =
+            self.ports.0.iter().take(3).map(|port| format!("http://127.0.0.1:{port}")).collect();
+        command
+            .args(arguments)
+            .current_dir(self.dir.path().join("work"))
+            .env("PATH", format!("{}:{path}", self.dir.path().join("bin").display()))
+            .env("HOME", self.dir.path())
+            .env("CURL_HOME", self.dir.path())
+            .env("KVD_DEV_BASE_PORT", self.ports.0[0].to_string())
+            .env("KVCTL_ENDPOINTS", endpoints.join(","))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Commands of the page, with what is ours in place of what they name: ports, and directories of the system. On each of
+    /// several machines a node has its own name, address and directory.
+    fn local(&self, text: &str, machine: Option<usize>) -> String {
+        let mut text = text.to_owned();
+        if let Some(machine) = machine {
+            text = text.replace("--name node1", &format!("--name node{machine}"));
+            text = text.replace("--listen 10.0.0.1:", &format!("--listen 10.0.0.{machine}:"));
+        }
+        let home = machine.map_or("machine".to_owned(), |machine| format!("machine{machine}"));
+        let home: &Path = &self.dir.path().join(home);
+        fs::create_dir_all(home.join("var/lib")).expect("a directory");
+        let text = text.replace("/var/lib/kvd", &format!("{}", home.join("var/lib/kvd").display()));
+        self.ports.ours(&text)
+    }
+
+    /// Lines in common form, without the directories that are ours.
+    fn lines(&self, text: &str) -> Vec<String> {
+        let text = text.replace(&format!("{}/", self.dir.path().join("machine").display()), "/");
+        let lines = text.trim_end().lines().map(|line| common_form(line, &self.ports));
+        lines.filter(|line| !is_passed_over(line)).collect()
+    }
+}
+
+fn difference(line: usize, shown: &[String], printed: &[String]) -> String {
+    let at = if line > 0 { format!("line {line}: ") } else { String::new() };
+    format!("{at}the page shows\n{}\n--- and printed was\n{}\n---", shown.join("\n"), printed.join("\n"))
+}
