@@ -125,11 +125,12 @@ impl History {
 
 impl Display for History {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Notes { operations, stale_reads, node_reads, acknowledged, unknown, refused, .. } = &self.notes;
+        let Notes { operations, stale_reads, node_reads, acknowledged, at_one_node, unknown, refused, .. } =
+            &self.notes;
         let reads = node_reads.iter().filter(|read| read.answered).count();
         write!(
             f,
-            "{} operations: {acknowledged} writes acknowledged, {unknown} unknown, {refused} refused; {reads} of {} reads \
+            "{} operations: {acknowledged} writes acknowledged ({at_one_node} written at one node), {unknown} unknown, {refused} refused; {reads} of {} reads \
              from one node answered; {} stale reads",
             operations.len(),
             node_reads.len(),

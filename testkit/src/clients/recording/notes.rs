@@ -49,6 +49,8 @@ pub(super) struct Notes {
     pub(super) node_reads: Vec<NodeRead>,
     pub(super) revisions: Vec<Revision>,
     pub(super) acknowledged: usize,
+    /// Those of them that were written at one node.
+    pub(super) at_one_node: usize,
     pub(super) unknown: usize,
     pub(super) refused: usize,
 }
@@ -67,6 +69,7 @@ impl Notes {
         self.node_reads.extend(other.node_reads);
         self.revisions.extend(other.revisions);
         self.acknowledged += other.acknowledged;
+        self.at_one_node += other.at_one_node;
         self.unknown += other.unknown;
         self.refused += other.refused;
     }

@@ -1,6 +1,7 @@
 //! Clients at work, and how tests steer them.
 
 use super::clock::Clock;
+use super::fate::OneNode;
 use super::history::History;
 use super::keys::KeyNames;
 use super::notes::{Life, Notes};
@@ -34,7 +35,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the writers, and for each node one reader of either kind.
+    /// Starts the writers, and for each node one that writes at this node alone and one reader of either kind.
     pub fn start(cluster: &Cluster) -> Self {
         Self::start_at(cluster, "")
     }
@@ -58,7 +59,16 @@ impl Recorder {
             let sends_once = seed >= PATIENT;
             let client = if sends_once { &impatient } else { &patient }.clone();
             let (shared, random) = (Arc::clone(&recorder.shared), StdRng::seed_from_u64(seed));
-            let writer = Writer { client, sends_once, random, shared, notes: Notes::default(), known: BTreeMap::new() };
+            let (node, notes, known) = (None, Notes::default(), BTreeMap::new());
+            let writer = Writer { client, node, sends_once, random, shared, notes, known };
+            recorder.clients.push(thread::spawn(|| writer.run()));
+        }
+        for (number, node) in cluster.nodes.iter().enumerate() {
+            let (client, node, shared) =
+                (impatient.clone(), Some(OneNode::new(node.url())), Arc::clone(&recorder.shared));
+            let random = StdRng::seed_from_u64(PATIENT + IMPATIENT + number as u64);
+            let (notes, known) = (Notes::default(), BTreeMap::new());
+            let writer = Writer { client, node, sends_once: true, random, shared, notes, known };
             recorder.clients.push(thread::spawn(|| writer.run()));
         }
         for (number, node) in cluster.nodes.iter().enumerate() {

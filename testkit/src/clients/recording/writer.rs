@@ -1,10 +1,11 @@
-//! Clients that write, through the real client.
+//! Clients that write: through the real client, or at one node.
 
+use super::fate::{Fate, OneNode};
 use super::keys::{any_key, is_guarded, seen};
 use super::notes::{Notes, Revision, StaleRead};
 use super::shared::{PAUSE, REFUSED_PAUSE, Shared};
 use crate::linearizability::{self, Answer, Call, Moment, Operation, Value};
-use kvclient::{Applied, Client, Condition, DeleteReply, DeleteRequest, Error, Item, SetReply, SetRequest};
+use kvclient::{Client, Condition, DeleteReply, DeleteRequest, Item, SetReply, SetRequest};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use std::collections::BTreeMap;
@@ -12,9 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-/// Writes, and reads in between, through the real client.
+/// Writes, and reads in between.
 pub(super) struct Writer {
     pub(super) client: Client,
+    /// Where all writes go, if not through the client.
+    pub(super) node: Option<OneNode>,
     /// Whether each request is sent once and never repeated.
     pub(super) sends_once: bool,
     pub(super) random: StdRng,
@@ -87,46 +90,55 @@ impl Writer {
         let translated = condition.as_ref().map(|condition| self.translated(key, condition));
         let invoked = self.shared.clock.now();
         let name = self.shared.names.name(key);
-        let result = self.client.set_with(SetRequest { condition, ..SetRequest::new(&name, value.to_string()) });
-        let result = result.map(|SetReply { revision, created, .. }| {
+        let request = SetRequest { condition, ..SetRequest::new(&name, value.to_string()) };
+        let fate = match &mut self.node {
+            Some(node) => node.post("/set", &request),
+            None => self.client.set_with(request).into(),
+        };
+        let fate = fate.map(|SetReply { revision, created, .. }| {
             self.known.insert(key, (value, revision));
             (Answer::Written { existed: !created }, Some(revision))
         });
-        self.written(key, invoked, Call::Set { value, condition: translated }, result)
+        self.written(key, invoked, Call::Set { value, condition: translated }, fate)
     }
 
     fn delete(&mut self, key: u64, condition: Option<Condition>) -> bool {
         let translated = condition.as_ref().map(|condition| self.translated(key, condition));
         let invoked = self.shared.clock.now();
         let name = self.shared.names.name(key);
-        let result = self.client.delete_with(DeleteRequest { condition, ..DeleteRequest::new(&name) });
-        let result = result.map(|DeleteReply { revision, deleted, .. }| {
+        let request = DeleteRequest { condition, ..DeleteRequest::new(&name) };
+        let fate = match &mut self.node {
+            Some(node) => node.post("/delete", &request),
+            None => self.client.delete_with(request).into(),
+        };
+        let fate = fate.map(|DeleteReply { revision, deleted, .. }| {
             (Answer::Written { existed: deleted > 0 }, (deleted > 0).then_some(revision))
         });
-        self.written(key, invoked, Call::Delete { condition: translated }, result)
+        self.written(key, invoked, Call::Delete { condition: translated }, fate)
     }
 
     /// Notes what became of a write; whether there was an answer to it.
-    fn written(&mut self, key: u64, invoked: Moment, call: Call, result: Result<(Answer, Option<u64>), Error>) -> bool {
+    fn written(&mut self, key: u64, invoked: Moment, call: Call, fate: Fate<(Answer, Option<u64>)>) -> bool {
         let returned = self.shared.clock.now();
-        let answer = match result {
-            Ok((answer, changed_at)) => {
+        let answer = match fate {
+            Fate::Done((answer, changed_at)) => {
                 self.shared.acknowledged.fetch_add(1, Ordering::Relaxed);
                 self.notes.acknowledged += 1;
+                self.notes.at_one_node += usize::from(self.node.is_some());
                 let changed = |revision| Revision { invoked, returned, revision, changed: true };
                 self.notes.revisions.extend(changed_at.map(changed));
                 Some(answer)
             }
-            Err(Error::ConditionFailed { current }) => {
+            Fate::ConditionFailed(current) => {
                 self.learn(key, current.as_ref());
                 // Asked for again, the answer shows what is there by then.
                 Some(Answer::ConditionFailed { current: self.sends_once.then(|| current.as_ref().map(seen)) })
             }
-            Err(error) if error.applied() == Applied::No => {
+            Fate::Refused => {
                 self.notes.refused += 1;
                 return false;
             }
-            Err(_) => {
+            Fate::Unknown => {
                 self.notes.unknown += 1;
                 None
             }
