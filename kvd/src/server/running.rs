@@ -217,7 +217,7 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::stop`].
-    pub(crate) async fn stop_with_cluster(self) -> Result<(), FatalError> {
+    pub async fn stop_with_cluster(self) -> Result<(), FatalError> {
         self.end(false).await
     }
 
