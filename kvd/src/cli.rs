@@ -27,7 +27,7 @@ pub(crate) const LISTEN: &str = "127.0.0.1:8081";
 const ABOUT: &str = "A replicated key-value store: a few machines that agree, and lose nothing.";
 
 const EXAMPLES: &str = "\
-Try it on this machine, three nodes in one process:
+Try it on this machine, three nodes:
   kvd dev
 
 Run one node of three, the same --peers on each:
@@ -72,7 +72,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a whole cluster in one process on this machine, for trying out.
+    /// Run a whole cluster on this machine, for trying out: a process for each node, which is started again when it ends.
     Dev(DevArgs),
     /// Make a new cluster of one node from a backup.
     Restore(RestoreArgs),
@@ -254,6 +254,10 @@ pub(crate) struct NodeArgs {
     /// version of kvd before; so set it to the present level (see GET /health) on one node to keep that way open for longer.
     #[arg(long, env = "KVD_LEVEL_MAX", value_name = "N", default_value_t = Level::NEWEST.0)]
     level_max: u32,
+
+    /// Stop with the whole cluster once standard input ends. For `kvd dev`, which holds the other end of a pipe.
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_ends: bool,
 }
 
 impl NodeArgs {

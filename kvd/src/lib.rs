@@ -10,7 +10,7 @@ mod background;
 pub mod bootstrap;
 pub mod config;
 pub mod data;
-pub mod dev;
+mod dev;
 pub mod http;
 pub mod kv;
 mod logging;

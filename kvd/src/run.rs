@@ -5,22 +5,22 @@
 
 use crate::cli::{Cli, Command, DevArgs, NodeArgs, exit_code};
 use crate::config::{ConfigError, OPEN_FILES_MAX};
-use crate::dev::{DevError, Nodes, Options};
-use crate::logging::{Logging, node_span};
+use crate::dev::{Cluster, DevError, Options};
+use crate::logging::{LogFormat, Logging, node_span};
 use crate::offline::{self, OfflineError};
 use crate::server::{FatalError, Server, StartError, listen_on_all};
 use crate::storage::StorageError;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::env;
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::future;
 use std::io::{self, ErrorKind, Write as _};
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Variables of the daemon begin with this.
@@ -68,19 +68,18 @@ fn run_command(cli: Cli) -> Ended {
     match cli.command {
         Some(Command::Restore(args)) => offline::restore(args).map_err(offline_failed),
         Some(Command::Recover(args)) => offline::recover(args).map_err(offline_failed),
-        Some(Command::Dev(args)) => run_nodes(args.nodes.into(), |open_files| run_dev(args, open_files)),
-        None => run_nodes(1, |open_files| run_node(cli.node, open_files)),
+        Some(Command::Dev(args)) => block_on(run_dev(args, cli.log_format)),
+        None => block_on(run_node(cli.node, raise_open_files_limit())),
     }
 }
 
-/// Runs what `nodes` makes of the number of files that the process may have open. `count` is the number of nodes.
-fn run_nodes<F: Future<Output = Ended>>(count: u64, nodes: impl FnOnce(u64) -> F) -> Ended {
-    let open_files = raise_open_files_limit(count);
+/// Runs this on a runtime of one thread.
+fn block_on(work: impl Future<Output = Ended>) -> Ended {
     // On a machine of its own one thread serves more than two would, and a node shares its machine
     // with the disk's threads anyway.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|cause| Failure::Refused { code: exit_code::FAILED, error: cause.to_string() })?;
-    let ended = runtime.block_on(nodes(open_files));
+    let ended = runtime.block_on(work);
     // What still waits for a disk must not keep the process.
     runtime.shutdown_background();
     ended
@@ -101,10 +100,9 @@ fn offline_failed(error: OfflineError) -> Failure {
 /// Allows as many open files as the system lets this user have, since the usual soft limit is below the number of connections
 /// that a node can serve. Returns how many this process may have open: connections, log, snapshots and the other nodes share
 /// them.
-fn raise_open_files_limit(nodes: u64) -> u64 {
+fn raise_open_files_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let useful = OPEN_FILES_MAX.saturating_mul(nodes);
-    let wanted = maximum.map_or(useful, |maximum| maximum.min(useful));
+    let wanted = maximum.map_or(OPEN_FILES_MAX, |maximum| maximum.min(OPEN_FILES_MAX));
     if let Some(current) = current.filter(|current| *current < wanted) {
         let raised = Rlimit { current: Some(wanted), maximum };
         if let Err(cause) = setrlimit(Resource::Nofile, raised) {
@@ -113,7 +111,7 @@ fn raise_open_files_limit(nodes: u64) -> u64 {
         }
         return wanted;
     }
-    current.unwrap_or(useful)
+    current.unwrap_or(OPEN_FILES_MAX)
 }
 
 type Ended = Result<(), Failure>;
@@ -127,7 +125,7 @@ enum Failure {
 }
 
 async fn run_node(args: NodeArgs, open_files: u64) -> Ended {
-    let mut signals = StopSignals::new()?;
+    let mut signals = StopSignals::new(args.until_stdin_ends)?;
     let settled = async {
         let may_come = |error: &ConfigError| matches!(error, ConfigError::NotYet(_));
         let config = patiently(ADDRESS_PATIENCE, || args.clone().config(open_files), may_come).await;
@@ -148,12 +146,19 @@ async fn run_node(args: NodeArgs, open_files: u64) -> Ended {
             return Ok(());
         }
     };
-    tokio::select! {
-        signal = signals.next() => server.span().in_scope(|| tracing::info!("stops on {signal}")),
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
         failure = server.failed() => return Err(fatal(failure)),
-    }
+    };
+    server.span().in_scope(|| tracing::info!("stops on {signal}"));
+    let stopped = async {
+        match signal {
+            END_OF_STDIN => server.stop_with_cluster().await,
+            _ => server.stop().await,
+        }
+    };
     tokio::select! {
-        stopped = server.stop() => stopped.map_err(|failure| fatal(&failure)),
+        stopped = stopped => stopped.map_err(|failure| fatal(&failure)),
         _ = signals.next() => Err(interrupted()),
     }
 }
@@ -185,99 +190,71 @@ fn is_address_missing(error: &StartError) -> bool {
     matches!(error, StartError::Listen { cause, .. } if cause.kind() == ErrorKind::AddrNotAvailable)
 }
 
-async fn run_dev(args: DevArgs, open_files: u64) -> Ended {
+async fn run_dev(args: DevArgs, log_format: LogFormat) -> Ended {
     let DevArgs { nodes, base_port, data_dir } = args;
-    let mut signals = StopSignals::new()?;
-    let options = Options { nodes, base_port, data_dir: Some(data_dir.clone()), open_files };
-    let mut nodes = tokio::select! {
-        started = Nodes::start(&options) => started.map_err(dev_start_failed)?,
-        _ = signals.next() => return Ok(()),
+    let mut signals = StopSignals::new(false)?;
+    let mut cluster = Cluster::start(Options { nodes, base_port, data_dir, log_format }).map_err(dev_failed)?;
+    let ended = tokio::select! {
+        error = cluster.run() => Err(dev_failed(error)),
+        signal = signals.next() => {
+            tracing::info!("stops on {signal}");
+            Ok(())
+        }
     };
-    // Last of all that a start prints, or the log of the election would push it out of sight.
-    tokio::select! {
-        () = nodes.settled() => say(&banner(nodes.urls(), &data_dir, &kvctl_command())),
-        _ = signals.next() => return stop_dev(nodes, &mut signals, &data_dir).await,
-    }
-    tokio::select! {
-        signal = signals.next() => tracing::info!("stops on {signal}"),
-        failure = nodes.failed() => return Err(fatal(failure)),
-    }
-    stop_dev(nodes, &mut signals, &data_dir).await
-}
-
-async fn stop_dev(nodes: Nodes, signals: &mut StopSignals, data_dir: &Path) -> Ended {
-    say(&format!("\nstopping; the data stays in {}", data_dir.display()));
-    tokio::select! {
-        stopped = nodes.stop() => stopped.map_err(|failure| fatal(&failure)),
+    let stopped = tokio::select! {
+        stopped = cluster.stop() => stopped.map_err(dev_failed),
+        // Dropping the cluster kills its processes.
         _ = signals.next() => Err(interrupted()),
-    }
+    };
+    ended.and(stopped)
 }
 
-/// Prints for whoever looks on. If nobody does any more (`kvd dev | head`), the cluster runs all the same.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-/// `kvctl` is the command that runs it, if there is one.
-fn banner(urls: &[String], data_dir: &Path, kvctl: &str) -> String {
-    let (version, count, dir) = (env!("CARGO_PKG_VERSION"), urls.len(), data_dir.display());
-    let nodes: String = urls.iter().zip(1..).map(|(url, number)| format!("  node{number}  {url}\n")).collect();
-    let (first, last) = (&urls[0], &urls[urls.len() - 1]);
-    let endpoints = endpoints_flag(urls);
-    format!(
-        "kvd {version}: {count} nodes, data in {dir}\n\n{nodes}\ntry in another terminal:\n\n  \
-         curl -X POST {first}/set -d '{{\"key\":\"color\",\"value\":\"blue\"}}'\n  \
-         curl \"{last}/get?key=color\"\n  \
-         {kvctl}{endpoints} status\n\n\
-         Ctrl-C stops the cluster.\n"
-    )
-}
-
-/// The command that runs kvctl for whoever has started this: by its name, if the shell finds it so; else the one beside
-/// this program; else as cargo does, which builds it first.
-fn kvctl_command() -> String {
-    const NAME: &str = "kvctl";
-    let in_path = |path: OsString| env::split_paths(&path).any(|dir| dir.join(NAME).is_file());
-    if env::var_os("PATH").is_some_and(in_path) {
-        return NAME.to_owned();
-    }
-    let beside = env::current_exe().ok().map(|program| program.with_file_name(NAME)).filter(|kvctl| kvctl.is_file());
-    match (beside, env::current_dir()) {
-        (Some(kvctl), Ok(dir)) => kvctl.strip_prefix(dir).unwrap_or(&kvctl).display().to_string(),
-        (Some(kvctl), Err(_)) => kvctl.display().to_string(),
-        (None, _) => "cargo run --release -p kvctl --".to_owned(),
-    }
-}
-
-/// What kvctl has to be told to find these nodes: nothing, if they are where it looks by itself.
-fn endpoints_flag(urls: &[String]) -> String {
-    let expected = ["http://127.0.0.1:8081", "http://127.0.0.1:8082", "http://127.0.0.1:8083"];
-    if urls == expected { String::new() } else { format!(" --endpoints {}", urls.join(",")) }
-}
+/// Stands for a signal: `kvd dev` stops, or has ended, and so do all nodes of the cluster.
+const END_OF_STDIN: &str = "the end of `kvd dev`";
 
 /// The signals by which the process is asked to end. The first is for ending well, another for ending at once.
 struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
+    /// Ends with standard input, if that is a signal too and has not come yet.
+    stdin: Option<JoinHandle<()>>,
 }
 
 impl StopSignals {
-    fn new() -> Result<Self, Failure> {
+    /// With the end of standard input among them, or without.
+    fn new(with_stdin: bool) -> Result<Self, Failure> {
         let on = |kind| {
             signal(kind).map_err(|cause| Failure::Refused {
                 code: exit_code::FAILED,
                 error: format!("cannot wait for signals: {cause}"),
             })
         };
-        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
+        // An input that cannot be read has ended.
+        let read = || drop(io::copy(&mut io::stdin(), &mut io::sink()));
+        let stdin = with_stdin.then(|| tokio::task::spawn_blocking(read));
+        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())?, stdin })
     }
 
     /// Completes with the next of them; its name.
     async fn next(&mut self) -> &'static str {
+        let Self { interrupt, terminate, stdin } = self;
         tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+            () = stdin_ends(stdin) => END_OF_STDIN,
         }
+    }
+}
+
+/// Completes once at most.
+async fn stdin_ends(stdin: &mut Option<JoinHandle<()>>) {
+    match stdin {
+        Some(reading) => {
+            // Should it panic, nobody reads any more.
+            let _ = reading.await;
+            *stdin = None;
+        }
+        None => future::pending().await,
     }
 }
 
@@ -326,13 +303,16 @@ fn start_code(error: &StartError) -> u8 {
     }
 }
 
-fn dev_start_failed(error: DevError) -> Failure {
+fn dev_failed(error: DevError) -> Failure {
     let code = match &error {
-        DevError::Start(error) => start_code(error),
         DevError::Listen { cause, .. } => listen_code(cause),
         DevError::Ports { .. } | DevError::OtherNodes { .. } => exit_code::USAGE,
-        DevError::Config(error) => config_code(error),
-        DevError::Resources(_) => exit_code::FAILED,
+        DevError::Spawn { .. } => exit_code::FAILED,
+        DevError::Ended { code, .. } => {
+            // The node has said why, and that is the error.
+            tracing::error!("{error}");
+            return Failure::Logged { code: *code };
+        }
     };
     Failure::Refused { code, error: error.to_string() }
 }
@@ -369,8 +349,7 @@ mod tests {
         ] {
             let cause = || io::Error::from_raw_os_error(errno.raw_os_error());
             assert_eq!(start_code(&StartError::Listen { address, cause: cause() }), expected, "{errno:?}");
-            let Failure::Refused { code, .. } =
-                dev_start_failed(DevError::Listen { base_port: 1, address, cause: cause() })
+            let Failure::Refused { code, .. } = dev_failed(DevError::Listen { base_port: 1, address, cause: cause() })
             else {
                 panic!("it never served")
             };

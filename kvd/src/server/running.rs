@@ -13,11 +13,11 @@ use super::reporter::Reporter;
 use super::{snapshots, startup, state_exchange};
 use crate::config::{Config, REQUEST_TIMEOUT_MS, VALUE_BYTES_LIMIT};
 use crate::data::Opened;
-use crate::http::{self, ConnectionLimits, Gateway, Limits, Listeners, View};
-use crate::kv::{KEY_BYTES_MAX, Store};
+use crate::http::{self, ConnectionLimits, Gateway, Limits, Listeners};
+use crate::kv::KEY_BYTES_MAX;
 use crate::peer::{self, FRAME_BYTES_MAX};
 use crate::storage::Disk;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -47,9 +47,6 @@ pub struct Server {
     replica: JoinHandle<Result<(), FatalError>>,
     /// Why the node could not go on, once it is known.
     failure: Option<FatalError>,
-    /// What others see of it.
-    view: watch::Receiver<View>,
-    store: Arc<RwLock<Store>>,
     /// Told that this node is about to stop.
     stopping: Reporter<Stopping>,
     hand_over_time_max: Duration,
@@ -171,21 +168,12 @@ impl Server {
         let stopping = events.reporter(Event::Stopping);
         let stop_replica = senders.stop;
         let failure = None;
-        Ok(Self { http, replica, failure, view, store, stopping, hand_over_time_max, stop_http, stop_replica, span })
+        Ok(Self { http, replica, failure, stopping, hand_over_time_max, stop_http, stop_replica, span })
     }
 
     /// The span of all that is logged of the node.
     pub(crate) fn span(&self) -> &Span {
         &self.span
-    }
-
-    /// Waits until the node has a leader and all that was committed when it started, and its data is of the newest level
-    /// that it knows.
-    pub(crate) async fn settled(&self) {
-        let level = || self.store.read().unwrap_or_else(PoisonError::into_inner).level().0;
-        let is_settled = |view: &View| view.ready && view.leader.is_some() && level() >= view.level_max;
-        // A node that fails meanwhile says so itself.
-        let _ = self.view.clone().wait_for(is_settled).await;
     }
 
     /// Waits until the node cannot go on, and has logged why. A healthy node never returns from here.

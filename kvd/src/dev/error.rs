@@ -1,0 +1,60 @@
+//! Why there is no cluster, or none any more.
+
+use crate::server::listen_hint;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why a cluster did not start, or has ended by itself.
+#[derive(Debug, Error)]
+pub(crate) enum DevError {
+    /// The ports do not exist.
+    #[error("--base-port {base_port}: {nodes} nodes need {nodes} ports, and the last port is 65535")]
+    Ports {
+        /// The first port.
+        base_port: u16,
+        /// Number of nodes.
+        nodes: u16,
+    },
+    /// One of the ports cannot be listened on.
+    #[error("--base-port {base_port}: cannot listen on {address}: {cause}{}", listen_hint(.cause))]
+    Listen {
+        /// The first port.
+        base_port: u16,
+        /// The address of the node.
+        address: SocketAddr,
+        /// What the operating system said.
+        cause: std::io::Error,
+    },
+    /// The data is that of a cluster of another size.
+    #[error(
+        "--nodes {nodes}: {} holds data of a cluster of {known}; start it with --nodes {known}, or choose another \
+         --data-dir", .dir.display()
+    )]
+    OtherNodes {
+        /// Number of nodes asked for.
+        nodes: u16,
+        /// Where they keep their data.
+        dir: PathBuf,
+        /// Number of nodes that the cluster was formed of.
+        known: usize,
+    },
+    /// A process could not be started.
+    #[error("cannot start {name}: {cause}")]
+    Spawn {
+        /// The node.
+        name: String,
+        /// What the operating system said.
+        cause: std::io::Error,
+    },
+    /// A node ended. It has said why itself.
+    #[error("{name} {how}")]
+    Ended {
+        /// The node.
+        name: String,
+        /// How its process ended, as the rest of a sentence.
+        how: String,
+        /// The exit code of that process.
+        code: u8,
+    },
+}
