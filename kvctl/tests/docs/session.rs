@@ -20,6 +20,12 @@ const NODES: u16 = 4;
 /// Pause between two looks at what another terminal shows.
 const POLL: Duration = Duration::from_millis(20);
 
+/// Time for what runs in the background to stop.
+const STOP_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// What `kvd dev` says to do to its leader, before the id of a process.
+const KILL: &str = "kill -9 ";
+
 /// Ends what a command has printed, and begins its exit code.
 const END_OF_COMMAND: char = '\u{1e}';
 
@@ -55,12 +61,30 @@ struct Running {
 }
 
 impl Running {
-    /// Ends all its processes.
+    /// Ends all its processes. They are asked first, since nodes of `kvd dev` are in groups of their own: it waits for them.
     fn kill(&mut self) {
+        let group = Pid::from_child(&self.child);
+        let asked = kill_process_group(group, Signal::TERM);
+        let began = Instant::now();
+        while asked.is_ok() && runs(group) && began.elapsed() < STOP_TIME_MAX {
+            thread::sleep(POLL);
+        }
         // Those of them that have ended need no killing.
-        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        let _ = kill_process_group(group, Signal::KILL);
         let _ = self.child.wait();
     }
+}
+
+/// Whether a process of this group runs. One that has ended may still be there, until its parent asks for its exit code.
+fn runs(group: Pid) -> bool {
+    let Ok(processes) = fs::read_dir("/proc") else { return false };
+    let stats = processes.flatten().filter_map(|process| fs::read_to_string(process.path().join("stat")).ok());
+    // After the name of the program: state, parent, group.
+    let group = group.to_string();
+    stats.filter_map(|stat| Some(stat.rsplit_once(") ")?.1.to_owned())).any(|rest| {
+        let fields: Vec<&str> = rest.split(' ').take(3).collect();
+        fields[0] != "Z" && fields.last() == Some(&&*group)
+    })
 }
 
 impl Drop for Running {
@@ -195,14 +219,8 @@ impl Session {
 
     /// Waits until every node that these commands start knows a leader.
     fn wait_until_ready(&self, text: &str) {
-        // The addresses of a loop stand nowhere.
-        let of_dev =
-            text.contains("kvd dev") || text.contains("-p kvd -- dev") || text.contains("--listen 127.0.0.1:$");
-        let listening = text
-            .split("--listen ")
-            .skip(1)
-            .filter_map(|rest| rest.split_whitespace().next())
-            .filter(|address| !address.contains('$'));
+        let of_dev = text.contains("kvd dev") || text.contains("-p kvd -- dev");
+        let listening = text.split("--listen ").skip(1).filter_map(|rest| rest.split_whitespace().next());
         let dev = self.ports.0.iter().take(3).filter(|_| of_dev).map(|port| format!("127.0.0.1:{port}"));
         for address in listening.map(str::to_owned).chain(dev) {
             let probe = format!("curl -fs -o /dev/null http://{address}/readyz");
@@ -250,7 +268,18 @@ impl Session {
         let home: &Path = &self.dir.path().join(home);
         fs::create_dir_all(home.join("var/lib")).expect("a directory");
         let text = text.replace("/var/lib/kvd", &format!("{}", home.join("var/lib/kvd").display()));
-        self.ports.ours(&text)
+        self.with_pid(&self.ports.ours(&text))
+    }
+
+    /// The same with the process that `kvd dev` has named last in place of the one that the page kills.
+    fn with_pid(&self, text: &str) -> String {
+        let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>();
+        let Some((before, after)) = text.split_once(KILL) else { return text.to_owned() };
+        let pid = until("kvd dev names its leader", || {
+            let outputs = self.running.iter().map(|running| fs::read_to_string(&running.output).unwrap_or_default());
+            outputs.filter_map(|output| Some(digits(output.rsplit_once(KILL)?.1))).next_back()
+        });
+        format!("{before}{KILL}{pid}{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
     }
 
     /// Lines in common form, without the directories that are ours.
