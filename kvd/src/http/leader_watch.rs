@@ -62,7 +62,7 @@ impl Watch {
             }
             tokio::select! {
                 changed = self.leader.changed() => changed.ok()?,
-                stopping = self.stopping.changed() => stopping.ok()?,
+                _ = self.stopping.changed() => return None,
                 _ = self.comments.tick() => return Some(Bytes::from_static(COMMENT)),
             }
         }

@@ -27,7 +27,7 @@ pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) view: watch::Sender<View>,
     pub(super) leader: watch::Sender<LeaderEvent>,
-    stop: Option<watch::Sender<()>>,
+    stop: watch::Sender<()>,
     serving: Option<JoinHandle<()>>,
 }
 
@@ -106,7 +106,7 @@ impl Server {
                 });
             });
         });
-        Self { address: address.recv().unwrap(), view, leader, stop: Some(stop), serving: Some(serving) }
+        Self { address: address.recv().unwrap(), view, leader, stop, serving: Some(serving) }
     }
 
     pub(super) fn connect(&self) -> Wire {
@@ -128,7 +128,8 @@ impl Server {
 
     /// Begins to stop, without waiting for the end.
     pub(super) fn begin_stop(&mut self) {
-        self.stop = None;
+        // As a node does: it is told, and the sender stays. Who serves no more need not be told.
+        let _ = self.stop.send(());
     }
 
     /// Stops, and returns when the server has.
