@@ -97,7 +97,7 @@ Restore, start, and let others join:
 #[derive(Debug, Args)]
 #[command(after_help = RESTORE_HELP)]
 pub(crate) struct RestoreArgs {
-    /// The backup, as `kvctl snapshot save` has written it.
+    /// The backup, as `kvctl snapshot save` has written it. `-` reads it from standard input.
     pub(crate) file: PathBuf,
 
     /// An empty directory, or one that is yet to be made.
@@ -112,13 +112,24 @@ pub(crate) struct RestoreArgs {
     #[arg(long, env = "KVD_LISTEN", value_name = "ADDRESS:PORT", default_value = LISTEN)]
     pub(crate) listen: String,
 
-    /// Where clients will reach it, if that is another address.
+    #[command(flatten)]
+    pub(crate) urls: UrlArgs,
+}
+
+/// URLs of the node that a new cluster begins with.
+#[derive(Debug, Args)]
+pub(crate) struct UrlArgs {
+    /// Where clients will reach it, if that is not the address it listens on.
     #[arg(long, env = "KVD_ADVERTISE_CLIENT_URL", value_name = "URL")]
     pub(crate) advertise_client_url: Option<String>,
 
-    /// Where the other nodes will reach it, if that is another address.
+    /// Where the other nodes will reach it, if that is not the address it listens on.
     #[arg(long, env = "KVD_ADVERTISE_PEER_URL", value_name = "URL")]
     pub(crate) advertise_peer_url: Option<String>,
+
+    /// The members of the cluster that is lost. Only this node's own URL is taken from the list.
+    #[arg(long, env = "KVD_PEERS", value_name = "NAME=URL,...", value_delimiter = ',')]
+    pub(crate) peers: Vec<String>,
 }
 
 const RECOVER_HELP: &str = "\
@@ -154,13 +165,8 @@ pub(crate) struct RecoverArgs {
     #[arg(long, env = "KVD_LISTEN", value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<String>,
 
-    /// Where clients will reach it, if that changes and is not where it listens.
-    #[arg(long, env = "KVD_ADVERTISE_CLIENT_URL", value_name = "URL")]
-    pub(crate) advertise_client_url: Option<String>,
-
-    /// Where the other nodes will reach it, if that changes and is not where clients do.
-    #[arg(long, env = "KVD_ADVERTISE_PEER_URL", value_name = "URL")]
-    pub(crate) advertise_peer_url: Option<String>,
+    #[command(flatten)]
+    pub(crate) urls: UrlArgs,
 }
 
 /// Flags of `kvd dev`.
@@ -217,11 +223,12 @@ pub(crate) struct NodeArgs {
     #[arg(long, env = "KVD_EXPECT_DATA", value_parser = BoolishValueParser::new())]
     expect_data: bool,
 
-    /// Where clients reach this node, for redirects; by default its URL in --peers.
+    /// Where clients reach this node, for redirects. The default is its URL in --peers, or else the address it listens on.
     #[arg(long, env = "KVD_ADVERTISE_CLIENT_URL", value_name = "URL")]
     advertise_client_url: Option<String>,
 
-    /// Where the other nodes reach this node; by default its URL in --peers.
+    /// Where the other nodes reach this node. The default is its URL in --peers; without --peers it is the address it
+    /// listens on, or, where that is all addresses (0.0.0.0), the URL that the cluster has recorded for it.
     #[arg(long, env = "KVD_ADVERTISE_PEER_URL", value_name = "URL")]
     advertise_peer_url: Option<String>,
 

@@ -6,7 +6,7 @@
 
 use crate::kv::Level;
 use crate::naming;
-use crate::raft;
+use crate::raft::{self, MemberInfo};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -167,6 +167,9 @@ pub struct Config {
     pub client_url: String,
     /// Where the other nodes reach the node: an origin, without a trailing slash.
     pub peer_url: String,
+    /// Whether no setting gives `peer_url`, so that it is the client URL. What the cluster has recorded is better then; see
+    /// [`Config::use_recorded`].
+    pub is_peer_url_guessed: bool,
     /// Whether the node is to have data by now, and founds no cluster for want of it.
     pub expect_data: bool,
     /// Where the log is kept.
@@ -219,17 +222,21 @@ impl Config {
             Some(url) => check_url("--advertise-client-url", url)?,
             None => own_url.clone().unwrap_or_else(|| format!("http://{first}")),
         };
-        let peer_url = match (&options.advertise_peer_url, own_url) {
-            (Some(url), _) => check_url("--advertise-peer-url", url)?,
-            (None, Some(url)) => url,
-            (None, None) => client_url.clone(),
-        };
         let undialable = first.ip().is_unspecified() || first.port() == 0;
         if undialable && options.advertise_client_url.is_none() && options.peers.is_empty() {
             return Err(ConfigError::Wrong(format!(
-                "--listen {first} is no address that a client could be sent to: name one with --advertise-client-url"
+                "--listen {first} is not an address that a client can connect to: set --advertise-client-url"
             )));
         }
+        // Clients may come from outside, through an address that means nothing to the other nodes. So the address it listens
+        // on is the better guess, if other machines can reach that.
+        let is_own_machine_alone = first.ip().is_loopback() && options.advertise_client_url.is_some();
+        let (peer_url, is_peer_url_guessed) = match (&options.advertise_peer_url, own_url) {
+            (Some(url), _) => (check_url("--advertise-peer-url", url)?, false),
+            (None, Some(url)) => (url, false),
+            (None, None) if undialable || is_own_machine_alone => (client_url.clone(), true),
+            (None, None) => (format!("http://{first}"), false),
+        };
         let ElectionTimeout { min_ms, max_ms } = options.election_timeout;
         if !(1..=HEARTBEAT_MS_LIMIT).contains(&options.heartbeat_ms) {
             return Err(ConfigError::Wrong(format!(
@@ -294,6 +301,7 @@ impl Config {
             data_dir: options.data_dir,
             client_url,
             peer_url,
+            is_peer_url_guessed,
             expect_data: options.expect_data,
             storage: options.storage,
             raft,
@@ -302,6 +310,14 @@ impl Config {
             level_max,
             open_files: options.open_files,
         })
+    }
+
+    /// Takes over the peer URL that the cluster has recorded for this node, where no setting gives one: the client URL may
+    /// be of use to clients alone. A node that is recorded under one URL for both moves with its client URL.
+    pub fn use_recorded(&mut self, recorded: &MemberInfo) {
+        if self.is_peer_url_guessed && recorded.peer_url != recorded.client_url {
+            self.peer_url.clone_from(&recorded.peer_url);
+        }
     }
 
     /// URLs of the other configured members.
@@ -425,8 +441,46 @@ mod tests {
             (config.client_url.as_str(), config.peer_url.as_str()),
             ("http://localhost:9", "http://127.0.0.1:8081")
         );
+        assert!(!config.is_peer_url_guessed);
         let alone = Config::check(Options { peers: Vec::new(), ..options() }).unwrap();
         assert_eq!((alone.client_url.as_str(), alone.peers.len()), ("http://127.0.0.1:8081", 0));
+    }
+
+    #[test]
+    fn where_no_setting_gives_a_peer_url_the_recorded_one_is_better_than_the_client_url() {
+        let recorded =
+            MemberInfo { name: "node1".into(), client_url: "http://c:1".into(), peer_url: "http://p:1".into() };
+        let public = Some("http://public:9".to_owned());
+        let alone = |listen: &str| Options {
+            advertise_client_url: public.clone(),
+            ..Options::new("node1", listen, Vec::new(), "data".into())
+        };
+        for (options, without_data, with_data) in [
+            (alone("0.0.0.0:8080"), "http://public:9", "http://p:1"),
+            (alone("[::]:8080"), "http://public:9", "http://p:1"),
+            (alone("127.0.0.1:8080"), "http://public:9", "http://p:1"),
+            // Other machines reach the address itself.
+            (alone("192.0.2.7:8080"), "http://192.0.2.7:8080", "http://192.0.2.7:8080"),
+            (
+                Options { advertise_peer_url: Some("http://q:1".into()), ..alone("0.0.0.0:8080") },
+                "http://q:1",
+                "http://q:1",
+            ),
+            (
+                Options { advertise_client_url: public.clone(), ..options() },
+                "http://127.0.0.1:8081",
+                "http://127.0.0.1:8081",
+            ),
+        ] {
+            let mut config = Config::check(options).unwrap();
+            assert_eq!(config.peer_url, without_data, "{config:?}");
+            config.use_recorded(&recorded);
+            assert_eq!((config.peer_url.as_str(), config.client_url.as_str()), (with_data, "http://public:9"));
+        }
+        let one_for_both = MemberInfo { peer_url: recorded.client_url.clone(), ..recorded };
+        let mut config = Config::check(alone("0.0.0.0:8080")).unwrap();
+        config.use_recorded(&one_for_both);
+        assert_eq!(config.peer_url, "http://public:9", "it has moved");
     }
 
     #[test]
@@ -461,10 +515,7 @@ mod tests {
             (Options { join: vec!["a:1".into()], peers: Vec::new(), ..options() }, "--join a:1: "),
             (Options { open_files: 95, ..options() }, "needs 96 at least: raise the limit on open files"),
             (Options { learner: true, ..options() }, "name one of its nodes with --join"),
-            (
-                Options { peers: Vec::new(), listen: "0.0.0.0:8081".into(), ..options() },
-                "name one with --advertise-client-url",
-            ),
+            (Options { peers: Vec::new(), listen: "0.0.0.0:8081".into(), ..options() }, "set --advertise-client-url"),
         ];
         for (options, expected) in cases {
             let error = Config::check(options).expect_err(expected).to_string();

@@ -14,9 +14,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::Span;
 
-/// What a node that has joined waits for, until it has heard of its leader for the first time.
-const UNFED: &str = "it has joined the cluster, and waits for the leader to send it what there is";
-
 /// What a node logs that is no member any more.
 const REMOVED: &str = "this node has been removed from its cluster: the others go on without it, and it votes no more and \
     serves nothing but stale reads. Stop it; to use it again, clear its data directory and start it with --join, as a new \
@@ -125,8 +122,9 @@ impl Publisher {
         self.leader.send_replace(LeaderEvent { term, leader: None });
     }
 
-    /// Shows what the replica is and knows, and logs a change of role.
-    pub(super) fn replica(&mut self, raft: &Raft, directory: &Directory) {
+    /// Shows what the replica is and knows, and logs a change of role. `waiting_for` is what a member waits for that has
+    /// received nothing from its leader yet.
+    pub(super) fn replica(&mut self, raft: &Raft, directory: &Directory, waiting_for: Option<String>) {
         let (term, log, leader) = (raft.term(), raft.log(), raft.leader());
         let state = match raft.role() {
             RoleName::Leader => NodeState::Leader,
@@ -138,7 +136,7 @@ impl Publisher {
         let has_leader = leader.is_some() && state != NodeState::Removed;
         let ready = self.readiness.update(has_leader, raft.known_commit_index(), log.applied_index());
         let leader = leader.filter(|_| state != NodeState::Removed);
-        let has_yet_to_learn = raft.configuration().members.is_empty() && state != NodeState::Removed;
+        let waiting_for = waiting_for.filter(|_| state != NodeState::Removed);
         let leader_info = leader.and_then(|id| directory.info(id));
         let mut leader_changed = false;
         let mut role_changed = false;
@@ -167,7 +165,7 @@ impl Publisher {
                 || disk_changed
                 || role_changed
                 || view.ready != ready
-                || view.waiting_for.is_some() != has_yet_to_learn
+                || view.waiting_for != waiting_for
                 || (view.last_log_index, view.commit_index, view.applied_index)
                     != (last_log_index, commit_index, applied_index);
             view.state = state;
@@ -176,9 +174,7 @@ impl Publisher {
             view.commit_index = commit_index;
             view.applied_index = applied_index;
             view.ready = ready;
-            if view.waiting_for.is_some() != has_yet_to_learn {
-                view.waiting_for = has_yet_to_learn.then(|| UNFED.to_owned());
-            }
+            view.waiting_for = waiting_for;
             changed
         });
         if leader_changed {

@@ -105,7 +105,7 @@ impl Server {
 
     /// Starts the tasks of a node, whose data is open.
     fn serve(
-        config: Config,
+        mut config: Config,
         listeners: Listeners,
         disk: Arc<dyn Disk>,
         opened: Opened,
@@ -116,6 +116,9 @@ impl Server {
             Some(recovered) => Arc::clone(&recovered.store),
             None => Arc::new(RwLock::default()),
         };
+        if let Some(recorded) = recovered.as_ref().and_then(|recovered| recovered.info_of(identity.node_id)) {
+            config.use_recorded(recorded);
+        }
         let value_bytes_max = config.value_bytes_max;
         let OpenFiles { connections_max, crowded_max, forwarded_max, .. } = OpenFiles::divide(config.open_files);
         tracing::info!(

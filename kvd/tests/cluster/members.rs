@@ -93,6 +93,28 @@ fn a_node_that_joins_catches_up_and_votes_by_itself() {
 }
 
 #[test]
+fn a_node_that_joins_and_is_not_reached_says_at_which_url_and_so_does_the_leader() {
+    let mut cluster = Cluster::start_calm(1);
+    let joiner = cluster.prepare_joiner();
+    cluster[joiner].set_flag("--advertise-peer-url", "http://127.0.0.1:1");
+    cluster[joiner].start();
+    cluster[0].logged("cannot reach node2 at http://127.0.0.1:1: connection refused");
+    cluster[joiner].logged("no other node has connected to it yet at http://127.0.0.1:1");
+    let health = cluster[joiner].health().expect("it answers");
+    assert!(health.waiting_for.is_some_and(|why| why.contains("http://127.0.0.1:1")));
+
+    // The leader reaches this one, which is told a URL of the leader that leads nowhere.
+    let mut cluster = Cluster::start_calm(1);
+    cluster[0].terminate();
+    cluster[0].set_flag("--advertise-peer-url", "http://127.0.0.1:1");
+    cluster[0].start();
+    cluster.leader();
+    let joiner = cluster.prepare_joiner();
+    cluster[joiner].start();
+    cluster[joiner].logged("but it cannot reach node1: connection refused at http://127.0.0.1:1");
+}
+
+#[test]
 fn a_learner_stays_one_has_everything_and_counts_for_nothing_until_it_is_promoted() {
     let mut cluster = Cluster::start_calm(3);
     let client = cluster.client();

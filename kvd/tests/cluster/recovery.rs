@@ -261,6 +261,58 @@ fn what_a_survivor_has_not_heard_to_be_committed_is_kept_and_said() {
 }
 
 #[test]
+fn a_node_that_listens_on_all_addresses_is_recovered_at_the_urls_that_its_data_knows() {
+    let mut cluster = Cluster::start(3);
+    cluster.client().set("color", "blue").expect("a majority is there");
+    cluster.catch_up();
+    cluster.kill_all();
+    // As in a container: what clients are told is a published port, which the other nodes cannot reach.
+    let (listen, published) = (cluster[0].address().replace("127.0.0.1", "0.0.0.0"), "http://127.0.0.1:1");
+    let dir = cluster[0].data_dir().to_owned();
+    let mut recover = offline(&["recover", "--yes"], &dir);
+    recover.env("KVD_LISTEN", &listen).env("KVD_ADVERTISE_CLIENT_URL", published);
+    done(&run(&mut recover));
+    cluster[0].add_env("KVD_ADVERTISE_CLIENT_URL", published);
+    cluster[0].set_flag("--listen", listen.clone());
+    start_alone(&mut cluster[0]);
+    let health = cluster[0].health().expect("it answers");
+    assert_eq!((health.peer_url, health.client_url), (cluster[0].url(), published.to_owned()));
+
+    // Nodes that join are sent to the leader's client URL, which they cannot reach: they are asked to name a peer's.
+    let url = cluster[0].url();
+    let _ = fs::remove_dir_all(cluster[1].data_dir());
+    cluster[1].remove_flag("--peers");
+    cluster[1].set_flag("--join", url);
+    cluster[1].start();
+    cluster[0].logged("node2 votes now");
+
+    // A backup does not know where the node was.
+    let snapshot = dir.with_extension("snap");
+    let mut backup = Vec::new();
+    Client::connect([cluster[1].url()]).expect("a URL").save_snapshot(&mut backup, |_| {}).expect("it gives a backup");
+    fs::write(&snapshot, &backup).expect("a file");
+    let restore = ["restore", "-", "--name", "node1", "--listen", &listen];
+    let elsewhere = dir.with_extension("elsewhere");
+    for (variables, missing) in [
+        (&[][..], Some("--advertise-client-url")),
+        (&[("KVD_ADVERTISE_CLIENT_URL", published)], Some("--advertise-peer-url")),
+        (&[("KVD_ADVERTISE_CLIENT_URL", published), ("KVD_PEERS", "node1=http://node1:8080,node2=http://n:1")], None),
+    ] {
+        let mut command = offline(&restore, &elsewhere);
+        command.envs(variables.iter().copied()).stdin(fs::File::open(&snapshot).expect("a file"));
+        let ended = run(&mut command);
+        match missing {
+            Some(flag) => assert!(ended.code == Some(2) && ended.error().contains(flag), "{ended:?}"),
+            None => {
+                let told = done(&ended);
+                assert!(told.contains("restored 1 key at revision") && told.contains("from standard input"), "{told}");
+                assert!(told.contains("--advertise-peer-url http://node1:8080"), "{told}");
+            }
+        }
+    }
+}
+
+#[test]
 fn help_teaches_how_clusters_come_back() {
     for (command, flags) in [
         ("restore", &["--data-dir", "--name", "--listen", "--advertise-client-url", "--advertise-peer-url"][..]),

@@ -7,6 +7,7 @@
 mod clock;
 mod clusters_met;
 mod members;
+mod unfed;
 mod upkeep;
 
 use super::halted::Halted;
@@ -156,15 +157,10 @@ impl Serving {
                 self.hand_overs.begin_to_stop(&mut self.replica, self.members.directory(), stopping);
             }
             // This node is a member already.
+            Arrived::Event(Event::Join(JoinNews::Joined(_))) => self.members.still_unfed(shell),
             Arrived::Event(
                 Event::Founder(..)
-                | Event::Join(
-                    JoinNews::Joined(_)
-                    | JoinNews::Waits(_)
-                    | JoinNews::Leaderless(_)
-                    | JoinNews::Silent(_)
-                    | JoinNews::Unknown(_),
-                ),
+                | Event::Join(JoinNews::Waits(_) | JoinNews::Leaderless(_) | JoinNews::Silent(_) | JoinNews::Unknown(_)),
             ) => {}
         }
         Ok(())
@@ -245,7 +241,7 @@ impl Serving {
             LinkEvent::BulkOpened => self.replica.bulk_opened(id),
             LinkEvent::BulkStalled => self.replica.bulk_stalled(id),
             // The link warns by itself.
-            LinkEvent::Failed(_) => self.members.missed(shell, id),
+            LinkEvent::Failed(why) => self.members.missed(shell, id, &why),
         }
         Ok(())
     }
@@ -302,7 +298,8 @@ impl Serving {
         self.log_level();
         // The view comes first, so that whoever has an answer finds it there as well. Nobody waits for an answer if its
         // receiver is gone.
-        shell.publisher.replica(self.replica.raft(), self.members.directory());
+        let waiting_for = self.members.waits_for(shell);
+        shell.publisher.replica(self.replica.raft(), self.members.directory(), waiting_for);
         for (reply, result) in writes {
             let _ = reply.send(result);
         }
