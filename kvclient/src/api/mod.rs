@@ -28,7 +28,7 @@ mod value;
 
 pub use condition::Condition;
 pub use error::{Applied, ErrorBody, ErrorCode, ErrorReply};
-pub use health::{Divergence, Health, NodeState};
+pub use health::{ClonedNode, Divergence, Health, NodeState};
 pub use hex_id::{hex_id, parse_hex_id};
 pub use item::Item;
 pub use keys::{DeleteReply, DeleteRequest, GetReply, KEY_BYTES_MAX, SetReply, SetRequest, check_key};

@@ -8,9 +8,10 @@ use crate::exit::Failure;
 use crate::output::{self, Table, Tone};
 use crate::units;
 use clap::Args;
-use kvclient::api::{Health, MemberGoal, NodeState};
+use kvclient::api::{ClonedNode, Health, MemberGoal, NodeState};
 use kvclient::{Error, NodeStatus};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Show every member: state, term, progress of its log, keys
@@ -36,6 +37,9 @@ impl Status {
             context.output.json(&survey)?;
         } else {
             context.output.table(&survey.table())?;
+        }
+        for cloned in survey.cloned() {
+            output::warn(&cloned);
         }
         match survey.trouble() {
             Some(trouble) => Err(Failure::Unavailable(trouble).into()),
@@ -152,6 +156,19 @@ impl Survey {
         let views = self.nodes.iter().filter_map(|node| node.health.as_ref());
         let waiting = views.filter_map(|view| Some((&view.id, view.waiting_for.as_ref()?)));
         waiting.map(|(name, waiting_for)| format!("{name} waits: {waiting_for}")).collect()
+    }
+
+    /// Members under whose id two processes run, a sentence for each.
+    fn cloned(&self) -> Vec<String> {
+        let views = self.nodes.iter().filter_map(|node| node.health.as_ref());
+        let seen: BTreeMap<_, _> = views.flat_map(|view| &view.cloned).map(|cloned| (&cloned.node, cloned)).collect();
+        let sentence = |ClonedNode { id, processes: [one, other], .. }: &ClonedNode| {
+            format!(
+                "two processes run as {id}: one {one}, the other {other}. Acknowledged writes may be lost: stop the copy and \
+                 clear its data directory"
+            )
+        };
+        seen.into_values().map(sentence).collect()
     }
 
     /// Why the cluster cannot serve, and what to do.
@@ -308,6 +325,21 @@ mod tests {
         let trouble = survey.trouble().expect("no quorum");
         assert!(trouble.contains("node3 (connection refused); node2 waits: node3 has not answered"), "{trouble}");
         assert_eq!(survey.waiting(), ["node2 waits: node3 has not answered"]);
+    }
+
+    #[test]
+    fn two_processes_under_one_id_are_told_once_whoever_has_seen_them() {
+        let mut nodes = vec![node(1, Some(NodeState::Leader)), node(2, Some(NodeState::Follower)), node(3, None)];
+        assert_eq!(Survey::new(None, nodes.clone()).cloned(), Vec::<String>::new());
+        for node in &mut nodes[..2] {
+            let processes = ["answers at http://a:1", "connects from b"].map(str::to_owned);
+            let health = node.health.as_mut().expect("it answers");
+            health.cloned = vec![ClonedNode { id: "node3".into(), node: "00000000000000a3".into(), processes }];
+        }
+        let told = Survey::new(None, nodes).cloned();
+        assert_eq!(told.len(), 1);
+        let expected = "two processes run as node3: one answers at http://a:1, the other connects from b. ";
+        assert!(told[0].starts_with(expected), "{told:?}");
     }
 
     #[test]

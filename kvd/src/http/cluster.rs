@@ -39,6 +39,7 @@ pub(super) fn health(context: &Context) -> Result<Response, ApiError> {
         disk_stuck_ms: view.disk_stuck.map(|since| since.elapsed().as_millis().try_into().unwrap_or(u64::MAX)),
         snapshots_damaged: view.snapshots_damaged,
         log_damaged: view.log_damaged,
+        cloned: view.cloned,
         node: view.node.as_ref().to_owned(),
         client_url: view.client_url.as_ref().to_owned(),
         peer_url: view.peer_url.as_ref().to_owned(),

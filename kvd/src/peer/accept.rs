@@ -168,8 +168,8 @@ impl Acceptor {
     fn accept(self: &Arc<Self>, theirs: Hello, from: Option<SocketAddr>, stream: InboundStream, ws: Ws) -> Response {
         let this = Arc::clone(self);
         let address = match from {
-            Some(from) => format!("dials from {}, and says to be reached at {}", from.ip(), theirs.peer_url),
-            None => format!("says to be reached at {}", theirs.peer_url),
+            Some(from) => format!("connects from {} and gives its URL as {}", from.ip(), theirs.peer_url),
+            None => format!("gives its URL as {}", theirs.peer_url),
         };
         let (node, name, incarnation) = (theirs.node_id(), theirs.name.clone(), theirs.incarnation);
         let sighting = Sighting { node, name, incarnation, since: Instant::now(), address };

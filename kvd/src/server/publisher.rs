@@ -7,7 +7,7 @@ use crate::node::Divergence;
 use crate::peer::{ClusterId, Hello};
 use crate::raft::{LogIndex, NodeId, Raft, RoleName};
 use crate::storage::ClusterIdentity;
-use kvclient::api::{ClusterInfo, LeaderEvent, Member, MembersReply, NodeState, NodeUrl};
+use kvclient::api::{ClonedNode, ClusterInfo, LeaderEvent, Member, MembersReply, NodeState, NodeUrl};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,6 +85,15 @@ impl Publisher {
 
     pub(super) fn members(&self, members: Arc<[Member]>) {
         self.view.send_modify(|view| view.members = members);
+    }
+
+    /// Two processes run under the id of each of these nodes.
+    pub(super) fn cloned(&self, cloned: Vec<ClonedNode>) {
+        self.view.send_if_modified(|view| {
+            let news = view.cloned != cloned;
+            view.cloned = cloned;
+            news
+        });
     }
 
     /// So many snapshots of this node were found to be damaged.

@@ -98,6 +98,17 @@ fn two_processes_under_one_id_are_named_by_the_others() {
         assert!(line.contains(&cluster[follower].url()) && line.contains(&clone.url()), "{line}");
         assert!(line.contains("clear its data directory"), "{line}");
     }
+    let cloned = |node: &Node| node.health().map(|health| health.cloned);
+    for number in cluster.others(follower) {
+        let shown = until("it shows the two", || cloned(&cluster[number]).filter(|cloned| !cloned.is_empty()));
+        assert_eq!((shown.len(), &shown[0].id), (1, &name));
+        let [one, other] = &shown[0].processes;
+        assert!([one, other].iter().any(|process| process.contains(&clone.url())), "{shown:?}");
+    }
+    clone.kill();
+    for number in cluster.others(follower) {
+        until("there is one process again", || cloned(&cluster[number]).filter(Vec::is_empty));
+    }
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -123,6 +123,7 @@ impl Serving {
                 next_tick = now.plus_ms(TICK.as_millis() as u64);
                 self.replica.tick(now);
                 self.upkeep.tick(shell, &mut self.replica);
+                shell.publisher.cloned(shell.inbound.cloned());
             }
         }
     }
@@ -156,8 +157,8 @@ impl Serving {
             Arrived::Event(Event::Stopping(stopping)) => {
                 self.hand_overs.begin_to_stop(&mut self.replica, self.members.directory(), stopping);
             }
-            // This node is a member already.
             Arrived::Event(Event::Join(JoinNews::Joined(_))) => self.members.still_unfed(shell),
+            // This node is a member already.
             Arrived::Event(
                 Event::Founder(..)
                 | Event::Join(JoinNews::Waits(_) | JoinNews::Leaderless(_) | JoinNews::Silent(_) | JoinNews::Unknown(_)),
