@@ -253,14 +253,15 @@ impl Config {
         }
         if max_ms <= min_ms || max_ms > ELECTION_TIMEOUT_MS_LIMIT {
             return Err(ConfigError::Wrong(format!(
-                "--election-timeout-ms {min_ms}..{max_ms}: followers must differ in patience, so the second number \
-                 must be larger than the first (twice as large is usual), and at most {ELECTION_TIMEOUT_MS_LIMIT}"
+                "--election-timeout-ms {min_ms}..{max_ms}: the second number must be larger than the first (usually \
+                 twice as large), so that followers time out at different moments, and at most \
+                 {ELECTION_TIMEOUT_MS_LIMIT}"
             )));
         }
         if options.snapshot_log_bytes < SNAPSHOT_LOG_BYTES_MIN {
             return Err(ConfigError::Wrong(format!(
-                "--snapshot-log-bytes {}: choose at least {SNAPSHOT_LOG_BYTES_MIN}, or snapshots follow one another without a \
-                 pause",
+                "--snapshot-log-bytes {}: choose at least {SNAPSHOT_LOG_BYTES_MIN}, or the node takes snapshots \
+                 without a pause",
                 options.snapshot_log_bytes
             )));
         }
@@ -273,15 +274,15 @@ impl Config {
         let level_max = Level(options.level_max);
         if !(Level::FIRST..=Level::NEWEST).contains(&level_max) {
             return Err(ConfigError::Wrong(format!(
-                "--level-max {level_max}: this kvd knows the levels {} to {}",
+                "--level-max {level_max}: this kvd supports levels {} to {}",
                 Level::FIRST,
                 Level::NEWEST
             )));
         }
         if options.open_files < OPEN_FILES_MIN {
             return Err(ConfigError::Wrong(format!(
-                "this node may have {} files and connections open at the same time, and needs {OPEN_FILES_MIN} at least: raise \
-                 the limit on open files (`ulimit -n` of a shell, LimitNOFILE= of systemd, --ulimit of a container)",
+                "the limit on open files is {}, and kvd needs at least {OPEN_FILES_MIN}: raise it (`ulimit -n` of a \
+                 shell, LimitNOFILE= of systemd, --ulimit of a container)",
                 options.open_files
             )));
         }
@@ -347,8 +348,8 @@ fn resolve(listen: &str) -> Result<Vec<SocketAddr>, ConfigError> {
     if host.eq_ignore_ascii_case("localhost") {
         return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
     }
-    let not_yet = |why: &str| ConfigError::NotYet(format!("--listen {listen}: this name has no address{why}"));
-    let found = listen.to_socket_addrs().map_err(|cause| not_yet(&format!(" as far as can be found out ({cause})")))?;
+    let not_yet = |why: &str| ConfigError::NotYet(format!("--listen {listen}: this host name has no address{why}"));
+    let found = listen.to_socket_addrs().map_err(|cause| not_yet(&format!(" ({cause})")))?;
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in found {
         if !addresses.contains(&address) {
@@ -367,15 +368,16 @@ fn check_peers(name: &str, peers: &[String]) -> Result<Vec<Peer>, ConfigError> {
             )));
         };
         check_name("--peers", peer_name)?;
+        if !url.contains("://") {
+            return Err(ConfigError::Wrong(format!("--peers needs URLs: {peer_name}=http://{url}")));
+        }
         let url = check_url("--peers", url)?;
         if checked.iter().any(|other| other.name == peer_name) {
-            return Err(ConfigError::Wrong(format!(
-                "--peers names {peer_name} twice: every node needs a name of its own"
-            )));
+            return Err(ConfigError::Wrong(format!("--peers names {peer_name} twice: each node needs its own name")));
         }
         if let Some(other) = checked.iter().find(|other| other.url == url) {
             return Err(ConfigError::Wrong(format!(
-                "--peers gives {} and {peer_name} the same URL {url}: every node needs one of its own",
+                "--peers gives {} and {peer_name} the same URL {url}: each node needs its own URL",
                 other.name
             )));
         }
@@ -399,14 +401,14 @@ fn check_join(options: &Options) -> Result<Vec<String>, ConfigError> {
     let urls: Vec<String> = urls.map(|url| check_url("--join", url)).collect::<Result<_, _>>()?;
     if !urls.is_empty() && !options.peers.is_empty() {
         return Err(ConfigError::Wrong(
-            "--join and --peers exclude each other: --peers lists those who form a cluster together, --join names a node of \
-             one that there is"
+            "--join and --peers exclude each other: --peers lists the nodes that form a new cluster, --join names a \
+             node of an existing one"
                 .into(),
         ));
     }
     if options.learner && urls.is_empty() {
         return Err(ConfigError::Wrong(
-            "--learner is for nodes that join a cluster: name one of its nodes with --join, such as --join \
+            "--learner is for nodes that join a cluster: give the URL of one of its nodes, such as --join \
              http://10.0.0.1:8081"
                 .into(),
         ));
@@ -494,10 +496,10 @@ mod tests {
             (Options { peers: peers(&["node1"]), ..options() }, "--peers node1: expected name=URL"),
             (Options { peers: peers(&["node1=ftp://a:1"]), ..options() }, "only http:// is served"),
             (Options { peers: peers(&["node1=http://a:1/x"]), ..options() }, "without a path"),
-            (Options { peers: peers(&["node1=127.0.0.1:8081"]), ..options() }, "not a URL"),
+            (Options { peers: peers(&["n1=127.0.0.1:1"]), ..options() }, "--peers needs URLs: n1=http://127.0.0.1:1"),
             (Options { peers: peers(&["node1=http://a:1", "node1=http://b:1"]), ..options() }, "names node1 twice"),
             (Options { peers: peers(&["node1=http://a:1", "node2=http://a:1"]), ..options() }, "the same URL"),
-            (Options { peers: peers(&["node1=http://0.0.0.0:1"]), ..options() }, "every address of a machine"),
+            (Options { peers: peers(&["node1=http://0.0.0.0:1"]), ..options() }, "all addresses of a machine"),
             (Options { peers: peers(&["node1=http://a:0"]), ..options() }, "port 0"),
             (Options { advertise_client_url: Some("x".into()), ..options() }, "--advertise-client-url x"),
             (Options { advertise_peer_url: Some("x".into()), ..options() }, "--advertise-peer-url x"),
@@ -513,8 +515,8 @@ mod tests {
             (Options { value_bytes_max: (8 << 20) + 1, ..options() }, "choose between 1 and 8388608"),
             (Options { join: vec!["http://a:1".into()], ..options() }, "--join and --peers exclude each other"),
             (Options { join: vec!["a:1".into()], peers: Vec::new(), ..options() }, "--join a:1: "),
-            (Options { open_files: 95, ..options() }, "needs 96 at least: raise the limit on open files"),
-            (Options { learner: true, ..options() }, "name one of its nodes with --join"),
+            (Options { open_files: 95, ..options() }, "kvd needs at least 96: raise it"),
+            (Options { learner: true, ..options() }, "give the URL of one of its nodes"),
             (Options { peers: Vec::new(), listen: "0.0.0.0:8081".into(), ..options() }, "set --advertise-client-url"),
         ];
         for (options, expected) in cases {

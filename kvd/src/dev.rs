@@ -36,7 +36,7 @@ impl Options {
 #[derive(Debug, Error)]
 pub enum DevError {
     /// The ports do not exist.
-    #[error("--base-port {base_port}: {nodes} nodes need as many ports, and the last is 65535")]
+    #[error("--base-port {base_port}: {nodes} nodes need {nodes} ports, and the last port is 65535")]
     Ports {
         /// The first port.
         base_port: u16,

@@ -80,7 +80,7 @@ pub(crate) enum OfflineError {
         cause: RefoundError,
     },
     /// Nobody said yes.
-    #[error("nothing was changed, since {0}")]
+    #[error("nothing was changed: {0}")]
     NotConfirmed(&'static str),
 }
 
@@ -136,9 +136,9 @@ pub(crate) fn recover(args: RecoverArgs) -> Done {
     let recovered = recovered.map_err(|cause| OfflineError::Refound { dir: data_dir.clone(), cause })?;
     say(&format!("recovered {} at revision {}", keys(recovered.keys), recovered.revision));
     say(&new_cluster(&recovered, &info));
-    say(&format!("what was there is kept in the files {kept_as}*: remove them when all is well"));
+    say(&format!("the old data is kept in the files {kept_as}*: remove them once the new cluster works"));
     say(&format!(
-        "\nstart it, with its usual flags but for --peers (KVD_PEERS):\n  {} ...\n{}",
+        "\nstart it with its usual flags, but without --peers (KVD_PEERS):\n  {} ...\n{}",
         start.command(&data_dir, &info),
         how_others_join(&info)
     ));
@@ -252,9 +252,9 @@ fn prospect(survivor: &Survivor, dir: &Path) -> String {
     let mut notes = String::new();
     let mut note = |text: String| notes += &format!("{text}\n");
     note(format!(
-        "{} holds {name} (id {node_id}) of cluster {cluster}.\n\
-         The members that it knew were {}; {}.\n\
-         Its log ends with entry {last}, and its store then has {} at revision {}.",
+        "{} holds the data of {name} (id {node_id}) of cluster {cluster}.\n\
+         The members were {}; {}.\n\
+         Its log ends at entry {last}: {} at revision {}.",
         dir.display(),
         names.join(", "),
         part(members, node_id),
@@ -263,9 +263,9 @@ fn prospect(survivor: &Survivor, dir: &Path) -> String {
     ));
     let beyond = last.index.0.saturating_sub(commit_index.0);
     note(match beyond {
-        0 => "It knows all of them to be committed.".to_owned(),
-        1 => format!("It knows entries up to {commit_index} to be committed; of the last one it cannot know."),
-        _ => format!("It knows entries up to {commit_index} to be committed; of the last {beyond} it cannot know."),
+        0 => "All entries are known to be committed.".to_owned(),
+        1 => format!("Entries up to {commit_index} are known to be committed; the last one may not be."),
+        _ => format!("Entries up to {commit_index} are known to be committed; the last {beyond} may not be."),
     });
     for warning in damaged_snapshots.iter().map(ToString::to_string).chain(torn_tail.as_ref().map(ToString::to_string))
     {
@@ -273,30 +273,32 @@ fn prospect(survivor: &Survivor, dir: &Path) -> String {
     }
     if let Some(index) = identity.diverged_at {
         note(format!(
-            "\nTHIS DATA HAS DIVERGED: after entry {index} it was found to differ from what other nodes held. Be sure that it is \
-             the one to trust."
+            "\nTHIS DATA HAS DIVERGED: at entry {index} it was found to differ from the data of other nodes. Make sure \
+             that this is the data to keep."
         ));
     }
     if members.is_sole_voter(node_id) {
         note(format!(
-            "\n{name} decides alone in its cluster, and has all that was acknowledged. It needs no recovery: start kvd on it as it is."
+            "\n{name} is the only voter of its cluster and has every acknowledged write. It needs no recovery: start \
+             kvd on it as it is."
         ));
     }
-    note("\nThis makes a NEW cluster of this node alone, with all that it has:".to_owned());
-    note("- Writes that the other nodes acknowledged and that had not reached this one ARE LOST.".to_owned());
+    note("\nThis makes a NEW cluster of this node alone, with the data that it has:".to_owned());
+    note("- Acknowledged writes that had not reached this node ARE LOST.".to_owned());
     if beyond > 0 {
         let last = if beyond == 1 { "The last entry".to_owned() } else { format!("The last {beyond} entries") };
         let counts = if beyond == 1 { "counts" } else { "count" };
         note(format!(
-            "- {last} of its log {counts} as committed from now on, though nobody may ever have been told so, and the other nodes \
-             may have agreed on something else in that place."
+            "- {last} of its log {counts} as committed from now on, although they may never have been acknowledged and \
+             the old cluster may have committed other entries in their place."
         ));
     }
     note(
-        "- Keys keep their revisions, and the requests that clients may repeat are remembered.\n\
-         - No other node of the old cluster can ever be part of the new one with its old data: never start one of them on it \
-         again, or clients may take it for the new cluster. They may join with empty directories.\n\
-         Do this only if a majority of the old cluster is lost for ever. If it may come back, wait for it: it has everything."
+        "- Keys keep their revisions, and retried requests are still recognized.\n\
+         - No other node of the old cluster can join the new one with its old data. Do not start one on that data \
+         again, or clients may mistake it for the new cluster. They can join with empty directories.\n\
+         Do this only if a majority of the old cluster is permanently lost. If it may come back, wait for it: it has \
+         every acknowledged write."
             .to_owned(),
     );
     notes
@@ -305,19 +307,22 @@ fn prospect(survivor: &Survivor, dir: &Path) -> String {
 /// What the node was in its cluster, as far as it knew.
 fn part(members: &Configuration, id: NodeId) -> &'static str {
     if members.is_voter(id) {
-        "it voted"
+        "it was a voter"
     } else if members.members.contains_key(&id) {
-        "it was a learner, which counts for no majority: a voter that is left may have more"
+        "it was a learner: a remaining voter may have newer data"
     } else if members.removed.contains(&id) {
-        "IT HAD BEEN REMOVED: they went on without it, and what they wrote since is not here"
+        "IT HAD BEEN REMOVED: later writes of the cluster are not here"
     } else {
-        "it had yet to learn that it is one of them: a voter that is left may have more"
+        "it had not received the list of members yet: a remaining voter may have newer data"
     }
 }
 
 fn confirm() -> Done {
     if !io::stdin().is_terminal() {
-        return Err(OfflineError::NotConfirmed("there is no terminal to ask at: say --yes if you are sure"));
+        return Err(OfflineError::NotConfirmed(
+            "this needs confirmation and there is no terminal: use --yes if you are \
+             sure",
+        ));
     }
     let mut out = io::stdout();
     let _ = write!(out, "Go on? [y/N] ");
@@ -333,12 +338,12 @@ fn confirm() -> Done {
 
 fn new_cluster(made: &Refounded, info: &MemberInfo) -> String {
     let Refounded { cluster, node_id, .. } = made;
-    format!("cluster {} is new, and {} (id {node_id}) is its only member", hex_id(cluster.id), info.name)
+    format!("the new cluster is {}, and {} (id {node_id}) is its only member", hex_id(cluster.id), info.name)
 }
 
 fn how_others_join(info: &MemberInfo) -> String {
     format!(
-        "and then others, each on an empty directory of its own machine:\n  \
+        "then add other nodes, each with an empty data directory:\n  \
          kvd --name ANOTHER --listen ADDRESS:PORT --data-dir DIR --join {}",
         info.client_url
     )
@@ -448,11 +453,11 @@ mod tests {
         let learner = Configuration { learners: [(id, Goal::Voter)].into(), ..voters(&[2]) };
         let learner = Configuration { members: voters(&[1, 2]).members, ..learner };
         for (members, says) in [
-            (voters(&[1, 2]), "it voted"),
-            (Configuration { outgoing: voters(&[1, 2]).voters, ..voters(&[2]) }, "it voted"),
+            (voters(&[1, 2]), "it was a voter"),
+            (Configuration { outgoing: voters(&[1, 2]).voters, ..voters(&[2]) }, "it was a voter"),
             (learner, "a learner"),
             (Configuration { removed: vec![id], ..voters(&[2]) }, "REMOVED"),
-            (voters(&[2]), "had yet to learn"),
+            (voters(&[2]), "had not received"),
         ] {
             assert!(part(&members, id).contains(says), "{members:?}: {}", part(&members, id));
         }

@@ -144,12 +144,12 @@ async fn run_node(args: NodeArgs, open_files: u64) -> Ended {
         started = Server::start(config, listeners) => started.map_err(start_failed)?,
         // What is being read can be read again.
         signal = signals.next() => {
-            starting.in_scope(|| tracing::info!("stops on {signal}, before it served"));
+            starting.in_scope(|| tracing::info!("stopping on {signal}, before serving"));
             return Ok(());
         }
     };
     tokio::select! {
-        signal = signals.next() => server.span().in_scope(|| tracing::info!("stops on {signal}")),
+        signal = signals.next() => server.span().in_scope(|| tracing::info!("stopping on {signal}")),
         failure = server.failed() => return Err(fatal(failure)),
     }
     tokio::select! {
@@ -172,7 +172,7 @@ async fn patiently<T, E: Display>(
             Err(error) if is_address_missing(&error) && Instant::now() < deadline => {
                 if !is_warned {
                     is_warned = true;
-                    tracing::warn!("{error}; it may come yet, so this is tried for {} s", patience.as_secs());
+                    tracing::warn!("{error}; retrying for {} s", patience.as_secs());
                 }
                 tokio::time::sleep(ADDRESS_PAUSE).await;
             }
@@ -199,7 +199,7 @@ async fn run_dev(args: DevArgs, open_files: u64) -> Ended {
         _ = signals.next() => return stop_dev(nodes, &mut signals, &data_dir).await,
     }
     tokio::select! {
-        signal = signals.next() => tracing::info!("stops on {signal}"),
+        signal = signals.next() => tracing::info!("stopping on {signal}"),
         failure = nodes.failed() => return Err(fatal(failure)),
     }
     stop_dev(nodes, &mut signals, &data_dir).await
@@ -347,7 +347,7 @@ fn fatal(failure: &FatalError) -> Failure {
 }
 
 fn interrupted() -> Failure {
-    tracing::warn!("ends at once, asked for a second time; what was acknowledged is on disk");
+    tracing::warn!("exiting at once on the second signal; every acknowledged write is on disk");
     Failure::Logged { code: exit_code::INTERRUPTED }
 }
 

@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 
 /// Print a line for each change of leader, until interrupted
 ///
-/// A line has the time (UTC), the term, the old and the new leader, and how long clients waited for one: a key is read
-/// twenty times a second to measure that. The first tells who leads now. It goes on through the loss of any node, also of
-/// all of them.
+/// A line has the time (UTC), the term, the old and the new leader, and how long clients were without one: kvctl reads
+/// a key twenty times a second to measure that. The first line shows the present leader. The command keeps running
+/// whatever nodes fail.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -52,7 +52,7 @@ impl Action {
                 let ReplaceMemberRequest { old, new } = from_json(body, r#"{"old":"node2","new":"node4"}"#)?;
                 if old == new {
                     return Err(ApiError::invalid(format!(
-                        "`old` and `new` are both {old}: name the node that leaves, and the learner in its place"
+                        "`old` and `new` are both {old}: give the member to remove and the learner to replace it"
                     )));
                 }
                 Ok(MemberChange::Replace { old: check_name(old)?, new: check_name(new)? })
@@ -73,7 +73,7 @@ pub(super) async fn change(context: &Context, action: Action, mut request: Reque
 fn check_name(name: String) -> Result<String, ApiError> {
     match naming::check_name(&name) {
         Ok(()) => Ok(name),
-        Err(why) => Err(ApiError::invalid(format!("{name:?} is no name of a node: {why}"))),
+        Err(why) => Err(ApiError::invalid(format!("{name:?} is not a valid node name: {why}"))),
     }
 }
 
@@ -81,7 +81,8 @@ fn check_name(name: String) -> Result<String, ApiError> {
 fn check_node(text: &str) -> Result<u64, ApiError> {
     parse_hex_id(text).filter(|id| *id != 0).ok_or_else(|| {
         ApiError::invalid(format!(
-            "`node` {text:?} is no id of a node: it is sixteen hexadecimal digits, not all of them 0, as `node` of its `GET /health` says"
+            "`node` {text:?} is not a node id: use the 16 hexadecimal digits (not all 0) that `GET /health` of the \
+             node shows as `node`"
         ))
     })
 }

@@ -73,7 +73,7 @@ async fn refusal(rejection: Rejection) -> Result<ApiError, Infallible> {
     } else if let Some(header) = rejection.find::<InvalidHeader>() {
         ApiError::invalid(format!("the header `{}` is malformed", header.name()))
     } else if rejection.find::<MissingConnectionUpgrade>().is_some() {
-        ApiError::invalid("this path speaks WebSocket and nothing else")
+        ApiError::invalid("this endpoint only accepts WebSocket connections")
     } else if let Some(header) = rejection.find::<MissingHeader>() {
         ApiError::invalid(format!("the header `{}` is missing", header.name()))
     } else if rejection.find::<MethodNotAllowed>().is_some() {

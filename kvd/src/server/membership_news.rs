@@ -17,15 +17,15 @@ impl MembershipNews {
         let joined = now.learners.iter().filter(is_new).map(|(id, goal)| joins(name(now, *id), *goal));
         let votes = now.voters.iter().filter(|id| !before.voters.contains(id));
         let votes = votes.map(|id| match has_namesake(&before, now, *id) {
-            true => format!("{} votes again, in the place of its earlier life", name(now, *id)),
+            true => format!("{} votes again", name(now, *id)),
             false => format!("{} votes now", name(now, *id)),
         });
         let gone = before.members.keys().filter(|id| !now.members.contains_key(id));
         let gone = gone.filter_map(|id| match has_namesake(now, &before, *id) {
             // Of one that voted, its new life says so.
             true if before.voters.contains(id) => None,
-            true => Some(format!("an earlier life of {} is no member any more", name(&before, *id))),
-            false => Some(format!("{} is removed", name(&before, *id))),
+            true => Some(format!("the previous incarnation of {} was removed", name(&before, *id))),
+            false => Some(format!("{} was removed", name(&before, *id))),
         });
         joined.chain(votes).chain(gone).collect()
     }
@@ -33,12 +33,10 @@ impl MembershipNews {
 
 fn joins(name: &str, goal: Goal) -> String {
     match goal {
-        Goal::Learner => format!("{name} joins as a learner, and stays one"),
-        Goal::Voter => format!("{name} joins as a learner, and votes once it has caught up"),
+        Goal::Learner => format!("{name} joined as a learner and stays one"),
+        Goal::Voter => format!("{name} joined as a learner; it will vote once caught up"),
         Goal::Replace(_) => {
-            format!(
-                "{name} is back without its data: it votes again once it has caught up, in the place of its earlier life"
-            )
+            format!("{name} rejoined with an empty data directory; it will vote again once caught up")
         }
     }
 }
@@ -77,17 +75,17 @@ mod tests {
         };
         let old: &[_] = &[(1, "n1"), (2, "n2")];
         assert_eq!(told(old, &[]), "", "the first is no change");
-        let joined = "n4 joins as a learner, and votes once it has caught up; n5 joins as a learner, and stays one";
+        let joined = "n4 joined as a learner; it will vote once caught up; n5 joined as a learner and stays one";
         let learners: &[_] = &[(4, "n4", Goal::Voter), (5, "n5", Goal::Learner)];
         assert_eq!(told(old, learners), joined);
         assert_eq!(told(old, learners), "");
-        assert_eq!(told(&[(1, "n1"), (4, "n4")], &[(5, "n5", Goal::Learner)]), "n4 votes now; n2 is removed");
+        assert_eq!(told(&[(1, "n1"), (4, "n4")], &[(5, "n5", Goal::Learner)]), "n4 votes now; n2 was removed");
         assert_eq!(
             told(&[(1, "n1"), (4, "n4")], &[(55, "n5", Goal::Learner)]),
-            "n5 joins as a learner, and stays one; an earlier life of n5 is no member any more"
+            "n5 joined as a learner and stays one; the previous incarnation of n5 was removed"
         );
         let back: &[_] = &[(44, "n4", Goal::Replace(NodeId(4)))];
-        assert!(told(&[(1, "n1"), (4, "n4")], back).starts_with("n4 is back without its data"));
-        assert_eq!(told(&[(1, "n1"), (44, "n4")], &[]), "n4 votes again, in the place of its earlier life");
+        assert!(told(&[(1, "n1"), (4, "n4")], back).starts_with("n4 rejoined with an empty data directory"));
+        assert_eq!(told(&[(1, "n1"), (44, "n4")], &[]), "n4 votes again");
     }
 }

@@ -15,13 +15,12 @@ use tokio::sync::watch;
 use tracing::Span;
 
 /// What a node logs that is no member any more.
-const REMOVED: &str = "this node has been removed from its cluster: the others go on without it, and it votes no more and \
-    serves nothing but stale reads. Stop it; to use it again, clear its data directory and start it with --join, as a new \
-    member";
+const REMOVED: &str = "this node has been removed from its cluster: it no longer votes and serves only stale reads. \
+     Stop it; to use it again, clear its data directory and start it with --join as a new member";
 
 /// What a node logs whose disk is stuck.
-const STUCK: &str = "the disk does not complete a write: see to it. This node keeps no new data meanwhile, and does not lead if \
-    another can; what was acknowledged is on the disks of others";
+const STUCK: &str = "the disk does not complete a write: check it. Meanwhile this node stores no new data, and does \
+     not lead if another node can; every acknowledged write is on the disks of other nodes";
 
 /// Publishes the state of one replica.
 #[derive(Debug)]
@@ -195,7 +194,7 @@ impl Publisher {
         }
         match disk_answers_after {
             Some(after) => {
-                tracing::info!("the disk has completed the write that was stuck, after {:.1} s", after.as_secs_f64())
+                tracing::info!("the disk completed the stuck write after {:.1} s", after.as_secs_f64())
             }
             None if disk_changed => tracing::warn!("{STUCK}"),
             None => {}
@@ -206,9 +205,9 @@ impl Publisher {
                 (RoleName::Follower, _) if state == NodeState::Removed => {}
                 (RoleName::Leader, _) => tracing::info!("leads term {term}"),
                 (RoleName::Follower, Some(leader)) => tracing::info!("follows {} in term {term}", leader.name),
-                (RoleName::Follower, None) => tracing::info!("has no leader in term {term}"),
-                (RoleName::PreCandidate, _) => tracing::info!("asks whether it could win an election"),
-                (RoleName::Candidate, _) => tracing::info!("stands for election in term {term}"),
+                (RoleName::Follower, None) => tracing::debug!("waiting for a leader, term {term}"),
+                (RoleName::PreCandidate, _) => tracing::info!("starting pre-vote for term {}", term.0 + 1),
+                (RoleName::Candidate, _) => tracing::info!("starting election for term {term}"),
             }
         }
     }

@@ -66,7 +66,7 @@ fn each_way_to_fail_has_its_status_code_and_promise() {
         (ChangeError::WasRemoved("node9".into()), (403, ErrorCode::Removed, Applied::No), "clear its data directory"),
         (ChangeError::Refused(sentence()), (409, ErrorCode::ChangeRefused, Applied::No), "do that"),
         (ChangeError::TooMany, (429, ErrorCode::Overloaded, Applied::No), "try again"),
-        (ChangeError::OutcomeUnknown, (504, ErrorCode::Timeout, Applied::Unknown), "does no harm"),
+        (ChangeError::OutcomeUnknown, (504, ErrorCode::Timeout, Applied::Unknown), "which is safe"),
     ] {
         let (server, _) = answers(Err(error.clone()));
         let reply = server.post("/members/remove?timeout_ms=20", r#"{"id":"node2"}"#);

@@ -108,8 +108,8 @@ pub(super) fn replacement(
             return Ok(Some(MembershipChange { remove, ..MembershipChange::default() }));
         }
         return Err(ChangeError::Refused(format!(
-            "{new} votes already, so it cannot take the place of {old}: name a learner. If {old} is merely to go, and the \
-             cluster to have fewer voters, remove it (kvctl: member remove {old})"
+            "{new} is already a voter, so it cannot replace {old}: choose a learner. To remove {old} and have one \
+             voter fewer, use kvctl member remove {old}"
         )));
     }
     if remove.is_empty() {
@@ -117,8 +117,8 @@ pub(super) fn replacement(
     }
     if !votes(&remove) {
         return Err(ChangeError::Refused(format!(
-            "{old} does not vote, so there is no vote that {new} could take over. If {old} is to go, remove it (kvctl: member \
-             remove {old}); if {new} is to be one more voter, promote it (kvctl: member promote {new})"
+            "{old} is not a voter, so {new} cannot take over its vote. To remove {old}, use kvctl member remove {old}; \
+             to make {new} one more voter, use kvctl member promote {new}"
         )));
     }
     Ok(Some(MembershipChange { promote, remove, ..MembershipChange::default() }))
@@ -160,7 +160,7 @@ fn addition(
         } else {
             let known = &known.name;
             Err(ChangeError::Refused(format!(
-                "the node with this id is called {known}, not {name}: start it as {known}"
+                "the node with this id is named {known}, not {name}: start it as {known}"
             )))
         };
     }
@@ -173,19 +173,20 @@ fn addition(
     }
     if namesakes.is_empty() && configuration.members.len() >= MEMBERS_MAX {
         return Err(ChangeError::Refused(format!(
-            "the cluster has {MEMBERS_MAX} members, and can have no more: remove some first"
+            "the cluster has {MEMBERS_MAX} members, which is the maximum: remove some first"
         )));
     }
     if let Some((url, other)) = taken_url(configuration, &info) {
         return Err(ChangeError::Refused(format!(
-            "{url} is the URL of {other}, and each member needs one of its own: give {name} its own address; or, if {other} is gone \
-             for ever, start the node as {other}, whose place it then takes, or remove {other} first (kvctl: member remove {other})"
+            "{url} is the URL of {other}, and each member needs its own: use another URL for {name}. If {other} is \
+             permanently gone, start the node as {other}, which it then replaces, or remove {other} first (kvctl: \
+             member remove {other})"
         )));
     }
     if namesakes.iter().any(|id| !raft.is_silent(*id)) {
         return Err(ChangeError::Refused(format!(
-            "another node called {name} is a member and lives: choose another name for this one, or remove that one \
-             first; if it is the same node and has lost its data, ask again in a moment"
+            "another running node named {name} is already a member: choose another name, or remove that one first. If \
+             this is the same node and it has lost its data, try again in a moment"
         )));
     }
     Ok(Some(MembershipChange::to_join(configuration, id, info, learner)))

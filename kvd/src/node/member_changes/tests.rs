@@ -99,13 +99,13 @@ fn what_makes_no_sense_is_refused_with_the_name_and_what_to_do() {
     refused(&mut node, remove("n1"), "n1 is the last voter");
     refused(&mut node, MemberChange::Promote { name: "n4".into() }, "n4 has not caught up yet");
     refused(&mut node, MemberChange::Replace { old: "n1".into(), new: "n4".into() }, "n4 has not caught up yet");
-    refused(&mut node, add(9, "n1"), "another node called n1 is a member and lives");
-    refused(&mut node, add(1, "n9"), "the node with this id is called n1");
+    refused(&mut node, add(9, "n1"), "another running node named n1 is already a member");
+    refused(&mut node, add(1, "n9"), "the node with this id is named n1");
     let replace = |old: &str, new: &str| MemberChange::Replace { old: old.into(), new: new.into() };
     assert_eq!(ask(&mut node, replace("n1", "n9")), Some(Err(ChangeError::UnknownMember("n9".into()))));
     assert_eq!(ask(&mut node, replace("n9", "n4")), Some(Err(ChangeError::UnknownMember("n9".into()))));
     assert_eq!(ask(&mut node, replace("n9", "n1")), Some(Ok(())), "n1 votes, and n9 does not");
-    refused(&mut node, replace("n4", "n1"), "n1 votes already, so it cannot take the place of n4");
+    refused(&mut node, replace("n4", "n1"), "n1 is already a voter, so it cannot replace n4");
     assert_eq!(names(&node), BTreeMap::from([(1, "n1"), (4, "n4")]), "nobody has left");
 }
 
@@ -145,14 +145,14 @@ fn a_replacement_leaves_as_many_voters_as_there_were() {
         );
     }
     for (voters, learners, (old, new), why) in [
-        (&three[..], &[][..], ("n1", "n2"), "n2 votes already"),
-        (&[(2, "n2"), (3, "n3")], &[], ("n2", "n3"), "n3 votes already"),
-        (&three, &[learner], ("n4", "n1"), "n1 votes already"),
-        (&three, &[learner, returned(22, "n2", 2)], ("n3", "n2"), "n2 votes already"),
-        (&three, &[learner, another], ("n4", "n5"), "n4 does not vote"),
+        (&three[..], &[][..], ("n1", "n2"), "n2 is already a voter"),
+        (&[(2, "n2"), (3, "n3")], &[], ("n2", "n3"), "n3 is already a voter"),
+        (&three, &[learner], ("n4", "n1"), "n1 is already a voter"),
+        (&three, &[learner, returned(22, "n2", 2)], ("n3", "n2"), "n2 is already a voter"),
+        (&three, &[learner, another], ("n4", "n5"), "n4 is not a voter"),
         // Which HTTP has refused before.
-        (&three, &[], ("n1", "n1"), "n1 votes already"),
-        (&three, &[learner], ("n4", "n4"), "n4 does not vote"),
+        (&three, &[], ("n1", "n1"), "n1 is already a voter"),
+        (&three, &[learner], ("n4", "n4"), "n4 is not a voter"),
     ] {
         match replaced(voters, learners, old, new) {
             Err(ChangeError::Refused(sentence)) => assert!(sentence.contains(why), "{old} {new}: {sentence}"),
@@ -181,7 +181,7 @@ fn a_learner_that_comes_back_takes_the_place_of_its_life_that_is_not_heard() {
     let mut node = leader(&[(4, "n4", Goal::Learner)], &[]);
     // From the leader's election on it counts as heard, for as long as an election may take.
     let Some(Err(ChangeError::Refused(why))) = ask(&mut node, add(44, "n4")) else { panic!("it is not heard yet") };
-    assert!(why.contains("lives"), "{why}");
+    assert!(why.contains("is already a member"), "{why}");
     (0..1_000).step_by(5).for_each(|ms| node.tick(Instant(ms)));
     write_all(&mut node);
     assert_eq!(ask(&mut node, add(44, "n4")), Some(Ok(())));
@@ -228,7 +228,7 @@ fn nobody_waits_without_end_and_not_too_many_wait() {
     let ended = changes.go_on(&mut node, Instant(5_000));
     assert_eq!(ended.len(), WAITING_MAX);
     let (0, Err(ChangeError::Refused(why))) = &ended[0] else { panic!("its time is over") };
-    assert!(why.contains("has not begun"), "{why}");
+    assert!(why.contains("was not started"), "{why}");
 }
 
 #[test]
@@ -295,5 +295,5 @@ fn nobody_is_added_at_the_url_of_another_member() {
     // A node that comes back without its data listens where it did.
     let mut node = leader(&[(4, "n4", Goal::Learner)], &[]);
     let Some(Err(ChangeError::Refused(why))) = ask(&mut node, add(44, "n4")) else { panic!("it still lives") };
-    assert!(why.contains("is a member and lives"), "{why}");
+    assert!(why.contains("is already a member"), "{why}");
 }

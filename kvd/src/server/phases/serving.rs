@@ -178,8 +178,8 @@ impl Serving {
         };
         shell.inbound.close(from);
         if self.refused.is_due((from, refusal)) {
-            let name = self.members.directory().info(from).map_or("a node that is no member", |info| &info.name);
-            tracing::error!("refuses a message from {name} (id {from}): {refusal}");
+            let name = self.members.directory().info(from).map_or("a node that is not a member", |info| &info.name);
+            tracing::error!("refused a message from {name} (id {from}): {refusal}");
         }
     }
 
@@ -189,8 +189,9 @@ impl Serving {
         if self.unknown_level.replace(level) != Some(level) {
             let name = self.members.directory().info(from).map_or("another node", |info| &info.name);
             tracing::error!(
-                "{name} sends entries of level {level}, and this node knows levels up to {}: it cannot follow its cluster any \
-                 more, and has lost nothing; start a version of kvd that knows that level, without a lower --level-max",
+                "{name} sends entries of level {level}, but this node supports levels up to {}, so it cannot follow \
+                 its cluster any further. It has lost nothing: start a kvd version that supports that level, without a \
+                 lower --level-max",
                 shell.config.level_max
             );
         }
@@ -200,7 +201,10 @@ impl Serving {
     fn log_level(&mut self) {
         let level = self.replica.level();
         if std::mem::replace(&mut self.level, level) < level {
-            tracing::info!("the data is of level {level} now: versions of kvd that do not know it cannot read it");
+            tracing::info!(
+                "the level of the data is now {level}: kvd versions that do not support it cannot read the \
+                 data"
+            );
         }
     }
 
@@ -263,8 +267,8 @@ impl Serving {
         {
             let name = self.members.directory().info(voter).map_or("a member", |info| &info.name);
             tracing::error!(
-                "{name} and this node hold different data after entry {index}, which is a defect: whichever of them differs from a \
-                 majority of the voters stops serving"
+                "{name} and this node have different data after entry {index}, which is a bug or a hardware fault: the \
+                 one that differs from a majority of the voters stops serving"
             );
         }
     }

@@ -103,7 +103,7 @@ impl Members {
         if other != own && is_configured && self.clusters_met.is_outvoted(&hello.name, config.peers.len()) {
             return Err(FatalError::OtherCluster(format!(
                 "--data-dir {} holds data of cluster {}, but the nodes that --peers lists belong to cluster {}: point \
-                 --data-dir to this node's own data, or --peers to the nodes of its cluster",
+                 --data-dir to this node's own data, or list the nodes of its cluster in --peers",
                 config.data_dir.display(),
                 ClusterId(own),
                 ClusterId(other)

@@ -43,7 +43,7 @@ impl Unfed {
     pub(super) fn waits_for(&self, peer_url: &str) -> String {
         match &self.unreachable {
             Some((name, why)) => format!(
-                "this node has joined the cluster, but it cannot reach {name}: {why}. Check that URL: {name} sets it by \
+                "this node has joined the cluster, but it cannot reach {name} ({why}). Check that URL: {name} sets it by \
                  --advertise-peer-url"
             ),
             None if !self.was_dialled => format!(
@@ -76,8 +76,8 @@ mod tests {
         says(&unfed, "no other node has connected to it yet at http://own:1");
         unfed.dialled();
         says(&unfed, "waits for the leader to send it the data");
-        unfed.missed("node1", "connection refused at http://lead:1");
-        says(&unfed, "it cannot reach node1: connection refused at http://lead:1. Check that URL");
+        unfed.missed("node1", "http://lead:1: connection refused");
+        says(&unfed, "it cannot reach node1 (http://lead:1: connection refused). Check that URL");
         unfed.met();
         says(&unfed, "waits for the leader to send it the data");
         let due: Vec<u64> = (0..40).filter(|second| unfed.is_due(start + Duration::from_secs(*second))).collect();
