@@ -57,7 +57,7 @@ impl WatchLeader {
 
 /// How much sooner than the watch hears of a new leader a read may end that waited for it: by as long as the watch listens
 /// to a node that hangs, and a little more.
-const NEWS: Duration = Duration::from_secs(12);
+const NEWS: Duration = Duration::from_secs(5);
 
 /// Asks who leads beside the watch, and says why nobody does: the watch tells no endpoint that is wrong, or leads to
 /// another cluster by now, from one that is down.
