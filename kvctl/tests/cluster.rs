@@ -260,6 +260,13 @@ fn members_come_and_go() {
     let ended = fixture.run(&["member", "replace", "node1", "waiting"]);
     assert!(ended.one_error().contains("waiting has not caught up yet"), "{ended:?}");
 
+    let ended = fixture.run(&["member", "update", "nobody", "--peer-url", "127.0.0.1:9"]);
+    assert!(ended.one_error().contains(r#"no member named "nobody""#), "{ended:?}");
+    let ended = fixture.run(&["member", "update", "waiting", "--peer-url", &own]);
+    assert!(ended.one_error().contains(&format!("{own} is the URL of ")), "{ended:?}");
+    assert_eq!(fixture.run(&["member", "update", "waiting"]).code, Some(2), "it says nothing that changes");
+    fixture.done(&["member", "update", "waiting", "--peer-url", url, "--client-url", url]);
+
     let leader = fixture.json(&["leader"])["id"].as_str().expect("a name").to_owned();
     for name in ["waiting", &leader] {
         let left = fixture.json(&["member", "remove", name]);

@@ -35,7 +35,7 @@ pub use keys::{DeleteReply, DeleteRequest, GetReply, KEY_BYTES_MAX, SetReply, Se
 pub use leader::{LeaderEvent, LeaderReply, NodeUrl, TransferRequest};
 pub use members::{
     AddMemberRequest, ClusterInfo, Member, MemberGoal, MembersReply, PromoteMemberRequest, RemoveMemberRequest,
-    ReplaceMemberRequest,
+    ReplaceMemberRequest, UpdateMemberRequest,
 };
 pub use node_url::node_url;
 pub use request_id::{CLIENT_NAME_CHARS_MAX, RequestId};

@@ -5,10 +5,10 @@ use crate::exit::Failure;
 use crate::output::Table;
 use crate::values;
 use clap::{Args, Subcommand};
-use kvclient::api::{AddMemberRequest, Health, MembersReply, NodeState};
+use kvclient::api::{AddMemberRequest, Health, MembersReply, NodeState, UpdateMemberRequest};
 use kvclient::{Client, Member, MemberGoal};
 
-/// List, add, promote, remove and replace the members of the cluster
+/// List, add, promote, remove, replace and update the members of the cluster
 ///
 /// All changes go through the leader. When the command ends, the change is on the disks of a majority. Repeating a
 /// command is safe.
@@ -34,6 +34,7 @@ enum Action {
     Promote(Promote),
     Remove(Remove),
     Replace(Replace),
+    Update(Update),
 }
 
 impl MemberCommand {
@@ -44,6 +45,7 @@ impl MemberCommand {
             Action::Promote(command) => command.run(context),
             Action::Remove(command) => command.run(context),
             Action::Replace(command) => command.run(context),
+            Action::Update(command) => command.run(context),
         }
     }
 }
@@ -173,6 +175,35 @@ struct Replace {
 impl Replace {
     fn run(self, context: Context) -> anyhow::Result<()> {
         let members = context.client.replace_member(&self.old, &self.new)?;
+        show(context, members)
+    }
+}
+
+/// Change the recorded URLs of a member before it moves to another address
+///
+/// Update the member, then restart it at the new address. A node announces its new URLs by itself when it restarts, so
+/// this is needed only when several nodes move at the same time and have to find each other.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kvctl member update node2 --peer-url http://10.0.0.9:8081
+  kvctl member update node2 --peer-url 10.0.0.9:8081 --client-url 10.0.0.9:8081")]
+struct Update {
+    /// Name of the node
+    #[arg(value_name = "NODE")]
+    node: String,
+    /// New URL for the other nodes; `http://` may be omitted
+    #[arg(long, value_name = "URL", value_parser = values::endpoint, required_unless_present = "client_url")]
+    peer_url: Option<String>,
+    /// New URL for clients; `http://` may be omitted
+    #[arg(long, value_name = "URL", value_parser = values::endpoint)]
+    client_url: Option<String>,
+}
+
+impl Update {
+    fn run(self, context: Context) -> anyhow::Result<()> {
+        let Self { node, peer_url, client_url } = self;
+        let members = context.client.update_member(UpdateMemberRequest { id: node, client_url, peer_url })?;
         show(context, members)
     }
 }

@@ -39,6 +39,7 @@ async fn answer(context: &Context, request: Request) -> Result<Response, ApiErro
         "/members/promote" => members::change(context, Action::Promote, request.post()?).await,
         "/members/remove" => members::change(context, Action::Remove, request.post()?).await,
         "/members/replace" => members::change(context, Action::Replace, request.post()?).await,
+        "/members/update" => members::change(context, Action::Update, request.post()?).await,
         "/snapshot" => snapshot::snapshot(context, request.get_alone()?).await,
         _ => Err(ApiError::path_not_found()),
     }

@@ -243,9 +243,11 @@ impl<H> Waiting<H> {
         let (MemberChange::Add { name, .. }
         | MemberChange::Promote { name }
         | MemberChange::Remove { name, .. }
-        | MemberChange::Replace { new: name, .. }) = &self.change;
+        | MemberChange::Replace { new: name, .. }
+        | MemberChange::Update { name, .. }) = &self.change;
         let (leaving, or_force) = match &self.change {
             MemberChange::Replace { old, .. } => (old, ""),
+            MemberChange::Update { .. } => (name, ""),
             MemberChange::Add { .. } | MemberChange::Promote { .. } | MemberChange::Remove { .. } => {
                 (name, ", or use `force` (kvctl: --force) if you are sure that they will come back")
             }

@@ -52,6 +52,11 @@ impl Link {
         &self.peer_url
     }
 
+    /// Whether the prompt lane is open.
+    pub fn is_connected(&self) -> bool {
+        self.prompt.shared.is_connected()
+    }
+
     /// Queues a message for the prompt lane if the peer is connected and keeps up; else drops it.
     pub fn send(&self, message: Message) {
         self.prompt.send(message);

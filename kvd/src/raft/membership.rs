@@ -34,6 +34,8 @@ pub struct MembershipChange {
     pub promote: BTreeSet<NodeId>,
     /// Members that are members no more.
     pub remove: BTreeSet<NodeId>,
+    /// Members whose names stay and whose URLs change.
+    pub update: BTreeMap<NodeId, MemberInfo>,
     /// Whether to go on where the voters that this leader hears would be no majority afterwards.
     pub force: bool,
 }
@@ -300,7 +302,7 @@ impl Raft {
 impl Configuration {
     /// The configuration after a change, without a joint step.
     fn changed(&self, change: &MembershipChange) -> Result<Self, MembershipError> {
-        let MembershipChange { add, promote, remove, force: _ } = change;
+        let MembershipChange { add, promote, remove, update, force: _ } = change;
         let mut next = self.clone();
         for id in remove {
             if next.members.remove(id).is_none() {
@@ -326,6 +328,10 @@ impl Configuration {
                 Some(Goal::Replace(_) | Goal::Learner | Goal::Voter) => {}
             }
             next.voters.insert(*id);
+        }
+        for (id, info) in update {
+            let known = next.members.get_mut(id).ok_or(MembershipError::UnknownMember(*id))?;
+            known.clone_from(info);
         }
         if next.voters.is_empty() { Err(MembershipError::LastVoter) } else { Ok(next) }
     }

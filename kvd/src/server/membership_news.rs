@@ -1,6 +1,6 @@
 //! What a node logs of changes of the members: each once, and once it is committed.
 
-use crate::raft::{Configuration, Goal, NodeId};
+use crate::raft::{Configuration, Goal, MemberInfo, NodeId};
 
 /// Compares each settled configuration with the one before.
 #[derive(Debug, Default)]
@@ -27,7 +27,11 @@ impl MembershipNews {
             true => Some(format!("the previous incarnation of {} was removed", name(&before, *id))),
             false => Some(format!("{} was removed", name(&before, *id))),
         });
-        joined.chain(votes).chain(gone).collect()
+        let moved = now.members.iter().filter(|(id, info)| before.members.get(id).is_some_and(|known| known != *info));
+        let moved = moved.map(|(_, MemberInfo { name, client_url, peer_url })| {
+            format!("{name} is recorded at {peer_url} for nodes and {client_url} for clients")
+        });
+        joined.chain(votes).chain(gone).chain(moved).collect()
     }
 }
 
@@ -54,7 +58,6 @@ fn has_namesake(others: &Configuration, configuration: &Configuration, id: NodeI
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::MemberInfo;
 
     /// Voters and learners by id and name.
     fn configuration(voters: &[(u64, &str)], learners: &[(u64, &str, Goal)]) -> Configuration {
@@ -84,6 +87,14 @@ mod tests {
             told(&[(1, "n1"), (4, "n4")], &[(55, "n5", Goal::Learner)]),
             "n5 joined as a learner and stays one; the previous incarnation of n5 was removed"
         );
+        let mut moved = configuration(&[(1, "n1"), (4, "n4")], &[(55, "n5", Goal::Learner)]);
+        let info = moved.members.get_mut(&NodeId(4)).expect("a member");
+        (info.peer_url, info.client_url) = ("http://p".into(), "http://c".into());
+        assert_eq!(news.settled(&moved), ["n4 is recorded at http://p for nodes and http://c for clients"]);
+        assert_eq!(news.settled(&moved), [""; 0]);
+        let mut told = |voters: &[(u64, &str)], learners: &[(u64, &str, Goal)]| {
+            news.settled(&configuration(voters, learners)).join("; ")
+        };
         let back: &[_] = &[(44, "n4", Goal::Replace(NodeId(4)))];
         assert!(told(&[(1, "n1"), (4, "n4")], back).starts_with("n4 rejoined with an empty data directory"));
         assert_eq!(told(&[(1, "n1"), (44, "n4")], &[]), "n4 votes again");

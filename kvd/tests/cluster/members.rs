@@ -102,6 +102,11 @@ fn a_node_that_joins_and_is_not_reached_says_at_which_url_and_so_does_the_leader
     cluster[joiner].logged("no other node has connected to it yet at http://127.0.0.1:1");
     let health = cluster[joiner].health().expect("it answers");
     assert!(health.waiting_for.is_some_and(|why| why.contains("http://127.0.0.1:1")));
+    // Started again with its right URL it asks again, and is reached there.
+    cluster[joiner].kill();
+    cluster[joiner].remove_flag("--advertise-peer-url");
+    cluster[joiner].start();
+    cluster[0].logged("node2 votes now");
 
     // The leader reaches this one, which is told a URL of the leader that leads nowhere.
     let mut cluster = Cluster::start_calm(1);

@@ -272,6 +272,38 @@ fn who_takes_a_name_that_was_free_when_it_was_asked_for_is_not_meant() {
 }
 
 #[test]
+fn the_recorded_urls_of_a_member_change_and_nothing_else_does() {
+    let mut node = leader(&[(4, "n4", Goal::Learner)], &[]);
+    let before = node.raft().configuration().clone();
+    let update = |name: &str, client_url: Option<&str>, peer_url: Option<&str>| MemberChange::Update {
+        name: name.into(),
+        client_url: client_url.map(str::to_owned),
+        peer_url: peer_url.map(str::to_owned),
+    };
+    for _ in 0..2 {
+        assert_eq!(ask(&mut node, update("n4", None, Some("http://moved"))), Some(Ok(())));
+        let mut expected = before.clone();
+        expected.members.get_mut(&NodeId(4)).expect("a member").peer_url = "http://moved".into();
+        assert_eq!(*node.raft().configuration(), expected);
+    }
+    assert_eq!(
+        ask(&mut node, update("n9", None, Some("http://x"))),
+        Some(Err(ChangeError::UnknownMember("n9".into())))
+    );
+    let Some(Err(ChangeError::Refused(why))) = ask(&mut node, update("n4", Some("http://n1"), None)) else {
+        panic!("it is the URL of another");
+    };
+    assert!(why.starts_with("http://n1 is the URL of n1"), "{why}");
+    // A node that was started with other URLs before it has received anything asks again.
+    let MemberChange::Add { node: id, name, learner, returning, level, .. } = add(4, "n4") else { unreachable!() };
+    let (client_url, peer_url) = ("http://c".to_owned(), "http://p".to_owned());
+    let again = MemberChange::Add { node: id, name, client_url, peer_url, learner, returning, level };
+    assert_eq!(ask(&mut node, again), Some(Ok(())));
+    let info = &node.raft().configuration().members[&NodeId(4)];
+    assert_eq!((info.client_url.as_str(), info.peer_url.as_str()), ("http://c", "http://p"));
+}
+
+#[test]
 fn nobody_is_added_at_the_url_of_another_member() {
     for (client_url, peer_url, taken) in [
         ("http://n1", "http://new", "http://n1"),

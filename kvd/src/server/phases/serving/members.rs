@@ -44,7 +44,7 @@ pub(super) struct Members {
 /// Which of two URLs of a member is dialled.
 #[derive(Clone, Copy, Debug)]
 struct Detour {
-    /// True if it is that of `--peers`, and not where the member says that it is.
+    /// True if it is not the one that is tried first.
     is_taken: bool,
     /// When that was decided, or when the member last answered.
     since: Instant,
@@ -166,10 +166,14 @@ impl Members {
         self.note_way(|unfed| unfed.missed(&name, why));
         let now = Instant::now();
         let detour = *self.detours.entry(id).or_insert(Detour { is_taken: false, since: now });
-        if self.directory.has_moved(id) && now - detour.since >= DETOUR_AFTER {
+        let listed = shell.config.peers.iter().find(|peer| peer.name == name);
+        let is_elsewhere = |url: &str| self.directory.info(id).is_some_and(|info| info.peer_url != url);
+        let has_two = self.directory.is_first_member(id) && listed.is_some_and(|peer| is_elsewhere(&peer.url));
+        if has_two && now - detour.since >= DETOUR_AFTER {
             self.detours.insert(id, Detour { is_taken: !detour.is_taken, since: now });
-            self.connect(shell);
         }
+        // Its recorded URL may have changed while it was connected.
+        self.connect(shell);
     }
 
     /// The process of a node is gone.
@@ -227,10 +231,12 @@ impl Members {
             // What a node says of itself is newer than the settings of this one. A URL that it has said from the beginning is
             // not: the way from here may be another one.
             let is_detour = self.detours.get(&id).is_some_and(|detour| detour.is_taken);
-            let goes_by_flag = self.directory.is_first_member(id) && (is_detour || !self.directory.has_moved(id));
+            let goes_by_flag = self.directory.is_first_member(id) && is_detour == self.directory.has_moved(id);
             let configured = configured.filter(|_| goes_by_flag);
             let url = configured.map_or(&info.peer_url, |peer| &peer.url);
-            if self.links.get(&id).is_none_or(|link| link.peer_url() != url) {
+            // Where the log records another URL, the node is connected where it is until it has moved.
+            let is_kept = |link: &Link| link.is_connected() && !self.directory.has_said_so(id);
+            if self.links.get(&id).is_none_or(|link| link.peer_url() != url && !is_kept(link)) {
                 let link = shell.open_link((&info.name, url), Some(id), move |found| Event::Member(id, found));
                 self.links.insert(id, link);
             }
