@@ -42,9 +42,9 @@ fn unknown(command: &Command, prefix: &str, set: impl IntoIterator<Item = (OsStr
         let nearest = alike.filter(|(likeness, _)| *likeness >= LIKENESS_MIN).max_by(|a, b| a.0.total_cmp(&b.0));
         let hint = match nearest {
             Some((_, nearest)) => format!("did you mean {nearest}?"),
-            None => format!("`{program} --help` names those that there are"),
+            None => format!("`{program} --help` lists the variables"),
         };
-        sentences.push(format!("{name} is set, and {program} has no such variable: it has no effect; {hint}"));
+        sentences.push(format!("{name} is set but has no effect: {program} has no such variable; {hint}"));
     }
     sentences.sort();
     sentences

@@ -202,10 +202,10 @@ impl ClientBuilder {
             return refuse("a time limit of zero leaves no time for any attempt");
         }
         if total_timeout > Self::TOTAL_TIMEOUT_MAX {
-            return refuse("the total time limit is above 30 minutes, beyond which a repeat may not be recognised");
+            return refuse("the total time limit is above 30 minutes, after which a retry may not be recognized");
         }
         if backoff.min > backoff.max {
-            return refuse("the least backoff is above the greatest");
+            return refuse("the minimum backoff is above the maximum");
         }
         let mut endpoints: Vec<Endpoint> = Vec::with_capacity(self.endpoints.len());
         for text in &self.endpoints {
@@ -216,9 +216,7 @@ impl ClientBuilder {
         }
         let id = self.cluster_id.as_deref();
         if id.is_some_and(|id| parse_hex_id(id).is_none()) {
-            return refuse(
-                "a cluster's id is sixteen hexadecimal digits in small letters, as `cluster` in GET /health",
-            );
+            return refuse("a cluster id is 16 lowercase hexadecimal digits, as `cluster` in GET /health");
         }
         Ok((endpoints, Identity::new(id), self.limits))
     }
@@ -272,12 +270,12 @@ mod tests {
             (Client::builder(), "at least one node"),
             (Client::builder().endpoints(Vec::<String>::new()), "at least one node"),
             (builder().endpoint("127.0.0.1:8082"), "write http://127.0.0.1:8082"),
-            (builder().cluster_id("5d0c"), "sixteen hexadecimal digits"),
-            (builder().cluster_id("5D0C8F4DE9D1F4A2"), "in small letters"),
+            (builder().cluster_id("5d0c"), "16 lowercase hexadecimal digits"),
+            (builder().cluster_id("5D0C8F4DE9D1F4A2"), "lowercase hexadecimal digits"),
             (builder().attempt_timeout(Duration::ZERO), "no time for any attempt"),
             (builder().total_timeout(Duration::ZERO), "no time for any attempt"),
             (builder().total_timeout(ClientBuilder::TOTAL_TIMEOUT_MAX + second), "30 minutes"),
-            (builder().backoff(second * 2, second), "least backoff"),
+            (builder().backoff(second * 2, second), "minimum backoff"),
         ] {
             let error = builder.build().expect_err(says);
             assert!(matches!(error, Error::Configuration { .. }), "{error}");

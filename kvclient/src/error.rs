@@ -31,7 +31,7 @@ pub enum Error {
     ///
     /// `current` is the item as it stood when the write was decided, so that a compare-and-set loop
     /// needs no further read.
-    #[error("the condition did not hold, so nothing was changed: {}; decide again from what is there",
+    #[error("condition failed, nothing written: {}",
         describe(current.as_ref()))]
     ConditionFailed {
         /// The item that the condition was held against; `None` where there was no such key.
@@ -40,7 +40,7 @@ pub enum Error {
 
     /// Nodes answered, but none led with a quorum behind it within the time limit. Not applied.
     #[error(
-        "no leader{} ({detail}){}; try again once a majority of the nodes runs and can talk to each other",
+        "no leader{} ({detail}){}; try again when a majority of the nodes runs and can connect to each other",
         within(*after), unchanged(*write)
     )]
     NoLeader {
@@ -72,7 +72,8 @@ pub enum Error {
     /// A client keeps to one cluster: the one of
     /// [`ClientBuilder::cluster_id`](crate::ClientBuilder::cluster_id), or else the first that a node named.
     #[error(
-        "no node of this cluster could be reached{} ({detail}){}; check the endpoints, and whether a node was set up anew",
+        "no node of this cluster could be reached{} ({detail}){}; check the endpoints, and whether a node was set up \
+         again",
         within(*after), unchanged(*write)
     )]
     WrongCluster {
@@ -87,8 +88,8 @@ pub enum Error {
     /// A write was sent, and whether it was applied is not known. It may also still be applied later,
     /// though never twice. Only writes end so.
     #[error(
-        "no certain answer{} ({detail}), so the write may have been applied or may still be; \
-        read the key before you write it again",
+        "no definite answer{} ({detail}), so the write may have been applied or may still be applied; read the key before you write it \
+         again",
         within(*after)
     )]
     OutcomeUnknown {
@@ -127,10 +128,7 @@ pub enum Error {
     },
 
     /// A snapshot broke off or arrived damaged. What has come of it is no backup.
-    #[error(
-        "the snapshot from {endpoint} broke off after {bytes} bytes ({detail}), so what has come is no backup; ask for \
-        it again"
-    )]
+    #[error("the backup from {endpoint} is incomplete: it ended after {bytes} bytes ({detail}); try again")]
     SnapshotBroken {
         /// The node that gave it.
         endpoint: String,
@@ -141,7 +139,7 @@ pub enum Error {
     },
 
     /// A snapshot could not be written to where the caller wanted it. What has come of it is no backup.
-    #[error("the snapshot cannot be written: {cause}")]
+    #[error("the backup cannot be written: {cause}")]
     Output {
         /// What the writer said.
         cause: std::io::Error,
@@ -151,14 +149,14 @@ pub enum Error {
     /// Whether it was before that newer one, the cluster no longer knows.
     ///
     /// Met only with a [`RequestId`](crate::RequestId) of one's own: the client never goes back.
-    #[error("stale request, so it was not carried out now: {message}; give each new write a higher `seq`")]
+    #[error("stale request, not carried out: {message}; use a higher `seq` for each new write")]
     StaleRequest {
         /// What the node said.
         message: String,
     },
 
     /// Leadership was not handed over: the target did not take over in time, say. Nothing has changed.
-    #[error("leadership was not handed over: {message}")]
+    #[error("leadership was not transferred: {message}")]
     TransferFailed {
         /// Why, who leads, and what to do.
         message: String,
@@ -193,8 +191,8 @@ pub enum Error {
     },
 
     /// A node answered in a way this client does not understand: is the endpoint a kvd node?
-    #[error("unexpected answer from {endpoint}: {message}{}; check that the endpoint is a kvd node, \
-        and that client and daemon are of like version",
+    #[error("unexpected answer from {endpoint}: {message}{}; check that the endpoint is a kvd node, and that client \
+         and daemon have compatible versions",
         if *applied == Applied::No { "" } else { ", so the write may have been applied" })]
     Unexpected {
         /// The node that answered.
@@ -281,8 +279,8 @@ fn unchanged(write: bool) -> &'static str {
 
 fn describe(current: Option<&Item>) -> String {
     match current {
-        Some(item) => format!("the key stands at mod_revision {}, version {}", item.mod_revision, item.version),
-        None => "there is no such key".into(),
+        Some(item) => format!("the key is now at revision {} (version {})", item.mod_revision, item.version),
+        None => "the key does not exist".into(),
     }
 }
 
@@ -298,8 +296,8 @@ mod tests {
         let endpoint = || "http://127.0.0.1:1".to_string();
         let item = Item { key: "k".into(), value: vec![1], create_revision: 2, mod_revision: 7, version: 3 };
         for (error, applied, says) in [
-            (Error::ConditionFailed { current: Some(item) }, Applied::No, "mod_revision 7"),
-            (Error::ConditionFailed { current: None }, Applied::No, "no such key"),
+            (Error::ConditionFailed { current: Some(item) }, Applied::No, "now at revision 7 (version 3)"),
+            (Error::ConditionFailed { current: None }, Applied::No, "does not exist"),
             (Error::NoLeader { after, detail: detail(), write: true }, Applied::No, "in 1.2s (connection refused), so"),
             (Error::NoLeader { after, detail: detail(), write: false }, Applied::No, "(connection refused); try"),
             (Error::Unreachable { after, detail: detail(), write: true }, Applied::No, "nothing was changed"),
@@ -319,7 +317,7 @@ mod tests {
             (Error::Overloaded { after, detail: detail(), write: true }, Applied::No, "nothing was changed"),
             (Error::InvalidRequest { message: message() }, Applied::No, "invalid request: why"),
             (Error::TooLarge { message: message() }, Applied::No, "too large: why"),
-            (Error::StaleRequest { message: message() }, Applied::Unknown, "not carried out now"),
+            (Error::StaleRequest { message: message() }, Applied::Unknown, "not carried out"),
             (Error::MemberNotFound { message: message() }, Applied::No, "why"),
             (Error::ChangeRefused { message: message() }, Applied::No, "not changed: why"),
             (Error::Forbidden { message: message() }, Applied::No, "refused: why"),
@@ -327,7 +325,7 @@ mod tests {
             (
                 Error::SnapshotBroken { endpoint: endpoint(), bytes: 7, detail: detail() },
                 Applied::No,
-                "after 7 bytes (connection refused), so what has come is no backup; ask for it again",
+                "is incomplete: it ended after 7 bytes (connection refused); try again",
             ),
             (Error::Output { cause: std::io::Error::other("disk full") }, Applied::No, "written: disk full"),
             (

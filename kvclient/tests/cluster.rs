@@ -169,7 +169,7 @@ fn leadership_is_handed_over_and_writes_go_on() {
         assert_eq!((&leader.id, &leader.url), (&other.id, &other.client_url));
         writer.join().expect("no write fails");
     });
-    let error = client.transfer_leader(Some("nobody")).expect_err("there is no such member");
+    let error = client.transfer_leader(Some("nobody")).expect_err("no such member");
     assert!(matches!(error, Error::InvalidRequest { .. }), "{error}");
     let leader = client.transfer_leader(None).expect("all nodes are healthy");
     assert_ne!(leader.id, other.id);

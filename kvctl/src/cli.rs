@@ -13,9 +13,9 @@ const EXAMPLES: &str = "\
 Examples:
   kvctl set color blue                    write a key
   kvctl get color                         read it back
-  kvctl set lock me --if-absent           write only if nobody else has
+  kvctl set lock me --if-absent           write only if the key does not exist
   kvctl -e 10.0.0.1:8081,10.0.0.2:8081 status
-                                          ask another cluster how it is
+                                          show the state of another cluster
   kvctl status -o json | jq .leader       the same for programs
   kvctl watch-leader                      follow elections as they happen
   kvctl snapshot save kvd.snap            back up the whole store";
@@ -35,35 +35,35 @@ pub(crate) struct Cli {
 }
 
 fn after_help() -> String {
-    format!("{EXAMPLES}\n\n{}\n\nColours are for terminals; set NO_COLOR to do without.", exit::HELP)
+    format!("{EXAMPLES}\n\n{}\n\nOutput to a terminal is coloured; set NO_COLOR to turn that off.", exit::HELP)
 }
 
 /// Flags that every command takes.
 #[derive(Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Nodes of the cluster, comma-separated; the others are learnt from them. `http://` may be left out
+    /// Nodes of the cluster, comma-separated; kvctl learns of the others from them. `http://` may be omitted
     #[arg(short, long, global = true, value_name = "URL,...", env = "KVCTL_ENDPOINTS", value_delimiter = ',')]
     #[arg(default_value = ENDPOINTS_DEFAULT, hide_default_value = true, value_parser = values::endpoint)]
     #[arg(
-        long_help = "Nodes of the cluster, comma-separated; the others are learnt from them. `http://` may be left \
-        out. Where the URLs that the nodes advertise lead nowhere, these are used for everything. Default: the three nodes of `kvd dev`, 127.0.0.1:8081 to 8083"
+        long_help = "Nodes of the cluster, comma-separated; kvctl learns of the others from them. `http://` may be \
+        omitted. If the URLs that the nodes advertise cannot be reached, these are used for everything. Default: the three nodes of `kvd dev`, 127.0.0.1:8081 to 8083"
     )]
     pub(crate) endpoints: Vec<String>,
-    /// Id of the cluster, 16 hexadecimal digits; its nodes are asked, and no others
+    /// Id of the cluster, 16 hexadecimal digits: use only nodes of this cluster
     #[arg(long, global = true, value_name = "ID", env = "KVCTL_CLUSTER", value_parser = values::cluster_id)]
     #[arg(
-        long_help = "Id of the cluster, 16 hexadecimal digits (`kvctl status -o json | jq -r .cluster`). A node that \
-        belongs to another one is neither read from nor written to, even if it was set up anew under a known address. \
-        Without it, a command keeps to the cluster that the first endpoint to answer names"
+        long_help = "Id of the cluster, 16 hexadecimal digits (`kvctl status -o json | jq -r .cluster`). A node of \
+        another cluster is neither read from nor written to, even if it was set up again under a known address. \
+        Without this flag, a command uses the cluster of the first endpoint that answers"
     )]
     pub(crate) cluster: Option<String>,
-    /// Longest time for one operation, all its retries included: `5s`, `500ms`, or plain seconds. Where no node can be
-    /// connected to at all, it is over within a second
+    /// Time limit of one operation, retries included: `5s`, `500ms`, or plain seconds. If no node can be connected to
+    /// at all, the command ends within a second
     #[arg(short, long, global = true, value_name = "TIME", env = "KVCTL_TIMEOUT", default_value = "5s")]
     #[arg(value_parser = values::timeout)]
     pub(crate) timeout: Duration,
-    /// For people (`table`) or for programs (`json`), errors included
+    /// Output for people (`table`) or programs (`json`), errors included
     #[arg(short, long, global = true, value_name = "FORMAT", env = "KVCTL_OUTPUT", default_value = "table")]
     pub(crate) output: Format,
 }

@@ -10,7 +10,7 @@ pub(crate) const HELP: &str = "\
 Exit codes:
     0  done
     1  any other error
-    2  usage: the command line makes no sense
+    2  invalid usage
     3  key not found
     4  condition failed; nothing was changed
     5  no leader, no quorum, or nobody of the cluster reachable; nothing was changed
@@ -139,7 +139,7 @@ pub(crate) fn code(error: &kvclient::Error) -> &'static str {
 /// What someone at a terminal can do that the client, which knows nothing of flags, does not say.
 fn advice(error: &anyhow::Error) -> &'static str {
     match error.downcast_ref() {
-        Some(kvclient::Error::Unreachable { .. }) => " (--endpoints says where; `kvd dev` starts a cluster to try)",
+        Some(kvclient::Error::Unreachable { .. }) => " (set --endpoints; `kvd dev` starts a test cluster)",
         _ => "",
     }
 }

@@ -10,15 +10,15 @@ pub(crate) fn instead_of(word: &str) -> Option<&'static str> {
             "kvctl does not list keys yet; to read one: `kvctl get KEY`, to list the nodes: `kvctl member list`"
         }
         "watch" => "kvctl does not watch keys yet; to follow the leader: `kvctl watch-leader`",
-        "health" | "info" | "endpoint" | "stats" | "ping" => "to see how the cluster is: `kvctl status`",
+        "health" | "info" | "endpoint" | "stats" | "ping" => "to see the state of the cluster: `kvctl status`",
         "nodes" | "peers" | "servers" => "to list the nodes: `kvctl member list`",
-        "move-leader" | "transfer" | "leader-transfer" => "to make another node lead: `kvctl transfer-leader`",
+        "move-leader" | "transfer" | "leader-transfer" => "to transfer leadership: `kvctl transfer-leader`",
         "backup" | "save" | "dump" | "export" => "to save a backup: `kvctl snapshot save FILE`",
-        "restore" | "import" => "to make a new cluster of a backup: `kvd restore FILE`",
-        "recover" => "to make a new cluster of what a node has: `kvd recover`",
+        "restore" | "import" => "to restore a backup: `kvd restore FILE`",
+        "recover" => "to recover the data of a remaining node: `kvd recover`",
         "benchmark" | "perf" | "check" => "to measure the cluster: `kvctl bench`",
         "version" => "to see the version: `kvctl --version`",
-        "dev" | "start" | "server" | "run" => "to start a node or a cluster to try: `kvd`, `kvd dev`",
+        "dev" | "start" | "server" | "run" => "to start a node or a test cluster: `kvd`, `kvd dev`",
         _ => return None,
     })
 }

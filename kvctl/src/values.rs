@@ -40,7 +40,7 @@ pub(crate) fn cluster_id(text: &str) -> Result<String, String> {
     let id = text.trim().to_ascii_lowercase();
     match api::parse_hex_id(&id) {
         Some(_) => Ok(id),
-        None => Err("a cluster's id is 16 hexadecimal digits; `kvctl status -o json | jq -r .cluster` tells it".into()),
+        None => Err("a cluster id is 16 hexadecimal digits; `kvctl status -o json | jq -r .cluster` shows it".into()),
     }
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|cause| cause.to_string()),
         Err(_) => humantime::parse_duration(text).map_err(|cause| cause.to_string()),
     };
-    time.map_err(|cause| format!("{cause}; say 5s, 500ms or 1m 30s"))
+    time.map_err(|cause| format!("{cause}; use a time such as 5s, 500ms or 1m 30s"))
 }
 
 /// A limit for the time of an operation.

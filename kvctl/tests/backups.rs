@@ -90,7 +90,7 @@ fn a_device_or_a_pipe_is_written_into_and_stays_what_it_is() {
     if cfg!(target_os = "linux") {
         let ended = testkit::run(&mut fixture.kvctl(&["snapshot", "save", "/dev/full"]));
         assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(ended.one_error().starts_with("/dev/full got no whole backup: "), "{ended:?}");
+        assert!(ended.one_error().starts_with("/dev/full did not receive a complete backup: "), "{ended:?}");
     }
     assert_eq!(fixture.names(), ["copy", "null", "pipe"], "nothing else is left behind");
 }
@@ -103,9 +103,9 @@ fn what_is_no_file_and_takes_no_backup_is_refused_with_a_sentence() {
     symlink("nowhere", at("dangling")).expect("a link");
     let _socket = std::os::unix::net::UnixListener::bind(at("socket")).expect("a socket");
     for (name, says) in [
-        ("directory", "is a directory: name a file in it"),
-        ("directory/", "is a directory: name a file in it"),
-        ("missing/", "is no directory that exists"),
+        ("directory", "is a directory: give a file in it"),
+        ("directory/", "is a directory: give a file in it"),
+        ("missing/", "missing/ does not exist: create it"),
         ("dangling", "is a link to a file that does not exist"),
         ("socket", "is a socket"),
         ("missing/kvd.snap", "No such file or directory"),
@@ -169,11 +169,11 @@ fn standard_output_gets_the_backup_and_standard_error_the_words() {
 
     let (code, text) = run_at_terminal(&mut fixture.kvctl(&["snapshot", "save", "-"]), "");
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("a backup is no text for a terminal"), "{text}");
+    assert!(text.contains("a backup is binary data"), "{text}");
     // A reader that has gone has no backup.
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let ended: Ended = fixture.kvctl(&["snapshot", "save", "-"]).stdout(writer).output().expect("kvctl starts").into();
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.one_error().starts_with("standard output got no whole backup: "), "{ended:?}");
+    assert!(ended.one_error().starts_with("standard output did not receive a complete backup: "), "{ended:?}");
 }

@@ -49,11 +49,11 @@ fn what_is_no_backup_is_told_with_the_place_where_it_shows() {
     let path = file.to_str().expect("a path in UTF-8");
     let ended = run(&["snapshot", "info", path]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.one_error().contains("some.snap cannot be used: No such file"), "{ended:?}");
+    assert!(ended.one_error().contains("some.snap: No such file"), "{ended:?}");
     for (bytes, complaint) in [
-        ("", "damaged at byte 0: it is cut short"),
+        ("", "some.snap: the snapshot is damaged at byte 0: it is cut short"),
         ("kvd-snp\n", "damaged at byte 0: it is cut short"),
-        ("these are some bytes that begin in another way", "damaged at byte 0: it does not begin as a snapshot does"),
+        ("these are some bytes that begin in another way", "some.snap is not a kvd snapshot"),
         ("kvd-snp\n\x07\0\0\0                      ", "format version 7"),
     ] {
         std::fs::write(&file, bytes).expect("a file");
@@ -64,7 +64,7 @@ fn what_is_no_backup_is_told_with_the_place_where_it_shows() {
     // That a file would be replaced is found before a node is looked for.
     let ended = run(&["--endpoints", &Port::any().url(), "snapshot", "save", path]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.one_error().contains("exists already: give another name, or --force"), "{ended:?}");
+    assert!(ended.one_error().contains("already exists: use another name, or --force"), "{ended:?}");
     let ended = run(&["--endpoints", &Port::any().url(), "--timeout", "0.2", "snapshot", "save", path, "--force"]);
     assert_eq!(ended.code, Some(5), "{ended:?}");
     assert!(ended.one_error().contains("some.snap was not written: no node could be reached"), "{ended:?}");
@@ -182,7 +182,7 @@ fn without_a_server_it_is_said_within_a_second_where_one_was_looked_for() {
         assert_eq!(ended.code, Some(5), "{arguments:?}: {ended:?}");
         let error = ended.one_error();
         assert!(urls.iter().all(|url| error.contains(url)), "{arguments:?}: {error}");
-        assert!(error.contains("`kvd dev` starts a cluster to try"), "{arguments:?}: {error}");
+        assert!(error.contains("`kvd dev` starts a test cluster"), "{arguments:?}: {error}");
     }
 }
 

@@ -224,7 +224,7 @@ fn a_backup_is_saved_to_a_file_and_looked_into() {
     std::fs::write(&file, damaged).expect("a file");
     let ended = fixture.run(&["snapshot", "info", path]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    let complaint = format!("kvd.snap cannot be used: the snapshot is damaged at byte {}: ", bytes.len() - 28);
+    let complaint = format!("kvd.snap: the snapshot is damaged at byte {}: ", bytes.len() - 28);
     assert!(ended.one_error().contains(&complaint), "{ended:?}");
 }
 
@@ -249,16 +249,23 @@ fn members_come_and_go() {
     let stranger = Fixture::formed();
     let ended = fixture.run(&["member", "add", &stranger.cluster.endpoints()[0]]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.one_error().contains("does not wait to join"), "{ended:?}");
+    assert!(ended.one_error().contains("is not waiting to join"), "{ended:?}");
 
     let ended = fixture.run(&["member", "promote", "waiting"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.one_error().contains("waiting has not caught up yet"), "{ended:?}");
     let ended = fixture.run(&["member", "remove", "nobody"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.one_error().contains("nobody is no member of this cluster"), "{ended:?}");
+    assert!(ended.one_error().contains(r#"no member named "nobody" (members: node1"#), "{ended:?}");
     let ended = fixture.run(&["member", "replace", "node1", "waiting"]);
     assert!(ended.one_error().contains("waiting has not caught up yet"), "{ended:?}");
+
+    let ended = fixture.run(&["member", "update", "nobody", "--peer-url", "127.0.0.1:9"]);
+    assert!(ended.one_error().contains(r#"no member named "nobody""#), "{ended:?}");
+    let ended = fixture.run(&["member", "update", "waiting", "--peer-url", &own]);
+    assert!(ended.one_error().contains(&format!("{own} is the URL of ")), "{ended:?}");
+    assert_eq!(fixture.run(&["member", "update", "waiting"]).code, Some(2), "it says nothing that changes");
+    fixture.done(&["member", "update", "waiting", "--peer-url", url, "--client-url", url]);
 
     let leader = fixture.json(&["leader"])["id"].as_str().expect("a name").to_owned();
     for name in ["waiting", &leader] {
@@ -406,7 +413,7 @@ fn leadership_goes_where_it_is_told_to() {
     assert!(!table.contains("node3"), "to another: {table}");
     let ended = fixture.run(&["transfer-leader", "node9"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.one_error().contains("`node9` is no member of this cluster: name one of node1, node2"), "{ended:?}");
+    assert!(ended.one_error().contains(r#"no member named "node9" (members: node1, node2"#), "{ended:?}");
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn a_backup_that_breaks_off_or_is_interrupted_leaves_no_file() {
     let ended = Ended::from(child.wait_with_output().expect("kvctl ends"));
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let error = ended.one_error();
-    assert!(error.contains("kvd.snap was not written: the snapshot from http://") && error.contains("broke off after"));
+    assert!(error.contains("kvd.snap was not written: the backup from http://") && error.contains("it ended after"));
     assert_eq!(files(), 0);
 }
 

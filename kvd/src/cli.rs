@@ -11,20 +11,20 @@ use std::path::PathBuf;
 pub mod exit_code {
     /// Stopped as asked.
     pub const DONE: u8 = 0;
-    /// Anything that is not one of the others, such as an address that is not there yet or in use: it may do later.
+    /// Any other error, such as an address that is missing or in use: starting again may help.
     pub const FAILED: u8 = 1;
-    /// A flag, an environment variable or a setting will not do; starting again changes nothing, only the operator can.
+    /// An invalid flag, environment variable or setting; starting again does not help.
     pub const USAGE: u8 = 2;
     /// The data directory or the disk beneath it cannot be used or has failed.
     pub const STORAGE: u8 = 3;
-    /// Ended by a second signal before it had stopped; what was acknowledged is on disk.
+    /// Ended by a second signal before it had stopped; every acknowledged write is on disk.
     pub const INTERRUPTED: u8 = 130;
 }
 
 /// Where a node listens if nothing else is said.
 pub(crate) const LISTEN: &str = "127.0.0.1:8081";
 
-const ABOUT: &str = "A replicated key-value store: a few machines that agree, and lose nothing.";
+const ABOUT: &str = "A replicated key-value store. Run three nodes; lose any one and keep every acknowledged write.";
 
 const EXAMPLES: &str = "\
 Try it on this machine, three nodes:
@@ -34,26 +34,26 @@ Run one node of three, the same --peers on each:
   kvd --name node1 --listen 10.0.0.1:8081 --data-dir /var/lib/kvd \\
       --peers node1=http://10.0.0.1:8081,node2=http://10.0.0.2:8081,node3=http://10.0.0.3:8081
 
-Add a fourth node to them; any of the three may be named:
+Add a fourth node; --join may name any of the three:
   kvd --name node4 --listen 10.0.0.4:8081 --data-dir /var/lib/kvd --join http://10.0.0.1:8081
 
-Make a new cluster of a backup, or of what is left of a lost one:
+Restore a backup, or recover the data of a remaining node of a lost cluster:
   kvd restore --help
   kvd recover --help
 
 Run a single node without replication:
   kvd --name solo --data-dir solo-data
 
-Every flag can be given as an environment variable (KVD_NAME=node1 ...); one that is empty is not
-set. Logs go to standard error and are filtered by RUST_LOG (error, warn, info, debug, trace).
-Nobody waits for them: lines that are not read in time are dropped, and counted in the log.
+Every flag can also be set as an environment variable (KVD_NAME=node1 ...); an empty variable is
+ignored. Logs go to standard error and are filtered by RUST_LOG (error, warn, info, debug, trace).
+Lines that are not read in time are dropped, and the log says how many.
 
 Exit codes:
   0  stopped as asked
-  1  any other error; starting again may help, as when an address was not there yet or in use
-  2  a flag or setting that will not do: starting again does not help
-  3  the data directory or the disk beneath it cannot be used, or has failed
-  130  ended at once by a second SIGINT or SIGTERM, before it had stopped";
+  1  any other error, such as an address that is missing or in use; restarting may help
+  2  invalid flag or setting: restarting does not help
+  3  the data directory or its disk cannot be used or has failed
+  130  ended by a second SIGINT or SIGTERM before it had stopped";
 
 /// The command line of `kvd`.
 #[derive(Debug, Parser)]
@@ -65,28 +65,28 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) node: NodeArgs,
 
-    /// How logs are written to standard error.
+    /// Format of the log on standard error.
     #[arg(long, env = "KVD_LOG_FORMAT", value_enum, default_value_t, global = true)]
     pub(crate) log_format: LogFormat,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a whole cluster on this machine, for trying out: a process for each node, which is started again when it ends.
+    /// Run a whole cluster on this machine to try it out: one process per node, restarted when it ends.
     Dev(DevArgs),
-    /// Make a new cluster of one node from a backup.
+    /// Restore a backup into a new cluster of one node.
     Restore(RestoreArgs),
-    /// Make a new cluster of what one node of a lost cluster has.
+    /// Recover the data of one node of a lost cluster into a new cluster.
     Recover(RecoverArgs),
 }
 
 const RESTORE_HELP: &str = "\
-The backup is one of `kvctl snapshot save`. Every byte of it is checked before anything is
-written, and the directory gets all of it or nothing: if it is interrupted, restore again.
+The backup comes from `kvctl snapshot save`. Every byte is checked before anything is written, and
+the directory gets all of it or nothing: after an interruption, run the command again.
 
-The cluster is a new one of this node alone. Keys, their revisions and the requests that clients
-may repeat are as they were in the backup. No node of the cluster that it was taken from can be
-part of it with its old data; they may join with empty directories.
+This makes a new cluster of this node alone. Keys and their revisions are as in the backup, and
+retried requests are still recognized. Nodes of the old cluster can join with empty directories,
+never with their old data.
 
 Restore, start, and let others join:
   kvd restore kvd.snap --name node1 --listen 10.0.0.1:8081 --data-dir /var/lib/kvd
@@ -97,10 +97,10 @@ Restore, start, and let others join:
 #[derive(Debug, Args)]
 #[command(after_help = RESTORE_HELP)]
 pub(crate) struct RestoreArgs {
-    /// The backup, as `kvctl snapshot save` has written it.
+    /// The backup, as `kvctl snapshot save` has written it. `-` reads it from standard input.
     pub(crate) file: PathBuf,
 
-    /// An empty directory, or one that is yet to be made.
+    /// An empty directory, or one that does not exist yet.
     #[arg(long, env = "KVD_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: PathBuf,
 
@@ -108,30 +108,42 @@ pub(crate) struct RestoreArgs {
     #[arg(long, env = "KVD_NAME")]
     pub(crate) name: String,
 
-    /// Where it will listen, as it will be told when it starts.
+    /// Address that the node will listen on.
     #[arg(long, env = "KVD_LISTEN", value_name = "ADDRESS:PORT", default_value = LISTEN)]
     pub(crate) listen: String,
 
-    /// Where clients will reach it, if that is another address.
+    #[command(flatten)]
+    pub(crate) urls: UrlArgs,
+}
+
+/// URLs of the node that a new cluster begins with.
+#[derive(Debug, Args)]
+pub(crate) struct UrlArgs {
+    /// Where clients will reach it, if that is not the address it listens on.
     #[arg(long, env = "KVD_ADVERTISE_CLIENT_URL", value_name = "URL")]
     pub(crate) advertise_client_url: Option<String>,
 
-    /// Where the other nodes will reach it, if that is another address.
+    /// Where the other nodes will reach it, if that is not the address it listens on.
     #[arg(long, env = "KVD_ADVERTISE_PEER_URL", value_name = "URL")]
     pub(crate) advertise_peer_url: Option<String>,
+
+    /// The members of the cluster that is lost. Only this node's own URL is taken from the list.
+    #[arg(long, env = "KVD_PEERS", value_name = "NAME=URL,...", value_delimiter = ',')]
+    pub(crate) peers: Vec<String>,
 }
 
 const RECOVER_HELP: &str = "\
-For when a majority of a cluster is lost for ever. Where it may come back, wait for it instead:
-it has everything. Where there is a backup of later than the loss of this node, restore that.
+Use this only when a majority of the cluster is permanently lost. If the majority may come back,
+wait for it: it has every acknowledged write. If you have a backup that is newer than the data of
+this node, restore the backup instead.
 
-It says what the node has and what may be lost, and asks before it changes anything. The cluster
-is a new one of this node alone, a voter whatever it was before. What was there is kept in files
-beside it, so there must be room for the data once more. If it is interrupted, the directory
-holds the old data or the new cluster: recover again.
+The command shows what the node has and what may be lost, and asks before it changes anything. It
+makes a new cluster of this node alone, as a voter. The old data is kept in files in the same
+directory, so the disk needs room for the data twice. After an interruption the directory holds
+the old data or the new cluster: run the command again.
 
-If several nodes are left, recover the one whose log ends last: by term first, by entry then.
-Without --yes and without a terminal, the command shows that and changes nothing.
+If several nodes remain, recover the one whose log ends last: compare the term first, then the
+entry. Without --yes and without a terminal, the command shows this and changes nothing.
 
 Recover, start without --peers, and let others join:
   kvd recover --data-dir /var/lib/kvd
@@ -146,21 +158,16 @@ pub(crate) struct RecoverArgs {
     #[arg(long, env = "KVD_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: PathBuf,
 
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     pub(crate) yes: bool,
 
-    /// Where it will listen, if that is another address than before.
+    /// Address that the node will listen on, if it changes.
     #[arg(long, env = "KVD_LISTEN", value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<String>,
 
-    /// Where clients will reach it, if that changes and is not where it listens.
-    #[arg(long, env = "KVD_ADVERTISE_CLIENT_URL", value_name = "URL")]
-    pub(crate) advertise_client_url: Option<String>,
-
-    /// Where the other nodes will reach it, if that changes and is not where clients do.
-    #[arg(long, env = "KVD_ADVERTISE_PEER_URL", value_name = "URL")]
-    pub(crate) advertise_peer_url: Option<String>,
+    #[command(flatten)]
+    pub(crate) urls: UrlArgs,
 }
 
 /// Flags of `kvd dev`.
@@ -174,7 +181,7 @@ pub(crate) struct DevArgs {
     #[arg(long, env = "KVD_DEV_BASE_PORT", default_value_t = 8081, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) base_port: u16,
 
-    /// Where the nodes keep their data, each in a directory of its own. Starting again finds it.
+    /// Directory for the nodes' data, a subdirectory for each. A later start finds the data there.
     #[arg(long, env = "KVD_DEV_DATA_DIR", default_value = "kvd-data")]
     pub(crate) data_dir: PathBuf,
 }
@@ -182,61 +189,62 @@ pub(crate) struct DevArgs {
 /// Flags of a single node.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct NodeArgs {
-    /// Name of this node, unique in its cluster and the same for as long as its data lives.
+    /// Name of this node. It is unique in the cluster and belongs to the data: keep it as long as you keep the data.
     #[arg(long, env = "KVD_NAME")]
     name: Option<String>,
 
-    /// Address and port to listen on, for clients and the other nodes. Only this machine can reach the default. A name
-    /// stands for all its addresses: localhost for 127.0.0.1 and ::1. One that is not there yet, as while a machine
-    /// boots, is waited for.
+    /// Address and port to listen on, for clients and the other nodes. The default is reachable from this machine only.
+    /// A host name stands for all its addresses: localhost for 127.0.0.1 and ::1. kvd waits for an address that does
+    /// not exist yet, as while a machine boots.
     #[arg(long, env = "KVD_LISTEN", value_name = "ADDRESS:PORT", default_value = LISTEN)]
     listen: String,
 
-    /// All members of the cluster, this one included, the same list on each. They form a cluster as soon as each
-    /// has heard from every other. Without it the node is a cluster of one.
+    /// All members of the cluster, this one included; the same list on each. They form the cluster once each has heard
+    /// from every other. Without this flag the node is a cluster of one.
     #[arg(long, env = "KVD_PEERS", value_name = "NAME=URL,...", value_delimiter = ',')]
     peers: Vec<String>,
 
-    /// Client URLs of nodes of a cluster that exists (one is enough), to join it with an empty data directory. The node
-    /// is added as a learner, catches up, and then votes, without anyone's help. Once it is a member this says nothing
-    /// more. Instead of --peers.
+    /// Client URLs of nodes of an existing cluster (one is enough), to join it with an empty data directory. The node
+    /// is added as a learner, catches up, and then becomes a voter by itself. Ignored once the node is a member. Use
+    /// instead of --peers.
     #[arg(long, env = "KVD_JOIN", value_name = "URL,...", value_delimiter = ',')]
     join: Vec<String>,
 
-    /// With --join: stay a learner, which has all data and counts for no majority: a replica for reads.
+    /// With --join: stay a learner, a replica for reads that has all data and does not vote.
     #[arg(long, env = "KVD_LEARNER", value_parser = BoolishValueParser::new())]
     learner: bool,
 
-    /// Where the node keeps its data. No other node may use it.
+    /// Directory for the node's data. No other node may use it.
     #[arg(long, env = "KVD_DATA_DIR", value_name = "DIR", default_value = "kvd-data")]
     data_dir: PathBuf,
 
-    /// The node has had data before: set this once the cluster has formed. If the data is missing then, a volume that is
-    /// not mounted for one, the node waits and says so, and no new, empty cluster is founded with it. It still returns by
-    /// itself to a cluster that is there.
+    /// The node has had data before: set this once the cluster has formed. If the data is missing, for example because
+    /// a volume is not mounted, the node waits and says so instead of forming a new, empty cluster. It still rejoins an
+    /// existing cluster by itself.
     #[arg(long, env = "KVD_EXPECT_DATA", value_parser = BoolishValueParser::new())]
     expect_data: bool,
 
-    /// Where clients reach this node, for redirects; by default its URL in --peers.
+    /// Where clients reach this node, for redirects. The default is its URL in --peers, or else the address it listens on.
     #[arg(long, env = "KVD_ADVERTISE_CLIENT_URL", value_name = "URL")]
     advertise_client_url: Option<String>,
 
-    /// Where the other nodes reach this node; by default its URL in --peers.
+    /// Where the other nodes reach this node. The default is its URL in --peers; without --peers it is the address it
+    /// listens on, or, where that is all addresses (0.0.0.0), the URL that the cluster has recorded for it.
     #[arg(long, env = "KVD_ADVERTISE_PEER_URL", value_name = "URL")]
     advertise_peer_url: Option<String>,
 
-    /// Where the log is kept. With `memory` a node that stops has lost its data; it comes back by itself as a new
-    /// member in its own place, and the cluster keeps what it acknowledged as long as a majority never stops at the
-    /// same time.
+    /// Where the log is kept. With `memory` a node that stops loses its data. It rejoins by itself as a new member
+    /// under its name, and the cluster keeps every acknowledged write as long as a majority never stops at the same
+    /// time.
     #[arg(long, env = "KVD_STORAGE", value_enum, default_value_t)]
     storage: StorageKind,
 
-    /// Silence after which a leader sends a heartbeat.
+    /// Time between heartbeats of an idle leader.
     #[arg(long, env = "KVD_HEARTBEAT_MS", value_name = "MS", default_value_t = config::HEARTBEAT_MS)]
     heartbeat_ms: u64,
 
-    /// How long a follower waits for its leader before it stands for election, drawn anew each time between the
-    /// two. At least two heartbeats; more on slow networks.
+    /// How long a follower waits for its leader before it starts an election: each time a random value between the two.
+    /// At least two heartbeats; more on slow networks.
     #[arg(long, env = "KVD_ELECTION_TIMEOUT_MS", value_name = "MIN..MAX", default_value_t = config::ELECTION_TIMEOUT)]
     election_timeout_ms: ElectionTimeout,
 
@@ -244,14 +252,15 @@ pub(crate) struct NodeArgs {
     #[arg(long, env = "KVD_MAX_VALUE_BYTES", value_name = "BYTES", default_value_t = config::VALUE_BYTES_MAX)]
     max_value_bytes: usize,
 
-    /// Bytes that the log grows by until a snapshot takes the place of its beginning. It grows by at least the size of
-    /// the last snapshot, so that what snapshots cost stays in proportion.
+    /// Snapshot and truncate the log after it has grown by this many bytes, or by the size of the last snapshot if that
+    /// is larger.
     #[arg(long, env = "KVD_SNAPSHOT_LOG_BYTES", value_name = "BYTES", default_value_t = config::SNAPSHOT_LOG_BYTES)]
     snapshot_log_bytes: u64,
 
-    /// The newest level that this node says to know; by default all that it does. The data of a cluster has a level, which
-    /// is raised by itself once every member knows the next one, and is never lowered. Until then a node can go back to the
-    /// version of kvd before; so set it to the present level (see GET /health) on one node to keep that way open for longer.
+    /// The newest level that this node supports; the default is the newest of this version. The data of a cluster has a
+    /// level, which rises by itself once every member supports the next one, and is never lowered. Until then a node
+    /// can go back to the previous version of kvd. To keep that possible for longer, set this to the present level (see
+    /// GET /health) on one node.
     #[arg(long, env = "KVD_LEVEL_MAX", value_name = "N", default_value_t = Level::NEWEST.0)]
     level_max: u32,
 

@@ -6,7 +6,7 @@
 
 use crate::kv::Level;
 use crate::naming;
-use crate::raft;
+use crate::raft::{self, MemberInfo};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -167,6 +167,9 @@ pub struct Config {
     pub client_url: String,
     /// Where the other nodes reach the node: an origin, without a trailing slash.
     pub peer_url: String,
+    /// Whether no setting gives `peer_url`, so that it is the client URL. What the cluster has recorded is better then; see
+    /// [`Config::use_recorded`].
+    pub is_peer_url_guessed: bool,
     /// Whether the node is to have data by now, and founds no cluster for want of it.
     pub expect_data: bool,
     /// Where the log is kept.
@@ -219,17 +222,21 @@ impl Config {
             Some(url) => check_url("--advertise-client-url", url)?,
             None => own_url.clone().unwrap_or_else(|| format!("http://{first}")),
         };
-        let peer_url = match (&options.advertise_peer_url, own_url) {
-            (Some(url), _) => check_url("--advertise-peer-url", url)?,
-            (None, Some(url)) => url,
-            (None, None) => client_url.clone(),
-        };
         let undialable = first.ip().is_unspecified() || first.port() == 0;
         if undialable && options.advertise_client_url.is_none() && options.peers.is_empty() {
             return Err(ConfigError::Wrong(format!(
-                "--listen {first} is no address that a client could be sent to: name one with --advertise-client-url"
+                "--listen {first} is not an address that a client can connect to: set --advertise-client-url"
             )));
         }
+        // Clients may come from outside, through an address that means nothing to the other nodes. So the address it listens
+        // on is the better guess, if other machines can reach that.
+        let is_own_machine_alone = first.ip().is_loopback() && options.advertise_client_url.is_some();
+        let (peer_url, is_peer_url_guessed) = match (&options.advertise_peer_url, own_url) {
+            (Some(url), _) => (check_url("--advertise-peer-url", url)?, false),
+            (None, Some(url)) => (url, false),
+            (None, None) if undialable || is_own_machine_alone => (client_url.clone(), true),
+            (None, None) => (format!("http://{first}"), false),
+        };
         let ElectionTimeout { min_ms, max_ms } = options.election_timeout;
         if !(1..=HEARTBEAT_MS_LIMIT).contains(&options.heartbeat_ms) {
             return Err(ConfigError::Wrong(format!(
@@ -246,14 +253,15 @@ impl Config {
         }
         if max_ms <= min_ms || max_ms > ELECTION_TIMEOUT_MS_LIMIT {
             return Err(ConfigError::Wrong(format!(
-                "--election-timeout-ms {min_ms}..{max_ms}: followers must differ in patience, so the second number \
-                 must be larger than the first (twice as large is usual), and at most {ELECTION_TIMEOUT_MS_LIMIT}"
+                "--election-timeout-ms {min_ms}..{max_ms}: the second number must be larger than the first (usually \
+                 twice as large), so that followers time out at different moments, and at most \
+                 {ELECTION_TIMEOUT_MS_LIMIT}"
             )));
         }
         if options.snapshot_log_bytes < SNAPSHOT_LOG_BYTES_MIN {
             return Err(ConfigError::Wrong(format!(
-                "--snapshot-log-bytes {}: choose at least {SNAPSHOT_LOG_BYTES_MIN}, or snapshots follow one another without a \
-                 pause",
+                "--snapshot-log-bytes {}: choose at least {SNAPSHOT_LOG_BYTES_MIN}, or the node takes snapshots \
+                 without a pause",
                 options.snapshot_log_bytes
             )));
         }
@@ -266,15 +274,15 @@ impl Config {
         let level_max = Level(options.level_max);
         if !(Level::FIRST..=Level::NEWEST).contains(&level_max) {
             return Err(ConfigError::Wrong(format!(
-                "--level-max {level_max}: this kvd knows the levels {} to {}",
+                "--level-max {level_max}: this kvd supports levels {} to {}",
                 Level::FIRST,
                 Level::NEWEST
             )));
         }
         if options.open_files < OPEN_FILES_MIN {
             return Err(ConfigError::Wrong(format!(
-                "this node may have {} files and connections open at the same time, and needs {OPEN_FILES_MIN} at least: raise \
-                 the limit on open files (`ulimit -n` of a shell, LimitNOFILE= of systemd, --ulimit of a container)",
+                "the limit on open files is {}, and kvd needs at least {OPEN_FILES_MIN}: raise it (`ulimit -n` of a \
+                 shell, LimitNOFILE= of systemd, --ulimit of a container)",
                 options.open_files
             )));
         }
@@ -294,6 +302,7 @@ impl Config {
             data_dir: options.data_dir,
             client_url,
             peer_url,
+            is_peer_url_guessed,
             expect_data: options.expect_data,
             storage: options.storage,
             raft,
@@ -302,6 +311,14 @@ impl Config {
             level_max,
             open_files: options.open_files,
         })
+    }
+
+    /// Takes over the peer URL that the cluster has recorded for this node, where no setting gives one: the client URL may
+    /// be of use to clients alone. A node that is recorded under one URL for both moves with its client URL.
+    pub fn use_recorded(&mut self, recorded: &MemberInfo) {
+        if self.is_peer_url_guessed && recorded.peer_url != recorded.client_url {
+            self.peer_url.clone_from(&recorded.peer_url);
+        }
     }
 
     /// URLs of the other configured members.
@@ -331,8 +348,8 @@ fn resolve(listen: &str) -> Result<Vec<SocketAddr>, ConfigError> {
     if host.eq_ignore_ascii_case("localhost") {
         return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
     }
-    let not_yet = |why: &str| ConfigError::NotYet(format!("--listen {listen}: this name has no address{why}"));
-    let found = listen.to_socket_addrs().map_err(|cause| not_yet(&format!(" as far as can be found out ({cause})")))?;
+    let not_yet = |why: &str| ConfigError::NotYet(format!("--listen {listen}: this host name has no address{why}"));
+    let found = listen.to_socket_addrs().map_err(|cause| not_yet(&format!(" ({cause})")))?;
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in found {
         if !addresses.contains(&address) {
@@ -351,15 +368,16 @@ fn check_peers(name: &str, peers: &[String]) -> Result<Vec<Peer>, ConfigError> {
             )));
         };
         check_name("--peers", peer_name)?;
+        if !url.contains("://") {
+            return Err(ConfigError::Wrong(format!("--peers needs URLs: {peer_name}=http://{url}")));
+        }
         let url = check_url("--peers", url)?;
         if checked.iter().any(|other| other.name == peer_name) {
-            return Err(ConfigError::Wrong(format!(
-                "--peers names {peer_name} twice: every node needs a name of its own"
-            )));
+            return Err(ConfigError::Wrong(format!("--peers names {peer_name} twice: each node needs its own name")));
         }
         if let Some(other) = checked.iter().find(|other| other.url == url) {
             return Err(ConfigError::Wrong(format!(
-                "--peers gives {} and {peer_name} the same URL {url}: every node needs one of its own",
+                "--peers gives {} and {peer_name} the same URL {url}: each node needs its own URL",
                 other.name
             )));
         }
@@ -383,14 +401,14 @@ fn check_join(options: &Options) -> Result<Vec<String>, ConfigError> {
     let urls: Vec<String> = urls.map(|url| check_url("--join", url)).collect::<Result<_, _>>()?;
     if !urls.is_empty() && !options.peers.is_empty() {
         return Err(ConfigError::Wrong(
-            "--join and --peers exclude each other: --peers lists those who form a cluster together, --join names a node of \
-             one that there is"
+            "--join and --peers exclude each other: --peers lists the nodes that form a new cluster, --join names a \
+             node of an existing one"
                 .into(),
         ));
     }
     if options.learner && urls.is_empty() {
         return Err(ConfigError::Wrong(
-            "--learner is for nodes that join a cluster: name one of its nodes with --join, such as --join \
+            "--learner is for nodes that join a cluster: give the URL of one of its nodes, such as --join \
              http://10.0.0.1:8081"
                 .into(),
         ));
@@ -425,8 +443,46 @@ mod tests {
             (config.client_url.as_str(), config.peer_url.as_str()),
             ("http://localhost:9", "http://127.0.0.1:8081")
         );
+        assert!(!config.is_peer_url_guessed);
         let alone = Config::check(Options { peers: Vec::new(), ..options() }).unwrap();
         assert_eq!((alone.client_url.as_str(), alone.peers.len()), ("http://127.0.0.1:8081", 0));
+    }
+
+    #[test]
+    fn where_no_setting_gives_a_peer_url_the_recorded_one_is_better_than_the_client_url() {
+        let recorded =
+            MemberInfo { name: "node1".into(), client_url: "http://c:1".into(), peer_url: "http://p:1".into() };
+        let public = Some("http://public:9".to_owned());
+        let alone = |listen: &str| Options {
+            advertise_client_url: public.clone(),
+            ..Options::new("node1", listen, Vec::new(), "data".into())
+        };
+        for (options, without_data, with_data) in [
+            (alone("0.0.0.0:8080"), "http://public:9", "http://p:1"),
+            (alone("[::]:8080"), "http://public:9", "http://p:1"),
+            (alone("127.0.0.1:8080"), "http://public:9", "http://p:1"),
+            // Other machines reach the address itself.
+            (alone("192.0.2.7:8080"), "http://192.0.2.7:8080", "http://192.0.2.7:8080"),
+            (
+                Options { advertise_peer_url: Some("http://q:1".into()), ..alone("0.0.0.0:8080") },
+                "http://q:1",
+                "http://q:1",
+            ),
+            (
+                Options { advertise_client_url: public.clone(), ..options() },
+                "http://127.0.0.1:8081",
+                "http://127.0.0.1:8081",
+            ),
+        ] {
+            let mut config = Config::check(options).unwrap();
+            assert_eq!(config.peer_url, without_data, "{config:?}");
+            config.use_recorded(&recorded);
+            assert_eq!((config.peer_url.as_str(), config.client_url.as_str()), (with_data, "http://public:9"));
+        }
+        let one_for_both = MemberInfo { peer_url: recorded.client_url.clone(), ..recorded };
+        let mut config = Config::check(alone("0.0.0.0:8080")).unwrap();
+        config.use_recorded(&one_for_both);
+        assert_eq!(config.peer_url, "http://public:9", "it has moved");
     }
 
     #[test]
@@ -440,10 +496,10 @@ mod tests {
             (Options { peers: peers(&["node1"]), ..options() }, "--peers node1: expected name=URL"),
             (Options { peers: peers(&["node1=ftp://a:1"]), ..options() }, "only http:// is served"),
             (Options { peers: peers(&["node1=http://a:1/x"]), ..options() }, "without a path"),
-            (Options { peers: peers(&["node1=127.0.0.1:8081"]), ..options() }, "not a URL"),
+            (Options { peers: peers(&["n1=127.0.0.1:1"]), ..options() }, "--peers needs URLs: n1=http://127.0.0.1:1"),
             (Options { peers: peers(&["node1=http://a:1", "node1=http://b:1"]), ..options() }, "names node1 twice"),
             (Options { peers: peers(&["node1=http://a:1", "node2=http://a:1"]), ..options() }, "the same URL"),
-            (Options { peers: peers(&["node1=http://0.0.0.0:1"]), ..options() }, "every address of a machine"),
+            (Options { peers: peers(&["node1=http://0.0.0.0:1"]), ..options() }, "all addresses of a machine"),
             (Options { peers: peers(&["node1=http://a:0"]), ..options() }, "port 0"),
             (Options { advertise_client_url: Some("x".into()), ..options() }, "--advertise-client-url x"),
             (Options { advertise_peer_url: Some("x".into()), ..options() }, "--advertise-peer-url x"),
@@ -459,12 +515,9 @@ mod tests {
             (Options { value_bytes_max: (8 << 20) + 1, ..options() }, "choose between 1 and 8388608"),
             (Options { join: vec!["http://a:1".into()], ..options() }, "--join and --peers exclude each other"),
             (Options { join: vec!["a:1".into()], peers: Vec::new(), ..options() }, "--join a:1: "),
-            (Options { open_files: 95, ..options() }, "needs 96 at least: raise the limit on open files"),
-            (Options { learner: true, ..options() }, "name one of its nodes with --join"),
-            (
-                Options { peers: Vec::new(), listen: "0.0.0.0:8081".into(), ..options() },
-                "name one with --advertise-client-url",
-            ),
+            (Options { open_files: 95, ..options() }, "kvd needs at least 96: raise it"),
+            (Options { learner: true, ..options() }, "give the URL of one of its nodes"),
+            (Options { peers: Vec::new(), listen: "0.0.0.0:8081".into(), ..options() }, "set --advertise-client-url"),
         ];
         for (options, expected) in cases {
             let error = Config::check(options).expect_err(expected).to_string();

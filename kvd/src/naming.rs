@@ -31,7 +31,7 @@ pub fn origin(text: &str) -> Result<String, String> {
     let origin = node_url(text)?;
     let url = Url::parse(&origin).map_err(|cause| cause.to_string())?;
     if url.port() == Some(0) {
-        return wrong("port 0 cannot be dialled: give the port that the node listens on");
+        return wrong("port 0 is not a port that others can connect to: give the port that the node listens on");
     }
     let unspecified = match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_unspecified(),
@@ -39,7 +39,7 @@ pub fn origin(text: &str) -> Result<String, String> {
         Some(Host::Domain(_)) | None => false,
     };
     if unspecified {
-        return wrong("what stands for every address of a machine cannot be dialled: give one of them");
+        return wrong("this stands for all addresses of a machine: give one that others can connect to");
     }
     Ok(origin)
 }

@@ -1,7 +1,7 @@
 //! What is done to a data directory while no daemon runs on it: `kvd restore` makes a new cluster of a backup, `kvd
 //! recover` of what one node of a lost cluster has.
 
-use crate::cli::{LISTEN, RecoverArgs, RestoreArgs};
+use crate::cli::{LISTEN, RecoverArgs, RestoreArgs, UrlArgs};
 use crate::config::{Config, ConfigError, Options};
 use crate::data::{
     Founder, RecoverError, RefoundError, Refounded, RestoreBackupError, Survivor, restore as restore_backup, survivor,
@@ -10,13 +10,17 @@ use crate::raft::{Configuration, MemberInfo, NodeId, Settings};
 use crate::storage::{Disk, RealDisk, WalOptions};
 use kvclient::api::hex_id;
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Read, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
 
 /// What a file system keeps in the directory that it is mounted at, and is no data.
 const LOST_AND_FOUND: &str = "lost+found";
+
+/// Name of a backup that is read from standard input.
+const STANDARD_INPUT: &str = "-";
 
 /// Why it was not done.
 #[derive(Debug, Error)]
@@ -28,18 +32,18 @@ pub(crate) enum OfflineError {
     #[error("{0}")]
     NotYet(String),
     /// The backup cannot be opened.
-    #[error("the backup {}: {cause}. Nothing was restored", .file.display())]
+    #[error("the backup {from}: {cause}. Nothing was restored")]
     File {
-        /// The backup.
-        file: PathBuf,
+        /// Where it is read from.
+        from: String,
         /// What the operating system said.
         cause: io::Error,
     },
     /// The backup will not do.
-    #[error("the backup {}: {cause}", .file.display())]
+    #[error("the backup {from}: {cause}")]
     Backup {
-        /// The backup.
-        file: PathBuf,
+        /// Where it was read from.
+        from: String,
         /// Why.
         cause: RestoreBackupError,
     },
@@ -76,7 +80,7 @@ pub(crate) enum OfflineError {
         cause: RefoundError,
     },
     /// Nobody said yes.
-    #[error("nothing was changed, since {0}")]
+    #[error("nothing was changed: {0}")]
     NotConfirmed(&'static str),
 }
 
@@ -84,10 +88,17 @@ type Done = Result<(), OfflineError>;
 
 /// `kvd restore`.
 pub(crate) fn restore(args: RestoreArgs) -> Done {
-    let RestoreArgs { file, data_dir, name, listen, advertise_client_url, advertise_peer_url } = args;
-    let start = Start { name, listen: Some(listen), advertise_client_url, advertise_peer_url };
+    let RestoreArgs { file, data_dir, name, listen, urls } = args;
+    let start = Start { name, listen: Some(listen), urls };
     let info = start.info(&data_dir, None)?;
-    let backup = File::open(&file).map_err(|cause| OfflineError::File { file: file.clone(), cause })?;
+    let (source, backup): (_, Box<dyn Read>) = match file.as_os_str() == STANDARD_INPUT {
+        true => ("standard input".to_owned(), Box::new(io::stdin())),
+        false => {
+            let source = file.display().to_string();
+            let opened = File::open(&file).map_err(|cause| OfflineError::File { from: source.clone(), cause })?;
+            (source, Box::new(opened))
+        }
+    };
     let of_dir = |cause| OfflineError::DataDir { dir: data_dir.clone(), cause };
     if let Some(name) = other_than_files(&data_dir).map_err(of_dir)? {
         return Err(OfflineError::Restore { dir: data_dir, cause: RestoreBackupError::NotEmpty(name) });
@@ -95,18 +106,18 @@ pub(crate) fn restore(args: RestoreArgs) -> Done {
     let disk = disk(&data_dir)?;
     let restored = restore_backup(&disk, backup, founder(info.clone()));
     let restored = restored.map_err(|cause| match cause.is_of_backup() {
-        true => OfflineError::Backup { file: file.clone(), cause },
+        true => OfflineError::Backup { from: source.clone(), cause },
         false => OfflineError::Restore { dir: data_dir.clone(), cause },
     })?;
-    say(&format!("restored {} at revision {} from {}", keys(restored.keys), restored.revision, file.display()));
+    say(&format!("restored {} at revision {} from {}", keys(restored.keys), restored.revision, source));
     say(&new_cluster(&restored, &info));
-    say(&format!("\nstart it:\n  {}\n{}", start.command(&data_dir), how_others_join(&info)));
+    say(&format!("\nstart it:\n  {}\n{}", start.command(&data_dir, &info), how_others_join(&info)));
     Ok(())
 }
 
 /// `kvd recover`.
 pub(crate) fn recover(args: RecoverArgs) -> Done {
-    let RecoverArgs { data_dir, yes, listen, advertise_client_url, advertise_peer_url } = args;
+    let RecoverArgs { data_dir, yes, listen, urls } = args;
     let of_recover = |cause| OfflineError::Recover { dir: data_dir.clone(), cause };
     if !data_dir.is_dir() {
         return Err(of_recover(RecoverError::Nothing));
@@ -114,7 +125,7 @@ pub(crate) fn recover(args: RecoverArgs) -> Done {
     let disk = disk(&data_dir)?;
     let wal = WalOptions::new(rand::random());
     let survivor = survivor(&disk, wal, Settings::default().cache_bytes_max).map_err(of_recover)?;
-    let start = Start { name: survivor.identity.name.clone(), listen, advertise_client_url, advertise_peer_url };
+    let start = Start { name: survivor.identity.name.clone(), listen, urls };
     let info = start.info(&data_dir, survivor.info.as_ref())?;
     say(&prospect(&survivor, &data_dir));
     if !yes {
@@ -125,10 +136,10 @@ pub(crate) fn recover(args: RecoverArgs) -> Done {
     let recovered = recovered.map_err(|cause| OfflineError::Refound { dir: data_dir.clone(), cause })?;
     say(&format!("recovered {} at revision {}", keys(recovered.keys), recovered.revision));
     say(&new_cluster(&recovered, &info));
-    say(&format!("what was there is kept in the files {kept_as}*: remove them when all is well"));
+    say(&format!("the old data is kept in the files {kept_as}*: remove them once the new cluster works"));
     say(&format!(
-        "\nstart it, with its usual flags but for --peers (KVD_PEERS):\n  {} ...\n{}",
-        start.command(&data_dir),
+        "\nstart it with its usual flags, but without --peers (KVD_PEERS):\n  {} ...\n{}",
+        start.command(&data_dir, &info),
         how_others_join(&info)
     ));
     Ok(())
@@ -138,45 +149,68 @@ pub(crate) fn recover(args: RecoverArgs) -> Done {
 struct Start {
     name: String,
     listen: Option<String>,
-    advertise_client_url: Option<String>,
-    advertise_peer_url: Option<String>,
+    urls: UrlArgs,
 }
 
 impl Start {
-    /// What the new cluster knows of the node: what the flags say, or what the old one knew. It matters only until the
-    /// node starts, and then says where it is.
+    /// What the new cluster records of the node: what the flags say, or what the old cluster knew. Once the node starts it
+    /// says by itself where it is, as far as its own settings give that.
     fn info(&self, dir: &Path, known: Option<&MemberInfo>) -> Result<MemberInfo, OfflineError> {
-        let known = known.filter(|_| self.listen.is_none());
+        let UrlArgs { advertise_client_url, advertise_peer_url, .. } = &self.urls;
+        let own_peer = self.own_peer();
+        // An address that is given is where the node will be. All addresses of a machine are no URL.
+        let known = known.filter(|_| own_peer.is_none() && self.listen.as_deref().is_none_or(is_no_url));
         let url = |flag: &Option<String>, known: Option<&String>| flag.clone().or_else(|| known.cloned());
         let listen = self.listen.clone().unwrap_or_else(|| LISTEN.to_owned());
         let options = Options {
-            advertise_client_url: url(&self.advertise_client_url, known.map(|info| &info.client_url)),
-            advertise_peer_url: url(&self.advertise_peer_url, known.map(|info| &info.peer_url)),
-            ..Options::new(&self.name, listen, Vec::new(), dir.to_owned())
+            advertise_client_url: url(advertise_client_url, known.map(|info| &info.client_url)),
+            advertise_peer_url: url(advertise_peer_url, known.map(|info| &info.peer_url)),
+            ..Options::new(&self.name, &listen, own_peer.into_iter().collect(), dir.to_owned())
         };
         let config = Config::check(options).map_err(|error| match error {
             ConfigError::Wrong(why) => OfflineError::Usage(why),
             ConfigError::NotYet(why) => OfflineError::NotYet(why),
         })?;
+        if config.is_peer_url_guessed {
+            return Err(OfflineError::Usage(format!(
+                "--listen {listen} is not an address that other nodes can connect to: set --advertise-peer-url \
+                 (KVD_ADVERTISE_PEER_URL) to where they will reach {}, or list it in --peers (KVD_PEERS)",
+                self.name
+            )));
+        }
         Ok(MemberInfo { name: config.name, client_url: config.client_url, peer_url: config.peer_url })
     }
 
-    /// The command that starts it.
-    fn command(&self, dir: &Path) -> String {
+    /// This node in the list of the old cluster's members. It may be missing, as that of a node which joined later.
+    fn own_peer(&self) -> Option<String> {
+        let is_own = |peer: &&String| peer.trim().split_once('=').is_some_and(|(name, _)| name == self.name);
+        self.urls.peers.iter().find(is_own).cloned()
+    }
+
+    /// The command that starts it. Without --peers, so with the URLs that nothing else says then.
+    fn command(&self, dir: &Path, info: &MemberInfo) -> String {
+        let UrlArgs { advertise_client_url, advertise_peer_url, .. } = &self.urls;
+        let says_less = self.own_peer().is_some() || self.listen.as_deref().is_some_and(is_no_url);
+        let needed = |flag: &Option<String>, url: &String| flag.clone().or_else(|| says_less.then(|| url.clone()));
         let mut command = format!("kvd --name {}", self.name);
         let flags = [
-            (" --listen ", &self.listen),
-            (" --advertise-client-url ", &self.advertise_client_url),
-            (" --advertise-peer-url ", &self.advertise_peer_url),
+            (" --listen ", self.listen.clone()),
+            (" --advertise-client-url ", needed(advertise_client_url, &info.client_url)),
+            (" --advertise-peer-url ", needed(advertise_peer_url, &info.peer_url)),
         ];
         for (flag, value) in flags {
             if let Some(value) = value {
                 command.push_str(flag);
-                command.push_str(value);
+                command.push_str(&value);
             }
         }
         command + &format!(" --data-dir {}", dir.display())
     }
+}
+
+/// Whether an address to listen on says nothing about where the node is: all addresses of its machine, or any port.
+fn is_no_url(listen: &str) -> bool {
+    listen.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_unspecified() || address.port() == 0)
 }
 
 fn founder(info: MemberInfo) -> Founder {
@@ -218,9 +252,9 @@ fn prospect(survivor: &Survivor, dir: &Path) -> String {
     let mut notes = String::new();
     let mut note = |text: String| notes += &format!("{text}\n");
     note(format!(
-        "{} holds {name} (id {node_id}) of cluster {cluster}.\n\
-         The members that it knew were {}; {}.\n\
-         Its log ends with entry {last}, and its store then has {} at revision {}.",
+        "{} holds the data of {name} (id {node_id}) of cluster {cluster}.\n\
+         The members were {}; {}.\n\
+         Its log ends at entry {last}: {} at revision {}.",
         dir.display(),
         names.join(", "),
         part(members, node_id),
@@ -229,9 +263,9 @@ fn prospect(survivor: &Survivor, dir: &Path) -> String {
     ));
     let beyond = last.index.0.saturating_sub(commit_index.0);
     note(match beyond {
-        0 => "It knows all of them to be committed.".to_owned(),
-        1 => format!("It knows entries up to {commit_index} to be committed; of the last one it cannot know."),
-        _ => format!("It knows entries up to {commit_index} to be committed; of the last {beyond} it cannot know."),
+        0 => "All entries are known to be committed.".to_owned(),
+        1 => format!("Entries up to {commit_index} are known to be committed; the last one may not be."),
+        _ => format!("Entries up to {commit_index} are known to be committed; the last {beyond} may not be."),
     });
     for warning in damaged_snapshots.iter().map(ToString::to_string).chain(torn_tail.as_ref().map(ToString::to_string))
     {
@@ -239,30 +273,32 @@ fn prospect(survivor: &Survivor, dir: &Path) -> String {
     }
     if let Some(index) = identity.diverged_at {
         note(format!(
-            "\nTHIS DATA HAS DIVERGED: after entry {index} it was found to differ from what other nodes held. Be sure that it is \
-             the one to trust."
+            "\nTHIS DATA HAS DIVERGED: at entry {index} it was found to differ from the data of other nodes. Make sure \
+             that this is the data to keep."
         ));
     }
     if members.is_sole_voter(node_id) {
         note(format!(
-            "\n{name} decides alone in its cluster, and has all that was acknowledged. It needs no recovery: start kvd on it as it is."
+            "\n{name} is the only voter of its cluster and has every acknowledged write. It needs no recovery: start \
+             kvd on it as it is."
         ));
     }
-    note("\nThis makes a NEW cluster of this node alone, with all that it has:".to_owned());
-    note("- Writes that the other nodes acknowledged and that had not reached this one ARE LOST.".to_owned());
+    note("\nThis makes a NEW cluster of this node alone, with the data that it has:".to_owned());
+    note("- Acknowledged writes that had not reached this node ARE LOST.".to_owned());
     if beyond > 0 {
         let last = if beyond == 1 { "The last entry".to_owned() } else { format!("The last {beyond} entries") };
         let counts = if beyond == 1 { "counts" } else { "count" };
         note(format!(
-            "- {last} of its log {counts} as committed from now on, though nobody may ever have been told so, and the other nodes \
-             may have agreed on something else in that place."
+            "- {last} of its log {counts} as committed from now on, although they may never have been acknowledged and \
+             the old cluster may have committed other entries in their place."
         ));
     }
     note(
-        "- Keys keep their revisions, and the requests that clients may repeat are remembered.\n\
-         - No other node of the old cluster can ever be part of the new one with its old data: never start one of them on it \
-         again, or clients may take it for the new cluster. They may join with empty directories.\n\
-         Do this only if a majority of the old cluster is lost for ever. If it may come back, wait for it: it has everything."
+        "- Keys keep their revisions, and retried requests are still recognized.\n\
+         - No other node of the old cluster can join the new one with its old data. Do not start one on that data \
+         again, or clients may mistake it for the new cluster. They can join with empty directories.\n\
+         Do this only if a majority of the old cluster is permanently lost. If it may come back, wait for it: it has \
+         every acknowledged write."
             .to_owned(),
     );
     notes
@@ -271,19 +307,22 @@ fn prospect(survivor: &Survivor, dir: &Path) -> String {
 /// What the node was in its cluster, as far as it knew.
 fn part(members: &Configuration, id: NodeId) -> &'static str {
     if members.is_voter(id) {
-        "it voted"
+        "it was a voter"
     } else if members.members.contains_key(&id) {
-        "it was a learner, which counts for no majority: a voter that is left may have more"
+        "it was a learner: a remaining voter may have newer data"
     } else if members.removed.contains(&id) {
-        "IT HAD BEEN REMOVED: they went on without it, and what they wrote since is not here"
+        "IT HAD BEEN REMOVED: later writes of the cluster are not here"
     } else {
-        "it had yet to learn that it is one of them: a voter that is left may have more"
+        "it had not received the list of members yet: a remaining voter may have newer data"
     }
 }
 
 fn confirm() -> Done {
     if !io::stdin().is_terminal() {
-        return Err(OfflineError::NotConfirmed("there is no terminal to ask at: say --yes if you are sure"));
+        return Err(OfflineError::NotConfirmed(
+            "this needs confirmation and there is no terminal: use --yes if you are \
+             sure",
+        ));
     }
     let mut out = io::stdout();
     let _ = write!(out, "Go on? [y/N] ");
@@ -299,12 +338,12 @@ fn confirm() -> Done {
 
 fn new_cluster(made: &Refounded, info: &MemberInfo) -> String {
     let Refounded { cluster, node_id, .. } = made;
-    format!("cluster {} is new, and {} (id {node_id}) is its only member", hex_id(cluster.id), info.name)
+    format!("the new cluster is {}, and {} (id {node_id}) is its only member", hex_id(cluster.id), info.name)
 }
 
 fn how_others_join(info: &MemberInfo) -> String {
     format!(
-        "and then others, each on an empty directory of its own machine:\n  \
+        "then add other nodes, each with an empty data directory:\n  \
          kvd --name ANOTHER --listen ADDRESS:PORT --data-dir DIR --join {}",
         info.client_url
     )
@@ -326,7 +365,18 @@ mod tests {
 
     fn start(flags: [Option<&str>; 3]) -> Start {
         let [listen, advertise_client_url, advertise_peer_url] = flags.map(|flag| flag.map(str::to_owned));
-        Start { name: "node1".into(), listen, advertise_client_url, advertise_peer_url }
+        Start {
+            name: "node1".into(),
+            listen,
+            urls: UrlArgs { advertise_client_url, advertise_peer_url, peers: Vec::new() },
+        }
+    }
+
+    /// The same with a list of the old cluster's members.
+    fn start_of(peers: &[&str], flags: [Option<&str>; 3]) -> Start {
+        let mut start = start(flags);
+        start.urls.peers = peers.iter().map(|peer| (*peer).to_owned()).collect();
+        start
     }
 
     #[test]
@@ -338,17 +388,45 @@ mod tests {
             ([None, None, None], None, info("http://127.0.0.1:8081", "http://127.0.0.1:8081")),
             ([None, Some("http://d:1"), None], Some(&known), info("http://d:1", "http://p:1")),
             ([Some("127.0.0.2:1"), None, None], Some(&known), info("http://127.0.0.2:1", "http://127.0.0.2:1")),
-            ([Some("127.0.0.2:1"), Some("http://d:1"), None], None, info("http://d:1", "http://d:1")),
+            ([Some("192.0.2.1:1"), Some("http://d:1"), None], None, info("http://d:1", "http://192.0.2.1:1")),
             ([Some("0.0.0.0:1"), Some("http://d:1"), Some("http://e:1")], None, info("http://d:1", "http://e:1")),
+            // As in a container: nothing is said of it that the data does not know.
+            ([Some("0.0.0.0:1"), None, None], Some(&known), known.clone()),
+            ([Some("0.0.0.0:1"), Some("http://d:1"), None], Some(&known), info("http://d:1", "http://p:1")),
+            ([Some("[::]:1"), None, Some("http://e:1")], Some(&known), info("http://c:1", "http://e:1")),
         ] {
-            assert_eq!(start(flags).info(dir, known).expect("flags that will do"), expected, "{flags:?}");
+            assert_eq!(start(flags).info(dir, known).expect("flags that are right"), expected, "{flags:?}");
         }
-        let refusal = start([Some("0.0.0.0:1"), None, None]).info(dir, Some(&known)).expect_err("no address");
-        assert!(refusal.to_string().contains("--advertise-client-url"), "{refusal}");
+        for (flags, flag) in [
+            ([Some("0.0.0.0:1"), None, None], "--advertise-client-url"),
+            ([Some("0.0.0.0:1"), Some("http://d:1"), None], "--advertise-peer-url"),
+        ] {
+            let refusal = start(flags).info(dir, None).expect_err("no address");
+            assert!(refusal.to_string().contains(flag), "{refusal}");
+        }
     }
 
     #[test]
-    fn the_command_that_starts_a_node_has_the_flags_that_were_given() {
+    fn of_the_old_list_of_members_the_url_of_the_node_itself_is_taken() {
+        let (dir, known) = (Path::new("data"), info("http://c:1", "http://p:1"));
+        let peers = ["node1=http://q:1", "node2=http://r:1"];
+        let client = [Some("0.0.0.0:1"), Some("http://d:1"), None];
+        for known in [None, Some(&known)] {
+            let both = start_of(&peers, [Some("0.0.0.0:1"), None, None]).info(dir, known).expect("a URL");
+            assert_eq!(both, info("http://q:1", "http://q:1"));
+            let start = start_of(&peers, client);
+            let peer = start.info(dir, known).expect("a URL");
+            assert_eq!(peer, info("http://d:1", "http://q:1"));
+            let command = start.command(dir, &peer);
+            assert!(command.contains("--advertise-peer-url http://q:1 "), "nothing else says it then: {command}");
+        }
+        // One that joined later is in no list.
+        let joined = start_of(&["node2=http://r:1"], client).info(dir, Some(&known)).expect("a URL");
+        assert_eq!(joined, info("http://d:1", "http://p:1"));
+    }
+
+    #[test]
+    fn the_command_that_starts_a_node_has_the_flags_that_it_needs() {
         for (flags, command) in [
             ([None, None, None], "kvd --name node1 --data-dir /data"),
             ([Some("127.0.0.2:1"), None, None], "kvd --name node1 --listen 127.0.0.2:1 --data-dir /data"),
@@ -357,8 +435,13 @@ mod tests {
                 "kvd --name node1 --listen 0.0.0.0:1 --advertise-client-url http://d:1 --advertise-peer-url http://e:1 \
                  --data-dir /data",
             ),
+            (
+                [Some("0.0.0.0:1"), None, None],
+                "kvd --name node1 --listen 0.0.0.0:1 --advertise-client-url http://c:1 --advertise-peer-url http://p:1 \
+                 --data-dir /data",
+            ),
         ] {
-            assert_eq!(start(flags).command(Path::new("/data")), command);
+            assert_eq!(start(flags).command(Path::new("/data"), &info("http://c:1", "http://p:1")), command);
         }
     }
 
@@ -370,11 +453,11 @@ mod tests {
         let learner = Configuration { learners: [(id, Goal::Voter)].into(), ..voters(&[2]) };
         let learner = Configuration { members: voters(&[1, 2]).members, ..learner };
         for (members, says) in [
-            (voters(&[1, 2]), "it voted"),
-            (Configuration { outgoing: voters(&[1, 2]).voters, ..voters(&[2]) }, "it voted"),
+            (voters(&[1, 2]), "it was a voter"),
+            (Configuration { outgoing: voters(&[1, 2]).voters, ..voters(&[2]) }, "it was a voter"),
             (learner, "a learner"),
             (Configuration { removed: vec![id], ..voters(&[2]) }, "REMOVED"),
-            (voters(&[2]), "had yet to learn"),
+            (voters(&[2]), "had not received"),
         ] {
             assert!(part(&members, id).contains(says), "{members:?}: {}", part(&members, id));
         }

@@ -142,7 +142,7 @@ async fn run_node(args: NodeArgs, open_files: u64) -> Ended {
         started = Server::start(config, listeners) => started.map_err(start_failed)?,
         // What is being read can be read again.
         signal = signals.next() => {
-            starting.in_scope(|| tracing::info!("stops on {signal}, before it served"));
+            starting.in_scope(|| tracing::info!("stopping on {signal}, before serving"));
             return Ok(());
         }
     };
@@ -150,7 +150,7 @@ async fn run_node(args: NodeArgs, open_files: u64) -> Ended {
         signal = signals.next() => signal,
         failure = server.failed() => return Err(fatal(failure)),
     };
-    server.span().in_scope(|| tracing::info!("stops on {signal}"));
+    server.span().in_scope(|| tracing::info!("stopping on {signal}"));
     let stopped = async {
         match signal {
             END_OF_STDIN => server.stop_with_cluster().await,
@@ -177,7 +177,7 @@ async fn patiently<T, E: Display>(
             Err(error) if is_address_missing(&error) && Instant::now() < deadline => {
                 if !is_warned {
                     is_warned = true;
-                    tracing::warn!("{error}; it may come yet, so this is tried for {} s", patience.as_secs());
+                    tracing::warn!("{error}; retrying for {} s", patience.as_secs());
                 }
                 tokio::time::sleep(ADDRESS_PAUSE).await;
             }
@@ -197,7 +197,7 @@ async fn run_dev(args: DevArgs, log_format: LogFormat) -> Ended {
     let ended = tokio::select! {
         error = cluster.run() => Err(dev_failed(error)),
         signal = signals.next() => {
-            tracing::info!("stops on {signal}");
+            tracing::info!("stopping on {signal}");
             Ok(())
         }
     };
@@ -327,7 +327,7 @@ fn fatal(failure: &FatalError) -> Failure {
 }
 
 fn interrupted() -> Failure {
-    tracing::warn!("ends at once, asked for a second time; what was acknowledged is on disk");
+    tracing::warn!("exiting at once on the second signal; every acknowledged write is on disk");
     Failure::Logged { code: exit_code::INTERRUPTED }
 }
 

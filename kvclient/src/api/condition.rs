@@ -45,7 +45,7 @@ impl<'de> Visitor<'de> for ConditionVisitor {
     type Value = Condition;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an object as condition ({ONE_CONDITION})")
+        write!(f, "a condition object ({ONE_CONDITION})")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Condition, A::Error> {
@@ -53,9 +53,9 @@ impl<'de> Visitor<'de> for ConditionVisitor {
         let Some(field) = fields.next_key::<Cow<'de, str>>()? else { return Err(wrong("`if` is empty")) };
         let condition = match &*field {
             "absent" if fields.next_value()? => Condition::Absent,
-            "absent" => return Err(de::Error::custom("`absent` can only be true; say {\"present\":true}")),
+            "absent" => return Err(de::Error::custom("`absent` can only be true; use {\"present\":true}")),
             "present" if fields.next_value()? => Condition::Present,
-            "present" => return Err(de::Error::custom("`present` can only be true; say {\"absent\":true}")),
+            "present" => return Err(de::Error::custom("`present` can only be true; use {\"absent\":true}")),
             "mod_revision" => Condition::ModRevision(fields.next_value()?),
             "value" => Condition::Value(fields.next_value::<String>()?.into_bytes()),
             "value_base64" => {

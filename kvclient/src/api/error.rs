@@ -89,7 +89,7 @@ pub enum ErrorCode {
     ForbiddenHost,
     /// 403: the request is meant for another cluster, or comes from a node of one.
     WrongCluster,
-    /// 403: a node that is no member any more wanted to join in.
+    /// 403: a node that is not a member any more wanted to join in.
     Removed,
     /// 404: no such key.
     KeyNotFound,

@@ -115,6 +115,9 @@ pub struct Health {
     /// a snapshot, or does so; the same holds of its disk.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub log_damaged: u64,
+    /// Members under whose id two processes have run within the last 15 s, as far as this node has seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cloned: Vec<ClonedNode>,
     /// Id of this life of the node, as sixteen hexadecimal digits.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub node: String,
@@ -124,6 +127,26 @@ pub struct Health {
     /// URL for the other nodes, as the node says.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub peer_url: String,
+}
+
+/// Two processes under the id of one node, as after a machine was cloned or a data directory was copied. Together they can
+/// break what each of them has promised, so acknowledged writes may be lost: stop the copy and clear its data directory.
+///
+/// ```
+/// let json = r#"{"id":"node2","node":"00000000000000a2","processes":["answers at http://10.0.0.2:8081",
+///     "connects from 10.0.0.9 and gives its URL as http://10.0.0.9:8081"]}"#;
+/// let cloned: kvclient::api::ClonedNode = serde_json::from_str(json)?;
+/// assert_eq!((cloned.id.as_str(), cloned.processes.len()), ("node2", 2));
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClonedNode {
+    /// Name of the node.
+    pub id: String,
+    /// Its id, as sixteen hexadecimal digits.
+    pub node: String,
+    /// How each of the two was seen.
+    pub processes: [String; 2],
 }
 
 /// How the data of a node differs from that of the others.

@@ -56,7 +56,7 @@ pub struct LeaderEvent {
     pub leader: Option<NodeUrl>,
 }
 
-/// Body of `POST /leader/transfer`: hands leadership over. The reply is a [`LeaderReply`].
+/// Body of `POST /leader/transfer`: transferring leadership. The reply is a [`LeaderReply`].
 ///
 /// ```
 /// use kvclient::api::TransferRequest;

@@ -174,6 +174,28 @@ pub struct ReplaceMemberRequest {
     pub new: String,
 }
 
+/// Body of `POST /members/update`: the recorded URLs of a member change. At least one is given.
+///
+/// ```
+/// use kvclient::api::UpdateMemberRequest;
+///
+/// let request: UpdateMemberRequest = serde_json::from_str(r#"{"name":"node2","peer_url":"http://b:8081"}"#)?;
+/// assert_eq!((request.id.as_str(), request.client_url.as_ref()), ("node2", None));
+/// assert_eq!(serde_json::to_string(&request)?, r#"{"id":"node2","peer_url":"http://b:8081"}"#);
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UpdateMemberRequest {
+    /// Name of the node; `name` in JSON is the same.
+    pub id: String,
+    /// URL for clients, if it changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_url: Option<String>,
+    /// URL for the other nodes, if it changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer_url: Option<String>,
+}
+
 read_from_object!(AddMemberRequest, "an object with `name`, `node`, `client_url` and `peer_url`", {
     name: String,
     node: String,
@@ -185,6 +207,11 @@ read_from_object!(AddMemberRequest, "an object with `name`, `node`, `client_url`
 read_from_object!(PromoteMemberRequest, "an object with `id`", { id: String });
 read_from_object!(RemoveMemberRequest, "an object with `id`", { id: String, #[serde(default)] force: bool });
 read_from_object!(ReplaceMemberRequest, "an object with `old` and `new`", { old: String, new: String });
+read_from_object!(UpdateMemberRequest, "an object with `id` and `peer_url` or `client_url`", {
+    #[serde(alias = "name")] id: String,
+    #[serde(default)] client_url: Option<String>,
+    #[serde(default)] peer_url: Option<String>
+});
 
 #[cfg(test)]
 mod tests {

@@ -28,14 +28,14 @@ mod value;
 
 pub use condition::Condition;
 pub use error::{Applied, ErrorBody, ErrorCode, ErrorReply};
-pub use health::{Divergence, Health, NodeState};
+pub use health::{ClonedNode, Divergence, Health, NodeState};
 pub use hex_id::{hex_id, parse_hex_id};
 pub use item::Item;
 pub use keys::{DeleteReply, DeleteRequest, GetReply, KEY_BYTES_MAX, SetReply, SetRequest, check_key};
 pub use leader::{LeaderEvent, LeaderReply, NodeUrl, TransferRequest};
 pub use members::{
     AddMemberRequest, ClusterInfo, Member, MemberGoal, MembersReply, PromoteMemberRequest, RemoveMemberRequest,
-    ReplaceMemberRequest,
+    ReplaceMemberRequest, UpdateMemberRequest,
 };
 pub use node_url::node_url;
 pub use request_id::{CLIENT_NAME_CHARS_MAX, RequestId};

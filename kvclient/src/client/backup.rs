@@ -129,7 +129,7 @@ fn refusal(node: &Endpoint, verdict: Verdict) -> Error {
         Verdict::Done(_) | Verdict::Missing | Verdict::Redirect(_) | Verdict::Again(_) => Error::Unexpected {
             endpoint: node.to_string(),
             applied: crate::api::Applied::No,
-            message: "it answers a request for a snapshot with something else".to_owned(),
+            message: "it did not answer with a snapshot".to_owned(),
         },
     }
 }

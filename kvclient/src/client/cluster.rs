@@ -99,7 +99,7 @@ impl Client {
     /// machine of a leader is shut down, or to keep it on the fastest one.
     ///
     /// # Errors
-    /// [`Error::InvalidRequest`] where there is no such member, or it cannot lead; [`Error::TransferFailed`] where it did
+    /// [`Error::InvalidRequest`] where no such member, or it cannot lead; [`Error::TransferFailed`] where it did
     /// not take over within an election timeout, or there is nobody who could; otherwise as [`Client::set`].
     ///
     /// ```

@@ -3,6 +3,7 @@
 use super::handle::Client;
 use crate::api::{
     AddMemberRequest, Member, MembersReply, PromoteMemberRequest, RemoveMemberRequest, ReplaceMemberRequest,
+    UpdateMemberRequest,
 };
 use crate::error::Error;
 use serde::Serialize;
@@ -116,6 +117,25 @@ impl Client {
     /// ```
     pub fn replace_member(&self, old: &str, new: &str) -> Result<Vec<Member>, Error> {
         self.change_members("/members/replace", &ReplaceMemberRequest { old: old.to_owned(), new: new.to_owned() })
+    }
+
+    /// Changes the recorded URLs of a member, and returns the members: before it moves to another address, so that the others
+    /// find it there, even those that move at the same time. A node that runs goes on being reached where it is until it is
+    /// started at the new address.
+    ///
+    /// # Errors
+    /// [`Error::MemberNotFound`]; [`Error::ChangeRefused`] for the URL of another member; otherwise as [`Client::set`].
+    ///
+    /// ```no_run
+    /// # let client = kvclient::Client::connect(["http://127.0.0.1:8081"])?;
+    /// use kvclient::api::UpdateMemberRequest;
+    ///
+    /// let peer_url = Some("http://10.0.0.9:8081".to_owned());
+    /// let members = client.update_member(UpdateMemberRequest { id: "node2".into(), client_url: None, peer_url })?;
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn update_member(&self, request: UpdateMemberRequest) -> Result<Vec<Member>, Error> {
+        self.change_members("/members/update", &request)
     }
 
     fn change_members(&self, path: &str, request: &impl Serialize) -> Result<Vec<Member>, Error> {

@@ -121,11 +121,11 @@ fn assemble(members: Vec<Member>, mut answers: Vec<(Endpoint, Result<Health, Err
             }
             None if url.is_some() => Err(Error::Unreachable {
                 after: Duration::ZERO,
-                detail: format!("another life of {} answers at {}", member.id, member.client_url),
+                detail: format!("another incarnation of {} answers at {}", member.id, member.client_url),
                 write: false,
             }),
             None => Err(Error::Configuration {
-                message: format!("{} advertises `{}`, which is no URL of a node", member.id, member.client_url),
+                message: format!("{} advertises `{}`, which is not a node URL", member.id, member.client_url),
             }),
         };
         nodes.push(NodeStatus {
@@ -192,7 +192,7 @@ mod tests {
         let rows: Vec<_> = nodes.iter().map(|node| (node.voter, node.health.is_ok())).collect();
         assert_eq!(rows, [(true, false), (false, true)]);
         let error = nodes[0].health.as_ref().unwrap_err().to_string();
-        assert!(error.contains("another life of node2 answers at http://b:1"), "{error}");
+        assert!(error.contains("another incarnation of node2 answers at http://b:1"), "{error}");
     }
 
     #[test]

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// How often a wait for events comes up for air; also the longest that a node may take to begin.
 pub(super) const TICK: Duration = Duration::from_millis(500);
 
+/// Silence after which a node is asked whether it still answers. One that hangs says nothing of the next leader.
+const DOUBTED_AFTER: Duration = Duration::from_secs(2);
+
 /// Silence after which a node is left: nodes send a comment line every five seconds.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(10);
 
@@ -22,6 +25,8 @@ pub(super) struct Listening {
     /// The newest event.
     pub(super) last: Option<LeaderEvent>,
     last_bytes: Instant,
+    /// When it was last known to be alive.
+    alive: Instant,
 }
 
 /// What came of listening for a while.
@@ -61,9 +66,22 @@ impl Listening {
         }
     }
 
+    /// Whether the node still answers. It is asked only after it has been silent for a while.
+    pub(super) fn is_alive(&mut self, cluster: &Cluster) -> bool {
+        if self.alive.elapsed() < DOUBTED_AFTER {
+            return true;
+        }
+        let answers = cluster.probe(&Transport::new(), &self.node, TICK).is_ok();
+        if answers {
+            self.alive = Instant::now();
+        }
+        answers
+    }
+
     fn new(node: Endpoint, stream: Stream) -> Self {
         let (parser, ready) = (Parser::default(), VecDeque::new());
-        Self { node, stream, parser, ready, last: None, last_bytes: Instant::now() }
+        let now = Instant::now();
+        Self { node, stream, parser, ready, last: None, last_bytes: now, alive: now }
     }
 
     /// Waits for an event for `patience`, to within a tick.
@@ -78,6 +96,7 @@ impl Listening {
             match self.stream.read(&mut buffer) {
                 Chunk::Bytes(amount) => {
                     self.last_bytes = Instant::now();
+                    self.alive = self.last_bytes;
                     let mut events: Vec<Event> = Vec::new();
                     if self.parser.push(&buffer[..amount], &mut events).is_err() {
                         return Heard::Ended;

@@ -105,6 +105,7 @@ impl LeaderWatch {
                 }
                 // It may be the cluster, or this node alone.
                 Heard::Event(_) => {}
+                Heard::Nothing if !listening.is_alive(&self.cluster) => self.listening = None,
                 Heard::Nothing if self.sight.sees_leader() || self.surveyed.elapsed() < SURVEY_EVERY => return None,
                 Heard::Nothing => {}
                 Heard::Ended => self.listening = None,

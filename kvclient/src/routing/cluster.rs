@@ -97,7 +97,7 @@ impl Cluster {
         if !was_stranger {
             self.endpoints_mut().mark_stranger(node);
         }
-        let detail = format!("{node} belongs to cluster {named}, and this client to cluster {own}");
+        let detail = format!("{node} belongs to cluster {named}, but this client to cluster {own}");
         Err(Again::not_sent(Reason::WrongCluster, detail))
     }
 
@@ -108,7 +108,7 @@ impl Cluster {
     pub(crate) fn admit_data(&self, node: &Endpoint, named: Option<&str>) -> Result<(), Again> {
         self.admit(node, named)?;
         named.map(drop).ok_or_else(|| {
-            let detail = format!("{node} does not say which cluster it belongs to, so it may belong to none yet");
+            let detail = format!("{node} does not report a cluster, so it may not belong to one yet");
             Again::not_sent(Reason::NoLeader, detail)
         })
     }

@@ -49,7 +49,7 @@ impl Tally {
             detail = silence;
         }
         if let Some(advertised) = self.unreached_leader {
-            detail += &format!("; the leader advertises {advertised}, where it cannot be reached from here");
+            detail += &format!("; the leader advertises {advertised}, which cannot be reached from here");
         }
         let write = self.kind == Kind::Write;
         match reason {
@@ -129,7 +129,7 @@ mod tests {
         let mut tally = tally(&[(Reason::NoLeader, Applied::No)]);
         tally.leader_unreached(&Endpoint::parse("http://10.0.0.1:1").unwrap());
         let error = tally.give_up(Duration::ZERO, silence());
-        let says = "(NoLeader; the leader advertises http://10.0.0.1:1, where it cannot be reached from here)";
+        let says = "(NoLeader; the leader advertises http://10.0.0.1:1, which cannot be reached from here)";
         assert!(matches!(error, Error::NoLeader { .. }) && error.to_string().contains(says), "{error}");
     }
 

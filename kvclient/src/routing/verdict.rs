@@ -152,7 +152,7 @@ fn judge_error(kind: Kind, endpoint: &Endpoint, reply: &Reply, error: ErrorBody)
 /// who leads.
 fn redirect(endpoint: &Endpoint, target: Option<Endpoint>) -> Verdict {
     let nowhere = || {
-        let detail = format!("{endpoint} sends us elsewhere and does not say where");
+        let detail = format!("{endpoint} sent a redirect without a location");
         Verdict::Again(Again { reason: Reason::NoLeader, detail, applied: Applied::No, retry_after: None })
     };
     target.map_or_else(nowhere, Verdict::Redirect)

@@ -1,7 +1,9 @@
 //! From the bytes of a snapshot to the state, however the bytes are cut into pieces on their way.
 
 use super::error::SnapshotError;
-use super::format::{BadHeader, FORMAT, HEADER_BYTES, PART_HEADER_BYTES, PartHeader, PartKind, Totals, decode_header};
+use super::format::{
+    BadHeader, FORMAT, HEADER_BYTES, PART_HEADER_BYTES, PartHeader, PartKind, Totals, decode_header, may_become_header,
+};
 use super::head::Head;
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -78,6 +80,7 @@ impl Decoder {
         match &self.state {
             State::Ended if self.buffer.is_empty() => Ok(self.totals),
             State::Failed(error) => Err(error.clone()),
+            State::Header if !may_become_header(&self.buffer) => Err(SnapshotError::NotASnapshot),
             _ => Err(self.damaged("it is cut short")),
         }
     }
@@ -86,7 +89,7 @@ impl Decoder {
         if matches!(self.state, State::Header) {
             let Some(bytes) = self.buffer.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
             let (cluster_id, crc) = decode_header(bytes).map_err(|bad| match bad {
-                BadHeader::NoSnapshot => self.damaged("it does not begin as a snapshot does"),
+                BadHeader::NoSnapshot => SnapshotError::NotASnapshot,
                 BadHeader::Damaged => self.damaged("its header does not match its checksum"),
                 BadHeader::Version(found) => SnapshotError::UnknownVersion { found, supported: FORMAT },
             })?;
@@ -96,7 +99,7 @@ impl Decoder {
         let crc = match &self.state {
             State::Head { crc, .. } | State::Data { crc } => *crc,
             State::Ended if self.buffer.is_empty() => return Ok(None),
-            State::Ended => return Err(self.damaged("it goes on after its end")),
+            State::Ended => return Err(self.damaged("there are bytes after its end")),
             State::Header | State::Failed(_) => unreachable!("settled above"),
         };
         let Some(bytes) = self.buffer.first_chunk::<PART_HEADER_BYTES>() else { return Ok(None) };

@@ -5,7 +5,10 @@ use thiserror::Error;
 /// Why bytes are no snapshot, wherever they came from.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SnapshotError {
-    /// They are damaged, cut short, or were none to begin with.
+    /// They do not begin as a snapshot does.
+    #[error("it is not a kvd snapshot")]
+    NotASnapshot,
+    /// They are damaged or cut short.
     #[error("the snapshot is damaged at byte {offset}: {cause}")]
     Damaged {
         /// Where the damage begins.
@@ -15,8 +18,8 @@ pub enum SnapshotError {
     },
     /// They have a format that this version does not know.
     #[error(
-        "the snapshot has format version {found}, and this program knows version {supported}: \
-         use the version of kvd that wrote it, or a newer one"
+        "the snapshot has format version {found}, but this program reads version {supported}: use the kvd version that \
+         wrote it, or a newer one"
     )]
     UnknownVersion {
         /// Version found.

@@ -58,6 +58,12 @@ pub(super) fn encode_header(cluster_id: u64) -> [u8; HEADER_BYTES] {
     bytes
 }
 
+/// Whether these bytes may be the beginning of a header.
+pub(super) fn may_become_header(bytes: &[u8]) -> bool {
+    let known = bytes.len().min(MAGIC.len());
+    bytes[..known] == MAGIC[..known]
+}
+
 /// Decodes a header: the cluster id, and the checksum that the first part goes on from.
 pub(super) fn decode_header(bytes: &[u8; HEADER_BYTES]) -> Result<(u64, u32), BadHeader> {
     if bytes[0..8] != MAGIC {

@@ -35,6 +35,8 @@ pub(crate) enum Act {
     HangUp,
     /// Keeps the connection and says nothing.
     KeepSilent,
+    /// Begins a stream of events with this, and says nothing more.
+    Hang(String),
     /// Begins an event stream and passes on what comes, until the sender is dropped.
     Stream(Receiver<String>),
 }
@@ -142,6 +144,14 @@ fn serve(stream: &TcpStream, seen: &Mutex<Vec<Seen>>, script: &Mutex<Script>, si
                 return;
             }
             Act::KeepSilent => {}
+            Act::Hang(piece) => {
+                let kind = "content-type: text/event-stream\r\ntransfer-encoding: chunked";
+                let begun = format!("HTTP/1.1 200 OK\r\n{signature}{kind}\r\n\r\n{:x}\r\n{piece}\r\n", piece.len());
+                // Until the client closes the connection.
+                let _ =
+                    writer.write_all(begun.as_bytes()).and_then(|()| std::io::copy(&mut reader, &mut std::io::sink()));
+                return;
+            }
             Act::Stream(pieces) => {
                 let kind = "content-type: text/event-stream\r\ntransfer-encoding: chunked";
                 let head = format!("HTTP/1.1 200 OK\r\n{signature}{kind}\r\n\r\n");

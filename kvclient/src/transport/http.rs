@@ -124,7 +124,7 @@ impl Transport {
             return read_reply(response, silence_max).map(Opened::Answer);
         }
         let bytes = response.body().content_length();
-        let bytes = bytes.ok_or_else(|| Failure::Broken("it does not say how many bytes it has".into()))?;
+        let bytes = bytes.ok_or_else(|| Failure::Broken("its length is missing".into()))?;
         let cluster = header_of(&response, headers::CLUSTER).map(str::to_owned);
         Ok(Opened::Begun(Download { cluster, bytes, body: response.into_body().into_reader() }))
     }

@@ -23,20 +23,20 @@ use std::time::Duration;
 /// Requests sent before any is counted: connections are opened and the leader is found.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// Measure how many requests the cluster answers, and how fast
+/// Measure throughput and latency of the cluster
 ///
-/// Every key is written once, then the load runs for a second uncounted, then for --seconds. Each client sends its
-/// next request when the last is answered. The keys `bench/...` are removed in the end, also after an interrupt; a second
-/// interrupt leaves them.
+/// Every key is written once, then the load runs for a second of warm-up and for --seconds of measurement. Each client
+/// sends its next request when the last is answered. The keys `bench/...` are deleted at the end, also after an
+/// interrupt; a second interrupt leaves them.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   kvctl bench                                      64 clients write for 10 seconds
-  kvctl bench --workload get --clients 1           the latency of a lone reader
+  kvctl bench --workload get --clients 1           the latency of a single reader
   kvctl bench -o json | jq '.operations[].per_second'
 
 An interrupt ends the bench early: it prints what it has, exit code 130.
-Requests that fail are listed by kind; the exit code tells of them only when none succeeded.")]
+Failed requests are listed by kind; the exit code is an error only if none succeeded.")]
 pub(crate) struct Bench {
     /// Clients that send at the same time
     #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u32).range(1..=1024))]
@@ -71,7 +71,7 @@ impl Bench {
         // A cluster that cannot be reached has no keys to remove, or keeps them.
         let unreachable = matches!(exit::of_result(&ended), Exit::Unavailable);
         if !unreachable && let Err(error) = load::clear(&context.client, &plan) {
-            output::warn(&format!("some keys {}... are still there: {error:#}", plan.prefix));
+            output::warn(&format!("some keys {}... were not deleted: {error:#}", plan.prefix));
         }
         ended
     }

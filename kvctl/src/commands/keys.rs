@@ -17,7 +17,7 @@ use std::time::Duration;
 const VALUE_BYTES_MAX: u64 = 64 << 20;
 
 /// What to say when a signal ends a write whose answer is still to come.
-const INTERRUPTED_WRITE: &str = "interrupted; the write may have been applied: `kvctl get` tells";
+const INTERRUPTED_WRITE: &str = "interrupted; the write may have been applied: check with `kvctl get`";
 
 /// Write one key
 #[derive(Args)]
@@ -28,8 +28,8 @@ Examples:
   printf - | kvctl set dash -          the value `-` itself
   kvctl set logo --file logo.png
   kvctl set lock \"$HOSTNAME\" --if-absent
-                                       exit code 4 when someone holds it
-  kvctl set color red --if-revision 7  only if nobody has changed it since
+                                       exit code 4 if the key exists
+  kvctl set color red --if-revision 7  only if it has not changed since
   kvctl set flag -- --verbose          a value that looks like a flag")]
 pub(crate) struct Set {
     /// The key, 1 to 4096 bytes
@@ -111,7 +111,7 @@ fn read_value(from: impl Read) -> anyhow::Result<Vec<u8>> {
     // One byte more than allowed tells "full" from "too long".
     from.take(VALUE_BYTES_MAX + 1).read_to_end(&mut value)?;
     if value.len() as u64 > VALUE_BYTES_MAX {
-        bail!("it holds more than {} MiB, too much for a value", VALUE_BYTES_MAX >> 20);
+        bail!("it is larger than {} MiB, too large for a value", VALUE_BYTES_MAX >> 20);
     }
     Ok(value)
 }
@@ -125,21 +125,21 @@ Examples:
   kvctl get color
   kvctl get color -o json              the value with its revisions
   kvctl get logo --raw > logo.png      the bytes as they are, without a newline
-  kvctl get color --stale              from any one node, even without a leader
+  kvctl get color --stale              from any node, even without a leader
   kvctl get color --stale --max-stale 500ms
-                                       from one that is at most so far behind
+                                       from a node at most this far behind
   kvctl get color || [ $? -eq 3 ]      a missing key is exit code 3")]
 pub(crate) struct Get {
     /// The key
     #[arg(value_parser = values::key)]
     key: String,
-    /// Take what one node has, which may be old, instead of asking a quorum for what is true now
+    /// Read from one node without asking the leader; the value may be out of date
     #[arg(long)]
     stale: bool,
-    /// With --stale: only from a node that has all that was committed so long ago
+    /// With --stale: only from a node that is at most this far behind
     #[arg(long, value_name = "TIME", requires = "stale", value_parser = values::time)]
     max_stale: Option<Duration>,
-    /// Print the bytes of the value as they are and nothing else, whatever `--output` says
+    /// Print only the bytes of the value, unchanged; overrides `--output`
     #[arg(long)]
     raw: bool,
 }
@@ -153,7 +153,7 @@ impl Get {
             (true, Some(age_max)) => client.get_stale_within(&self.key, age_max)?,
         };
         let Some(item) = item else {
-            return Err(Failure::KeyNotFound(format!("there is no key `{}`; `kvctl set` creates it", self.key)).into());
+            return Err(Failure::KeyNotFound(format!("key `{}` not found", self.key)).into());
         };
         match () {
             () if self.raw => context.output.raw(&item.value),
@@ -169,8 +169,8 @@ impl Get {
 Examples:
   kvctl delete color
   kvctl delete lock --if-value \"$HOSTNAME\"
-                                       release a lock, but only one's own
-  kvctl delete color || [ $? -eq 3 ]   fine if there was none")]
+                                       release a lock only if it is yours
+  kvctl delete color || [ $? -eq 3 ]   a missing key is not an error")]
 pub(crate) struct Delete {
     /// The key
     #[arg(value_parser = values::key)]
@@ -199,7 +199,7 @@ impl Delete {
             Some(condition) => context.client.delete_if(&self.key, condition)?,
         };
         if reply.deleted == 0 {
-            return Err(Failure::KeyNotFound(format!("there is no key `{}`, so nothing was deleted", self.key)).into());
+            return Err(Failure::KeyNotFound(format!("key `{}` not found, nothing deleted", self.key)).into());
         }
         if context.output.is_json() {
             return context.output.json(&reply);
@@ -217,6 +217,6 @@ mod tests {
         assert_eq!(read_value(&b"blue\n\xff"[..]).ok(), Some(b"blue\n\xff".to_vec()));
         assert!(read_value(io::repeat(0).take(VALUE_BYTES_MAX)).is_ok());
         let error = read_value(io::repeat(0)).expect_err("endless");
-        assert!(error.to_string().contains("more than 64 MiB"), "{error}");
+        assert!(error.to_string().contains("larger than 64 MiB"), "{error}");
     }
 }

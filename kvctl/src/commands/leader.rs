@@ -7,7 +7,7 @@ use kvclient::LeaderReply;
 
 /// Show who leads
 ///
-/// Exit code 5 when nobody does.
+/// Exit code 5 if there is no leader.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -22,13 +22,13 @@ impl Leader {
     }
 }
 
-/// Hand leadership over to another node
+/// Transfer leadership to another node
 ///
-/// The leader brings the other node up to date, then that one takes over, without anyone waiting for an election
-/// timeout; writes of kvctl and kvclient wait for that moment. To be done before the leader's machine goes down for
-/// maintenance, or to keep leadership on the fastest one.
+/// The leader brings the other node up to date, which then takes over without an election timeout; writes of kvctl and
+/// kvclient wait for that moment. Use it before maintenance of the leader's machine, or to keep leadership on the
+/// fastest machine.
 ///
-/// If the node does not take over within an election timeout, the old leader goes on, and the exit code is 1.
+/// If the node does not take over within an election timeout, the old leader stays, and the exit code is 1.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -36,7 +36,7 @@ Examples:
   kvctl transfer-leader node2           to node2; done at once if it leads already
   kvctl transfer-leader -o json | jq -r .id")]
 pub(crate) struct TransferLeader {
-    /// The node that is to lead, by its name; a voter. Without it: the most up-to-date one
+    /// Name of the voter that is to lead. Default: the most up-to-date voter
     node: Option<String>,
 }
 

@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 
 /// Print a line for each change of leader, until interrupted
 ///
-/// A line has the time (UTC), the term, the old and the new leader, and how long clients waited for one: a key is read
-/// twenty times a second to measure that. The first tells who leads now. It goes on through the loss of any node, also of
-/// all of them.
+/// A line has the time (UTC), the term, the old and the new leader, and how long clients were without one: kvctl reads
+/// a key twenty times a second to measure that. The first line shows the present leader. The command keeps running
+/// whatever nodes fail.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -57,7 +57,7 @@ impl WatchLeader {
 
 /// How much sooner than the watch hears of a new leader a read may end that waited for it: by as long as the watch listens
 /// to a node that hangs, and a little more.
-const NEWS: Duration = Duration::from_secs(12);
+const NEWS: Duration = Duration::from_secs(5);
 
 /// Asks who leads beside the watch, and says why nobody does: the watch tells no endpoint that is wrong, or leads to
 /// another cluster by now, from one that is down.

@@ -5,23 +5,23 @@ use crate::exit::Failure;
 use crate::output::Table;
 use crate::values;
 use clap::{Args, Subcommand};
-use kvclient::api::{AddMemberRequest, Health, MembersReply, NodeState};
+use kvclient::api::{AddMemberRequest, Health, MembersReply, NodeState, UpdateMemberRequest};
 use kvclient::{Client, Member, MemberGoal};
 
-/// List, add, promote, remove and replace the members of the cluster
+/// List, add, promote, remove, replace and update the members of the cluster
 ///
-/// All changes go through the leader and are done when the command ends: on the disks of a majority. A command that is
-/// given again does no harm.
+/// All changes go through the leader. When the command ends, the change is on the disks of a majority. Repeating a
+/// command is safe.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   kvd --name node4 --listen 10.0.0.4:8081 --data-dir /var/lib/kvd --join http://10.0.0.1:8081
-                                         add a node: it asks for it by itself, catches up, and votes
+                                         add a node: it joins, catches up and votes by itself
   kvctl member list                      see it there
-  kvctl member remove node2              let one go; then stop it
-  kvctl member replace node2 node4       node4, a learner, takes the place of node2, in one step
+  kvctl member remove node2              remove a node; then stop it
+  kvctl member replace node2 node4       replace node2 with the learner node4 in one step
 
-A node that has lost its disk needs no command: start it as before, and it takes its own place again.")]
+A node that has lost its disk needs no command: start it as before, and it rejoins by itself.")]
 pub(crate) struct MemberCommand {
     #[command(subcommand)]
     action: Action,
@@ -34,6 +34,7 @@ enum Action {
     Promote(Promote),
     Remove(Remove),
     Replace(Replace),
+    Update(Update),
 }
 
 impl MemberCommand {
@@ -44,14 +45,16 @@ impl MemberCommand {
             Action::Promote(command) => command.run(context),
             Action::Remove(command) => command.run(context),
             Action::Replace(command) => command.run(context),
+            Action::Update(command) => command.run(context),
         }
     }
 }
 
 /// List the members of the cluster and where they listen
 ///
-/// A learner has all data and counts for no majority; GOAL says what it is to become: `voter` once it has caught up,
-/// `replace` for a voter in the place of its earlier life, whose data is lost, `learner` for a replica that stays one.
+/// A learner has all data and does not vote. GOAL shows what it will become: `voter` once it has caught up, `replace`
+/// for a node that lost its data and will replace its previous incarnation as a voter, `learner` for a replica that
+/// stays a learner.
 #[derive(Args)]
 pub(crate) struct Members {}
 
@@ -62,10 +65,10 @@ impl Members {
     }
 }
 
-/// Add a node that waits to join, as a learner at first
+/// Add a node that is waiting to join; it starts as a learner
 ///
-/// A node that is started with `kvd --join` asks for this by itself; it is of use where that node does not reach the
-/// cluster yet. Its name, id and addresses are asked from the node itself.
+/// A node started with `kvd --join` asks for this by itself. Use this command when that node cannot reach the cluster.
+/// kvctl asks the node for its name, id and URLs.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -75,7 +78,7 @@ struct Add {
     /// URL of the node; `http://` may be left out
     #[arg(value_name = "URL", value_parser = values::endpoint)]
     url: String,
-    /// Let it stay a learner: a replica for reads. Else it votes as soon as it has caught up
+    /// Keep it a learner, a replica for reads. Without this it becomes a voter once it has caught up
     #[arg(long)]
     learner: bool,
 }
@@ -87,7 +90,8 @@ impl Add {
         let is_member = |member: &Member| !health.node.is_empty() && member.node == health.node;
         if !is_waiting(&health) && !context.client.members()?.iter().any(is_member) {
             return Err(Failure::Other(format!(
-                "{} at {} does not wait to join a cluster, it is a {} of one: start it with an empty data directory and --join",
+                "{} at {} is not waiting to join a cluster: it is already a {}. Start it with an empty data directory \
+                 and --join",
                 health.id, self.url, health.state
             ))
             .into());
@@ -104,10 +108,10 @@ fn is_waiting(health: &Health) -> bool {
     health.state == NodeState::Forming && !health.node.is_empty()
 }
 
-/// Make a voter of a learner
+/// Promote a learner to voter
 ///
-/// Refused until it has caught up: a voter that lacks much of the log could hold up every write. A learner whose goal is
-/// to vote is promoted by itself.
+/// Refused until the learner has caught up: a voter that lacks much of the log could delay every write. A learner with
+/// the goal `voter` is promoted by itself.
 #[derive(Args)]
 struct Promote {
     /// Name of the learner
@@ -124,21 +128,20 @@ impl Promote {
 
 /// Remove a member
 ///
-/// If it is the leader another one takes over. The node itself learns of it, votes no more and serves nothing but stale
-/// reads; stop it then. It cannot come back as it was: with an empty data directory it can join again.
+/// If it is the leader, another node takes over. The removed node no longer votes and serves only stale reads: stop it.
+/// It can join again with an empty data directory.
 ///
 /// The last voter cannot be removed.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   kvctl member remove node2
-  kvctl member remove node2 --force    though too few of the others are up to write anything afterwards")]
+  kvctl member remove node2 --force    even if writes stop afterwards")]
 struct Remove {
     /// Name of the node
     #[arg(value_name = "NODE")]
     name: String,
-    /// Go on though the leader hears no majority of the voters that would be left; nothing can be written then until
-    /// enough of them are back
+    /// Remove even if too few of the remaining voters are reachable; writes stop until they return
     #[arg(long)]
     force: bool,
 }
@@ -150,21 +153,21 @@ impl Remove {
     }
 }
 
-/// Let a learner take the place of another node, in one step
+/// Replace a voter with a learner in one step
 ///
-/// At no moment does the cluster have fewer voters than before, so it survives as much during the change as at any other
-/// time. The learner must have caught up. A node that votes already is refused: the cluster would have one voter fewer.
-/// Where OLD is no member any more and NEW votes, it is done already.
+/// The number of voters stays the same throughout, so fault tolerance is not reduced during the change. The learner
+/// must have caught up. NEW must not be a voter already, or the cluster would have one voter fewer. If OLD is no longer
+/// a member and NEW is a voter, there is nothing to do.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   kvd --name node4 ... --join http://10.0.0.1:8081 --learner
   kvctl member replace node2 node4")]
 struct Replace {
-    /// Name of the node that leaves
+    /// Name of the voter to remove
     #[arg(value_name = "OLD")]
     old: String,
-    /// Name of the learner that votes in its place
+    /// Name of the learner that replaces it
     #[arg(value_name = "NEW")]
     new: String,
 }
@@ -172,6 +175,35 @@ struct Replace {
 impl Replace {
     fn run(self, context: Context) -> anyhow::Result<()> {
         let members = context.client.replace_member(&self.old, &self.new)?;
+        show(context, members)
+    }
+}
+
+/// Change the recorded URLs of a member before it moves to another address
+///
+/// Update the member, then restart it at the new address. A node announces its new URLs by itself when it restarts, so
+/// this is needed only when several nodes move at the same time and have to find each other.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kvctl member update node2 --peer-url http://10.0.0.9:8081
+  kvctl member update node2 --peer-url 10.0.0.9:8081 --client-url 10.0.0.9:8081")]
+struct Update {
+    /// Name of the node
+    #[arg(value_name = "NODE")]
+    node: String,
+    /// New URL for the other nodes; `http://` may be omitted
+    #[arg(long, value_name = "URL", value_parser = values::endpoint, required_unless_present = "client_url")]
+    peer_url: Option<String>,
+    /// New URL for clients; `http://` may be omitted
+    #[arg(long, value_name = "URL", value_parser = values::endpoint)]
+    client_url: Option<String>,
+}
+
+impl Update {
+    fn run(self, context: Context) -> anyhow::Result<()> {
+        let Self { node, peer_url, client_url } = self;
+        let members = context.client.update_member(UpdateMemberRequest { id: node, client_url, peer_url })?;
         show(context, members)
     }
 }

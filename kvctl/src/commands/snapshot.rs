@@ -14,13 +14,13 @@ use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{self, Output, Table};
 use crate::{progress, units};
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand, ValueHint};
 use destination::{Destination, STANDARD};
 use device::Device;
 use indicatif::ProgressBar;
 use kvclient::api::hex_id;
-use kvclient::snapshot::{Checker, FORMAT, SnapshotInfo};
+use kvclient::snapshot::{Checker, FORMAT, SnapshotError, SnapshotInfo};
 use kvclient::{Client, Error, SnapshotProgress};
 use serde::Serialize;
 use std::fs::File;
@@ -31,11 +31,11 @@ use unfinished::Unfinished;
 /// Bytes read from a file at a time.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Back up the whole store, and look into backups
+/// Back up the whole store, and check backups
 ///
-/// A backup has every key at one revision, and everything that was acknowledged before it was asked for. The cluster
-/// goes on all the while. `kvctl snapshot save --help` and `kvctl snapshot info --help` tell more; `kvd restore` makes
-/// a new cluster of a backup.
+/// A backup has every key at one revision, including every write acknowledged before the request. The cluster keeps
+/// serving meanwhile. See `kvctl snapshot save --help` and `kvctl snapshot info --help`; `kvd restore` restores a
+/// backup into a new cluster.
 #[derive(Args)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
 #[command(after_help = "\
@@ -64,12 +64,12 @@ impl Snapshot {
 
 /// Save a backup of the whole store to a file
 ///
-/// Any node gives it, by preference one that does not lead. It goes to a temporary file beside FILE, every byte is
-/// checked, and only a whole and durable backup gets the name: a FILE that is there is good, and for its owner alone.
-/// --timeout is for finding a node; the download may take longer.
+/// The backup comes from any node, preferably not the leader. It is written to a temporary file next to FILE, every
+/// byte is checked, and it is renamed only once it is complete and durable: if FILE exists, it is good. Only its owner
+/// can read it. --timeout limits the search for a node; the download may take longer.
 ///
-/// Only a regular file is ever replaced. A device or a pipe is written into, as is standard output (`-`): its reader must
-/// check what came (`kvctl snapshot info -`), and the exit code, 0 for a whole backup.
+/// Only a regular file is ever replaced. A device, a pipe or standard output (`-`) is written to directly: its reader
+/// must check the data (`kvctl snapshot info -`) and the exit code, which is 0 for a complete backup.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -77,15 +77,15 @@ Examples:
   kvctl snapshot save \"kvd-$(date +%F).snap\" -o json | jq .revision
   kvctl snapshot save - | ssh backups 'cat > kvd.snap'
   kvctl snapshot save rescued.snap --stale
-                                       from what is left of a cluster without a quorum")]
+                                       from a cluster without a quorum")]
 pub(crate) struct Save {
-    /// Where the backup goes; `-` is standard output, and what there is to say goes to standard error then
+    /// File for the backup; `-` writes it to standard output, and messages to standard error
     #[arg(value_hint = ValueHint::FilePath)]
     file: PathBuf,
     /// Replace FILE if it exists
     #[arg(short, long)]
     force: bool,
-    /// Take what the furthest node that answers has, instead of asking a quorum for what is true now
+    /// Back up the most up-to-date node that answers, without asking the leader; recent writes may be missing
     #[arg(long)]
     stale: bool,
 }
@@ -114,7 +114,7 @@ impl Save {
             Destination::Stdout => {
                 if context.output.is_terminal() {
                     return Err(Failure::Other(
-                        "a backup is no text for a terminal: send it to a pipe or a file, or name a FILE".into(),
+                        "a backup is binary data: redirect it to a pipe or a file, or give a FILE".into(),
                     )
                     .into());
                 }
@@ -143,7 +143,7 @@ impl Save {
         // What has the name by now need not be what had it before.
         if Destination::of(&self.file, self.force).with_context(not_written)? != Destination::File(path) {
             return Err(
-                Failure::Other(format!("{name} was not written: it has become something else meanwhile")).into()
+                Failure::Other(format!("{name} was not written: it was replaced by something else meanwhile")).into()
             );
         }
         unfinished.finish().with_context(not_written)?;
@@ -170,21 +170,21 @@ impl Save {
 }
 
 fn not_whole(name: &str) -> String {
-    format!("{name} got no whole backup")
+    format!("{name} did not receive a complete backup")
 }
 
 /// Where the node is reached that has applied the most, of those that answer.
 fn furthest(client: &Client) -> Result<String, Error> {
     let nodes = client.status()?.into_iter().filter_map(|node| Some((node.health.ok()?.applied_index, node.endpoint?)));
-    let detail = "none of its members answers".to_owned();
+    let detail = "none of its members answered".to_owned();
     let unreachable = Error::Unreachable { after: Default::default(), detail, write: false };
     nodes.max_by_key(|(applied_index, _)| *applied_index).map(|(_, url)| url).ok_or(unreachable)
 }
 
-/// Check a backup, and show what is in it
+/// Check a backup and show its contents
 ///
-/// Reads all of it and compares every checksum; no cluster is asked. A file that is damaged or cut short is an error
-/// that says where.
+/// Reads the whole file and verifies every checksum, without a cluster. If the file is damaged or cut short, the error
+/// says where.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -200,10 +200,14 @@ pub(crate) struct Info {
 impl Info {
     fn run(self, mut output: Output) -> anyhow::Result<()> {
         let name = self.file.display().to_string();
-        let info = match name == STANDARD {
-            true => check(io::stdin().lock()).context("standard input cannot be used"),
-            false => open(&self.file).and_then(check).with_context(|| format!("{name} cannot be used")),
-        }?;
+        let (source, info) = match name == STANDARD {
+            true => ("standard input", check(io::stdin().lock())),
+            false => (name.as_str(), open(&self.file).and_then(check)),
+        };
+        let info = info.map_err(|error| match error.downcast_ref() {
+            Some(SnapshotError::NotASnapshot) => anyhow!("{source} is not a kvd snapshot"),
+            _ => error.context(format!("cannot read {source}")),
+        })?;
         let report = Report::new(&name, &info);
         if output.is_json() { output.json(&report) } else { output.table(&report.table()) }
     }

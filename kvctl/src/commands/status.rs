@@ -8,18 +8,18 @@ use crate::exit::Failure;
 use crate::output::{self, Table, Tone};
 use crate::units;
 use clap::Args;
-use kvclient::api::{Health, MemberGoal, NodeState};
+use kvclient::api::{ClonedNode, Health, MemberGoal, NodeState};
 use kvclient::{Error, NodeStatus};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Show every member: state, term, progress of its log, keys
 ///
-/// LEADER marks the leader; LAG counts the entries of the log that are committed but not yet applied on this node. A wide
-/// terminal shows COMMIT, VERSION and UPTIME as well. While a cluster is upgraded, and some nodes know a newer level of the
-/// data than others, LEVEL has what the data is of and what the node knows (`1/2`); it rises by itself once every member
-/// knows the next one.
-/// The exit code is 0 when there is a leader and a quorum of the voters answers, else 5.
+/// LEADER marks the leader; LAG counts log entries that are committed but not yet applied on the node. A wide terminal
+/// also shows COMMIT, VERSION and UPTIME. During an upgrade, when some nodes support a newer level than others, LEVEL
+/// shows the level of the data and the newest level of the node (`1/2`). The level rises by itself once every member
+/// supports the next one. The exit code is 0 if there is a leader and a quorum of the voters answers, otherwise 5.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -36,6 +36,9 @@ impl Status {
             context.output.json(&survey)?;
         } else {
             context.output.table(&survey.table())?;
+        }
+        for cloned in survey.cloned() {
+            output::warn(&cloned);
         }
         match survey.trouble() {
             Some(trouble) => Err(Failure::Unavailable(trouble).into()),
@@ -151,7 +154,20 @@ impl Survey {
     fn waiting(&self) -> Vec<String> {
         let views = self.nodes.iter().filter_map(|node| node.health.as_ref());
         let waiting = views.filter_map(|view| Some((&view.id, view.waiting_for.as_ref()?)));
-        waiting.map(|(name, waiting_for)| format!("{name} waits: {waiting_for}")).collect()
+        waiting.map(|(name, waiting_for)| format!("{name}: {waiting_for}")).collect()
+    }
+
+    /// Members under whose id two processes run, a sentence for each.
+    fn cloned(&self) -> Vec<String> {
+        let views = self.nodes.iter().filter_map(|node| node.health.as_ref());
+        let seen: BTreeMap<_, _> = views.flat_map(|view| &view.cloned).map(|cloned| (&cloned.node, cloned)).collect();
+        let sentence = |ClonedNode { id, processes: [one, other], .. }: &ClonedNode| {
+            format!(
+                "two processes run as {id}: one {one}, the other {other}. Acknowledged writes may be lost: stop the copy and \
+                 clear its data directory"
+            )
+        };
+        seen.into_values().map(sentence).collect()
     }
 
     /// Why the cluster cannot serve, and what to do.
@@ -179,8 +195,8 @@ impl Survey {
             ));
         }
         Some(format!(
-            "no leader: {reachable} of {voters} voters answer, so an election should end within a second; look again, \
-             and if it lasts see the nodes' logs"
+            "no leader: {reachable} of {voters} voters answer, so an election should end within a second; if it does \
+             not, see the nodes' logs"
         ))
     }
 
@@ -281,7 +297,7 @@ mod tests {
             (&[Some(Leader), DOWN, DOWN], Some("no quorum: 1 of 3 voters answer and 2 are needed")),
             (&[Some(Leader), Some(Follower), DOWN, DOWN], Some("no quorum: 2 of 4 voters answer and 3 are needed")),
             (&[Some(Candidate), Some(Follower), DOWN], Some("no leader: 2 of 3 voters answer")),
-            (&[Some(Forming), Some(Forming), DOWN], Some("still forming: node1 waits: node3 has not answered")),
+            (&[Some(Forming), Some(Forming), DOWN], Some("still forming: node1: node3 has not answered")),
             (&[DOWN, DOWN, DOWN], Some("start or reconnect node1 (connection refused), node2")),
             (&[], Some("no quorum: 0 of 0 voters answer and 1 are needed")),
         ] {
@@ -306,8 +322,23 @@ mod tests {
         let survey = Survey::new(None, nodes);
         assert_eq!((survey.voters_reachable, survey.healthy), (1, false));
         let trouble = survey.trouble().expect("no quorum");
-        assert!(trouble.contains("node3 (connection refused); node2 waits: node3 has not answered"), "{trouble}");
-        assert_eq!(survey.waiting(), ["node2 waits: node3 has not answered"]);
+        assert!(trouble.contains("node3 (connection refused); node2: node3 has not answered"), "{trouble}");
+        assert_eq!(survey.waiting(), ["node2: node3 has not answered"]);
+    }
+
+    #[test]
+    fn two_processes_under_one_id_are_told_once_whoever_has_seen_them() {
+        let mut nodes = vec![node(1, Some(NodeState::Leader)), node(2, Some(NodeState::Follower)), node(3, None)];
+        assert_eq!(Survey::new(None, nodes.clone()).cloned(), Vec::<String>::new());
+        for node in &mut nodes[..2] {
+            let processes = ["answers at http://a:1", "connects from b"].map(str::to_owned);
+            let health = node.health.as_mut().expect("it answers");
+            health.cloned = vec![ClonedNode { id: "node3".into(), node: "00000000000000a3".into(), processes }];
+        }
+        let told = Survey::new(None, nodes).cloned();
+        assert_eq!(told.len(), 1);
+        let expected = "two processes run as node3: one answers at http://a:1, the other connects from b. ";
+        assert!(told[0].starts_with(expected), "{told:?}");
     }
 
     #[test]

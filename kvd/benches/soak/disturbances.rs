@@ -180,7 +180,7 @@ fn change(client: &Client, ask: impl Fn(&Client) -> Result<(), Error>) {
     });
 }
 
-/// Stops a node that is no member any more.
+/// Stops a node that is not a member any more.
 #[track_caller]
 fn dismiss(cluster: &mut Cluster, gone: usize) {
     let mut node = cluster.nodes.remove(gone);

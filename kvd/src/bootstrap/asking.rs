@@ -136,7 +136,7 @@ impl Asking {
             }
             Stage::Asks { place, leader, .. } => match leader.as_ref().or_else(|| self.urls.get(*place)) {
                 Some(url) => Step::Ask(url.clone()),
-                None => self.report(JoinNews::Waits("there is nobody to ask".into())),
+                None => self.report(JoinNews::Waits("there is no node to ask".into())),
             },
             Stage::Reports(news) => {
                 let news = news.clone();
@@ -163,7 +163,7 @@ impl Asking {
             }
             Answer::Leader(_) => {
                 let asked = &self.urls[*place];
-                JoinNews::Waits(format!("{asked} sends this node in circles: the leader is changing"))
+                JoinNews::Waits(format!("{asked} redirects in circles: the leader is changing"))
             }
             Answer::News(news) => news,
         };
@@ -262,7 +262,7 @@ mod tests {
             assert_eq!(asking.step(), asks("http://d"));
         }
         asking.answered(leader("http://d"));
-        let circles = waits("http://b sends this node in circles: the leader is changing");
+        let circles = waits("http://b redirects in circles: the leader is changing");
         assert_eq!(asking.step(), Step::Report(circles));
     }
 
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn where_there_is_nobody_to_ask_it_says_so() {
         let mut asking = Asking::new(Vec::new(), false);
-        assert_eq!(asking.step(), Step::Report(waits("there is nobody to ask")));
+        assert_eq!(asking.step(), Step::Report(waits("there is no node to ask")));
         assert_eq!(asking.step(), Step::Pause { ms: 100 });
     }
 }

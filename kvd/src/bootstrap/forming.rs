@@ -45,9 +45,9 @@ fn asked_again() -> u8 {
 }
 
 /// Advice to whoever reads that a node cannot return for want of a leader.
-const NO_MAJORITY: &str = "If a majority of its voters is lost for ever, it can let nobody in: make a new cluster of what one that \
-    is left has, by `kvd recover` on its data directory, or, if it has --storage memory, by `kvctl snapshot save FILE \
-    --stale` while it still runs, and `kvd restore FILE`; the others then --join that";
+const NO_MAJORITY: &str = "If a majority of its voters is permanently lost, no node can join it. Make a new cluster \
+     from the data of a remaining node: run `kvd recover` on its data directory or, with --storage memory, `kvctl snapshot \
+     save FILE --stale` while it still runs and then `kvd restore FILE`. The other nodes then --join the new cluster";
 
 /// What a forming node knows of its peers.
 #[derive(Debug)]
@@ -297,7 +297,7 @@ impl Forming {
         let is_expected = self.names().collect::<BTreeSet<_>>() == founders;
         if !is_expected {
             self.not_returned = Some(format!(
-                "the cluster was formed by {}, and --peers lists other nodes: check --peers, or use --join instead",
+                "the cluster was formed by {}, but --peers lists other nodes: check --peers, or use --join instead",
                 cluster.first_members.join(", ")
             ));
         }
@@ -324,27 +324,30 @@ impl Forming {
 
     /// What the node waits for, as a sentence.
     pub fn waiting_for(&self) -> String {
-        let mut missing = Vec::new();
+        let (mut missing, mut reasons) = (Vec::new(), Vec::new());
         let mut elsewhere = Vec::new();
         let mut is_misled = false;
         let mut sentences = Vec::new();
         for (name, peer) in &self.peers {
             match peer {
-                Peer::Missing(None) => missing.push(name.clone()),
-                Peer::Missing(Some(why)) => missing.push(format!("{name} ({why})")),
+                Peer::Missing(why) => {
+                    missing.push(name.as_str());
+                    reasons.extend(why.as_deref());
+                }
                 Peer::Met(_) => {}
                 Peer::Joins => sentences.push(format!(
-                    "{name} was started with --join and founds no cluster: start it without, or this node with --join as well"
+                    "{name} was started with --join, so it does not form a cluster: start it without --join, or start \
+                     this node with --join as well"
                 )),
                 Peer::Elsewhere => elsewhere.push(name.as_str()),
                 Peer::OtherFounders(founders) => {
                     is_misled = true;
                     sentences.push(format!(
-                        "{name} belongs to a cluster of {founders}, and --peers lists other nodes: check --peers"
+                        "{name} belongs to a cluster formed by {founders}, but --peers lists other nodes: check --peers"
                     ));
                 }
                 Peer::Misnamed(actual) => {
-                    sentences.push(format!("--peers says {name}, but the node at its URL is called {actual}"));
+                    sentences.push(format!("--peers lists {name}, but the node at its URL is named {actual}"));
                 }
             }
         }
@@ -352,54 +355,57 @@ impl Forming {
             let own = &self.own.info.name;
             let why = self.not_returned.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
             sentences.push(format!(
-                "to return to the cluster that {} belongs to: this node has no data of it, so it asks to replace the member \
-                 called {own}, and will be sent everything{why}",
+                "waiting to rejoin the cluster of {}: this node has an empty data directory, so it asks to replace the \
+                 member {own} and will be sent all data{why}",
                 elsewhere.join(", ")
             ));
         } else if self.is_held() && !is_misled {
-            sentences.insert(0, self.held_by(&missing));
+            sentences.insert(0, self.held_by(&missing, &reasons));
         } else if !missing.is_empty() {
-            sentences.insert(0, format!("to form a cluster it has yet to hear from {}", missing.join(", ")));
+            let missing = missing.join(", ");
+            sentences.insert(0, format!("waiting for {missing} before forming the cluster{}", in_brackets(&reasons)));
         }
         if sentences.is_empty() {
-            sentences.push(format!("it has heard from all, and {} has yet to form the cluster", self.first()));
+            sentences.push(format!("waiting for {} to form the cluster", self.first()));
         }
         sentences.join("; ")
     }
 
-    /// Why nothing is founded, and what to do; `missing` are those who may know better.
-    fn held_by(&self, missing: &[String]) -> String {
+    /// Why nothing is founded, and what to do; `missing` are those who may know better, and why they do not answer.
+    fn held_by(&self, missing: &[&str], why_missing: &[&str]) -> String {
         let mut reasons = Vec::from_iter(self.lacks.clone());
         if let Some(cluster) = self.remembers {
-            reasons.push(format!(
-                "cluster {} was there before, and no node that answers has its data",
-                ClusterId(cluster)
-            ));
+            reasons.push(format!("cluster {} existed before, and no reachable node has its data", ClusterId(cluster)));
         }
         if let Some(Founder { info, .. }) = &self.stranger {
             reasons.push(format!(
-                "{} at {} is a member of it, and looks for one here: make a new cluster of what it has with `kvd recover`, or \
-                 stop it if that cluster is given up",
+                "{} at {} is a member of that cluster: recover its data into a new cluster with `kvd recover`, or stop \
+                 it if you no longer need that cluster",
                 info.name, info.peer_url
             ));
         }
         let expecting = self.expecting().collect::<Vec<_>>().join(", ");
         if !expecting.is_empty() {
-            reasons.push(format!("no data where there should be some: {expecting}"));
+            reasons.push(format!("no data, though --expect-data is set: {expecting}"));
         }
         if !missing.is_empty() {
-            reasons.push(format!("no answer from {}", missing.join(", ")));
+            reasons.push(format!("no answer from {}{}", missing.join(", "), in_brackets(why_missing)));
         }
         let (lost, stop) = match self.peers.is_empty() {
-            true => ("If it is lost", "start this node"),
-            false => ("If it is lost on all nodes", "stop all nodes, and start them"),
+            true => ("If the data is lost", "start this node"),
+            false => ("If the data is lost on all nodes", "stop all nodes and start them"),
         };
         format!(
-            "for the data of its cluster, without which none is founded anew: {}. {lost}, make a new cluster of a backup with `kvd restore`; \
-             or, to begin with nothing, {stop} on empty directories and without --expect-data",
+            "waiting for the data of its cluster; no new cluster is formed without it: {}. {lost}, restore a backup \
+             with `kvd restore`; to start with an empty cluster, {stop} on empty directories and without --expect-data",
             reasons.join("; ")
         )
     }
+}
+
+/// Reasons as they follow a sentence; nothing if there are none.
+fn in_brackets(reasons: &[&str]) -> String {
+    if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) }
 }
 
 /// Whether two introductions of a node are of one process.

@@ -19,7 +19,7 @@ pub enum DataError {
     #[error(transparent)]
     Snapshot(#[from] RestoreError),
     /// What it holds, or may yet be told to be committed, is of a level that the node is not to know.
-    #[error("it is of level {needed}, and this kvd goes up to level {level_max}")]
+    #[error("its level is {needed}, but this kvd supports only up to {level_max}")]
     Level {
         /// The level of the data.
         needed: Level,
@@ -30,12 +30,12 @@ pub enum DataError {
     #[error("the log is missing or empty")]
     LogMissing,
     /// A file of a node that was here before, which is neither this one nor says which it was.
-    #[error("{0} is of a node that was part of a cluster, and the identity.json that says so is missing")]
+    #[error("{0} belongs to a node that was part of a cluster, but its identity.json is missing")]
     Remains(String),
     /// What it holds was found to be other than what the other nodes hold after this entry.
-    #[error("it has diverged from the other nodes, at entry {0}")]
+    #[error("its data differs from that of the other nodes, found at entry {0}")]
     Diverged(LogIndex),
     /// A backup was to be restored here, and that was interrupted.
-    #[error("a restore into this directory did not finish: run it again")]
+    #[error("a restore into this directory did not finish: run `kvd restore` again")]
     RestoreUnfinished,
 }

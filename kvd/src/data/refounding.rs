@@ -163,12 +163,11 @@ pub fn survivor(disk: &Arc<dyn Disk>, wal: WalOptions, cache_bytes_max: usize) -
         return Err(RecoverError::Nothing);
     }
     recovered.apply_all().map_err(DataError::from)?;
-    let own = |configuration: &Configuration| configuration.members.get(&identity.node_id).cloned();
     let store = std::mem::take(&mut *recovered.store.write().unwrap_or_else(PoisonError::into_inner));
     Ok(Survivor {
         _lock: opened.lock,
         disk: Arc::clone(disk),
-        info: recovered.configurations.values().rev().find_map(own),
+        info: recovered.info_of(identity.node_id).cloned(),
         members: recovered.configurations.values().next_back().cloned().unwrap_or_default(),
         identity: opened.identity,
         last,

@@ -41,7 +41,7 @@ pub enum ReceiveError {
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// It is of another cluster.
-    #[error("the snapshot is of another cluster")]
+    #[error("the snapshot belongs to another cluster")]
     OtherCluster,
     /// Its data is no store, or not the one that it says.
     #[error(transparent)]

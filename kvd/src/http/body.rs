@@ -122,7 +122,7 @@ fn take(mut piece: impl Buf) -> Bytes {
 }
 
 fn broken_off<E>(_: E) -> ApiError {
-    ApiError::invalid("the body broke off before its end: send it again")
+    ApiError::invalid("the body is incomplete: send it again")
 }
 
 #[cfg(test)]

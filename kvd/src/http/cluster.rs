@@ -39,6 +39,7 @@ pub(super) fn health(context: &Context) -> Result<Response, ApiError> {
         disk_stuck_ms: view.disk_stuck.map(|since| since.elapsed().as_millis().try_into().unwrap_or(u64::MAX)),
         snapshots_damaged: view.snapshots_damaged,
         log_damaged: view.log_damaged,
+        cloned: view.cloned,
         node: view.node.as_ref().to_owned(),
         client_url: view.client_url.as_ref().to_owned(),
         peer_url: view.peer_url.as_ref().to_owned(),
@@ -65,8 +66,8 @@ fn obstacle(view: &View) -> Option<ApiError> {
     }
     if let Some(since) = view.disk_stuck {
         return Some(ApiError::not_ready(format!(
-            "not ready: the disk has not completed a write for {} s, so this node keeps no new data: see to the disk; \
-                 the others go on as long as they are a majority",
+            "not ready: the disk has not completed a write for {} s, so this node stores no new data: check the disk. \
+             The cluster keeps serving while a majority of its voters does",
             since.elapsed().as_secs()
         )));
     }
@@ -79,7 +80,10 @@ fn obstacle(view: &View) -> Option<ApiError> {
     Some(match (&view.waiting_for, &view.leader) {
         (Some(waiting_for), _) => ApiError::no_leader(format!("not ready: {waiting_for}")),
         (None, None) => ApiError::no_leader("not ready: no leader is known"),
-        (None, Some(_)) => ApiError::not_ready("not ready: still applying what was committed when this node started"),
+        (None, Some(_)) => ApiError::not_ready(
+            "not ready: still applying entries that were committed when this node \
+             started",
+        ),
     })
 }
 

@@ -53,7 +53,7 @@ impl ApiError {
 
     /// The body did not arrive in time. What is left of it is not waited for.
     pub(super) fn body_too_slow() -> Self {
-        Self::invalid("the body did not arrive in time: send it again, without pauses")
+        Self::invalid("the body did not arrive in time: send it again")
     }
 
     /// The body is larger than any request needs. It is not read to its end.
@@ -79,12 +79,12 @@ impl ApiError {
 
     /// Large bodies of other requests take all the memory there is for them.
     pub(super) fn bodies_too_many() -> Self {
-        Self::overloaded("too many large bodies are under way: try again shortly")
+        Self::overloaded("too many large requests are in flight: try again shortly")
     }
 
     /// Large replies to other requests take all the memory there is for them.
     pub(super) fn replies_too_many() -> Self {
-        Self::overloaded("too many large replies are under way: try again shortly")
+        Self::overloaded("too many large replies are in flight: try again shortly")
     }
 
     /// Too much is under way; the sentence says of what. Nothing was begun.
@@ -102,7 +102,7 @@ impl ApiError {
     pub(super) fn forbidden_origin() -> Self {
         Self::new(
             ErrorCode::ForbiddenOrigin,
-            "requests from web pages of another origin are refused: use curl, kvctl or a client library",
+            "requests from web pages of another origin are not allowed: use curl, kvctl or a client library",
         )
     }
 
@@ -110,32 +110,36 @@ impl ApiError {
     pub(super) fn forbidden_host() -> Self {
         Self::new(
             ErrorCode::ForbiddenHost,
-            "browsers must ask for this node by an IP address, localhost, or a name that --advertise-client-url gives",
+            "browsers must address this node by an IP address, localhost, or a name in --advertise-client-url",
         )
     }
 
     /// No such key, in the store at this revision.
     pub(super) fn key_not_found(revision: Revision) -> Self {
-        let sentence = "there is no such key: write it with POST /set";
+        let sentence = "key not found";
         Self { detail: Detail::Revision(revision), ..Self::new(ErrorCode::KeyNotFound, sentence) }
     }
 
     /// No such path.
     pub(super) fn path_not_found() -> Self {
-        Self::new(ErrorCode::NotFound, "there is no such path: see POST /set, GET /get, GET /health")
+        Self::new(
+            ErrorCode::NotFound,
+            "no such endpoint; available: POST /set, POST /delete, GET /get, GET /health, \
+             GET /members, GET /leader, GET /snapshot",
+        )
     }
 
     /// The path takes other methods: these, or unknown ones where another part of the daemon answers.
     pub(super) fn method_not_allowed(allow: Option<&'static str>) -> Self {
         let methods = allow.unwrap_or("another method");
-        let sentence = format!("this path does not take this method: use {methods}");
+        let sentence = format!("method not allowed; use {methods}");
         let detail = allow.map_or(Detail::None, Detail::Allow);
         Self { detail, ..Self::new(ErrorCode::MethodNotAllowed, sentence) }
     }
 
     /// Another node leads, and answers this at `location`.
     pub(super) fn not_leader(leader: NodeUrl, location: String) -> Self {
-        let sentence = format!("{} leads: send the request there", leader.id);
+        let sentence = format!("{} is the leader: send the request there", leader.id);
         Self { detail: Detail::Leader { leader, location }, ..Self::new(ErrorCode::NotLeader, sentence) }
     }
 
@@ -153,8 +157,8 @@ impl ApiError {
     pub(super) fn diverged() -> Self {
         Self::new(
             ErrorCode::Diverged,
-            "what this node holds was found to differ from what the other nodes hold, so it serves nothing any more: ask \
-             another node, and see this one's log for what to do",
+            "this node's data differs from that of the other nodes, so it no longer serves requests: ask another node, \
+             and see this node's log for what to do",
         )
     }
 
@@ -166,8 +170,8 @@ impl ApiError {
     /// A newer request of the same client name has been applied, or the reply to this one is gone.
     pub(super) fn stale_request(newest: u64) -> Self {
         let sentence = format!(
-            "this seq or a later one of this client has been applied already (the newest is {newest}), and what \
-             became of this one is not known any more: use a higher seq for a new write"
+            "this client has already used this or a later seq (the newest is {newest}), and the result of this one is \
+             no longer known: use a higher seq for a new write"
         );
         Self { applied: Applied::Unknown, ..Self::new(ErrorCode::StaleRequest, sentence) }
     }
@@ -180,7 +184,7 @@ impl ApiError {
 
     /// A defect of this node.
     pub(super) fn internal() -> Self {
-        Self::new(ErrorCode::Unknown, "this node could not answer: see its log")
+        Self::new(ErrorCode::Unknown, "internal error: see the log of this node")
     }
 
     /// The error that another node answered with.
@@ -244,7 +248,7 @@ impl Reply for ApiError {
 
 /// The reply to a write whose condition did not hold. The one error that may be large, so it is rendered apart.
 pub(super) fn condition_failed(current: Option<Item>) -> ErrorReply {
-    let sentence = "the condition does not hold: see `current` for what is there";
+    let sentence = "condition failed, nothing written; `current` is the key as it is now";
     let body = ApiError::new(ErrorCode::ConditionFailed, sentence).into_body();
     ErrorReply { error: ErrorBody { current: Some(current), ..body } }
 }

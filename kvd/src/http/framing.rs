@@ -19,9 +19,7 @@ pub(super) fn check(version: Version, headers: &HeaderMap) -> Result<(), ApiErro
     check_host(version, headers)?;
     for coding in headers.get_all(TRANSFER_ENCODING) {
         if !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
-            return Err(ApiError::invalid(
-                "`Transfer-Encoding` may be `chunked` and nothing else: send the body as it is",
-            ));
+            return Err(ApiError::invalid("only `Transfer-Encoding: chunked` is supported: send the body as it is"));
         }
     }
     for encoding in headers.get_all(CONTENT_ENCODING) {
@@ -38,9 +36,9 @@ fn check_host(version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
     match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => Err(ApiError::invalid("there is more than one `Host` header: send one")),
         (Some(host), None) if host.is_empty() || Authority::try_from(host.as_bytes()).is_ok() => Ok(()),
-        (Some(_), None) => Err(ApiError::invalid("the `Host` header is no host with or without a port")),
+        (Some(_), None) => Err(ApiError::invalid("the `Host` header is not a host with an optional port")),
         (None, _) if version == Version::HTTP_11 => Err(ApiError::invalid(
-            "the `Host` header is missing: HTTP/1.1 asks for one, such as `Host: 127.0.0.1:8081`",
+            "the `Host` header is missing: HTTP/1.1 requires one, such as `Host: 127.0.0.1:8081`",
         )),
         (None, _) => Ok(()),
     }

@@ -31,14 +31,14 @@ impl Freshness {
         let consistency = match consistency {
             None | Some("linearizable") => Consistency::Linearizable,
             Some("stale") => Consistency::Stale,
-            Some(_) => return Err(ApiError::invalid("`consistency` is linearizable or stale")),
+            Some(_) => return Err(ApiError::invalid("`consistency` must be linearizable or stale")),
         };
         if max_stale_ms.is_some() && consistency != Consistency::Stale {
-            return Err(ApiError::invalid("`max_stale_ms` goes with consistency=stale: other reads are never stale"));
+            return Err(ApiError::invalid("`max_stale_ms` needs consistency=stale: other reads are never stale"));
         }
-        let not_ms = || ApiError::invalid("`max_stale_ms` is a number of milliseconds");
+        let not_ms = || ApiError::invalid("`max_stale_ms` must be a number of milliseconds");
         let age_max = max_stale_ms.map(|ms| ms.parse().map(Duration::from_millis).map_err(|_| not_ms())).transpose()?;
-        let not_a_revision = || ApiError::invalid("`min_revision` is a revision: a number, as replies name it");
+        let not_a_revision = || ApiError::invalid("`min_revision` must be a revision, as in `revision` of a reply");
         let min_revision = min_revision.map(|text| text.parse().map_err(|_| not_a_revision())).transpose()?;
         Ok(Self { consistency, age_max, min_revision })
     }

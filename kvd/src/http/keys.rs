@@ -24,11 +24,11 @@ pub(super) async fn set(context: &Context, mut request: Request) -> Result<Respo
     let [key, client, seq] = request.parameters(["key", "client", "seq"])?;
     let raw = match (request.is_raw(), key) {
         (true, Some(key)) => Some(RawSet { key: key.into_owned(), request: raw_request_id(client, seq)? }),
-        (true, None) => return Err(ApiError::invalid("raw bytes need a key: POST /set?key=K")),
+        (true, None) => return Err(ApiError::invalid("the key is missing: POST /set?key=K")),
         (false, None) if client.is_none() && seq.is_none() => None,
         (false, _) => {
             return Err(ApiError::invalid(
-                "`key`, `client` and `seq` in the query go with a body that is the value itself: send `Content-Type: \
+                "`key`, `client` and `seq` in the query need a body of raw bytes: send `Content-Type: \
                  application/octet-stream`",
             ));
         }
@@ -81,11 +81,16 @@ fn raw_request_id(client: Option<Cow<'_, str>>, seq: Option<Cow<'_, str>>) -> Re
     match (client, seq) {
         (None, None) => Ok(None),
         (Some(client), Some(seq)) => {
-            let seq = seq.parse().map_err(|_| ApiError::invalid("`seq` is a number, higher for each new request"))?;
+            let seq = seq.parse().map_err(|_| {
+                ApiError::invalid(
+                    "`seq` must be a number that grows with each new \
+                 request",
+                )
+            })?;
             Ok(Some(api::RequestId { client: client.into_owned(), seq }))
         }
         (Some(_), None) | (None, Some(_)) => {
-            Err(ApiError::invalid("`client` and `seq` name a request together: give both, or neither"))
+            Err(ApiError::invalid("`client` and `seq` belong together: give both or neither"))
         }
     }
 }
@@ -134,12 +139,12 @@ fn item_bytes(outcome: &Outcome) -> usize {
 pub(super) async fn get(context: &Context, request: Request) -> Result<Response, ApiError> {
     let names = ["key", "raw", "consistency", "max_stale_ms", "min_revision"];
     let [key, raw, consistency, max_stale_ms, min_revision] = request.parameters(names)?;
-    let key = key.ok_or_else(|| ApiError::invalid("name the key: GET /get?key=K"))?;
+    let key = key.ok_or_else(|| ApiError::invalid("the key is missing: GET /get?key=K"))?;
     kv::check_key(key.as_bytes())?;
     let raw = match raw.as_deref() {
         None | Some("false") => false,
         Some("true") => true,
-        Some(_) => return Err(ApiError::invalid("`raw` is true or false")),
+        Some(_) => return Err(ApiError::invalid("`raw` must be true or false")),
     };
     let freshness = Freshness::read(consistency.as_deref(), max_stale_ms.as_deref(), min_revision.as_deref())?;
     freshness.wait(context, request.asker()).await?;
@@ -204,7 +209,7 @@ fn render(budget: &ReplyBudget, outcome: Outcome, key: String, prev_asked: bool)
         }
         Outcome::StaleRequest { newest } => Err(ApiError::stale_request(newest)),
         Outcome::SeqReused => {
-            Err(ApiError::invalid("this `seq` was another request of this client: use a new, higher `seq`"))
+            Err(ApiError::invalid("this client has already used this `seq` for another request: use a higher `seq`"))
         }
         Outcome::SessionsFull => Err(ApiError::overloaded(
             "too many client names were used within the last hour: use them again instead of new ones, or send no `request`",
@@ -218,7 +223,7 @@ fn render(budget: &ReplyBudget, outcome: Outcome, key: String, prev_asked: bool)
 fn render_applied(budget: &ReplyBudget, reply: &impl Serialize) -> Result<Response, ApiError> {
     reply_budget::charged(budget, Charge::NONE, StatusCode::OK, reply).map_err(|_| {
         ApiError::outcome_unknown(
-            "the write was applied, but too many large replies are under way to send the item before: repeat it with \
+            "the write was applied, but too many large replies are in flight to send the previous item: repeat it with \
              the same `request`, or read the key",
         )
     })

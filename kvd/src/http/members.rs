@@ -1,4 +1,4 @@
-//! `POST /members/add`, `promote`, `remove`, `replace`: who belongs to the cluster.
+//! `POST /members/add`, `promote`, `remove`, `replace`, `update`: who belongs to the cluster.
 //!
 //! Each says what is to be, and is answered once that is so and committed; asked again it is answered at once. Names and
 //! URLs are checked here, since what stands in the configuration is dialled and shown by every node.
@@ -12,7 +12,8 @@ use super::request::{Request, from_json};
 use crate::naming;
 use crate::node::MemberChange;
 use kvclient::api::{
-    AddMemberRequest, MembersReply, PromoteMemberRequest, RemoveMemberRequest, ReplaceMemberRequest, parse_hex_id,
+    AddMemberRequest, MembersReply, PromoteMemberRequest, RemoveMemberRequest, ReplaceMemberRequest,
+    UpdateMemberRequest, parse_hex_id,
 };
 use warp::reply::Response;
 
@@ -23,6 +24,7 @@ pub(super) enum Action {
     Promote,
     Remove,
     Replace,
+    Update,
 }
 
 impl Action {
@@ -34,10 +36,7 @@ impl Action {
                 let AddMemberRequest { name, node, client_url, peer_url, learner, returning } =
                     from_json(body, example)?;
                 let (name, node) = (check_name(name)?, check_node(&node)?);
-                let url = |field, url: &str| {
-                    naming::origin(url).map_err(|why| ApiError::invalid(format!("`{field}` {url}: {why}")))
-                };
-                let (client_url, peer_url) = (url("client_url", &client_url)?, url("peer_url", &peer_url)?);
+                let (client_url, peer_url) = (check_url("client_url", &client_url)?, check_url("peer_url", &peer_url)?);
                 Ok(MemberChange::Add { node, name, client_url, peer_url, learner, returning, level })
             }
             Self::Promote => {
@@ -52,10 +51,22 @@ impl Action {
                 let ReplaceMemberRequest { old, new } = from_json(body, r#"{"old":"node2","new":"node4"}"#)?;
                 if old == new {
                     return Err(ApiError::invalid(format!(
-                        "`old` and `new` are both {old}: name the node that leaves, and the learner in its place"
+                        "`old` and `new` are both {old}: give the member to remove and the learner to replace it"
                     )));
                 }
                 Ok(MemberChange::Replace { old: check_name(old)?, new: check_name(new)? })
+            }
+            Self::Update => {
+                let example = r#"{"id":"node2","peer_url":"http://10.0.0.9:8081"}"#;
+                let UpdateMemberRequest { id, client_url, peer_url } = from_json(body, example)?;
+                if client_url.is_none() && peer_url.is_none() {
+                    return Err(ApiError::invalid(format!(
+                        "`peer_url` and `client_url` are missing: give one or both. Example: {example}"
+                    )));
+                }
+                let url = |field, url: Option<String>| url.map(|url| check_url(field, &url)).transpose();
+                let (client_url, peer_url) = (url("client_url", client_url)?, url("peer_url", peer_url)?);
+                Ok(MemberChange::Update { name: check_name(id)?, client_url, peer_url })
             }
         }
     }
@@ -70,10 +81,14 @@ pub(super) async fn change(context: &Context, action: Action, mut request: Reque
     Ok(reply::of_term(reply::ok(&value), term))
 }
 
+fn check_url(field: &str, url: &str) -> Result<String, ApiError> {
+    naming::origin(url).map_err(|why| ApiError::invalid(format!("`{field}` {url}: {why}")))
+}
+
 fn check_name(name: String) -> Result<String, ApiError> {
     match naming::check_name(&name) {
         Ok(()) => Ok(name),
-        Err(why) => Err(ApiError::invalid(format!("{name:?} is no name of a node: {why}"))),
+        Err(why) => Err(ApiError::invalid(format!("{name:?} is not a valid node name: {why}"))),
     }
 }
 
@@ -81,7 +96,8 @@ fn check_name(name: String) -> Result<String, ApiError> {
 fn check_node(text: &str) -> Result<u64, ApiError> {
     parse_hex_id(text).filter(|id| *id != 0).ok_or_else(|| {
         ApiError::invalid(format!(
-            "`node` {text:?} is no id of a node: it is sixteen hexadecimal digits, not all of them 0, as `node` of its `GET /health` says"
+            "`node` {text:?} is not a node id: use the 16 hexadecimal digits (not all 0) that `GET /health` of the \
+             node shows as `node`"
         ))
     })
 }

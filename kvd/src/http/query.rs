@@ -25,9 +25,9 @@ pub(super) fn parse<'q, const N: usize>(
         }
         let Some(at) = names.iter().position(|known| *known == name) else {
             return Err(ApiError::invalid(if names.is_empty() {
-                format!("unknown query parameter `{name}`: this path takes none")
+                format!("unknown query parameter `{name}`: this endpoint takes none")
             } else {
-                format!("unknown query parameter `{name}`: this path takes {}", names.join(", "))
+                format!("unknown query parameter `{name}` (allowed: {})", names.join(", "))
             }));
         };
         if values[at].replace(decode(value)?).is_some() {
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn what_is_misspelt_or_malformed_is_refused() {
         for (query, complaint) in [
-            ("kye=color", "unknown query parameter `kye`: this path takes key, raw"),
+            ("kye=color", "unknown query parameter `kye` (allowed: key, raw)"),
             ("key=a&key=a", "given twice"),
             ("key=%", "two hex digits"),
             ("key=%2", "two hex digits"),

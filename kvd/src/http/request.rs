@@ -250,7 +250,7 @@ fn time_of(query: &str) -> Result<Option<Duration>, ApiError> {
     let Some(ms) = query::find(query, TIMEOUT)? else { return Ok(None) };
     let time = ms.parse().ok().map(Duration::from_millis).filter(|time| !time.is_zero() && *time <= TIMEOUT_MAX);
     time.map(Some).ok_or_else(|| {
-        ApiError::invalid(format!("`{TIMEOUT}` is a number of milliseconds, from 1 to {}", TIMEOUT_MAX.as_millis()))
+        ApiError::invalid(format!("`{TIMEOUT}` must be a number of milliseconds from 1 to {}", TIMEOUT_MAX.as_millis()))
     })
 }
 
@@ -261,11 +261,27 @@ fn time_of(query: &str) -> Result<Option<Duration>, ApiError> {
 pub(super) fn from_json<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, ApiError> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     if body.is_empty() {
-        return Err(ApiError::invalid(format!("the body is empty: send JSON such as {example}")));
+        return Err(ApiError::invalid(format!("invalid request body: it is empty. Example: {example}")));
     }
     serde_json::from_slice(body).map_err(|cause| {
-        ApiError::invalid(format!("the body is not the JSON this path takes: {cause}; send {example}"))
+        ApiError::invalid(format!("invalid request body: {}. Example: {example}", in_plain_words(&cause)))
     })
+}
+
+/// What is wrong with a body. Where it is valid JSON, its fields are named and not its lines and columns.
+fn in_plain_words(cause: &serde_json::Error) -> String {
+    let text = cause.to_string();
+    if !cause.is_data() {
+        return format!("it is not valid JSON: {text}");
+    }
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+    match text.split_once(", expected ") {
+        Some((what, allowed)) if what.starts_with("unknown field") => {
+            let allowed = allowed.trim_start_matches("one of ").replace(" or ", ", ").replace('`', "");
+            format!("{what} (allowed: {allowed})")
+        }
+        _ => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -314,6 +330,28 @@ mod tests {
             assert_eq!((head.content_type, head.content_length), (Some(ContentType::OctetStream), Some(12)));
             assert_eq!(head.level, Some(2));
             assert!(head.redirects && buffer.is_unique(), "{target}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_body_is_said_by_its_fields() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Two {
+            #[serde(rename = "key")]
+            _key: String,
+            #[serde(rename = "value")]
+            _value: String,
+        }
+        for (body, says) in [
+            (r#"{"key":"k","val":1}"#, "unknown field `val` (allowed: key, value). Example: {}"),
+            (r#"{"key":"k"}"#, "missing field `value`. Example: {}"),
+            (r#"{"key":7}"#, "invalid type: integer `7`, expected a string. Example: {}"),
+            ("{key}", "it is not valid JSON: key must be a string at line 1 column 2. Example: {}"),
+            ("", "it is empty. Example: {}"),
+        ] {
+            let refused = from_json::<Two>(body.as_bytes(), "{}").expect_err(body).into_body().message;
+            assert_eq!(refused, format!("invalid request body: {says}"));
         }
     }
 

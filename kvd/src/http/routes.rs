@@ -39,6 +39,7 @@ async fn answer(context: &Context, request: Request) -> Result<Response, ApiErro
         "/members/promote" => members::change(context, Action::Promote, request.post()?).await,
         "/members/remove" => members::change(context, Action::Remove, request.post()?).await,
         "/members/replace" => members::change(context, Action::Replace, request.post()?).await,
+        "/members/update" => members::change(context, Action::Update, request.post()?).await,
         "/snapshot" => snapshot::snapshot(context, request.get_alone()?).await,
         _ => Err(ApiError::path_not_found()),
     }
@@ -73,7 +74,7 @@ async fn refusal(rejection: Rejection) -> Result<ApiError, Infallible> {
     } else if let Some(header) = rejection.find::<InvalidHeader>() {
         ApiError::invalid(format!("the header `{}` is malformed", header.name()))
     } else if rejection.find::<MissingConnectionUpgrade>().is_some() {
-        ApiError::invalid("this path speaks WebSocket and nothing else")
+        ApiError::invalid("this endpoint only accepts WebSocket connections")
     } else if let Some(header) = rejection.find::<MissingHeader>() {
         ApiError::invalid(format!("the header `{}` is missing", header.name()))
     } else if rejection.find::<MethodNotAllowed>().is_some() {

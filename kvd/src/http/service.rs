@@ -67,13 +67,13 @@ fn check_cluster(gateway: &Gateway, meant: &HeaderValue) -> Result<(), ApiError>
         Some(cluster) => Err(ApiError::new(
             ErrorCode::WrongCluster,
             format!(
-                "{} belongs to cluster {}, and the request is meant for cluster {meant}: nothing was done; check the address, \
-                 or whether this node was set up anew",
+                "{} belongs to cluster {}, but the request names cluster {meant}. Nothing was done: check the address, \
+                 and whether this node was set up again",
                 view.name, cluster.id
             ),
         )),
         None => Err(ApiError::not_ready(format!(
-            "{} belongs to no cluster yet, and the request is meant for cluster {meant}: try again shortly, or ask \
+            "{} does not belong to a cluster yet, but the request names cluster {meant}: try again shortly, or ask \
              another node",
             view.name
         ))),

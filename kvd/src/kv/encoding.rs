@@ -37,7 +37,7 @@ const OUTCOME_LEVEL_RAISED: u8 = 7;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
     /// A newer version of this program wrote it: update this node.
-    #[error("command of level {0}, which this kvd does not know")]
+    #[error("command of level {0}, which this kvd does not support")]
     UnknownLevel(Level),
     /// No version of this program writes such bytes.
     #[error("malformed command: {field}")]

@@ -29,7 +29,7 @@ pub struct NoSnapshot;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RestoreError {
     /// A newer version of this program wrote it: update this node.
-    #[error("snapshot of a state of level {0}, which this version does not know")]
+    #[error("snapshot of level {0}, which this version does not support")]
     UnknownLevel(Level),
     /// No version of this program writes such bytes.
     #[error("malformed snapshot: {field}")]

@@ -17,7 +17,7 @@ pub(super) fn filter(set: Option<OsString>) -> Result<EnvFilter, String> {
     // name of no part, and nothing at all would be logged.
     for word in directives.split(',').filter(|word| !word.is_empty() && !word.contains(['=', '['])) {
         if word.parse::<LevelFilter>().is_err() && word != "kvd" && !word.starts_with("kvd::") {
-            return Err(wrong(&set, &format!("`{word}` is no level")));
+            return Err(wrong(&set, &format!("`{word}` is not a level")));
         }
     }
     EnvFilter::try_new(directives).map_err(|cause| wrong(&set, &cause.to_string()))
@@ -41,8 +41,8 @@ mod tests {
         }
         assert!(filter(None).is_ok());
         for (set, expected) in [
-            ("verbose", "RUST_LOG=verbose: `verbose` is no level; give one of off, error"),
-            ("info,everything", "`everything` is no level"),
+            ("verbose", "RUST_LOG=verbose: `verbose` is not a level; give one of off, error"),
+            ("info,everything", "`everything` is not a level"),
             ("kvd=loud", "RUST_LOG=kvd=loud: "),
         ] {
             let error = filter(Some(set.into())).expect_err(set);

@@ -20,13 +20,16 @@
 //! - `filter`: what of it is logged (`RUST_LOG`)
 //! - `queue`: the way to standard error, which holds nobody up
 //! - `init`: puts these together
+//! - `units`: numbers as people read them
 
 mod filter;
 mod init;
 mod lines;
 mod queue;
 mod spans;
+mod units;
 
 pub(crate) use init::LogFormat;
 pub(crate) use init::Logging;
 pub(crate) use spans::{node_span, set_term_and_role};
+pub(crate) use units::bytes;

@@ -97,7 +97,7 @@ impl Queue {
             self.shared.changed.notify_all();
             drop(state);
             if dropped > 0 {
-                tracing::warn!("{dropped} lines of the log are missing here: standard error could not take them");
+                tracing::warn!("{dropped} log lines were dropped here: standard error did not accept them in time");
             }
         }
     }

@@ -8,8 +8,8 @@ use thiserror::Error;
 /// the same bytes, and one that is too old for them would drift apart from the others.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "entry {index} of the log holds a command that this version of kvd cannot read ({cause}): start the version that \
-     the other nodes run, or a newer one"
+    "entry {index} of the log holds a command that this version of kvd cannot read ({cause}): use the version that the \
+     other nodes run, or a newer one"
 )]
 pub struct UnreadableEntry {
     /// The entry.

@@ -11,7 +11,7 @@
 //! The end of a change is judged by its entry, as for a write. If that very entry is committed, the change is done, whoever
 //! leads; if another is committed in its place it has not happened, and never will (paper §5.4.3).
 //!
-//! That nothing is left to do, or that there is no such member, is what the leader's configuration says. One that was
+//! That nothing is left to do, or that no such member, is what the leader's configuration says. One that was
 //! deposed has an old one, so that is answered only once a round of heartbeats has shown that this node still leads; see
 //! [`super::leadership`].
 //!
@@ -161,8 +161,8 @@ impl<H> Waiting<H> {
                 self.refusal(error)
             }
             (None, None) => ChangeError::Refused(
-                "another change, of the members or of the leader, is under way, so this one has not begun: see `GET /members`, \
-                 and ask again when that is done"
+                "another membership change or leadership transfer is in progress, so this change was not started: \
+                 check `GET /members`, and try again when it is done"
                     .into(),
             ),
         }))
@@ -206,7 +206,8 @@ impl<H> Waiting<H> {
         let MemberChange::Add { name, level, .. } = &self.change else { return None };
         let needed = replica.lacks_level(Level(*level))?;
         Some(ChangeError::Refused(format!(
-            "{name} knows levels up to {level}, and this cluster is at level {needed}: upgrade the kvd of {name} first"
+            "{name} supports levels up to {level}, but this cluster is at level {needed}: upgrade the kvd of {name} \
+             first"
         )))
     }
 
@@ -242,27 +243,29 @@ impl<H> Waiting<H> {
         let (MemberChange::Add { name, .. }
         | MemberChange::Promote { name }
         | MemberChange::Remove { name, .. }
-        | MemberChange::Replace { new: name, .. }) = &self.change;
+        | MemberChange::Replace { new: name, .. }
+        | MemberChange::Update { name, .. }) = &self.change;
         let (leaving, or_force) = match &self.change {
             MemberChange::Replace { old, .. } => (old, ""),
+            MemberChange::Update { .. } => (name, ""),
             MemberChange::Add { .. } | MemberChange::Promote { .. } | MemberChange::Remove { .. } => {
-                (name, ", or say `force` (kvctl: --force) if you are sure that they come back")
+                (name, ", or use `force` (kvctl: --force) if you are sure that they will come back")
             }
         };
         match error {
             MembershipError::NotLeader { leader } => leader.map_or(ChangeError::NoLeader, |_| ChangeError::NotLeader),
             MembershipError::WasRemoved(_) => ChangeError::WasRemoved(name.clone()),
             MembershipError::NotCaughtUp(_) => ChangeError::Refused(format!(
-                "{name} has not caught up yet, and as a voter it could hold up every write: wait until its lag is small (see \
-                 `kvctl status`), then ask again"
+                "{name} has not caught up yet, and as a voter it could delay every write: wait until its lag is small \
+                 (see `kvctl status`), then try again"
             )),
             MembershipError::LastVoter => ChangeError::Refused(format!(
-                "{name} is the last voter, and without one nothing could be read or written any more: add another node first, \
-                 or stop this one to end the cluster"
+                "{name} is the last voter, and a cluster without voters cannot serve: add another node first, or stop \
+                 this one to end the cluster"
             )),
             MembershipError::NoQuorum { voters, heard } => ChangeError::Refused(format!(
-                "of the {voters} voters that would be left without {leaving} the leader hears {heard}, which is no majority, so \
-                 nothing could be written any more: start more of them first{or_force}"
+                "without {leaving}, {voters} voters would remain, and the leader hears from {heard} of them, which is \
+                 not a majority, so writes would stop: start more of them first{or_force}"
             )),
             MembershipError::Busy
             | MembershipError::NotYetHeard { .. }

@@ -78,7 +78,7 @@ impl<W, R> Replica<W, R> {
             return;
         }
         let command = Command { operation: Operation::RaiseLevel { to: next }, request: None };
-        // While leadership is being handed over nothing is proposed: whoever leads next sees to it.
+        // While leadership is being transferred nothing is proposed: whoever leads next sees to it.
         let _ = self.raft_mut().propose(command.encode());
     }
 }

@@ -7,7 +7,9 @@ use super::apply::{UnreadableEntry, apply_entry};
 use super::levels::level_of_log;
 use crate::kv::{Level, Store};
 use crate::mutants::{self, Mutant};
-use crate::raft::{Configuration, Entry, HardState, Log, LogIndex, Payload, Record, SnapshotPlace, Term};
+use crate::raft::{
+    Configuration, Entry, HardState, Log, LogIndex, MemberInfo, NodeId, Payload, Record, SnapshotPlace, Term,
+};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -31,6 +33,12 @@ impl Recovered {
     pub fn level(&self) -> Level {
         let state = self.store.read().unwrap_or_else(PoisonError::into_inner).level();
         level_of_log(&self.log, state)
+    }
+
+    /// Name and addresses of a node by the last configuration that has it; `None` if it was removed long ago, or has not
+    /// heard yet that it is a member.
+    pub fn info_of(&self, id: NodeId) -> Option<&MemberInfo> {
+        self.configurations.values().rev().find_map(|configuration| configuration.members.get(&id))
     }
 
     /// Applies every entry of the log, known to be committed or not: for who takes it all for committed, since nobody

@@ -17,7 +17,7 @@ pub enum WriteError {
     #[error("no leader is known")]
     NoLeader,
     /// This node leads, and is about to hand over to another (503). Not applied.
-    #[error("leadership is being handed over")]
+    #[error("leadership is being transferred")]
     HandingOver,
     /// Another leader's entry was committed in this one's place (503). Not applied, and never will be.
     #[error("leadership was lost before the write was replicated")]

@@ -58,12 +58,13 @@ impl fmt::Display for Divergence {
         match majority {
             Some(majority) => write!(
                 f,
-                "after entry {index} its state has the hash {hash}, where a majority of the voters has {majority}"
+                "after entry {index} the hash of its state is {hash}, and that of a majority of the voters is \
+                 {majority}"
             ),
             None => write!(
                 f,
-                "after entry {index} its state has the hash {hash}, and the voters have several, none of them a majority, so \
-                 that nobody knows which is right"
+                "after entry {index} the hash of its state is {hash}, and no hash has a majority of the voters, so it \
+                 is unknown which data is right"
             ),
         }
     }

@@ -113,7 +113,7 @@ impl Acceptor {
             }
         };
         if theirs.node == ours.node {
-            let why = format!("{} ({}) introduces itself with the id of this very node", theirs.name, theirs.peer_url);
+            let why = format!("{} ({}) uses the id of this node", theirs.name, theirs.peer_url);
             self.log_once(&why);
             return introduce(&ours, refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why));
         }
@@ -142,17 +142,17 @@ impl Acceptor {
             (Some(_), Some(_), Some(ws)) => match self.inbound.open(theirs.node_id(), lane.unwrap_or(Lane::Prompt)) {
                 Ok(stream) => return introduce(&ours, self.accept(theirs, from, stream, ws)),
                 Err(NoStream::Removed) => {
-                    let why = format!("{} is a member of this cluster no more", theirs.name);
+                    let why = format!("{} is no longer a member of this cluster", theirs.name);
                     return introduce(&ours, refuse(ErrorCode::Removed, StatusCode::FORBIDDEN, why));
                 }
                 Err(NoStream::TooMany) => {
-                    let why = "more nodes dial this one than any cluster has".to_owned();
+                    let why = "more nodes connect to this one than a cluster can have".to_owned();
                     self.log_once(&why);
                     refuse(ErrorCode::Overloaded, StatusCode::TOO_MANY_REQUESTS, why)
                 }
             },
             (_, _, None) => {
-                let why = "this path speaks WebSocket only".to_owned();
+                let why = "this endpoint only accepts WebSocket connections".to_owned();
                 refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why)
             }
             (None, _, _) | (_, None, _) => {
@@ -168,8 +168,8 @@ impl Acceptor {
     fn accept(self: &Arc<Self>, theirs: Hello, from: Option<SocketAddr>, stream: InboundStream, ws: Ws) -> Response {
         let this = Arc::clone(self);
         let address = match from {
-            Some(from) => format!("dials from {}, and says to be reached at {}", from.ip(), theirs.peer_url),
-            None => format!("says to be reached at {}", theirs.peer_url),
+            Some(from) => format!("connects from {} and gives its URL as {}", from.ip(), theirs.peer_url),
+            None => format!("gives its URL as {}", theirs.peer_url),
         };
         let (node, name, incarnation) = (theirs.node_id(), theirs.name.clone(), theirs.incarnation);
         let sighting = Sighting { node, name, incarnation, since: Instant::now(), address };
@@ -208,7 +208,7 @@ impl Acceptor {
                 }
                 Ok(None) => break,
                 Err(_) => {
-                    tracing::debug!("connection from {name} is silent, hence closed");
+                    tracing::debug!("closed the silent connection from {name}");
                     break;
                 }
             };
@@ -241,7 +241,7 @@ impl Acceptor {
 
     /// Closes a stream on which something came that is no message, and tells both sides why.
     async fn close(&self, name: &str, mut socket: WebSocket, why: &str) {
-        self.log_once(&format!("connection from {name} closed, for it sent no message: {why}"));
+        self.log_once(&format!("closed the connection from {name}, which sent an invalid message: {why}"));
         let reason: String = why.chars().take(FAREWELL_CHARS_MAX).collect();
         // A peer that does not take it has lost nothing but the reason.
         let _ = timeout(FAREWELL_TIME_MAX, socket.send(WsMessage::close_with(CLOSE_PROTOCOL_ERROR, reason))).await;
@@ -280,7 +280,7 @@ fn introduce(ours: &Hello, mut response: Response) -> Response {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Unintroduced {
     /// It does not say.
-    #[error("only kvd nodes may connect here, and introduce themselves by the header {HELLO_HEADER}")]
+    #[error("only kvd nodes may connect here; they introduce themselves with the header {HELLO_HEADER}")]
     Silent,
     /// What it says is no introduction.
     #[error("{0}")]
@@ -305,7 +305,7 @@ pub fn of_same_cluster(ours: &Hello, header: Option<&str>) -> Result<(Hello, u64
     match ours.cluster.filter(|_| ours.cluster == theirs.cluster) {
         Some(cluster) => Ok((theirs, cluster)),
         None => {
-            let why = "the two nodes are not of one cluster".to_owned();
+            let why = "the two nodes belong to different clusters".to_owned();
             Err(Box::new(refuse(ErrorCode::WrongCluster, StatusCode::FORBIDDEN, why)))
         }
     }

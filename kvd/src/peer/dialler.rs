@@ -240,7 +240,7 @@ impl Dialler {
                 (self.report)(LinkEvent::BulkOpened);
                 let connected = Instant::now();
                 if self.pump(*socket, &written).await == Ended::Stalled {
-                    tracing::warn!("entries do not get through to {}: dials it anew", self.options.peer_name);
+                    tracing::warn!("entries do not reach {}: reconnecting", self.options.peer_name);
                     self.watch.stalled(self.now_ms());
                 }
                 if connected.elapsed() >= GOOD_CONNECTION_MIN {
@@ -312,7 +312,7 @@ impl Dialler {
     }
 
     fn failed(&mut self, why: &str) {
-        (self.report)(LinkEvent::Failed(format!("{why} at {}", self.options.peer_url)));
+        (self.report)(LinkEvent::Failed(format!("{}: {why}", self.options.peer_url)));
         self.reachability.missed(&self.options, why);
     }
 
@@ -399,7 +399,7 @@ impl Dialler {
                 received = socket.next() => match received {
                     Some(Ok(WsMessage::Close(reason))) => {
                         if let Some(reason) = reason.filter(|reason| reason.code != CloseCode::Normal) {
-                            self.log_once(&format!("it refuses what it was sent: {}", reason.reason));
+                            self.log_once(&format!("it refused a message: {}", reason.reason));
                         }
                         return Ended::Broken;
                     }
@@ -581,14 +581,14 @@ impl Reachability {
     fn reached(&mut self, options: &LinkOptions) {
         self.missed_since = None;
         if std::mem::take(&mut self.warned) {
-            tracing::info!("reaches {} again", options.peer_name);
+            tracing::info!("connected to {} again", options.peer_name);
         }
     }
 }
 
 fn hello_in(headers: &HeaderMap) -> Result<Box<Hello>, String> {
     let header = headers.get(HELLO_HEADER).and_then(|header| header.to_str().ok());
-    Hello::from_header(header.ok_or("what listens is no kvd node")?).map(Box::new)
+    Hello::from_header(header.ok_or("the server there is not a kvd node")?).map(Box::new)
 }
 
 /// Why a node declined, in its own words.

@@ -39,7 +39,7 @@ pub enum FrameError {
     #[error("not a message: {0}")]
     Malformed(#[from] postcard::Error),
     /// A message that no working node sends.
-    #[error("a message that cannot be: {0}")]
+    #[error("an impossible message: {0}")]
     Inconsistent(&'static str),
 }
 

@@ -260,7 +260,7 @@ mod hex {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
         let text = String::deserialize(from)?;
-        parse_hex_id(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is no id of sixteen hexadecimal digits")))
+        parse_hex_id(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is not an id of 16 hexadecimal digits")))
     }
 }
 

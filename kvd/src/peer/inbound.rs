@@ -6,6 +6,7 @@
 use super::lane::Lane;
 use super::sightings::{Sighting, Sightings};
 use crate::raft::NodeId;
+use kvclient::api::ClonedNode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -85,6 +86,11 @@ impl Inbound {
         if let Some(report) = sightings.saw(sighting, Instant::now()) {
             tracing::error!("{report}");
         }
+    }
+
+    /// Returns the nodes under whose id two processes run.
+    pub fn cloned(&self) -> Vec<ClonedNode> {
+        self.sightings.lock().unwrap_or_else(PoisonError::into_inner).cloned(Instant::now())
     }
 
     /// Completes as soon as the node has no stream open to this one.

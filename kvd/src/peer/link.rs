@@ -52,6 +52,11 @@ impl Link {
         &self.peer_url
     }
 
+    /// Whether the prompt lane is open.
+    pub fn is_connected(&self) -> bool {
+        self.prompt.shared.is_connected()
+    }
+
     /// Queues a message for the prompt lane if the peer is connected and keeps up; else drops it.
     pub fn send(&self, message: Message) {
         self.prompt.send(message);
@@ -122,7 +127,7 @@ mod tests {
         let _link = Link::open(options, move |event| drop(events.send(event)));
         for _ in 0..3 {
             let LinkEvent::Failed(why) = next(&mut reported).await else { panic!("lost while it still sends") };
-            assert_eq!(why, format!("connection refused at {peer_url}"));
+            assert_eq!(why, format!("{peer_url}: connection refused"));
         }
         let [prompt, bulk] = streams;
         drop(prompt);

@@ -7,6 +7,7 @@
 //! answered, or since the answer to which it has sent something back.
 
 use crate::raft::NodeId;
+use kvclient::api::ClonedNode;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,10 @@ const NODES_MAX: usize = 128;
 
 /// Least time between two reports of the same node.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Two processes count as running for this long after they were last seen in turn. Each connects again within a second after
+/// the other has taken its place.
+const CLONED_FOR: Duration = Duration::from_secs(15);
 
 /// A process that was alive at some moment from `since` on.
 #[derive(Clone, Debug)]
@@ -41,6 +46,8 @@ struct Seen {
     current: Process,
     earlier: Vec<Process>,
     reported: Option<Instant>,
+    /// When two processes were last seen in turn, and as what.
+    cloned: Option<(Instant, ClonedNode)>,
 }
 
 #[derive(Clone, Debug)]
@@ -65,7 +72,7 @@ impl Sightings {
             return None;
         }
         let Some(seen) = self.nodes.get_mut(&node) else {
-            self.nodes.insert(node, Seen { current: process, earlier: Vec::new(), reported: None });
+            self.nodes.insert(node, Seen { current: process, earlier: Vec::new(), reported: None, cloned: None });
             return None;
         };
         // What is not known to be later shows nothing.
@@ -80,16 +87,28 @@ impl Sightings {
         seen.earlier.push(before);
         let excess = seen.earlier.len().saturating_sub(EARLIER_MAX);
         seen.earlier.drain(..excess);
-        if !are_two || seen.reported.is_some_and(|reported| now - reported < REPORT_INTERVAL) {
+        if !are_two {
+            return None;
+        }
+        let mut processes = [seen.current.address.clone(), other];
+        processes.sort();
+        let [one, other] = processes.clone();
+        seen.cloned = Some((now, ClonedNode { id: name.clone(), node: node.to_string(), processes }));
+        if seen.reported.is_some_and(|reported| now - reported < REPORT_INTERVAL) {
             return None;
         }
         seen.reported = Some(now);
         Some(format!(
-            "two processes run as {name} under the one id {node}: one {}, the other {other}. A machine was cloned, or a data \
-             directory copied, and together they can promise what neither keeps, so writes may be lost. Stop the one that is \
-             the copy now, clear its data directory, and let it join anew under a name of its own",
-            seen.current.address
+            "two processes run as {name} under the same id {node}: one {one}, the other {other}. A machine was cloned or a data \
+             directory was copied. Together the two can break what each has promised, so acknowledged writes may be lost. Stop \
+             the copy now, clear its data directory, and let it join under a name of its own"
         ))
+    }
+
+    /// Returns the nodes under whose id two processes run.
+    pub(super) fn cloned(&self, now: Instant) -> Vec<ClonedNode> {
+        let recent = self.nodes.values().filter_map(|seen| seen.cloned.as_ref());
+        recent.filter(|(at, _)| now - *at < CLONED_FOR).map(|(_, cloned)| cloned.clone()).collect()
     }
 }
 
@@ -133,6 +152,28 @@ mod tests {
         ] {
             assert_eq!(reports(sightings), Vec::<String>::new(), "{sightings:?}");
         }
+    }
+
+    #[test]
+    fn two_processes_are_shown_until_one_of_them_is_gone() {
+        let start = Instant::now();
+        let at = |second: u64| start + Duration::from_secs(second);
+        let mut seen = Sightings::default();
+        let mut saw = |incarnation, second| {
+            let (name, address) = ("node2".to_owned(), format!("at {incarnation}"));
+            seen.saw(Sighting { node: NodeId(2), name, incarnation, since: at(second), address }, at(second + 1));
+            seen.cloned(at(second + 1))
+        };
+        assert_eq!((saw(7, 0).len(), saw(8, 2).len()), (0, 0), "it may have been started again");
+        let expected = ClonedNode {
+            id: "node2".into(),
+            node: NodeId(2).to_string(),
+            processes: ["at 7".to_owned(), "at 8".to_owned()],
+        };
+        assert_eq!(saw(7, 4), std::slice::from_ref(&expected));
+        assert_eq!(saw(8, 6), std::slice::from_ref(&expected));
+        assert_eq!(saw(8, 15), [expected], "only the 8 s since they were last seen in turn");
+        assert_eq!(saw(8, 21), []);
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub enum ProposalRefusal {
         /// The leader, if known.
         leader: Option<NodeId>,
     },
-    /// This node hands leadership over, and takes nothing more until that has come about or been given up.
+    /// This node transferring leadership, and takes nothing more until that has come about or been given up.
     HandingOver,
 }
 

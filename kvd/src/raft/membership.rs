@@ -34,6 +34,8 @@ pub struct MembershipChange {
     pub promote: BTreeSet<NodeId>,
     /// Members that are members no more.
     pub remove: BTreeSet<NodeId>,
+    /// Members whose names stay and whose URLs change.
+    pub update: BTreeMap<NodeId, MemberInfo>,
     /// Whether to go on where the voters that this leader hears would be no majority afterwards.
     pub force: bool,
 }
@@ -47,11 +49,11 @@ pub enum MembershipError {
         /// The leader, if known.
         leader: Option<NodeId>,
     },
-    /// Another change is under way, or the leader has yet to commit its first entry, or hands leadership over.
-    #[error("another change, of the members or of the leader, is under way: try again when it is done")]
+    /// Another change is under way, or the leader has yet to commit its first entry, or transferring leadership.
+    #[error("another membership change or leadership transfer is in progress: try again when it is done")]
     Busy,
     /// It has been a member before: an id is never used again.
-    #[error("the node has been a member before and was removed: clear its data directory, so that it gets a new id")]
+    #[error("the node was removed from this cluster: clear its data directory so that it gets a new id")]
     WasRemoved(NodeId),
     /// It is a member already, in the part asked for or a greater one.
     #[error("the node is a member already")]
@@ -60,13 +62,13 @@ pub enum MembershipError {
     #[error("another member is called {0}: remove that one first, or choose another name")]
     NameTaken(String),
     /// No such member.
-    #[error("there is no such member")]
+    #[error("no such member")]
     UnknownMember(NodeId),
     /// Only learners can be promoted.
     #[error("the node votes already")]
     AlreadyVoter(NodeId),
     /// The learner lacks too much of the log.
-    #[error("the learner has not caught up yet: wait until it is close to the leader, or it could hold up every write")]
+    #[error("the learner has not caught up yet and could delay every write: wait until it is close to the leader")]
     NotCaughtUp(NodeId),
     /// Nobody would be left to decide anything.
     #[error("it is the last voter: a cluster needs at least one")]
@@ -74,8 +76,8 @@ pub enum MembershipError {
     /// Of the voters that would be left, not enough are known to follow the leader, and it has not waited long enough to
     /// know that they are gone either.
     #[error(
-        "of the {voters} voters that would be left {heard} are known to follow the leader, which is no majority: it has just been \
-         elected, has just lost sight of one, or one of them has a disk that hangs. Try again in a moment"
+        "of the {voters} voters that would remain, {heard} are known to follow the leader, which is not a majority: it \
+         has just been elected, has just lost contact with one, or one of them has a stuck disk. Try again in a moment"
     )]
     NotYetHeard {
         /// How many voters would be left.
@@ -85,8 +87,8 @@ pub enum MembershipError {
     },
     /// Of the voters that would be left, the leader hears too few.
     #[error(
-        "of the {voters} voters that would be left, the leader hears {heard}, which is no majority: nothing could be \
-         written any more. Bring more of them back first, or force it if you are sure that they return"
+        "of the {voters} voters that would remain, the leader hears from {heard}, which is not a majority, so writes \
+         would stop. Bring more of them back first, or force the change if you are sure that they will come back"
     )]
     NoQuorum {
         /// How many voters would be left.
@@ -300,7 +302,7 @@ impl Raft {
 impl Configuration {
     /// The configuration after a change, without a joint step.
     fn changed(&self, change: &MembershipChange) -> Result<Self, MembershipError> {
-        let MembershipChange { add, promote, remove, force: _ } = change;
+        let MembershipChange { add, promote, remove, update, force: _ } = change;
         let mut next = self.clone();
         for id in remove {
             if next.members.remove(id).is_none() {
@@ -326,6 +328,10 @@ impl Configuration {
                 Some(Goal::Replace(_) | Goal::Learner | Goal::Voter) => {}
             }
             next.voters.insert(*id);
+        }
+        for (id, info) in update {
+            let known = next.members.get_mut(id).ok_or(MembershipError::UnknownMember(*id))?;
+            known.clone_from(info);
         }
         if next.voters.is_empty() { Err(MembershipError::LastVoter) } else { Ok(next) }
     }

@@ -19,10 +19,10 @@ const TERMS_MISSED_MAX: u64 = 1 << 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
 pub enum Refusal {
     /// An answer or a question that only a member may send.
-    #[error("the sender is no member of this cluster")]
+    #[error("the sender is not a member of this cluster")]
     NotMember,
     /// A term beyond all that could have been missed.
-    #[error("its term is out of all proportion")]
+    #[error("its term is implausibly high")]
     TermLeap,
     /// The sender claims to lead a term that has another leader.
     #[error("the sender claims to lead a term that has another leader")]

@@ -42,16 +42,16 @@ pub enum TransferRefusal {
         leader: Option<NodeId>,
     },
     /// The target is no member.
-    #[error("the target is no member of the cluster")]
+    #[error("the target is not a member of the cluster")]
     NotMember,
     /// The target is a learner, or about to leave: it cannot lead.
-    #[error("the target does not vote, and cannot lead")]
+    #[error("the target is not a voter, so it cannot lead")]
     NotVoter,
     /// There is no other voter, or none was heard lately.
     #[error("no other voter was heard lately")]
     NoTarget,
     /// Leadership is on its way to another node.
-    #[error("leadership is being handed over to another node")]
+    #[error("leadership is being transferred to another node")]
     UnderWay {
         /// That node.
         to: NodeId,
@@ -93,7 +93,7 @@ impl Raft {
         Ok(to)
     }
 
-    /// To whom leadership is being handed over.
+    /// To whom leadership is being transferred.
     pub fn transfer_target(&self) -> Option<NodeId> {
         match &self.role {
             Role::Leader(leader) => leader.transfer.as_ref().map(|transfer| transfer.to),

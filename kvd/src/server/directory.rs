@@ -7,7 +7,7 @@
 use crate::peer::Hello;
 use crate::raft::{Configuration, Goal, MemberInfo, NodeId};
 use kvclient::api::{Member, MemberGoal, NodeUrl};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Nodes that are no members as far as this node knows and that it answers all the same; the newest count.
@@ -20,8 +20,8 @@ pub(super) struct Directory {
     configuration: Configuration,
     /// Members that have introduced themselves since this node started.
     heard: BTreeMap<NodeId, MemberInfo>,
-    /// The members when this node first knew any.
-    first: BTreeSet<NodeId>,
+    /// The members when this node first knew any, and their peer URLs then.
+    first: BTreeMap<NodeId, String>,
     /// Members no more. The leader sends them messages until they have heard of it, and one that leads itself sees its
     /// own removal through, for which it needs the answers of the others.
     leaving: BTreeMap<NodeId, MemberInfo>,
@@ -37,7 +37,7 @@ impl Directory {
             own: (own.node_id(), own.info()),
             configuration: Configuration::default(),
             heard: BTreeMap::new(),
-            first: BTreeSet::new(),
+            first: BTreeMap::new(),
             leaving: BTreeMap::new(),
             guests: Vec::new(),
         }
@@ -53,9 +53,12 @@ impl Directory {
         self.leaving.extend(left.into_iter().filter_map(|id| Some((id, self.info(id)?.clone()))).collect::<Vec<_>>());
         self.leaving.retain(|id, _| !is_member(id) && *id != self.own.0);
         self.guests.retain(|(id, _)| !is_member(id) && !configuration.removed.contains(id));
-        self.heard.retain(|id, _| is_member(id));
+        // What the log records is newer than what a member has said before.
+        let before = &self.configuration.members;
+        let is_updated = |id: &NodeId| before.contains_key(id) && before.get(id) != configuration.members.get(id);
+        self.heard.retain(|id, _| is_member(id) && !is_updated(id));
         if self.first.is_empty() {
-            self.first = configuration.members.keys().copied().collect();
+            self.first = configuration.members.iter().map(|(id, info)| (*id, info.peer_url.clone())).collect();
         }
         self.configuration = configuration.clone();
         true
@@ -121,15 +124,20 @@ impl Directory {
         ids.chain(self.guests.iter().map(|(id, _)| *id)).filter(move |id| id != own)
     }
 
-    /// Whether a member has said, since this node started, that it is at another URL than the one that the configuration has.
+    /// Whether a member is at another URL than when this node started: it has said so, or the log records it.
     pub(super) fn has_moved(&self, id: NodeId) -> bool {
-        let (heard, configured) = (self.heard.get(&id), self.configuration.members.get(&id));
-        heard.is_some_and(|heard| configured.is_some_and(|configured| heard.peer_url != configured.peer_url))
+        let (first, now) = (self.first.get(&id), self.info(id));
+        first.is_some_and(|first| now.is_some_and(|now| now.peer_url != *first))
+    }
+
+    /// Whether the member itself has said, since this node started, that it is not where the configuration has it.
+    pub(super) fn has_said_so(&self, id: NodeId) -> bool {
+        self.heard.contains_key(&id)
     }
 
     /// Whether `--peers` says where this node is dialled, unless it has moved: those who joined later are where they say.
     pub(super) fn is_first_member(&self, id: NodeId) -> bool {
-        self.first.contains(&id)
+        self.first.contains_key(&id)
     }
 
     /// What is known of a member, or of another node that this one has to do with.
@@ -193,6 +201,28 @@ mod tests {
         assert_eq!([directory.id("n2"), directory.id("n3")], [Some(NodeId(2)), None]);
         assert_eq!([url(1), url(2), url(3)], [Some("http://own".into()), Some("http://new".into()), None]);
     }
+
+    #[test]
+    fn what_the_log_records_is_newer_than_what_a_member_has_said_and_older_than_what_it_says_next() {
+        let founders = [hello("n1", 1, "http://a"), hello("n2", 2, "http://b")];
+        let mut configuration =
+            Configuration::of_voters(founders.each_ref().map(|hello| (hello.node_id(), hello.info())));
+        let mut directory = Directory::new(&founders[0]);
+        directory.set_configuration(&configuration);
+        assert!(directory.heard(&hello("n2", 2, "http://c")) && directory.has_said_so(NodeId(2)));
+        configuration.members.get_mut(&NodeId(2)).expect("a member").peer_url = "http://d".into();
+        assert!(directory.set_configuration(&configuration));
+        let url = |directory: &Directory| directory.info(NodeId(2)).expect("a member").peer_url.clone();
+        assert_eq!((url(&directory).as_str(), directory.has_moved(NodeId(2))), ("http://d", true));
+        assert!(!directory.has_said_so(NodeId(2)), "it has yet to move");
+        assert!(directory.heard(&hello("n2", 2, "http://e")));
+        assert_eq!(url(&directory), "http://e");
+        // A node that is started then knows no other URL.
+        let mut later = Directory::new(&founders[0]);
+        later.set_configuration(&configuration);
+        assert_eq!((url(&later).as_str(), later.has_moved(NodeId(2))), ("http://d", false));
+    }
+
     fn configuration(ids: &[u64]) -> Configuration {
         let info = |id: u64| hello(&format!("n{id}"), id, "http://a").info();
         Configuration::of_voters(ids.iter().map(|id| (NodeId(*id), info(*id))))

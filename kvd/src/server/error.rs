@@ -52,8 +52,8 @@ pub enum StartError {
     },
     /// The snapshot is undamaged, and this version cannot make a store of it.
     #[error(
-        "--data-dir {}: {cause}. The snapshot is undamaged but this version of kvd cannot read it: start the version that wrote \
-         it, or a newer one",
+        "--data-dir {}: {cause}. The snapshot is undamaged, but this version of kvd cannot read it: use the version \
+         that wrote it, or a newer one",
         .dir.display()
     )]
     UnreadableSnapshot {
@@ -64,8 +64,8 @@ pub enum StartError {
     },
     /// The data is of a level that the node is not to know.
     #[error(
-        "--data-dir {}: the data is of level {needed}, and this node knows levels up to {level_max}. A level is never lowered: \
-         start a version of kvd that knows it, without a lower --level-max",
+        "--data-dir {}: the data is at level {needed}, but this node supports levels up to {level_max}. A level is \
+         never lowered: use a kvd version that supports it, without a lower --level-max",
         .dir.display()
     )]
     Level {
@@ -79,9 +79,10 @@ pub enum StartError {
     /// The node is part of a cluster, but its log is gone.
     #[error(
         "--data-dir {}: this node has been part of a cluster, but its log (the files wal-*.log) is missing or empty, \
-         and with it what it promised the others; it must not go on as if it had promised nothing. Put the files back \
-         as they were last. If that cannot be done, move the directory away and start this node by the same flags: it comes \
-         back as a new member in its own place, and the others send it everything, as long as they are a majority",
+         and with it the votes and entries that it has confirmed to the others, so it refuses to start. Restore the \
+         latest version of the files. If that is not possible, move the directory away and start this node with the \
+         same flags: it rejoins as a new member under its name, and the others send it all data, as long as they are a \
+         majority",
         .dir.display()
     )]
     LogMissing {
@@ -90,11 +91,11 @@ pub enum StartError {
     },
     /// Something is there of a node that was part of a cluster, and not what says which.
     #[error(
-        "--data-dir {}: {file} is of a node that was part of a cluster, and the identity.json that says which is missing, so some \
-         of its files are gone; no new node is begun beside them. Put the files back as they were last. If that cannot be \
-         done, move the directory away and start this node by the same flags: it comes back as a new member in its own \
-         place, and the others send it everything, as long as they are a majority. If they are not, restore a backup with \
-         `kvd restore`",
+        "--data-dir {}: {file} belongs to a node that was part of a cluster, but its identity.json is missing, so this \
+         directory is incomplete and is not used for a new node. Restore the latest version of the files. If that is \
+         not possible, move the directory away and start this node with the same flags: it rejoins as a new member \
+         under its name, and the others send it all data, as long as they are a majority. If they are not, restore a \
+         backup with `kvd restore`",
         .dir.display()
     )]
     Remains {
@@ -120,8 +121,8 @@ pub enum StartError {
     },
     /// A backup was to be restored into the directory, and that was interrupted.
     #[error(
-        "--data-dir {}: a restore into this directory did not finish. Run `kvd restore` again; or, to begin without a backup, remove the \
-         files in it that begin with staged-",
+        "--data-dir {}: a restore into this directory did not finish. Run `kvd restore` again; or, to start without a \
+         backup, remove the files in it whose names begin with staged-",
         .dir.display()
     )]
     RestoreUnfinished {
@@ -160,7 +161,7 @@ pub enum StartError {
     #[error("cannot start: {0}")]
     Resources(#[from] io::Error),
     /// A defect in the daemon itself.
-    #[error("cannot start: a panic, reported above, which is a defect in kvd. It has harmed no data")]
+    #[error("cannot start: a panic, reported above. This is a bug in kvd; no data was harmed")]
     Panicked,
 }
 
@@ -168,7 +169,7 @@ pub enum StartError {
 pub(crate) fn listen_hint(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::AddrInUse => "; another program listens there: stop it, or choose another port",
-        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
         io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges: choose a higher one",
         _ => "",
     }
@@ -192,12 +193,12 @@ pub enum FatalError {
     #[error("cannot go on: {0}")]
     Resources(io::Error),
     /// A defect in the daemon itself.
-    #[error("the node ended by a panic, reported above: this is a defect in kvd. What was acknowledged is on disk")]
+    #[error("the node ended with a panic, reported above. This is a bug in kvd; every acknowledged write is on disk")]
     Panicked,
     /// The node was asked to stop, and something did not end in time.
     #[error(
-        "could not finish within {} s after it was asked to stop, most likely because the disk does not answer. What \
-         was acknowledged is on disk; see that the disk is healthy",
+        "could not stop within {} s, most likely because the disk does not respond. Every acknowledged write is on \
+         disk; check that the disk is healthy",
         STOP_TIME_MAX.as_secs()
     )]
     StopTimedOut,

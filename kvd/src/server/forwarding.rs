@@ -165,10 +165,10 @@ impl Forwarder {
         let not_sent = |why: &str| Unforwarded::NotSent(why.into());
         tokio::select! {
             // The semaphore is never closed.
-            turn = turns.acquire_owned() => turn.map_err(|_| not_sent("it takes no more requests")),
+            turn = turns.acquire_owned() => turn.map_err(|_| not_sent("it accepts no more requests")),
             () = self.deposed(to) => Err(not_sent("it leads no more")),
             () = sleep_until(deadline) => Err(Unforwarded::Refused(ApiError::overloaded(format!(
-                "too many requests are on their way to {}, the leader: try again shortly",
+                "too many requests to the leader, {}, are in flight: try again shortly",
                 to.id
             )))),
         }
@@ -207,23 +207,25 @@ impl Forwarder {
 
     async fn ask(&self, to: NodeUrl, question: Question, deadline: Instant) -> Result<Answered, Unforwarded> {
         let _turn = self.turn(&to, deadline).await?;
-        let url = self.peer_url(&to.id).ok_or_else(|| Unforwarded::NotSent("it is no member any more".into()))?;
+        let url = self.peer_url(&to.id).ok_or_else(|| Unforwarded::NotSent("it is no longer a member".into()))?;
         let frame = encode_question(question, deadline.saturating_duration_since(Instant::now()));
         let request = NodeRequest::post(&format!("{url}{PATH}"), "application/octet-stream", frame);
         let request = request.from_node(&self.hello.borrow());
         match self.agent.ask(request, deadline + ANSWER_MARGIN, ANSWER_BYTES_MAX).await {
             Ok(answer) => judge(&to, answer.status, &answer.body),
             Err(NoAnswer::NotSent(why)) => Err(Unforwarded::NotSent(why)),
-            Err(NoAnswer::Lost(why)) => {
-                Err(Unforwarded::Lost(format!("the request was with {}, the leader, and no answer came: {why}", to.id)))
-            }
+            Err(NoAnswer::Lost(why)) => Err(Unforwarded::Lost(format!(
+                "the request was sent to the leader, {}, and no answer arrived: \
+                     {why}",
+                to.id
+            ))),
         }
     }
 }
 
 /// Reads the answer of a node.
 fn judge(from: &NodeUrl, status: StatusCode, body: &[u8]) -> Result<Answered, Unforwarded> {
-    let incomprehensible = || Unforwarded::Lost(format!("{}, the leader, gave an answer that is none", from.id));
+    let incomprehensible = || Unforwarded::Lost(format!("the leader, {}, sent an invalid answer", from.id));
     if status == StatusCode::OK {
         return decode_answer(body).ok_or_else(incomprehensible);
     }
@@ -277,7 +279,7 @@ async fn take<B: Buf>(
         return Err(no_question("a question of another node is not as long"));
     }
     let Ok(_charge) = arriving.try_acquire_many(u32::try_from(length).unwrap_or(u32::MAX)) else {
-        let why = "too many requests come from other nodes: try again shortly".to_owned();
+        let why = "too many requests from other nodes are in flight: try again shortly".to_owned();
         return Err(Box::new(refuse(ErrorCode::Overloaded, StatusCode::TOO_MANY_REQUESTS, why)));
     };
     let collecting = async {
@@ -295,12 +297,12 @@ async fn take<B: Buf>(
         Some(frame.freeze())
     };
     let frame = collecting.await.ok_or_else(|| {
-        let why = "the request did not arrive whole at the leader: try again shortly".to_owned();
+        let why = "the request reached the leader incomplete: try again shortly".to_owned();
         Box::new(refuse(ErrorCode::Overloaded, StatusCode::TOO_MANY_REQUESTS, why))
     })?;
     decode_question(&frame).ok_or_else(|| {
         let why =
-            format!("{}, the leader, is of a version that does not know this request: upgrade its kvd", ours.name);
+            format!("the leader, {}, runs a version that does not support this request: upgrade its kvd", ours.name);
         Box::new(refuse(ErrorCode::NotReady, StatusCode::SERVICE_UNAVAILABLE, why))
     })
 }

@@ -65,7 +65,7 @@ impl HandOvers {
         match begun {
             Ok(hand_over) => {
                 if hand_over.to != replica.raft().id() {
-                    tracing::info!("hands leadership over to {}", name(directory, hand_over.to));
+                    tracing::info!("transferring leadership to {}", name(directory, hand_over.to));
                 }
                 self.waiting.push((hand_over, reply));
             }
@@ -83,7 +83,7 @@ impl HandOvers {
         stopping: Stopping,
     ) {
         self.stopping = replica.hand_over(None).ok().map(|hand_over| {
-            tracing::info!("hands leadership over to {} before it stops", name(directory, hand_over.to));
+            tracing::info!("transferring leadership to {} before stopping", name(directory, hand_over.to));
             (hand_over, stopping)
         });
     }
@@ -95,7 +95,10 @@ impl HandOvers {
             && replica.hand_over_ended(&hand_over) == Some(Err(HandOverError::GivenUp))
         {
             let to = name(directory, hand_over.to);
-            tracing::warn!("{to} did not take over in time, so the others elect a leader once this node has stopped");
+            tracing::warn!(
+                "{to} did not take over in time; the others will elect a leader after this node has \
+                 stopped"
+            );
         }
         let has_ended = |(hand_over, _): &mut (HandOver, _)| replica.hand_over_ended(hand_over).is_some();
         for (hand_over, reply) in self.waiting.extract_if(.., has_ended) {
@@ -107,7 +110,7 @@ impl HandOvers {
                 }
                 (Some(Err(HandOverError::GivenUp)), Some(leader)) => {
                     let to = name(directory, hand_over.to);
-                    tracing::warn!("{to} did not take over in time, so this node goes on leading");
+                    tracing::warn!("{to} did not take over in time; this node stays leader");
                     Err(NotHandedOver::GivenUp { to, leader: leader.id })
                 }
                 (Some(Err(HandOverError::OtherElected { leader })), _) => {

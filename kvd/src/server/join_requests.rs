@@ -107,7 +107,7 @@ fn judge(target: &str, status: StatusCode, body: &[u8]) -> JoinNews {
         });
         return match identity {
             Some(identity) => JoinNews::Joined(identity),
-            None => JoinNews::Waits(format!("{target} does not say which cluster it is: its kvd may be too old")),
+            None => JoinNews::Waits(format!("{target} does not report its cluster: its kvd may be too old")),
         };
     }
     match serde_json::from_slice::<ErrorReply>(body).map(|reply| reply.error) {

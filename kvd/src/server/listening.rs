@@ -39,7 +39,7 @@ pub fn listen_on_all(addresses: &[SocketAddr]) -> Result<Listeners, StartError> 
         return Err(StartError::Listen { address, cause });
     }
     for (address, cause) in passed_over {
-        tracing::info!("does not listen on {address}, which --listen names too: {cause}");
+        tracing::info!("not listening on {address}, another address of --listen: {cause}");
     }
     Ok(Listeners::new(listeners))
 }

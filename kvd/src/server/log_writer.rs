@@ -77,7 +77,7 @@ impl LogWriter {
             let event = match reader.read(fetch.from, fetch.through, fetch.bytes_max) {
                 Ok(entries) => LogEvent::Fetched(fetch, entries),
                 Err(compacted @ StorageError::Compacted { .. }) => {
-                    span.in_scope(|| tracing::warn!("cannot bring node {} up to date: {compacted}", fetch.to));
+                    span.in_scope(|| tracing::warn!("cannot send node {} the log: {compacted}", fetch.to));
                     LogEvent::Fetched(fetch, Vec::new())
                 }
                 Err(damage) if damage.is_of_lost_bytes() => LogEvent::Unreadable(fetch, damage),
@@ -208,5 +208,5 @@ impl Drop for Spares {
 
 fn warn_of_missing_spare(failure: &StorageError) {
     let why = failure.in_short();
-    tracing::warn!("{why}; the node goes on, and makes the next segment of its log once the log needs it");
+    tracing::warn!("{why}; the next segment of the log is created when it is needed");
 }

@@ -1,6 +1,6 @@
 //! What a node logs of changes of the members: each once, and once it is committed.
 
-use crate::raft::{Configuration, Goal, NodeId};
+use crate::raft::{Configuration, Goal, MemberInfo, NodeId};
 
 /// Compares each settled configuration with the one before.
 #[derive(Debug, Default)]
@@ -17,28 +17,30 @@ impl MembershipNews {
         let joined = now.learners.iter().filter(is_new).map(|(id, goal)| joins(name(now, *id), *goal));
         let votes = now.voters.iter().filter(|id| !before.voters.contains(id));
         let votes = votes.map(|id| match has_namesake(&before, now, *id) {
-            true => format!("{} votes again, in the place of its earlier life", name(now, *id)),
+            true => format!("{} votes again", name(now, *id)),
             false => format!("{} votes now", name(now, *id)),
         });
         let gone = before.members.keys().filter(|id| !now.members.contains_key(id));
         let gone = gone.filter_map(|id| match has_namesake(now, &before, *id) {
             // Of one that voted, its new life says so.
             true if before.voters.contains(id) => None,
-            true => Some(format!("an earlier life of {} is no member any more", name(&before, *id))),
-            false => Some(format!("{} is removed", name(&before, *id))),
+            true => Some(format!("the previous incarnation of {} was removed", name(&before, *id))),
+            false => Some(format!("{} was removed", name(&before, *id))),
         });
-        joined.chain(votes).chain(gone).collect()
+        let moved = now.members.iter().filter(|(id, info)| before.members.get(id).is_some_and(|known| known != *info));
+        let moved = moved.map(|(_, MemberInfo { name, client_url, peer_url })| {
+            format!("{name} is recorded at {peer_url} for nodes and {client_url} for clients")
+        });
+        joined.chain(votes).chain(gone).chain(moved).collect()
     }
 }
 
 fn joins(name: &str, goal: Goal) -> String {
     match goal {
-        Goal::Learner => format!("{name} joins as a learner, and stays one"),
-        Goal::Voter => format!("{name} joins as a learner, and votes once it has caught up"),
+        Goal::Learner => format!("{name} joined as a learner and stays one"),
+        Goal::Voter => format!("{name} joined as a learner; it will vote once caught up"),
         Goal::Replace(_) => {
-            format!(
-                "{name} is back without its data: it votes again once it has caught up, in the place of its earlier life"
-            )
+            format!("{name} rejoined with an empty data directory; it will vote again once caught up")
         }
     }
 }
@@ -56,7 +58,6 @@ fn has_namesake(others: &Configuration, configuration: &Configuration, id: NodeI
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::MemberInfo;
 
     /// Voters and learners by id and name.
     fn configuration(voters: &[(u64, &str)], learners: &[(u64, &str, Goal)]) -> Configuration {
@@ -77,17 +78,25 @@ mod tests {
         };
         let old: &[_] = &[(1, "n1"), (2, "n2")];
         assert_eq!(told(old, &[]), "", "the first is no change");
-        let joined = "n4 joins as a learner, and votes once it has caught up; n5 joins as a learner, and stays one";
+        let joined = "n4 joined as a learner; it will vote once caught up; n5 joined as a learner and stays one";
         let learners: &[_] = &[(4, "n4", Goal::Voter), (5, "n5", Goal::Learner)];
         assert_eq!(told(old, learners), joined);
         assert_eq!(told(old, learners), "");
-        assert_eq!(told(&[(1, "n1"), (4, "n4")], &[(5, "n5", Goal::Learner)]), "n4 votes now; n2 is removed");
+        assert_eq!(told(&[(1, "n1"), (4, "n4")], &[(5, "n5", Goal::Learner)]), "n4 votes now; n2 was removed");
         assert_eq!(
             told(&[(1, "n1"), (4, "n4")], &[(55, "n5", Goal::Learner)]),
-            "n5 joins as a learner, and stays one; an earlier life of n5 is no member any more"
+            "n5 joined as a learner and stays one; the previous incarnation of n5 was removed"
         );
+        let mut moved = configuration(&[(1, "n1"), (4, "n4")], &[(55, "n5", Goal::Learner)]);
+        let info = moved.members.get_mut(&NodeId(4)).expect("a member");
+        (info.peer_url, info.client_url) = ("http://p".into(), "http://c".into());
+        assert_eq!(news.settled(&moved), ["n4 is recorded at http://p for nodes and http://c for clients"]);
+        assert_eq!(news.settled(&moved), [""; 0]);
+        let mut told = |voters: &[(u64, &str)], learners: &[(u64, &str, Goal)]| {
+            news.settled(&configuration(voters, learners)).join("; ")
+        };
         let back: &[_] = &[(44, "n4", Goal::Replace(NodeId(4)))];
-        assert!(told(&[(1, "n1"), (4, "n4")], back).starts_with("n4 is back without its data"));
-        assert_eq!(told(&[(1, "n1"), (44, "n4")], &[]), "n4 votes again, in the place of its earlier life");
+        assert!(told(&[(1, "n1"), (4, "n4")], back).starts_with("n4 rejoined with an empty data directory"));
+        assert_eq!(told(&[(1, "n1"), (44, "n4")], &[]), "n4 votes again");
     }
 }

@@ -122,9 +122,9 @@ impl Patience {
         if warned.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL) {
             *warned = Some(Instant::now());
             tracing::warn!(
-                "cannot use {what} for the moment: {cause}. The disk is not at fault and nothing is lost: this is tried again until \
-                 it goes through. Raise the limit on open files (LimitNOFILE= of systemd), or see what else takes the files \
-                 or the memory of this machine"
+                "cannot use {what} at the moment: {cause}. This is not a disk failure and nothing is lost: kvd retries \
+                 until it succeeds. Raise the limit on open files (LimitNOFILE= of systemd), or check what else uses \
+                 the files or memory of this machine"
             );
         }
     }

@@ -7,24 +7,20 @@ use crate::node::Divergence;
 use crate::peer::{ClusterId, Hello};
 use crate::raft::{LogIndex, NodeId, Raft, RoleName};
 use crate::storage::ClusterIdentity;
-use kvclient::api::{ClusterInfo, LeaderEvent, Member, MembersReply, NodeState, NodeUrl};
+use kvclient::api::{ClonedNode, ClusterInfo, LeaderEvent, Member, MembersReply, NodeState, NodeUrl};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tracing::Span;
 
-/// What a node that has joined waits for, until it has heard of its leader for the first time.
-const UNFED: &str = "it has joined the cluster, and waits for the leader to send it what there is";
-
 /// What a node logs that is no member any more.
-const REMOVED: &str = "this node has been removed from its cluster: the others go on without it, and it votes no more and \
-    serves nothing but stale reads. Stop it; to use it again, clear its data directory and start it with --join, as a new \
-    member";
+const REMOVED: &str = "this node has been removed from its cluster: it no longer votes and serves only stale reads. \
+     Stop it; to use it again, clear its data directory and start it with --join as a new member";
 
 /// What a node logs whose disk is stuck.
-const STUCK: &str = "the disk does not complete a write: see to it. This node keeps no new data meanwhile, and does not lead if \
-    another can; what was acknowledged is on the disks of others";
+const STUCK: &str = "the disk does not complete a write: check it. Meanwhile this node stores no new data, and does \
+     not lead if another node can; every acknowledged write is on the disks of other nodes";
 
 /// Publishes the state of one replica.
 #[derive(Debug)]
@@ -90,6 +86,15 @@ impl Publisher {
         self.view.send_modify(|view| view.members = members);
     }
 
+    /// Two processes run under the id of each of these nodes.
+    pub(super) fn cloned(&self, cloned: Vec<ClonedNode>) {
+        self.view.send_if_modified(|view| {
+            let news = view.cloned != cloned;
+            view.cloned = cloned;
+            news
+        });
+    }
+
     /// So many snapshots of this node were found to be damaged.
     pub(super) fn snapshots_damaged(&self, count: u64) {
         self.view.send_if_modified(|view| std::mem::replace(&mut view.snapshots_damaged, count) != count);
@@ -125,8 +130,9 @@ impl Publisher {
         self.leader.send_replace(LeaderEvent { term, leader: None });
     }
 
-    /// Shows what the replica is and knows, and logs a change of role.
-    pub(super) fn replica(&mut self, raft: &Raft, directory: &Directory) {
+    /// Shows what the replica is and knows, and logs a change of role. `waiting_for` is what a member waits for that has
+    /// received nothing from its leader yet.
+    pub(super) fn replica(&mut self, raft: &Raft, directory: &Directory, waiting_for: Option<String>) {
         let (term, log, leader) = (raft.term(), raft.log(), raft.leader());
         let state = match raft.role() {
             RoleName::Leader => NodeState::Leader,
@@ -138,7 +144,7 @@ impl Publisher {
         let has_leader = leader.is_some() && state != NodeState::Removed;
         let ready = self.readiness.update(has_leader, raft.known_commit_index(), log.applied_index());
         let leader = leader.filter(|_| state != NodeState::Removed);
-        let has_yet_to_learn = raft.configuration().members.is_empty() && state != NodeState::Removed;
+        let waiting_for = waiting_for.filter(|_| state != NodeState::Removed);
         let leader_info = leader.and_then(|id| directory.info(id));
         let mut leader_changed = false;
         let mut role_changed = false;
@@ -167,7 +173,7 @@ impl Publisher {
                 || disk_changed
                 || role_changed
                 || view.ready != ready
-                || view.waiting_for.is_some() != has_yet_to_learn
+                || view.waiting_for != waiting_for
                 || (view.last_log_index, view.commit_index, view.applied_index)
                     != (last_log_index, commit_index, applied_index);
             view.state = state;
@@ -176,9 +182,7 @@ impl Publisher {
             view.commit_index = commit_index;
             view.applied_index = applied_index;
             view.ready = ready;
-            if view.waiting_for.is_some() != has_yet_to_learn {
-                view.waiting_for = has_yet_to_learn.then(|| UNFED.to_owned());
-            }
+            view.waiting_for = waiting_for;
             changed
         });
         if leader_changed {
@@ -190,7 +194,7 @@ impl Publisher {
         }
         match disk_answers_after {
             Some(after) => {
-                tracing::info!("the disk has completed the write that was stuck, after {:.1} s", after.as_secs_f64())
+                tracing::info!("the disk completed the stuck write after {:.1} s", after.as_secs_f64())
             }
             None if disk_changed => tracing::warn!("{STUCK}"),
             None => {}
@@ -201,9 +205,9 @@ impl Publisher {
                 (RoleName::Follower, _) if state == NodeState::Removed => {}
                 (RoleName::Leader, _) => tracing::info!("leads term {term}"),
                 (RoleName::Follower, Some(leader)) => tracing::info!("follows {} in term {term}", leader.name),
-                (RoleName::Follower, None) => tracing::info!("has no leader in term {term}"),
-                (RoleName::PreCandidate, _) => tracing::info!("asks whether it could win an election"),
-                (RoleName::Candidate, _) => tracing::info!("stands for election in term {term}"),
+                (RoleName::Follower, None) => tracing::debug!("waiting for a leader, term {term}"),
+                (RoleName::PreCandidate, _) => tracing::info!("starting pre-vote for term {}", term.0 + 1),
+                (RoleName::Candidate, _) => tracing::info!("starting election for term {term}"),
             }
         }
     }

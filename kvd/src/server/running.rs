@@ -102,7 +102,7 @@ impl Server {
 
     /// Starts the tasks of a node, whose data is open.
     fn serve(
-        config: Config,
+        mut config: Config,
         listeners: Listeners,
         disk: Arc<dyn Disk>,
         opened: Opened,
@@ -113,15 +113,18 @@ impl Server {
             Some(recovered) => Arc::clone(&recovered.store),
             None => Arc::new(RwLock::default()),
         };
+        if let Some(recorded) = recovered.as_ref().and_then(|recovered| recovered.info_of(identity.node_id)) {
+            config.use_recorded(recorded);
+        }
         let value_bytes_max = config.value_bytes_max;
         let OpenFiles { connections_max, crowded_max, forwarded_max, .. } = OpenFiles::divide(config.open_files);
         tracing::info!(
-            "serves up to {connections_max} connections of clients, since it may have {} files and connections open: the rest is \
-             for its log, its snapshots and the other nodes",
+            "accepting up to {connections_max} client connections, of {} open files: the rest is for the log, \
+             snapshots and other nodes",
             config.open_files
         );
         let hand_over_time_max = hand_over::time_max(&config.raft);
-        tracing::info!("listens on {}, serves clients at {}", addresses(&listeners), config.client_url);
+        tracing::info!("listening on {}, clients connect to {}", addresses(&listeners), config.client_url);
         let (inbox, senders) = Inbox::new(&config.data_dir);
         let events = senders.events;
         let log = LogWriter::start(&config.name, wal, lock, events.reporter(Event::Log))?;
@@ -227,7 +230,7 @@ impl Server {
                 None => {
                     let ended = (&mut replica).await.unwrap_or(Err(FatalError::Panicked));
                     ended
-                        .inspect(|()| span.in_scope(|| tracing::info!("has stopped, and closed its log")))
+                        .inspect(|()| span.in_scope(|| tracing::info!("stopped; the log is closed")))
                         .inspect_err(|failure| log_failure(&span, failure))
                 }
             }

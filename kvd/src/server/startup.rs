@@ -55,15 +55,15 @@ pub(super) fn open(config: &Config, disk: &Arc<dyn Disk>) -> Result<Opened, Star
 pub(super) fn log_start(config: &Config) {
     let version = env!("CARGO_PKG_VERSION");
     match config.storage {
-        StorageKind::Memory => tracing::info!("kvd {version} starts, with its data in memory alone"),
-        StorageKind::Disk => tracing::info!("kvd {version} starts, with its data in {}", config.data_dir.display()),
+        StorageKind::Memory => tracing::info!("starting kvd {version} with its data in memory only"),
+        StorageKind::Disk => tracing::info!("starting kvd {version} with its data in {}", config.data_dir.display()),
     }
 }
 
 /// What the data is that the node begins with.
 fn found(opened: &Opened) -> String {
     let (Some(recovered), Some(cluster)) = (&opened.recovered, &opened.identity.cluster) else {
-        return "has no data, and is part of no cluster yet".to_owned();
+        return "no data; not part of a cluster yet".to_owned();
     };
     let store = recovered.store.read().unwrap_or_else(PoisonError::into_inner);
     let snapshot = match &opened.snapshot {
@@ -71,7 +71,7 @@ fn found(opened: &Opened) -> String {
         None => "no snapshot".to_owned(),
     };
     format!(
-        "has data of cluster {}: {snapshot}, a log up to entry {}; of what it knows to be committed, {} at revision {}",
+        "found data of cluster {}: {snapshot}, log up to entry {}; committed: {} at revision {}",
         hex_id(cluster.id),
         recovered.log.last_index(),
         match store.len() {

@@ -100,7 +100,7 @@ async fn answer(ours: &Hello, theirs: Option<&str>, reporter: &Reporter<StatesEv
     match states.await {
         Ok(states) => warp::reply::json(&Report::new(ours.node_id(), &states)).into_response(),
         Err(_) => {
-            let why = "this node does not take part any more".to_owned();
+            let why = "this node no longer takes part".to_owned();
             refuse(ErrorCode::NotReady, StatusCode::SERVICE_UNAVAILABLE, why)
         }
     }

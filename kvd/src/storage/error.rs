@@ -10,8 +10,8 @@ pub enum StorageError {
     /// A call to the operating system failed. After a failed write or sync nothing that was in flight can
     /// be believed; what was acknowledged before is safe.
     #[error(
-        "cannot {action} {file}: {cause}. Nothing that was acknowledged is lost by this, but the node cannot go on: \
-         see that the disk is healthy, has space and may be written by this user, then start the node again"
+        "cannot {action} {file}: {cause}. No acknowledged write is lost, but the node cannot continue: check that the \
+         disk is healthy, has space and is writable for this user, then restart the node"
     )]
     Io {
         /// What was attempted, as a verb.
@@ -23,10 +23,10 @@ pub enum StorageError {
     },
     /// Stored bytes are damaged, and not as a crash would leave them: something acknowledged may be gone.
     #[error(
-        "{file} is damaged at byte {offset}: {cause}. Writes that were acknowledged may be missing from this node, so \
-         it refuses to start. Put the file back as it was last, never as an old copy has it. If that cannot be done, \
-         move the directory away and start this node by the same flags: it comes back as a new member in its own \
-         place, and the others send it everything, as long as they are a majority"
+        "{file} is damaged at byte {offset}: {cause}. Acknowledged writes may be missing from this node, so it refuses \
+         to start. Restore the latest version of the file, never an old copy. If that is not possible, move the \
+         directory away and start this node with the same flags: it rejoins as a new member under its name, and the \
+         others send it all data, as long as they are a majority"
     )]
     Corrupt {
         /// Name of the file within the data directory.
@@ -38,8 +38,8 @@ pub enum StorageError {
     },
     /// The file has a format that this version does not know.
     #[error(
-        "{file} has format version {found}, and this kvd knows version {supported}: \
-         start the version of kvd that wrote it, or a newer one"
+        "{file} has format version {found}, but this kvd reads version {supported}: use the kvd version that wrote it, \
+         or a newer one"
     )]
     UnknownVersion {
         /// Name of the file within the data directory.
@@ -52,7 +52,7 @@ pub enum StorageError {
     /// The log was written by another node (or by another life of this one).
     #[error(
         "{file} belongs to node {found}, but the identity in this data directory is {expected}: \
-         files of two nodes are mixed. Put each back where it belongs"
+         files of two nodes are mixed. Move each back to its own directory"
     )]
     OtherNode {
         /// Name of the file within the data directory.
@@ -65,7 +65,7 @@ pub enum StorageError {
     /// The file holds data of another cluster.
     #[error(
         "{file} belongs to cluster {found:016x}, but this node to cluster {expected:016x}: \
-         files of two clusters are mixed. Put each back where it belongs"
+         files of two clusters are mixed. Move each back to its own directory"
     )]
     OtherCluster {
         /// Name of the file within the data directory.
@@ -98,7 +98,7 @@ pub enum StorageError {
         first: LogIndex,
     },
     /// An earlier write failed, and since then the log takes no more.
-    #[error("an earlier write to the log failed, so it takes no more: end the process and start it again")]
+    #[error("an earlier write to the log failed, so it accepts no more: restart the process")]
     Poisoned,
 }
 

@@ -134,7 +134,7 @@ fn clients_that_read_slowly_hold_up_nothing_but_further_backups() {
     let mut idle: Vec<Connection> =
         (0..BACKUPS_MAX).map(|_| Connection::open(&node.url()).expect("it listens")).collect();
     idle.iter_mut().for_each(|connection| connection.send("GET /snapshot", &[], b"").expect("a request is sent"));
-    let given = || (node.log().matches("gives a backup").count() == BACKUPS_MAX).then_some(());
+    let given = || (node.log().matches("sending a backup").count() == BACKUPS_MAX).then_some(());
     until("all are given a backup", given);
     let refused = node.get("/snapshot").expect("the node answers");
     assert_eq!((refused.status, error_of(&refused).code), (429, ErrorCode::Overloaded));

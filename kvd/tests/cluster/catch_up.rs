@@ -51,14 +51,14 @@ fn a_follower_that_lacks_what_the_leaders_disk_has_lost_is_sent_a_snapshot_and_t
 
     cluster[follower].start();
     cluster.catch_up();
-    cluster[follower].logged("goes on from the snapshot of another node");
-    let line = cluster[leader].logged("the log cannot be read any more");
+    cluster[follower].logged("installed a snapshot from");
+    let line = cluster[leader].logged("the log can no longer be read");
     assert!(line.contains(" ERROR ") && line.contains(&format!("{SEGMENT} is damaged at byte ")), "{line}");
     let health = cluster[leader].health().expect("it answers");
     assert_eq!((health.term, health.log_damaged, health.snapshots_damaged), (term, 1, 0));
     // The log says that all of it is committed with the next write.
     client.set("color", "blue").expect("a majority is there");
-    cluster[leader].logged("the part of the log that could not be read is gone");
+    cluster[leader].logged("a snapshot has replaced the unreadable part of the log");
     assert!(!segment.exists());
     cluster.kill_all();
     cluster.start_all();

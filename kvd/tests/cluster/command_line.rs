@@ -39,7 +39,7 @@ fn settings_that_will_not_do_are_refused_with_2_and_a_sentence() {
         (peers("node2=http://127.0.0.1:2,node3=http://127.0.0.1:3"), "but not this node, --name node1"),
         (peers("node1=http://127.0.0.1:1,node1=http://127.0.0.1:2"), "--peers names node1 twice"),
         (peers("node1=http://127.0.0.1:1,node2=http://127.0.0.1:1"), "the same URL"),
-        (peers("node1=127.0.0.1:8081"), "--peers 127.0.0.1:8081: not a URL"),
+        (peers("node1=127.0.0.1:8081"), "--peers needs URLs: node1=http://127.0.0.1:8081"),
         (peers("node1=https://127.0.0.1:8081"), "only http:// is served"),
         (peers("node1"), "--peers node1: expected name=URL"),
         (vec!["--name", "node1", "--listen", "here"], "--listen here"),
@@ -139,7 +139,7 @@ fn a_variable_that_is_set_to_nothing_is_not_set() {
 fn a_variable_that_no_flag_reads_is_warned_of() {
     let ended = run(kvd().args(["--name", "node1", "--heartbeat-ms", "0"]).env("KVD_PEER", "node2=http://a"));
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    let warning = "KVD_PEER is set, and kvd has no such variable: it has no effect; did you mean KVD_PEERS?";
+    let warning = "KVD_PEER is set but has no effect: kvd has no such variable; did you mean KVD_PEERS?";
     assert!(
         ended.stderr.lines().next().is_some_and(|line| line.contains(" WARN ") && line.ends_with(warning)),
         "{ended:?}"

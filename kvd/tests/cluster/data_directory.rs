@@ -131,7 +131,7 @@ fn what_is_left_of_a_node_whose_identity_is_gone_is_refused_at_every_start_and_n
             let ended = refused(node);
             assert_eq!(ended.code, Some(3), "{ended:?}");
             let error = ended.error();
-            assert!(error.contains(&format!(": {file} is of a node that was part of a cluster")), "{error}");
+            assert!(error.contains(&format!(": {file} belongs to a node that was part of a cluster")), "{error}");
             assert!(error.contains("`kvd restore`") && !dir.join("identity.json").exists(), "{error}");
         }
         let ended = run(kvd().args(["recover", "--yes", "--data-dir"]).arg(&dir));

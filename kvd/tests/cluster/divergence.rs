@@ -47,7 +47,7 @@ fn until_halted(node: &Node) -> Divergence {
     let health = until(&format!("{} has diverged", node.name), || {
         node.health().filter(|health| health.state == NodeState::Diverged)
     });
-    node.logged("this node's data has diverged from that of the others");
+    node.logged("this node's data differs from that of the other nodes");
     assert!(health.leader.is_none(), "{health:?}");
     let set = || node.post("/set", r#"{"key":"color","value":"red"}"#);
     let (stale, fresh) = ("/get?key=color&consistency=stale", "/get?key=color");
@@ -78,7 +78,7 @@ fn a_follower_that_differs_stops_serving_and_counts_no_more() {
     assert!((100..=last).contains(&divergence.index), "{divergence:?} in a log of {last} entries");
     assert!(divergence.majority.is_some_and(|majority| majority != divergence.hash));
     for node in [leader, other] {
-        cluster[node].logged(&format!("{} and this node hold different data", cluster[strays].name));
+        cluster[node].logged(&format!("{} and this node have different data", cluster[strays].name));
         assert_eq!(cluster[node].health().expect("it answers").diverged, None);
     }
 
@@ -140,7 +140,7 @@ fn a_leader_that_differs_leads_no_more_once_a_majority_says_so() {
     let pair = Client::connect([cluster[0].url(), cluster[1].url()]).expect("URLs of nodes");
     until("the one that differs leads", || pair.transfer_leader(Some(&name)).ok());
     for node in [0, 1] {
-        cluster[node].logged("and this node hold different data after entry");
+        cluster[node].logged("and this node have different data after entry");
         assert_eq!(cluster[node].health().expect("it answers").diverged, None);
     }
     cluster[2].start();
@@ -162,6 +162,6 @@ fn of_two_that_differ_nobody_knows_who_is_right_so_both_stop() {
     for node in &cluster.nodes {
         let divergence = until_halted(node);
         assert_eq!(divergence.majority, None);
-        node.logged("nobody knows which is right");
+        node.logged("it is unknown which data is right");
     }
 }

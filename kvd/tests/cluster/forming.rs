@@ -5,19 +5,20 @@ use kvclient::api::{Applied, ErrorCode};
 use std::fs;
 use std::thread;
 use std::time::Duration;
-use testkit::{Cluster, error_of, until};
+use testkit::{Cluster, Node, error_of, until};
 
 #[test]
 fn a_node_waits_for_all_its_peers_says_for_whom_and_can_be_stopped_meanwhile() {
     let mut cluster = Cluster::prepare(3);
     cluster[0].start();
     let waits_for = |cluster: &Cluster, numbers: &[usize]| {
-        let missing = numbers.iter().map(|number| {
-            let node = &cluster[*number];
-            format!("{} (connection refused at {})", node.name, node.url())
-        });
-        let missing = missing.collect::<Vec<_>>().join(", ");
-        let sentence = format!("to form a cluster it has yet to hear from {missing}");
+        let missing =
+            |text: fn(&Node) -> String| numbers.iter().map(|number| text(&cluster[*number])).collect::<Vec<_>>();
+        let sentence = format!(
+            "waiting for {} before forming the cluster ({})",
+            missing(|node| node.name.clone()).join(", "),
+            missing(|node| format!("{}: connection refused", node.url())).join("; ")
+        );
         until(&sentence, || cluster[0].health().filter(|health| health.waiting_for.as_deref() == Some(&sentence)))
     };
     let health = waits_for(&cluster, &[1, 2]);

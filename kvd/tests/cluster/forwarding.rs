@@ -87,7 +87,11 @@ fn a_request_names_the_cluster_it_means() {
     cluster[0].start();
     until("the node answers", || cluster[0].health());
     let reply = ask(&cluster[0].url(), "GET /health", &["kvd-cluster: 00000000000000ff"], b"");
-    assert_eq!((reply.status, error_of(&reply).code), (503, ErrorCode::NotReady), "it belongs to none yet");
+    assert_eq!(
+        (reply.status, error_of(&reply).code),
+        (503, ErrorCode::NotReady),
+        "it does not belong to a cluster yet"
+    );
 }
 
 #[test]

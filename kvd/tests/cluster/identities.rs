@@ -56,6 +56,70 @@ fn a_founder_that_comes_back_at_another_address_is_dialled_there() {
     cluster.catch_up();
 }
 
+/// Stops two nodes, and prepares them at other addresses with their data.
+fn move_two(cluster: &mut Cluster, moves: &[usize], ports: Vec<Port>) {
+    for (number, port) in moves.iter().zip(ports) {
+        assert_eq!(cluster[*number].terminate(), Some(0));
+        let name = cluster[*number].name.clone();
+        let dir = cluster[*number].data_dir().parent().expect("a directory").to_owned();
+        let mut moved = Node::new(&name, port, &dir);
+        moved.set_flag("--election-timeout-ms", "1500..2500");
+        cluster.nodes[*number] = moved;
+    }
+}
+
+#[test]
+fn two_founders_whose_urls_were_updated_before_move_at_once() {
+    let mut cluster = Cluster::start_calm(3);
+    let leader = cluster.leader();
+    let moves = cluster.others(leader);
+    let ports: Vec<Port> = moves.iter().map(|_| Port::any()).collect();
+    let old: Vec<String> = cluster.nodes.iter().map(|node| format!("{}={}", node.name, node.url())).collect();
+    for (number, port) in moves.iter().zip(&ports) {
+        let body = format!(r#"{{"name":"{}","peer_url":"{1}","client_url":"{1}"}}"#, cluster[*number].name, port.url());
+        let reply = cluster[leader].post("/members/update", body).expect("it answers");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert!(reply.text().contains(&port.url()), "{}", reply.text());
+    }
+    cluster.client().set("color", "blue").expect("they are connected where they are");
+    cluster.catch_up();
+    move_two(&mut cluster, &moves, ports);
+    for number in &moves {
+        // It knows its own new URL, and the old ones of all others.
+        let own = format!("{}={}", cluster[*number].name, cluster[*number].url());
+        let name = cluster[*number].name.clone();
+        let listed =
+            old.iter().map(|peer| if peer.starts_with(&format!("{name}=")) { own.clone() } else { peer.clone() });
+        cluster[*number].set_flag("--peers", listed.collect::<Vec<_>>().join(","));
+        cluster[*number].start();
+    }
+    cluster.leader();
+    cluster.client().set("color", "red").expect("all of them find each other");
+    cluster.catch_up();
+    // The two find each other, without the one that stayed.
+    cluster[leader].kill();
+    cluster.leader();
+    cluster.client().set("color", "green").expect("two of three are a majority");
+}
+
+#[test]
+fn two_founders_that_have_moved_at_once_are_listed_in_each_others_settings() {
+    let mut cluster = Cluster::start_calm(3);
+    cluster.client().set("color", "blue").expect("a majority is there");
+    cluster.catch_up();
+    let leader = cluster.leader();
+    let moves = cluster.others(leader);
+    move_two(&mut cluster, &moves, vec![Port::any(), Port::any()]);
+    let listed = peers(&cluster.nodes);
+    for number in moves {
+        cluster[number].set_flag("--peers", listed.clone());
+        cluster[number].start();
+    }
+    cluster.leader();
+    cluster.client().set("color", "red").expect("the one that stayed hears of both by themselves");
+    cluster.catch_up();
+}
+
 #[test]
 fn a_node_that_cannot_be_reached_where_it_says_is_dialled_where_the_flags_have_it() {
     let mut cluster = Cluster::start_calm(3);
@@ -97,6 +161,17 @@ fn two_processes_under_one_id_are_named_by_the_others() {
         assert!(line.contains("ERROR") && line.contains(&name), "{line}");
         assert!(line.contains(&cluster[follower].url()) && line.contains(&clone.url()), "{line}");
         assert!(line.contains("clear its data directory"), "{line}");
+    }
+    let cloned = |node: &Node| node.health().map(|health| health.cloned);
+    for number in cluster.others(follower) {
+        let shown = until("it shows the two", || cloned(&cluster[number]).filter(|cloned| !cloned.is_empty()));
+        assert_eq!((shown.len(), &shown[0].id), (1, &name));
+        let [one, other] = &shown[0].processes;
+        assert!([one, other].iter().any(|process| process.contains(&clone.url())), "{shown:?}");
+    }
+    clone.kill();
+    for number in cluster.others(follower) {
+        until("there is one process again", || cloned(&cluster[number]).filter(Vec::is_empty));
     }
 }
 

@@ -35,8 +35,11 @@ fn an_address_that_is_not_there_yet_is_waited_for_and_a_signal_ends_that() {
     // For documentation: no machine has it.
     node.set_flag("--listen", "192.0.2.1:8081");
     node.start();
-    let line = node.logged("it may come yet");
-    assert!(line.contains("--listen 192.0.2.1:8081: ") && line.contains("this machine has no such address"), "{line}");
+    let line = node.logged("retrying for");
+    assert!(
+        line.contains("--listen 192.0.2.1:8081: ") && line.contains("this machine does not have that address"),
+        "{line}"
+    );
     assert_eq!(node.terminate(), Some(0));
 }
 
@@ -51,9 +54,9 @@ fn a_node_that_is_started_before_its_address_is_there_serves_once_it_is() {
     node.run_through(&["ip", "netns", "exec", &network.name]);
     node.set_flag("--listen", "10.77.9.9:8081");
     node.start();
-    node.logged("it may come yet");
+    node.logged("retrying for");
     ip(&["-n", &network.name, "address", "add", "10.77.9.9/32", "dev", "lo"]).expect("an address");
-    node.logged("serves clients at http://10.77.9.9:8081");
+    node.logged("clients connect to http://10.77.9.9:8081");
     assert_eq!(node.terminate(), Some(0));
 }
 

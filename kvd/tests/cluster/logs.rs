@@ -56,7 +56,7 @@ fn a_member_out_of_reach_is_told_once_with_the_reason_and_again_when_it_is_back(
     let warning = format!("cannot reach {name} at {url}: connection refused");
     assert!(cluster[leader].logged(&warning).contains(&format!(" WARN [{}]", cluster[leader].name)));
     cluster[follower].start();
-    cluster[leader].logged(&format!("reaches {name} again"));
+    cluster[leader].logged(&format!("connected to {name} again"));
     assert_eq!(cluster[leader].log().matches("cannot reach").count(), 1);
 }
 
@@ -196,24 +196,24 @@ fn a_node_says_at_its_start_what_it_begins_with_and_at_its_end_why_it_stops() {
     client.set("color", "blue").expect("it serves");
     let id = client.cluster_id().expect("it has answered").to_owned();
     let dir = cluster[0].data_dir().display().to_string();
-    let line = cluster[0].logged(" starts, with its data in ");
-    assert!(line.ends_with(&format!("kvd {} starts, with its data in {dir}", env!("CARGO_PKG_VERSION"))), "{line}");
-    cluster[0].logged("has no data, and is part of no cluster yet");
+    let line = cluster[0].logged("starting kvd ");
+    assert!(line.ends_with(&format!("starting kvd {} with its data in {dir}", env!("CARGO_PKG_VERSION"))), "{line}");
+    cluster[0].logged("no data; not part of a cluster yet");
     let (address, url) = (cluster[0].address().to_owned(), cluster[0].url());
-    cluster[0].logged(&format!("listens on {address}, serves clients at {url}"));
+    cluster[0].logged(&format!("listening on {address}, clients connect to {url}"));
     assert_eq!(cluster[0].terminate(), Some(0));
     // What it was at when it was told to stop is logged too, between the two.
     let log = cluster[0].log();
     let line = |ending: &str| log.lines().position(|line| line.ends_with(ending));
-    let (told, stopped) = (line("stops on SIGTERM"), line("has stopped, and closed its log"));
+    let (told, stopped) = (line("stopping on SIGTERM"), line("stopped; the log is closed"));
     assert!(told.is_some() && told < stopped, "{log}");
     assert_eq!(stopped, Some(log.lines().count() - 1), "{log}");
 
     cluster[0].start();
-    let line = cluster[0].logged("has data of cluster ");
-    assert!(line.contains(&format!("has data of cluster {id}: no snapshot, a log up to entry ")), "{line}");
-    assert!(line.contains("; of what it knows to be committed, ") && line.contains(" at revision "), "{line}");
+    let line = cluster[0].logged("found data of cluster ");
+    assert!(line.contains(&format!("found data of cluster {id}: no snapshot, log up to entry ")), "{line}");
+    assert!(line.contains("; committed: ") && line.contains(" at revision "), "{line}");
     cluster[0].signal(Signal::INT);
     assert_eq!(cluster[0].end(), Some(0));
-    cluster[0].logged("stops on SIGINT");
+    cluster[0].logged("stopping on SIGINT");
 }

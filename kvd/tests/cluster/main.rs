@@ -13,6 +13,7 @@ mod catch_up;
 mod command_line;
 mod crash;
 mod data_directory;
+mod deployment;
 mod dev;
 mod divergence;
 mod failover;

@@ -6,7 +6,7 @@ use std::fs;
 use testkit::{Cluster, Node, kvd, run, until};
 
 /// What a node logs that founds a cluster.
-const FOUNDS: &str = "founds cluster";
+const FOUNDS: &str = "formed a new, empty cluster";
 
 /// Waits until a node says that it waits for this, to all who ask, and is part of no cluster.
 #[track_caller]
@@ -58,12 +58,12 @@ fn nodes_that_expect_data_and_find_none_wait_until_their_volumes_are_back() {
     }
     cluster.start_all();
     for node in &cluster.nodes {
-        until_waiting(node, &format!("--expect-data is set, and --data-dir {} holds none", node.data_dir().display()));
+        until_waiting(node, &format!("--expect-data is set, but --data-dir {} is empty", node.data_dir().display()));
         let others = cluster.nodes.iter().filter(|other| other.name != node.name).map(|other| other.name.as_str());
         let others = others.collect::<Vec<_>>().join(", ");
         // Whoever comes last, it is said at once what is the matter, and of whom.
-        until_waiting(node, &format!("no data where there should be some: {others}"));
-        let line = node.logged("waits for the data of its cluster");
+        until_waiting(node, &format!("no data, though --expect-data is set: {others}"));
+        let line = node.logged("waiting for the data of its cluster");
         assert!(line.contains(" WARN "), "{line}");
     }
     assert_eq!(times_founded(&cluster), [1; 3]);
@@ -76,8 +76,8 @@ fn nodes_that_expect_data_and_find_none_wait_until_their_volumes_are_back() {
     };
     mount_again(&mut cluster[2]);
     for node in &cluster.nodes[..2] {
-        until_waiting(node, "to return to the cluster that node3 belongs to");
-        until_waiting(node, "If a majority of its voters is lost for ever, it can let nobody in");
+        until_waiting(node, "waiting to rejoin the cluster of node3");
+        until_waiting(node, "If a majority of its voters is permanently lost, no node can join it");
     }
     // With another there is a majority, and the third comes back without its own.
     mount_again(&mut cluster[0]);
@@ -95,7 +95,7 @@ fn one_that_expects_data_is_enough_and_without_the_flag_a_cluster_is_founded() {
     cluster[2].add_env("KVD_EXPECT_DATA", "true");
     cluster.start_all();
     for node in &cluster.nodes[..2] {
-        until_waiting(node, "no data where there should be some: node3.");
+        until_waiting(node, "no data, though --expect-data is set: node3.");
     }
     until_waiting(&cluster[2], "--expect-data is set");
     assert_eq!(times_founded(&cluster), [0; 3]);
@@ -108,7 +108,7 @@ fn one_that_expects_data_is_enough_and_without_the_flag_a_cluster_is_founded() {
     let mut single = Cluster::prepare(1);
     single[0].add_env("KVD_EXPECT_DATA", "true");
     single[0].start();
-    until_waiting(&single[0], "If it is lost, make a new cluster of a backup");
+    until_waiting(&single[0], "If the data is lost, restore a backup");
     assert_eq!(single[0].terminate(), Some(0));
     assert_eq!(times_founded(&single), [0]);
 }
@@ -136,7 +136,7 @@ fn the_systemd_unit_notes_outside_the_volume_that_there_is_data_once_there_is() 
     };
     assert_eq!(noted(), None, "there is no directory yet");
     cluster[0].start();
-    until_waiting(&cluster[0], "it has yet to hear from node2");
+    until_waiting(&cluster[0], "waiting for node2");
     assert_eq!(noted(), None, "no cluster has formed yet");
     cluster[1].start();
     cluster.leader();
@@ -158,8 +158,11 @@ fn survived_by_the_last() -> Cluster {
     }
     for lost in 0..2 {
         cluster[lost].start();
-        until_waiting(&cluster[lost], "to return to the cluster that node3 belongs to");
-        until_waiting(&cluster[lost], "`kvctl snapshot save FILE --stale` while it still runs, and `kvd restore FILE`");
+        until_waiting(&cluster[lost], "waiting to rejoin the cluster of node3");
+        until_waiting(
+            &cluster[lost],
+            "`kvctl snapshot save FILE --stale` while it still runs and then `kvd restore FILE`",
+        );
     }
     cluster
 }
@@ -194,7 +197,7 @@ fn what_the_last_node_in_memory_has_is_saved_and_restored() {
     // By their old flags the others are none of it, and found none of their own.
     for other in 0..2 {
         let name = cluster[other].name.clone();
-        until_waiting(&cluster[other], &format!("{name} is no member of this cluster"));
+        until_waiting(&cluster[other], &format!("no member named \"{name}\""));
         cluster[other].kill();
         cluster[other].remove_flag("--peers");
         let url = cluster[2].url();
@@ -208,7 +211,7 @@ fn what_the_last_node_in_memory_has_is_saved_and_restored() {
 fn when_the_last_one_is_started_again_too_no_empty_cluster_takes_the_place_of_what_was() {
     let mut cluster = survived_by_the_last();
     let before = times_founded(&cluster);
-    let told = "was there before, and no node that answers has its data";
+    let told = "existed before, and no reachable node has its data";
     cluster[2].kill();
     for node in &cluster.nodes[..2] {
         until_waiting(node, &format!("{told}; no answer from node3"));
@@ -216,7 +219,7 @@ fn when_the_last_one_is_started_again_too_no_empty_cluster_takes_the_place_of_wh
     cluster[2].start();
     for node in &cluster.nodes {
         until_waiting(node, told);
-        assert!(node.logged(" WARN ").contains("waits for the data of its cluster"), "{}", node.log());
+        assert!(node.logged(" WARN ").contains("waiting for the data of its cluster"), "{}", node.log());
     }
     // One after the other they hear of it from those that run.
     for number in 0..3 {
@@ -231,7 +234,7 @@ fn when_the_last_one_is_started_again_too_no_empty_cluster_takes_the_place_of_wh
     cluster.nodes.iter_mut().for_each(|node| node.set_flag("--storage", "memory"));
     cluster[0].add_env("KVD_EXPECT_DATA", "true");
     cluster.start_all();
-    until_waiting(&cluster[0], "--expect-data is set, and with --storage memory this node has none of its own");
+    until_waiting(&cluster[0], "--expect-data is set, but a node with --storage memory starts empty");
     cluster[0].kill();
     cluster[0].add_env("KVD_EXPECT_DATA", "0");
     cluster[0].start();

@@ -40,7 +40,7 @@ fn idle_clients_take_nothing_that_log_snapshots_and_peers_need() {
     write(&mut writer, 0);
     let mut idle = Vec::new();
     for node in &cluster.nodes {
-        node.logged("serves up to 40 connections of clients, since it may have 128 files and connections open");
+        node.logged("accepting up to 40 client connections, of 128 open files");
         for _ in 0..IDLE {
             let mut connection = TcpStream::connect(node.address()).expect("it listens");
             // One that is one too many may be closed before it has asked.
@@ -49,7 +49,7 @@ fn idle_clients_take_nothing_that_log_snapshots_and_peers_need() {
         }
     }
     for node in &cluster.nodes {
-        node.logged("too many connections; further clients are refused");
+        node.logged("too many connections; refusing further clients");
     }
     (0..WRITES).for_each(|number| write(&mut writer, number));
     for node in &mut cluster.nodes {
@@ -76,8 +76,8 @@ fn a_disk_that_cannot_be_used_for_want_of_files_is_waited_for() {
     cluster[0].limit_open_files(3);
     let before = taken(&cluster[0]);
     (0..4).for_each(|number| write(&mut writer, number));
-    let line = cluster[0].logged("for the moment");
-    assert!(line.contains("Too many open files") && line.contains("The disk is not at fault"), "{line}");
+    let line = cluster[0].logged("at the moment");
+    assert!(line.contains("Too many open files") && line.contains("This is not a disk failure"), "{line}");
     write(&mut writer, 4);
     assert_eq!(cluster[0].has_ended(), None);
     cluster[0].limit_open_files(1024);
@@ -93,5 +93,5 @@ fn a_limit_that_leaves_nothing_for_clients_is_refused_with_a_sentence() {
     node.start();
     assert_eq!(node.end(), Some(2));
     let line = node.logged("error: ");
-    assert!(line.contains("may have 64 files and connections open") && line.contains("LimitNOFILE="), "{line}");
+    assert!(line.contains("the limit on open files is 64") && line.contains("LimitNOFILE="), "{line}");
 }

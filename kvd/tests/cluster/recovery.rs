@@ -111,8 +111,8 @@ fn a_backup_is_restored_to_a_new_cluster_that_grows() {
     for (bytes, why) in [
         (&damaged[..], "it is damaged at byte"),
         (&backup[..middle], "it is cut short"),
-        (b"{}", "or no backup"),
-        (&newer, "it has format version 2, and this kvd knows version 1"),
+        (b"{}", "it is not a kvd snapshot"),
+        (&newer, "it has format version 2, but this kvd reads version 1"),
     ] {
         fs::write(&file, bytes).expect("a file");
         let ended = run(&mut offline(&restore, &dir));
@@ -130,7 +130,7 @@ fn a_backup_is_restored_to_a_new_cluster_that_grows() {
     fs::create_dir(dir.join("lost+found")).expect("a directory");
     fs::create_dir(dir.join("node1")).expect("a directory");
     let ended = run(&mut offline(&restore, &dir));
-    assert!(ended.code == Some(3) && ended.error().contains("it holds node1 already"), "{ended:?}");
+    assert!(ended.code == Some(3) && ended.error().contains("it already holds node1"), "{ended:?}");
     fs::remove_dir(dir.join("node1")).expect("it can be removed");
     let ended = run(&mut offline(&restore, &dir));
     let told = done(&ended);
@@ -174,8 +174,15 @@ fn a_survivor_is_recovered_to_a_new_cluster_that_grows() {
     // Without a word from anyone nothing happens.
     let asked = run(&mut offline(&["recover"], &dir));
     assert_eq!(asked.code, Some(1), "{asked:?}");
-    assert!(asked.error().contains("say --yes if you are sure"), "{asked:?}");
-    for said in ["holds node3", &old_id, "node1, node2, node3", "ARE LOST", "No other node of the old cluster"] {
+    assert!(asked.error().contains("use --yes if you are sure"), "{asked:?}");
+    for said in [
+        "holds the data of node3",
+        &old_id,
+        "node1, node2, node3",
+        "ARE LOST",
+        "No other node of the old \
+         cluster",
+    ] {
         assert!(asked.stdout.contains(said), "{said}: {asked:?}");
     }
     let identity = || fs::read(dir.join("identity.json")).expect("it is there");
@@ -183,7 +190,7 @@ fn a_survivor_is_recovered_to_a_new_cluster_that_grows() {
     for answer in ["n\n", "\n", "yes, please\n", "\u{4}"] {
         let (code, screen) = run_at_terminal(&mut offline(&["recover"], &dir), answer);
         assert_eq!(code, Some(1), "{answer:?}: {screen}");
-        for said in ["ARE LOST", "Go on? [y/N] ", "error: nothing was changed, since the answer was not yes"] {
+        for said in ["ARE LOST", "Go on? [y/N] ", "error: nothing was changed: the answer was not yes"] {
             assert!(screen.contains(said), "{answer:?}: {screen}");
         }
         assert_eq!((identity(), names_in(&dir)), before, "{answer:?}");
@@ -208,9 +215,9 @@ fn a_survivor_is_recovered_to_a_new_cluster_that_grows() {
         cluster[node].start();
     }
     cluster[2].logged("node1 (");
-    cluster[1].logged("to return to the cluster that");
+    cluster[1].logged("waiting to rejoin the cluster of");
     until("it has asked in vain", || {
-        cluster[1].get("/health").ok().filter(|reply| reply.text().contains("node2 is no member of this cluster"))
+        cluster[1].get("/health").ok().filter(|reply| reply.text().contains(r#"no member named \"node2\""#))
     });
     cluster[0].kill();
     cluster[1].kill();
@@ -246,7 +253,7 @@ fn what_a_survivor_has_not_heard_to_be_committed_is_kept_and_said() {
     let ended = run(&mut offline(&["recover", "--yes"], cluster[leader].data_dir()));
     let told = done(&ended);
     if reply.status == 504 {
-        assert!(told.contains("it cannot know") && told.contains("committed from now on"), "{told}");
+        assert!(told.contains("may not be") && told.contains("committed from now on"), "{told}");
     }
     start_alone(&mut cluster[leader]);
     let value = cluster[leader].get("/get?key=color&raw=true").expect("it answers").text();
@@ -258,6 +265,58 @@ fn what_a_survivor_has_not_heard_to_be_committed_is_kept_and_said() {
     assert!(done(&again).contains("It needs no recovery"), "{again:?}");
     start_alone(&mut cluster[leader]);
     assert_ne!(cluster_id(&cluster[leader]), id);
+}
+
+#[test]
+fn a_node_that_listens_on_all_addresses_is_recovered_at_the_urls_that_its_data_knows() {
+    let mut cluster = Cluster::start(3);
+    cluster.client().set("color", "blue").expect("a majority is there");
+    cluster.catch_up();
+    cluster.kill_all();
+    // As in a container: what clients are told is a published port, which the other nodes cannot reach.
+    let (listen, published) = (cluster[0].address().replace("127.0.0.1", "0.0.0.0"), "http://127.0.0.1:1");
+    let dir = cluster[0].data_dir().to_owned();
+    let mut recover = offline(&["recover", "--yes"], &dir);
+    recover.env("KVD_LISTEN", &listen).env("KVD_ADVERTISE_CLIENT_URL", published);
+    done(&run(&mut recover));
+    cluster[0].add_env("KVD_ADVERTISE_CLIENT_URL", published);
+    cluster[0].set_flag("--listen", listen.clone());
+    start_alone(&mut cluster[0]);
+    let health = cluster[0].health().expect("it answers");
+    assert_eq!((health.peer_url, health.client_url), (cluster[0].url(), published.to_owned()));
+
+    // Nodes that join are sent to the leader's client URL, which they cannot reach: they are asked to name a peer's.
+    let url = cluster[0].url();
+    let _ = fs::remove_dir_all(cluster[1].data_dir());
+    cluster[1].remove_flag("--peers");
+    cluster[1].set_flag("--join", url);
+    cluster[1].start();
+    cluster[0].logged("node2 votes now");
+
+    // A backup does not know where the node was.
+    let snapshot = dir.with_extension("snap");
+    let mut backup = Vec::new();
+    Client::connect([cluster[1].url()]).expect("a URL").save_snapshot(&mut backup, |_| {}).expect("it gives a backup");
+    fs::write(&snapshot, &backup).expect("a file");
+    let restore = ["restore", "-", "--name", "node1", "--listen", &listen];
+    let elsewhere = dir.with_extension("elsewhere");
+    for (variables, missing) in [
+        (&[][..], Some("--advertise-client-url")),
+        (&[("KVD_ADVERTISE_CLIENT_URL", published)], Some("--advertise-peer-url")),
+        (&[("KVD_ADVERTISE_CLIENT_URL", published), ("KVD_PEERS", "node1=http://node1:8080,node2=http://n:1")], None),
+    ] {
+        let mut command = offline(&restore, &elsewhere);
+        command.envs(variables.iter().copied()).stdin(fs::File::open(&snapshot).expect("a file"));
+        let ended = run(&mut command);
+        match missing {
+            Some(flag) => assert!(ended.code == Some(2) && ended.error().contains(flag), "{ended:?}"),
+            None => {
+                let told = done(&ended);
+                assert!(told.contains("restored 1 key at revision") && told.contains("from standard input"), "{told}");
+                assert!(told.contains("--advertise-peer-url http://node1:8080"), "{told}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn a_follower_that_was_away_for_long_is_sent_a_snapshot_and_then_the_log() {
     write_all(&cluster);
     cluster[follower].start();
     cluster.catch_up();
-    cluster[follower].logged("goes on from the snapshot of another node");
+    cluster[follower].logged("installed a snapshot from");
     assert_all_there(&cluster);
     // It is a member like all others: with it alone beside the leader there is a majority.
     let other = (0..3).find(|node| *node != follower && *node != cluster.leader()).expect("a third node");
@@ -136,7 +136,7 @@ fn send_a_snapshot(cluster: &mut Cluster) -> (usize, usize) {
         is_gone.then_some(())
     });
     cluster[follower].start();
-    cluster[follower].logged("receives a snapshot from");
+    cluster[follower].logged("receiving a snapshot from");
     (follower, leader)
 }
 
@@ -148,7 +148,7 @@ fn log_bytes(node: &Node) -> u64 {
 
 /// How often the leader has given up to send a snapshot.
 fn given_up(leader: &Node) -> usize {
-    leader.log().matches("did not take the snapshot").count()
+    leader.log().matches("sending a snapshot to").count()
 }
 
 #[test]
@@ -174,11 +174,11 @@ fn a_receiver_that_is_paused_in_mid_snapshot_fills_no_disk_and_gets_another_when
             assert!(began.elapsed() < STALL_MAX + SLACK, "nothing moves, and it is sent all the same");
         }
     }
-    let before = cluster[follower].log().matches("receives a snapshot from").count();
+    let before = cluster[follower].log().matches("receiving a snapshot from").count();
     cluster[follower].resume();
     cluster.catch_up();
-    assert!(cluster[follower].log().matches("receives a snapshot from").count() > before);
-    cluster[follower].logged("goes on from the snapshot of another node");
+    assert!(cluster[follower].log().matches("receiving a snapshot from").count() > before);
+    cluster[follower].logged("installed a snapshot from");
 }
 
 /// As above, for a minute, under load, and with so little room that a log which is kept for the receiver would end the leader.
@@ -202,7 +202,7 @@ fn a_receiver_that_is_paused_for_a_minute_fills_no_small_disk() {
     let client = cluster.client();
     (0..8).for_each(|_| fill(&client));
     cluster[receiver].start();
-    cluster[receiver].logged("receives a snapshot from");
+    cluster[receiver].logged("receiving a snapshot from");
     cluster[receiver].pause();
     let (began, mut written) = (Instant::now(), 0);
     while began.elapsed() < Duration::from_secs(60) || written <= 220 << 20 {
@@ -232,10 +232,10 @@ fn a_follower_that_would_be_sent_a_damaged_snapshot_is_sent_a_new_one() {
 
     cluster[follower].start();
     cluster.catch_up();
-    cluster[follower].logged("goes on from the snapshot of another node");
-    let line = cluster[leader].logged("a snapshot cannot be read any more");
+    cluster[follower].logged("installed a snapshot from");
+    let line = cluster[leader].logged("a snapshot can no longer be read");
     assert!(line.contains(" ERROR ") && line.contains(" is damaged at byte "), "{line}");
-    cluster[leader].logged("has taken the place of the one that could not be read");
+    cluster[leader].logged("has replaced the unreadable one");
     assert_eq!(cluster[leader].health().expect("it answers").snapshots_damaged, 1);
     cluster.kill_all();
     cluster.start_all();
@@ -258,14 +258,14 @@ fn a_link_that_breaks_in_mid_snapshot_costs_one_stall() {
         network.cut(&[leader], &[follower]);
         let (cut, given_up_before) = (Instant::now(), given_up(&cluster[leader]));
         until("the leader gives it up", || (given_up(&cluster[leader]) > given_up_before).then_some(()));
-        cluster[follower].logged("is given up: ");
+        cluster[follower].logged("receiving the snapshot from");
         assert!(cut.elapsed() < STALL_MAX + SLACK, "{:?}", cut.elapsed());
-        assert!(!cluster[follower].log().contains("goes on from the snapshot"), "it was cut off in mid-snapshot");
+        assert!(!cluster[follower].log().contains("installed a snapshot from"), "it was cut off in mid-snapshot");
         // Long enough for a connection to wait longer for its next attempt than all this may take.
         thread::sleep(2 * STALL_MAX);
         network.heal();
         let healed = Instant::now();
-        cluster[follower].logged("goes on from the snapshot of another node");
+        cluster[follower].logged("installed a snapshot from");
         assert!(healed.elapsed() < STALL_MAX + SLACK, "{:?}", healed.elapsed());
         cluster.catch_up();
     });

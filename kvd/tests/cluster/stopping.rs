@@ -36,7 +36,7 @@ fn a_second_signal_ends_a_node_that_waits_for_a_request_to_finish() {
     until("it accepts no more", || Connection::open(&cluster[0].url()).err());
     cluster[0].signal(Signal::TERM);
     assert_eq!(cluster[0].end(), Some(130));
-    cluster[0].logged("asked for a second time");
+    cluster[0].logged("on the second signal");
     cluster.start_all();
     cluster.client().set("color", "blue").expect("it serves");
 }
@@ -51,14 +51,14 @@ fn a_leader_that_is_told_to_stop_hands_over_first_and_no_request_fails() {
     let logged: Vec<usize> = cluster.nodes.iter().map(|node| node.log().len()).collect();
 
     assert_eq!(cluster[old].terminate(), Some(0));
-    let line = cluster[old].logged("before it stops");
+    let line = cluster[old].logged("before stopping");
     let new = cluster.leader();
-    assert!(line.contains(&format!("hands leadership over to {} before it stops", cluster[new].name)), "{line}");
+    assert!(line.contains(&format!("transferring leadership to {} before stopping", cluster[new].name)), "{line}");
     assert_eq!(cluster[new].health().expect("it answers").term, term + 1, "one election");
     let log = cluster[new].log();
     let since = &log[logged[new]..];
     assert!(since.contains("leads term"), "{since}");
-    assert!(!since.contains("asks whether it could win"), "its election timeout ran out: {since}");
+    assert!(!since.contains("starting pre-vote"), "its election timeout ran out: {since}");
 
     load.flow(WRITES_BETWEEN);
     cluster[old].start();
@@ -98,7 +98,7 @@ fn all_nodes_are_restarted_one_by_one_under_load_and_no_request_fails() {
 fn a_leader_that_hears_no_other_voter_stops_at_once() {
     let mut cluster = Cluster::start(1);
     assert_eq!(cluster[0].terminate(), Some(0));
-    assert!(!cluster[0].log().contains("hands leadership over"), "{}", cluster[0].log());
+    assert!(!cluster[0].log().contains("transferring leadership"), "{}", cluster[0].log());
 }
 
 #[test]
@@ -109,5 +109,5 @@ fn a_leader_stops_although_nobody_takes_over() {
         cluster[follower].pause();
     }
     assert_eq!(cluster[leader].terminate(), Some(0));
-    cluster[leader].logged("before it stops");
+    cluster[leader].logged("before stopping");
 }

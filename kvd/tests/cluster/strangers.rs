@@ -130,8 +130,8 @@ fn what_is_no_snapshot_of_this_cluster_is_refused_and_harms_nobody() {
     };
     for (hello, body, status, why) in [
         (None, &b""[..], 400, "introduce themselves"),
-        (Some(&stranger()), b"", 403, "not of one cluster"),
-        (Some(&other_cluster), b"", 403, "not of one cluster"),
+        (Some(&stranger()), b"", 403, "different clusters"),
+        (Some(&other_cluster), b"", 403, "different clusters"),
         (Some(&member), b"", 200, "snapshot"),
         (Some(&member), b"kvd-snap", 200, "snapshot"),
         (Some(&member), &[0xff; 100_000], 200, "snapshot"),
@@ -173,14 +173,14 @@ fn a_node_that_sends_nonsense_loses_its_connection_and_harms_nobody() {
             let _ = socket.send(message.clone());
             assert!(is_closed(&mut socket), "{name}");
         }
-        node.logged(&format!("connection from {name} closed"));
-        assert_eq!(node.log().matches(&format!("connection from {name} ")).count(), 1, "{name}: logged once");
+        node.logged(&format!("closed the connection from {name}"));
+        assert_eq!(node.log().matches(&format!("connection from {name},")).count(), 1, "{name}: logged once");
     }
     let mut socket = pose_as_member(node, "endless");
     // It need not wait for the end of what it will not take.
     let _ = socket.send(Message::binary(vec![1; kvd::peer::FRAME_BYTES_MAX + 1]));
     assert!(is_closed(&mut socket), "a frame that is too long");
-    node.logged("connection from endless closed, for it sent no message: Space limit exceeded");
+    node.logged("closed the connection from endless, which sent an invalid message: Space limit exceeded");
     // A frame that breaks off, and bytes that are no frame at all.
     for bytes in [&[0x82, 0xfe, 0x10][..], &[0xff; 64]] {
         let mut socket = pose_as_member(node, "cut");
@@ -212,7 +212,7 @@ fn a_message_that_cannot_be_ends_its_stream_and_not_the_node() {
         (append(u64::MAX, (1, 1), vec![]), "a number in it is out of range"),
         (append(term, (1, 1), vec![]), "the sender claims to lead a term that has another leader"),
         (append(term + 1, (0, 0), vec![entry(1, term + 1)]), "it contradicts committed entries"),
-        (append(term + (1 << 40), (1, 1), vec![]), "its term is out of all proportion"),
+        (append(term + (1 << 40), (1, 1), vec![]), "its term is implausibly high"),
     ] {
         for _ in 0..2 {
             let mut socket = pose_as_member(node, "forger");
@@ -243,7 +243,7 @@ fn a_node_is_not_taken_for_another() {
     let node = &cluster[0];
     let theirs = introduction(node, &stranger());
     let (status, body) = dial(node, &[(HELLO_HEADER, &theirs.to_header())]).expect_err("its own id");
-    assert!(status.as_u16() == 400 && body.contains("with the id of this very node"), "{status} {body}");
+    assert!(status.as_u16() == 400 && body.contains("uses the id of this node"), "{status} {body}");
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn a_rolling_upgrade_under_load_raises_the_level_at_its_end_and_can_be_rolled_ba
     until("the level rises", || (levels(&cluster) == [Some((2, 2)); 3]).then_some(()));
     load.flow(WRITES_BETWEEN);
     for node in &cluster.nodes {
-        node.logged("the data is of level 2 now");
+        node.logged("the level of the data is now 2");
     }
     load.stop().check(&cluster.nodes);
     cluster.converge();
@@ -76,8 +76,8 @@ fn once_the_level_has_risen_the_version_before_says_why_it_cannot_go_on_and_does
     let ended = run(&mut cluster[follower].command_with(OLD.0, OLD.1));
     assert_eq!(ended.code, Some(3), "{ended:?}");
     let error = ended.error();
-    assert!(error.contains("the data is of level 2, and this node knows levels up to 1"), "{error}");
-    assert!(error.contains("A level is never lowered: start a version of kvd that knows it"), "{error}");
+    assert!(error.contains("the data is at level 2, but this node supports levels up to 1"), "{error}");
+    assert!(error.contains("A level is never lowered: use a kvd version that supports it"), "{error}");
 
     cluster[follower].start();
     cluster.catch_up();
@@ -91,7 +91,7 @@ fn a_node_below_the_level_joins_once_it_is_upgraded() {
     let joiner = cluster.prepare_joiner();
     cluster[joiner].set_flag(OLD.0, OLD.1);
     cluster[joiner].start();
-    let expected = "node4 knows levels up to 1, and this cluster is at level 2: upgrade the kvd of node4 first";
+    let expected = "node4 supports levels up to 1, but this cluster is at level 2: upgrade the kvd of node4 first";
     until("it says why it is not let in", || {
         let waiting_for = cluster[joiner].health()?.waiting_for?;
         waiting_for.contains(expected).then_some(())

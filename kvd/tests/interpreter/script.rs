@@ -414,6 +414,7 @@ impl Script {
                     promote: promote.0.iter().copied().collect(),
                     remove: remove.0.iter().copied().collect(),
                     force: *force,
+                    ..MembershipChange::default()
                 };
                 self.change(*node, &change);
             }

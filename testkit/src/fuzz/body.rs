@@ -7,7 +7,7 @@
 use kvclient::api::{
     AddMemberRequest, Applied, DeleteReply, DeleteRequest, ErrorCode, ErrorReply, GetReply, Health, LeaderEvent,
     LeaderReply, MembersReply, NodeState, NodeUrl, PromoteMemberRequest, RemoveMemberRequest, ReplaceMemberRequest,
-    SetReply, SetRequest, TransferRequest,
+    SetReply, SetRequest, TransferRequest, UpdateMemberRequest,
 };
 use kvd::http::{
     BackupError, Forward, Forwarding, Gateway, Limits, NotHandedOver, Question, Request, Unforwarded, View,
@@ -65,6 +65,7 @@ fn check_types(json: &[u8]) {
     comes_back::<PromoteMemberRequest>(json);
     comes_back::<RemoveMemberRequest>(json);
     comes_back::<ReplaceMemberRequest>(json);
+    comes_back::<UpdateMemberRequest>(json);
 }
 
 fn comes_back<T: DeserializeOwned + Serialize + PartialEq + Debug>(json: &[u8]) {

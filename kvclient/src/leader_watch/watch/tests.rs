@@ -2,6 +2,7 @@ use super::*;
 use crate::api::NodeUrl;
 use crate::testing::{self, Act, CLUSTER, Node, OTHER_CLUSTER, PATIENCE, dead_url, leader_event, listen_again};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// A node whose event streams begin with one greeting after the other, the last of them for good, and go
@@ -112,6 +113,24 @@ fn a_silent_node_makes_a_gap_no_longer() {
     // The first event may arrive late, by as much as this thread is kept from running.
     assert!(told >= gap / 2 && told < TICK, "{told:?}");
     teller.join().unwrap();
+}
+
+#[test]
+fn a_node_that_hangs_is_left_long_before_its_silence_alone_would_show_it() {
+    let hangs = Arc::new(AtomicBool::new(false));
+    let is_hung = Arc::clone(&hangs);
+    let hung = Node::start(move |seen| match seen.what.as_str() {
+        _ if is_hung.load(Ordering::Relaxed) => Act::KeepSilent,
+        "GET /leader/watch" => Act::Hang(leader_event(5, Some("a"))),
+        _ => testing::ok(testing::health("node", 5, None, &[])),
+    });
+    let (second, _more_streams) = node(&[leader_event(6, Some("b"))]);
+    let mut watch = watch(&[hung.url(), second.url()]);
+    assert_eq!(next(&mut watch), (5, Some("a".into())));
+    hangs.store(true, Ordering::Relaxed);
+    let began = Instant::now();
+    assert_eq!(next(&mut watch), (6, Some("b".into())));
+    assert!(began.elapsed() < SILENCE_MAX, "{:?}", began.elapsed());
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn a_redirect_that_names_nobody_makes_the_client_look_elsewhere() {
     assert_eq!((deposed.seen("POST /set").len(), next.seen("POST /set").len()), (1, 1));
 
     let error = client(&[deposed.url()], PATIENCE, SHORT).set("k", "v").unwrap_err();
-    assert!(matches!(&error, Error::NoLeader { detail, .. } if detail.contains("does not say where")), "{error:?}");
+    assert!(matches!(&error, Error::NoLeader { detail, .. } if detail.contains("without a location")), "{error:?}");
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn what_a_node_says_of_a_write_that_it_sent_on_is_what_the_caller_is_told() {
         let error = client(&[given.url()], PATIENCE, ENOUGH).set("k", "v").unwrap_err();
         assert_eq!(matches!(error, Error::OutcomeUnknown { .. }), retried, "{error:?}");
         let text = error.to_string();
-        assert!(text.contains(&format!("the leader advertises {nowhere}, where it cannot be reached")), "{text}");
+        assert!(text.contains(&format!("the leader advertises {nowhere}, which cannot be reached")), "{text}");
         let ids = request_ids(&given);
         assert!(!ids.is_empty() && ids.iter().all(|id| *id == ids[0]), "one write, however often it is sent: {ids:?}");
     }

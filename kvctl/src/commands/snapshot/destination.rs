@@ -38,13 +38,13 @@ impl Destination {
             return Ok(Self::Stdout);
         }
         if found.is_dir() {
-            bail!("{name} is a directory: name a file in it");
+            bail!("{name} is a directory: give a file in it");
         }
         if !found.is_file() {
             return other_than_file(path, &found, force);
         }
         if !force {
-            bail!("{name} exists already: give another name, or --force to replace it");
+            bail!("{name} already exists: use another name, or --force to replace it");
         }
         // Of a link, the file that it leads to is replaced, and the link stays.
         let real = path.canonicalize().with_context(|| format!("{name} cannot be replaced"))?;
@@ -55,10 +55,10 @@ impl Destination {
 fn not_there(path: &Path) -> anyhow::Result<Destination> {
     let name = path.display();
     if path.symlink_metadata().is_ok() {
-        bail!("{name} is a link to a file that does not exist: name that file, or remove the link");
+        bail!("{name} is a link to a file that does not exist: give that file, or remove the link");
     }
     if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
-        bail!("{name} is no directory that exists: create it and name a file in it");
+        bail!("directory {name} does not exist: create it and give a file in it");
     }
     Ok(Destination::File(path.to_owned()))
 }
@@ -68,17 +68,17 @@ fn other_than_file(path: &Path, found: &Metadata, force: bool) -> anyhow::Result
     use std::os::unix::fs::FileTypeExt as _;
     let (name, kind) = (path.display(), found.file_type());
     if kind.is_socket() {
-        bail!("{name} is a socket, which cannot be written like a file: name a file");
+        bail!("{name} is a socket: give a file");
     }
     if kind.is_block_device() && !force {
-        bail!("{name} is a block device: name a file, or --force to overwrite what is on the device");
+        bail!("{name} is a block device: give a file, or --force to overwrite the device");
     }
     Ok(Destination::Device(path.to_owned()))
 }
 
 #[cfg(not(unix))]
 fn other_than_file(path: &Path, _: &Metadata, _: bool) -> anyhow::Result<Destination> {
-    bail!("{} is not a file: name a file", path.display());
+    bail!("{} is not a file: give a file", path.display());
 }
 
 /// Whether this is the file or the pipe that standard output goes to, by another name such as `/dev/stdout`.
@@ -129,10 +129,10 @@ mod tests {
             }
             assert_eq!(Destination::of(Path::new("-"), force).expect("an output"), Destination::Stdout);
             for (name, says) in [
-                ("", "is a directory: name a file in it"),
+                ("", "is a directory: give a file in it"),
                 ("socket", "is a socket"),
                 ("dangling", "link to a file that does not exist"),
-                ("missing/", "no directory that exists"),
+                ("missing/", "does not exist: create it"),
                 ("file/below", "cannot be written"),
             ] {
                 let error = Destination::of(&at(name), force).expect_err(name);
@@ -141,7 +141,7 @@ mod tests {
         }
         for name in ["file", "link"] {
             let error = Destination::of(&at(name), false).expect_err(name);
-            assert!(error.to_string().contains("exists already: give another name, or --force"), "{error}");
+            assert!(error.to_string().contains("already exists: use another name, or --force"), "{error}");
         }
     }
 }

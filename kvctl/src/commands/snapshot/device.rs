@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 /// What to say when a signal ends writing into something that keeps what it got.
-pub(super) const INTERRUPTED: &str = "interrupted; what was written is no whole backup";
+pub(super) const INTERRUPTED: &str = "interrupted; the backup is incomplete";
 
 /// A device or a pipe. It is opened with the first byte: nobody who waits at the other end of a pipe gets one before there
 /// is a backup.

@@ -42,7 +42,7 @@ fn the_first_fixes_the_founders_and_the_others_take_them_from_it() {
     let mut second = Forming::new(hellos[1].as_founder(), ["n1".into(), "n3".into()], None);
     assert_eq!(second.met("n1", &hellos[0]), None);
     assert_eq!(second.met("n3", &hellos[2]), None);
-    assert_eq!(second.waiting_for(), "it has heard from all, and n1 has yet to form the cluster");
+    assert_eq!(second.waiting_for(), "waiting for n1 to form the cluster");
     assert_eq!(second.met("n1", &formed("n1", 11, &hellos)), Some(founders.clone()));
     assert_eq!(second.dialled_by(&formed("n3", 33, &hellos)), Heard::News, "which may be gone by now");
     assert_eq!(second.met("n3", &formed("n3", 33, &hellos)), Some(founders), "or from another");
@@ -98,9 +98,9 @@ fn a_founder_remembers_the_cluster_while_it_writes_that_down() {
 fn who_is_gone_again_is_waited_for() {
     let mut first = forming(11);
     assert_eq!(first.met("n2", &hello("n2", 22)), None);
-    first.missed("n2", "connection refused at http://n2".into());
+    first.missed("n2", "http://n2: connection refused".into());
     assert_eq!(first.met("n3", &hello("n3", 33)), None);
-    let expected = "to form a cluster it has yet to hear from n2 (connection refused at http://n2)";
+    let expected = "waiting for n2 before forming the cluster (http://n2: connection refused)";
     assert_eq!(first.waiting_for(), expected);
     assert!(meets(&mut first, &[hello("n2", 23), hello("n3", 33)]).is_some());
 }
@@ -110,7 +110,14 @@ fn a_cluster_of_other_founders_is_not_joined() {
     let two = [hello("n1", 11), hello("n2", 22)];
     let mut forming = forming(11);
     assert_eq!(forming.met("n2", &formed("n2", 22, &two)), None);
-    assert!(forming.waiting_for().contains("n2 belongs to a cluster of n1, n2, and"), "{}", forming.waiting_for());
+    assert!(
+        forming.waiting_for().contains(
+            "n2 belongs to a cluster formed by n1, n2, \
+         but"
+        ),
+        "{}",
+        forming.waiting_for()
+    );
     let three = [hello("n1", 11), hello("n2", 22), hello("n3", 33)];
     let forged = Hello { cluster: Some(1), ..formed("n2", 22, &three) };
     assert_eq!(forming.met("n2", &forged), None, "the id of the cluster follows from its founders");
@@ -119,11 +126,11 @@ fn a_cluster_of_other_founders_is_not_joined() {
 #[test]
 fn it_says_whom_it_waits_for() {
     let mut forming = forming(11);
-    assert_eq!(forming.waiting_for(), "to form a cluster it has yet to hear from n2, n3");
+    assert_eq!(forming.waiting_for(), "waiting for n2, n3 before forming the cluster");
     assert_eq!(forming.met("n3", &hello("n3", 33)), None);
-    assert_eq!(forming.waiting_for(), "to form a cluster it has yet to hear from n2");
+    assert_eq!(forming.waiting_for(), "waiting for n2 before forming the cluster");
     assert_eq!(forming.met("n2", &hello("n9", 9)), None);
-    assert_eq!(forming.waiting_for(), "--peers says n2, but the node at its URL is called n9");
+    assert_eq!(forming.waiting_for(), "--peers lists n2, but the node at its URL is named n9");
 }
 
 #[test]
@@ -140,8 +147,8 @@ fn a_node_that_lost_its_data_does_not_found_a_second_cluster() {
     assert_eq!(forming.met("n2", &formed("n2", 22, &founders)), None);
     assert_eq!(forming.met("n3", &hello("n3", 77)), None, "not even with another that lost its data");
     assert!(forming.is_to_return());
-    let waits = "to return to the cluster that n2 belongs to: this node has no data of it, so it asks to replace the member \
-                 called n1, and will be sent everything";
+    let waits = "waiting to rejoin the cluster of n2: this node has an empty data directory, so it asks to replace the member \
+                 n1 and will be sent all data";
     assert_eq!(forming.waiting_for(), waits);
     assert_eq!(forming.answered(JoinNews::Waits("there is no leader".into())), None);
     assert_eq!(forming.waiting_for(), format!("{waits}: there is no leader"));
@@ -149,7 +156,7 @@ fn a_node_that_lost_its_data_does_not_found_a_second_cluster() {
     let cluster =
         |names: &[&str]| ClusterIdentity { id: 7, first_members: names.iter().map(|n| (*n).into()).collect() };
     assert_eq!(forming.answered(JoinNews::Joined(cluster(&["n1", "n2"]))), None);
-    assert!(forming.waiting_for().contains("formed by n1, n2, and --peers lists"), "{}", forming.waiting_for());
+    assert!(forming.waiting_for().contains("formed by n1, n2, but --peers lists"), "{}", forming.waiting_for());
     let own = cluster(&["n1", "n2", "n3"]);
     assert_eq!(forming.answered(JoinNews::Joined(own.clone())), Some(own));
 }
@@ -164,10 +171,10 @@ fn what_was_there_is_remembered_until_all_that_know_of_it_have_been_started_agai
     assert_eq!(knows.met("n2", &member), None);
     assert_eq!(meets(&mut knows, &two_others(88, 77)), None);
     assert_eq!((knows.remembers, knows.is_to_return(), knows.to_ask_again().len()), (cluster, false, 0));
-    let why = format!("cluster {:016x} was there before, and no node that answers has its data", cluster.unwrap());
+    let why = format!("cluster {:016x} existed before, and no reachable node has its data", cluster.unwrap());
     assert!(knows.waiting_for().contains(&why), "{}", knows.waiting_for());
     knows.missed("n2", "connection refused".into());
-    let why = format!("{why}; no answer from n2 (connection refused). If it is lost on all nodes, make");
+    let why = format!("{why}; no answer from n2 (connection refused). If the data is lost on all nodes, restore");
     assert!(knows.waiting_for().contains(&why), "{}", knows.waiting_for());
 
     // It says so, and who hears it founds nothing either, be it first by name or not.
@@ -216,7 +223,7 @@ fn a_member_that_dials_and_stands_in_no_peers_may_be_all_that_is_left_of_a_clust
     assert_eq!(forming.dialled_by(&joined), Heard::Nothing);
     assert_eq!(meets(&mut forming, &[hello("n2", 88), hello("n3", 77)]), None, "all of them have lost their data");
     let waits = forming.waiting_for();
-    assert!(waits.contains("n4 at http://n4 is a member of it"), "{waits}");
+    assert!(waits.contains("n4 at http://n4 is a member of that cluster"), "{waits}");
     // One that is part of nothing says nothing.
     let mut other = self::forming(98);
     assert_eq!(other.dialled_by(&hello("n4", 44)), Heard::Nothing);
@@ -229,7 +236,7 @@ fn who_asks_to_be_let_into_a_cluster_founds_none() {
     let joins = Hello { joins: true, ..hello("n3", 33) };
     assert_eq!(meets(&mut first, &[hello("n2", 22), joins]), None);
     assert!(
-        first.waiting_for().contains("n3 was started with --join and founds no cluster"),
+        first.waiting_for().contains("n3 was started with --join, so it does not form a cluster"),
         "{}",
         first.waiting_for()
     );
@@ -238,27 +245,27 @@ fn who_asks_to_be_let_into_a_cluster_founds_none() {
 
 #[test]
 fn who_expects_data_founds_nothing_and_nobody_founds_anything_with_it() {
-    let lacks = || Some("--expect-data is set, and --data-dir /data holds none".to_owned());
+    let lacks = || Some("--expect-data is set, but --data-dir /data is empty".to_owned());
     let others = [hello("n2", 22), hello("n3", 33)];
     let names = || ["n2".into(), "n3".into()];
     let mut expects = Forming::new(hello("n1", 11).as_founder(), names(), lacks());
     assert_eq!(meets(&mut expects, &others), None);
-    let waits = "for the data of its cluster, without which none is founded anew: --expect-data is set, and --data-dir /data \
-                 holds none. If it is lost on all nodes, make a new cluster of a backup with `kvd restore`; or, to begin with \
-                 nothing, stop all nodes, and start them on empty directories and without --expect-data";
+    let waits = "waiting for the data of its cluster; no new cluster is formed without it: --expect-data is set, but \
+                 --data-dir /data is empty. If the data is lost on all nodes, restore a backup with `kvd restore`; to start \
+                 with an empty cluster, stop all nodes and start them on empty directories and without --expect-data";
     assert_eq!(expects.waiting_for(), waits);
 
     let mut first = forming(11);
     let expecting = Hello { expects_data: true, ..hello("n3", 33) };
     assert_eq!(meets(&mut first, &[hello("n2", 22), expecting.clone()]), None);
-    assert!(first.waiting_for().contains("where there should be some: n3."), "{}", first.waiting_for());
+    assert!(first.waiting_for().contains("though --expect-data is set: n3."), "{}", first.waiting_for());
     // Started again without the flag, under the same id, it founds.
     assert_eq!(first.dialled_by(&others[1]), Heard::News, "so it is dialled at once");
     assert!(meets(&mut first, &others).is_some());
 
     let alone = Forming::new(hello("n1", 11).as_founder(), [], lacks());
     assert_eq!(alone.founders_if_alone(), None);
-    assert!(alone.waiting_for().contains("If it is lost, make a new"), "{}", alone.waiting_for());
+    assert!(alone.waiting_for().contains("If the data is lost, restore"), "{}", alone.waiting_for());
 
     // To a cluster that is there it belongs, or returns, all the same.
     let all = [hello("n1", 11), others[0].clone(), others[1].clone()];
@@ -266,7 +273,7 @@ fn who_expects_data_founds_nothing_and_nobody_founds_anything_with_it() {
         let mut expects = Forming::new(hello("n1", node).as_founder(), names(), lacks());
         assert_eq!(expects.met("n2", &formed("n2", 22, &all)).is_some(), belongs);
         assert_eq!(expects.is_to_return(), !belongs);
-        assert!(belongs || expects.waiting_for().starts_with("to return to"), "{}", expects.waiting_for());
+        assert!(belongs || expects.waiting_for().starts_with("waiting to rejoin"), "{}", expects.waiting_for());
     }
 }
 

@@ -16,12 +16,13 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum RefoundError {
     /// The new cluster could not be written beside what is there.
-    #[error("{}. Nothing was changed: see that the disk is healthy, has space and may be written by this user, then try again", plainly(.0))]
+    #[error("{}. Nothing was changed: check that the disk is healthy, has space and is writable for this user, then \
+         try again", plainly(.0))]
     Unchanged(StorageError),
     /// All was written, and the directory failed while the one took the place of the other.
     #[error(
-        "{}. The directory holds what it held before or the whole of the new cluster: see that the disk is healthy, then try \
-         again, which completes the new cluster or begins anew",
+        "{}. The directory holds either the old data or the complete new cluster: check that the disk is healthy, then \
+         try again",
         plainly(.0)
     )]
     Undecided(StorageError),
@@ -33,23 +34,24 @@ pub enum RefoundError {
 pub enum RestoreBackupError {
     /// Something is there.
     #[error(
-        "it holds {0} already, and a backup is restored into an empty directory: name another one, or remove what is in there \
-         if nobody needs it any more"
+        "it already holds {0}, but a backup is restored into an empty directory: use another directory, or remove the \
+         files if they are no longer needed"
     )]
     NotEmpty(String),
     /// An interrupted replacement was found, and completed.
     #[error(
-        "an earlier restore or recover of it was interrupted, and has been completed just now: it holds a whole new cluster. \
-         Start kvd on it; or remove what is in there, and restore again"
+        "an interrupted restore or recover of this directory has just been completed, so it holds a complete new \
+         cluster. Start kvd on it; or remove the files and restore again"
     )]
     Completed,
     /// The backup cannot be read.
     #[error("it cannot be read: {0}. Nothing was restored")]
     Read(#[from] io::Error),
-    /// The backup is damaged, or none.
-    #[error(
-        "it is damaged at byte {offset}, or no backup: {cause}. Nothing was restored: take another copy of it, or an older backup"
-    )]
+    /// It is another file.
+    #[error("it is not a kvd snapshot. Nothing was restored")]
+    NotASnapshot,
+    /// The backup is damaged.
+    #[error("it is damaged at byte {offset}: {cause}. Nothing was restored: use another copy, or an older backup")]
     Damaged {
         /// Where the damage begins.
         offset: u64,
@@ -58,8 +60,8 @@ pub enum RestoreBackupError {
     },
     /// It has a format that this version does not know.
     #[error(
-        "it has format version {found}, and this kvd knows version {supported}. Nothing was restored: use the version of kvd that \
-         it was taken from, or a newer one"
+        "it has format version {found}, but this kvd reads version {supported}. Nothing was restored: use the kvd \
+         version that wrote it, or a newer one"
     )]
     UnknownVersion {
         /// Version found.
@@ -69,8 +71,8 @@ pub enum RestoreBackupError {
     },
     /// It is undamaged, and its data is of a newer version of kvd, or not what it says.
     #[error(
-        "it is undamaged and cannot be used: {0}. Nothing was restored: use the version of kvd that it was taken from, or a newer \
-         one; or an older backup"
+        "it is undamaged, but this kvd cannot read it: {0}. Nothing was restored: use the kvd version that wrote it, a \
+         newer one, or an older backup"
     )]
     Restore(#[from] RestoreError),
     /// The directory cannot be used.
@@ -84,6 +86,7 @@ pub enum RestoreBackupError {
 impl From<SnapshotError> for RestoreBackupError {
     fn from(error: SnapshotError) -> Self {
         match error {
+            SnapshotError::NotASnapshot => Self::NotASnapshot,
             SnapshotError::Damaged { offset, cause } => Self::Damaged { offset, cause },
             SnapshotError::UnknownVersion { found, supported } => Self::UnknownVersion { found, supported },
         }
@@ -94,7 +97,11 @@ impl RestoreBackupError {
     /// Whether it is the backup that will not do, not the directory.
     pub fn is_of_backup(&self) -> bool {
         match self {
-            Self::Read(_) | Self::Damaged { .. } | Self::UnknownVersion { .. } | Self::Restore(_) => true,
+            Self::Read(_)
+            | Self::NotASnapshot
+            | Self::Damaged { .. }
+            | Self::UnknownVersion { .. }
+            | Self::Restore(_) => true,
             Self::NotEmpty(_) | Self::Completed | Self::Storage(_) | Self::Refound(_) => false,
         }
     }
@@ -105,18 +112,18 @@ impl RestoreBackupError {
 pub enum RecoverError {
     /// It holds no node that was part of a cluster.
     #[error(
-        "it holds no data of a node that was part of a cluster: there is nothing to recover. (A node with --storage memory has \
-         its data only while it runs: save that with `kvctl snapshot save FILE --stale`, and `kvd restore FILE`)"
+        "it holds no data of a cluster, so there is nothing to recover. (A node with --storage memory has its data \
+         only while it runs: save it with `kvctl snapshot save FILE --stale`, then run `kvd restore FILE`)"
     )]
     Nothing,
     /// Something that the node once had is gone.
     #[error(
-        "{0}. So this node has not all that it once had, and no cluster is made of it. Nothing was changed: put the file back as \
-         it was last, or recover another node that is left, or restore a backup"
+        "{0}. The data of this node is incomplete, so it is not recovered. Nothing was changed: restore the latest \
+         version of the file, recover another remaining node, or restore a backup"
     )]
     Incomplete(String),
     /// It is of a newer version of kvd.
-    #[error("{0}. Nothing was changed: use the version of kvd that it last ran with, or a newer one")]
+    #[error("{0}. Nothing was changed: use the kvd version that last ran on it, or a newer one")]
     OtherVersion(String),
     /// The directory cannot be used.
     #[error("{}", plainly(.0))]
@@ -130,7 +137,7 @@ impl From<StorageError> for RecoverError {
                 Self::Incomplete(format!("{file} is damaged at byte {offset}: {cause}"))
             }
             StorageError::UnknownVersion { file, found, supported } => {
-                Self::OtherVersion(format!("{file} has format version {found}, and this kvd knows version {supported}"))
+                Self::OtherVersion(format!("{file} has format version {found}, but this kvd reads version {supported}"))
             }
             other => Self::Storage(other),
         }
@@ -146,7 +153,7 @@ impl From<DataError> for RecoverError {
                 "entry {index} of its log holds a command that this kvd cannot read ({cause})"
             )),
             DataError::Snapshot(cause) => {
-                Self::OtherVersion(format!("its snapshot is undamaged, and this kvd cannot use it ({cause})"))
+                Self::OtherVersion(format!("its snapshot is undamaged, but this kvd cannot read it ({cause})"))
             }
             DataError::Level { .. } => Self::OtherVersion(format!("{error}")),
             DataError::Remains(_) | DataError::Diverged(_) | DataError::RestoreUnfinished => {

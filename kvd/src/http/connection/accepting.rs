@@ -54,7 +54,8 @@ pub(in crate::http) async fn serve<S, B>(
             Err(error) if is_of_one_connection(&error) => continue,
             Err(error) => {
                 if failing.is_due() {
-                    tracing::warn!(%error, "cannot accept connections; raise the limit on open files if that is the cause");
+                    tracing::warn!(%error, "cannot accept connections; if the limit on open files is the cause, raise \
+                         it");
                 }
                 tokio::select! {
                     () = &mut shutdown => break,
@@ -65,7 +66,7 @@ pub(in crate::http) async fn serve<S, B>(
         let permit = Arc::clone(&served).try_acquire_owned();
         let is_crowded = permit.is_err();
         if is_crowded && full.is_due() {
-            tracing::warn!(limit = limits.connections_max, "too many connections; further clients are refused");
+            tracing::warn!(limit = limits.connections_max, "too many connections; refusing further clients");
         }
         let Ok(permit) = permit.or_else(|_| Arc::clone(&crowded).try_acquire_owned()) else { continue };
         // Replies are small and whole; waiting to fill a segment would only delay them. Failure: slower.

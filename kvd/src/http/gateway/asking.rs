@@ -15,14 +15,14 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-const INBOX_FULL: &str = "this node has too much under way: try again shortly";
+const INBOX_FULL: &str = "this node has too many requests in flight: try again shortly";
 
 /// Said of what never reached the replica, or only asked it something.
 const STOPPING: &str = "this node is stopping: ask another one";
 
-/// Said by a node that is no member any more.
+/// Said by a node that is not a member any more.
 pub(in crate::http) const REMOVED: &str =
-    "this node has been removed from its cluster, and serves nothing but stale reads: ask another node";
+    "this node has been removed from its cluster and serves only stale reads: ask another node";
 
 /// A question that waits, though a leader is known, is asked again this often: the leader may stay the same, and answer
 /// after all, as when it keeps leadership that it was to hand over.
@@ -164,14 +164,14 @@ impl Gateway {
     async fn ask_leader(&self, asker: &Asker, target: &str, question: Question) -> Result<Answered, ApiError> {
         let time = asker.deadline.saturating_duration_since(Instant::now());
         if time.is_zero() {
-            return Err(ApiError::overloaded("this node did not get to the request in its time: try again shortly"));
+            return Err(ApiError::overloaded("this node did not process the request in time: try again shortly"));
         }
         let when_unknown = question.when_unknown();
         tokio::select! {
             biased;
             answered = self.ask_until_answered(asker, target, question) => answered,
             () = self.stop_overtakes(time) => Err(ApiError::outcome_unknown(format!(
-                "this node is stopping, and the outcome is not known yet; {when_unknown}"
+                "this node is stopping before the outcome is known; {when_unknown}"
             ))),
         }
     }
@@ -215,8 +215,7 @@ impl Gateway {
                                 return Err(ApiError::outcome_unknown(format!("{why}; {then}")));
                             }
                             Err(Unforwarded::NotSent(why)) => ApiError::no_leader(format!(
-                                "{} leads, and cannot be reached from this node: {why}; nothing was changed: try again \
-                                 shortly",
+                                "this node cannot reach the leader, {}: {why}. Nothing was changed: try again shortly",
                                 leader.id
                             )),
                             Err(Unforwarded::Refused(error)) if !may_be_asked_again(&error) => return Err(error),
@@ -263,9 +262,7 @@ impl Gateway {
                 let name = to.clone().unwrap_or_default();
                 let asked = timeout_at(deadline, self.ask(|reply| Request::HandOver { to, reply })).await;
                 let answer = asked.map_err(|_| {
-                    Unanswered::Final(ApiError::outcome_unknown(format!(
-                        "it is not known yet who leads; {when_unknown}"
-                    )))
+                    Unanswered::Final(ApiError::outcome_unknown(format!("the leader is not known yet; {when_unknown}")))
                 })?;
                 answer.map(|leader| leader.map(Answer::Leader).map_err(|error| self.not_handed_over(&name, error)))
             }
@@ -361,14 +358,15 @@ impl Gateway {
             }
             if consistency == Consistency::Linearizable {
                 let sentence = format!(
-                    "`min_revision` is {revision}, but the cluster has only reached {reached}: give a revision that a reply named"
+                    "`min_revision` is {revision}, but the cluster is at revision {reached}: use a revision from a \
+                     reply"
                 );
                 return Err(ApiError::new(ErrorCode::FutureRevision, sentence));
             }
             let too_stale = || {
                 let sentence = format!(
-                    "this node has reached revision {reached}, and not {revision} in time: try again, ask another node, or read \
-                     without consistency=stale"
+                    "this node is at revision {reached} and did not reach {revision} in time: try again, ask another \
+                     node, or read without consistency=stale"
                 );
                 ApiError::new(ErrorCode::TooStale, sentence)
             };
@@ -392,17 +390,17 @@ impl Gateway {
         let asked = match by {
             None => asking.await,
             Some(by) => timeout_at(by, asking).await.map_err(|_| {
-                ApiError::new(ErrorCode::Timeout, "the snapshot was not ready in time: ask again with more time")
+                ApiError::new(ErrorCode::Timeout, "the backup was not ready in time: try again with a longer timeout")
             })?,
         };
         match asked {
             Ok(Ok(backup)) => Ok(backup),
             Ok(Err(BackupError::Forming)) => Err(ApiError::no_leader("this node is not part of a cluster yet")),
             Ok(Err(BackupError::TooMany)) => Err(ApiError::overloaded(
-                "this node gives as many backups as it can at a time: try again later, or ask another node",
+                "this node is already sending as many backups as it can: try again later, or ask another node",
             )),
             Ok(Err(BackupError::NoSpace)) => Err(ApiError::overloaded(
-                "this node's disk has no space for a snapshot: make space, or ask another node",
+                "this node's disk has no space for a snapshot: free some space, or ask another node",
             )),
             Err(NotAsked::Refused(error)) => Err(error),
             Err(NotAsked::Dropped) => Err(self.stopped()),
@@ -437,7 +435,7 @@ impl Gateway {
             WriteError::NotLeader { .. } => Unanswered::OtherLeads,
             WriteError::NoLeader => self.without_leader(),
             WriteError::HandingOver => Unanswered::Leaderless(ApiError::no_leader(
-                "leadership is being handed over to another node: try again shortly",
+                "leadership is being transferred to another node: try again shortly",
             )),
             WriteError::Superseded => Unanswered::Leaderless(ApiError::no_leader(
                 "leadership was lost before the write was replicated: send it again",
@@ -447,8 +445,8 @@ impl Gateway {
             }
             WriteError::BelowLevel { needed, lacking } => Unanswered::Final(self.below_level(needed, &lacking)),
             WriteError::OutcomeUnknown => Unanswered::Final(ApiError::outcome_unknown(
-                "no quorum answered in time, and the write may still take effect: repeat it with the same `request`, \
-                 or read the key",
+                "no quorum answered in time, and the write may still be applied: repeat it with the same `request`, or \
+                 read the key",
             )),
         }
     }
@@ -460,9 +458,10 @@ impl Gateway {
         let names: Vec<&str> =
             members.iter().filter(|member| ids.contains(&member.node)).map(|member| member.id.as_str()).collect();
         ApiError::not_ready(match names.as_slice() {
-            [] => format!("this takes level {needed}, to which the cluster is about to rise: try again shortly"),
+            [] => format!("this needs level {needed}, which the cluster is about to reach: try again shortly"),
             names => format!(
-                "this takes level {needed}, and {} has not said to know it: upgrade the kvd there, or start it; nothing was changed",
+                "this needs level {needed}, which {} has not reported to support: upgrade kvd there, or start it. \
+                 Nothing was changed",
                 names.join(", ")
             ),
         })
@@ -474,26 +473,21 @@ impl Gateway {
             ChangeError::NoLeader => return self.without_leader(),
             ChangeError::UnknownMember(name) => {
                 let names = self.member_names();
-                let sentence = format!(
-                    "{name} is no member of this cluster, whose members are {names}: check the name; if it has been \
-                     removed, that is done"
-                );
+                let sentence = format!("no member named \"{name}\" (members: {names})");
                 ApiError::new(ErrorCode::MemberNotFound, sentence)
             }
             ChangeError::WasRemoved(name) => {
                 let sentence = format!(
-                    "{name} was removed from this cluster, and no node comes back under an id that was removed: stop it, \
+                    "{name} was removed from this cluster, and the id of a removed node is never used again: stop it, \
                      clear its data directory, and let it join again"
                 );
                 ApiError::new(ErrorCode::Removed, sentence)
             }
             ChangeError::Refused(sentence) => ApiError::new(ErrorCode::ChangeRefused, sentence),
-            ChangeError::TooMany => {
-                ApiError::overloaded("too many changes of the members wait already: try again shortly")
-            }
+            ChangeError::TooMany => ApiError::overloaded("too many membership changes are waiting: try again shortly"),
             ChangeError::OutcomeUnknown => ApiError::outcome_unknown(
-                "the change has begun and was not committed in time, so it may still be: see `GET /members`, or ask for it \
-                 again, which does no harm",
+                "the change was started but not committed in time, so it may still happen: check `GET /members`, or \
+                 repeat the request, which is safe",
             ),
         })
     }
@@ -506,28 +500,30 @@ impl Gateway {
             NotHandedOver::NoLeader => return self.without_leader(),
             NotHandedOver::UnknownMember => {
                 let names = self.member_names();
-                ApiError::invalid(format!("`{to}` is no member of this cluster: name one of {names}"))
+                ApiError::invalid(format!("no member named \"{to}\" (members: {names})"))
             }
             NotHandedOver::NotVoter => {
-                ApiError::invalid(format!("{to} does not vote, so it cannot lead: name one of the voters"))
+                ApiError::invalid(format!("{to} is not a voter, so it cannot lead: choose a voter"))
             }
             NotHandedOver::NoTarget => failed(
-                "no other voter has been heard lately, so nobody can take over, and this node goes on: see `GET /members` \
-                 and start one"
+                "this node has not heard from another voter lately, so no node can take over and this one stays \
+                 leader: see `GET /members` and start one"
                     .into(),
             ),
-            NotHandedOver::UnderWay { to } => {
-                failed(format!("leadership is being handed over to {to} already: wait for that, then ask again"))
-            }
+            NotHandedOver::UnderWay { to } => failed(format!(
+                "leadership is already being transferred to {to}: wait until that is done, then try \
+                     again"
+            )),
             NotHandedOver::GivenUp { to, leader } => failed(format!(
-                "{to} did not take over within an election timeout, and {leader} still leads: see that {to} runs and keeps \
-                 up, then ask again"
+                "{to} did not take over within an election timeout, and {leader} is still the leader: check that {to} \
+                 runs and has caught up, then try again"
             )),
             NotHandedOver::OtherElected { leader } => failed(format!(
-                "{leader} was elected before the hand-over was done, and leads now: ask again if that will not do"
+                "{leader} was elected before the transfer was done and is now the leader: try again if you want \
+                 another one"
             )),
             NotHandedOver::LeaderUnknown => ApiError::outcome_unknown(
-                "this node leads no more, and has heard of no leader since: see `GET /leader` of the other nodes",
+                "this node is no longer the leader and does not know the new one: see `GET /leader` of the other nodes",
             ),
         })
     }
@@ -571,7 +567,7 @@ impl Answered {
         let Self { answer, term } = self;
         let other = || {
             ApiError::outcome_unknown(
-                "the leader answered another question, which is a defect: see what became of yours",
+                "the leader answered a different request, which is a bug in kvd: check whether yours took effect",
             )
         };
         pick(answer).map(|value| OfTerm { value, term }).ok_or_else(other)

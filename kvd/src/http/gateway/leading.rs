@@ -24,11 +24,11 @@ impl Question {
     /// End of a sentence: advice on an outcome that is not known.
     pub(super) fn when_unknown(&self) -> &'static str {
         match self {
-            Self::Write(_) => "it may still take effect: repeat the write with the same `request`, or read the key",
+            Self::Write(_) => "it may still be applied: repeat the write with the same `request`, or read the key",
             Self::ChangeMembers(_) => {
-                "the change may still be made: see `GET /members`, or ask for it again, which does no harm"
+                "the change may still happen: check `GET /members`, or repeat the request, which is safe"
             }
-            Self::HandOver(_) => "leadership may still be handed over: see `GET /leader`",
+            Self::HandOver(_) => "leadership may still be transferred: see `GET /leader`",
         }
     }
 }

@@ -15,7 +15,7 @@ pub(in crate::http) fn check(command: &Command, value_bytes_max: usize) -> Resul
     let (value, condition) = match &command.operation {
         Operation::Set { value, condition, .. } => (Some(value), condition),
         Operation::Delete { condition, .. } => (None, condition),
-        Operation::RaiseLevel { .. } => return Err(ApiError::invalid("the leader alone raises the level")),
+        Operation::RaiseLevel { .. } => return Err(ApiError::invalid("only the leader raises the level")),
     };
     // No value is as long as one that a condition asks for in vain, but the condition would stand in the log.
     let expected = match condition {
@@ -34,9 +34,7 @@ pub(in crate::http) fn check(command: &Command, value_bytes_max: usize) -> Resul
 /// As [`check`]; [`kvclient::api::ErrorCode::NotReady`] where this node does not know such a command.
 pub(super) fn check_encoded(command: &Bytes, value_bytes_max: usize) -> Result<(), ApiError> {
     let command = Command::decode(command).map_err(|cause| {
-        ApiError::not_ready(format!(
-            "the leader cannot read this request ({cause}): its kvd may be older, so upgrade it"
-        ))
+        ApiError::not_ready(format!("the leader cannot read this request ({cause}): its kvd may be older; upgrade it"))
     })?;
     check(&command, value_bytes_max)
 }

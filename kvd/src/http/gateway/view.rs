@@ -1,6 +1,6 @@
 //! What a node knows of itself and its cluster.
 
-use kvclient::api::{ClusterInfo, Divergence, Member, NodeState, NodeUrl};
+use kvclient::api::{ClonedNode, ClusterInfo, Divergence, Member, NodeState, NodeUrl};
 use std::sync::Arc;
 
 /// What this node knows of itself and its cluster; replaced whenever something changes.
@@ -44,6 +44,8 @@ pub struct View {
     pub snapshots_damaged: u64,
     /// Segments of its log that were found to be damaged since it started.
     pub log_damaged: u64,
+    /// Nodes under whose id two processes run, as far as this node has seen.
+    pub cloned: Vec<ClonedNode>,
 }
 
 impl View {
@@ -69,6 +71,7 @@ impl View {
             disk_stuck: None,
             snapshots_damaged: 0,
             log_damaged: 0,
+            cloned: Vec::new(),
         }
     }
 }

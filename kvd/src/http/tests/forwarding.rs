@@ -125,7 +125,7 @@ fn what_has_not_happened_is_asked_again_while_there_is_time() {
     let reply = server.post("/set?timeout_ms=50", SET);
     assert_eq!(reply.failure(), (503, ErrorCode::NoLeader, Applied::No));
     let sentence = reply.error().error.message;
-    assert!(sentence.contains("node2 leads") && sentence.contains("no route"), "{sentence}");
+    assert!(sentence.contains("cannot reach the leader, node2") && sentence.contains("no route"), "{sentence}");
     let (server, _) = follower([moved()]);
     assert_eq!(server.post("/set?timeout_ms=50", SET).failure(), (503, ErrorCode::NoLeader, Applied::No));
 }

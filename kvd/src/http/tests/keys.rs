@@ -53,7 +53,7 @@ fn replies_are_to_the_letter() {
             412,
             concat!(
                 r#"{"error":{"code":"condition_failed","#,
-                r#""message":"the condition does not hold: see `current` for what is there","applied":"no","#,
+                r#""message":"condition failed, nothing written; `current` is the key as it is now","applied":"no","#,
                 r#""current":{"key":"color","value":"tan","create_revision":2,"mod_revision":4,"version":3}}}"#
             ),
         ),
@@ -64,7 +64,7 @@ fn replies_are_to_the_letter() {
             412,
             concat!(
                 r#"{"error":{"code":"condition_failed","#,
-                r#""message":"the condition does not hold: see `current` for what is there","applied":"no","#,
+                r#""message":"condition failed, nothing written; `current` is the key as it is now","applied":"no","#,
                 r#""current":null}}"#
             ),
         ),
@@ -75,10 +75,7 @@ fn replies_are_to_the_letter() {
             "/get?key=color",
             "",
             404,
-            concat!(
-                r#"{"error":{"code":"key_not_found","message":"there is no such key: write it with POST /set","#,
-                r#""applied":"no"}}"#
-            ),
+            concat!(r#"{"error":{"code":"key_not_found","message":"key not found","#, r#""applied":"no"}}"#),
         ),
     ] {
         let reply = server.request(&format!("{method} {path} HTTP/1.1"), body);
@@ -107,7 +104,7 @@ fn a_repeated_request_gets_the_stored_reply_and_an_older_one_a_conflict() {
     ] {
         let reply = server.post(path, body);
         assert_eq!(reply.failure(), (400, ErrorCode::InvalidRequest, Applied::No), "{body}");
-        assert!(reply.text().contains("was another request of this client"), "{reply:?}");
+        assert!(reply.text().contains("has already used this `seq`"), "{reply:?}");
     }
     assert_eq!(server.get("/get?key=k&raw=true").text(), "second");
 }

@@ -30,6 +30,7 @@ fn each_path_asks_for_its_change_and_gets_the_members() {
         ("/members/promote", r#"{"id":"node4"}"#.into()),
         ("/members/remove", r#"{"id":"node2","force":true}"#.into()),
         ("/members/replace", r#"{"old":"node2","new":"node4"}"#.into()),
+        ("/members/update", r#"{"name":"node2","peer_url":"http://e:2/"}"#.into()),
     ] {
         let reply = server.post(path, body);
         let expected = r#"{"members":[],"cluster":{"id":"00000000000051f0","first_members":["node1"]}}"#;
@@ -51,6 +52,7 @@ fn each_path_asks_for_its_change_and_gets_the_members() {
         MemberChange::Promote { name: new.clone() },
         MemberChange::Remove { name: old.clone(), force: true },
         MemberChange::Replace { old, new },
+        MemberChange::Update { name: "node2".into(), client_url: None, peer_url: Some("http://e:2".into()) },
     ];
     assert_eq!(*asked.lock().unwrap(), expected);
     assert_eq!(server.get("/members/add").failure(), (405, ErrorCode::MethodNotAllowed, Applied::No));
@@ -66,7 +68,7 @@ fn each_way_to_fail_has_its_status_code_and_promise() {
         (ChangeError::WasRemoved("node9".into()), (403, ErrorCode::Removed, Applied::No), "clear its data directory"),
         (ChangeError::Refused(sentence()), (409, ErrorCode::ChangeRefused, Applied::No), "do that"),
         (ChangeError::TooMany, (429, ErrorCode::Overloaded, Applied::No), "try again"),
-        (ChangeError::OutcomeUnknown, (504, ErrorCode::Timeout, Applied::Unknown), "does no harm"),
+        (ChangeError::OutcomeUnknown, (504, ErrorCode::Timeout, Applied::Unknown), "which is safe"),
     ] {
         let (server, _) = answers(Err(error.clone()));
         let reply = server.post("/members/remove?timeout_ms=20", r#"{"id":"node2"}"#);

@@ -39,7 +39,7 @@ fn what_makes_no_sense_is_refused_before_the_replica_is_asked() {
     for (body, complaint) in [
         (r#"{"too":"node2"}"#, "unknown field `too`"),
         (r#"["node2"]"#, "expected an object"),
-        ("node2", "send {\"to\":\"node2\"}"),
+        ("node2", "Example: {\"to\":\"node2\"}"),
     ] {
         let reply = server.post("/leader/transfer", body);
         assert_eq!(reply.failure(), (400, ErrorCode::InvalidRequest, Applied::No), "{body}");
@@ -61,26 +61,26 @@ fn each_way_it_can_fail_says_what_happened_and_who_leads() {
         (
             NotHandedOver::UnknownMember,
             (400, ErrorCode::InvalidRequest, Applied::No),
-            "`node2` is no member of this cluster: name one of node1, node2",
+            r#"no member named "node2" (members: node1, node2)"#,
         ),
-        (NotHandedOver::NotVoter, (400, ErrorCode::InvalidRequest, Applied::No), "node2 does not vote"),
-        (NotHandedOver::NoTarget, (409, ErrorCode::TransferFailed, Applied::No), "this node goes on"),
+        (NotHandedOver::NotVoter, (400, ErrorCode::InvalidRequest, Applied::No), "node2 is not a voter"),
+        (NotHandedOver::NoTarget, (409, ErrorCode::TransferFailed, Applied::No), "this one stays leader"),
         (
             NotHandedOver::UnderWay { to: "node3".into() },
             (409, ErrorCode::TransferFailed, Applied::No),
-            "handed over to node3 already",
+            "already being transferred to node3",
         ),
         (
             NotHandedOver::GivenUp { to: to(), leader: leader() },
             (409, ErrorCode::TransferFailed, Applied::No),
-            "node2 did not take over within an election timeout, and node1 still leads",
+            "node2 did not take over within an election timeout, and node1 is still the leader",
         ),
         (
             NotHandedOver::OtherElected { leader: "node3".into() },
             (409, ErrorCode::TransferFailed, Applied::No),
             "node3 was elected",
         ),
-        (NotHandedOver::LeaderUnknown, (504, ErrorCode::Timeout, Applied::Unknown), "leads no more"),
+        (NotHandedOver::LeaderUnknown, (504, ErrorCode::Timeout, Applied::Unknown), "is no longer the leader"),
     ] {
         let reply = failing(failure.clone()).post("/leader/transfer?timeout_ms=20", r#"{"to":"node2"}"#);
         assert_eq!(reply.failure(), expected, "{failure:?}");

@@ -42,6 +42,15 @@ pub enum MemberChange {
         /// The learner.
         new: String,
     },
+    /// The recorded URLs of a member change.
+    Update {
+        /// The member.
+        name: String,
+        /// Its new URL for clients, if that changes.
+        client_url: Option<String>,
+        /// Its new URL for the other nodes, if that changes.
+        peer_url: Option<String>,
+    },
 }
 
 /// Why the members were not changed.

@@ -3,7 +3,7 @@
 use super::change::{ChangeError, MemberChange};
 use crate::mutants::{self, Mutant};
 use crate::raft::{Configuration, MemberInfo, MembershipChange, NodeId, Raft};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Members of a cluster, learners among them. More would not all have a stream to every other.
 pub const MEMBERS_MAX: usize = 48;
@@ -15,6 +15,8 @@ pub(super) struct Meant {
     promote: BTreeSet<NodeId>,
     /// Those that are to leave.
     remove: BTreeSet<NodeId>,
+    /// Those whose URLs are to change.
+    update: BTreeSet<NodeId>,
 }
 
 impl Meant {
@@ -31,13 +33,15 @@ impl Meant {
         Ok(match change {
             // It says its id.
             MemberChange::Add { .. } => Self::default(),
-            MemberChange::Promote { name } => Self { promote: known(name)?, remove: BTreeSet::new() },
-            MemberChange::Remove { name, .. } => Self { promote: BTreeSet::new(), remove: known(name)? },
+            MemberChange::Promote { name } => Self { promote: known(name)?, ..Self::default() },
+            MemberChange::Remove { name, .. } => Self { remove: known(name)?, ..Self::default() },
+            MemberChange::Update { name, .. } => Self { update: known(name)?, ..Self::default() },
             MemberChange::Replace { old, new } => {
                 let promote = known(new)?;
                 let votes = promote.iter().any(|id| configuration.voters.contains(id));
                 // Where `new` votes and `old` is none, it is done already.
-                Self { promote, remove: if votes { called(old) } else { known(old)? } }
+                let remove = if votes { called(old) } else { known(old)? };
+                Self { promote, remove, ..Self::default() }
             }
         })
     }
@@ -62,6 +66,9 @@ pub(super) fn wanted(
         MemberChange::Promote { name } => promotion(configuration, meant, name),
         MemberChange::Remove { force, .. } => Ok(removal(configuration, meant, *force)),
         MemberChange::Replace { old, new } => replacement(configuration, meant, old, new),
+        MemberChange::Update { name, client_url, peer_url } => {
+            update(configuration, &meant.update, name, client_url.as_ref(), peer_url.as_ref())
+        }
     }
 }
 
@@ -108,8 +115,8 @@ pub(super) fn replacement(
             return Ok(Some(MembershipChange { remove, ..MembershipChange::default() }));
         }
         return Err(ChangeError::Refused(format!(
-            "{new} votes already, so it cannot take the place of {old}: name a learner. If {old} is merely to go, and the \
-             cluster to have fewer voters, remove it (kvctl: member remove {old})"
+            "{new} is already a voter, so it cannot replace {old}: choose a learner. To remove {old} and have one \
+             voter fewer, use kvctl member remove {old}"
         )));
     }
     if remove.is_empty() {
@@ -117,11 +124,53 @@ pub(super) fn replacement(
     }
     if !votes(&remove) {
         return Err(ChangeError::Refused(format!(
-            "{old} does not vote, so there is no vote that {new} could take over. If {old} is to go, remove it (kvctl: member \
-             remove {old}); if {new} is to be one more voter, promote it (kvctl: member promote {new})"
+            "{old} is not a voter, so {new} cannot take over its vote. To remove {old}, use kvctl member remove {old}; \
+             to make {new} one more voter, use kvctl member promote {new}"
         )));
     }
     Ok(Some(MembershipChange { promote, remove, ..MembershipChange::default() }))
+}
+
+/// The URLs that are given replace those that are recorded.
+fn update(
+    configuration: &Configuration,
+    meant: &BTreeSet<NodeId>,
+    name: &str,
+    client_url: Option<&String>,
+    peer_url: Option<&String>,
+) -> Result<Option<MembershipChange>, ChangeError> {
+    let members = still_members(configuration, meant);
+    if members.is_empty() {
+        return Err(ChangeError::UnknownMember(name.to_owned()));
+    }
+    let mut update = BTreeMap::new();
+    for id in members {
+        let known = &configuration.members[&id];
+        let info = MemberInfo {
+            name: known.name.clone(),
+            client_url: client_url.unwrap_or(&known.client_url).clone(),
+            peer_url: peer_url.unwrap_or(&known.peer_url).clone(),
+        };
+        if info != *known {
+            update.insert(id, info);
+        }
+    }
+    with_updates(configuration, update)
+}
+
+/// The change that records these names and URLs, if there are any.
+fn with_updates(
+    configuration: &Configuration,
+    update: BTreeMap<NodeId, MemberInfo>,
+) -> Result<Option<MembershipChange>, ChangeError> {
+    if let Some((info, (url, other))) = update.values().find_map(|info| Some((info, taken_url(configuration, info)?))) {
+        let name = &info.name;
+        return Err(ChangeError::Refused(format!(
+            "{url} is the URL of {other}, and each member needs its own: use another URL for {name}, or update or remove {other} \
+             first"
+        )));
+    }
+    Ok((!update.is_empty()).then(|| MembershipChange { update, ..MembershipChange::default() }))
 }
 
 /// Returns the URL of a node that is to be added which is another member's already, and the name of that one. Under the name
@@ -155,14 +204,15 @@ fn addition(
     let configuration = raft.configuration();
     let name = &info.name;
     if let Some(known) = configuration.members.get(&id) {
-        return if known.name == *name {
-            Ok(None)
-        } else {
+        if known.name != *name {
             let known = &known.name;
-            Err(ChangeError::Refused(format!(
-                "the node with this id is called {known}, not {name}: start it as {known}"
-            )))
-        };
+            return Err(ChangeError::Refused(format!(
+                "the node with this id is named {known}, not {name}: start it as {known}"
+            )));
+        }
+        // It asks again after it was started with other URLs, and may not be reached at those that are recorded.
+        let update = if *known == info { BTreeMap::new() } else { BTreeMap::from([(id, info)]) };
+        return with_updates(configuration, update);
     }
     if configuration.removed.contains(&id) && !mutants::is_on(Mutant::RemovedIdAddedAgain) {
         return Err(ChangeError::WasRemoved(name.clone()));
@@ -173,19 +223,20 @@ fn addition(
     }
     if namesakes.is_empty() && configuration.members.len() >= MEMBERS_MAX {
         return Err(ChangeError::Refused(format!(
-            "the cluster has {MEMBERS_MAX} members, and can have no more: remove some first"
+            "the cluster has {MEMBERS_MAX} members, which is the maximum: remove some first"
         )));
     }
     if let Some((url, other)) = taken_url(configuration, &info) {
         return Err(ChangeError::Refused(format!(
-            "{url} is the URL of {other}, and each member needs one of its own: give {name} its own address; or, if {other} is gone \
-             for ever, start the node as {other}, whose place it then takes, or remove {other} first (kvctl: member remove {other})"
+            "{url} is the URL of {other}, and each member needs its own: use another URL for {name}. If {other} is \
+             permanently gone, start the node as {other}, which it then replaces, or remove {other} first (kvctl: \
+             member remove {other})"
         )));
     }
     if namesakes.iter().any(|id| !raft.is_silent(*id)) {
         return Err(ChangeError::Refused(format!(
-            "another node called {name} is a member and lives: choose another name for this one, or remove that one \
-             first; if it is the same node and has lost its data, ask again in a moment"
+            "another running node named {name} is already a member: choose another name, or remove that one first. If \
+             this is the same node and it has lost its data, try again in a moment"
         )));
     }
     Ok(Some(MembershipChange::to_join(configuration, id, info, learner)))

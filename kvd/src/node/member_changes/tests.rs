@@ -99,13 +99,13 @@ fn what_makes_no_sense_is_refused_with_the_name_and_what_to_do() {
     refused(&mut node, remove("n1"), "n1 is the last voter");
     refused(&mut node, MemberChange::Promote { name: "n4".into() }, "n4 has not caught up yet");
     refused(&mut node, MemberChange::Replace { old: "n1".into(), new: "n4".into() }, "n4 has not caught up yet");
-    refused(&mut node, add(9, "n1"), "another node called n1 is a member and lives");
-    refused(&mut node, add(1, "n9"), "the node with this id is called n1");
+    refused(&mut node, add(9, "n1"), "another running node named n1 is already a member");
+    refused(&mut node, add(1, "n9"), "the node with this id is named n1");
     let replace = |old: &str, new: &str| MemberChange::Replace { old: old.into(), new: new.into() };
     assert_eq!(ask(&mut node, replace("n1", "n9")), Some(Err(ChangeError::UnknownMember("n9".into()))));
     assert_eq!(ask(&mut node, replace("n9", "n4")), Some(Err(ChangeError::UnknownMember("n9".into()))));
     assert_eq!(ask(&mut node, replace("n9", "n1")), Some(Ok(())), "n1 votes, and n9 does not");
-    refused(&mut node, replace("n4", "n1"), "n1 votes already, so it cannot take the place of n4");
+    refused(&mut node, replace("n4", "n1"), "n1 is already a voter, so it cannot replace n4");
     assert_eq!(names(&node), BTreeMap::from([(1, "n1"), (4, "n4")]), "nobody has left");
 }
 
@@ -145,14 +145,14 @@ fn a_replacement_leaves_as_many_voters_as_there_were() {
         );
     }
     for (voters, learners, (old, new), why) in [
-        (&three[..], &[][..], ("n1", "n2"), "n2 votes already"),
-        (&[(2, "n2"), (3, "n3")], &[], ("n2", "n3"), "n3 votes already"),
-        (&three, &[learner], ("n4", "n1"), "n1 votes already"),
-        (&three, &[learner, returned(22, "n2", 2)], ("n3", "n2"), "n2 votes already"),
-        (&three, &[learner, another], ("n4", "n5"), "n4 does not vote"),
+        (&three[..], &[][..], ("n1", "n2"), "n2 is already a voter"),
+        (&[(2, "n2"), (3, "n3")], &[], ("n2", "n3"), "n3 is already a voter"),
+        (&three, &[learner], ("n4", "n1"), "n1 is already a voter"),
+        (&three, &[learner, returned(22, "n2", 2)], ("n3", "n2"), "n2 is already a voter"),
+        (&three, &[learner, another], ("n4", "n5"), "n4 is not a voter"),
         // Which HTTP has refused before.
-        (&three, &[], ("n1", "n1"), "n1 votes already"),
-        (&three, &[learner], ("n4", "n4"), "n4 does not vote"),
+        (&three, &[], ("n1", "n1"), "n1 is already a voter"),
+        (&three, &[learner], ("n4", "n4"), "n4 is not a voter"),
     ] {
         match replaced(voters, learners, old, new) {
             Err(ChangeError::Refused(sentence)) => assert!(sentence.contains(why), "{old} {new}: {sentence}"),
@@ -181,7 +181,7 @@ fn a_learner_that_comes_back_takes_the_place_of_its_life_that_is_not_heard() {
     let mut node = leader(&[(4, "n4", Goal::Learner)], &[]);
     // From the leader's election on it counts as heard, for as long as an election may take.
     let Some(Err(ChangeError::Refused(why))) = ask(&mut node, add(44, "n4")) else { panic!("it is not heard yet") };
-    assert!(why.contains("lives"), "{why}");
+    assert!(why.contains("is already a member"), "{why}");
     (0..1_000).step_by(5).for_each(|ms| node.tick(Instant(ms)));
     write_all(&mut node);
     assert_eq!(ask(&mut node, add(44, "n4")), Some(Ok(())));
@@ -228,7 +228,7 @@ fn nobody_waits_without_end_and_not_too_many_wait() {
     let ended = changes.go_on(&mut node, Instant(5_000));
     assert_eq!(ended.len(), WAITING_MAX);
     let (0, Err(ChangeError::Refused(why))) = &ended[0] else { panic!("its time is over") };
-    assert!(why.contains("has not begun"), "{why}");
+    assert!(why.contains("was not started"), "{why}");
 }
 
 #[test]
@@ -272,6 +272,38 @@ fn who_takes_a_name_that_was_free_when_it_was_asked_for_is_not_meant() {
 }
 
 #[test]
+fn the_recorded_urls_of_a_member_change_and_nothing_else_does() {
+    let mut node = leader(&[(4, "n4", Goal::Learner)], &[]);
+    let before = node.raft().configuration().clone();
+    let update = |name: &str, client_url: Option<&str>, peer_url: Option<&str>| MemberChange::Update {
+        name: name.into(),
+        client_url: client_url.map(str::to_owned),
+        peer_url: peer_url.map(str::to_owned),
+    };
+    for _ in 0..2 {
+        assert_eq!(ask(&mut node, update("n4", None, Some("http://moved"))), Some(Ok(())));
+        let mut expected = before.clone();
+        expected.members.get_mut(&NodeId(4)).expect("a member").peer_url = "http://moved".into();
+        assert_eq!(*node.raft().configuration(), expected);
+    }
+    assert_eq!(
+        ask(&mut node, update("n9", None, Some("http://x"))),
+        Some(Err(ChangeError::UnknownMember("n9".into())))
+    );
+    let Some(Err(ChangeError::Refused(why))) = ask(&mut node, update("n4", Some("http://n1"), None)) else {
+        panic!("it is the URL of another");
+    };
+    assert!(why.starts_with("http://n1 is the URL of n1"), "{why}");
+    // A node that was started with other URLs before it has received anything asks again.
+    let MemberChange::Add { node: id, name, learner, returning, level, .. } = add(4, "n4") else { unreachable!() };
+    let (client_url, peer_url) = ("http://c".to_owned(), "http://p".to_owned());
+    let again = MemberChange::Add { node: id, name, client_url, peer_url, learner, returning, level };
+    assert_eq!(ask(&mut node, again), Some(Ok(())));
+    let info = &node.raft().configuration().members[&NodeId(4)];
+    assert_eq!((info.client_url.as_str(), info.peer_url.as_str()), ("http://c", "http://p"));
+}
+
+#[test]
 fn nobody_is_added_at_the_url_of_another_member() {
     for (client_url, peer_url, taken) in [
         ("http://n1", "http://new", "http://n1"),
@@ -295,5 +327,5 @@ fn nobody_is_added_at_the_url_of_another_member() {
     // A node that comes back without its data listens where it did.
     let mut node = leader(&[(4, "n4", Goal::Learner)], &[]);
     let Some(Err(ChangeError::Refused(why))) = ask(&mut node, add(44, "n4")) else { panic!("it still lives") };
-    assert!(why.contains("is a member and lives"), "{why}");
+    assert!(why.contains("is already a member"), "{why}");
 }

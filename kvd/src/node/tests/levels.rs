@@ -175,7 +175,7 @@ fn a_node_below_the_level_is_not_added() {
     let now = cluster.now;
     let ended = changes.go_on(cluster.at(leader), now);
     let [(1, Err(ChangeError::Refused(why)))] = ended.as_slice() else { panic!("{ended:?}") };
-    assert_eq!(why, "n4 knows levels up to 1, and this cluster is at level 2: upgrade the kvd of n4 first");
+    assert_eq!(why, "n4 supports levels up to 1, but this cluster is at level 2: upgrade the kvd of n4 first");
     changes.ask(add("n4", NEW), deadline, 2).expect("there is room");
     assert_eq!(changes.go_on(cluster.at(leader), now), []);
     cluster.settle();

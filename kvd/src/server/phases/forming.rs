@@ -63,7 +63,7 @@ impl Forming {
         let beginning = match formed {
             Formed::New(founders) => founding(&founders),
             Formed::Returned(cluster) => {
-                tracing::info!("is a member of the cluster that {} formed", cluster.first_members.join(", "));
+                tracing::info!("joined the cluster that {} formed", cluster.first_members.join(", "));
                 Beginning::as_joined(cluster)
             }
         };
@@ -83,7 +83,7 @@ impl Forming {
             let arrived = tokio::select! {
                 arrived = inbox.next() => arrived?,
                 _ = reminders.tick() => {
-                    tracing::info!("forming: {}", self.decision.waiting_for());
+                    tracing::info!("{}", self.decision.waiting_for());
                     continue;
                 }
             };
@@ -116,7 +116,7 @@ impl Forming {
         decision.to_ask_again().iter().filter_map(|name| self.links.get(name)).for_each(Link::redial);
         let was_held = std::mem::replace(&mut self.is_held, decision.is_held() && !decision.is_to_return());
         if self.is_held && !was_held {
-            tracing::warn!("waits {}", decision.waiting_for());
+            tracing::warn!("{}", decision.waiting_for());
         }
         if !decision.is_to_return() {
             self.returning = None;
@@ -144,24 +144,23 @@ fn founding(founders: &[Founder]) -> Beginning {
     let beginning = Beginning::of_founders(founders);
     let cluster = beginning.cluster();
     let names = cluster.first_members.join(", ");
-    tracing::info!("founds cluster {}, which is new and empty, of {names}", ClusterId(cluster.id));
+    tracing::info!("formed a new, empty cluster {} of {names}", ClusterId(cluster.id));
     beginning
 }
 
 /// Why this node has no data, as a part of a sentence, if it expects to have some.
 fn lacks(config: &Config, was_let_in: bool) -> Option<String> {
     if was_let_in {
-        let sentence = "a cluster has let this node in, and it was stopped before it had written down which one";
+        let sentence = "this node joined a cluster and was stopped before it recorded which one";
         return Some(sentence.to_owned());
     }
     let why = match config.storage {
         StorageKind::Disk => format!(
-            "--expect-data is set, and --data-dir {} holds none: mount the volume that has it there, and start this node again",
+            "--expect-data is set, but --data-dir {} is empty: mount the volume with the data there and restart this \
+             node",
             config.data_dir.display()
         ),
-        StorageKind::Memory => {
-            "--expect-data is set, and with --storage memory this node has none of its own".to_owned()
-        }
+        StorageKind::Memory => "--expect-data is set, but a node with --storage memory starts empty".to_owned(),
     };
     config.expect_data.then_some(why)
 }

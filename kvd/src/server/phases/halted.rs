@@ -14,11 +14,12 @@ use crate::storage::StorageError;
 use tokio::task::{JoinError, JoinHandle};
 
 /// Advice for the log.
-const ONE_STRAYED: &str = "it stops serving, and the others go on without it as long as they are a majority. This is a defect of \
-    kvd, of this machine's memory or of its disk. Stop it, keep its data directory for who looks into that, and start it by \
-    the same flags on an empty one: it comes back as a new member in its own place";
-const NOBODY_KNOWS: &str = "it stops serving, and so do the others. This is a defect of kvd, or of a machine's memory or disk. Keep all data \
-    directories, find out which is right, and make a cluster of one of it with `kvd recover`, which the others join anew";
+const ONE_STRAYED: &str = "this node stops serving, and the others continue without it while they are a majority. This \
+     is a bug in kvd, or a fault of this machine's memory or disk. Stop it, keep its data directory for analysis, and start \
+     it with the same flags on an empty one: it rejoins as a new member under its name";
+const NOBODY_KNOWS: &str = "this node stops serving, and so do the others. This is a bug in kvd, or a fault of a \
+     machine's memory or disk. Keep all data directories, find out which one is right, and make a new cluster from it with \
+     `kvd recover`, which the others then join";
 
 /// A node that refuses everything.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ impl Halted {
     /// Says that this node has diverged, and starts to mark its data directory.
     pub(super) fn new(shell: &mut Shell, divergence: Divergence, states: Vec<AppliedState>) -> Self {
         let remedy = if divergence.majority.is_some() { ONE_STRAYED } else { NOBODY_KNOWS };
-        tracing::error!("this node's data has diverged from that of the others: {divergence}; {remedy}");
+        tracing::error!("this node's data differs from that of the other nodes: {divergence}; {remedy}");
         shell.publisher.diverged(&divergence);
         shell.identity.diverged_at = Some(divergence.own.index);
         Self { states, marking: Some(shell.save_identity()) }
@@ -87,5 +88,5 @@ fn log_unmarked(marked: Result<Result<(), StorageError>, JoinError>) {
         Ok(Err(cause)) => cause.to_string(),
         Err(_) => "a panic, reported above".to_owned(),
     };
-    tracing::error!("cannot note that in the data directory, so do not start this node from it again: {why}");
+    tracing::error!("cannot record that in the data directory, so do not start this node from it again: {why}");
 }

@@ -38,16 +38,16 @@ impl Joining {
         shell.hello.send_modify(|hello| hello.joins = true);
         let urls = shell.config.join.clone();
         let named = urls.join(", ");
-        tracing::info!("asks {named} to be added to the cluster");
+        tracing::info!("asking {named} to be added to the cluster");
         let requests = shell.ask_to_join(urls, Wish::Join, false);
-        Self { _requests: requests, waiting_for: format!("it asks {named} to be added to the cluster") }
+        Self { _requests: requests, waiting_for: format!("asking {named} to be added to the cluster") }
     }
 
     /// Runs until this node is a member and its log has begun; `None` if it is stopped before.
     pub(super) async fn run(mut self, shell: &mut Shell, inbox: &mut Inbox) -> Result<Option<Serving>, FatalError> {
         let Some(cluster) = self.join(shell, inbox).await? else { return Ok(None) };
         drop(self);
-        tracing::info!("is a member of the cluster that {} formed", cluster.first_members.join(", "));
+        tracing::info!("joined the cluster that {} formed", cluster.first_members.join(", "));
         let recovered = begin(shell, inbox, Beginning::as_joined(cluster)).await?;
         Ok(Some(Serving::new(shell, recovered, None, 0)))
     }
@@ -60,7 +60,7 @@ impl Joining {
             let arrived = tokio::select! {
                 arrived = inbox.next() => arrived?,
                 _ = reminders.tick() => {
-                    tracing::info!("waits {}", self.waiting_for);
+                    tracing::info!("{}", self.waiting_for);
                     continue;
                 }
             };
@@ -72,7 +72,7 @@ impl Joining {
                     | JoinNews::Leaderless(why)
                     | JoinNews::Silent(why)
                     | JoinNews::Removed(why)
-                    | JoinNews::Unknown(why) => self.waiting_for = format!("to be added to the cluster: {why}"),
+                    | JoinNews::Unknown(why) => self.waiting_for = format!("waiting to be added to the cluster: {why}"),
                 },
                 Some(Arrived::Event(
                     Event::Log(_)

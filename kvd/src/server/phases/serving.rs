@@ -7,6 +7,7 @@
 mod clock;
 mod clusters_met;
 mod members;
+mod unfed;
 mod upkeep;
 
 use super::halted::Halted;
@@ -122,6 +123,7 @@ impl Serving {
                 next_tick = now.plus_ms(TICK.as_millis() as u64);
                 self.replica.tick(now);
                 self.upkeep.tick(shell, &mut self.replica);
+                shell.publisher.cloned(shell.inbound.cloned());
             }
         }
     }
@@ -155,16 +157,11 @@ impl Serving {
             Arrived::Event(Event::Stopping(stopping)) => {
                 self.hand_overs.begin_to_stop(&mut self.replica, self.members.directory(), stopping);
             }
+            Arrived::Event(Event::Join(JoinNews::Joined(_))) => self.members.still_unfed(shell),
             // This node is a member already.
             Arrived::Event(
                 Event::Founder(..)
-                | Event::Join(
-                    JoinNews::Joined(_)
-                    | JoinNews::Waits(_)
-                    | JoinNews::Leaderless(_)
-                    | JoinNews::Silent(_)
-                    | JoinNews::Unknown(_),
-                ),
+                | Event::Join(JoinNews::Waits(_) | JoinNews::Leaderless(_) | JoinNews::Silent(_) | JoinNews::Unknown(_)),
             ) => {}
         }
         Ok(())
@@ -181,8 +178,8 @@ impl Serving {
         };
         shell.inbound.close(from);
         if self.refused.is_due((from, refusal)) {
-            let name = self.members.directory().info(from).map_or("a node that is no member", |info| &info.name);
-            tracing::error!("refuses a message from {name} (id {from}): {refusal}");
+            let name = self.members.directory().info(from).map_or("a node that is not a member", |info| &info.name);
+            tracing::error!("refused a message from {name} (id {from}): {refusal}");
         }
     }
 
@@ -192,8 +189,9 @@ impl Serving {
         if self.unknown_level.replace(level) != Some(level) {
             let name = self.members.directory().info(from).map_or("another node", |info| &info.name);
             tracing::error!(
-                "{name} sends entries of level {level}, and this node knows levels up to {}: it cannot follow its cluster any \
-                 more, and has lost nothing; start a version of kvd that knows that level, without a lower --level-max",
+                "{name} sends entries of level {level}, but this node supports levels up to {}, so it cannot follow \
+                 its cluster any further. It has lost nothing: start a kvd version that supports that level, without a \
+                 lower --level-max",
                 shell.config.level_max
             );
         }
@@ -203,7 +201,10 @@ impl Serving {
     fn log_level(&mut self) {
         let level = self.replica.level();
         if std::mem::replace(&mut self.level, level) < level {
-            tracing::info!("the data is of level {level} now: versions of kvd that do not know it cannot read it");
+            tracing::info!(
+                "the level of the data is now {level}: kvd versions that do not support it cannot read the \
+                 data"
+            );
         }
     }
 
@@ -245,7 +246,7 @@ impl Serving {
             LinkEvent::BulkOpened => self.replica.bulk_opened(id),
             LinkEvent::BulkStalled => self.replica.bulk_stalled(id),
             // The link warns by itself.
-            LinkEvent::Failed(_) => self.members.missed(shell, id),
+            LinkEvent::Failed(why) => self.members.missed(shell, id, &why),
         }
         Ok(())
     }
@@ -266,8 +267,8 @@ impl Serving {
         {
             let name = self.members.directory().info(voter).map_or("a member", |info| &info.name);
             tracing::error!(
-                "{name} and this node hold different data after entry {index}, which is a defect: whichever of them differs from a \
-                 majority of the voters stops serving"
+                "{name} and this node have different data after entry {index}, which is a bug or a hardware fault: the \
+                 one that differs from a majority of the voters stops serving"
             );
         }
     }
@@ -302,7 +303,8 @@ impl Serving {
         self.log_level();
         // The view comes first, so that whoever has an answer finds it there as well. Nobody waits for an answer if its
         // receiver is gone.
-        shell.publisher.replica(self.replica.raft(), self.members.directory());
+        let waiting_for = self.members.waits_for(shell);
+        shell.publisher.replica(self.replica.raft(), self.members.directory(), waiting_for);
         for (reply, result) in writes {
             let _ = reply.send(result);
         }

@@ -12,6 +12,7 @@ use super::super::reporter::Reporter;
 use super::event::{BackupReply, SnapshotEvent, Unreadable, Waiting};
 use super::paced::{BYTES_PER_SECOND_MAX, PacedReader, blocking};
 use crate::http::{Backup, BackupError};
+use crate::logging::bytes as bytes_as_text;
 use crate::raft::{LogBase, LogIndex};
 use crate::storage::snapshot::{SnapshotBytes, SnapshotFile};
 use crate::storage::{Disk, StorageError};
@@ -151,7 +152,7 @@ impl Giving {
         if reply.send(Ok(Backup { revision, bytes: length, chunks })).is_err() {
             return Ok(());
         }
-        tracing::info!("gives a backup of {:.1} MB, at revision {revision}", length as f64 / 1e6);
+        tracing::info!("sending a backup: {} at revision {revision}", bytes_as_text(length));
         let mut reader = PacedReader::new(bytes, BYTES_PER_SECOND_MAX);
         let (began, mut sent) = (Instant::now(), 0);
         loop {
@@ -166,7 +167,7 @@ impl Giving {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Ok(()),
                 Err(_) => {
-                    tracing::warn!("a client takes its backup too slowly, and is cut off");
+                    tracing::warn!("closed the connection of a client that reads its backup too slowly");
                     return Ok(());
                 }
             }

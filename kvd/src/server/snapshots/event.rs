@@ -19,7 +19,14 @@ pub(in crate::server) enum SnapshotEvent {
     /// A snapshot was sent to a node in this term; its last index, if the node has installed it.
     Sent(NodeId, Term, Result<LogIndex, SendFailure>),
     /// A snapshot has arrived and is durable. Its sender is told once it is the state of this node.
-    Received(Box<Received>, oneshot::Sender<LogIndex>),
+    Received {
+        /// Name of the sender.
+        from: String,
+        /// The snapshot.
+        received: Box<Received>,
+        /// Where the sender waits.
+        installed: oneshot::Sender<LogIndex>,
+    },
 }
 
 /// The end of a snapshot that was begun.

@@ -38,16 +38,15 @@ const BEHIND_FACTOR: u64 = 4;
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// What it means that the newest snapshot cannot be read, and what to do.
-const LOST: &str = "This node has the whole state in memory, goes on, and writes another snapshot at once. Do not stop it before \
-    the log says that this is done: it could not start again. Then check its disk, which loses what is stored on it";
+const LOST: &str = "This node has all data in memory, keeps running, and writes another snapshot now. Do not stop it \
+     before the log says that this is done, or it cannot start again. Then check its disk, which loses data";
 
 /// The same of a snapshot that a newer one has replaced meanwhile.
-const REPLACED: &str =
-    "A newer one has replaced it, so nothing is lost; but check this node's disk, which loses what is stored on it";
+const REPLACED: &str = "A newer one has replaced it, so nothing is lost; but check this node's disk, which loses data";
 
 /// What it means that log that has been applied cannot be read, and what to do.
-const LOG_LOST: &str = "This node has applied all that may be lost, goes on, and writes a snapshot in its place at once. Do not stop it \
-    before the log says that this is done: it could not start again. Then check its disk, which loses what is stored on it";
+const LOG_LOST: &str = "This node has applied all of it, keeps running, and writes a snapshot to replace it now. Do \
+     not stop it before the log says that this is done, or it cannot start again. Then check its disk, which loses data";
 
 /// What a node does with snapshots.
 #[derive(Debug)]
@@ -146,8 +145,8 @@ impl Snapshots {
         match taken {
             Ok(Taken::Whole { file, took }) => {
                 tracing::info!(
-                    "snapshot of {:.1} MB up to entry {}, written in {:.1} s",
-                    file.bytes() as f64 / 1e6,
+                    "snapshot of {} up to entry {}, written in {:.1} s",
+                    crate::logging::bytes(file.bytes()),
                     file.last().index,
                     took.as_secs_f64()
                 );
@@ -156,9 +155,9 @@ impl Snapshots {
             Ok(Taken::GivenUp) => Ok(None),
             Ok(Taken::NotBegun(cause)) => {
                 tracing::warn!(
-                    "no thread to write a snapshot: {cause}. The disk is not at fault; the node goes on without, its log grows, \
-                     and the next is tried in {} s: raise the limit on processes (TasksMax= of systemd), or see what else takes \
-                     the memory of this machine",
+                    "cannot start a thread to write a snapshot: {cause}. This is not a disk failure; the log grows \
+                     until a snapshot succeeds, and the next attempt is in {} s. Raise the limit on processes \
+                     (TasksMax= of systemd), or check what else uses the memory of this machine",
                     RETRY_AFTER.as_secs()
                 );
                 self.not_before = Instant::now() + RETRY_AFTER;
@@ -167,8 +166,8 @@ impl Snapshots {
             }
             Err(cause) if cause.is_for_want_of_space() => {
                 tracing::warn!(
-                    "no space for a snapshot; the node goes on without, its log grows, and the next is tried in {} s: make \
-                     space",
+                    "no disk space for a snapshot; the log grows until one succeeds, and the next attempt is in {} s: \
+                     free some space",
                     RETRY_AFTER.as_secs()
                 );
                 self.not_before = Instant::now() + RETRY_AFTER;
@@ -189,8 +188,8 @@ impl Snapshots {
         }
         if std::mem::take(&mut self.is_lost) {
             tracing::warn!(
-                "a new snapshot, up to entry {index}, has taken the place of the one that could not be read: nothing is lost, \
-                 and this node can be stopped and started again. Check its disk all the same"
+                "a new snapshot up to entry {index} has replaced the unreadable one: nothing is lost, and this node \
+                 can be restarted. Check its disk"
             );
         }
         self.newest = Some(file.clone());
@@ -238,7 +237,7 @@ impl Snapshots {
                 self.damaged += 1;
                 self.is_lost |= is_newest;
                 let remedy = if is_newest { LOST } else { REPLACED };
-                tracing::error!("a snapshot cannot be read any more: {}. {remedy}", cause.in_short());
+                tracing::error!("a snapshot can no longer be read: {}. {remedy}", cause.in_short());
             }
             () => return Err(cause),
         }
@@ -266,7 +265,7 @@ impl Snapshots {
             return Ok(None);
         }
         self.log_damaged += 1;
-        tracing::error!("the log cannot be read any more: {}. {LOG_LOST}", cause.in_short());
+        tracing::error!("the log can no longer be read: {}. {LOG_LOST}", cause.in_short());
         let segment = found.segment();
         self.lost_log.get_or_insert(found);
         Ok(Some(segment))
@@ -282,8 +281,8 @@ impl Snapshots {
         let newest = self.newest_index();
         if self.lost_log.take_if(|lost| lost.is_gone(log)).is_some() {
             tracing::warn!(
-                "the part of the log that could not be read is gone, and a snapshot has taken its place: nothing is lost, and \
-                 this node can be stopped and started again. Check its disk all the same"
+                "a snapshot has replaced the unreadable part of the log: nothing is lost, and this node can be \
+                 restarted. Check its disk"
             );
         }
         !self.is_lost && self.lost_log.as_mut().is_some_and(|lost| lost.is_due(newest, log))
@@ -330,7 +329,7 @@ impl Snapshots {
     ) {
         let Some(file) = &self.newest else {
             // The log goes only behind a snapshot, so that there is one.
-            tracing::error!("a follower needs a snapshot and there is none, which is a defect in kvd");
+            tracing::error!("a follower needs a snapshot and there is none: this is a bug in kvd");
             return;
         };
         let to_whom = sending::Receiver { id: to, name: name.to_owned(), url: url.to_owned() };
@@ -361,7 +360,7 @@ impl Snapshots {
         self.sending.remove(&to);
         match result {
             Ok(last) => {
-                tracing::info!("{name} was sent a snapshot up to entry {last}");
+                tracing::info!("sent {name} a snapshot up to entry {last}");
                 Ok(Some(last))
             }
             Err(SendFailure::Unreadable(cause)) => {
@@ -369,9 +368,7 @@ impl Snapshots {
                 Ok(None)
             }
             Err(SendFailure::Peer(why)) => {
-                tracing::warn!(
-                    "{name} did not take the snapshot that it needs, and is sent one again once it answers: {why}"
-                );
+                tracing::warn!("sending a snapshot to {name} failed and is retried once it answers: {why}");
                 Ok(None)
             }
         }

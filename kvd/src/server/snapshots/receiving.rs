@@ -108,16 +108,16 @@ impl Receiver {
             Err(refusal) => return *refusal,
         };
         let Ok(turn) = Arc::clone(&self.turn).try_acquire_owned() else {
-            let why = "this node receives another snapshot already".to_owned();
+            let why = "this node is already receiving another snapshot".to_owned();
             return refuse(ErrorCode::Overloaded, StatusCode::TOO_MANY_REQUESTS, why);
         };
         let theirs_protocol = theirs.protocol;
-        tracing::info!("receives a snapshot from {}", theirs.name);
+        tracing::info!("receiving a snapshot from {}", theirs.name);
         let (parts_in, mut parts) = mpsc::channel(1);
         let answer = async move {
-            let answer = with_signs_of_life(self.receive(cluster_id, body, turn), &parts_in).await;
+            let answer = with_signs_of_life(self.receive(&theirs.name, cluster_id, body, turn), &parts_in).await;
             let answer = answer.unwrap_or_else(|why| {
-                tracing::warn!("the snapshot from {} is given up: {why}", theirs.name);
+                tracing::warn!("receiving the snapshot from {} failed: {why}", theirs.name);
                 Answer::refused(why)
             });
             // Whoever sent it may have gone.
@@ -140,6 +140,7 @@ impl Receiver {
 
     async fn receive(
         &self,
+        from: &str,
         cluster_id: u64,
         body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send,
         turn: OwnedSemaphorePermit,
@@ -173,13 +174,14 @@ impl Receiver {
         };
         // A sender that broke off has not sent a whole snapshot, and is why there was no more.
         forwarded?;
-        self.install(written?).await
+        self.install(from, written?).await
     }
 
-    async fn install(&self, received: Received) -> Result<Answer, String> {
+    async fn install(&self, from: &str, received: Received) -> Result<Answer, String> {
         let (installed, is_installed) = oneshot::channel();
         // A node that has stopped drops it.
-        self.reporter.report(SnapshotEvent::Received(Box::new(received), installed));
+        let (from, received) = (from.to_owned(), Box::new(received));
+        self.reporter.report(SnapshotEvent::Received { from, received, installed });
         let last = is_installed.await.map_err(|_| "this node stops".to_owned())?;
         Ok(Answer::Installed { last_log_index: last.0 })
     }
@@ -200,7 +202,7 @@ async fn with_signs_of_life<T>(work: impl Future<Output = T>, parts: &mpsc::Send
 }
 
 fn slow_disk(stall_max: Duration) -> String {
-    format!("this node's disk has taken nothing of it for {} s", stall_max.as_secs_f64())
+    format!("this node's disk has not completed a write for {} s", stall_max.as_secs_f64())
 }
 
 /// Hands on what arrives, until the body ends or nobody takes it any more.
@@ -215,7 +217,7 @@ async fn forward(
             Ok(Some(Ok(mut piece))) => piece.copy_to_bytes(piece.remaining()),
             Ok(Some(Err(cause))) => return Err(format!("the connection broke: {cause}")),
             Ok(None) => return Ok(()),
-            Err(_) => return Err(format!("nothing came for {} s", stall_max.as_secs_f64())),
+            Err(_) => return Err(format!("no data arrived for {} s", stall_max.as_secs_f64())),
         };
         match timeout(stall_max, pieces.send(bytes)).await {
             Ok(Ok(())) => {}
@@ -305,7 +307,7 @@ mod tests {
     async fn refusal(receiver: &Receiver, body: impl Stream<Item = Result<Bytes, warp::Error>> + Send) -> String {
         let turn = Arc::clone(&receiver.turn).try_acquire_owned().expect("its turn");
         let began = Instant::now();
-        let why = receiver.receive(1, body, turn).await.unwrap_err();
+        let why = receiver.receive("node1", 1, body, turn).await.unwrap_err();
         assert!(began.elapsed() >= STALL_MAX / 2, "{why} {:?}", began.elapsed());
         why
     }
@@ -314,7 +316,7 @@ mod tests {
     async fn a_sender_that_falls_silent_is_given_up_and_makes_room_for_another() {
         let (receiver, _reported) = receiver(Arc::new(MemoryDisk::new()));
         let body = pieces(vec![Bytes::from_static(b"KVD")]).chain(stream::pending());
-        assert_eq!(refusal(&receiver, body).await, "nothing came for 0.1 s");
+        assert_eq!(refusal(&receiver, body).await, "no data arrived for 0.1 s");
         let _next = timeout(Duration::from_secs(10), receiver.turn.acquire()).await.expect("the writer has ended");
     }
 
@@ -330,7 +332,7 @@ mod tests {
             vec![Bytes::from(whole.clone())],
         ] {
             *released.0.lock().unwrap() = false;
-            assert_eq!(refusal(&receiver, pieces(body)).await, "this node's disk has taken nothing of it for 0.1 s");
+            assert_eq!(refusal(&receiver, pieces(body)).await, "this node's disk has not completed a write for 0.1 s");
             assert!(receiver.turn.try_acquire().is_err(), "another one would hang as well");
             *released.0.lock().unwrap() = true;
             released.1.notify_all();

@@ -34,8 +34,8 @@ const CHUNKS_QUEUED_MAX: usize = 2;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a snapshot is sent no further that the log no longer follows.
-const TOO_SLOW: &str = "it takes the snapshot too slowly: the log has grown by several times as much meanwhile, and could not \
-    follow it any more";
+const TOO_SLOW: &str = "it receives the snapshot too slowly: the log has grown by several times its size meanwhile, so \
+     the log after the snapshot may be gone";
 
 /// Longer answers, but for their signs of life, are none.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -138,7 +138,8 @@ async fn send(
         answered = exchange(agent, request, &stall) => answered.map_err(SendFailure::Peer),
         cause = pouring => Err(SendFailure::Unreadable(cause)),
         () = stall.stalled() => {
-            Err(SendFailure::Peer(format!("it has taken nothing and said nothing for {} s", stall_max.as_secs_f64())))
+            Err(SendFailure::Peer(format!("it has neither received nor sent anything for {} \
+                 s", stall_max.as_secs_f64())))
         }
     }
 }
@@ -264,7 +265,7 @@ mod tests {
         let why = sent(LARGE_PIECES, |stream| async {
             std::mem::forget(stream);
         });
-        assert_eq!(why.await.unwrap_err(), "it has taken nothing and said nothing for 0.3 s");
+        assert_eq!(why.await.unwrap_err(), "it has neither received nor sent anything for 0.3 s");
         assert!(began.elapsed() >= STALL_MAX, "{:?}", began.elapsed());
     }
 
@@ -294,7 +295,7 @@ mod tests {
             assert!(take_all(&mut stream, &snapshot(5, 4)).await);
             std::mem::forget(stream);
         });
-        assert_eq!(why.await.unwrap_err(), "it has taken nothing and said nothing for 0.3 s");
+        assert_eq!(why.await.unwrap_err(), "it has neither received nor sent anything for 0.3 s");
     }
 
     #[tokio::test]

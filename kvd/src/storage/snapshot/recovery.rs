@@ -49,8 +49,8 @@ impl fmt::Display for DamagedSnapshot {
         let Self { last, error } = self;
         write!(
             f,
-            "{}: {error}. An older snapshot, or none, and the log after it have all that was in it, so nothing is lost and \
-             the node starts from those; but see that the disk is healthy",
+            "{}: {error}. Nothing is lost: the node starts from an older snapshot, or none, and the log after it. \
+             Check that the disk is healthy",
             file_name(*last)
         )
     }

@@ -85,7 +85,7 @@ fn called(configuration: &Configuration, name: &str) -> BTreeSet<NodeId> {
 fn named_in(change: &MemberChange, configuration: &Configuration) -> (BTreeSet<NodeId>, BTreeSet<NodeId>) {
     let called = |name: &str| called(configuration, name);
     match change {
-        MemberChange::Add { .. } => Default::default(),
+        MemberChange::Add { .. } | MemberChange::Update { .. } => Default::default(),
         MemberChange::Promote { name } => (called(name), BTreeSet::new()),
         MemberChange::Remove { name, .. } => (BTreeSet::new(), called(name)),
         MemberChange::Replace { old, new } => (called(new), called(old)),
@@ -106,6 +106,13 @@ fn is_so(change: &MemberChange, configurations: &[&Configuration]) -> bool {
             configuration.members.get(&NodeId(*node)).is_some_and(|info| info.name == *name)
         }
         MemberChange::Promote { name } => votes(configuration, name),
+        MemberChange::Update { name, client_url, peer_url } => {
+            let is_at = |wanted: &Option<String>, url: &String| wanted.as_ref().is_none_or(|wanted| wanted == url);
+            called(configuration, name).iter().any(|id| {
+                let info = &configuration.members[id];
+                is_at(client_url, &info.client_url) && is_at(peer_url, &info.peer_url)
+            })
+        }
         MemberChange::Remove { name, .. } => is_gone(configuration, name),
         MemberChange::Replace { old, new } => votes(configuration, new) && is_gone(configuration, old),
     })
@@ -503,6 +510,7 @@ impl Asked {
                 let are_learners = gone.iter().all(|id| before.learners.contains_key(id));
                 ensure!(NAME, next.voters == before.voters && are_learners, "{}", what());
             }
+            MemberChange::Update { .. } => ensure!(NAME, gone.is_empty() && new.is_empty(), "{}", what()),
             MemberChange::Promote { .. } => ensure!(NAME, gone.is_empty() && new.is_subset(promote), "{}", what()),
             MemberChange::Remove { .. } => ensure!(NAME, gone.is_subset(remove) && new.is_empty(), "{}", what()),
             MemberChange::Replace { .. } => {

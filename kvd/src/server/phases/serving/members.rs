@@ -3,6 +3,7 @@
 
 use super::super::shell::Shell;
 use super::clusters_met::ClustersMet;
+use super::unfed::Unfed;
 use crate::bootstrap::Wish;
 use crate::node::Recovered;
 use crate::peer::{ClusterId, Hello, Link};
@@ -34,6 +35,8 @@ pub(super) struct Members {
     told_removed: bool,
     /// Until this node has heard of its leader: asks whether it is still a member.
     asking: Option<JoinRequests>,
+    /// What is known of the way to the leader, until this node has heard of its members.
+    unfed: Option<Unfed>,
     /// Of members that were dialled in vain: where they are dialled now.
     detours: BTreeMap<NodeId, Detour>,
 }
@@ -41,7 +44,7 @@ pub(super) struct Members {
 /// Which of two URLs of a member is dialled.
 #[derive(Clone, Copy, Debug)]
 struct Detour {
-    /// True if it is that of `--peers`, and not where the member says that it is.
+    /// True if it is not the one that is tried first.
     is_taken: bool,
     /// When that was decided, or when the member last answered.
     since: Instant,
@@ -69,6 +72,7 @@ impl Members {
             leaving: None,
             told_removed: false,
             asking,
+            unfed: recovered.configurations.is_empty().then(|| Unfed::new(Instant::now())),
             detours: BTreeMap::new(),
         }
     }
@@ -92,13 +96,14 @@ impl Members {
         if let Some(detour) = self.detours.get_mut(&hello.node_id()) {
             detour.since = Instant::now();
         }
+        self.note_way(Unfed::met);
         let config = &shell.config;
         let (Some(own), Some(other)) = (shell.cluster(), hello.cluster) else { return Ok(()) };
         let is_configured = config.peers.iter().any(|peer| peer.name == hello.name);
         if other != own && is_configured && self.clusters_met.is_outvoted(&hello.name, config.peers.len()) {
             return Err(FatalError::OtherCluster(format!(
                 "--data-dir {} holds data of cluster {}, but the nodes that --peers lists belong to cluster {}: point \
-                 --data-dir to this node's own data, or --peers to the nodes of its cluster",
+                 --data-dir to this node's own data, or list the nodes of its cluster in --peers",
                 config.data_dir.display(),
                 ClusterId(own),
                 ClusterId(other)
@@ -112,8 +117,32 @@ impl Members {
         if let Some(link) = self.links.get(&hello.node_id()) {
             link.redial();
         }
-        if self.met(shell, hello) && self.directory.dialled_by(hello) {
-            self.connect(shell);
+        if self.met(shell, hello) {
+            self.note_way(Unfed::dialled);
+            if self.directory.dialled_by(hello) {
+                self.connect(shell);
+            }
+        }
+    }
+
+    /// Something was found out about the way to the leader, which matters until the first of its messages has come.
+    fn note_way(&mut self, note: impl FnOnce(&mut Unfed)) {
+        if let Some(unfed) = &mut self.unfed {
+            note(unfed);
+        }
+    }
+
+    /// Returns what this node waits for, if it has received nothing from its leader yet.
+    pub(super) fn waits_for(&self, shell: &Shell) -> Option<String> {
+        self.unfed.as_ref().map(|unfed| unfed.waits_for(&shell.config.peer_url))
+    }
+
+    /// The cluster has answered once more that this node is a member, and it has received nothing yet.
+    pub(super) fn still_unfed(&mut self, shell: &Shell) {
+        if let Some(unfed) = &mut self.unfed
+            && unfed.is_due(Instant::now())
+        {
+            tracing::warn!("{}", unfed.waits_for(&shell.config.peer_url));
         }
     }
 
@@ -132,13 +161,19 @@ impl Members {
 
     /// A member was dialled in vain. One that has moved is reached where it says, or where `--peers` has it, as through an
     /// address that is translated on the way: the two are tried in turn.
-    pub(super) fn missed(&mut self, shell: &Shell, id: NodeId) {
+    pub(super) fn missed(&mut self, shell: &Shell, id: NodeId, why: &str) {
+        let name = self.directory.info(id).map_or_else(|| format!("node {id}"), |info| info.name.clone());
+        self.note_way(|unfed| unfed.missed(&name, why));
         let now = Instant::now();
         let detour = *self.detours.entry(id).or_insert(Detour { is_taken: false, since: now });
-        if self.directory.has_moved(id) && now - detour.since >= DETOUR_AFTER {
+        let listed = shell.config.peers.iter().find(|peer| peer.name == name);
+        let is_elsewhere = |url: &str| self.directory.info(id).is_some_and(|info| info.peer_url != url);
+        let has_two = self.directory.is_first_member(id) && listed.is_some_and(|peer| is_elsewhere(&peer.url));
+        if has_two && now - detour.since >= DETOUR_AFTER {
             self.detours.insert(id, Detour { is_taken: !detour.is_taken, since: now });
-            self.connect(shell);
         }
+        // Its recorded URL may have changed while it was connected.
+        self.connect(shell);
     }
 
     /// The process of a node is gone.
@@ -152,6 +187,7 @@ impl Members {
     pub(super) fn follow(&mut self, shell: &Shell, raft: &Raft) {
         if self.directory.set_configuration(raft.configuration()) {
             self.asking = None;
+            self.unfed = None;
             self.connect(shell);
         }
         if self.directory.has_leaving() {
@@ -195,10 +231,12 @@ impl Members {
             // What a node says of itself is newer than the settings of this one. A URL that it has said from the beginning is
             // not: the way from here may be another one.
             let is_detour = self.detours.get(&id).is_some_and(|detour| detour.is_taken);
-            let goes_by_flag = self.directory.is_first_member(id) && (is_detour || !self.directory.has_moved(id));
+            let goes_by_flag = self.directory.is_first_member(id) && is_detour == self.directory.has_moved(id);
             let configured = configured.filter(|_| goes_by_flag);
             let url = configured.map_or(&info.peer_url, |peer| &peer.url);
-            if self.links.get(&id).is_none_or(|link| link.peer_url() != url) {
+            // Where the log records another URL, the node is connected where it is until it has moved.
+            let is_kept = |link: &Link| link.is_connected() && !self.directory.has_said_so(id);
+            if self.links.get(&id).is_none_or(|link| link.peer_url() != url && !is_kept(link)) {
                 let link = shell.open_link((&info.name, url), Some(id), move |found| Event::Member(id, found));
                 self.links.insert(id, link);
             }

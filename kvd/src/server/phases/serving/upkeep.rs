@@ -104,17 +104,23 @@ impl Upkeep {
                 shell.publisher.snapshots_damaged(self.snapshots.damaged());
                 replica.snapshot_sent(to, term, last);
             }
-            SnapshotEvent::Received(received, installed) => self.install(replica, *received, installed),
+            SnapshotEvent::Received { from, received, installed } => self.install(replica, &from, *received, installed),
         }
         Ok(())
     }
 
     /// A snapshot has arrived from a leader: it is the state from now on, if it is news.
-    fn install<W, R>(&mut self, replica: &mut Replica<W, R>, received: Received, installed: oneshot::Sender<LogIndex>) {
+    fn install<W, R>(
+        &mut self,
+        replica: &mut Replica<W, R>,
+        from: &str,
+        received: Received,
+        installed: oneshot::Sender<LogIndex>,
+    ) {
         let Received { file, place, store } = received;
         let last = place.last;
         if replica.wants_snapshot(last) {
-            tracing::info!("goes on from the snapshot of another node, which ends with entry {last}");
+            tracing::info!("installed a snapshot from {from} (index {}, term {})", last.index, last.term);
         }
         let old = replica.install(place, store);
         // A large one takes its time to go.

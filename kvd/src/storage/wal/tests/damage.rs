@@ -311,6 +311,6 @@ fn the_error_names_file_and_offset_and_says_what_to_do() {
     let message = open(&disk).unwrap_err().to_string();
     let expected = "wal-0000000000000001.log is damaged at byte 592: \
                     batch 2 is damaged, though batch 3 was begun after it. \
-                    Writes that were acknowledged may be missing from this node";
-    assert!(message.starts_with(expected) && message.contains("Put the file back as it was last"), "{message}");
+                    Acknowledged writes may be missing from this node";
+    assert!(message.starts_with(expected) && message.contains("Restore the latest version of the file"), "{message}");
 }
