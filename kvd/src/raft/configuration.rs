@@ -1,67 +1,66 @@
-//! Who is a member, who votes, and what a quorum is (paper §6).
+//! Members, voters and quorums (paper §6).
 //!
-//! A configuration is part of the log and in force from the moment it is appended. While it changes
-//! it is *joint*: it names the voters of the old and of the new configuration, and every decision
-//! needs a majority of both, so that no moment exists in which two disjoint majorities could decide.
-//! Learners receive everything and count for nothing.
+//! A configuration is part of the log and in force from the moment it is appended. While it changes it is *joint*: it
+//! names the voters of the old and of the new configuration, and every decision needs a majority of both, so that at no
+//! moment two disjoint majorities could decide. Learners receive everything and do not count for quorums.
 
 use super::types::NodeId;
 use crate::mutants::{self, Mutant};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Removed nodes that are remembered, so that they are told, and never added again. With a node on `--storage memory`
-/// that is started again every ten seconds, those of two days; each takes eight bytes of every configuration. One that
-/// was forgotten has kept its promises on its disk, so that adding it again would break none of them: this is a second
-/// line of defence, against a disk that was put back to an earlier state.
+/// Number of removed nodes that are remembered, so that they are told of their removal and never added again. With a
+/// node on `--storage memory` that restarts every ten seconds, this covers two days; each id takes eight bytes of every
+/// configuration. A forgotten node has kept its promises on its disk, so adding it again would break none of them. This
+/// is a second line of defence, against a disk that was put back to an earlier state.
 const REMOVED_MAX: usize = 16 << 10;
 
-/// The members of a cluster and their parts in it.
+/// The members of a cluster and their roles in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Configuration {
-    /// Those whose majority decides. Empty only before a node has joined any cluster.
+    /// The voters, whose majority decides. Empty only before a node has joined any cluster.
     pub voters: BTreeSet<NodeId>,
     /// While joint: the voters of the configuration being left, whose majority is needed as well.
     pub outgoing: BTreeSet<NodeId>,
-    /// Those who receive everything and count for nothing, and what they are to become.
+    /// The learners, each with its goal. They receive everything and do not count for quorums.
     pub learners: BTreeMap<NodeId, Goal>,
     /// Name and addresses of every voter, outgoing voter and learner.
     pub members: BTreeMap<NodeId, MemberInfo>,
-    /// Those who were members once, the latest last: they are told so, and never added again. While joint, those who
+    /// Former members, the latest last: they are told of their removal and never added again. While joint, members that
     /// are leaving are among them.
     pub removed: Vec<NodeId>,
 }
 
-/// What a learner is to become.
+/// The role that a learner is meant to reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Goal {
     /// Stays a learner: a replica for reads.
     Learner,
-    /// A voter, as soon as it has caught up.
+    /// Becomes a voter as soon as it has caught up.
     Voter,
-    /// A voter in the place of this one, which has the same name and whose disk is lost.
+    /// Replaces this voter, which has the same name and whose disk is lost.
     Replace(NodeId),
 }
 
-/// What the configuration knows of a member beside its id.
+/// A member's name and URLs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberInfo {
     /// Name of the node, unique among the members.
     pub name: String,
-    /// Where clients reach it.
+    /// URL for clients.
     pub client_url: String,
-    /// Where the other nodes reach it.
+    /// URL for the other nodes.
     pub peer_url: String,
 }
 
 impl Configuration {
-    /// The first configuration of a cluster: all of these are voters.
+    /// Returns the first configuration of a cluster: all of these are voters.
     pub fn of_voters(members: impl IntoIterator<Item = (NodeId, MemberInfo)>) -> Self {
         let members: BTreeMap<_, _> = members.into_iter().collect();
         Self { voters: members.keys().copied().collect(), members, ..Self::default() }
     }
 
-    /// No members: what a node has before it is part of a cluster.
+    /// No members: the configuration of a node before it is part of a cluster.
     pub const EMPTY: Self = Self {
         voters: BTreeSet::new(),
         outgoing: BTreeSet::new(),
@@ -70,47 +69,47 @@ impl Configuration {
         removed: Vec::new(),
     };
 
-    /// Whether `id` decides alone.
+    /// Returns true if `id` is the only voter.
     pub fn is_sole_voter(&self, id: NodeId) -> bool {
         self.is_quorum(|voter| voter == id)
     }
 
-    /// Whether a majority of the old and of the new voters must agree.
+    /// Returns true if decisions need a majority of the old and of the new voters.
     pub fn is_joint(&self) -> bool {
         !self.outgoing.is_empty()
     }
 
-    /// Whether `id` counts for quorums, of the new voters or of the outgoing ones.
+    /// Returns true if `id` counts for quorums, of the new voters or of the outgoing ones.
     pub fn is_voter(&self, id: NodeId) -> bool {
         self.voters.contains(&id) || self.outgoing.contains(&id)
     }
 
-    /// Everyone whom the leader sends entries to, in the order of the ids.
+    /// Returns every node to which the leader sends entries, in the order of the ids.
     pub fn everyone(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.members.keys().copied()
     }
 
-    /// Whether those for whom `agrees` holds are a quorum: a majority of the voters and, while joint,
-    /// of the outgoing voters too. Without voters there is no quorum.
+    /// Returns true if the nodes for which `agrees` holds are a quorum: a majority of the voters and, while joint, of
+    /// the outgoing voters too. Without voters there is no quorum.
     pub fn is_quorum(&self, agrees: impl Fn(NodeId) -> bool) -> bool {
         let incoming = majority(&self.voters, &agrees) || self.is_joint() && mutants::is_on(Mutant::OldQuorumOnly);
         incoming && (!self.is_joint() || majority(&self.outgoing, &agrees))
     }
 
-    /// Whether a majority of the voters agrees, whatever is outgoing.
+    /// Returns true if a majority of the voters agrees, outgoing voters aside.
     pub(super) fn is_majority_of_voters(&self, agrees: impl Fn(NodeId) -> bool) -> bool {
         majority(&self.voters, agrees)
     }
 
-    /// Remembers that this node is a member no more.
+    /// Remembers that this node was removed.
     pub(super) fn remember_removed(&mut self, id: NodeId) {
         self.removed.push(id);
         let forgotten = self.removed.len().saturating_sub(REMOVED_MAX);
         self.removed.drain(..forgotten);
     }
 
-    /// The highest value that a quorum has reached, where `reached` says how far each voter is: the
-    /// commit index, if asked for match indexes. The default without voters.
+    /// Returns the highest value that a quorum has reached, with `reached` returning the value of each voter. For match
+    /// indexes this is the commit index. Without voters, returns the default.
     pub fn quorum_reached<T: Ord + Default>(&self, reached: impl Fn(NodeId) -> T) -> T {
         let majority_reached = |voters: &BTreeSet<NodeId>| {
             let mut values: Vec<T> = voters.iter().map(|id| reached(*id)).collect();
@@ -128,7 +127,7 @@ impl Configuration {
         if mutants::is_on(Mutant::OldQuorumOnly) { outgoing } else { incoming.min(outgoing) }
     }
 
-    /// About how many bytes the configuration takes; see [`super::Entry::size_bytes`].
+    /// Approximate size of the configuration in bytes; see [`super::Entry::size_bytes`].
     pub fn size_bytes(&self) -> usize {
         let parts = self.voters.len() + self.outgoing.len() + 2 * self.learners.len();
         let ids = parts + self.members.len() + self.removed.len();

@@ -1,12 +1,11 @@
-//! The value that is one node's part in consensus: its state, the calls that drive it, and the rules
-//! on terms that hold in every role (paper §5.1).
+//! One node's consensus state, the calls that drive it, and the rules on terms that hold in every role (paper §5.1).
 //!
-//! Each call only changes state; [`Raft::effects`] then says what is to be done. Calling it once after
-//! several others batches them: one message per follower, one write to disk.
+//! Each call only changes state; [`Raft::effects`] then returns the actions to take. One call to it after several
+//! others batches them: one message per follower, one write to disk.
 //!
-//! What a role does with a message stands elsewhere: elections in `election.rs`, replication in
-//! `replication.rs` (leader) and `following.rs` (follower), reads in `reads.rs`, the hand-over to another
-//! leader in `transfer.rs`; when a promise may leave the node, in `durability.rs`.
+//! The handling of messages by role is in other files: elections in `election.rs`, replication in `replication.rs`
+//! (leader) and `following.rs` (follower), reads in `reads.rs`, leadership transfer in `transfer.rs`. `durability.rs`
+//! decides when a promise may leave the node.
 
 use super::configuration::Configuration;
 use super::durability::Durability;
@@ -27,58 +26,57 @@ use std::collections::BTreeMap;
 
 /// One node's part in consensus.
 ///
-/// Pure and deterministic: time is handed in, chance comes from a seeded generator, and the same
-/// calls give the same effects.
+/// Pure and deterministic: the caller passes in the time, randomness comes from a seeded generator, and the same calls
+/// give the same effects.
 #[derive(Debug)]
 pub struct Raft {
     pub(super) id: NodeId,
     pub(super) settings: Settings,
     pub(super) random: StdRng,
-    /// What the caller said last of the time.
+    /// The time that the caller last reported.
     pub(super) clock: Instant,
-    /// The time that this node has been there for: timers go by it. See [`Raft::set_time`].
+    /// Time during which this node was running, used by all timers. See [`Raft::set_time`].
     pub(super) now: Instant,
     pub(super) hard_state: HardState,
     pub(super) log: Log,
-    /// Every configuration in the log by its index: the last one is in force, and truncation brings
-    /// back the one before it.
+    /// Every configuration in the log by its index. The last one is in force; truncation restores the one before it.
     pub(super) configurations: BTreeMap<LogIndex, Configuration>,
     pub(super) role: Role,
     pub(super) durability: Durability,
     pub(super) next_ballot: BallotId,
     pub(super) next_read: ReadId,
     pub(super) read_outcomes: Vec<ReadOutcome>,
-    /// A member has said that this node is none any more.
+    /// A member has told this node that it was removed.
     pub(super) told_removed: bool,
 }
 
-/// What a node finds on its disk when it starts.
+/// State that a node reads from its disk at start.
 #[derive(Debug, Default)]
 pub struct Restored {
-    /// Its term and vote.
+    /// Term and vote.
     pub hard_state: HardState,
-    /// Its log. What it counts as applied has been applied by the caller.
+    /// The log. The caller has already applied every entry that the log counts as applied.
     pub log: Log,
     /// Every configuration in that log by its index.
     pub configurations: BTreeMap<LogIndex, Configuration>,
 }
 
-/// Why a command was not appended to the log; it went nowhere.
+/// Reason why a command was not appended to the log. It was not sent to any node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProposalRefusal {
-    /// This node does not lead; perhaps it knows who does.
+    /// This node is not the leader.
     NotLeader {
         /// The leader, if known.
         leader: Option<NodeId>,
     },
-    /// This node transferring leadership, and takes nothing more until that has come about or been given up.
+    /// This node is transferring leadership, and accepts no commands until the transfer succeeds or is given up.
     HandingOver,
 }
 
 impl Raft {
-    /// A node as it starts: a follower in the term it last knew.
+    /// Creates a node as it starts: a follower in the term it last knew.
     ///
-    /// `seed` must differ between nodes, or their elections collide, and between lives of a node.
+    /// `seed` must differ between nodes, or their elections collide, and between incarnations of a node.
     pub fn new(id: NodeId, settings: Settings, seed: u64, restored: Restored, now: Instant) -> Self {
         let Restored { hard_state, log, configurations } = restored;
         assert!(log.last_term() <= hard_state.term, "log of term {}, but {hard_state:?}", log.last_term());
@@ -110,19 +108,19 @@ impl Raft {
         if let Role::Follower(follower) = &mut raft.role
             && raft.configurations.values().next_back().is_some_and(|last| last.is_sole_voter(id))
         {
-            // There is nobody to wait for.
+            // There is no other voter to wait for.
             follower.election_deadline = now;
         }
         raft
     }
 
-    /// It is `now`. To be called before what has arrived by then is stepped, so that a node which was
-    /// paused hears what waited for it before its timers judge the silence.
+    /// Sets the time to `now`. Call this before stepping the messages that have arrived by then, so that a node that
+    /// was paused handles its waiting messages before its timers judge the silence.
     ///
-    /// A node that was paused, or not scheduled for a while, must not take its own absence for that of the others: what
-    /// they sent may not even have been read from its sockets yet. So no step counts for more than half a heartbeat, and
-    /// every timer that was running goes on from where it stood. That costs no safety, which rests on no timer, and
-    /// little time: whoever is awake to judge takes steps of a few milliseconds.
+    /// A node that was paused, or not scheduled for a while, must not mistake its own absence for that of its peers:
+    /// their messages may not even have been read from its sockets yet. So no step counts for more than half a
+    /// heartbeat, and every running timer continues from where it stood. That costs no safety, which rests on no timer,
+    /// and little time: a node that is running takes steps of a few milliseconds.
     pub fn set_time(&mut self, now: Instant) {
         let elapsed_ms = now.ms_since(self.clock);
         self.clock = self.clock.max(now);
@@ -135,8 +133,8 @@ impl Raft {
         self.was_absent(elapsed_ms - step_ms);
     }
 
-    /// It is `now`, and nothing else has arrived: acts on every timer that has run out. To be called
-    /// every few milliseconds.
+    /// Sets the time to `now` when nothing else has arrived, and acts on every timer that has run out. Call this every
+    /// few milliseconds.
     pub fn tick(&mut self, now: Instant) {
         self.set_time(now);
         match &self.role {
@@ -152,10 +150,10 @@ impl Raft {
         self.retry_forwarded_reads();
     }
 
-    /// A message has arrived.
+    /// Handles a message that has arrived.
     pub fn step(&mut self, from: NodeId, message: Message) {
         let Message { term, body } = message;
-        // Who only asks or answers about a vote that is not yet one changes no term (thesis §9.6).
+        // A PreVote or its answer is not yet a vote, so it changes no term (thesis §9.6).
         match body {
             Body::PreVote { ballot, last_log_index, last_log_term } => {
                 return self.answer_pre_vote(from, term, ballot, (last_log_index, last_log_term));
@@ -163,7 +161,7 @@ impl Raft {
             Body::PreVoteResponse { ballot, asked_in: _, granted } => {
                 return self.count_pre_vote(from, term, ballot, granted);
             }
-            // The term is not adopted either: it would depose the leader all the same (paper §6).
+            // The term is not adopted either: adopting it would depose the leader as well (paper §6).
             Body::RequestVote { transfer: false, .. } if term > self.term() && self.hears_leader(from) => return,
             _ => {}
         }
@@ -191,8 +189,8 @@ impl Raft {
             Body::ReadIndex { read } if !stale => self.read_for_follower(from, read),
             Body::ReadIndexResponse { read, read_index } if !stale => self.read_answered(read, read_index),
             Body::TimeoutNow => self.timeout_now(from, stale),
-            // Answers of an earlier term say nothing about this one: what they acknowledged may have
-            // been overwritten since.
+            // Answers of an earlier term say nothing about this one: the entries they acknowledged may have been
+            // overwritten since.
             Body::RequestVoteResponse { .. }
             | Body::AppendAccepted { .. }
             | Body::AppendRejected { .. }
@@ -201,11 +199,11 @@ impl Raft {
         }
     }
 
-    /// Appends a command to the log, to be replicated by the next [`Raft::effects`]. Returns its
-    /// index; it is in the log under the present term.
+    /// Appends a command to the log, to be replicated by the next [`Raft::effects`]. Returns the index of the entry,
+    /// which has the current term.
     ///
     /// # Errors
-    /// [`ProposalRefusal`] if this node does not lead, or is about to lead no more.
+    /// [`ProposalRefusal`] if this node is not the leader or is transferring leadership.
     pub fn propose(&mut self, command: Bytes) -> Result<LogIndex, ProposalRefusal> {
         match &self.role {
             Role::Leader(Leader { transfer: Some(_), .. }) => Err(ProposalRefusal::HandingOver),
@@ -216,11 +214,11 @@ impl Raft {
         }
     }
 
-    /// The connection to `peer` closed and dialling it again is refused: its process is gone.
+    /// Handles the loss of `peer`: the connection closed and dialling again is refused, so its process is gone.
     ///
-    /// A follower that has lost its leader so stops naming it and campaigns after a short delay
-    /// instead of an election timeout, by PreVote first. Voters that still hear the leader refuse, so
-    /// one broken link alone elects nobody.
+    /// A follower that loses its leader this way stops naming it and campaigns after a short delay instead of an
+    /// election timeout, by PreVote first. Voters that still hear the leader refuse, so one broken link alone elects
+    /// nobody.
     pub fn peer_lost(&mut self, peer: NodeId) {
         match &mut self.role {
             Role::Leader(leader) => {
@@ -235,7 +233,7 @@ impl Raft {
         }
     }
 
-    /// The bulk lane to `peer` is open, for the first time or anew: what was on its way there may be lost.
+    /// Handles the opening of the bulk lane to `peer`, the first time or again: messages in flight on it may be lost.
     pub fn bulk_opened(&mut self, peer: NodeId) {
         if let Role::Leader(leader) = &mut self.role
             && let Some(progress) = leader.progress.get_mut(&peer)
@@ -244,13 +242,13 @@ impl Raft {
         }
     }
 
-    /// The bulk lane to `peer` stands still: the caller has had something to send there for two of the longest election
-    /// timeouts, of which nothing got through, and dialling anew did not help. So it is until the follower acknowledges
-    /// more than it has so far. A leader that reaches no quorum with entries must not go on only because its heartbeats
-    /// are answered.
+    /// Marks the bulk lane to `peer` as stalled: for two of the longest election timeouts the caller has had something
+    /// to send there, none of it got through, and dialling again did not help. The mark stays until the follower
+    /// acknowledges more than it has so far. A leader that gets no entries through to a quorum must not keep leading
+    /// only because its heartbeats are answered.
     ///
-    /// It is nothing to a follower that has all entries: the next one may well get through, and if not, the caller says
-    /// so again. Held against it until then, stalls of an hour ago would add up to a quorum.
+    /// A follower that has all entries is not marked: the next entry may well get through, and if not, the caller
+    /// reports the stall again. If such stalls counted, stalls from an hour ago would add up to a quorum.
     pub fn bulk_stalled(&mut self, peer: NodeId) {
         let last_index = self.log.last_index();
         if let Role::Leader(leader) = &mut self.role
@@ -261,7 +259,7 @@ impl Raft {
         }
     }
 
-    /// What is to be done after the calls since the last time.
+    /// Returns the actions to take after the calls since the last time.
     pub fn effects(&mut self) -> Effects {
         self.start_read_round();
         let mut effects = Effects::default();
@@ -275,12 +273,12 @@ impl Raft {
         effects
     }
 
-    /// Whether committed entries are left that the last effects did not include.
+    /// Returns true if committed entries are left that the last effects did not include.
     pub fn has_unapplied(&self) -> bool {
         self.log.has_unapplied()
     }
 
-    /// This node.
+    /// Returns the id of this node.
     pub fn id(&self) -> NodeId {
         self.id
     }
@@ -295,7 +293,7 @@ impl Raft {
         self.hard_state
     }
 
-    /// What the node is at the moment.
+    /// Returns the current role of the node.
     pub fn role(&self) -> RoleName {
         match self.role {
             Role::Follower(_) => RoleName::Follower,
@@ -305,7 +303,7 @@ impl Raft {
         }
     }
 
-    /// The leader of this term, if known and not lost.
+    /// Returns the leader of this term, if known and not lost.
     pub fn leader(&self) -> Option<NodeId> {
         match &self.role {
             Role::Follower(follower) => follower.leader,
@@ -314,8 +312,8 @@ impl Raft {
         }
     }
 
-    /// How far the leader of this term has committed, as soon as that includes an entry of its term,
-    /// and therefore all that was ever acknowledged before it; `None` until then.
+    /// Returns the commit index of this term's leader, once that includes an entry of its term and therefore everything
+    /// that was ever acknowledged before; `None` until then.
     pub fn known_commit_index(&self) -> Option<LogIndex> {
         let commit_index = match &self.role {
             Role::Follower(follower) if follower.leader.is_some() => follower.leader_commit,
@@ -325,7 +323,7 @@ impl Raft {
         self.log.matches(commit_index, self.term()).then_some(commit_index)
     }
 
-    /// How far each other member is, in the order of the ids, if this node leads; else nothing.
+    /// Returns the progress of each follower, in the order of the ids, if this node leads; otherwise nothing.
     pub fn followers(&self) -> Vec<FollowerProgress> {
         match &self.role {
             Role::Leader(leader) => leader.progress.iter().map(|(id, progress)| progress.of(*id)).collect(),
@@ -344,7 +342,7 @@ impl Raft {
         self.configurations.values().next_back().unwrap_or(&NONE)
     }
 
-    /// Whether this node counts for quorums.
+    /// Returns true if this node counts for quorums.
     pub(super) fn is_voter(&self) -> bool {
         self.configuration().is_voter(self.id)
     }
@@ -356,8 +354,8 @@ impl Raft {
         self.become_follower(None);
     }
 
-    /// Enters the role of a follower in the present term. The vote stays as it is: forgetting it
-    /// within a term would allow a second one.
+    /// Becomes a follower in the current term. The vote stays as it is: forgetting it within a term would allow a
+    /// second one.
     pub(super) fn become_follower(&mut self, leader: Option<NodeId>) {
         if mutants::is_on(Mutant::VoteCleared) && !matches!(self.role, Role::Follower(_)) {
             self.hard_state.vote = None;
@@ -367,7 +365,8 @@ impl Raft {
         self.change_role(Role::Follower(follower));
     }
 
-    /// The one way out of a role and into the next: answers what waited on the old one.
+    /// Ends the current role and enters the next. Every change of role goes through here, so requests that waited on
+    /// the old role are answered.
     pub(super) fn change_role(&mut self, role: Role) {
         let ended = std::mem::replace(&mut self.role, role);
         let waiting = match ended {
@@ -378,13 +377,13 @@ impl Raft {
         self.fail_reads(waiting);
     }
 
-    /// A follower's patience, drawn anew for each election (paper §5.2), in milliseconds.
+    /// Draws the election timeout, anew for each election (paper §5.2), in milliseconds.
     pub(super) fn draw_election_timeout(&mut self) -> u64 {
         let Settings { election_timeout_min_ms, election_timeout_max_ms, .. } = self.settings;
         self.random.random_range(election_timeout_min_ms..=election_timeout_max_ms)
     }
 
-    /// Appends an entry and notes the configuration it may carry.
+    /// Appends an entry and records its configuration if it has one.
     pub(super) fn append(&mut self, entry: Entry) {
         if let Payload::Configuration(configuration) = &entry.payload {
             self.configurations.insert(entry.index, configuration.clone());

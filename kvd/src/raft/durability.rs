@@ -1,4 +1,4 @@
-//! When a promise may leave the node: what waits for the disk, and what is written next.
+//! Holds promises back until they are durable, and chooses the next write to disk.
 //!
 //! Two rules keep every promise (thesis §3.8, paper Figure 2 "updated on stable storage before
 //! responding"):
@@ -9,8 +9,8 @@
 //! 2. An acknowledgement names at most the durable index. A heartbeat that arrives during a slow write
 //!    is answered at once, but with what is on disk by then.
 //!
-//! One write is under way at a time; whatever is decided meanwhile goes into the next, so that slow
-//! disks get larger writes and nothing else waits for them.
+//! One write is in progress at a time. Changes made meanwhile go into the next one, so that slow disks get larger
+//! writes and nothing else waits for them.
 
 use super::effects::{LogRestart, LogWrite, WriteId};
 use super::entry::{HardState, Record};
@@ -19,18 +19,18 @@ use super::message::{Body, Message};
 use super::types::{LogBase, LogIndex, NodeId};
 use crate::mutants::{self, Mutant};
 
-/// What is on disk, on its way there, and waiting for it.
+/// State that is on disk, being written, or waiting to be written, and the messages that wait for it.
 #[derive(Debug)]
 pub(super) struct Durability {
-    /// Counts changes of term and vote; which of them is on disk.
+    /// Number of changes of term and vote so far, and the number of the change that is on disk.
     hard_state_version: u64,
     hard_state_written: u64,
     hard_state_durable: u64,
     /// The next entry to write.
     next_index: LogIndex,
-    /// What was written from here on is void, and the disk has yet to be told.
+    /// Entries written from here on are void, and the disk has yet to be told.
     truncate_from: Option<LogIndex>,
-    /// The log begins anew after a snapshot, and the disk has yet to be told.
+    /// The log restarts after a snapshot, and the disk has yet to be told.
     restart: Option<LogBase>,
     commit_written: LogIndex,
     under_way: Option<UnderWay>,
@@ -44,7 +44,7 @@ pub(super) struct Durability {
 #[derive(Debug)]
 struct UnderWay {
     id: WriteId,
-    /// How long it has been under way, not counting time in which this process stood still.
+    /// Duration of the write so far, not counting time in which this process stood still.
     lasted_ms: u64,
     hard_state_version: u64,
     /// The last entry in it that has not been truncated since.
@@ -52,7 +52,7 @@ struct UnderWay {
 }
 
 impl Durability {
-    /// Everything in `log` was read from the disk, hence is on it.
+    /// Creates the state at start: everything in `log` was read from the disk, so it is durable.
     pub(super) fn restored(log: &Log) -> Self {
         Self {
             hard_state_version: 0,
@@ -69,13 +69,13 @@ impl Durability {
         }
     }
 
-    /// Term or vote have changed: nothing more is sent until they are on disk.
+    /// Records a change of term or vote: nothing more is sent until it is on disk.
     pub(super) fn hard_state_changed(&mut self) {
         self.hard_state_version += 1;
     }
 
-    /// Lets a message of the present term leave at once if that term and the vote in it are durable, or if it is to leave
-    /// early in any case; else as soon as they are.
+    /// Releases a message of the current term at once if that term and the vote in it are durable, or if `is_early` is
+    /// set; otherwise as soon as they are.
     pub(super) fn send(&mut self, to: NodeId, message: Message, is_early: bool) {
         if self.hard_state_version == self.hard_state_durable || is_early {
             self.ready.push((to, message));
@@ -85,21 +85,22 @@ impl Durability {
         }
     }
 
-    /// Entries from `from` on are void.
+    /// Records that entries from `from` on are void.
     pub(super) fn truncated(&mut self, from: LogIndex) {
         if from < self.next_index {
             self.next_index = from;
             let earlier = self.truncate_from.unwrap_or(from);
             self.truncate_from = Some(earlier.min(from));
         }
-        // The write under way may still put entries on disk that are void by now. It does not make
-        // the new entries at the same indexes durable.
+        // The write in progress may still put entries on disk that are void by now. It does not make the new entries at
+        // the same indexes durable.
         if let Some(under_way) = &mut self.under_way {
             under_way.last_index = under_way.last_index.min(from.previous());
         }
     }
 
-    /// The log begins anew after a snapshot that is durable: all entries are void, those of the write under way too.
+    /// Records that the log restarts after a durable snapshot: all entries are void, including those of the write in
+    /// progress.
     pub(super) fn restarted(&mut self, base: LogBase) {
         self.restart = Some(base);
         self.truncate_from = None;
@@ -110,19 +111,20 @@ impl Durability {
         }
     }
 
-    /// For how long a write has been under way, and the last entry in it that has not been truncated since.
+    /// Returns how long a write has been in progress, and the last entry in it that has not been truncated since.
     pub(super) fn write_under_way(&self) -> Option<(u64, LogIndex)> {
         self.under_way.as_ref().map(|under_way| (under_way.lasted_ms, under_way.last_index))
     }
 
-    /// Time has passed, in which this node was there to hear of the end of a write.
+    /// Adds time to the write in progress. This node was running in that time, so it would have heard of the end of the
+    /// write.
     pub(super) fn wait_for_disk(&mut self, step_ms: u64) {
         if let Some(under_way) = &mut self.under_way {
             under_way.lasted_ms += step_ms;
         }
     }
 
-    /// Whether a write would be asked for if none were under way.
+    /// Returns true if there is something to write, even if a write is in progress.
     fn has_unwritten(&self, log: &Log) -> bool {
         self.hard_state_written < self.hard_state_version
             || self.truncate_from.is_some()
@@ -130,8 +132,8 @@ impl Durability {
             || self.next_index <= log.last_index()
     }
 
-    /// The next write, with about so many bytes of entries at the most, unless one is under way or there is nothing to
-    /// write.
+    /// Returns the next write, with at most about `bytes_max` bytes of entries, unless one is in progress or there is
+    /// nothing to write.
     pub(super) fn next_write(&mut self, hard_state: HardState, log: &Log, bytes_max: usize) -> Option<LogWrite> {
         if self.under_way.is_some() || !self.has_unwritten(log) {
             return None;
@@ -149,7 +151,7 @@ impl Durability {
         }
         records.extend(self.truncate_from.take().map(|from| Record::Truncate { from }));
         records.extend(entries.into_iter().map(Record::Entry));
-        // The hint never runs ahead of the entries on this disk.
+        // The commit hint never runs ahead of the entries on this disk.
         let commit = log.commit_index().min(last_index);
         if commit > self.commit_written {
             records.push(Record::Commit(commit));
@@ -164,8 +166,8 @@ impl Durability {
         Some(LogWrite { id, restart, records })
     }
 
-    /// The write `id` is on disk. Returns the last entry in it that has not been truncated since, and the messages that
-    /// waited for it.
+    /// Records that the write `id` is on disk. Returns the last entry in it that has not been truncated since, and the
+    /// messages that waited for it.
     pub(super) fn written(&mut self, id: WriteId) -> (LogIndex, Vec<(NodeId, Message)>) {
         let Some(under_way) = self.under_way.take() else {
             panic!("write {} reported durable, but none is under way", id.0);
@@ -180,8 +182,8 @@ impl Durability {
     }
 }
 
-/// Whether a message says all that an earlier one to the same node does, which waits for the disk. What is said again
-/// and again, such as answers to heartbeats, must not pile up while the disk is stuck.
+/// Returns true if a message says all that an earlier one says, which goes to the same node and waits for the disk.
+/// Messages that repeat, such as answers to heartbeats, must not pile up while the disk is stuck.
 fn supersedes(message: &Message, earlier: &Message) -> bool {
     match (&message.body, &earlier.body) {
         (Body::AppendAccepted { .. }, Body::AppendAccepted { .. })

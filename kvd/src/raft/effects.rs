@@ -1,28 +1,27 @@
-//! What consensus asks of its caller.
+//! Actions that consensus asks of its caller.
 
 use super::entry::{Entry, HardState, Record};
 use super::message::Message;
 use super::types::{LogBase, LogIndex, NodeId, Term};
 
-/// What is to be done after some calls. The caller may do it in any order, and the parts of it side
-/// by side.
+/// Actions to take after some calls. The caller may take them in any order, and in parallel.
 ///
 /// Nothing in here promises an unfinished write: a vote or an append acknowledgement stays inside
 /// until [`super::Raft::written`] reports its write durable (thesis §3.8).
 #[derive(Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Effects {
-    /// Messages that keep the cluster together, for the prompt lane: heartbeats, votes, rounds of reads, and all answers.
-    /// They are small, and must never be behind bulk.
+    /// Small messages for the prompt lane: heartbeats, votes, rounds of reads, and all answers. They keep the leader in
+    /// office and must never queue behind bulk.
     pub send: Vec<(NodeId, Message)>,
-    /// Entries, and what asks whether they have come, for the bulk lane: a stream of their own to each node, in order.
-    /// They run beside the leader's own write (thesis §10.2.1).
+    /// Messages for the bulk lane, a separate ordered stream to each node: entries, and checks of whether they have
+    /// arrived. They run beside the leader's own write (thesis §10.2.1).
     pub bulk: Vec<(NodeId, Message)>,
-    /// What to write to the log. At most one write is under way at a time.
+    /// The next write to the log. At most one write is in progress at a time.
     pub write: Option<LogWrite>,
     /// Newly committed entries, in log order. If [`super::Raft::has_unapplied`], more follow at once.
     pub apply: Vec<Entry>,
-    /// Reads whose read index is known, or will not be.
+    /// Reads that have a read index, or that will not get one.
     pub reads: Vec<ReadOutcome>,
     /// Entries to read back from disk for a follower, answered by [`super::Raft::fetched`].
     pub fetch: Vec<Fetch>,
@@ -30,19 +29,19 @@ pub struct Effects {
     pub snapshots: Vec<SendSnapshot>,
 }
 
-/// One write to the log: first it begins anew, if it is to; then all records are durable together, or none. Report [`super::Raft::written`] once it is;
-/// if it fails, stop the process.
+/// One write to the log: first the log restarts, if `restart` is set; then all records become durable together, or
+/// none. Report [`super::Raft::written`] once the write is durable; if it fails, stop the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogWrite {
-    /// Names the write.
+    /// Identifies the write.
     pub id: WriteId,
-    /// Before anything else the log begins anew: all its entries are void.
+    /// If set, the log first restarts: all its entries are void.
     pub restart: Option<LogRestart>,
-    /// What to write, in this order.
+    /// Records to write, in this order.
     pub records: Vec<Record>,
 }
 
-/// A log that begins anew after a snapshot, which is durable (paper Figure 13, step 7).
+/// A log that restarts after a durable snapshot (paper Figure 13, step 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogRestart {
     /// The last entry of the snapshot.
@@ -51,21 +50,21 @@ pub struct LogRestart {
     pub hard_state: HardState,
 }
 
-/// Names one write of one life of a node.
+/// Identifies one write of one incarnation of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WriteId(pub u64);
 
-/// Names one read; the caller chooses.
+/// Identifies one read; chosen by the caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReadToken(pub u64);
 
-/// How the search for a read index ended.
+/// Result of asking for a read index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadOutcome {
     /// The read.
     pub token: ReadToken,
-    /// The read may be served once this index is applied (thesis §6.4); `None` if leadership was
-    /// lost first, so that the read has to be asked again.
+    /// The read may be served once this index is applied (thesis §6.4); `None` if leadership was lost first, so that
+    /// the read has to be requested again.
     pub read_index: Option<LogIndex>,
 }
 
@@ -74,22 +73,23 @@ pub struct ReadOutcome {
 pub struct Fetch {
     /// The follower.
     pub to: NodeId,
-    /// The leader's term, handed back with the answer.
+    /// The leader's term; pass it back with the answer.
     pub term: Term,
     /// The first entry.
     pub from: LogIndex,
     /// The last entry at most.
     pub through: LogIndex,
-    /// About how many bytes at most; at least one entry.
+    /// Approximate limit on the bytes of these entries; at least one entry is read.
     pub bytes_max: usize,
 }
 
-/// A follower needs entries that are gone from the log, and so a snapshot instead (paper §7): the newest one there is. It
-/// is sent beside the messages, so that it delays none of them, and no other is asked for until what became of it is known.
+/// A request to send a follower the newest snapshot, because the entries that it needs were compacted (paper §7). The
+/// snapshot is sent apart from the messages, so that it delays none of them. No other is requested until its result is
+/// known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendSnapshot {
     /// The follower.
     pub to: NodeId,
-    /// The leader's term, handed back with the answer.
+    /// The leader's term; pass it back with the answer.
     pub term: Term,
 }

@@ -5,10 +5,9 @@
 //! partition leaves a healthy leader alone. Voting follows paper §5.2 and the up-to-date rule of
 //! §5.4.1. A voter that hears a live leader helps to elect nobody (paper §6).
 //!
-//! None of this may cost liveness. A refusal carries the voter's term, and whoever is behind adopts
-//! it, so that a long log in an old term and a short log in a new one cannot block each other; and a
-//! leader of an old term that meets a node of a newer one steps down, so that the cluster reaches a
-//! term in which that node takes part again.
+//! None of this may cost liveness. A refusal carries the voter's term, and a node with a lower term adopts it, so that
+//! a long log in an old term and a short log in a new one cannot block each other. A leader of an old term that meets a
+//! node of a newer one steps down, so that the cluster reaches a term in which that node takes part again.
 
 use super::core::Raft;
 use super::entry::{HardState, Payload};
@@ -21,18 +20,18 @@ use crate::mutants::{self, Mutant};
 use rand::RngExt;
 use std::collections::BTreeMap;
 
-/// After the connection to a leader is lost, voters campaign one after the other at this distance, in
-/// the order of their ids, so that they do not split the vote. Milliseconds.
+/// Delay between the campaigns of voters after the connection to a leader is lost. They campaign one after the other,
+/// in the order of their ids, so that they do not split the vote. Milliseconds.
 const LOST_LEADER_SLOT_MS: u64 = 15;
 
-/// Within its slot a voter begins at random, up to this long after the slot opens. Milliseconds.
+/// Longest random delay of a voter after its slot opens. Milliseconds.
 const LOST_LEADER_JITTER_MS: u64 = 8;
 
 impl Raft {
-    /// Whether this node has a live leader, so that it should not help `candidate` to replace it.
+    /// Returns true if this node has a live leader, so that it should not help `candidate` to replace it.
     ///
-    /// A leader counts as live for itself: CheckQuorum makes it step down when it no longer is. The
-    /// leader's own request is a sign that it leads no more.
+    /// A leader counts as live for itself: CheckQuorum makes it step down when it no longer is. A request from the
+    /// leader itself shows that it no longer leads.
     pub(super) fn hears_leader(&self, candidate: NodeId) -> bool {
         match &self.role {
             Role::Leader(_) => true,
@@ -45,7 +44,7 @@ impl Raft {
         }
     }
 
-    /// The connection to the leader was lost: forgets it and campaigns shortly.
+    /// Handles the loss of the connection to the leader: forgets the leader and campaigns shortly.
     pub(super) fn campaign_soon(&mut self, lost: NodeId) {
         let before_us = |id: &NodeId| *id < self.id && *id != lost;
         let slot = self.configuration().voters.iter().filter(|id| before_us(id)).count() as u64;
@@ -57,7 +56,7 @@ impl Raft {
         }
     }
 
-    /// Asks every voter whether it would vote for this node, in the present term.
+    /// Asks every voter whether it would vote for this node, without leaving the current term.
     pub(super) fn pre_campaign(&mut self) {
         let leader_lost = match &self.role {
             Role::Follower(follower) => follower.leader_lost,
@@ -65,8 +64,8 @@ impl Raft {
             Role::Candidate(_) | Role::Leader(_) => false,
         };
         if !self.may_be_needed() || self.told_removed || self.disk_stuck_ms().is_some() {
-            // A learner campaigns for nothing; it waits to be contacted. Who was removed could only disturb, and whose
-            // disk is stuck could win nothing (see `stuck_disk`).
+            // A learner never campaigns; it waits to be contacted. A removed node could only disturb the cluster, and a
+            // node with a stuck disk could win nothing (see `stuck_disk`).
             return self.become_follower(None);
         }
         let mut ballot = self.open_ballot(leader_lost);
@@ -77,10 +76,10 @@ impl Raft {
         self.campaign_if_pre_elected();
     }
 
-    /// Whether an election may need this node: a voter, of the configuration in force or of one before it that may be
-    /// yet, since what followed is not known to be committed. A node that is to leave may be the only one left that has
-    /// the entry by which it does, and then nobody else can win: the others' logs are shorter. Its own vote does not
-    /// count there (thesis §4.2.2, figure 4.6).
+    /// Returns true if an election may need this node: it is a voter of the configuration in force, or of an earlier
+    /// one that may still be in force elsewhere because the later ones are not known to be committed. A node being
+    /// removed may be the only one left with the entry that removes it, and then no other node can win: their logs are
+    /// shorter. Its own vote does not count there (thesis §4.2.2, figure 4.6).
     fn may_be_needed(&self) -> bool {
         let committed = self.configurations.range(..=self.log.commit_index()).next_back();
         let later = self.configurations.range(self.log.commit_index().next()..);
@@ -90,7 +89,7 @@ impl Raft {
     fn open_ballot(&mut self, leader_lost: bool) -> Ballot {
         let mut patience_ms = self.draw_election_timeout();
         if leader_lost {
-            // Voters who have not noticed yet will shortly, and asking again disturbs nobody.
+            // Voters that have not noticed yet soon will, and asking again disturbs nobody.
             let heartbeat_ms = self.settings.heartbeat_ms;
             patience_ms = self.random.random_range(heartbeat_ms / 2..=heartbeat_ms);
         }
@@ -101,10 +100,11 @@ impl Raft {
         Ballot { id, claimed, granted: BTreeMap::new(), election_deadline, leader_lost }
     }
 
-    /// Whether a quorum has said yes.
+    /// Returns true if a quorum has said yes.
     ///
-    /// A voter says yes to a log that is at least as up to date as its own (paper §5.4.1), and only that makes the winner
-    /// have every committed entry (Leader Completeness, §5.4.3). So the yes counts only for the log that was claimed.
+    /// A voter says yes to a log that is at least as up to date as its own (paper §5.4.1), and only that ensures that
+    /// the winner has every committed entry (Leader Completeness, §5.4.3). So the yes counts only for the log that was
+    /// claimed.
     fn is_granted(&self, ballot: &Ballot) -> bool {
         let log = (self.log.last_index(), self.log.last_term());
         assert!(
@@ -124,7 +124,7 @@ impl Raft {
         }
     }
 
-    /// Says whether this node would vote for `from` in the term after `term`. Promises nothing.
+    /// Answers whether this node would vote for `from` in the term after `term`. Promises nothing.
     pub(super) fn answer_pre_vote(
         &mut self,
         from: NodeId,
@@ -139,8 +139,8 @@ impl Raft {
 
     pub(super) fn count_pre_vote(&mut self, from: NodeId, term: Term, asked: BallotId, granted: bool) {
         if term > self.term() && !mutants::is_on(Mutant::PreVoteIgnoresTerm) {
-            // Behind the voter's term no election can be won. Adopted here and only here, so that a
-            // question never raises the term of the one asked.
+            // A node with a lower term than a voter cannot win, so it adopts the voter's term here. This is the only
+            // such place, so a PreVote never raises the term of its receiver.
             return self.adopt_term(term);
         }
         let Role::PreCandidate(ballot) = &mut self.role else { return };
@@ -159,19 +159,19 @@ impl Raft {
         }
     }
 
-    /// Stands for election in the next term (paper §5.2), as the present leader wants it in a `transfer`.
+    /// Starts an election in the next term (paper §5.2). In a `transfer`, the current leader has asked for it.
     pub(super) fn campaign(&mut self, transfer: bool) {
         self.set_hard_state(HardState { term: self.term().next(), vote: Some(self.id) });
         let ballot = self.open_ballot(false);
         let (last_log_index, last_log_term) = ballot.claimed;
         self.change_role(Role::Candidate(ballot));
         self.ask_voters(&Body::RequestVote { last_log_index, last_log_term, transfer });
-        // Held until the vote is on disk, as are the questions: else a crash could make this node
-        // forget whom it voted for, and vote again.
+        // The answer is held until the vote is on disk, as are the requests: otherwise a crash could make this node
+        // forget its vote and vote again.
         self.send(self.id, Body::RequestVoteResponse { granted: true });
     }
 
-    /// Votes for `from` in the present term, or refuses.
+    /// Votes for `from` in the current term, or refuses.
     pub(super) fn answer_vote(
         &mut self,
         from: NodeId,
@@ -188,7 +188,7 @@ impl Raft {
             if self.hard_state.vote.is_none() {
                 self.set_hard_state(HardState { vote: Some(from), ..self.hard_state });
             }
-            // Who has just voted gives the candidate time to win.
+            // Reset the election timeout: after voting, a node gives the candidate time to win.
             self.become_follower(None);
         }
         self.send(from, Body::RequestVoteResponse { granted });
@@ -211,8 +211,8 @@ impl Raft {
         }
     }
 
-    /// Elected: opens the term with a no-op, which commits everything before it (paper §5.4.2, §8). Of the others it has
-    /// `heard` those that voted for it in this term, and nobody else yet.
+    /// Becomes leader and opens the term with a no-op, which commits everything before it (paper §5.4.2, §8). So far
+    /// the leader has `heard` only the nodes that voted for it in this term.
     fn lead(&mut self, heard: &BTreeMap<NodeId, Instant>) {
         let others = self.configuration().everyone().filter(|id| *id != self.id);
         let progress = others.map(|id| {

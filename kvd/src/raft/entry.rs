@@ -1,4 +1,4 @@
-//! What the log holds, and what a node must remember beside it.
+//! The contents of the log, and the hard state kept with it.
 
 use super::configuration::Configuration;
 use super::types::{ClusterTime, LogIndex, NodeId, Term};
@@ -12,13 +12,13 @@ pub struct Entry {
     pub index: LogIndex,
     /// Term of the leader that appended it.
     pub term: Term,
-    /// Cluster time that the leader gave it; never less than that of the entry before.
+    /// Cluster time given by the leader; never less than that of the entry before.
     pub time: ClusterTime,
-    /// What it says.
+    /// The content of the entry.
     pub payload: Payload,
 }
 
-/// What an entry says.
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payload {
     /// Nothing: appended by every new leader, so that it commits an entry of its own term (paper §8).
@@ -29,11 +29,11 @@ pub enum Payload {
     Configuration(Configuration),
 }
 
-/// Bytes an entry is counted as, beside its command, by every limit on windows and messages.
+/// Bytes added for each entry, besides its command, by every limit on windows and messages.
 const ENTRY_OVERHEAD_BYTES: usize = 32;
 
 impl Entry {
-    /// About how many bytes the entry takes in memory, on disk and between nodes.
+    /// Approximate size of the entry in bytes, in memory, on disk and between nodes.
     pub fn size_bytes(&self) -> usize {
         let payload = match &self.payload {
             Payload::Noop => 0,
@@ -44,18 +44,18 @@ impl Entry {
     }
 }
 
-/// What a node must find again after a crash beside its log (paper Figure 2, persistent state).
+/// State besides the log that a node must keep across a crash (paper Figure 2, persistent state).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HardState {
     /// The latest term the node has seen.
     pub term: Term,
-    /// Whom it voted for in that term.
+    /// The node for which it voted in that term.
     pub vote: Option<NodeId>,
 }
 
-/// One piece of what is written to the log, in the order of writing.
+/// One record written to the log, in the order of writing.
 ///
-/// The pieces of one write become durable together or not at all.
+/// The records of one write become durable together or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// Term and vote from here on.
@@ -67,7 +67,6 @@ pub enum Record {
     },
     /// An entry; its index follows that of the last entry before it that is not void.
     Entry(Entry),
-    /// All entries up to this one are committed. A hint that speeds up recovery; written along with
-    /// other records and never on its own account.
+    /// All entries up to this one are committed. A hint that speeds up recovery, written only along with other records.
     Commit(LogIndex),
 }

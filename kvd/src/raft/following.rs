@@ -8,7 +8,7 @@ use super::types::{LogIndex, NodeId, Term};
 use crate::mutants::{self, Mutant};
 
 impl Raft {
-    /// `leader` leads the present term: follows it, and waits for it a whole election timeout anew.
+    /// Follows `leader`, which leads the current term, and restarts the election timeout.
     pub(super) fn follow(&mut self, leader: NodeId) {
         match &self.role {
             Role::Leader(_) => panic!("{leader} and {} both lead term {}", self.id, self.term()),
@@ -22,13 +22,13 @@ impl Raft {
         }
     }
 
-    /// A leader of an earlier term is told the present one, so that it steps down (paper §5.1).
+    /// Tells a leader of an earlier term the current one, so that it steps down (paper §5.1).
     pub(super) fn refuse_stale_leader(&mut self, from: NodeId, prev_log_index: LogIndex) {
         let (hint_index, hint_term) = (LogIndex(0), Term(0));
         self.send(from, Body::AppendRejected { prev_log_index, hint_index, hint_term, round: 0 });
     }
 
-    /// Takes over the entries that follow `prev` in the leader's log, if our log has `prev` too.
+    /// Appends the entries that follow `prev` in the leader's log, if our log has `prev` too.
     pub(super) fn append_from_leader(
         &mut self,
         from: NodeId,
@@ -42,7 +42,7 @@ impl Raft {
         follower.round = follower.round.max(round);
         follower.leader_commit = follower.leader_commit.max(leader_commit);
 
-        // Whatever a leader has before our base is what our snapshot was made of: both are committed.
+        // Everything that a leader has before our base is in our snapshot as well: both are committed.
         let base = self.log.base();
         let is_before_base = prev_log_index < base.index;
         let (prev_log_index, prev_log_term) =
@@ -53,7 +53,7 @@ impl Raft {
 
         if !self.log.matches(prev_log_index, prev_log_term) {
             let round = follower.round;
-            // At or below the hint the leader looks for a term that it has as well.
+            // The leader looks at or below the hint for a term that it has as well.
             let (hint_index, hint_term) = self.log.last_at_or_below(prev_log_index, prev_log_term);
             return self.send(from, Body::AppendRejected { prev_log_index, hint_index, hint_term, round });
         }
@@ -63,8 +63,8 @@ impl Raft {
         for entry in entries {
             matched = entry.index;
             if self.log.matches(entry.index, entry.term) && !mutants::is_on(Mutant::TruncateCommitted) {
-                // Already here. What follows it stays, for this message may be older than that
-                // (paper Figure 2, AppendEntries 3: only a conflict deletes).
+                // Already here. The entries after it stay, for this message may be older than they are (paper Figure 2,
+                // AppendEntries 3: only a conflict deletes).
                 continue;
             }
             if entry.index <= self.log.last_index() {
@@ -89,7 +89,8 @@ impl Raft {
         // Otherwise the answer follows when the entries are on disk.
     }
 
-    /// Tells the leader how far our log is both its own and on our disk. Never `with_unsynced` entries.
+    /// Tells the leader up to which index our log matches the leader's and is on our disk. Never `with_unsynced`
+    /// entries.
     fn acknowledge(&mut self, with_unsynced: bool) {
         let durable_index = if with_unsynced { self.log.last_index() } else { self.log.durable_index() };
         let Role::Follower(follower) = &mut self.role else { return };
@@ -100,7 +101,7 @@ impl Raft {
         self.send(leader, Body::AppendAccepted { match_index, round });
     }
 
-    /// A write is done: acknowledges what it made durable, if that is news to the leader.
+    /// Acknowledges the entries that a finished write made durable, if that is news to the leader.
     pub(super) fn acknowledge_progress(&mut self) {
         if let Role::Follower(follower) = &self.role
             && follower.matched.min(self.log.durable_index()) > follower.acked

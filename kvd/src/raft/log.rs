@@ -1,11 +1,10 @@
-//! The log as consensus sees it: which term stands at which index, how far it is durable, committed
-//! and applied, and the entries of its recent end.
+//! The log as consensus sees it: the term at each index, the durable, commit and applied indexes, and the most recent
+//! entries.
 //!
-//! Terms are kept for the whole log, as runs, since a log has few of them. Entries are kept only
-//! from the first one that still has to be applied or written, plus a bounded cache before it for
-//! followers that are a little behind; older ones are read back from disk by the caller. What lies at
-//! and before the base is in a snapshot and nowhere else (paper §7); it is committed, so it is the same
-//! on every node.
+//! Terms are kept for the whole log, as runs, since a log has few of them. Entries are kept in memory from the first
+//! one that still has to be applied or written, plus a bounded cache before it for followers that are a little behind;
+//! the caller reads older ones back from disk. Entries up to and including the base exist only in a snapshot (paper
+//! §7). They are committed, so they are the same on every node.
 //!
 //! ```text
 //!   base            cached_from            applied   commit   last
@@ -20,7 +19,7 @@ use std::collections::VecDeque;
 /// The log of one node.
 #[derive(Debug, Default)]
 pub struct Log {
-    /// The last entry that is gone.
+    /// The last entry that was compacted.
     base: LogBase,
     /// First index and term of each run of equal terms after the base, ascending in both.
     term_runs: Vec<(LogIndex, Term)>,
@@ -38,8 +37,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// An empty log after a snapshot, which has everything up to `base` and is durable, and whose last
-    /// entry is of this time.
+    /// Returns an empty log after a durable snapshot that contains everything up to `base` and whose last entry has
+    /// this time.
     pub fn after_snapshot(base: LogBase, time: ClusterTime) -> Self {
         let index = base.index;
         Self {
@@ -54,9 +53,8 @@ impl Log {
         }
     }
 
-    /// A log after a snapshot that still has entries from before: these are their terms, as the first
-    /// index and term of each run. Of the entry before the first one nothing is known, so the base is
-    /// the first of them.
+    /// Adds the terms of entries from before the snapshot that the log still has, as the first index and term of each
+    /// run. The term of the entry before the first one is unknown, so the first one becomes the base.
     #[must_use]
     pub fn with_terms_before(mut self, runs: impl IntoIterator<Item = (LogIndex, Term)>) -> Self {
         let end = self.base;
@@ -64,7 +62,7 @@ impl Log {
         if let Some((index, term)) = before.first() {
             self.base = LogBase { index: *index, term: *term };
             let after = std::mem::replace(&mut self.term_runs, before);
-            // What follows the snapshot may go on in the same term.
+            // The entries after the snapshot may continue the same term.
             let last_term = self.last_term();
             self.term_runs.extend(after.into_iter().skip_while(|(_, term)| *term == last_term));
             self.drop_runs_before_base();
@@ -73,7 +71,7 @@ impl Log {
         self
     }
 
-    /// The last entry that is gone; nothing is known of those before.
+    /// Returns the last entry that was compacted; nothing is known of the entries before it.
     pub fn base(&self) -> LogBase {
         self.base
     }
@@ -88,22 +86,22 @@ impl Log {
         self.term_runs.last().map_or(self.base.term, |(_, term)| *term)
     }
 
-    /// Cluster time of the newest entry there ever was in this log.
+    /// Cluster time of the newest entry that this log ever had.
     pub fn last_time(&self) -> ClusterTime {
         self.last_time
     }
 
-    /// Up to here the log is on this node's disk.
+    /// Returns the index up to which the log is on this node's disk.
     pub fn durable_index(&self) -> LogIndex {
         self.durable_index
     }
 
-    /// Up to here entries are known to be committed.
+    /// Returns the index up to which entries are known to be committed.
     pub fn commit_index(&self) -> LogIndex {
         self.commit_index
     }
 
-    /// Up to here entries have been handed over for applying.
+    /// Returns the index up to which [`Log::take_committed`] or a snapshot has passed entries on to be applied.
     pub fn applied_index(&self) -> LogIndex {
         self.applied_index
     }
@@ -127,16 +125,16 @@ impl Log {
         Some(run.checked_sub(1).map_or(self.base.term, |run| self.term_runs[run].1))
     }
 
-    /// Whether an entry of `term` stands at `index`; the position before the first entry always matches.
+    /// Returns true if the entry at `index` has this term; the position before the first entry always matches.
     pub fn matches(&self, index: LogIndex, term: Term) -> bool {
         self.term_at(index) == Some(term)
     }
 
-    /// The highest index at or below `index` whose term is at most `term`, and its term.
+    /// Returns the highest index at or below `index` whose term is at most `term`, and its term.
     ///
-    /// Where two logs disagree, both sides step down by whole terms with this, so that they find the
-    /// place where they agree in about one round trip per term that differs (paper §5.3, end). Zero where
-    /// that place would lie before the base.
+    /// If two logs disagree, both sides use this to step down by whole terms, so that they find the place where they
+    /// agree in about one round trip per term that differs (paper §5.3, end). Returns zero if that place would lie
+    /// before the base.
     pub fn last_at_or_below(&self, index: LogIndex, term: Term) -> (LogIndex, Term) {
         let mut index = index.min(self.last_index);
         if index < self.base.index {
@@ -152,8 +150,8 @@ impl Log {
         if self.base.term <= term { (self.base.index, self.base.term) } else { (LogIndex(0), Term(0)) }
     }
 
-    /// Whether a log that ends in (`last_index`, `last_term`) is at least as up to date as this one
-    /// (paper §5.4.1): later term, or same term and no shorter.
+    /// Returns true if a log that ends in (`last_index`, `last_term`) is at least as up to date as this one (paper
+    /// §5.4.1): later term, or same term and no shorter.
     pub fn is_up_to_date(&self, last_index: LogIndex, last_term: Term) -> bool {
         (last_term, last_index) >= (self.last_term(), self.last_index)
     }
@@ -191,25 +189,25 @@ impl Log {
         self.term_runs.truncate(self.term_runs.partition_point(|(first, _)| *first < from));
     }
 
-    /// Everything up to `index` is on disk.
+    /// Records that everything up to `index` is on disk.
     pub fn set_durable(&mut self, index: LogIndex) {
         assert!(index <= self.last_index, "durable {index} beyond the end {}", self.last_index);
         self.durable_index = self.durable_index.max(index);
     }
 
-    /// Everything up to `index` is committed. Never goes back.
+    /// Raises the commit index to `index`. It never goes back.
     pub fn commit(&mut self, index: LogIndex) {
         assert!(index <= self.last_index, "commit index {index} beyond the end {}", self.last_index);
         self.commit_index = self.commit_index.max(index);
     }
 
-    /// Whether committed entries wait to be applied.
+    /// Returns true if committed entries wait to be applied.
     pub fn has_unapplied(&self) -> bool {
         self.applied_index < self.commit_index
     }
 
-    /// The next committed entries to apply, about `bytes_max` bytes of them but at least one if there is
-    /// any, in log order; they count as applied from here on.
+    /// Returns the next committed entries to apply, in log order: about `bytes_max` bytes of them, but at least one if
+    /// there is any. They count as applied from here on.
     pub fn take_committed(&mut self, bytes_max: usize) -> Vec<Entry> {
         let from = self.applied_index.next();
         if from > self.commit_index {
@@ -223,8 +221,8 @@ impl Log {
         entries
     }
 
-    /// Entries from `from` on, about `bytes_max` bytes of them but at least one if there is any;
-    /// `None` where they are no longer in memory and have to be read from disk.
+    /// Returns entries from `from` on: about `bytes_max` bytes of them, but at least one if there is any. `None` if
+    /// they are no longer in memory and have to be read from disk.
     pub fn entries_from(&self, from: LogIndex, bytes_max: usize) -> Option<Vec<Entry>> {
         if from < self.cached_from() {
             return None;
@@ -232,7 +230,7 @@ impl Log {
         Some(within(self.cached(from, self.last_index), bytes_max).cloned().collect())
     }
 
-    /// Whether all entries from `index` on are in memory.
+    /// Returns true if all entries from `index` on are in memory.
     pub fn is_in_memory(&self, index: LogIndex) -> bool {
         index >= self.cached_from()
     }
@@ -245,8 +243,8 @@ impl Log {
         self.cache.iter().skip(offset).take(length)
     }
 
-    /// A snapshot that ends with entry `index`, of this time, has become the state: all up to there is committed and
-    /// counts as applied.
+    /// Records that a snapshot that ends with entry `index`, of this time, has become the state: all entries up to
+    /// there are committed and count as applied.
     pub fn install(&mut self, index: LogIndex, time: ClusterTime) {
         self.commit(index);
         assert!(index > self.applied_index, "a snapshot up to {index}, with {} applied", self.applied_index);
@@ -255,7 +253,7 @@ impl Log {
         self.unapplied_bytes = unapplied.map(Entry::size_bytes).sum();
     }
 
-    /// Everything up to `index` is in a durable snapshot and will be gone from the disk: the base moves up.
+    /// Moves the base up to `index`: everything up to there is in a durable snapshot and will be deleted from disk.
     pub fn compact(&mut self, index: LogIndex) {
         let (applied, durable) = (self.applied_index, self.durable_index);
         assert!(index <= applied && index <= durable, "compaction up to {index}, applied {applied}, durable {durable}");
@@ -269,26 +267,26 @@ impl Log {
         }
     }
 
-    /// Of runs that begin at or before the base, what is left begins after it.
+    /// Drops runs that begin at or before the base; the rest of the base's own run begins after it.
     fn drop_runs_before_base(&mut self) {
         let LogBase { index, term } = self.base;
         let gone = self.term_runs.partition_point(|(first, _)| *first <= index);
         self.term_runs.drain(..gone);
         let next = index.next();
         let next_run = self.term_runs.first().map(|(first, _)| *first);
-        // The run of the base goes on after it, unless another begins there or nothing does.
+        // The base's run continues after it, unless another run begins there or the log ends.
         if next <= self.last_index && next_run != Some(next) {
             self.term_runs.insert(0, (next, term));
         }
     }
 
-    /// Bytes of the entries in memory. After [`Log::evict`] no more than it was told to keep, unless more
-    /// than that has yet to be applied or to reach the disk.
+    /// Bytes of the entries in memory. After [`Log::evict`] at most its limit, unless entries beyond that have yet to
+    /// be applied or to reach the disk.
     pub fn memory_bytes(&self) -> usize {
         self.cache_bytes
     }
 
-    /// Bytes of the entries that have yet to be handed over for applying.
+    /// Bytes of the entries that have yet to be passed on to be applied.
     pub fn unapplied_bytes(&self) -> usize {
         self.unapplied_bytes
     }
@@ -305,7 +303,7 @@ impl Log {
     }
 }
 
-/// The first of these entries that come to about `bytes_max` bytes, at least one.
+/// Returns the first of these entries, about `bytes_max` bytes of them but at least one.
 fn within<'a>(entries: impl Iterator<Item = &'a Entry>, bytes_max: usize) -> impl Iterator<Item = &'a Entry> {
     let mut bytes = 0;
     entries.take_while(move |entry| {
@@ -320,7 +318,7 @@ mod tests {
     use super::*;
     use crate::raft::Payload;
 
-    /// A log whose entries have these terms, from index 1 on.
+    /// Returns a log whose entries have these terms, from index 1 on.
     fn log(terms: &[u64]) -> Log {
         let mut log = Log::default();
         for term in terms {

@@ -1,17 +1,18 @@
-//! Changes of the members, by joint consensus (paper §6).
+//! Membership changes, by joint consensus (paper §6).
 //!
 //! A change goes from any set of voters to any other at once. The leader appends a *joint* configuration, under which
-//! every decision needs a majority of the old and of the new voters; once that is committed it appends the new one alone.
-//! At no moment could two disjoint majorities decide: before the joint entry is committed any decision needs the old
-//! majority, after it both, and the new one alone decides only once the joint entry, hence the end of the old
-//! configuration, is on a majority of both.
+//! every decision needs a majority of the old voters and a majority of the new ones. Once that entry is committed, the
+//! leader appends the new configuration alone. At no moment could two disjoint majorities decide. Before the joint
+//! entry is committed, any decision needs the old majority; after it, both. The new majority alone decides only once
+//! the joint entry, and hence the end of the old configuration, is on a majority of both.
 //!
 //! Learners count for nothing, so a change that touches them alone needs no joint step.
 //!
-//! One change at a time, and only by a leader that has committed an entry of its own term. Else two leaders could each
-//! start from a configuration that the other's has replaced, and no majority of the one would meet one of the other.
+//! Only one change runs at a time, and only under a leader that has committed an entry of its own term. Otherwise two
+//! leaders could each start from a configuration that the other has replaced, and a majority under one need not overlap
+//! a majority under the other.
 //!
-//! A learner may have a goal (see [`Goal`]): the leader, whoever it is by then, makes it a voter when it has caught up.
+//! A learner may have a goal (see [`Goal`]): the leader at that time makes it a voter once it has caught up.
 
 use super::configuration::{Configuration, Goal, MemberInfo};
 use super::core::Raft;
@@ -25,37 +26,37 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
-/// A change of the members, all of it at once.
+/// A membership change, made in one step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MembershipChange {
-    /// Nodes that become learners, and what they are to become.
+    /// Nodes that become learners, each with its goal.
     pub add: BTreeMap<NodeId, (MemberInfo, Goal)>,
     /// Learners that become voters.
     pub promote: BTreeSet<NodeId>,
-    /// Members that are members no more.
+    /// Members to remove.
     pub remove: BTreeSet<NodeId>,
-    /// Members whose names stay and whose URLs change.
+    /// Members that keep their names and get new URLs.
     pub update: BTreeMap<NodeId, MemberInfo>,
-    /// Whether to go on where the voters that this leader hears would be no majority afterwards.
+    /// Make the change even if the voters that this leader hears would be no majority afterwards.
     pub force: bool,
 }
 
-/// Why the members do not change. Nothing has happened.
+/// Reason why a membership change was refused. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MembershipError {
-    /// This node does not lead; perhaps it knows who does.
+    /// This node is not the leader.
     #[error("this node does not lead")]
     NotLeader {
         /// The leader, if known.
         leader: Option<NodeId>,
     },
-    /// Another change is under way, or the leader has yet to commit its first entry, or transferring leadership.
+    /// Another change is in progress, the leader has yet to commit its first entry, or it is transferring leadership.
     #[error("another membership change or leadership transfer is in progress: try again when it is done")]
     Busy,
-    /// It has been a member before: an id is never used again.
+    /// The node has been a member before: an id is never used again.
     #[error("the node was removed from this cluster: clear its data directory so that it gets a new id")]
     WasRemoved(NodeId),
-    /// It is a member already, in the part asked for or a greater one.
+    /// The node is a member already, in the requested role or a higher one.
     #[error("the node is a member already")]
     AlreadyMember(NodeId),
     /// Another member has this name.
@@ -70,38 +71,39 @@ pub enum MembershipError {
     /// The learner lacks too much of the log.
     #[error("the learner has not caught up yet and could delay every write: wait until it is close to the leader")]
     NotCaughtUp(NodeId),
-    /// Nobody would be left to decide anything.
+    /// No voter would be left.
     #[error("it is the last voter: a cluster needs at least one")]
     LastVoter,
-    /// Of the voters that would be left, not enough are known to follow the leader, and it has not waited long enough to
+    /// Too few of the remaining voters are known to follow the leader, and the leader has not waited long enough to
     /// know that they are gone either.
     #[error(
         "of the {voters} voters that would remain, {heard} are known to follow the leader, which is not a majority: it \
          has just been elected, has just lost contact with one, or one of them has a stuck disk. Try again in a moment"
     )]
     NotYetHeard {
-        /// How many voters would be left.
+        /// Number of voters that would remain.
         voters: usize,
-        /// How many of them follow the leader, itself included.
+        /// Number of those voters that follow the leader, the leader included.
         heard: usize,
     },
-    /// Of the voters that would be left, the leader hears too few.
+    /// The leader hears too few of the remaining voters.
     #[error(
         "of the {voters} voters that would remain, the leader hears from {heard}, which is not a majority, so writes \
          would stop. Bring more of them back first, or force the change if you are sure that they will come back"
     )]
     NoQuorum {
-        /// How many voters would be left.
+        /// Number of voters that would remain.
         voters: usize,
-        /// How many of them the leader hears, itself included.
+        /// Number of those voters that the leader hears, the leader included.
         heard: usize,
     },
 }
 
 impl MembershipChange {
-    /// The change by which a node becomes a member: as a learner that is to vote, or to stay one. Under the name of a
-    /// member that is a voter it is to take the place of that one, whose disk is lost; the core sees to it that a member
-    /// that lives is not replaced. Learners of that name are of lives that got no further, and go.
+    /// Returns the change that adds a node as a learner, with the goal to become a voter or to stay a learner. If the
+    /// new node has the name of a voter, its goal is to replace that voter, whose disk is lost; the core makes sure
+    /// that a live member is not replaced. Learners of that name belong to incarnations that never became voters, and
+    /// are removed.
     pub fn to_join(configuration: &Configuration, id: NodeId, info: MemberInfo, stays_learner: bool) -> Self {
         let namesakes = || {
             let is_namesake = |(other, known): &(&NodeId, &MemberInfo)| known.name == info.name && **other != id;
@@ -120,8 +122,8 @@ impl MembershipChange {
 }
 
 impl Raft {
-    /// Changes the members. The change is done once the configuration in force is committed and no longer joint; the
-    /// answer says that it has begun, and at which entry.
+    /// Starts a membership change and returns the index of its first entry. The change is done once the configuration
+    /// in force is committed and no longer joint.
     ///
     /// # Errors
     /// [`MembershipError`]; nothing has changed then.
@@ -144,11 +146,12 @@ impl Raft {
         Ok(self.append_configuration(next))
     }
 
-    /// Whether this leader is followed by a majority of the voters of a configuration that is to come.
+    /// Checks that a majority of the voters of the `next` configuration follows this leader.
     ///
-    /// A joint configuration cannot be taken back, and without a majority of its new voters nothing is committed any more,
-    /// its own end included. So they must be known to be there and to make entries durable: silence since an election that
-    /// has only just been won is no sign of it, nor is an answer to a heartbeat, which a node gives while its disk hangs.
+    /// A joint configuration cannot be taken back, and without a majority of its new voters nothing more is committed,
+    /// including its own end. So these voters must be known to run and to make entries durable. Silence since an
+    /// election that has only just been won is no proof of that, nor is an answer to a heartbeat, which a node gives
+    /// while its disk hangs.
     fn can_decide(&self, next: &Configuration) -> Result<(), MembershipError> {
         if next.is_majority_of_voters(|id| self.follows(id)) || mutants::is_on(Mutant::RemovalWithoutQuorumCheck) {
             return Ok(());
@@ -161,29 +164,29 @@ impl Raft {
         }
     }
 
-    /// Whether the configuration in force is committed.
+    /// Returns true if the configuration in force is committed.
     pub fn is_configuration_committed(&self) -> bool {
         self.configuration_index() <= self.log.commit_index()
     }
 
-    /// Whether the configuration in force is committed and not joint, so that no change is under way.
+    /// Returns true if the configuration in force is committed and not joint, so that no change is in progress.
     pub fn are_members_settled(&self) -> bool {
         self.is_configuration_committed() && !self.configuration().is_joint()
     }
 
-    /// The entry that brought the configuration in force.
+    /// Returns the index of the entry with the configuration in force.
     pub fn configuration_index(&self) -> LogIndex {
         self.configurations.keys().next_back().copied().unwrap_or_default()
     }
 
-    /// Whether this node was a member once and is none any more, for good: by a committed configuration, or because a
-    /// member has said so.
+    /// Returns true if this node was a member once and has been removed for good: by a committed configuration, or
+    /// because a member has said so.
     pub fn is_removed(&self) -> bool {
         self.told_removed || self.are_members_settled() && self.configuration().removed.contains(&self.id)
     }
 
-    /// A member says that the committed configuration names this node as removed. It stands for election no more. That
-    /// is safe whoever says so falsely, since a node may be silent at any time.
+    /// Handles a member's word that the committed configuration names this node as removed. This node no longer stands
+    /// for election. Even if the word is false, that is safe, since a node may be silent at any time.
     pub fn told_removed(&mut self) {
         if !self.told_removed {
             self.told_removed = true;
@@ -193,19 +196,20 @@ impl Raft {
         }
     }
 
-    /// Whether a configuration is in force from which a leader may take the next step.
+    /// Returns true if this node leads and may take the next step from the configuration in force.
     fn may_step(&self) -> bool {
         matches!(self.role, Role::Leader(_)) && self.has_committed_in_term() && self.is_configuration_committed()
     }
 
-    /// Something has been committed. If that was a joint configuration, the new one follows, whoever began the change.
+    /// Called when entries have been committed. If that committed a joint configuration, appends the new one, whichever
+    /// leader began the change.
     pub(super) fn finish_change(&mut self) {
         if self.may_step() && self.configuration().is_joint() {
             self.append_configuration(self.configuration().without_outgoing());
         }
     }
 
-    /// Time has passed: does what is the leader's to do by itself.
+    /// Called as time passes: takes the membership steps that a leader takes on its own.
     pub(super) fn tick_membership(&mut self) {
         self.drop_leaving();
         if !self.may_step() || self.configuration().is_joint() {
@@ -218,8 +222,8 @@ impl Raft {
         }
     }
 
-    /// A leader has seen its own removal through, and has told the others that it is committed. It hands over, and steps
-    /// down if that comes to nothing (paper §6).
+    /// Ends the leadership of a leader that has completed its own removal and has told its followers that it is
+    /// committed. It transfers leadership, and steps down if the transfer fails (paper §6).
     fn leave(&mut self) {
         let Role::Leader(leader) = &mut self.role else { return };
         let begins = !std::mem::replace(&mut leader.is_leaving, true);
@@ -230,8 +234,9 @@ impl Raft {
         }
     }
 
-    /// This leader goes, and nobody has taken over: the voter that is likeliest to win campaigns at once, so that the
-    /// others do not wait for an election timeout. If it lacks committed entries it loses (paper §5.4.1).
+    /// Makes the voter that is likeliest to win campaign at once, since this leader steps down without a successor;
+    /// otherwise the voters would wait for an election timeout. If that voter lacks committed entries it loses (paper
+    /// §5.4.1).
     fn call_election(&mut self) {
         let Role::Leader(leader) = &self.role else { return };
         let voters = leader.progress.iter().filter(|(id, _)| self.configuration().voters.contains(id));
@@ -241,7 +246,7 @@ impl Raft {
         }
     }
 
-    /// Makes voters of the learners that are to be, and have caught up.
+    /// Promotes the learners that have the goal to vote and have caught up.
     fn fulfil_goals(&mut self) {
         let Role::Leader(leader) = &self.role else { return };
         let configuration = self.configuration();
@@ -252,33 +257,34 @@ impl Raft {
                 Goal::Voter => None,
                 Goal::Replace(old) => Some(*old),
             };
-            // Who may live is not replaced by another that only has its name.
+            // A member that may be alive is not replaced by a node that only has its name.
             if self.has_caught_up(leader, *id) && replaced.is_none_or(|old| self.is_silent(old)) {
                 change.promote.insert(*id);
                 change.remove.extend(replaced.filter(|old| configuration.members.contains_key(old)));
             }
         }
         if !change.promote.is_empty() {
-            // What speaks against it now may not do so later, and it is tried again then.
+            // A refusal may not hold later; the leader tries again then.
             let _ = self.change_membership(&change);
         }
     }
 
-    /// Appends a configuration, by two steps if the voters are others.
+    /// Appends a configuration, in two steps if its voters differ from the current ones.
     fn append_configuration(&mut self, next: Configuration) -> LogIndex {
         let present = self.configuration();
         let needs_joint = next.voters != present.voters && !mutants::is_on(Mutant::NoJoint);
         let next = if needs_joint { present.joint_with(next) } else { next };
         let index = self.append_as_leader(Payload::Configuration(next));
         self.follow_configuration();
-        // What waits for a quorum is judged anew by the new one: a sole voter has it at once, and of those who leave no
-        // answer may come any more.
+        // Judge everything that waits for a quorum by the new configuration: a sole voter has its quorum at once, and
+        // removed members may never answer.
         self.confirm_reads();
         self.advance_commit();
         index
     }
 
-    /// The members are others: feeds those that are new, and for a while those that leave, so that they learn of it.
+    /// Starts replicating to new members, and keeps replicating to removed ones for one election timeout so that they
+    /// learn of their removal.
     fn follow_configuration(&mut self) {
         let Some(configuration) = self.configurations.values().next_back() else { return };
         let Role::Leader(leader) = &mut self.role else { return };
@@ -291,7 +297,7 @@ impl Raft {
         }
     }
 
-    /// Lets those go who leave, once they have had the time to learn of it.
+    /// Stops replicating to removed members once they have had time to learn of their removal.
     fn drop_leaving(&mut self) {
         let now = self.now;
         let Role::Leader(leader) = &mut self.role else { return };
@@ -300,7 +306,7 @@ impl Raft {
 }
 
 impl Configuration {
-    /// The configuration after a change, without a joint step.
+    /// Returns the configuration after a change, without a joint step.
     fn changed(&self, change: &MembershipChange) -> Result<Self, MembershipError> {
         let MembershipChange { add, promote, remove, update, force: _ } = change;
         let mut next = self.clone();
@@ -321,7 +327,7 @@ impl Configuration {
             }
             match next.learners.remove(id) {
                 None => return Err(MembershipError::AlreadyVoter(*id)),
-                // Two voters of one name would be two to everyone but their users.
+                // Users could not tell two voters of one name apart.
                 Some(Goal::Replace(old)) if next.members.contains_key(&old) => {
                     return Err(MembershipError::NameTaken(next.members[&old].name.clone()));
                 }
@@ -358,7 +364,7 @@ impl Configuration {
         Ok(())
     }
 
-    /// This configuration and the next at once: what leaves is named until the next stands alone.
+    /// Returns this configuration and the next joined: members that leave stay named until the next one stands alone.
     fn joint_with(&self, next: Self) -> Self {
         let mut joint = next;
         joint.outgoing.clone_from(&self.voters);
@@ -370,7 +376,7 @@ impl Configuration {
         joint
     }
 
-    /// The new configuration alone.
+    /// Returns the new configuration alone.
     fn without_outgoing(&self) -> Self {
         let mut next = self.clone();
         next.outgoing.clear();

@@ -1,7 +1,7 @@
-//! What nodes say to each other: the RPCs of paper Figure 2 as one-way messages, with PreVote
-//! (thesis §9.6), ReadIndex (thesis §6.4) and leadership transfer (thesis §3.10).
+//! Messages between nodes: the RPCs of paper Figure 2 as one-way messages, with PreVote (thesis §9.6), ReadIndex
+//! (thesis §6.4) and leadership transfer (thesis §3.10).
 //!
-//! Messages may be lost, doubled, delayed and reordered at will. Each carries the term of its sender.
+//! Messages may be lost, duplicated, delayed and reordered. Each carries the term of its sender.
 
 use super::entry::Entry;
 use super::types::{LogIndex, Term};
@@ -10,23 +10,23 @@ use serde::{Deserialize, Serialize};
 /// A message from one node to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// The sender's term when it spoke.
+    /// The sender's term when it sent the message.
     pub term: Term,
-    /// What it says.
+    /// The content.
     pub body: Body,
 }
 
-/// Names a question for pre-votes; the sender chooses.
+/// Identifies a PreVote request; chosen by the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BallotId(pub u64);
 
-/// What a message says. New kinds go to the end: the order is part of the format between nodes.
+/// Content of a message. New kinds go to the end: the order is part of the format between nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
     /// Asks whether a vote would be granted in the term after the sender's. Promises nothing and
     /// changes nothing at the receiver.
     PreVote {
-        /// Tells this question from the sender's others.
+        /// Distinguishes this request from the sender's other ones.
         ballot: BallotId,
         /// Index of the sender's last entry.
         last_log_index: LogIndex,
@@ -35,9 +35,9 @@ pub enum Body {
     },
     /// Answers [`Body::PreVote`].
     PreVoteResponse {
-        /// The question. A late answer to an earlier one counts for nothing: who gave it may hear a leader by now.
+        /// The request. A late answer to an earlier one is ignored: the node that gave it may hear a leader by now.
         ballot: BallotId,
-        /// The term that the question was asked in.
+        /// The term in which the request was sent.
         asked_in: Term,
         /// Whether the vote would be granted.
         granted: bool,
@@ -48,7 +48,8 @@ pub enum Body {
         last_log_index: LogIndex,
         /// Term of the sender's last entry.
         last_log_term: Term,
-        /// The leader hands over to the sender, so that voters listen though they hear the leader (thesis §3.10).
+        /// The leader transfers leadership to the sender, so voters consider the request even if they hear the leader
+        /// (thesis §3.10).
         transfer: bool,
     },
     /// Answers [`Body::RequestVote`].
@@ -56,7 +57,7 @@ pub enum Body {
         /// Whether the vote was granted. If so, it is on the voter's disk.
         granted: bool,
     },
-    /// Replicates entries; without any it is a heartbeat, or a probe for where the logs agree.
+    /// Replicates entries. Without entries it is a heartbeat, or a probe for where the logs agree.
     AppendEntries {
         /// Index of the entry before the first one sent.
         prev_log_index: LogIndex,
@@ -64,14 +65,14 @@ pub enum Body {
         prev_log_term: Term,
         /// The entries that follow it; may be empty.
         entries: Vec<Entry>,
-        /// How far the leader has committed.
+        /// The leader's commit index.
         leader_commit: LogIndex,
         /// The leader's latest round of confirming that it still leads (thesis §6.4).
         round: u64,
     },
     /// Answers [`Body::AppendEntries`]: the logs agree at `prev_log_index`.
     AppendAccepted {
-        /// Up to here the sender's log is the leader's, and on the sender's disk.
+        /// Up to here the sender has the leader's log on its disk.
         match_index: LogIndex,
         /// The highest round received from this leader.
         round: u64,
@@ -89,22 +90,22 @@ pub enum Body {
     },
     /// Asks the leader for a read index on behalf of all reads that wait at the sender.
     ReadIndex {
-        /// Names the question and the reads it was first sent for; no other question has this name, not
-        /// even one by a later life of the sender.
+        /// Identifies the request and the reads for which it was first sent. No other request has this id, not even one
+        /// by a later incarnation of the sender.
         read: ReadId,
     },
     /// Answers [`Body::ReadIndex`].
     ReadIndexResponse {
-        /// The question.
+        /// The request.
         read: ReadId,
         /// Reads that began before the question was sent are linearizable once this is applied.
         read_index: LogIndex,
     },
-    /// The leader hands over: the receiver has its whole log, and is to campaign at once (thesis §3.10).
+    /// The leader transfers leadership: the receiver has its whole log and must campaign at once (thesis §3.10).
     TimeoutNow,
 }
 
-/// Names one question for a read index. Drawn at random at start and counted up from there, so that
-/// a late answer to an earlier life of the same node confirms nothing.
+/// Identifies one ReadIndex request. Ids start at a random number and count up, so that a late answer to an earlier
+/// incarnation of the same node confirms nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ReadId(pub u64);

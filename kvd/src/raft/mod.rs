@@ -1,14 +1,14 @@
 //! Consensus: the whole of Raft (Ongaro and Ousterhout, extended version; Ongaro's thesis) as a pure
 //! value.
 //!
-//! [`Raft`] is driven by a few calls (`tick`, `step`, `propose`, `read_index`, `written`, ...), and
-//! [`Raft::effects`] says what is to be done after them: messages to send, records to write,
-//! committed entries to apply, reads that may be served. Nothing in here knows a clock, a disk, a
-//! network or what the commands mean, and the same calls give the same effects.
+//! [`Raft`] is driven by a few calls (`tick`, `step`, `propose`, `read_index`, `written`, ...), and [`Raft::effects`]
+//! returns the actions to take after them: messages to send, records to write, committed entries to apply, reads that
+//! may be served. This module knows no clock, disk or network and not the meaning of commands, and the same calls give
+//! the same effects.
 //!
-//! From the floor up: the words (`types`), entries and configurations, messages and effects; the log
-//! and what a leader knows of each follower; then [`Raft`] itself in `core`, with the rules of
-//! elections, replication, snapshots, reads, transfer of leadership and durability each in a file of its own.
+//! From the floor up: the basic types (`types`), entries and configurations, messages and effects; the log and the
+//! leader's view of each follower; then [`Raft`] itself in `core`, with the rules of elections, replication, snapshots,
+//! reads, leadership transfer and durability each in a separate file.
 
 mod configuration;
 mod core;

@@ -1,16 +1,16 @@
-//! Who is there, as far as a leader knows.
+//! A leader's knowledge of which nodes are running.
 //!
-//! Two questions, and neither is the opposite of the other, since of a node that has just come, or of all nodes after an
-//! election, nothing is known yet:
+//! There are two questions, and neither is the opposite of the other, since a leader knows nothing yet of a node that
+//! has just joined, or of any node after an election:
 //!
-//! - Is a node *silent*? It has been sent to for the longest election timeout, and has not answered all that time. A leader
-//!   to whom a quorum is silent steps down, and who is silent may lose its place.
-//! - Does a node *follow*? It answers, and what it is sent becomes durable there. Changes of the voters rest on this: once
-//!   begun they need those that follow.
+//! - Is a node *silent*? The leader has sent to it for the longest election timeout without an answer. A leader to
+//!   which a quorum is silent steps down, and a silent member may be replaced.
+//! - Does a node *follow*? It answers, and the entries it is sent become durable there. Changes of the voters depend on
+//!   this: once begun, they need followers that make entries durable.
 //!
-//! What rests on silence is judged in the time for which this node was awake ([`Raft::set_time`]): its own absence is not
-//! that of others. What rests on presence is not: a node that answered before this one stood still may be gone by now, and
-//! so may one whose answer was read only afterwards. It has to answer a round that was begun since.
+//! Silence is measured in the time for which this node was running ([`Raft::set_time`]): its own absence is not that of
+//! its peers. Presence is not: a node that answered before this one stood still may be gone by now, and so may one
+//! whose answer was only read afterwards. It has to answer a round that was begun since.
 
 use super::core::Raft;
 use super::entry::Entry;
@@ -20,9 +20,9 @@ use super::types::NodeId;
 use crate::mutants::{self, Mutant};
 
 impl Raft {
-    /// Whether this node leads and that one follows it: it has answered within the longest election timeout, to a question
-    /// from after any time for which this leader stood still; and what it is sent becomes durable there, in about that
-    /// time. False does not mean that it is gone: see [`Raft::is_silent`].
+    /// Returns true if this node leads and node `id` follows it: node `id` has answered within the longest election
+    /// timeout, to a message sent after any time for which this leader stood still, and the entries it is sent become
+    /// durable there in about that time. False does not mean that node `id` is gone: see [`Raft::is_silent`].
     pub fn follows(&self, id: NodeId) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
         if id == self.id {
@@ -37,8 +37,8 @@ impl Raft {
         self.hears(progress) && !is_from_before && self.is_acknowledged_by(leader, progress)
     }
 
-    /// Whether a follower acknowledges entries: there is none that it lacks for long, or it gets on with them. For how long
-    /// this leader stood still in between it does not know, so what was sent before that counts as sent long ago.
+    /// Returns true if a follower acknowledges entries: it lacks none for long, or its match index advances. The leader
+    /// does not know for how long it stood still in between, so entries sent before that count as sent long ago.
     fn is_acknowledged_by(&self, leader: &Leader, progress: &Progress) -> bool {
         if mutants::is_on(Mutant::FollowsWithoutDisk) {
             return true;
@@ -50,23 +50,23 @@ impl Raft {
         !progress.is_bulk_stalled && (gets_on || lacks_none_for_long)
     }
 
-    /// Whether a follower lacks an entry that was appended the longest election timeout ago, or earlier. What it lacks is in
-    /// memory with that time, or is older than memory reaches.
+    /// Returns true if a follower lacks an entry that was appended the longest election timeout ago, or earlier. An
+    /// entry that it lacks is in memory with its time, or is older than every entry in memory.
     pub(super) fn lacks_for_long(&self, leader: &Leader, progress: &Progress) -> bool {
         let Some(lacks) = self.log.entries_from(progress.match_index.next(), 0) else { return true };
         let age_ms = |entry: &Entry| leader.cluster_time(self.now).0.saturating_sub(entry.time.0);
         lacks.first().is_some_and(|first| age_ms(first) >= self.settings.election_timeout_max_ms)
     }
 
-    /// Whether this node leads and that one has not answered it for the longest election timeout, though it was sent to
-    /// for as long. A leader that has just been elected has heard nobody but its voters; of the others it knows
-    /// neither that they are there nor that they are gone, and what rests on either has to wait.
+    /// Returns true if this node leads and node `id` has not answered for the longest election timeout, though this
+    /// leader was sending to it for that long. A leader that has just been elected has heard only its voters. It does
+    /// not know of the other nodes whether they run or are gone, and decisions that depend on either have to wait.
     pub fn is_silent(&self, id: NodeId) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
         id != self.id && leader.progress.get(&id).is_none_or(|progress| self.misses(progress))
     }
 
-    /// Whether a follower has answered within the longest election timeout, and is not known to be gone since.
+    /// Returns true if a follower has answered within the longest election timeout, and is not known to be gone since.
     pub(super) fn hears(&self, progress: &Progress) -> bool {
         let heard = match progress.heard {
             None if mutants::is_on(Mutant::SilenceIsPresence) => Some(progress.since),
@@ -76,14 +76,14 @@ impl Raft {
         heard.is_some_and(is_recent) && !progress.is_gone
     }
 
-    /// Whether a follower has been sent to for the longest election timeout and has not answered all that time.
+    /// Returns true if the leader has sent to a follower for the longest election timeout without an answer.
     pub(super) fn misses(&self, progress: &Progress) -> bool {
         let answered = progress.heard.map_or(progress.since, |heard| heard.max(progress.since));
         self.now.ms_since(answered) >= self.settings.election_timeout_max_ms
     }
 
-    /// Whether a learner could take part in a quorum at once: everything that it lacks is on its way, or in the leader's
-    /// memory, which is bounded.
+    /// Returns true if a learner could take part in a quorum at once: everything that it lacks is in flight, or in the
+    /// leader's memory, which is bounded.
     pub(super) fn has_caught_up(&self, leader: &Leader, id: NodeId) -> bool {
         leader.progress.get(&id).is_some_and(|progress| {
             let is_fed = matches!(progress.flow, Flow::Replicate { .. });
@@ -91,8 +91,8 @@ impl Raft {
         })
     }
 
-    /// This node has stood still for `absent_ms`, in which the others may have gone: a leader counts on nobody who has not
-    /// answered since.
+    /// Records that this node stood still for `absent_ms`, during which its followers may have gone: a leader relies
+    /// only on those that have answered since.
     pub(super) fn was_absent(&mut self, absent_ms: u64) {
         if absent_ms < self.settings.heartbeat_ms {
             return;

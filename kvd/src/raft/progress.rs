@@ -1,34 +1,35 @@
-//! What a leader knows of one follower, and how much it may send to it.
+//! The leader's view of one follower, and how much it may send to that follower.
 //!
-//! A follower is first *probed*: one AppendEntries at a time, until the place is found where the logs
-//! agree. Then entries are *pipelined*: sent on without waiting for answers, within a
-//! window of messages and bytes. A rejection, or word that the connection broke, leads back to
-//! probing, which also forgets the window, so that messages lost with a connection never fill it.
+//! A follower is first *probed*: one AppendEntries at a time, until the leader finds where the logs agree. Then entries
+//! are *pipelined*: sent on without waiting for answers, within a window of messages and bytes. A rejection or a broken
+//! connection leads back to probing, which also clears the window, so that messages lost with a connection never fill
+//! it.
 //!
-//! A follower that needs entries from before the log's base is sent a *snapshot*, beside the messages
-//! and by the caller, and nothing but heartbeats until it has that; then it is probed behind it.
+//! A follower that needs entries from before the log's base is sent a *snapshot*. The caller sends it apart from the
+//! messages. Until the follower has the snapshot it gets nothing but heartbeats; then it is probed from the end of the
+//! snapshot.
 
 use super::settings::Settings;
 use super::types::{Instant, LogIndex, NodeId};
 use crate::mutants::{self, Mutant};
 use std::collections::VecDeque;
 
-/// How far a follower is, as its leader knows: for those who look on.
+/// A follower's progress as its leader knows it, for status reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FollowerProgress {
     /// The follower.
     pub follower: NodeId,
-    /// Up to here its log is known to be the leader's, on its disk.
+    /// Match index: up to here the follower has the leader's log on its disk.
     pub match_index: LogIndex,
-    /// The next entry to be sent to it.
+    /// Index of the next entry to send to the follower.
     pub next_index: LogIndex,
-    /// What is on its way to it; `None` while it is probed for where the logs agree.
+    /// Messages in flight to the follower; `None` while the leader probes for where the logs agree.
     pub in_flight: Option<InFlight>,
-    /// Nothing gets through to it on the bulk lane; see [`Raft::bulk_stalled`](super::Raft::bulk_stalled).
+    /// Nothing reaches the follower on the bulk lane; see [`Raft::bulk_stalled`](super::Raft::bulk_stalled).
     pub is_bulk_stalled: bool,
 }
 
-/// What was sent to a follower that it has not acknowledged.
+/// Entries that were sent to a follower and are not acknowledged yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InFlight {
     /// Messages with entries.
@@ -40,7 +41,7 @@ pub struct InFlight {
 /// Replication to one follower, for one term (paper Figure 2, volatile state on leaders).
 #[derive(Debug)]
 pub(super) struct Progress {
-    /// Up to here the follower's log is known to be ours, on its disk.
+    /// Up to here the follower has our log on its disk.
     pub(super) match_index: LogIndex,
     /// The next entry to send.
     pub(super) next_index: LogIndex,
@@ -50,27 +51,28 @@ pub(super) struct Progress {
     /// The round of leadership confirmation last sent, and last acknowledged.
     pub(super) sent_round: u64,
     pub(super) acked_round: u64,
-    /// Since when this leader sends to the follower.
+    /// Time since which this leader sends to the follower.
     pub(super) since: Instant,
-    /// When the follower last answered in this term, its vote included; `None` until it has.
+    /// Time of the follower's last answer in this term, its vote included; `None` before the first.
     pub(super) heard: Option<Instant>,
-    /// When it last acknowledged more than before.
+    /// Time at which the follower's match index last advanced.
     pub(super) advanced: Option<Instant>,
-    /// Word has come that its process is gone, and no answer since.
+    /// The follower's process was reported gone, and no answer has come since.
     pub(super) is_gone: bool,
     /// A heartbeat is due.
     pub(super) heartbeat_due: bool,
-    /// It is to be asked whether what was sent last has come.
+    /// The follower is due to be asked whether the last entries sent have arrived.
     pub(super) check_due: bool,
-    /// When it was asked that last.
+    /// Time of the last message on the bulk lane, each of which serves as such a check.
     pub(super) checked: Instant,
-    /// Nothing gets through to it on the bulk lane, though it may answer heartbeats.
+    /// Nothing reaches the follower on the bulk lane, though it may answer heartbeats.
     pub(super) is_bulk_stalled: bool,
     /// Entries from `next_index` on are being read from disk.
     pub(super) fetching: bool,
-    /// The caller was told to send a snapshot, and has not said yet what became of it. Another is not asked for before.
+    /// The caller was told to send a snapshot and has not reported its result yet. No other snapshot is requested
+    /// before that.
     pub(super) is_sending: bool,
-    /// It is a member no more, and is fed until then.
+    /// The follower has been removed; the leader replicates to it until this time.
     pub(super) leaves_at: Option<Instant>,
 }
 
@@ -79,26 +81,26 @@ pub(super) struct Progress {
 pub(super) enum Flow {
     /// One message at a time.
     Probe {
-        /// One is on its way; it is asked again with the next heartbeat that is answered.
+        /// A probe is in flight; the next heartbeat that is answered triggers a check.
         sent: bool,
-        /// Its last entry and the bytes of all of them. Once the place is known to be right, they are on their way like
-        /// any others.
+        /// Last entry of the probe and the bytes of all its entries. Once the probed index is known to be right, they
+        /// are in flight like any others.
         entries: Option<(LogIndex, usize)>,
     },
-    /// A snapshot; nothing else is known of where the logs agree.
+    /// A snapshot is needed; nothing else is known of where the logs agree.
     Snapshot(SnapshotFlow),
-    /// Entries on their way, each message by its last index and its bytes.
+    /// Entries in flight, each message by its last index and its bytes.
     Replicate { in_flight: VecDeque<(LogIndex, usize)>, in_flight_bytes: usize },
 }
 
-/// How far a follower is with its snapshot.
+/// State of a snapshot transfer to a follower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SnapshotFlow {
     /// The caller has yet to be told to send one.
     Due,
     /// One is being sent.
     Sending,
-    /// Sending has failed; once the follower answers a heartbeat, it is sent one again.
+    /// Sending has failed; once the follower answers a heartbeat, another snapshot is due.
     Failed,
 }
 
@@ -130,7 +132,7 @@ impl Progress {
         }
     }
 
-    /// What is known of `follower`, whose progress this is.
+    /// Returns the status of `follower`, whose progress this is.
     pub(super) fn of(&self, follower: NodeId) -> FollowerProgress {
         let in_flight = match &self.flow {
             Flow::Probe { .. } | Flow::Snapshot(_) => None,
@@ -142,8 +144,8 @@ impl Progress {
         FollowerProgress { follower, match_index, next_index, in_flight, is_bulk_stalled }
     }
 
-    /// Starts over from `next_index`: what was on its way no longer counts. A snapshot on its way does: whoever sends
-    /// it will say what became of it.
+    /// Starts probing again from `next_index`: messages in flight no longer count. A snapshot being sent continues: its
+    /// sender will report the result.
     pub(super) fn probe_from(&mut self, next_index: LogIndex) {
         if matches!(self.flow, Flow::Snapshot(_)) {
             return;
@@ -156,7 +158,7 @@ impl Progress {
         self.fetching = false;
     }
 
-    /// The entries that it needs are gone: it needs a snapshot.
+    /// Switches to a snapshot: the entries that the follower needs were compacted.
     pub(super) fn needs_snapshot(&mut self) {
         if !matches!(self.flow, Flow::Snapshot(_)) {
             self.flow = Flow::Snapshot(if self.is_sending { SnapshotFlow::Sending } else { SnapshotFlow::Due });
@@ -164,7 +166,7 @@ impl Progress {
         }
     }
 
-    /// Whether the caller is to be told to send a snapshot, which counts as being sent from here on.
+    /// Returns true if a snapshot is due. It counts as being sent from here on.
     pub(super) fn take_due_snapshot(&mut self) -> bool {
         let is_due = matches!(self.flow, Flow::Snapshot(SnapshotFlow::Due));
         if is_due {
@@ -174,20 +176,21 @@ impl Progress {
         is_due
     }
 
-    /// It has acknowledged everything that is gone from the log, so it can be fed again. It may have got a snapshot from
-    /// another: an earlier leader whose transfer went on.
+    /// Resumes feeding from the log: the follower has acknowledged every entry that was compacted. It may have received
+    /// a snapshot from an earlier leader whose transfer continued.
     pub(super) fn needs_no_snapshot(&mut self) {
         if matches!(self.flow, Flow::Snapshot(_)) {
             self.flow = Flow::PROBE;
         }
     }
 
-    /// Whether it is fed from the log, and not sent a snapshot.
+    /// Returns true if the follower is fed from the log rather than sent a snapshot.
     pub(super) fn is_fed(&self) -> bool {
         !matches!(self.flow, Flow::Snapshot(_))
     }
 
-    /// A snapshot that ends with entry `last` has become the follower's state, or `None`: has not.
+    /// Takes the result of sending a snapshot: `last` is the last entry of the snapshot that became the follower's
+    /// state, or `None` if none did.
     pub(super) fn snapshot_sent(&mut self, last: Option<LogIndex>) {
         self.is_sending = false;
         if !matches!(self.flow, Flow::Snapshot(SnapshotFlow::Sending)) {
@@ -208,7 +211,7 @@ impl Progress {
         self.fetching = false;
     }
 
-    /// Whether it has yet to acknowledge something that was sent to it on the bulk lane.
+    /// Returns true if the follower has yet to acknowledge a message on the bulk lane.
     pub(super) fn owes_answer(&self) -> bool {
         match &self.flow {
             Flow::Probe { sent, .. } => *sent,
@@ -217,7 +220,7 @@ impl Progress {
         }
     }
 
-    /// Notes that the follower has everything up to `match_index` on its disk.
+    /// Records that the follower has everything up to `match_index` on its disk.
     pub(super) fn accept(&mut self, match_index: LogIndex) {
         if match_index > self.match_index {
             self.is_bulk_stalled = false;
@@ -228,14 +231,14 @@ impl Progress {
             self.fetching = false;
         }
         match &mut self.flow {
-            // The answer may be one to a heartbeat, which names only what was known before.
+            // The answer may be to a heartbeat, which names only the match index known before.
             Flow::Probe { .. } if self.match_index.next() < self.next_index => {}
             Flow::Probe { entries, .. } => {
                 let in_flight: VecDeque<_> = entries.filter(|(last, _)| *last > self.match_index).into_iter().collect();
                 let in_flight_bytes = in_flight.iter().map(|(_, bytes)| bytes).sum();
                 if let Some((last, _)) = in_flight.back() {
                     self.next_index = last.next();
-                    // They may be lost, and the answer was one to something that came after them.
+                    // The entries may be lost: the answer may be to a message that came after them.
                     self.check_due = true;
                 }
                 self.flow = Flow::Replicate { in_flight, in_flight_bytes };
@@ -257,7 +260,7 @@ impl Progress {
         }
     }
 
-    /// Whether one more message with entries may be sent.
+    /// Returns true if one more message with entries may be sent.
     pub(super) fn has_room(&self, settings: &Settings) -> bool {
         match &self.flow {
             Flow::Probe { .. } | Flow::Snapshot(_) => false,
@@ -269,10 +272,10 @@ impl Progress {
         }
     }
 
-    /// Notes that a message was sent, with entries up to `last` of this many bytes if it had any.
+    /// Records that a message was sent, with entries up to `last` of this many bytes if it had any.
     pub(super) fn sent(&mut self, last: Option<(LogIndex, usize)>) {
         match &mut self.flow {
-            // While probing it is not known whether the entries fit.
+            // A probe's entries may not fit the follower's log.
             Flow::Probe { sent, entries } => {
                 *sent = true;
                 *entries = last.or(*entries);

@@ -1,12 +1,11 @@
-//! Linearizable reads by ReadIndex (thesis §6.4): from which index on a read may be served.
+//! Linearizable reads by ReadIndex (thesis §6.4): finds the index from which on a read may be served.
 //!
-//! The leader notes its commit index, makes sure that it still leads by a round of heartbeats that
-//! begins after the read, and only then lets the read wait for that index to be applied. A follower
-//! asks its leader for the index and serves the read itself. Rounds are batched on both: one is under
-//! way at a time, and serves all reads that waited when it began.
+//! The leader records its commit index, confirms by a round of heartbeats begun after the read that it still leads, and
+//! only then lets the read wait for that index to be applied. A follower asks its leader for the index and serves the
+//! read itself. Both batch their rounds: one is in flight at a time, and serves all reads that waited when it began.
 //!
-//! A leader hands out no read index before it has committed an entry of its own term: until then its
-//! commit index may be behind what an earlier leader acknowledged. Reads wait for the no-op instead.
+//! A leader gives out no read index before it has committed an entry of its own term: until then its commit index may
+//! be behind entries that an earlier leader acknowledged. Reads wait for the no-op instead.
 
 use super::core::Raft;
 use super::effects::{ReadOutcome, ReadToken};
@@ -17,18 +16,18 @@ use super::types::{LogIndex, NodeId};
 use super::waiting_reads::{Question, Reader, Round};
 use crate::mutants::{self, Mutant};
 
-/// A question to the leader that is not answered for this many heartbeats is sent again.
+/// Heartbeats after which an unanswered ReadIndex request is sent to the leader again.
 const FORWARD_RETRY_HEARTBEATS: u64 = 2;
 
 impl Raft {
-    /// Forgets every read that nobody waits for any more. To be called when reads have expired: a leader that cannot
-    /// commit its no-op, or a follower whose leader does not answer, would keep them for ever.
+    /// Forgets every read that no client waits for any longer. Call this when reads have expired: a leader that cannot
+    /// commit its no-op, or a follower whose leader does not answer, would keep them forever.
     pub fn retain_reads(&mut self, is_waited_for: impl Fn(ReadToken) -> bool) {
         match &mut self.role {
             Role::Leader(Leader { reads, .. }) => {
                 let is_needed = |reader: &Reader| match reader {
                     Reader::Local(token) => is_waited_for(*token),
-                    // It asks again under the same number, if it still wants to know.
+                    // The follower asks again under the same id if it still needs the index.
                     Reader::Follower(..) => true,
                 };
                 reads.waiting.retain(is_needed);
@@ -41,14 +40,14 @@ impl Raft {
                 if let Some(question) = &mut reads.asked {
                     question.tokens.retain(|token| is_waited_for(*token));
                 }
-                // An answer to a question that nobody waits for is ignored, and the next one is asked at once.
+                // An answer to a request without waiting reads is ignored, and the next request is sent at once.
                 reads.asked.take_if(|question| question.tokens.is_empty());
             }
             Role::PreCandidate(_) | Role::Candidate(_) => {}
         }
     }
 
-    /// How many reads wait here for their index, and how many questions of followers.
+    /// Number of reads waiting here for their index, and of follower requests.
     pub fn waiting_reads(&self) -> usize {
         match &self.role {
             Role::Leader(Leader { reads, .. }) => {
@@ -61,8 +60,8 @@ impl Raft {
         }
     }
 
-    /// Asks for the index from which a read that begins now may be served. The answer comes with the
-    /// effects of this or a later call.
+    /// Asks for the index from which a read that begins now may be served. The answer comes with the effects of this
+    /// call or a later one.
     pub fn read_index(&mut self, token: ReadToken) {
         match &mut self.role {
             Role::Leader(leader) => leader.reads.waiting.push(Reader::Local(token)),
@@ -76,8 +75,8 @@ impl Raft {
         self.read_outcomes.extend(failed);
     }
 
-    /// A follower asks on behalf of its reads. It has one question at a time, so a new one takes the place of the one
-    /// before, and one that is repeated is answered once.
+    /// Handles a follower's ReadIndex request. A follower has one request in flight at a time, so a new one replaces
+    /// the one before, and a repeated one is answered once.
     pub(super) fn read_for_follower(&mut self, from: NodeId, read: ReadId) {
         let Role::Leader(Leader { reads, .. }) = &mut self.role else { return };
         let is_same = |reader: &Reader| matches!(reader, Reader::Follower(id, asked) if (*id, *asked) == (from, read));
@@ -88,14 +87,14 @@ impl Raft {
         reads.waiting.push(Reader::Follower(from, read));
     }
 
-    /// Begins what the waiting reads need, unless it is under way: a round as a leader, a question to
-    /// the leader as a follower.
+    /// Starts the next step for the waiting reads unless one is in progress: a round on a leader, a ReadIndex request
+    /// on a follower.
     pub(super) fn start_read_round(&mut self) {
         let may_begin = self.has_committed_in_term();
         match &mut self.role {
             Role::Leader(Leader { reads, .. }) => {
                 if may_begin && reads.confirming.is_none() && !reads.waiting.is_empty() {
-                    // The number is new, so every answer that names it was given after this moment.
+                    // The round number is new, so every answer that names it was given after this moment.
                     reads.round += 1;
                     let readers = std::mem::take(&mut reads.waiting);
                     let read_index = self.log.commit_index();
@@ -117,7 +116,7 @@ impl Raft {
         }
     }
 
-    /// Answers the reads of the round under way if a quorum has confirmed it.
+    /// Answers the reads of the round in progress if a quorum has confirmed it.
     pub(super) fn confirm_reads(&mut self) {
         let Role::Leader(leader) = &self.role else { return };
         let Some(Round { number, .. }) = &leader.reads.confirming else { return };
@@ -141,7 +140,7 @@ impl Raft {
         }
     }
 
-    /// The leader has answered a question. Any but the one under way was answered before.
+    /// Handles the leader's answer to a ReadIndex request. Only the request in flight is still unanswered.
     pub(super) fn read_answered(&mut self, read: ReadId, read_index: LogIndex) {
         let Role::Follower(follower) = &mut self.role else { return };
         if let Some(question) = follower.reads.asked.take_if(|question| question.read == read) {
@@ -150,9 +149,9 @@ impl Raft {
         }
     }
 
-    /// Question or answer may be lost: asks again, for the same reads under the same number. Reads that
-    /// began since are not among them, so an answer serves its reads however late it comes, and links
-    /// on which every answer is late still serve reads.
+    /// Sends a ReadIndex request again, since request or answer may be lost: for the same reads and under the same id.
+    /// Reads that began since are not among them, so an answer serves its reads however late it comes, and links on
+    /// which every answer is late still serve reads.
     pub(super) fn retry_forwarded_reads(&mut self) {
         let retry_ms = FORWARD_RETRY_HEARTBEATS * self.settings.heartbeat_ms;
         let Role::Follower(Follower { leader: Some(leader), reads, .. }) = &mut self.role else { return };
@@ -197,7 +196,7 @@ mod tests {
         }
     }
 
-    /// Elected by node 2, which then acknowledges nothing: the no-op of the term is not committed.
+    /// A leader elected by node 2, which then acknowledges nothing: the no-op of the term is not committed.
     fn leader_without_commit() -> Raft {
         let mut raft = node();
         (0..=300).step_by(5).for_each(|ms| raft.tick(Instant(ms)));

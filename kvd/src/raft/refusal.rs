@@ -1,9 +1,9 @@
 //! Messages that no working member would send to this node, as far as its own state can tell.
 //!
-//! Consensus asserts what its algorithm promises: one leader a term, committed entries that stay. A node
-//! that breaks such a promise by a message of its own is caught by the assertion where it stands; but
-//! messages come from sockets, and a forged or misguided one must not end the process. So whoever
-//! receives messages asks here before it hands them to [`Raft::step`], which takes them as they are.
+//! Consensus asserts the promises of its algorithm: one leader per term, and committed entries that stay. If a node
+//! breaks such a promise by itself, the assertion on that node catches it. But messages come from sockets, and a forged
+//! or misdirected one must not end the process. So the receiver of a message checks it here before passing it to
+//! [`Raft::step`], which trusts its messages.
 
 use super::core::Raft;
 use super::message::{Body, Message};
@@ -11,33 +11,33 @@ use super::role::Role;
 use super::types::NodeId;
 use thiserror::Error;
 
-/// Terms that a node can have missed: at ten elections a second, thirteen years of them. A term beyond was
-/// made up, and adopting it would use up the terms that there are.
+/// Most terms that a node can have missed: at ten elections a second, thirteen years of them. A term beyond that was
+/// made up, and adopting it would use up the available terms.
 const TERMS_MISSED_MAX: u64 = 1 << 32;
 
-/// Why a message should not be stepped.
+/// Reason why a message should not be stepped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
 pub enum Refusal {
-    /// An answer or a question that only a member may send.
+    /// An answer or a request that only a member may send.
     #[error("the sender is not a member of this cluster")]
     NotMember,
-    /// A term beyond all that could have been missed.
+    /// A term higher than this node could have missed.
     #[error("its term is implausibly high")]
     TermLeap,
     /// The sender claims to lead a term that has another leader.
     #[error("the sender claims to lead a term that has another leader")]
     SecondLeader,
-    /// It overwrites what is committed.
+    /// The message contradicts committed entries.
     #[error("it contradicts committed entries")]
     AgainstCommitted,
 }
 
 impl Raft {
-    /// Why this message should not be stepped, if it should not.
+    /// Returns the reason why this message should not be stepped; `None` if it may be.
     ///
-    /// Whoever replicates or stands for election may be unknown to this node: it may have become a member
-    /// by an entry that has not arrived here yet (paper §6). All else from those who are no members as far
-    /// as this node knows is refused; a member that is merely unknown repeats it.
+    /// A leader or candidate may be unknown to this node: it may have become a member by an entry that has not arrived
+    /// here yet (paper §6). All other messages from nodes that are not members, as far as this node knows, are refused;
+    /// a member that is merely unknown repeats them.
     pub fn refusal(&self, from: NodeId, message: &Message) -> Option<Refusal> {
         let Message { term, body } = message;
         if term.0 > self.term().0.saturating_add(TERMS_MISSED_MAX) {
@@ -45,7 +45,7 @@ impl Raft {
         }
         match body {
             Body::PreVote { .. } | Body::RequestVote { .. } => None,
-            // Answered with the present term, and not taken in.
+            // Answered with the current term, and otherwise ignored.
             Body::AppendEntries { .. } | Body::TimeoutNow if *term < self.term() => None,
             Body::TimeoutNow if *term == self.term() && self.has_other_leader(from) => Some(Refusal::SecondLeader),
             Body::AppendEntries { prev_log_index, prev_log_term, entries, .. } => {
@@ -70,7 +70,7 @@ impl Raft {
             | Body::ReadIndexResponse { .. }
             | Body::TimeoutNow => {
                 let is_fed = matches!(&self.role, Role::Leader(leader) if leader.progress.contains_key(&from));
-                // A leader that has seen its own removal through goes on until another has taken over (paper §6).
+                // A leader that has completed its own removal continues until another has taken over (paper §6).
                 let leads = *term == self.term() && self.leader() == Some(from);
                 let is_member = self.configuration().members.contains_key(&from);
                 (!is_member && !is_fed && !leads).then_some(Refusal::NotMember)
@@ -78,7 +78,7 @@ impl Raft {
         }
     }
 
-    /// Whether this term is known to have a leader that is not `from`.
+    /// Returns true if this term is known to have a leader other than `from`.
     fn has_other_leader(&self, from: NodeId) -> bool {
         match &self.role {
             Role::Leader(_) => true,

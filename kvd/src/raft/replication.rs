@@ -1,19 +1,21 @@
-//! The leader's side of replication: what it sends, when an entry is committed, and when it gives up.
+//! The leader's side of replication: sending, committing entries, and stepping down.
 //!
-//! Entries go to every follower at once and to the leader's own disk beside them (thesis §10.2.1); the
-//! leader counts itself only for what its own disk has.
+//! The leader sends entries to every follower while it writes them to its own disk (thesis §10.2.1). It counts itself
+//! only for entries that are on its own disk.
 //!
-//! There are two lanes to each follower, so that bulk never delays what keeps the leader. What travels on one may overtake
-//! what travels on the other:
+//! There are two lanes to each follower, so that bulk never delays the messages that keep the leader in office. A
+//! message on one lane may overtake messages on the other:
 //!
-//! - On the *prompt* lane go heartbeats, which are small empty AppendEntries. They name the last entry that the follower
-//!   is known to have, and commit no more than that, so that they fit whatever is still on its way to it.
-//! - On the *bulk* lane go entries, in order. With a heartbeat, a follower that owes an answer is asked there as well, by
-//!   an empty AppendEntries that names the last entry sent: behind all of them, it finds out what was lost.
+//! - The *prompt* lane carries heartbeats, which are small empty AppendEntries. A heartbeat names the last entry that
+//!   the follower is known to have, and commits no more than that, so that it fits whatever is still in flight to the
+//!   follower.
+//! - The *bulk* lane carries entries, in order. If a follower owes an answer, the leader also checks it there with each
+//!   heartbeat, by an empty AppendEntries that names the last entry sent. It travels behind all the entries, so it
+//!   finds out what was lost.
 //!
-//! Neither lane may hide that the other is dead. Without heartbeats the followers elect another leader, and CheckQuorum ends
-//! this one. A leader whose heartbeats are answered, but that gets no entries through to a quorum, steps down too; see
-//! [`Raft::bulk_stalled`].
+//! Neither lane may hide that the other is dead. Without heartbeats the followers elect another leader, and CheckQuorum
+//! ends this one. A leader whose heartbeats are answered, but whose entries do not get through to a quorum, steps down
+//! too; see [`Raft::bulk_stalled`].
 
 use super::core::Raft;
 use super::effects::{Effects, Fetch, SendSnapshot};
@@ -36,7 +38,7 @@ impl Raft {
         index
     }
 
-    /// Heartbeats, and CheckQuorum (thesis §6.2).
+    /// Sends heartbeats when due, and runs CheckQuorum (thesis §6.2).
     pub(super) fn tick_leader(&mut self) {
         let Role::Leader(leader) = &mut self.role else { return };
         let heartbeat = self.clock >= leader.next_heartbeat;
@@ -44,14 +46,14 @@ impl Raft {
             leader.next_heartbeat = self.clock.plus_ms(self.settings.heartbeat_ms);
             for progress in leader.progress.values_mut() {
                 progress.heartbeat_due = true;
-                // One that answers nothing is not asked again and again: that would pile up before it.
+                // A follower that does not answer is not checked again: the checks would pile up in front of it.
                 progress.check_due |= progress.owes_answer() && progress.heard.is_some_and(|at| at >= progress.checked);
             }
         }
         self.tick_transfer(heartbeat);
         self.leave_stuck_disk();
-        // A leader that reaches no quorum can commit nothing; stepping down tells its clients to look
-        // elsewhere and frees the reads that wait.
+        // A leader that reaches no quorum can commit nothing. Stepping down tells its clients to look elsewhere and
+        // ends its waiting reads.
         if !self.configuration().is_quorum(|id| !self.is_silent(id)) && !mutants::is_on(Mutant::NoCheckQuorum) {
             return self.become_follower(None);
         }
@@ -61,8 +63,8 @@ impl Raft {
         self.tick_membership();
     }
 
-    /// Whether too few followers can be sent entries for a quorum, of those that answer heartbeats: a dead one takes no
-    /// entries either, and must not make up for one that is reached by heartbeats alone.
+    /// Returns true if entries can reach too few followers for a quorum. Only followers that answer heartbeats count: a
+    /// dead follower takes no entries either, and must not make up for one that is reached by heartbeats alone.
     fn is_bulk_lane_dead(&self) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
         let is_stalled = |id: NodeId| leader.progress.get(&id).is_some_and(|progress| progress.is_bulk_stalled);
@@ -70,7 +72,7 @@ impl Raft {
         some_are && !self.configuration().is_quorum(|id| !is_stalled(id) && !self.is_silent(id))
     }
 
-    /// Steps down in favour of others: they have an election timeout to find a leader among themselves.
+    /// Steps down in favour of the other voters: they have one election timeout to elect a leader among themselves.
     fn make_way(&mut self) {
         self.become_follower(None);
         if let Role::Follower(follower) = &mut self.role {
@@ -78,7 +80,7 @@ impl Raft {
         }
     }
 
-    /// Sends every follower what it lacks and may be sent now.
+    /// Sends every follower the messages that are due, within its window.
     pub(super) fn replicate(&mut self, effects: &mut Effects) {
         let term = self.term();
         let Role::Leader(leader) = &mut self.role else { return };
@@ -90,8 +92,8 @@ impl Raft {
         }
     }
 
-    /// Entries asked for by a [`Fetch`] have been read from disk. Ignored if they are no longer needed. None means that
-    /// there were none to be had; they are asked for again once the follower has answered the next heartbeat.
+    /// Takes the entries that a [`Fetch`] has read from disk. Ignores them if they are no longer needed. An empty list
+    /// means that there were none to read; they are fetched again once the follower has answered the next heartbeat.
     pub fn fetched(&mut self, fetch: &Fetch, entries: Vec<Entry>) {
         let term = self.term();
         let Role::Leader(leader) = &mut self.role else { return };
@@ -101,7 +103,7 @@ impl Raft {
             return;
         }
         if fetch.from <= self.log.base().index {
-            // Compacted meanwhile, the entry before the first is no longer known.
+            // The log was compacted meanwhile, so the term of the entry before the first one is no longer known.
             return progress.needs_snapshot();
         }
         if entries.is_empty() {
@@ -113,7 +115,7 @@ impl Raft {
         leader.fetched.append(&mut effects.bulk);
     }
 
-    /// A follower has everything up to `match_index` on its disk.
+    /// Handles AppendAccepted: the follower has everything up to `match_index` on its disk.
     pub(super) fn append_accepted(&mut self, from: NodeId, match_index: LogIndex, round: u64) {
         if match_index > self.log.last_index() {
             return;
@@ -131,40 +133,42 @@ impl Raft {
         }
     }
 
-    /// A follower's log does not have what was to precede the entries sent.
+    /// Handles AppendRejected: the follower's log lacks the entry that precedes the entries sent.
     pub(super) fn append_rejected(&mut self, from: NodeId, prev: LogIndex, hint: (LogIndex, Term), round: u64) {
         let (agreed, _) = self.log.last_at_or_below(hint.0, hint.1);
         let Some(progress) = self.heard_follower(from, round) else { return };
         if matches!(progress.flow, Flow::Snapshot(_)) {
-            // Of an earlier message: the heartbeats that go beside a snapshot name no entry.
+            // This rejects an earlier message: heartbeats sent during a snapshot name no entry.
             return;
         }
-        // An old rejection, overtaken by what the follower has acknowledged or by another probe.
+        // The rejection is stale if the follower has acknowledged more since, or another probe was sent since.
         let stale = prev < progress.match_index
             || matches!(progress.flow, Flow::Probe { .. }) && prev.next() != progress.next_index;
         if !stale {
-            // Of what it has acknowledged a follower may lose the very last write: damage there looks like a write
-            // that was never finished (see `storage::wal`). It gets it again; what was committed stays committed.
+            // A follower may lose the very last write that it has acknowledged: damage there looks like a write that
+            // was never finished (see `storage::wal`). The leader sends the entries again; committed entries stay
+            // committed.
             //
             // So a rejection at the match index itself counts, although it may be an old one, given before the follower
-            // had that entry. Taken for a new one it costs a few messages, and nothing else:
+            // had that entry. Treating an old rejection as new costs a few messages, and nothing else:
             //
-            // - A match index that is too low is as true as the right one. The commit index never goes back with it, and
-            //   what the follower is sent again it has, and keeps (paper §5.3).
-            // - The next answer of the follower, be it to a heartbeat, says again how far it matches, and sets both indexes
-            //   right. If `agreed` is before the base, that ends the snapshot which is being sent for want of the entries.
+            // - A match index that is too low is still true. The commit index never goes back with it, and the follower
+            //   keeps the entries that it has and is sent again (paper §5.3).
+            // - The follower's next answer, even to a heartbeat, reports its match again and sets both indexes right.
+            //   If `agreed` is before the base, that answer also ends the snapshot that is sent because the entries are
+            //   gone.
             progress.match_index = progress.match_index.min(agreed);
             progress.probe_from(agreed.next());
         }
     }
 
-    /// Notes an answer in the present term: the follower lives, and had heard of `round`.
+    /// Records an answer in the current term: the follower runs, and had received `round`.
     fn heard_follower(&mut self, from: NodeId, round: u64) -> Option<&mut Progress> {
         let Role::Leader(leader) = &mut self.role else { return None };
         let progress = leader.progress.get_mut(&from)?;
         let patience_ms = 2 * self.settings.heartbeat_ms;
         if progress.is_gone || progress.heard.is_none_or(|heard| self.now.ms_since(heard) > patience_ms) {
-            // It is back: whatever it has missed shows by its answer.
+            // The follower is back: its answer to a check shows which entries it missed.
             progress.check_due |= progress.owes_answer();
         }
         progress.heard = Some(self.now);
@@ -175,7 +179,7 @@ impl Raft {
         leader.progress.get_mut(&from)
     }
 
-    /// Commits what a quorum has on disk.
+    /// Commits the entries that a quorum has on disk.
     ///
     /// An entry commits by counting copies only if it is of our own term (paper §5.4.2):
     ///
@@ -202,8 +206,8 @@ impl Raft {
         }
     }
 
-    /// Whether an entry of the leader's own term is committed, so that its commit index is no longer
-    /// behind that of an earlier leader (thesis §6.4).
+    /// Returns true if an entry of the leader's own term is committed, so that its commit index is no longer behind
+    /// that of an earlier leader (thesis §6.4).
     pub(super) fn has_committed_in_term(&self) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
         self.log.commit_index() >= leader.first_index || mutants::is_on(Mutant::NoNoop)
@@ -222,12 +226,14 @@ struct Feed<'a> {
 }
 
 impl Feed<'_> {
-    /// On the bulk lane a probe if one is due, or entries while the window has room, or a question what has come of them.
-    /// On the prompt lane a heartbeat where one is due, and where a round is news. A commit index that is news and that no
-    /// entries are about to carry goes on the prompt lane as far as the follower is known to have the entries, else behind
-    /// them.
+    /// Sends the messages that are due.
+    ///
+    /// - Bulk lane: a probe if one is due, or entries while the window has room, or a check of the entries in flight.
+    /// - Prompt lane: a heartbeat if one is due or the round is new.
+    /// - A new commit index that no entries are about to carry: on the prompt lane as far as the follower is known to
+    ///   have the entries, otherwise on the bulk lane behind them.
     fn send_due(&mut self, effects: &mut Effects) {
-        // Of the base the term is known, so what follows it can be sent.
+        // The term of the base itself is known, so the entry after it can still be sent.
         if self.progress.next_index <= self.log.base().index {
             self.progress.needs_snapshot();
         }
@@ -243,19 +249,20 @@ impl Feed<'_> {
             self.send_entries(entries, effects);
         }
         if matches!(self.progress.flow, Flow::Probe { sent: false, .. }) {
-            // The place is most often right, so entries go along. From the disk they come once it is known.
+            // The probed index is right in most cases, so the probe carries entries that are in memory. Entries on disk
+            // are fetched once the index is known to be right.
             let entries = self.log.entries_from(self.progress.next_index, self.settings.message_bytes_max);
             self.send_entries(entries.unwrap_or_default(), effects);
         }
         let commit_is_news = self.progress.sent_commit < self.promptly_committed();
-        // Behind the entries that it concerns it says the same, as long as these do not pile up.
+        // Behind its entries the commit index means the same, as long as such messages do not pile up.
         let is_news_behind =
             self.progress.sent_commit < self.log.commit_index() && self.progress.has_room(self.settings);
         if std::mem::take(&mut self.progress.check_due) && self.progress.is_fed() || is_news_behind && !commit_is_news {
             self.send_entries(Vec::new(), effects);
         }
-        // To a follower that does not answer, heartbeats repeat the news; messages on their own account
-        // would pile up before it with every read of the others.
+        // If a follower does not answer, heartbeats repeat the news. Extra messages would pile up in front of it with
+        // every read of the other followers.
         let round_is_news =
             self.progress.sent_round < self.round && self.progress.acked_round >= self.progress.sent_round;
         if commit_is_news || round_is_news || self.progress.heartbeat_due {
@@ -263,8 +270,8 @@ impl Feed<'_> {
         }
     }
 
-    /// How much the prompt lane may commit: what the follower is known to have. What is committed beyond is on its way to
-    /// it on the bulk lane, with word that it is.
+    /// Returns the commit index for the prompt lane: no more than the follower is known to have. Committed entries
+    /// beyond it are in flight on the bulk lane, with their commit index.
     fn promptly_committed(&self) -> LogIndex {
         if mutants::is_on(Mutant::HeartbeatCommitsMore) {
             return self.log.commit_index();
@@ -283,8 +290,8 @@ impl Feed<'_> {
         });
     }
 
-    /// Sends the follower, which is fed, what comes next on the bulk lane; without entries, a question whether it has all
-    /// that came before.
+    /// Sends the next entries on the bulk lane to a follower that is fed from the log. Without entries, asks whether
+    /// the follower has everything sent before.
     fn send_entries(&mut self, entries: Vec<Entry>, effects: &mut Effects) {
         let prev_log_index = self.progress.next_index.previous();
         // `next_index` is behind the base and at most one past the end.
@@ -294,14 +301,14 @@ impl Feed<'_> {
         self.progress.checked = self.now;
         let leader_commit = self.log.commit_index();
         self.progress.sent_commit = leader_commit;
-        // The round goes along, and is not counted as sent: rounds must not wait for bulk.
+        // The message carries the round, but the round does not count as sent: rounds must not wait for bulk.
         let body = Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round: self.round };
         effects.bulk.push((self.to, Message { term: self.term, body }));
     }
 
     fn send_heartbeat(&mut self, effects: &mut Effects) {
         let known = self.progress.match_index;
-        // Where nothing is known, and before the base, every log matches at zero.
+        // If no match is known, or it lies before the base, name index zero, where every log matches.
         let known_term = self.log.term_at(known).filter(|_| known >= self.log.base().index);
         let (prev_log_index, prev_log_term) = known_term.map_or((LogIndex(0), Term(0)), |term| (known, term));
         let leader_commit = self.promptly_committed();

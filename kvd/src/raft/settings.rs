@@ -1,6 +1,6 @@
 //! Timings and limits of consensus.
 
-/// Timings and limits, checked by whoever reads them from the user.
+/// Timings and limits, checked by the code that reads the user's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Silence after which a leader sends a heartbeat, in milliseconds.
@@ -14,14 +14,14 @@ pub struct Settings {
     pub election_timeout_max_ms: u64,
     /// Entries of about this many bytes go into one AppendEntries; always at least one entry.
     pub message_bytes_max: usize,
-    /// AppendEntries with entries that may be on their way to one follower unacknowledged.
+    /// AppendEntries with entries that may be in flight to one follower.
     pub window_messages_max: usize,
-    /// Bytes of entries that may be on their way to one follower unacknowledged.
+    /// Bytes of entries that may be in flight to one follower.
     pub window_bytes_max: usize,
     /// Entries of about this many bytes go into one write to disk; always at least one entry.
     pub write_bytes_max: usize,
-    /// Entries of about this many bytes are handed over for applying at a time, always at least one, so
-    /// that a long backlog delays no heartbeat.
+    /// Entries of about this many bytes are passed on to be applied at a time, always at least one, so that a long
+    /// backlog delays no heartbeat.
     pub apply_bytes_max: usize,
     /// Bytes of applied entries kept in memory for followers that are a little behind.
     pub cache_bytes_max: usize,

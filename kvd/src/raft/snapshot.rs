@@ -1,10 +1,11 @@
-//! Snapshots: what stands in for the beginning of the log (paper §7).
+//! Snapshots, which replace the beginning of the log (paper §7).
 //!
-//! Consensus knows of a snapshot where it ends and who was a member there. The state itself is the caller's: it writes
-//! snapshots, sends the newest to followers that need entries which are gone, and hands over what arrives.
+//! Consensus knows where a snapshot ends and who was a member there. The state itself belongs to the caller, which
+//! writes snapshots, sends the newest one to followers that need compacted entries, and passes in snapshots that
+//! arrive.
 //!
-//! A snapshot is safe to install whoever it came from, and whatever term it was sent in: it holds nothing but what is
-//! committed, and that never changes. So there is no message for it among those of consensus.
+//! A snapshot is safe to install from any sender and any term: it holds only committed entries, and these never change.
+//! So consensus needs no message for it.
 
 use super::configuration::Configuration;
 use super::core::Raft;
@@ -15,21 +16,21 @@ use super::types::{ClusterTime, LogBase, LogIndex, NodeId, Term};
 use crate::mutants::{self, Mutant};
 use std::collections::BTreeMap;
 
-/// Where a snapshot ends, and what is known of that place (paper Figure 13).
+/// The place in the log where a snapshot ends (paper Figure 13).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotPlace {
-    /// The last entry that is part of it.
+    /// The last entry that the snapshot includes.
     pub last: LogBase,
     /// Cluster time of that entry.
     pub time: ClusterTime,
     /// The configuration in force there.
     pub configuration: Configuration,
-    /// The entry that brought it.
+    /// Index of the entry with that configuration.
     pub configuration_index: LogIndex,
 }
 
 impl Raft {
-    /// Where a snapshot ends that is taken of the state as it is now, with all that was handed over for applying.
+    /// Returns the place of a snapshot taken of the current state, which includes all entries passed on to be applied.
     pub fn snapshot_place(&self) -> SnapshotPlace {
         let mut index = self.log.applied_index();
         if mutants::is_on(Mutant::SnapshotIndexOffByOne) && index < self.log.last_index() {
@@ -46,9 +47,9 @@ impl Raft {
         }
     }
 
-    /// Lets everything up to `index` go, which must be in a durable snapshot: from now on followers that need it get
-    /// that instead. What has yet to be applied or written stays. Returns up to where the entries may be removed from
-    /// the disk.
+    /// Compacts the log up to `index`, which a durable snapshot must include: from now on followers that need those
+    /// entries get the snapshot instead. Entries that have yet to be applied or written stay. Returns the index up to
+    /// which entries may be removed from the disk.
     pub fn compact(&mut self, index: LogIndex) -> LogIndex {
         let index = index.min(self.log.applied_index()).min(self.log.durable_index());
         self.log.compact(index);
@@ -56,40 +57,41 @@ impl Raft {
         self.log.base().index
     }
 
-    /// Match index of every follower that this node, if it leads, feeds from its log, but for those that have fallen
-    /// silent. Entries after the lowest one are still needed. Followers that are sent a snapshot need none of them yet.
+    /// Match index of every live follower that this node, if it leads, feeds from its log. Entries after the lowest one
+    /// are still needed. Followers that are sent a snapshot need none of them yet.
     pub fn fed_from(&self) -> Vec<LogIndex> {
         let Role::Leader(leader) = &self.role else { return Vec::new() };
         let fed = leader.progress.values().filter(|progress| progress.is_fed() && !self.misses(progress));
         fed.map(|progress| progress.match_index).collect()
     }
 
-    /// Whether this node leads and knows that this follower needs no snapshot, so that one which is being sent is of no
-    /// use any more. A node that leads no more does not know.
+    /// Returns true if this node leads and knows that this follower needs no snapshot, so that one being sent is
+    /// useless. A node that no longer leads does not know.
     pub fn needs_no_snapshot(&self, follower: NodeId) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
         leader.progress.get(&follower).is_none_or(Progress::is_fed)
     }
 
-    /// Of the configurations up to `index` the last is kept: it is the one in force there.
+    /// Forgets the configurations up to `index`, except for the last one: it is in force there.
     fn forget_configurations_before(&mut self, index: LogIndex) {
         if let Some(in_force) = self.configurations.range(..=index).next_back().map(|(index, _)| *index) {
             self.configurations = self.configurations.split_off(&in_force);
         }
     }
 
-    /// Whether a snapshot that ends there holds anything that is not committed here. A leader may have yet to find out
-    /// how far its log is committed, but it has everything that is (Leader Completeness, paper §5.4.3).
+    /// Returns true if a snapshot that ends there holds anything that is not committed here. A leader may not know its
+    /// own commit index yet, but it has everything that is committed (Leader Completeness, paper §5.4.3).
     pub fn wants_snapshot(&self, last: LogBase) -> bool {
         let leads = matches!(self.role, Role::Leader(_)) && last.term <= self.term();
         !leads && last.index > self.log.commit_index()
     }
 
-    /// A snapshot is durable on this node's disk and becomes its state (paper Figure 13, InstallSnapshot, steps 6 to
-    /// 8). Returns whether it does: not if everything in it is committed here already.
+    /// Makes a snapshot that is durable on this node's disk its state (paper Figure 13, InstallSnapshot, steps 6 to 8).
+    /// Returns false, and does nothing, if everything in the snapshot is committed here already.
     ///
-    /// The log after it stays if it has the last entry of the snapshot, on disk; else all of it is void. None of what
-    /// so goes was acknowledged: it is of another term than what is committed there, or it is not on disk up to there.
+    /// The log after the snapshot stays if this node has the last entry of the snapshot, on disk; otherwise the whole
+    /// log is void. None of the voided entries was acknowledged: either the log has another term than the committed
+    /// entry there, or it is not on disk up to there.
     pub fn install(&mut self, place: SnapshotPlace) -> bool {
         let SnapshotPlace { last, time, configuration, configuration_index } = place;
         if !self.wants_snapshot(last) {
@@ -118,9 +120,10 @@ impl Raft {
         true
     }
 
-    /// The log that this node asked for votes with is gone, so no vote for it may count any more: voters that have more
-    /// than the snapshot were told of a log that had that too, and would elect one that lacks what they acknowledged.
-    /// The node goes on as a follower of its term, in which it has voted for itself and helps nobody else.
+    /// Gives up an election because the log with which this node asked for votes is gone, so votes for it must no
+    /// longer count. Voters that have more than the snapshot were told of a log that had more too, and would elect a
+    /// node that lacks entries which they acknowledged. The node continues as a follower of its term, in which it has
+    /// voted for itself and helps no other node.
     fn give_up_ballot(&mut self) {
         if matches!(self.role, Role::PreCandidate(_) | Role::Candidate(_))
             && !mutants::is_on(Mutant::CandidateKeepsBallot)
@@ -129,8 +132,8 @@ impl Raft {
         }
     }
 
-    /// What became of a snapshot that was to be sent: its last entry if it is durable on the follower's disk and has
-    /// become its state, `None` if not. The follower is sent another as soon as it answers.
+    /// Takes the result of sending a snapshot: its last entry if it is durable on the follower's disk and has become
+    /// its state, `None` if not. In that case the follower is sent another one as soon as it answers.
     pub fn snapshot_sent(&mut self, to: NodeId, term: Term, last: Option<LogIndex>) {
         if term == self.term()
             && let Role::Leader(leader) = &mut self.role

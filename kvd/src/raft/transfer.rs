@@ -1,20 +1,21 @@
-//! Leadership transfer (thesis §3.10): a leader hands over to a voter of its choice, without waiting for anyone's
+//! Leadership transfer (thesis §3.10): a leader makes a voter of its choice the next leader, without waiting for an
 //! election timeout.
 //!
 //! The leader takes no new proposals, brings the target's log up to its own, and sends it TimeoutNow. The target then
-//! campaigns at once: without PreVote, and asking in its RequestVote to be heard although the voters hear a leader,
-//! since that leader wants it so (§4.2.3). If the target does not lead within an election timeout, the leader gives
-//! up and takes proposals again.
+//! campaigns at once, without PreVote. Its RequestVote asks voters to consider it although they hear a leader, since
+//! that leader asked for the campaign (§4.2.3). If the target does not lead within an election timeout, the leader
+//! gives up and takes proposals again.
 //!
-//! Nothing of this touches safety. TimeoutNow is worth what an election timeout that ran out is worth, which may
-//! happen at any node at any time: whoever campaigns does so in a new term, every voter grants one vote in it, on
-//! disk before it is told, and only to a log as good as its own. What is waived is the voters' loyalty to a leader
-//! that they hear, and that is for undisturbed work alone: no read and no commit rests on it, since each is confirmed
-//! by a quorum. So a TimeoutNow that is lost, doubled or late costs at most an election. To spare that too, it counts
-//! only from the leader that the target follows in its present term, which a late one of an earlier term is not; one
-//! that is doubled finds the target in the next term.
+//! This does not affect safety. TimeoutNow has the effect of an expired election timeout, which may occur at any node
+//! at any time: a candidate campaigns in a new term, and every voter grants one vote in it, on disk before the
+//! candidate is told, and only to a log as good as its own. A transfer only waives the voters' loyalty to a leader that
+//! they hear, which merely prevents disruption: no read and no commit rests on it, since each is confirmed by a quorum.
+//! So a TimeoutNow that is lost, duplicated or late costs at most an election. To avoid even that, it counts only from
+//! the leader that the target follows in its current term. That excludes a late one of an earlier term; a duplicate
+//! finds the target in the next term.
 //!
-//! Entries that wait for a quorum are not lost: the target has them all before it campaigns, hence the next leader has.
+//! Entries that wait for a quorum are not lost: the target has them all before it campaigns, so the next leader has
+//! them.
 
 use super::core::Raft;
 use super::message::Body;
@@ -26,16 +27,16 @@ use std::cmp::Reverse;
 use thiserror::Error;
 
 impl Leader {
-    /// The process of `peer` is gone: nothing can be handed over to it.
+    /// Ends the transfer if `peer` is its target: the process is gone.
     pub(super) fn lost_target(&mut self, peer: NodeId) {
         self.transfer.take_if(|transfer| transfer.to == peer);
     }
 }
 
-/// Why leadership is not handed over.
+/// Reason why a leadership transfer was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TransferRefusal {
-    /// This node does not lead; perhaps it knows who does.
+    /// This node is not the leader.
     #[error("this node does not lead")]
     NotLeader {
         /// The leader, if known.
@@ -44,25 +45,26 @@ pub enum TransferRefusal {
     /// The target is no member.
     #[error("the target is not a member of the cluster")]
     NotMember,
-    /// The target is a learner, or about to leave: it cannot lead.
+    /// The target is a learner or about to be removed: it cannot lead.
     #[error("the target is not a voter, so it cannot lead")]
     NotVoter,
     /// There is no other voter, or none was heard lately.
     #[error("no other voter was heard lately")]
     NoTarget,
-    /// Leadership is on its way to another node.
+    /// A transfer to another node is in progress.
     #[error("leadership is being transferred to another node")]
     UnderWay {
-        /// That node.
+        /// The target of that transfer.
         to: NodeId,
     },
 }
 
 impl Raft {
-    /// Begins to hand leadership over to a voter, without one named to the most up-to-date of those that were heard
-    /// lately; or joins in if that is under way. Returns to whom: to this node itself there is nothing to hand over.
+    /// Starts a leadership transfer to a voter, or joins one in progress to the same voter. If no voter is named, joins
+    /// any transfer in progress, or else chooses the most up-to-date voter that was heard lately. Returns the target;
+    /// if that is this node itself, nothing is done.
     ///
-    /// What comes of it shows in [`Raft::leader`], and in [`Raft::transfer_target`] once it is given up.
+    /// [`Raft::leader`] shows the result; [`Raft::transfer_target`] returns `None` once the transfer is given up.
     ///
     /// # Errors
     /// [`TransferRefusal`]; nothing has changed then.
@@ -87,13 +89,13 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else { unreachable!("it was one just now") };
         leader.transfer = Some(Transfer { to, give_up_at, told: false });
         if let Some(progress) = leader.progress.get_mut(&to) {
-            // Whatever it has missed shows by its answer.
+            // The follower's answer shows which entries it missed.
             progress.check_due |= progress.match_index < self.log.last_index();
         }
         Ok(to)
     }
 
-    /// To whom leadership is being transferred.
+    /// Returns the target of the leadership transfer in progress.
     pub fn transfer_target(&self) -> Option<NodeId> {
         match &self.role {
             Role::Leader(leader) => leader.transfer.as_ref().map(|transfer| transfer.to),
@@ -101,7 +103,7 @@ impl Raft {
         }
     }
 
-    /// The voter that can take over soonest: one that is not known to be gone, and has most of the log.
+    /// Returns the voter that can take over soonest: one that is not known to be gone, and has most of the log.
     fn best_target(&self) -> Option<NodeId> {
         let Role::Leader(leader) = &self.role else { return None };
         let is_candidate =
@@ -114,7 +116,7 @@ impl Raft {
         leader.progress.iter().filter(is_candidate).max_by_key(rank).map(|(id, _)| *id)
     }
 
-    /// Gives up a transfer whose time is over, or whose target is a voter no more. `heartbeat`: tells the target again.
+    /// Gives up a transfer that has timed out, or whose target no longer votes. `heartbeat`: tells the target again.
     pub(super) fn tick_transfer(&mut self, heartbeat: bool) {
         let can_lead = self.transfer_target().is_some_and(|to| self.configuration().voters.contains(&to));
         let Role::Leader(Leader { transfer, .. }) = &mut self.role else { return };
@@ -126,7 +128,7 @@ impl Raft {
         }
     }
 
-    /// Tells the target of a transfer to campaign, as soon as its log is this one.
+    /// Tells the target of a transfer to campaign, once its log matches this one.
     pub(super) fn tell_transfer_target(&mut self) {
         let last_index = self.log.last_index();
         let Role::Leader(leader) = &mut self.role else { return };
@@ -139,7 +141,7 @@ impl Raft {
         }
     }
 
-    /// The leader `from` hands over to this node.
+    /// Handles TimeoutNow: the leader `from` transfers leadership to this node.
     pub(super) fn timeout_now(&mut self, from: NodeId, stale: bool) {
         let follows = matches!(&self.role, Role::Follower(follower) if follower.leader == Some(from)) && !stale;
         let is_late = stale && mutants::is_on(Mutant::LateTimeoutNowAccepted) && !matches!(self.role, Role::Leader(_));
@@ -159,7 +161,7 @@ mod tests {
     };
     use std::collections::{BTreeMap, BTreeSet};
 
-    /// Node 1, the only one that votes, with node 2 as learner.
+    /// Node 1, the only voter, with node 2 as learner.
     fn with_learner(id: u64) -> Raft {
         let info = MemberInfo { name: "n".into(), client_url: "http://a".into(), peer_url: "http://a".into() };
         let members = [1, 2].map(|id| (NodeId(id), info.clone()));

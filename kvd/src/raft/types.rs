@@ -1,4 +1,4 @@
-//! The words that everyone needs: terms, log indexes, node ids, time.
+//! The basic types: terms, log indexes, node ids, time.
 //!
 //! Each is a type of its own, so that a term never passes for a log index.
 
@@ -47,7 +47,7 @@ impl fmt::Display for LogIndex {
     }
 }
 
-/// The last entry that a snapshot holds: what comes before a log that begins after it.
+/// The last entry that a snapshot holds: the log begins after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogBase {
     /// Index of the entry; zero without a snapshot.
@@ -57,7 +57,7 @@ pub struct LogBase {
 }
 
 impl LogBase {
-    /// Without a snapshot: the log begins with the first entry of all.
+    /// Base of a log without a snapshot: it begins with entry 1.
     pub const NONE: Self = Self { index: LogIndex(0), term: Term(0) };
 }
 
@@ -67,10 +67,10 @@ impl fmt::Display for LogBase {
     }
 }
 
-/// Identity of one life of a node: a random number made once and kept in its data directory.
+/// Identity of one incarnation of a node: a random number made once and kept in its data directory.
 ///
-/// Votes, acknowledgements and configurations name ids, never names, so that a node that lost its
-/// disk and comes back under its old name is not taken for the one that made the old promises.
+/// Votes, acknowledgements and configurations contain ids, never names, so that a node that lost its disk and comes
+/// back under its old name is not mistaken for the incarnation that made the old promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u64);
 
@@ -82,7 +82,7 @@ impl fmt::Display for NodeId {
 
 /// Local monotonic time in milliseconds from an origin of the caller's choice.
 ///
-/// Only differences mean something, and only on one node. It is handed in, never read from a clock.
+/// Only differences mean something, and only on one node. The caller passes it in; it is never read from a clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(pub u64);
 
@@ -100,7 +100,7 @@ impl Instant {
     }
 }
 
-/// Time that all replicas agree on, in milliseconds: each entry carries the time its leader gave it.
+/// Time that all replicas agree on, in milliseconds: the leader stamps it on each entry.
 ///
 /// A leader starts from the time of the newest entry it found when elected and adds its own
 /// monotonic clock, so cluster time never jumps and never goes backward. It is no wall clock.

@@ -1,46 +1,46 @@
-//! Reads that wait for their index, at a leader and at a follower; what becomes of them is decided in `reads`.
+//! Reads that wait for their index, on a leader and on a follower. `reads` decides their outcome.
 
 use super::effects::ReadToken;
 use super::message::ReadId;
 use super::types::{Instant, LogIndex, NodeId};
 
-/// Reads at the leader.
+/// Reads on the leader.
 #[derive(Debug, Default)]
 pub(super) struct LeaderReads {
-    /// They wait for the next round.
+    /// Reads that wait for the next round.
     pub(super) waiting: Vec<Reader>,
-    /// The round under way.
+    /// The round in progress.
     pub(super) confirming: Option<Round>,
-    /// Number of the latest round in this term. Answers name the latest one they have heard of.
+    /// Number of the latest round in this term. Answers name the latest one that the follower has received.
     pub(super) round: u64,
 }
 
-/// A round of heartbeats that is to confirm the leader.
+/// A round of heartbeats that confirms the leader.
 #[derive(Debug)]
 pub(super) struct Round {
-    /// Answers that name it, or a later one, confirm it.
+    /// Number of the round; answers that name this number or a later one confirm the round.
     pub(super) number: u64,
     pub(super) read_index: LogIndex,
     pub(super) readers: Vec<Reader>,
 }
 
-/// Who waits for a read index.
+/// A local read or a follower that waits for a read index.
 #[derive(Debug)]
 pub(super) enum Reader {
     Local(ReadToken),
     Follower(NodeId, ReadId),
 }
 
-/// Reads at a follower.
+/// Reads on a follower.
 #[derive(Debug, Default)]
 pub(super) struct ForwardedReads {
-    /// They wait for the next question.
+    /// Reads that wait for the next request.
     pub(super) waiting: Vec<ReadToken>,
-    /// The question under way.
+    /// The request in flight.
     pub(super) asked: Option<Question>,
 }
 
-/// A question of a follower to its leader.
+/// A follower's ReadIndex request to its leader.
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) read: ReadId,
@@ -49,7 +49,7 @@ pub(super) struct Question {
 }
 
 impl LeaderReads {
-    /// The local reads that wait. Followers ask again by themselves.
+    /// Returns the local reads that wait. Followers ask again by themselves.
     pub(super) fn into_tokens(self) -> Vec<ReadToken> {
         let confirming = self.confirming.into_iter().flat_map(|round| round.readers);
         let local = |reader| match reader {

@@ -1,5 +1,5 @@
-//! What consensus asks of the disk, and what it does once that is done. The rules by which promises wait for it are in
-//! `durability`.
+//! Writes that consensus asks of the disk, and the steps after a write is durable. `durability` has the rules by which
+//! promises wait for the disk.
 
 use super::core::Raft;
 use super::effects::{LogWrite, WriteId};
@@ -10,7 +10,7 @@ use super::types::{LogIndex, NodeId};
 use crate::mutants::{self, Mutant};
 
 impl Raft {
-    /// Term or vote change; nothing more is sent until they are on disk.
+    /// Changes term or vote; nothing more is sent until they are on disk.
     pub(super) fn set_hard_state(&mut self, hard_state: HardState) {
         let HardState { term, vote } = self.hard_state;
         assert!(hard_state.term > term || vote.is_none(), "a second vote in term {term}: {vote:?}, {hard_state:?}");
@@ -18,8 +18,8 @@ impl Raft {
         self.durability.hard_state_changed();
     }
 
-    /// Sends a message in the present term: at once if that term and the vote in it are durable, else
-    /// as soon as they are.
+    /// Sends a message in the current term: at once if that term and the vote in it are durable, otherwise as soon as
+    /// they are.
     pub(super) fn send(&mut self, to: NodeId, body: Body) {
         let message = Message { term: self.term(), body };
         let is_early = mutants::is_on(Mutant::VoteSavedAfterAnswer)
@@ -28,19 +28,19 @@ impl Raft {
         self.durability.send(to, message, is_early);
     }
 
-    /// Entries from `from` on are void.
+    /// Drops entries from `from` on, which are void.
     pub(super) fn truncate(&mut self, from: LogIndex) {
         self.log.truncate(from);
         self.configurations.split_off(&from);
         self.durability.truncated(from);
     }
 
-    /// The next write, unless one is under way or there is nothing to write.
+    /// Returns the next write, unless one is in progress or there is nothing to write.
     pub(super) fn next_write(&mut self) -> Option<LogWrite> {
         self.durability.next_write(self.hard_state, &self.log, self.settings.write_bytes_max)
     }
 
-    /// The write `id` is on disk. Lets go of what waited for it.
+    /// Records that the write `id` is on disk, and releases the messages that waited for it.
     pub fn written(&mut self, id: WriteId) {
         let (last_index, released) = self.durability.written(id);
         self.log.set_durable(last_index.max(self.log.durable_index()));
