@@ -4,8 +4,8 @@ use crate::kv::{Applied, Command, DecodeError, Level, Store};
 use crate::raft::{Entry, LogIndex, Payload};
 use thiserror::Error;
 
-/// A committed entry holds a command that this version does not know. A replica must not skip it: all replicas read
-/// the same bytes, and one that is too old for them would drift apart from the others.
+/// A committed entry holds a command that this version does not support. A replica must not skip it: all replicas read
+/// the same bytes, and a replica that is too old for them would diverge.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "entry {index} of the log holds a command that this version of kvd cannot read ({cause}): use the version that the \
@@ -14,11 +14,12 @@ use thiserror::Error;
 pub struct UnreadableEntry {
     /// The entry.
     pub index: LogIndex,
-    /// What is wrong with its command.
+    /// The error in its command.
     pub cause: DecodeError,
 }
 
-/// Applies one committed entry on a node that knows the levels up to `level_max`. `None` where it carries no command.
+/// Applies one committed entry on a node that supports the levels up to `level_max`. Returns `None` if the entry
+/// carries no command.
 pub(super) fn apply_entry(
     store: &mut Store,
     entry: &Entry,

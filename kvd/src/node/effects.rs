@@ -1,11 +1,11 @@
-//! What a replica asks of its caller.
+//! Actions that a replica asks of its caller.
 
 use super::request::{ReadError, WriteError};
 use crate::kv::Outcome;
 use crate::raft::{Fetch, LogWrite, Message, NodeId, SendSnapshot};
 
-/// What is to be done after some calls to a [`super::Replica`], in any order. `W` and `R` are the
-/// caller's handles on the requests it handed in.
+/// Actions to take after some calls to a [`super::Replica`], in any order. `W` and `R` are the caller's handles on its
+/// requests.
 #[derive(Debug)]
 #[must_use]
 pub struct Effects<W, R> {
@@ -13,7 +13,7 @@ pub struct Effects<W, R> {
     pub send: Vec<(NodeId, Message)>,
     /// Messages for the bulk lane; any of them may be lost.
     pub bulk: Vec<(NodeId, Message)>,
-    /// What to write to the log: report [`super::Replica::written`] once durable, stop if it fails.
+    /// The next write to the log: report [`super::Replica::written`] once durable, stop if it fails.
     pub write: Option<LogWrite>,
     /// Entries to read back from disk: answer with [`super::Replica::fetched`].
     pub fetch: Vec<Fetch>,

@@ -1,24 +1,26 @@
-//! Changes of the members on request: a request waits here until what it asks for is so, committed and no longer joint.
+//! Membership changes on request: a request waits here until the members are as it asks, committed and no longer joint.
 //!
-//! A request says what is to be, so it is looked at anew whenever the members are settled: if they are as asked it is
-//! done, whoever did it; if not, the leader begins the change. One that finds another change under way waits for its turn.
+//! A request states the desired result, so it is evaluated again whenever the members are settled. If the members are
+//! as requested it is done, whichever node made the change; otherwise the leader begins the change. A request that
+//! finds another change in progress waits for its turn.
 //!
 //! Requests name nodes, and a name may pass to another node while a request waits: a node that has lost its disk comes
-//! back under its name, with a new id. So the ids that a request means are kept from the moment at which it is first
-//! looked at ([`Meant`]). A removal that is begun anew after changes of leader must not remove the next life of a node
-//! whose last life it was asked to remove, and which is gone by then.
+//! back under its name, with a new id. So the ids that a request means are fixed when it is first evaluated
+//! ([`Meant`]). A removal that is retried after changes of leader must not remove the next incarnation of a node when
+//! the request meant the previous one, which is gone by then.
 //!
-//! The end of a change is judged by its entry, as for a write. If that very entry is committed, the change is done, whoever
-//! leads; if another is committed in its place it has not happened, and never will (paper §5.4.3).
+//! The outcome of a change depends on its entry, as for a write. If that very entry is committed, the change is done,
+//! whichever node leads. If another entry is committed in its place, the change has not happened and never will (paper
+//! §5.4.3).
 //!
-//! That nothing is left to do, or that no such member, is what the leader's configuration says. One that was
-//! deposed has an old one, so that is answered only once a round of heartbeats has shown that this node still leads; see
+//! The answers "nothing to do" and "no such member" come from the leader's configuration. A deposed leader has an old
+//! one, so these answers are given only once a round of heartbeats has shown that this node still leads; see
 //! [`super::leadership`].
 //!
-//! A node that comes back without its data, under a new id, asks like any other that joins. Under the name of a voter that
-//! is not heard it becomes a learner that is to take that one's place, which consensus does by itself (see
-//! [`crate::raft::Goal`]); a learner of its name that is not heard is of a life that got no further, and goes. A name whose
-//! bearer is heard is taken.
+//! A node that comes back without its data, under a new id, asks like any other node that joins. If a voter of its name
+//! is not heard, the node becomes a learner with the goal to replace that voter, which consensus then does by itself
+//! (see [`crate::raft::Goal`]). A learner of its name that is not heard belongs to an incarnation that never became a
+//! voter, and is removed. If a member of its name is heard, the name is taken.
 
 mod change;
 mod meant;
@@ -33,10 +35,10 @@ use crate::mutants::{self, Mutant};
 use crate::raft::{Instant, LogIndex, MembershipChange, MembershipError, RoleName, Term};
 use meant::{Meant, wanted};
 
-/// Requests that wait. When full, the next is refused.
+/// Most requests that wait. When full, the next is refused.
 const WAITING_MAX: usize = 64;
 
-/// Everyone who waits. `H` is the caller's handle on a request, given back with what has become of it.
+/// The requests that wait. `H` is the caller's handle on a request, returned with its result.
 #[derive(Debug)]
 pub struct MemberChanges<H> {
     waiting: Vec<Waiting<H>>,
@@ -45,16 +47,16 @@ pub struct MemberChanges<H> {
 #[derive(Debug)]
 struct Waiting<H> {
     change: MemberChange,
-    /// The nodes that were meant, once the request was looked at, or that there is none: who takes the name later is meant
-    /// by nobody.
+    /// The nodes that the request means, fixed when it is first evaluated, or that no such node exists: a node that
+    /// takes the name later is not meant.
     meant: Option<Result<Meant, ChangeError>>,
-    /// The entry by which it began.
+    /// The entry with which the change began.
     begun: Option<(LogIndex, Term)>,
-    /// There is nothing to be done, if this node still leads.
+    /// Set if nothing has to be done, provided that this node still leads.
     proof: Option<LeadershipProof>,
-    /// This node was to leave and led, so it began to hand leadership over.
+    /// This node led and was to be removed, so it began to transfer leadership.
     handed_over: bool,
-    /// What has kept it from beginning.
+    /// The error that has kept the change from beginning.
     held_up: Option<MembershipError>,
     deadline: Instant,
     handle: H,
@@ -67,10 +69,10 @@ impl<H> Default for MemberChanges<H> {
 }
 
 impl<H> MemberChanges<H> {
-    /// Takes a request, which has until `deadline`.
+    /// Accepts a request with this deadline.
     ///
     /// # Errors
-    /// The handle, if too many wait already: [`ChangeError::TooMany`].
+    /// The handle, if too many requests wait already: [`ChangeError::TooMany`].
     pub fn ask(&mut self, change: MemberChange, deadline: Instant, handle: H) -> Result<(), H> {
         if self.waiting.len() >= WAITING_MAX {
             return Err(handle);
@@ -88,19 +90,19 @@ impl<H> MemberChanges<H> {
         Ok(())
     }
 
-    /// The requests that wait, as they came, and the entry by which each has begun.
+    /// The waiting requests in order of arrival, and the entry with which each has begun.
     pub fn waiting(&self) -> impl Iterator<Item = (&H, &MemberChange, Option<(LogIndex, Term)>)> {
         self.waiting.iter().map(|waiting| (&waiting.handle, &waiting.change, waiting.begun))
     }
 
-    /// Forgets the requests that nobody waits for any more, unless they have begun: what was given up is not done behind
-    /// the back of whoever did.
+    /// Forgets the requests that no client waits for any longer, unless they have begun: an abandoned request must not
+    /// be carried out unseen.
     pub fn forget(&mut self, is_given_up: impl Fn(&H) -> bool) {
         self.waiting.retain(|waiting| waiting.begun.is_some() || !is_given_up(&waiting.handle));
     }
 
-    /// Begins what can begin, and returns who has an answer. To be called before the replica's effects are carried out,
-    /// and answered after them: once others can see the outcome too.
+    /// Begins the changes that can begin, and returns the handles that have an answer. Call this before executing the
+    /// replica's effects, and send the answers afterwards, once other nodes can see the outcome too.
     #[must_use]
     pub fn go_on<W, R>(&mut self, replica: &mut Replica<W, R>, now: Instant) -> Vec<(H, Result<(), ChangeError>)> {
         let mut ended = Vec::new();
@@ -115,7 +117,7 @@ impl<H> MemberChanges<H> {
 }
 
 impl<H> Waiting<H> {
-    /// How it ends, if it does now.
+    /// Continues a request, and returns its result if it ends now.
     fn go_on<W, R>(&mut self, replica: &mut Replica<W, R>, now: Instant) -> Option<Result<(), ChangeError>> {
         if let Some(result) = self.outcome(replica) {
             return Some(result);
@@ -124,7 +126,7 @@ impl<H> Waiting<H> {
         let leads = raft.role() == RoleName::Leader;
         if !leads && self.begun.is_none() {
             if self.handed_over && raft.leader().is_none() && now < self.deadline {
-                // In a moment the next one is known, who sees to it.
+                // The next leader will be known in a moment, and makes the change.
                 return None;
             }
             return Some(Err(raft.leader().map_or(ChangeError::NoLeader, |_| ChangeError::NotLeader)));
@@ -132,7 +134,8 @@ impl<H> Waiting<H> {
         if leads && self.begun.is_none() && raft.are_members_settled() {
             let is_deposed = self.proof.is_some_and(|proof| replica.is_proven(&proof) == Some(false));
             if is_deposed && self.meant.as_ref().is_some_and(Result::is_err) {
-                // It leads again, and whether nobody had the name when it looked is not known: another may have led then.
+                // It leads again, and whether the name was unused at that time is unknown: another node may have led
+                // then.
                 return Some(Err(ChangeError::NoLeader));
             }
             match self.wanted(replica) {
@@ -155,7 +158,7 @@ impl<H> Waiting<H> {
         }
         Some(Err(match (self.begun, self.proof) {
             (Some(_), _) => ChangeError::OutcomeUnknown,
-            // No quorum says that this node still leads.
+            // No quorum has confirmed that this node still leads.
             (None, Some(_)) => ChangeError::NoLeader,
             (None, None) if let Some(error @ MembershipError::NotYetHeard { .. }) = self.held_up.take() => {
                 self.refusal(error)
@@ -168,8 +171,8 @@ impl<H> Waiting<H> {
         }))
     }
 
-    /// Returns the end of a change that has begun, if that is known. One that has not happened, and never will, is as if
-    /// it had not begun.
+    /// Returns the result of a change that has begun, if known. A change that has not happened and never will counts as
+    /// not begun.
     fn outcome<W, R>(&mut self, replica: &Replica<W, R>) -> Option<Result<(), ChangeError>> {
         let (index, term) = self.begun?;
         let (raft, log) = (replica.raft(), replica.raft().log());
@@ -177,13 +180,13 @@ impl<H> Waiting<H> {
             return None;
         }
         match log.term_at(index) {
-            // If it was joint, the new configuration follows, whoever leads.
+            // If it was joint, the new configuration follows, whichever node leads.
             Some(committed) if committed == term => raft.are_members_settled().then_some(Ok(())),
             Some(_) => {
                 self.begun = None;
                 None
             }
-            // A snapshot has taken the place of its entry, and says only how the members are.
+            // A snapshot has replaced its entry, and contains only the resulting members.
             None if !raft.are_members_settled() => None,
             None => match self.wanted(replica) {
                 Ok(None) => Some(Ok(())),
@@ -201,7 +204,7 @@ impl<H> Waiting<H> {
         wanted(&self.change, meant, replica.raft())
     }
 
-    /// Returns why a node that is to be added is not, if it knows too little to apply what the log holds.
+    /// Returns an error if the node to be added supports too low a level to apply the entries in the log.
     fn lacks_level<W, R>(&self, replica: &Replica<W, R>) -> Option<ChangeError> {
         let MemberChange::Add { name, level, .. } = &self.change else { return None };
         let needed = replica.lacks_level(Level(*level))?;
@@ -211,8 +214,8 @@ impl<H> Waiting<H> {
         )))
     }
 
-    /// Returns whether what this node knows of the members was so at a moment since the request came, and is not merely
-    /// what it knew when it was deposed.
+    /// Returns true if this node's configuration was current at a moment since the request came, rather than left over
+    /// from before it was deposed.
     fn is_present<W, R>(&mut self, replica: &mut Replica<W, R>) -> bool {
         if mutants::is_on(Mutant::DoneWithoutRound) {
             return true;
@@ -220,7 +223,7 @@ impl<H> Waiting<H> {
         match self.proof.map(|proof| replica.is_proven(&proof)) {
             Some(Some(true)) => true,
             Some(None) => false,
-            // There is none yet, or it was for another term.
+            // There is no proof yet, or it was for another term.
             None | Some(Some(false)) => {
                 self.proof = Some(replica.prove_leadership());
                 false
@@ -228,8 +231,8 @@ impl<H> Waiting<H> {
         }
     }
 
-    /// A leader that is to leave hands over first, so that writes go on without an election, and its successor removes it.
-    /// If there is none, or it does not take over, the leader sees its own removal through.
+    /// Makes a leader that is to be removed transfer leadership first, so that writes continue without an election, and
+    /// its successor removes it. If there is no target, or it does not take over, the leader completes its own removal.
     fn hands_over<W, R>(&mut self, replica: &mut Replica<W, R>, change: &MembershipChange) -> bool {
         let is_to_leave = change.remove.contains(&replica.raft().id());
         if !is_to_leave || std::mem::replace(&mut self.handed_over, true) {
@@ -238,7 +241,7 @@ impl<H> Waiting<H> {
         replica.hand_over(None).is_ok_and(|hand_over| hand_over.to != replica.raft().id())
     }
 
-    /// Consensus does not begin the change.
+    /// Returns the answer for a change that consensus refuses to begin.
     fn refusal(&self, error: MembershipError) -> ChangeError {
         let (MemberChange::Add { name, .. }
         | MemberChange::Promote { name }

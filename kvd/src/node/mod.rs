@@ -1,7 +1,7 @@
 //! One replica of the store: consensus, the state machine, and the requests that wait on them.
 //!
-//! [`Replica`] is pure: calls in, effects out. Whoever runs it (the server, or a simulator) brings
-//! time, messages and completed writes, and carries out what it asks for.
+//! [`Replica`] is pure: calls in, effects out. Its caller (the server, or a simulator) provides time, messages and
+//! completed writes, and executes the effects.
 
 mod apply;
 mod backlog;

@@ -1,17 +1,18 @@
-//! Raises the level of the state, once every member knows the next one; see [`Level`].
+//! Raises the level of the state, once every member supports the next one; see [`Level`].
 //!
-//! A leader proposes it by itself. Its log then holds, before the entry, a configuration all of whose members have said that
-//! they know the level, learners too; and whoever is added after it has said so as well ([`Replica::lacks_level`]). However
-//! leaders change in between, both are decided by the log of the one that decides, and a log that lacks the entry lacks
-//! all that was decided after it (Log Matching, paper §5.3). So no member is left behind by a level that it does not know.
+//! A leader proposes the new level by itself. Before that entry, its log has a configuration all of whose members have
+//! reported that they support the level, learners included; a node added after the entry has reported it as well
+//! ([`Replica::lacks_level`]). Both decisions rest on the log of the leader that takes them, whichever leaders change
+//! in between: a log that lacks the entry lacks everything decided after it (Log Matching, paper §5.3). So no member is
+//! left behind by a level that it does not support.
 //!
-//! The leader itself counts, member or not: one that removes itself leads until that is committed (thesis §4.2.2), and applies
-//! what it has proposed by then.
+//! The leader itself counts, member or not: one that removes itself leads until its removal is committed (thesis
+//! §4.2.2), and applies the entries that it has proposed by then.
 //!
-//! What a node has said holds for its process. One that is started again as an older version says so when it is met, and
-//! until then nobody counts on it ([`Replica::peer_lost`]). There is a moment in which the leader does not know yet that the
-//! process has gone. Therefore a node takes no entry of a level that it does not know, whoever sends it
-//! ([`Replica::refuses_level`]): it stays behind until it is upgraded, and its own log remains readable to it.
+//! A level report holds for one process. If a node is restarted with an older version, it reports that when it is met,
+//! and until then its support is not assumed ([`Replica::peer_lost`]). For a moment, the leader may not know yet that
+//! the old process has gone. Therefore a node accepts no entry of a level that it does not support, from any sender
+//! ([`Replica::refuses_level`]): it stays behind until it is upgraded, and can still read its own log.
 
 use super::levels::{level_of_entry, level_of_log};
 use super::replica::Replica;
@@ -20,17 +21,17 @@ use crate::mutants::{self, Mutant};
 use crate::raft::{Body, Message, NodeId, RoleName};
 
 impl<W, R> Replica<W, R> {
-    /// The level of the state.
+    /// Returns the level of the state.
     pub fn level(&self) -> Level {
         self.levels.state()
     }
 
-    /// Another node has said that it knows the levels up to this one.
+    /// Records another node's report that it supports the levels up to this one.
     pub fn peer_knows(&mut self, peer: NodeId, level: Level) {
         self.levels.peer_knows(peer, level);
     }
 
-    /// The newest level that a node has said to know: the first, as long as nothing has been heard of it.
+    /// Returns the newest level that a node has reported to support: the first, as long as it has reported none.
     pub fn level_known_by(&self, node: NodeId) -> Level {
         if node == self.raft().id() {
             return self.levels.max();
@@ -38,20 +39,20 @@ impl<W, R> Replica<W, R> {
         self.levels.known_by(node)
     }
 
-    /// Members that have not said to know `level`.
+    /// Returns the members that have not reported to support `level`.
     pub fn members_below(&self, level: Level) -> Vec<NodeId> {
         let members = self.raft().configuration().members.keys().copied();
         members.filter(|member| self.level_known_by(*member) < level).collect()
     }
 
-    /// The level that the log asks for, if a node which knows no more than `known` lacks it: such a node must not become a
-    /// member.
+    /// Returns the level that the log requires, if a node that supports levels up to `known` lacks it: such a node must
+    /// not become a member.
     pub(super) fn lacks_level(&self, known: Level) -> Option<Level> {
         let needed = level_of_log(self.raft().log(), self.level());
         (known < needed && !mutants::is_on(Mutant::JoinsBelowLevel)).then_some(needed)
     }
 
-    /// The level of entries in a message that this node does not know. It must not take them.
+    /// Returns the level of the entries in a message if this node does not support it. The node must not accept them.
     pub fn refuses_level(&self, message: &Message) -> Option<Level> {
         let Body::AppendEntries { entries, .. } = &message.body else { return None };
         entries
@@ -61,7 +62,7 @@ impl<W, R> Replica<W, R> {
             .filter(|level| *level > self.levels.max() && !mutants::is_on(Mutant::TakesAnyLevel))
     }
 
-    /// Proposes the newest level that all members know, if it is not that of the state already.
+    /// Proposes the newest level that all members support, if the state is below it.
     pub(super) fn raise_level(&mut self) {
         let raft = self.raft();
         if raft.role() != RoleName::Leader {
@@ -70,15 +71,16 @@ impl<W, R> Replica<W, R> {
         let members = raft.configuration().members.keys();
         let counted = members
             .filter(|member| !mutants::is_on(Mutant::LevelByVoters) || raft.configuration().voters.contains(member));
-        // A leader that is about to leave is no member by the last configuration, and applies what it proposes all the same.
+        // A leader that is being removed is not in the last configuration, but still applies the entries that it
+        // proposes.
         let own = if mutants::is_on(Mutant::LevelAboveOwn) { Level::NEWEST } else { self.levels.max() };
         let next = counted.map(|member| self.level_known_by(*member)).fold(own, Level::min);
-        // The log is looked through for as long as the level is about to be raised, and not otherwise.
+        // The log is searched only while the level is about to be raised.
         if next <= self.level() || next <= level_of_log(raft.log(), self.level()) {
             return;
         }
         let command = Command { operation: Operation::RaiseLevel { to: next }, request: None };
-        // While leadership is being transferred nothing is proposed: whoever leads next sees to it.
+        // While leadership is being transferred nothing is proposed: the next leader will propose it.
         let _ = self.raft_mut().propose(command.encode());
     }
 }

@@ -13,7 +13,7 @@ use crate::raft::{
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// What was recovered from a log.
+/// The state recovered from a log.
 #[derive(Debug)]
 pub struct Recovered {
     /// Term and vote.
@@ -22,27 +22,28 @@ pub struct Recovered {
     pub log: Log,
     /// Every configuration in the log by its index.
     pub configurations: BTreeMap<LogIndex, Configuration>,
-    /// The store, with everything applied that the log says is committed.
+    /// The store, after applying every entry that the log marks as committed.
     pub store: Arc<RwLock<Store>>,
-    /// The newest level that this node knows, or is to know.
+    /// The newest level that this node supports, or is configured to support.
     pub level_max: Level,
 }
 
 impl Recovered {
-    /// The level that the node must know to go on with what it has: that of the state, or of what may yet be committed.
+    /// The level that the node must support to continue from its data: the level of the state, or of entries that may
+    /// yet be committed.
     pub fn level(&self) -> Level {
         let state = self.store.read().unwrap_or_else(PoisonError::into_inner).level();
         level_of_log(&self.log, state)
     }
 
-    /// Name and addresses of a node by the last configuration that has it; `None` if it was removed long ago, or has not
-    /// heard yet that it is a member.
+    /// Returns the name and addresses of a node from the last configuration that contains it; `None` if it was removed
+    /// long ago, or has not learnt yet that it is a member.
     pub fn info_of(&self, id: NodeId) -> Option<&MemberInfo> {
         self.configurations.values().rev().find_map(|configuration| configuration.members.get(&id))
     }
 
-    /// Applies every entry of the log, known to be committed or not: for who takes it all for committed, since nobody
-    /// is left who could say otherwise.
+    /// Applies every entry of the log, known to be committed or not: for a recovery that treats all of them as
+    /// committed, since no other node is left to say otherwise.
     ///
     /// # Errors
     /// [`UnreadableEntry`], after which the store is of no use.
@@ -58,7 +59,7 @@ impl Recovered {
     }
 }
 
-/// Takes the records of a log one after the other. The default has no snapshot.
+/// Recovery in progress: takes the records of a log one after the other. The default has no snapshot.
 #[derive(Debug)]
 pub struct Recovery {
     hard_state: HardState,
@@ -86,12 +87,12 @@ impl Default for Recovery {
 const APPLY_BYTES_MAX: usize = 1 << 20;
 
 impl Recovery {
-    /// Begins without a snapshot, and with this store, that is empty.
+    /// Begins without a snapshot, with this empty store.
     pub fn with_store(store: Store) -> Self {
         Self { store, ..Self::default() }
     }
 
-    /// Begins with a snapshot that ends there, of which this is the store.
+    /// Begins with a snapshot that ends at `place` and contains this store.
     pub fn after_snapshot(place: SnapshotPlace, store: Store) -> Self {
         let SnapshotPlace { last, time, configuration, configuration_index } = place;
         Self {
@@ -102,7 +103,7 @@ impl Recovery {
         }
     }
 
-    /// Knows no levels beyond `level_max`.
+    /// Limits the supported levels to `level_max`.
     #[must_use]
     pub fn with_level_max(self, level_max: Level) -> Self {
         Self { level_max, ..self }
@@ -115,7 +116,7 @@ impl Recovery {
     /// [`UnreadableEntry`], after which nothing more can be recovered.
     ///
     /// # Panics
-    /// If the records contradict each other: the storage layer vouches for their order.
+    /// If the records contradict each other: the storage layer guarantees their order.
     pub fn record(&mut self, record: Record, cache_bytes_max: usize) -> Result<(), UnreadableEntry> {
         self.has_records = true;
         match record {
@@ -149,18 +150,19 @@ impl Recovery {
         self.log.set_durable(index);
     }
 
-    /// Whether there was anything at all. If not, the node has not yet been part of a cluster, or has lost its log.
+    /// Returns true if there was any record. If not, the node has not yet been part of a cluster, or has lost its log.
     pub fn has_begun(&self) -> bool {
         self.has_records || self.has_entries()
     }
 
-    /// Whether there was an entry, in the log or in the snapshot. A node that joins a cluster begins without any.
+    /// Returns true if there was an entry, in the log or in the snapshot. A node that joins a cluster begins without
+    /// any.
     pub fn has_entries(&self) -> bool {
         self.log.last_index() > LogIndex(0)
     }
 
-    /// All records have been taken. These are the terms of the whole log, as the first index and term of each run: it
-    /// may still have entries that are in the snapshot.
+    /// Ends the recovery once all records have been taken. `term_runs` are the terms of the whole log, as the first
+    /// index and term of each run: the log may still have entries that are in the snapshot.
     pub fn finish(self, term_runs: impl IntoIterator<Item = (LogIndex, Term)>) -> Recovered {
         let Self { hard_state, log, configurations, store, level_max, has_records: _ } = self;
         let log = log.with_terms_before(term_runs);

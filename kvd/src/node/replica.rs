@@ -1,9 +1,9 @@
 //! One replica: consensus, the store, and the requests that wait on them.
 //!
-//! Pure like consensus itself: inputs in, effects out, time handed in. A write waits under the index
-//! and term of its entry. If that very entry is applied, here, the write has its outcome, whoever led
-//! by then; if another entry is applied at that index, the write has failed for good; if neither
-//! happens in time, nobody knows. A read waits for its read index, and then for the store to get there.
+//! Pure like consensus itself: inputs in, effects out, and the caller passes in the time. A write waits under the index
+//! and term of its entry. If that very entry is applied here, the write has its outcome, whichever node led by then. If
+//! another entry is applied at that index, the write has failed for good. If neither happens in time, the outcome is
+//! unknown. A read waits for its read index, and then for the store to reach it.
 
 use super::apply::apply_entry;
 use super::backlog::Backlog;
@@ -25,25 +25,24 @@ use kvclient::snapshot::Summary;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
-/// Writes waiting for a quorum. When full, the next gets `Overloaded` at once rather than a late timeout.
+/// Most writes waiting for a quorum. When full, the next gets `Overloaded` at once rather than a late timeout.
 const WAITING_WRITES_MAX: usize = 4096;
 
-/// Bytes of entries that have yet to be applied, or to reach this node's disk. They cannot leave memory,
-/// whether anyone still waits for them or not, so this bounds what a leader takes that can commit nothing.
+/// Most bytes of entries that have yet to be applied, or to reach this node's disk. They cannot leave memory, whether a
+/// client still waits for them or not. So this limit bounds how much a leader accepts while it cannot commit anything.
 const UNSETTLED_BYTES_MAX: usize = 64 << 20;
 
-/// Reads waiting for a read index or for the store to reach it.
+/// Most reads waiting for a read index or for the store to reach it.
 const WAITING_READS_MAX: usize = 16384;
 
-/// One replica of the store. `W` and `R` are the caller's handles on writes and reads, given back
-/// with their results.
+/// One replica of the store. `W` and `R` are the caller's handles on writes and reads, returned with their results.
 #[derive(Debug)]
 pub struct Replica<W, R> {
     raft: Raft,
     store: Arc<RwLock<Store>>,
     now: Instant,
     request_timeout_ms: u64,
-    /// Bytes of entries in memory beyond which no write is taken.
+    /// Bytes of entries in memory beyond which no write is accepted.
     memory_bytes_max: usize,
     backlog: Backlog,
     writes: BTreeMap<(LogIndex, Term), WaitingWrite<W>>,
@@ -53,7 +52,7 @@ pub struct Replica<W, R> {
     last_token: ReadToken,
     proofs: Proofs,
     pub(super) levels: Levels,
-    /// Reads whose index is being asked for.
+    /// Reads whose read index has been requested.
     asked: BTreeMap<ReadToken, WaitingReads<R>>,
     /// Reads that wait for this index to be applied.
     indexed: BTreeMap<LogIndex, Vec<WaitingReads<R>>>,
@@ -102,7 +101,7 @@ fn earliest<R>(reads: &[WaitingRead<R>]) -> Option<Instant> {
 }
 
 impl<W, R> Replica<W, R> {
-    /// A replica with what was recovered from its log. A request that is not answered within
+    /// Creates a replica from the state recovered from its log. A request that is not answered within
     /// `request_timeout_ms` ends with `OutcomeUnknown` or `TimedOut`. For `seed` see [`Raft::new`].
     pub fn new(
         id: NodeId,
@@ -141,13 +140,13 @@ impl<W, R> Replica<W, R> {
         }
     }
 
-    /// It is `now`; see [`Raft::set_time`].
+    /// Sets the time to `now`; see [`Raft::set_time`].
     pub fn set_time(&mut self, now: Instant) {
         self.now = self.now.max(now);
         self.raft.set_time(now);
     }
 
-    /// It is `now`, and nothing else has arrived; see [`Raft::tick`].
+    /// Sets the time to `now` when nothing else has arrived; see [`Raft::tick`].
     pub fn tick(&mut self, now: Instant) {
         self.now = self.now.max(now);
         self.raft.tick(now);
@@ -157,7 +156,8 @@ impl<W, R> Replica<W, R> {
         }
     }
 
-    /// A message from another node. One that this node must not take is as good as lost; see [`Replica::refuses_level`].
+    /// Handles a message from another node. A message that this node must not accept is dropped as if lost; see
+    /// [`Replica::refuses_level`].
     pub fn step(&mut self, from: NodeId, message: Message) {
         if self.refuses_level(&message).is_some() {
             return;
@@ -165,14 +165,15 @@ impl<W, R> Replica<W, R> {
         self.raft.step(from, message);
     }
 
-    /// A write, to be replicated and applied: a valid [`Command`](crate::kv::Command), encoded. It has the usual time.
+    /// Starts a write, to be replicated and applied: a valid [`Command`](crate::kv::Command), encoded. It has the usual
+    /// request timeout.
     pub fn write(&mut self, command: Bytes, handle: W) {
         self.write_until(command, self.deadline(), handle);
     }
 
-    /// The same with a time of its own: at `deadline` it ends with [`WriteError::OutcomeUnknown`].
+    /// The same with an explicit deadline: at `deadline` the write ends with [`WriteError::OutcomeUnknown`].
     pub fn write_until(&mut self, command: Bytes, deadline: Instant, handle: W) {
-        // Below it, the command would stand in the logs of nodes that cannot read it.
+        // Below that level, nodes that cannot read the command would have it in their logs.
         if self.raft.role() == RoleName::Leader
             && let Some(needed) = Command::level_of(&command).filter(|needed| *needed > self.level())
         {
@@ -212,12 +213,12 @@ impl<W, R> Replica<W, R> {
         }
     }
 
-    /// A linearizable read, to be told when the store is fresh enough. It has the usual time.
+    /// Starts a linearizable read, which ends when the store is fresh enough. It has the usual request timeout.
     pub fn read(&mut self, handle: R) {
         self.read_until(self.deadline(), handle);
     }
 
-    /// The same with a time of its own: at `deadline` it ends with [`ReadError::TimedOut`].
+    /// The same with an explicit deadline: at `deadline` the read ends with [`ReadError::TimedOut`].
     pub fn read_until(&mut self, deadline: Instant, handle: R) {
         if self.waiting_reads >= WAITING_READS_MAX {
             return self.ended_reads.push((handle, Err(ReadError::Overloaded)));
@@ -226,48 +227,50 @@ impl<W, R> Replica<W, R> {
         self.arrived.push(WaitingRead { handle, deadline });
     }
 
-    /// A write to the log is durable; see [`Raft::written`].
+    /// Records that a write to the log is durable; see [`Raft::written`].
     pub fn written(&mut self, id: WriteId) {
         self.raft.written(id);
     }
 
-    /// Entries were read back from disk; see [`Raft::fetched`].
+    /// Takes entries that were read back from disk; see [`Raft::fetched`].
     pub fn fetched(&mut self, fetch: &Fetch, entries: Vec<Entry>) {
         self.raft.fetched(fetch, entries);
     }
 
-    /// Begins a snapshot of the state as it is now; its pieces are the store's to give, while commands are applied.
+    /// Begins a snapshot of the current state. The store returns its pieces, while commands continue to be applied.
     ///
     /// # Errors
-    /// [`SnapshotBusy`] until the one before it has been ended.
+    /// [`SnapshotBusy`] until the previous one has been ended.
     pub fn begin_snapshot(&mut self) -> Result<(SnapshotPlace, Summary), SnapshotBusy> {
         let summary = lock(&self.store).begin_snapshot()?;
         Ok((self.raft.snapshot_place(), summary))
     }
 
-    /// A snapshot with everything up to `index` is durable; see [`Raft::compact`]. Returns up to where the log may go.
+    /// Compacts the log up to `index`, since a snapshot with everything up to there is durable; see [`Raft::compact`].
+    /// Returns the index up to which the log may be removed.
     pub fn compact(&mut self, index: LogIndex) -> LogIndex {
         self.raft.compact(index)
     }
 
-    /// What became of a snapshot that was to be sent; see [`Raft::snapshot_sent`].
+    /// Takes the result of sending a snapshot; see [`Raft::snapshot_sent`].
     pub fn snapshot_sent(&mut self, to: NodeId, term: Term, last: Option<LogIndex>) {
         self.raft.snapshot_sent(to, term, last);
     }
 
-    /// Whether a snapshot that ends there would be news.
+    /// Returns true if a snapshot that ends there would be news; see [`Raft::wants_snapshot`].
     pub fn wants_snapshot(&self, last: LogBase) -> bool {
         self.raft.wants_snapshot(last)
     }
 
-    /// A snapshot is durable on this node's disk, and becomes its state with this store, unless it is no news any more;
-    /// see [`Raft::install`]. Returns the store that is not needed, to be dropped where that may take its time.
+    /// Makes a snapshot that is durable on this node's disk its state, with this store, unless the snapshot is no
+    /// longer news; see [`Raft::install`]. Returns the store that is not needed, so that the caller can drop it where
+    /// that may take time.
     pub fn install(&mut self, place: SnapshotPlace, store: Store) -> Store {
         let last = place.last.index;
         if !self.raft.install(place) {
             return store;
         }
-        // What became of their entries the snapshot does not say.
+        // The snapshot does not contain the outcomes of these writes.
         for (_, write) in self.writes.extract_if(..=(last, Term(u64::MAX)), |_, _| true) {
             self.ended_writes.push((write.handle, Err(WriteError::OutcomeUnknown)));
         }
@@ -278,29 +281,31 @@ impl<W, R> Replica<W, R> {
         std::mem::replace(&mut *lock(&self.store), store)
     }
 
-    /// What other replicas compare their states with.
+    /// Returns the states that other replicas compare with theirs.
     pub fn states(&self) -> Vec<AppliedState> {
         self.state_check.states()
     }
 
-    /// Another replica has said what its states are: finds out whether this one has strayed from what the voters hold.
+    /// Takes another replica's report of its states, and checks whether this replica has diverged from the majority of
+    /// the voters.
     pub fn compare_states(&mut self, from: NodeId, states: Vec<AppliedState>) {
         self.state_check.compare(self.raft.id(), from, states, self.raft.configuration());
     }
 
-    /// What is wrong with this replica, once that is known. It must not go on then: whoever runs it stops calling it,
-    /// and carries out nothing more for it, so that it is counted no more; what waits there has an unknown outcome.
+    /// Returns the divergence of this replica, once known. The replica must not continue then: its caller stops calling
+    /// it and executes no more of its effects, so that it no longer counts for any quorum. Requests waiting there have
+    /// an unknown outcome.
     pub fn divergence(&self) -> Option<Divergence> {
         self.state_check.divergence()
     }
 
-    /// A voter whose state is another one than this replica's, and after which entry; it is not known, or not this
-    /// replica, that has strayed.
+    /// Returns a voter whose state differs from this replica's, and the entry after which it does. Either the voter has
+    /// diverged, or it is not yet known which of the two has.
     pub fn disagreement(&self) -> Option<(NodeId, LogIndex)> {
         self.state_check.disagreement()
     }
 
-    /// Changes the members; see [`Raft::change_membership`].
+    /// Starts a membership change; see [`Raft::change_membership`].
     ///
     /// # Errors
     /// [`MembershipError`]; nothing has changed then.
@@ -308,41 +313,42 @@ impl<W, R> Replica<W, R> {
         self.raft.change_membership(change)
     }
 
-    /// Begins to find out whether this node, which believes to lead, still does.
+    /// Asks for proof that this node, which believes that it leads, still does.
     pub fn prove_leadership(&mut self) -> LeadershipProof {
         self.proofs.ask(self.raft.term(), self.next_token())
     }
 
-    /// Returns true once this node is known to have led at a moment since the proof was asked for. What it knows to be
-    /// committed is then all that was by that moment. `None` while that is not known; false once it does not lead in that
-    /// term any more.
+    /// Returns true once this node is known to have led at some moment after the proof was requested. Its commit index
+    /// then covers everything that was committed by that moment. `None` while that is unknown; false once it no longer
+    /// leads in that term.
     pub fn is_proven(&self, proof: &LeadershipProof) -> Option<bool> {
         let leads = self.raft.role() == RoleName::Leader;
         self.proofs.is_proven(proof, leads.then(|| self.raft.term()))
     }
 
-    /// A member says that this node is none any more; see [`Raft::told_removed`].
+    /// Handles a member's word that this node was removed; see [`Raft::told_removed`].
     pub fn told_removed(&mut self) {
         self.raft.told_removed();
     }
 
-    /// The bulk lane to a peer is open; see [`Raft::bulk_opened`].
+    /// Handles the opening of the bulk lane to a peer; see [`Raft::bulk_opened`].
     pub fn bulk_opened(&mut self, peer: NodeId) {
         self.raft.bulk_opened(peer);
     }
 
-    /// The bulk lane to a peer stands still; see [`Raft::bulk_stalled`].
+    /// Marks the bulk lane to a peer as stalled; see [`Raft::bulk_stalled`].
     pub fn bulk_stalled(&mut self, peer: NodeId) {
         self.raft.bulk_stalled(peer);
     }
 
-    /// The process of a peer is gone; see [`Raft::peer_lost`]. What it knew, the next one may not.
+    /// Handles the end of a peer's process; see [`Raft::peer_lost`]. The next process of that peer may support fewer
+    /// levels.
     pub fn peer_lost(&mut self, peer: NodeId) {
         self.raft.peer_lost(peer);
         self.levels.peer_lost(peer);
     }
 
-    /// What is to be done after the calls since the last time.
+    /// Returns the actions to take after the calls since the last time.
     pub fn effects(&mut self) -> Effects<W, R> {
         if !self.arrived.is_empty() || self.proofs.is_wanted() {
             let token = self.next_token();
@@ -364,7 +370,7 @@ impl<W, R> Replica<W, R> {
             if outcome.read_index.is_some() {
                 self.proofs.confirmed(outcome.token);
             }
-            // A read that expired meanwhile is no longer here, nor was there one if a proof alone was wanted.
+            // A read that expired meanwhile is no longer here. If only a proof was wanted, there was no read.
             let Some(reads) = self.asked.remove(&outcome.token) else { continue };
             match outcome.read_index {
                 Some(index) => self.indexed.entry(index).or_default().push(reads),
@@ -390,27 +396,27 @@ impl<W, R> Replica<W, R> {
         }
     }
 
-    /// Whether committed entries are left that the last effects did not apply: ask again soon.
+    /// Returns true if committed entries are left that the last effects did not apply: call again soon.
     pub fn has_unapplied(&self) -> bool {
         self.raft.has_unapplied()
     }
 
-    /// How many writes wait for a quorum.
+    /// Number of writes that wait for a quorum.
     pub fn waiting_writes(&self) -> usize {
         self.writes.len() + self.repeats.waiting()
     }
 
-    /// How many reads wait for a read index, or for the store to reach it.
+    /// Number of reads that wait for a read index, or for the store to reach it.
     pub fn waiting_reads(&self) -> usize {
         self.waiting_reads
     }
 
-    /// Consensus, to look at.
+    /// Returns the consensus state, for inspection.
     pub fn raft(&self) -> &Raft {
         &self.raft
     }
 
-    /// The store, shared with readers.
+    /// Returns the store, which is shared with readers.
     pub fn store(&self) -> &Arc<RwLock<Store>> {
         &self.store
     }
@@ -422,7 +428,7 @@ impl<W, R> Replica<W, R> {
         self.backlog.applied(bytes, self.raft.log().unapplied_bytes(), self.now);
         let mut store = lock(&self.store);
         for entry in entries {
-            // Skipping the entry on a node that is too old to know it would let the replicas drift apart.
+            // Skipping the entry on a node that is too old to know it would let the replicas diverge.
             let applied = apply_entry(&mut store, entry, self.levels.max());
             let applied = applied.unwrap_or_else(|unreadable| panic!("{unreadable}"));
             let outcome = applied.map(|Applied { outcome, .. }| outcome);
@@ -434,8 +440,8 @@ impl<W, R> Replica<W, R> {
             for (term, handle) in first.chain(self.repeats.applied(entry.index)) {
                 let ended = match &outcome {
                     Some(outcome) if term == entry.term => Ok(outcome.clone()),
-                    // Committed is for ever (paper §5.4.3), so the entry that stood here on this node
-                    // before can be committed nowhere.
+                    // A committed entry is final (paper §5.4.3), so the entry that this node had at this index before
+                    // can never be committed anywhere.
                     _ => Err(WriteError::Superseded),
                 };
                 self.ended_writes.push((handle, ended));
@@ -455,7 +461,7 @@ impl<W, R> Replica<W, R> {
         &mut self.raft
     }
 
-    /// Of the reads that are asked for with the next effects.
+    /// Token of the reads that the next effects request.
     fn next_token(&self) -> ReadToken {
         ReadToken(self.last_token.0 + 1)
     }
@@ -464,12 +470,12 @@ impl<W, R> Replica<W, R> {
         self.now
     }
 
-    /// When a request that arrives now has had its time.
+    /// Deadline of a request that arrives now.
     pub(super) fn deadline(&self) -> Instant {
         self.now.plus_ms(self.request_timeout_ms)
     }
 
-    /// Forgets every read of which nothing waits for the index any more.
+    /// Forgets every read index that no read or proof waits for any longer.
     fn retain_reads(&mut self) {
         self.raft.retain_reads(|token| self.asked.contains_key(&token) || self.proofs.is_waited_for(token));
     }
@@ -495,7 +501,7 @@ impl<W, R> Replica<W, R> {
             .chain(self.repeats.next_deadline())
             .chain(self.asked.values().map(|reads| reads.deadline))
             .chain(self.indexed.values().flatten().map(|reads| reads.deadline));
-        // What arrives from now on lowers it where it expires earlier.
+        // A request that arrives later lowers it if it expires earlier.
         self.next_expiry = deadlines.min().unwrap_or_else(|| self.deadline());
     }
 }

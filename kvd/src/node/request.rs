@@ -1,13 +1,13 @@
-//! What a replica is asked, and how a request can end.
+//! Results of requests to a replica.
 
 use crate::kv::Level;
 use crate::raft::NodeId;
 use thiserror::Error;
 
-/// Why a write was not acknowledged.
+/// Reason why a write was not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum WriteError {
-    /// Another node leads, and takes this write (307). Not applied.
+    /// Another node leads and accepts this write (307). Not applied.
     #[error("another node leads")]
     NotLeader {
         /// The leader.
@@ -16,21 +16,21 @@ pub enum WriteError {
     /// No leader is known (503). Not applied.
     #[error("no leader is known")]
     NoLeader,
-    /// This node leads, and is about to hand over to another (503). Not applied.
+    /// This node leads and is transferring leadership (503). Not applied.
     #[error("leadership is being transferred")]
     HandingOver,
     /// Another leader's entry was committed in this one's place (503). Not applied, and never will be.
     #[error("leadership was lost before the write was replicated")]
     Superseded,
-    /// Too much waits for a quorum already (429). Not applied.
+    /// Too many writes wait for a quorum already (429). Not applied.
     #[error("too many writes wait for a quorum")]
     Overloaded,
-    /// The state has not the level that the command needs (503). Not applied.
+    /// The state is below the level that the command needs (503). Not applied.
     #[error("the cluster is not at level {needed} yet")]
     BelowLevel {
         /// The level that the command needs.
         needed: Level,
-        /// Members that have not said to know it. If there are none, it is about to be raised.
+        /// Members that have not reported to support it. If there are none, the level is about to be raised.
         lacking: Vec<NodeId>,
     },
     /// No quorum answered in time (504). May still be applied: repeat it under the same client and seq.
@@ -38,7 +38,7 @@ pub enum WriteError {
     OutcomeUnknown,
 }
 
-/// Why a linearizable read was not answered.
+/// Reason why a linearizable read was not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ReadError {
     /// No leader is known, or leadership changed under the read (503).

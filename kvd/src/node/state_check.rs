@@ -1,18 +1,19 @@
-//! Divergence is looked for: replicas compare the hashes of their states at the same applied index.
+//! Divergence check: replicas compare the hashes of their states at the same applied index.
 //!
-//! An entry that is applied is committed, so at any index all replicas have applied the same entries in the same order
-//! (State Machine Safety, paper §5.4.3); and what follows from them is deterministic. So two hashes of one index that
-//! differ mean that one of the two holds a state that it should not hold: by a defect, or by memory or a disk that
-//! lies. Whose it is, the majority of the voters says.
+//! An applied entry is committed, so at any index all replicas have applied the same entries in the same order (State
+//! Machine Safety, paper §5.4.3), and the effects of entries are deterministic. So two different hashes of one index
+//! mean that one of the two replicas has a wrong state: by a defect, or by faulty memory or a faulty disk. The majority
+//! of the voters decides which state is right.
 //!
-//! Replicas are hardly ever at the same index, so each keeps the hashes of a few indexes that others have in common
-//! with it: of every power of two from [`SPACING_MIN`] on the last two multiples that it has applied. Of two replicas
-//! that are less than such a power apart, the one ahead still has the last multiple that the other one has applied,
-//! hence so have any number of them. That costs a hash every so many entries, and no memory to speak of.
+//! Replicas are hardly ever at the same index, so each keeps the hashes of a few indexes that it has in common with its
+//! peers: for every power of two from [`SPACING_MIN`] on, the last two multiples that it has applied. If two replicas
+//! are less than such a power apart, the one ahead still has the last multiple that the other one has applied; so have
+//! any number of them. That costs one hash every so many entries, and hardly any memory.
 //!
-//! A replica judges itself alone: who has strayed leaves, and nobody else has to be told. It judges by the voters of
-//! the newest configuration that it has, learner or voter itself. That need not be committed: it is joint before its
-//! voters are others than those of the one before, and while it is joint nothing is judged.
+//! A replica judges only itself: a replica that has diverged stops, and no other node has to be told. It judges by the
+//! voters of the newest configuration that it has, whether it is a learner or a voter itself. That configuration need
+//! not be committed: before its voters differ from those of the one before it is joint, and while it is joint nothing
+//! is judged.
 
 use crate::kv::StateHash;
 use crate::mutants::{self, Mutant};
@@ -20,17 +21,17 @@ use crate::raft::{Configuration, LogIndex, NodeId};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Hashes are kept of multiples of this, and of its doubles. A power of two.
+/// Hashes are kept for multiples of this number, and of its doubles. A power of two.
 const SPACING_MIN: u64 = 64;
 
-/// Powers of two of which multiples are kept, from [`SPACING_MIN`] on: replicas that are further apart have nothing in
-/// common.
+/// Number of powers of two whose multiples are kept, from [`SPACING_MIN`] on: replicas that are further apart have no
+/// index in common.
 const SPACINGS: usize = 32;
 
-/// States that a report may name.
+/// Most states in a report.
 pub const REPORT_STATES_MAX: usize = 2 * SPACINGS + 1;
 
-/// Members whose reports are kept.
+/// Most members whose reports are kept.
 const REPORTS_MAX: usize = 64;
 
 /// The hash of a replica's state after it has applied an entry, and all before it.
@@ -42,13 +43,13 @@ pub struct AppliedState {
     pub hash: StateHash,
 }
 
-/// This replica holds another state than it should.
+/// This replica has diverged: its state is not the one it should have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Divergence {
     /// The state of this replica.
     pub own: AppliedState,
-    /// The hash that a majority of the voters has there; `None` if no hash has one, so that nobody knows which is
-    /// right.
+    /// The hash that a majority of the voters has at that index; `None` if no hash has a majority, so that the right
+    /// one is unknown.
     pub majority: Option<StateHash>,
 }
 
@@ -70,7 +71,7 @@ impl fmt::Display for Divergence {
     }
 }
 
-/// What a replica knows of its own states, and of those of others.
+/// The states of this replica, and those reported by other replicas.
 #[derive(Debug, Default)]
 pub(super) struct StateCheck {
     own: OwnStates,
@@ -80,10 +81,10 @@ pub(super) struct StateCheck {
     disagreement: Option<(NodeId, LogIndex)>,
 }
 
-/// The states that are kept.
+/// The states that a replica keeps.
 #[derive(Debug, Default)]
 struct OwnStates {
-    /// Of each power of two the last multiple but one, and the last.
+    /// For each power of two, the last multiple but one and the last multiple.
     spaced: [[Option<AppliedState>; 2]; SPACINGS],
     last: Option<AppliedState>,
 }
@@ -98,7 +99,7 @@ impl OwnStates {
         }
     }
 
-    /// Each once, the first index first.
+    /// Returns each state once, in the order of the indexes.
     fn all(&self) -> BTreeMap<LogIndex, StateHash> {
         let all = self.spaced.iter().flatten().chain([&self.last]).flatten();
         all.map(|state| (state.index, state.hash)).collect()
@@ -106,23 +107,23 @@ impl OwnStates {
 }
 
 impl StateCheck {
-    /// Whether the state after this entry is one of those that are kept.
+    /// Returns true if the state after this entry is one of those that are kept.
     pub(super) fn is_kept(index: LogIndex) -> bool {
         index.0.is_multiple_of(SPACING_MIN)
     }
 
-    /// The state after an entry that has been applied: of all that are kept, and of the last one of a batch.
+    /// Records the state after an applied entry: for all entries that are kept, and for the last one of a batch.
     pub(super) fn applied(&mut self, state: AppliedState) {
         self.own.add(state);
     }
 
-    /// The state comes from a snapshot now; what was before it says nothing of it.
+    /// Records that a snapshot has replaced the state; earlier states say nothing about it.
     pub(super) fn replaced(&mut self, state: AppliedState) {
         self.own = OwnStates::default();
         self.own.add(state);
     }
 
-    /// What the others are told of this replica.
+    /// Returns the states that are reported to other replicas.
     pub(super) fn states(&self) -> Vec<AppliedState> {
         self.own.all().into_iter().map(|(index, hash)| AppliedState { index, hash }).collect()
     }
@@ -150,7 +151,7 @@ impl StateCheck {
     fn judge(&mut self, own: NodeId, configuration: &Configuration) {
         let voters = &configuration.voters;
         self.disagreement = None;
-        // The first that differs: it is nearest to where it began.
+        // The first state that differs is nearest to where the divergence began.
         for (index, hash) in self.own.all() {
             let others = self.reports.iter().filter(|(id, _)| voters.contains(id));
             let others = others.filter_map(|(id, states)| Some((*id, hash_at(states, index)?)));
@@ -172,13 +173,13 @@ impl StateCheck {
         }
     }
 
-    /// What is wrong with this replica, once that is known; for ever.
+    /// Returns the divergence of this replica, once known. It is never cleared.
     pub(super) fn divergence(&self) -> Option<Divergence> {
         self.divergence
     }
 
-    /// A voter that has another state than this replica, and where, as of the last reports. It is the other one that
-    /// strayed, or too few have reported yet.
+    /// Returns a voter whose state differs from this replica's, and at which index, as of the last reports. Either the
+    /// voter has diverged, or too few voters have reported yet.
     pub(super) fn disagreement(&self) -> Option<(NodeId, LogIndex)> {
         self.disagreement
     }
@@ -216,7 +217,7 @@ mod tests {
         AppliedState { hash: StateHash(right(index).hash.0 + how), ..right(index) }
     }
 
-    /// A replica that has applied up to there.
+    /// A replica that has applied entries up to this state.
     fn at(state: AppliedState) -> StateCheck {
         let mut check = StateCheck::default();
         check.applied(state);
@@ -308,7 +309,7 @@ mod tests {
         assert!(one.disagreement().is_some(), "members have room");
     }
 
-    /// As replicas do, which apply in batches.
+    /// Applies entries in batches, as replicas do.
     fn apply_all(to: u64, batch: u64) -> StateCheck {
         let mut check = StateCheck::default();
         for index in 1..=to {
@@ -328,7 +329,8 @@ mod tests {
             let states = positions.iter().map(|position| apply_all(*position, batch).states());
             let states: Vec<Vec<AppliedState>> = states.collect();
             let (least, most) = (positions.iter().min().unwrap(), positions.iter().max().unwrap());
-            // Only multiples of a power of two beyond their distance are sure to be there, if there is one yet.
+            // Only multiples of a power of two above their distance are guaranteed to be in common, if there is one
+            // yet.
             if (most - least).next_power_of_two().max(SPACING_MIN) <= *least {
                 let common = states[0].iter().find(|state| states.iter().all(|other| other.contains(state)));
                 prop_assert!(common.is_some(), "{positions:?}");

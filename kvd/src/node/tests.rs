@@ -1,4 +1,4 @@
-//! What becomes of requests: three replicas with a network that the test holds in its hands.
+//! Outcomes of requests: three replicas with a network that the test controls.
 
 use super::{Effects, HandOverError, ReadError, Recovery, Replica, UnreadableEntry, WriteError};
 use crate::kv::{Command, DecodeError, Level, Operation, Outcome, RequestId, Restoring, Store};
@@ -14,7 +14,7 @@ mod member_changes;
 
 const TIMEOUT_MS: u64 = 5_000;
 
-/// Handles of requests are numbers.
+/// A replica whose request handles are numbers.
 type Numbered = Replica<u32, u32>;
 
 struct Cluster {
@@ -59,7 +59,7 @@ impl Cluster {
         Self { replicas, disks, cut_off, starved, now, writes, reads }
     }
 
-    /// With a leader that has committed in its term.
+    /// Returns a cluster with a leader that has committed in its term.
     fn with_leader(nodes: u64) -> (Self, NodeId) {
         let mut cluster = Self::new(nodes);
         let leader = cluster.elect();
@@ -70,12 +70,12 @@ impl Cluster {
         self.replicas.get_mut(&id).expect("a replica")
     }
 
-    /// Carries out all effects and delivers all messages until nothing is left to do.
+    /// Executes all effects and delivers all messages until nothing is left to do.
     fn settle(&mut self) {
         while self.exchange() {}
     }
 
-    /// Carries out all effects, and delivers what is sent by that. Returns false if there was nothing to do.
+    /// Executes all effects and delivers the messages they send. Returns false if there was nothing to do.
     fn exchange(&mut self) -> bool {
         let mut sent: Vec<(NodeId, NodeId, Message)> = Vec::new();
         let mut written = false;
@@ -117,7 +117,7 @@ impl Cluster {
         }
     }
 
-    /// Lets time pass until a node that is not cut off leads; which.
+    /// Lets time pass until a node that is not cut off leads, and returns that node.
     fn elect(&mut self) -> NodeId {
         for _ in 0..500 {
             self.advance(10);
@@ -135,7 +135,7 @@ impl Cluster {
         self.at(at).write(command.encode(), handle);
     }
 
-    /// The process dies and starts again from its disk.
+    /// Kills the process and starts it again from its disk.
     fn restart(&mut self, id: NodeId) {
         self.replicas.insert(id, replica(id, &self.disks[&id], self.now));
     }
@@ -239,7 +239,7 @@ fn a_write_that_a_later_leader_commits_succeeds_where_it_was_asked() {
     assert!(matches!(cluster.writes[&1], Ok(Outcome::Set { created: true, .. })), "{:?}", cluster.writes[&1]);
 }
 
-/// The store of a replica, by way of a snapshot of it.
+/// Returns a copy of a replica's store, made through a snapshot.
 fn snapshot_of(replica: &mut Numbered) -> (SnapshotPlace, Store) {
     let (place, summary) = replica.begin_snapshot().expect("there is no other");
     let mut store = replica.store().write().expect("no panic");
@@ -306,7 +306,7 @@ fn each_request_ends_at_its_own_deadline_whatever_waits_longer() {
     }
     cluster.advance(200);
     assert_eq!(cluster.writes.keys().collect::<Vec<_>>(), [&2]);
-    // A follower that has yet to learn what became of its own last writes.
+    // This follower has yet to learn the outcome of its own last writes.
     cluster.elect();
     cluster.starved.insert(old);
     cluster.cut_off.clear();
@@ -372,7 +372,7 @@ fn a_read_waits_until_the_store_has_applied_what_was_committed_before_it() {
 fn a_leader_that_was_cut_off_answers_no_read() {
     let (mut cluster, old) = Cluster::with_leader(3);
     cluster.cut_off.insert(old);
-    // It does not know yet: it leads, and its clients still reach it.
+    // It does not know yet that it was deposed: its clients still reach it.
     cluster.at(old).read(1);
     let new = cluster.elect();
     cluster.write(new, 2, &set("color", "new"));
@@ -408,7 +408,7 @@ fn too_much_waiting_is_refused_at_once_and_frees_itself() {
 fn a_leader_that_commits_nothing_takes_only_so_much_even_if_nobody_waits_any_more() {
     let (mut cluster, leader) = Cluster::with_leader(3);
     let followers: Vec<NodeId> = [1, 2, 3].map(NodeId).into_iter().filter(|id| *id != leader).collect();
-    // The followers answer heartbeats and have a disk that never finishes a write.
+    // The followers answer heartbeats, but their disks never finish a write.
     let value = "x".repeat(1 << 20);
     let mut taken = 0;
     for handle in 0..100 {
@@ -418,7 +418,7 @@ fn a_leader_that_commits_nothing_takes_only_so_much_even_if_nobody_waits_any_mor
             cluster.at(leader).written(write.id);
         }
         taken += usize::from(!effects.writes.contains(&(handle, Err(WriteError::Overloaded))));
-        // Long enough for every write that waits to be given up, while the leader hears from a quorum.
+        // Long enough for every waiting write to time out, while the leader hears from a quorum.
         for _ in 0..60 {
             cluster.now = cluster.now.plus_ms(100);
             let (now, term) = (cluster.now, cluster.replicas[&leader].raft().term());
@@ -497,7 +497,7 @@ fn recovery_applies_what_is_committed_and_voids_what_was_truncated() {
     assert_eq!(replica.store().read().unwrap().get(b"color").unwrap().value, "committed");
 }
 
-/// Any other node than this one.
+/// Returns any node other than this one.
 fn another_than(id: NodeId) -> NodeId {
     NodeId(id.0 % 3 + 1)
 }
@@ -530,7 +530,7 @@ fn who_asked_for_a_hand_over_learns_what_became_of_it() {
     cluster.advance(20);
     assert_eq!(cluster.replicas[&leader].hand_over_ended(&hand_over), Some(Err(HandOverError::GivenUp)));
 
-    // Cut off itself, the leader steps down, and hears of no other until it is back.
+    // Cut off, the leader steps down, and hears of no other leader until it is back.
     let hand_over = cluster.at(leader).hand_over(Some(to)).expect("it leads");
     cluster.cut_off = BTreeSet::from([leader]);
     cluster.advance(TIMEOUT_MS - 100);
@@ -553,7 +553,7 @@ fn a_leader_that_is_to_lead_says_that_it_does_once_that_is_certain() {
     cluster.settle();
     assert_eq!(cluster.replicas[&leader].hand_over_ended(&to_itself), Some(Ok(())));
 
-    // It has been cut off, and does not know yet whether another was elected meanwhile.
+    // It has been cut off, and does not know yet whether another leader was elected meanwhile.
     cluster.cut_off = BTreeSet::from([leader]);
     let to_itself = cluster.at(leader).hand_over(Some(leader)).expect("it believes to lead");
     cluster.settle();

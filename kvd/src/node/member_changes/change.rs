@@ -1,9 +1,9 @@
-//! A change of the members as it is asked for, and why it may not be made.
+//! Requested membership changes, and the reasons why one may be refused.
 
 use serde::{Deserialize, Serialize};
 
-/// A change of the members. Nodes have their names here, and send it to each other: variants and fields are only added, at
-/// the end.
+/// A requested membership change. It identifies nodes by name and is sent between nodes: variants and fields are only
+/// added at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MemberChange {
     /// A node joins, as a learner at first.
@@ -18,9 +18,9 @@ pub enum MemberChange {
         peer_url: String,
         /// True for a node that stays a learner.
         learner: bool,
-        /// True for a node that may only take the place of a member of its name.
+        /// True for a node that may only replace a member of its name.
         returning: bool,
-        /// The newest level that it knows; see [`Level`](crate::kv::Level).
+        /// The newest level that it supports; see [`Level`](crate::kv::Level).
         level: u32,
     },
     /// A learner becomes a voter.
@@ -28,16 +28,16 @@ pub enum MemberChange {
         /// The learner.
         name: String,
     },
-    /// A member leaves.
+    /// A member is removed.
     Remove {
         /// The member.
         name: String,
-        /// True to go on where too few of the others are heard.
+        /// True to remove the member even if too few of the remaining voters are heard.
         force: bool,
     },
-    /// A learner becomes a voter in the place of another.
+    /// A learner becomes a voter and replaces another member.
     Replace {
-        /// The one that leaves.
+        /// The member to be removed.
         old: String,
         /// The learner.
         new: String,
@@ -53,10 +53,10 @@ pub enum MemberChange {
     },
 }
 
-/// Why the members were not changed.
+/// Reason why a membership change failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeError {
-    /// Another node leads, and answers this (307). This request has changed nothing.
+    /// Another node leads and answers this request (307). This request has changed nothing.
     NotLeader,
     /// No leader is known (503). This request has changed nothing.
     NoLeader,
@@ -64,10 +64,10 @@ pub enum ChangeError {
     UnknownMember(String),
     /// The node was removed from this cluster, and its id is never used again (403).
     WasRemoved(String),
-    /// It cannot be done, or not now (409); the sentence says why and what to do.
+    /// The change is impossible, or not possible now (409); the sentence says why and what to do.
     Refused(String),
-    /// Too many wait for a change already (429).
+    /// Too many requests wait for a change already (429).
     TooMany,
-    /// The change was begun, and was not done in time (504). It may still be.
+    /// The change was begun and not completed in time (504). It may still complete.
     OutcomeUnknown,
 }

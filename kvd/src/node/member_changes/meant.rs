@@ -1,21 +1,21 @@
-//! Which nodes a request means, and what has to change for the members to be as it asks.
+//! The nodes that a request means, and the change that makes the members as requested.
 
 use super::change::{ChangeError, MemberChange};
 use crate::mutants::{self, Mutant};
 use crate::raft::{Configuration, MemberInfo, MembershipChange, NodeId, Raft};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Members of a cluster, learners among them. More would not all have a stream to every other.
+/// Most members of a cluster, learners included. With more, not every node could have a stream to every other.
 pub const MEMBERS_MAX: usize = 48;
 
-/// The ids of the nodes that a request names, when it is looked at for the first time.
+/// The ids of the nodes that a request names, as of its first evaluation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Meant {
-    /// Those that are to vote.
+    /// Nodes to be promoted to voters.
     promote: BTreeSet<NodeId>,
-    /// Those that are to leave.
+    /// Nodes to be removed.
     remove: BTreeSet<NodeId>,
-    /// Those whose URLs are to change.
+    /// Nodes whose URLs are to change.
     update: BTreeSet<NodeId>,
 }
 
@@ -31,7 +31,7 @@ impl Meant {
             if ids.is_empty() { Err(ChangeError::UnknownMember(name.to_owned())) } else { Ok(ids) }
         };
         Ok(match change {
-            // It says its id.
+            // The request contains the node's id.
             MemberChange::Add { .. } => Self::default(),
             MemberChange::Promote { name } => Self { promote: known(name)?, ..Self::default() },
             MemberChange::Remove { name, .. } => Self { remove: known(name)?, ..Self::default() },
@@ -39,7 +39,7 @@ impl Meant {
             MemberChange::Replace { old, new } => {
                 let promote = known(new)?;
                 let votes = promote.iter().any(|id| configuration.voters.contains(id));
-                // Where `new` votes and `old` is none, it is done already.
+                // If `new` votes and `old` is not a member, the replacement is done already.
                 let remove = if votes { called(old) } else { known(old)? };
                 Self { promote, remove, ..Self::default() }
             }
@@ -92,9 +92,9 @@ fn removal(configuration: &Configuration, meant: &Meant, force: bool) -> Option<
     (!remove.is_empty()).then(|| MembershipChange { remove, force, ..MembershipChange::default() })
 }
 
-/// A replacement keeps the number of voters: the learner `new` takes the vote of `old`. So it is done where `old` is no
-/// member any more and `new` votes. Where both are members and `new` votes already, to remove `old` would leave one voter
-/// fewer, and where `old` does not vote, to promote `new` would leave one more.
+/// Returns what is left to do for a replacement, which keeps the number of voters: the learner `new` takes the vote of
+/// `old`. So it is done if `old` is no longer a member and `new` votes. If both are members and `new` votes already,
+/// removing `old` would leave one voter fewer; if `old` does not vote, promoting `new` would leave one more.
 pub(super) fn replacement(
     configuration: &Configuration,
     meant: &Meant,
@@ -131,7 +131,7 @@ pub(super) fn replacement(
     Ok(Some(MembershipChange { promote, remove, ..MembershipChange::default() }))
 }
 
-/// The URLs that are given replace those that are recorded.
+/// Replaces the recorded URLs with the given ones.
 fn update(
     configuration: &Configuration,
     meant: &BTreeSet<NodeId>,
@@ -158,7 +158,7 @@ fn update(
     with_updates(configuration, update)
 }
 
-/// The change that records these names and URLs, if there are any.
+/// Returns the change that records these names and URLs, if there are any.
 fn with_updates(
     configuration: &Configuration,
     update: BTreeMap<NodeId, MemberInfo>,
@@ -173,8 +173,8 @@ fn with_updates(
     Ok((!update.is_empty()).then(|| MembershipChange { update, ..MembershipChange::default() }))
 }
 
-/// Returns the URL of a node that is to be added which is another member's already, and the name of that one. Under the name
-/// of a member a node comes back to its own address.
+/// Returns the URL of a node to be added that is already another member's, and that member's name. A node may come back
+/// to its own address under the name of a member.
 fn taken_url<'a>(configuration: &'a Configuration, info: &'a MemberInfo) -> Option<(&'a str, &'a str)> {
     let others = configuration.members.values().filter(|other| other.name != info.name);
     let mut taken = others.filter_map(|other| {
@@ -185,7 +185,7 @@ fn taken_url<'a>(configuration: &'a Configuration, info: &'a MemberInfo) -> Opti
     taken.next()
 }
 
-/// All members of this name: while a node's new life takes the place of its old one, two.
+/// Returns all members of this name: two while a node's new incarnation replaces its old one.
 fn members_called(configuration: &Configuration, name: &str) -> BTreeSet<NodeId> {
     configuration.members.iter().filter(|(_, info)| info.name == name).map(|(id, _)| *id).collect()
 }
@@ -210,7 +210,7 @@ fn addition(
                 "the node with this id is named {known}, not {name}: start it as {known}"
             )));
         }
-        // It asks again after it was started with other URLs, and may not be reached at those that are recorded.
+        // The node asks again after it was restarted with other URLs, and may not be reachable at the recorded ones.
         let update = if *known == info { BTreeMap::new() } else { BTreeMap::from([(id, info)]) };
         return with_updates(configuration, update);
     }

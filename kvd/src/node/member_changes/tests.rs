@@ -13,7 +13,8 @@ fn info(name: &str) -> MemberInfo {
     MemberInfo { name: name.into(), client_url: url.clone(), peer_url: url }
 }
 
-/// n1 alone votes, so that it leads at once and commits what it appends as soon as that is written; and these learners.
+/// A node n1 that is the only voter, so that it leads at once and commits its entries as soon as they are written; and
+/// these learners.
 fn leader(learners: &[(u64, &str, Goal)], removed: &[u64]) -> Node {
     let mut configuration = Configuration::of_voters([(NodeId(1), info("n1"))]);
     for (id, name, goal) in learners {
@@ -40,7 +41,7 @@ fn node(configuration: Configuration) -> Node {
     node
 }
 
-/// Everything that the node wants written is.
+/// Writes everything that the node wants written.
 fn write_all(node: &mut Node) {
     while let Some(write) = node.effects().write {
         node.written(write.id);
@@ -56,7 +57,7 @@ fn remove(name: &str) -> MemberChange {
     MemberChange::Remove { name: name.into(), force: false }
 }
 
-/// What a request is told in the end, if it is told anything before its time is over.
+/// Returns the answer to a request, if it gets one before its deadline.
 fn ask(node: &mut Node, change: MemberChange) -> Option<Result<(), ChangeError>> {
     let mut changes = MemberChanges::default();
     changes.ask(change, Instant(5_000), ()).expect("there is room");
@@ -111,7 +112,7 @@ fn what_makes_no_sense_is_refused_with_the_name_and_what_to_do() {
 
 #[test]
 fn a_replacement_leaves_as_many_voters_as_there_were() {
-    // Who votes and who learns; of two members of one name the learner is the next life of the voter.
+    // Voters and learners; if two members have one name, the learner is the next incarnation of the voter.
     let three = [(1, "n1"), (2, "n2"), (3, "n3")];
     let (learner, another) = ((4, "n4", Goal::Learner), (5, "n5", Goal::Voter));
     let returned = |id, name, old| (id, name, Goal::Replace(NodeId(old)));
@@ -125,16 +126,18 @@ fn a_replacement_leaves_as_many_voters_as_there_were() {
     for (voters, learners, (old, new), expected) in [
         (&three[..], &[learner][..], ("n2", "n4"), change(&[4], &[2])),
         (&three, &[learner, another], ("n2", "n5"), change(&[5], &[2])),
-        // Asked again, be it at the next leader, once it is so: even by a command that somebody else has anticipated.
+        // A repeat after the change is done, perhaps at the next leader: even if another command has made the change.
         (&[(1, "n1"), (4, "n4"), (3, "n3")], &[], ("n2", "n4"), Ok(None)),
         (&[(1, "n1"), (4, "n4"), (3, "n3")], &[another], ("n2", "n4"), Ok(None)),
         (&[(1, "n1")], &[], ("n2", "n1"), Ok(None)),
-        // One that never was is not told from one that is none any more; but a learner has then nobody's place.
+        // A node that never was a member cannot be told from a former one; but then the learner has no member to
+        // replace.
         (&three, &[learner], ("n9", "n4"), unknown("n9")),
         (&three, &[learner], ("n2", "n9"), unknown("n9")),
         (&three, &[learner], ("n8", "n9"), unknown("n9")),
         (&three, &[learner], ("n9", "n1"), Ok(None)),
-        // A node that lost its disk goes in both its lives, and takes a place in neither while the earlier one votes.
+        // A node that lost its disk is removed in both incarnations, and takes no place in either while the earlier one
+        // votes.
         (&three, &[learner, returned(22, "n2", 2)], ("n2", "n4"), change(&[4], &[2, 22])),
         (&three, &[returned(22, "n2", 2)], ("n9", "n2"), Ok(None)),
     ] {
@@ -150,7 +153,7 @@ fn a_replacement_leaves_as_many_voters_as_there_were() {
         (&three, &[learner], ("n4", "n1"), "n1 is already a voter"),
         (&three, &[learner, returned(22, "n2", 2)], ("n3", "n2"), "n2 is already a voter"),
         (&three, &[learner, another], ("n4", "n5"), "n4 is not a voter"),
-        // Which HTTP has refused before.
+        // The HTTP layer refuses this earlier.
         (&three, &[], ("n1", "n1"), "n1 is already a voter"),
         (&three, &[learner], ("n4", "n4"), "n4 is not a voter"),
     ] {
@@ -179,7 +182,7 @@ fn replaced(
 #[test]
 fn a_learner_that_comes_back_takes_the_place_of_its_life_that_is_not_heard() {
     let mut node = leader(&[(4, "n4", Goal::Learner)], &[]);
-    // From the leader's election on it counts as heard, for as long as an election may take.
+    // From the leader's election on the old member counts as heard, for as long as an election may take.
     let Some(Err(ChangeError::Refused(why))) = ask(&mut node, add(44, "n4")) else { panic!("it is not heard yet") };
     assert!(why.contains("is already a member"), "{why}");
     (0..1_000).step_by(5).for_each(|ms| node.tick(Instant(ms)));
@@ -257,7 +260,7 @@ fn who_takes_a_name_that_was_free_when_it_was_asked_for_is_not_meant() {
     let mut node = leader(&[], &[]);
     let mut changes = MemberChanges::default();
     changes.ask(remove("n4"), Instant(5_000), 1).expect("there is room");
-    // Nobody is called so, if this node still leads; before that is certain, somebody comes.
+    // No member has this name if this node still leads; before that is certain, one joins.
     assert_eq!(changes.go_on(&mut node, Instant(10)), []);
     let comes =
         MembershipChange { add: [(NodeId(4), (info("n4"), Goal::Voter))].into(), ..MembershipChange::default() };

@@ -1,4 +1,5 @@
-//! Levels: raised once every member knows the next one, and by nobody who cannot read what follows.
+//! Levels: raised once every member supports the next one, and never by a node that cannot read the entries that
+//! follow.
 
 use super::*;
 use crate::kv::Level;
@@ -8,7 +9,7 @@ use crate::raft::{Goal, MembershipChange, RoleName};
 const OLD: Level = Level::FIRST;
 const NEW: Level = Level::RAISED;
 
-/// What a node says to all others.
+/// Reports a node's level to all other nodes.
 fn says(cluster: &mut Cluster, id: u64, level: Level) {
     let others: Vec<NodeId> = cluster.replicas.keys().copied().filter(|other| *other != NodeId(id)).collect();
     for other in others {
@@ -20,7 +21,7 @@ fn levels(cluster: &Cluster) -> Vec<Level> {
     cluster.replicas.values().map(Replica::level).collect()
 }
 
-/// A node whose program knows no more than this, with what is on its disk.
+/// Restarts a node with a program that supports no level beyond this, from its disk.
 fn as_version(cluster: &mut Cluster, id: u64, level_max: Level) {
     let mut recovery = Recovery::default().with_level_max(level_max);
     for record in &cluster.disks[&NodeId(id)] {
@@ -116,7 +117,7 @@ fn a_node_takes_nothing_of_a_level_that_it_does_not_know() {
     let (mut cluster, leader) = Cluster::with_leader(3);
     let old = cluster.replicas.keys().copied().find(|id| *id != leader).expect("a follower");
     as_version(&mut cluster, old.0, OLD);
-    // The leader takes the process for the one that it has met before.
+    // The leader mistakes the process for the one that it met before.
     for id in 1..=3 {
         says(&mut cluster, id, NEW);
     }
@@ -169,7 +170,7 @@ fn a_node_below_the_level_is_not_added() {
     let deadline = cluster.now.plus_ms(TIMEOUT_MS);
     let mut changes = MemberChanges::default();
     changes.ask(add("n4", OLD), deadline, 1).expect("there is room");
-    // The entry that raises the level is in the log, and not even committed.
+    // The entry that raises the level is in the log, but not even committed.
     cluster.at(leader).raise_level();
     assert_eq!(cluster.replicas[&leader].level(), OLD);
     let now = cluster.now;

@@ -1,10 +1,10 @@
-//! Changes of the members that wait while the leader changes.
+//! Membership changes that wait while the leader changes.
 
 use super::*;
 use crate::node::{ChangeError, MemberChange, MemberChanges};
 use crate::raft::{Goal, MembershipChange};
 
-/// Nodes that are members, and never answer.
+/// Members that never answer.
 const SILENT: [NodeId; 2] = [NodeId(4), NodeId(44)];
 
 fn add(id: NodeId, name: &str) -> MembershipChange {
@@ -25,8 +25,8 @@ fn go_on(cluster: &mut Cluster, changes: &mut MemberChanges<u32>, at: NodeId) ->
     ended
 }
 
-/// A node is asked to be gone by the leader, which is cut off and cannot commit that. Another leader lets it go, and its
-/// next life has its name.
+/// A leader that is cut off is asked to remove a node and cannot commit that. Another leader removes the node, whose
+/// next incarnation takes the name.
 #[test]
 fn a_removal_that_is_begun_anew_does_not_remove_the_next_life_of_the_node() {
     let (mut cluster, first) = Cluster::with_leader(3);
@@ -77,7 +77,7 @@ fn what_was_committed_in_the_place_of_a_change_is_not_taken_for_it() {
     cluster.elect();
     cluster.cut_off.remove(&first);
     cluster.advance(200);
-    // Its client may ask the leader that there is now.
+    // Its client may ask the new leader.
     assert_eq!(go_on(&mut cluster, &mut changes, first), [(1, Err(ChangeError::NotLeader))]);
 }
 
@@ -93,7 +93,7 @@ fn a_leader_that_may_have_been_deposed_does_not_say_that_nothing_is_left_to_do()
         assert_eq!(go_on(&mut cluster, &mut changes, leader), [(1, answer)]);
     }
 
-    // Cut off, it believes to lead for a while.
+    // Cut off, it believes for a while that it still leads.
     cluster.cut_off = BTreeSet::from([leader]);
     let mut changes = MemberChanges::default();
     let deadline = cluster.now.plus_ms(TIMEOUT_MS);
