@@ -1,8 +1,8 @@
 //! The two building blocks of every encoding here: variable-length numbers and length-prefixed bytes.
 //!
-//! A number takes seven bits a byte, lowest first, with the high bit set on every byte but the last
-//! (LEB128). Each number has exactly one encoding: a longer one that says the same is refused, so that
-//! equal states have equal bytes and equal hashes.
+//! A number takes seven bits a byte, lowest first, with the high bit set on every byte but the last (LEB128). Each
+//! number has exactly one encoding: a longer encoding of the same number is refused, so that equal states have equal
+//! bytes and equal hashes.
 
 /// Most bytes a number takes: 64 bits at seven a byte.
 pub(super) const VARINT_BYTES_MAX: usize = 10;
@@ -28,8 +28,8 @@ pub(super) fn put_bytes(to: &mut Vec<u8>, bytes: &[u8]) {
     to.extend_from_slice(bytes);
 }
 
-/// Reads an encoding from its start. Every method returns `None` where the bytes do not hold what is
-/// asked for; nothing is allocated, so a length that lies costs nothing.
+/// Reads an encoding from its start. Every method returns `None` if the bytes do not hold the requested field. Nothing
+/// is allocated, so a false length costs nothing.
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -39,7 +39,7 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
-    /// What has not been read.
+    /// Returns the bytes that have not been read.
     pub(super) fn rest(&self) -> &'a [u8] {
         self.rest
     }
@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
         Some(*first)
     }
 
-    /// A byte that is 0 or 1.
+    /// Reads a byte that is 0 or 1.
     pub(super) fn bool(&mut self) -> Option<bool> {
         match self.u8()? {
             0 => Some(false),
@@ -77,14 +77,14 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// So many bytes.
+    /// Reads a fixed number of bytes.
     pub(super) fn array<const BYTES: usize>(&mut self) -> Option<[u8; BYTES]> {
         let (array, rest) = self.rest.split_first_chunk()?;
         self.rest = rest;
         Some(*array)
     }
 
-    /// Bytes behind their length.
+    /// Reads bytes that follow their length.
     pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.varint()?).ok()?;
         let (bytes, rest) = self.rest.split_at_checked(length)?;

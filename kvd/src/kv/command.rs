@@ -1,13 +1,13 @@
-//! What the log carries for the state machine, and what applying it answers.
+//! Commands that the log carries for the state machine, and their outcomes.
 //!
-//! A command is checked before it is proposed ([`Command::validate`]): once it stands in the log, every
-//! replica applies it, at every restart again, and none may stumble over it.
+//! A command is checked before it is proposed ([`Command::validate`]): once it is in the log, every replica applies it,
+//! again at every restart, and none may fail on it.
 
 use super::level::Level;
 use bytes::Bytes;
 use thiserror::Error;
 
-/// Counts the applied requests that changed something: 1 in an empty store, apart from the log index.
+/// Number of applied requests that changed something, counted separately from the log index: 1 in an empty store.
 pub type Revision = u64;
 
 /// Longest key, in bytes. The shortest is one byte.
@@ -16,16 +16,16 @@ pub const KEY_BYTES_MAX: usize = 4096;
 /// Longest client name in a [`RequestId`], in characters. The shortest is one character.
 pub const CLIENT_NAME_CHARS_MAX: usize = 64;
 
-/// One write, as it stands in the log.
+/// One write, as recorded in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// What to do.
+    /// The operation.
     pub operation: Operation,
-    /// Makes a repeat of this command apply at most once.
+    /// Id of the request, so that a repeat of this command is applied at most once.
     pub request: Option<RequestId>,
 }
 
-/// What a command does.
+/// The operation of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Writes one key.
@@ -34,31 +34,31 @@ pub enum Operation {
         key: Bytes,
         /// Its new value.
         value: Bytes,
-        /// Write only where this holds.
+        /// Write only if this holds.
         condition: Option<Condition>,
-        /// Answer with the item as it was before.
+        /// Return the item as it was before.
         prev: bool,
     },
     /// Deletes one key.
     Delete {
         /// The key.
         key: Bytes,
-        /// Delete only where this holds.
+        /// Delete only if this holds.
         condition: Option<Condition>,
-        /// Answer with the item as it was before.
+        /// Return the item as it was before.
         prev: bool,
     },
-    /// Raises the level of the state; a lower one than it has changes nothing. Leaders propose it, on no client's behalf.
+    /// Raises the level of the state; a level below the current one changes nothing. Leaders propose it on their own.
     RaiseLevel {
-        /// The level to come to, from [`Level::RAISED`] on.
+        /// The new level, from [`Level::RAISED`] on.
         to: Level,
     },
 }
 
-/// What must hold of a key for an operation to be applied.
+/// Condition on a key under which an operation is applied.
 ///
-/// It is evaluated where the operation is applied, in the order of the log: of two writers that race
-/// with the same condition exactly one wins.
+/// It is evaluated when the operation is applied, in the order of the log: if two writers race with the same condition,
+/// exactly one wins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// There is no such key.
@@ -71,10 +71,10 @@ pub enum Condition {
     Value(Bytes),
 }
 
-/// Names one request of one client, so that it is applied at most once.
+/// Identifies one request of one client, so that it is applied at most once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId {
-    /// Name of the client, which has one request under way at a time.
+    /// Name of the client, which has one request in flight at a time.
     pub client: String,
     /// Number of the request, higher for each new one.
     pub seq: u64,
@@ -93,50 +93,50 @@ pub struct Item {
     pub version: u64,
 }
 
-/// What applying a command came to: the same on every replica.
+/// Result of applying a command: the same on every replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The key was written.
     Set {
         /// Revision of the store after the write.
         revision: Revision,
-        /// Whether the write created the key.
+        /// True if the write created the key.
         created: bool,
-        /// The item before, where the command asked for it and there was one.
+        /// The previous item, if the command asked for it and there was one.
         prev: Option<Item>,
     },
-    /// The key is gone, or was not there.
+    /// The key was deleted, or did not exist.
     Deleted {
         /// Revision of the store; unchanged when nothing was deleted.
         revision: Revision,
-        /// Whether there was such a key.
+        /// True if the key existed.
         deleted: bool,
-        /// The item before, where the command asked for it and there was one.
+        /// The previous item, if the command asked for it and there was one.
         prev: Option<Item>,
     },
     /// The condition did not hold; nothing changed.
     ConditionFailed {
-        /// The item as it is when this is answered, also to a repeat: see [`super::Store::apply`].
+        /// The item at the time of this answer, also in the answer to a repeat: see [`super::Store::apply`].
         current: Option<Item>,
     },
-    /// This request, or a newer one of the same client, has been applied before, and what came of this one is
-    /// not known any more; nothing changed by this copy of it.
+    /// This request, or a newer one of the same client, has been applied before, and the outcome of this one is no
+    /// longer known. This copy of it changed nothing.
     StaleRequest {
         /// The newest `seq` applied for this client.
         newest: u64,
     },
-    /// There is no room for another client's name; nothing changed. A later attempt may succeed.
+    /// There is no room for another client; nothing changed. A later attempt may succeed.
     SessionsFull,
     /// The client has used this `seq` for another operation; nothing changed.
     SeqReused,
-    /// The state has this level by now.
+    /// The state has reached this level.
     LevelRaised {
         /// The level.
         level: Level,
     },
 }
 
-/// Why a command may not be proposed.
+/// Reason why a command may not be proposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidCommand {
     /// A key has at least one byte.
@@ -145,7 +145,7 @@ pub enum InvalidCommand {
     /// A key has at most [`KEY_BYTES_MAX`] bytes.
     #[error("the key has {bytes} bytes; at most {KEY_BYTES_MAX} are allowed")]
     KeyTooLong {
-        /// Bytes it has.
+        /// Its length in bytes.
         bytes: usize,
     },
     /// A client name has at least one character.
@@ -154,13 +154,14 @@ pub enum InvalidCommand {
     /// A client name has at most [`CLIENT_NAME_CHARS_MAX`] characters.
     #[error("the client name of the request id has {chars} characters; at most {CLIENT_NAME_CHARS_MAX} are allowed")]
     ClientNameTooLong {
-        /// Characters it has.
+        /// Its length in characters.
         chars: usize,
     },
 }
 
 impl Command {
-    /// The level that a node must know to apply the command. The state must have it as well, unless it is what raises it.
+    /// Returns the level that a node must support to apply the command. The state must have that level as well, unless
+    /// the command raises it.
     pub fn level(&self) -> Level {
         match self.operation {
             Operation::Set { .. } | Operation::Delete { .. } => Level::FIRST,
@@ -168,9 +169,9 @@ impl Command {
         }
     }
 
-    /// Checks what must hold of every command before it is proposed.
+    /// Checks the rules for every command before it is proposed.
     ///
-    /// How large a value may be is a setting of the node that takes the request, and checked there.
+    /// The largest size of a value is a setting of the node that accepts the request, and checked there.
     ///
     /// # Errors
     /// The first rule that the command breaks.
@@ -185,7 +186,7 @@ impl Command {
     }
 }
 
-/// Checks that `key` could be one.
+/// Checks that `key` has a valid length.
 ///
 /// # Errors
 /// [`InvalidCommand::KeyEmpty`] or [`InvalidCommand::KeyTooLong`].
@@ -198,7 +199,7 @@ pub fn check_key(key: &[u8]) -> Result<(), InvalidCommand> {
 }
 
 impl Operation {
-    /// The key it is about, if it is about one.
+    /// Returns the key of the operation, if it has one.
     pub fn key(&self) -> Option<&[u8]> {
         match self {
             Self::Set { key, .. } | Self::Delete { key, .. } => Some(key),

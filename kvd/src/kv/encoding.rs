@@ -1,10 +1,9 @@
 //! The bytes of commands and outcomes.
 //!
-//! Commands are written this way into the log and between nodes, outcomes into the sessions that
-//! remember them. Both outlive the program that wrote them, so a test pins their bytes. Decoding
-//! accepts exactly what encoding can produce: whatever decodes encodes to the same bytes again, and
-//! anything else, trailing bytes included, is an error. It copies no value and allocates nothing but
-//! the client's name.
+//! Commands have this form in the log and between nodes, outcomes in the sessions that remember them. Both outlive the
+//! program that wrote them, so a test pins their bytes. Decoding accepts exactly the bytes that encoding can produce:
+//! whatever decodes encodes to the same bytes again, and anything else, trailing bytes included, is an error. It copies
+//! no value and allocates only the client's name.
 
 use super::codec::{Reader, VARINT_BYTES_MAX, put_bytes, put_varint};
 use super::command::{Command, Condition, Item, Operation, Outcome, RequestId};
@@ -33,7 +32,7 @@ const OUTCOME_SESSIONS_FULL: u8 = 5;
 const OUTCOME_SEQ_REUSED: u8 = 6;
 const OUTCOME_LEVEL_RAISED: u8 = 7;
 
-/// Why bytes are no command.
+/// Reason why bytes are not a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
     /// A newer version of this program wrote it: update this node.
@@ -59,7 +58,8 @@ impl Command {
     /// | 0      | 1      | level of the command |
     /// | 1      | 1      | operation: 1 set, 2 delete, 3 raise the level |
     ///
-    /// The level of a command that raises the level is the one to come to, and nothing follows. In others follow:
+    /// The level of a command that raises the level is the new one, and nothing follows. In other commands there
+    /// follow:
     ///
     /// | offset | size   | field |
     /// |--------|--------|-------|
@@ -114,7 +114,7 @@ impl Command {
         to.into()
     }
 
-    /// The level of an encoded command, known or not; `None` if there is not even a beginning of one.
+    /// Returns the level of an encoded command, supported or not; `None` if the bytes are too short to have one.
     pub fn level_of(encoded: &[u8]) -> Option<Level> {
         encoded.first().map(|level| Level(u32::from(*level))).filter(|level| *level >= Level::FIRST)
     }
@@ -122,7 +122,7 @@ impl Command {
     /// Decodes what [`Command::encode`] wrote. Key and values share the memory of `encoded`.
     ///
     /// # Errors
-    /// [`DecodeError`] for all other bytes. Never panics, whatever they are.
+    /// [`DecodeError`] for all other bytes. Never panics on any bytes.
     pub fn decode(encoded: &Bytes) -> Result<Self, DecodeError> {
         let from = &mut Reader::new(encoded);
         let level = Self::level_of(encoded).ok_or(malformed("level"))?;
@@ -188,8 +188,8 @@ impl Outcome {
     /// |        |        | 4: newest: number |
     /// |        |        | 7: level: number |
     ///
-    /// An item is the byte 0 where there is none, else the byte 1, then create revision, mod revision,
-    /// version: numbers; value: bytes.
+    /// An item is the byte 0 if there is none; otherwise the byte 1, then create revision, mod revision, version:
+    /// numbers; value: bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Vec::new();
         match self {
@@ -238,8 +238,8 @@ impl Outcome {
         from.rest().is_empty().then_some(outcome)
     }
 
-    /// Encodes the outcome for whoever asked, at another node: as a session keeps it, and the item `current` behind a failed
-    /// condition.
+    /// Encodes the outcome for a requester on another node: as a session keeps it, and the item `current` behind a
+    /// failed condition.
     pub fn encode_whole(&self) -> Vec<u8> {
         let mut to = self.encode();
         if let Self::ConditionFailed { current } = self {
@@ -267,7 +267,7 @@ fn put_item(to: &mut Vec<u8>, item: Option<&Item>) {
     }
 }
 
-/// The outer `None` says malformed, the inner one that there is no item.
+/// The outer `None` means malformed, the inner one that there is no item.
 #[expect(clippy::option_option, reason = "malformed and absent differ")]
 fn read_item(from: &mut Reader<'_>) -> Option<Option<Item>> {
     if !from.bool()? {

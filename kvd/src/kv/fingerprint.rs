@@ -1,13 +1,13 @@
-//! Tells whether two requests under one number are the same request.
+//! Fingerprints, which tell whether two requests under one number are the same request.
 //!
-//! A session remembers the fingerprint of an operation beside its outcome, so that the outcome is given to
-//! repeats of that operation alone. It finds mistakes of clients; it is no defence against forgery. It is
-//! part of the state, and of the state's hash: a test pins it.
+//! A session remembers the fingerprint of an operation beside its outcome, so that only repeats of that operation get
+//! the outcome. The fingerprint finds mistakes of clients; it is no defence against forgery. It is part of the state,
+//! and of the state's hash: a test pins it.
 
 use super::command::{Condition, Operation};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Hash of everything that an operation says.
+/// Hash of all parts of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint(pub(super) u64);
 

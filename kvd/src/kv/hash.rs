@@ -1,20 +1,20 @@
 //! A hash of the whole state, kept up to date with each change.
 //!
-//! Every item and every session is hashed by its canonical bytes, and the state's hash is the sum of
-//! those hashes: addition does not care for order, and what was added can be taken away again. So a
-//! change costs two hashes of what changed, and replicas can be compared at any applied index for
-//! nothing. It finds replicas that diverged by mistake; it is no defence against forgery.
+//! Every item and every session is hashed by its canonical bytes, and the state's hash is the sum of those hashes:
+//! addition does not depend on order, and can be undone by subtraction. So a change costs two hashes of the changed
+//! entry, and replicas can be compared at any applied index at no cost. The hash finds replicas that diverged by
+//! mistake; it is no defence against forgery.
 
 use std::fmt;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-/// Version of what is hashed, and how. It goes up with any change of either: nodes of two versions in a row work
-/// together, and hashes of two formats must never be compared, or each node would take the other's state for a wrong
-/// one.
+/// Version of the hashed data and of the algorithm. It goes up with any change of either. Nodes of two successive
+/// versions work together, and hashes of two formats must never be compared, or each node would consider the other's
+/// state wrong.
 pub const STATE_HASH_FORMAT: u32 = 1;
 
-/// Hash of everything that a [`super::Store`] holds. Stores that applied the same commands have the same;
-/// stores that differ have, for all practical purposes, different ones.
+/// Hash of everything that a [`super::Store`] holds. Stores that applied the same commands have the same hash; stores
+/// that differ have, for all practical purposes, different hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StateHash(pub u128);
 
@@ -24,7 +24,7 @@ impl fmt::Display for StateHash {
     }
 }
 
-/// What bytes stand for. Equal bytes that stand for different things hash differently.
+/// Kind of the hashed bytes. Equal bytes of different kinds hash differently.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Item = 1,
@@ -45,7 +45,7 @@ impl HashSum {
         self.bytes += bytes.len() as u64;
     }
 
-    /// Takes away what was added before.
+    /// Removes bytes that were added before.
     pub(super) fn remove(&mut self, kind: Kind, bytes: &[u8]) {
         self.hash = self.hash.wrapping_sub(xxh3_128_with_seed(bytes, kind as u64));
         self.bytes -= bytes.len() as u64;

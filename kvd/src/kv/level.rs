@@ -1,25 +1,25 @@
-//! Levels: what the state machine of a whole cluster can do, whatever its nodes could.
+//! Levels: the features of the state machine that the whole cluster may use, even if some nodes support more.
 //!
-//! A cluster is upgraded node by node, and what only the newer version knows would stop every node that is not yet upgraded,
-//! at each start again, for the log keeps it. So the state has a level. Commands, the hash of the state, and snapshots are
-//! those of that level, not those of the newest version among the nodes. It is raised by a command of its own
-//! ([`super::Operation::RaiseLevel`]), which a leader proposes once every member has said that it knows the next one. Until
-//! then the version before can be put back.
+//! A cluster is upgraded node by node. A feature that only the newer version supports would stop every node that is not
+//! yet upgraded, again at each start, for the log keeps it. So the state has a level. Commands, the hash of the state,
+//! and snapshots are those of that level, not those of the newest version among the nodes. The level is raised by a
+//! separate command ([`super::Operation::RaiseLevel`]), which a leader proposes once every member has reported that it
+//! supports the next one. Until then the previous version can be reinstalled.
 
 use std::fmt;
 
-/// What the state machine can do: 1 is the first, and each has all that the one before had.
+/// Level of the state machine: 1 is the first, and each level has all features of the previous one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Level(pub u32);
 
 impl Level {
-    /// Set and delete of a key, and sessions. It is the level of an empty state, and of nodes that say none.
+    /// Set and delete of a key, and sessions. It is the level of an empty state, and of nodes that report none.
     pub const FIRST: Self = Self(1);
 
-    /// The state has a level: it can be raised, is part of the hash, and stands in snapshots.
+    /// The state has a level, which can be raised, is part of the hash, and is recorded in snapshots.
     pub const RAISED: Self = Self(2);
 
-    /// The newest that this version knows.
+    /// The newest level that this version supports.
     pub const NEWEST: Self = Self::RAISED;
 }
 

@@ -1,15 +1,15 @@
 //! The replicated state machine: keys, revisions, sessions.
 //!
-//! Every replica applies the same commands in the order of the log, and so comes to the same state and
-//! the same answers. For that to hold, nothing here reads a clock, draws a random number, iterates in an
-//! order that could differ, or fails: a command is checked by [`Command::validate`] before it is proposed,
-//! and applying it always has an [`Outcome`]. Consensus is not known here, nor who asked.
+//! Every replica applies the same commands in the order of the log, and so reaches the same state and the same answers.
+//! For that to hold, nothing here reads a clock, draws a random number, iterates in an order that could differ, or
+//! fails: a command is checked by [`Command::validate`] before it is proposed, and applying it always has an
+//! [`Outcome`]. This module knows neither consensus nor the clients.
 //!
-//! A write on its way through these files: `command.rs` is what the log carries and what comes of it,
-//! `encoding.rs` the bytes of both; `store.rs` applies it to the ordered map, whose entries `record.rs`
-//! packs, unless `sessions.rs` says that it was applied before, going by its `fingerprint.rs`; `hash.rs` sums up the
-//! state, so that replicas can be compared. `snapshot.rs` says how all of it is written down for later and for others,
-//! and read again. Which commands there are, and what the rest looks like, is a matter of the state's `level.rs`.
+//! The path of a write through these files: `command.rs` defines commands and their outcomes, `encoding.rs` the bytes
+//! of both. `store.rs` applies the command to the ordered map, whose entries `record.rs` packs, unless `sessions.rs`
+//! finds that it was applied before, by its `fingerprint.rs`. `hash.rs` sums up the state, so that replicas can be
+//! compared. `snapshot.rs` describes how the whole state is written down and read again. The state's `level.rs`
+//! determines the available commands and the form of the rest.
 
 mod codec;
 mod command;

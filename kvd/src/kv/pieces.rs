@@ -1,26 +1,26 @@
 //! The bytes of a snapshot's pieces.
 //!
-//! Entries stand one behind the other without anything in between, and a piece ends where it is full, be it in the
-//! middle of an entry: an item of many megabytes takes many pieces, none of which holds up others for long. So where
-//! pieces end carries no meaning.
+//! Entries follow one another without anything in between, and a piece ends where it is full, even in the middle of an
+//! entry: an item of many megabytes takes many pieces, none of which delays others for long. So the boundaries of
+//! pieces carry no meaning.
 
 use super::hash::Kind;
 use super::snapshot::{RestoreError, malformed};
 use bytes::Bytes;
 use std::borrow::Cow;
 
-/// Bytes of an entry ahead of its content.
+/// Bytes of an entry before its content.
 pub(super) const ENTRY_HEADER_BYTES: usize = 5;
 
-/// Entries that one piece may look at, whatever they are: each may cost a wait for memory, though it is small or is
-/// passed over, and a piece is written under the store's lock.
+/// Most entries that one piece may look at, of any kind: each may cost a wait for memory, even if it is small or
+/// skipped, and a piece is written under the store's lock.
 pub(super) const ENTRIES_PER_PIECE_MAX: usize = 2048;
 
-/// Memory taken for a piece ahead of its bytes, if it may be as large.
+/// Most memory allocated for a piece before its bytes are written.
 const PIECE_CAPACITY_MAX: usize = 1 << 20;
 
-/// The canonical bytes of an item or a session, in up to two parts: a long value is not copied together with what
-/// stands ahead of it.
+/// The canonical bytes of an item or a session, in up to two parts: a long value is not copied together with the bytes
+/// before it.
 pub(super) struct Content<'a> {
     pub(super) head: Cow<'a, [u8]>,
     pub(super) tail: &'a [u8],
@@ -46,18 +46,18 @@ impl PieceWriter {
         Self { bytes: Vec::with_capacity(bytes_max.min(PIECE_CAPACITY_MAX)), bytes_max, looked_at: 0 }
     }
 
-    /// Whether nothing more may be put into it.
+    /// Returns true if nothing more may be put into the piece.
     pub(super) fn is_full(&self) -> bool {
         self.bytes.len() >= self.bytes_max || self.looked_at >= ENTRIES_PER_PIECE_MAX
     }
 
-    /// Passes over an entry.
+    /// Skips an entry.
     pub(super) fn skip(&mut self) {
         self.looked_at += 1;
     }
 
-    /// Writes what there is room for of an entry whose first `written` bytes are in pieces before. Returns how many of
-    /// its bytes are written now, or `None` once that is all.
+    /// Writes as much of an entry as fits; its first `written` bytes are in earlier pieces. Returns the total number of
+    /// its bytes written so far, or `None` once all of them are.
     ///
     /// | offset | size   | field of an entry |
     /// |--------|--------|-------------------|
@@ -82,7 +82,7 @@ impl PieceWriter {
         (now_written < ENTRY_HEADER_BYTES + content.len()).then_some(now_written)
     }
 
-    /// The piece.
+    /// Returns the piece.
     pub(super) fn finish(self) -> Bytes {
         self.bytes.into()
     }
@@ -94,7 +94,7 @@ pub(super) enum Entry<'a> {
     Session(&'a [u8]),
 }
 
-/// Splits off the first entry, if all of it is there.
+/// Splits off the first entry, if it is complete.
 pub(super) fn split_entry(bytes: &[u8]) -> Result<Option<(Entry<'_>, &[u8])>, RestoreError> {
     let Some(([kind, length @ ..], rest)) = bytes.split_first_chunk::<ENTRY_HEADER_BYTES>() else { return Ok(None) };
     let entry = match *kind {

@@ -1,8 +1,8 @@
-//! One item as it lies in the map: key, history and value in a single allocation.
+//! One item as stored in the map: key, history and value in a single allocation.
 //!
-//! A million small items are kept at once, so what surrounds the bytes of the user counts. A record is
-//! one slice: 16 bytes in the tree and one block of the allocator, against two or three of each for a
-//! key, a value and their lengths apart. A change replaces the record as a whole.
+//! A store may hold a million small items, so the overhead per item matters. A record is one slice: 16 bytes in the
+//! tree and one block of the allocator, against two or three of each for a key, a value and their lengths apart. A
+//! change replaces the record as a whole.
 //!
 //! The bytes are canonical, so the state's hash is taken over them as they are.
 
@@ -13,7 +13,7 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 
-/// An item that the store lends: see [`Item`] for the fields.
+/// An item borrowed from the store: see [`Item`] for the fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ItemRef<'a> {
     /// The value.
@@ -27,13 +27,13 @@ pub struct ItemRef<'a> {
 }
 
 impl ItemRef<'_> {
-    /// The item with a copy of the value.
+    /// Returns the item with a copy of the value.
     pub fn to_item(self) -> Item {
         let Self { value, create_revision, mod_revision, version } = self;
         Item { value: Bytes::copy_from_slice(value), create_revision, mod_revision, version }
     }
 
-    /// Whether writes can have led to such an item by the time the store is at revision `newest`.
+    /// Returns true if writes can have led to such an item by the time the store is at revision `newest`.
     pub(super) fn is_possible_at(self, newest: Revision) -> bool {
         let Self { create_revision, mod_revision, version, .. } = self;
         // The first change makes revision 2. Each write to the key makes a revision of its own.
@@ -53,7 +53,7 @@ impl<'a> From<&'a Item> for ItemRef<'a> {
 }
 
 impl fmt::Debug for ItemRef<'_> {
-    /// Leaves out the value, which may be long, and is nobody's business.
+    /// Omits the value, which may be long and is private.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ItemRef")
             .field("value_bytes", &self.value.len())
@@ -89,7 +89,7 @@ impl Record {
         Self(bytes.into_boxed_slice())
     }
 
-    /// Reads [canonical bytes](Record::canonical_bytes); `None` where these are none.
+    /// Reads [canonical bytes](Record::canonical_bytes); `None` if they are not canonical.
     pub(super) fn read(canonical: &[u8]) -> Option<Self> {
         let from = &mut Reader::new(canonical);
         from.bytes()?;
@@ -111,7 +111,7 @@ impl Record {
         ItemRef { value: from.rest(), create_revision, mod_revision, version }
     }
 
-    /// All of it, in the one form that an item has.
+    /// Returns the whole record, in the only form that an item has.
     pub(super) fn canonical_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -195,7 +195,7 @@ mod tests {
 
         #[test]
         fn records_are_ordered_as_their_keys_are(a: Vec<u8>, b: Vec<u8>) {
-            // The values stand the other way round, and the lengths come first in the bytes.
+            // The values are in the opposite order, and the lengths come first in the bytes.
             let item = |value| ItemRef { value, create_revision: 1, mod_revision: 1, version: 1 };
             prop_assert_eq!(Record::new(&a, item(&b)).cmp(&Record::new(&b, item(&a))), a.cmp(&b));
         }

@@ -1,26 +1,25 @@
-//! Sessions: what makes a repeated write apply once (thesis §6.3).
+//! Sessions, which ensure that a repeated write is applied once (thesis §6.3).
 //!
-//! A client whose reply was lost sends its write again, to this leader or the next, and must not have it
-//! applied twice. So each client names itself and numbers its requests, and the state machine remembers,
-//! for each name, the newest number with the outcome it had. The memory is part of the replicated state: a
-//! repeat that arrives in a later term, at another node, finds it there.
+//! A client whose reply was lost sends its write again, to the same leader or the next one, and the write must not be
+//! applied twice. So each client has a name and numbers its requests, and the state machine remembers the newest number
+//! of each name with its outcome. These records are part of the replicated state: a repeat that arrives in a later
+//! term, at another node, finds them there.
 //!
-//! A client has one request under way at a time, so one outcome for each name is enough. It belongs to one
-//! operation, whose [`Fingerprint`] is kept with it: a number used again for something else is refused.
-//! What a session takes is bounded, whatever the values are:
+//! A client has one request in flight at a time, so one outcome per name is enough. It belongs to one operation, whose
+//! [`Fingerprint`] is kept with it: a number used again for a different operation is refused. The size of a session is
+//! bounded, however large the values are:
 //!
-//! - Of a failed condition no item is kept. It is enough that a repeat fails as well; the item that it is shown
-//!   is the present one.
-//! - The item before a write, which a client may ask for, belongs to the reply and is kept with it. Where such
-//!   replies together grow too large, those of the sessions unused for the longest time are dropped. The
-//!   number stays, so a repeat is still not applied; but it is told that its reply is gone.
+//! - For a failed condition no item is kept. It is enough that a repeat fails as well; the repeat is shown the current
+//!   item.
+//! - The item before a write, which a client may ask for, belongs to the reply and is kept with it. If such replies
+//!   together grow too large, those of the sessions unused for the longest time are dropped. The number stays, so a
+//!   repeat is still not applied; but the client is told that its reply is gone.
 //!
-//! A name that has
-//! not been used for [`SESSION_IDLE_MS_MAX`] of cluster time is forgotten. Idle sessions are removed a few
-//! with each command, the longest unused first: the table shrinks as fast as it can grow, and no single
-//! command ever pays for a million of them.
+//! A name that has not been used for [`SESSION_IDLE_MS_MAX`] of cluster time is forgotten. Idle sessions are removed a
+//! few with each command, the longest unused first: the table shrinks as fast as it can grow, and no single command
+//! ever has to remove a million of them.
 //!
-//! The constants below are rules of the state machine, not settings: replicas that disagree on them part.
+//! The constants below are rules of the state machine, not settings: replicas with different values would diverge.
 
 mod restoring;
 mod session;
@@ -38,23 +37,23 @@ use session::Session;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Cluster time after whose passing an unused session is forgotten. Milliseconds.
+/// Cluster time after which an unused session is forgotten. Milliseconds.
 pub const SESSION_IDLE_MS_MAX: u64 = 60 * 60 * 1000;
 
-/// Sessions kept at once; a further client is told [`Outcome::SessionsFull`].
+/// Most sessions kept at once; a further client gets [`Outcome::SessionsFull`].
 ///
 /// Enough for a shell loop that starts a new client, under a new name, 250 times a second for the whole
 /// time that names are kept. A session takes about 300 bytes (`benches/store.rs`), so a full table takes about 300 MB.
 pub const SESSIONS_MAX: usize = 1_000_000;
 
-/// Bytes that long replies may take together. Where a new one does not fit, others are dropped.
+/// Most bytes of all long replies together. If a new one does not fit, others are dropped.
 pub const SESSION_REPLY_BYTES_MAX: usize = 64 << 20;
 
-/// Idle sessions removed with one command. More than one, since a command adds at most one session.
+/// Most idle sessions removed with one command. More than one, since a command adds at most one session.
 const FORGOTTEN_PER_COMMAND_MAX: usize = 16;
 
-/// Bounds on what is remembered of clients. Rules of the state machine and no settings: replicas that disagree on them part.
-/// Others than the default are for tests, that are to come upon them.
+/// Limits of the sessions. They are rules of the state machine, not settings: replicas with different values would
+/// diverge. Tests use other values than the default in order to reach the limits.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionLimits {
     /// See [`SESSION_IDLE_MS_MAX`].
@@ -71,16 +70,16 @@ impl Default for SessionLimits {
     }
 }
 
-/// How a request stands to those that its client has made before.
+/// Relation of a request to the earlier requests of its client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// It has not been applied.
     New,
-    /// It has been applied, with this outcome; of a failed condition without the item.
+    /// It has been applied, with this outcome; a failed condition comes without the item.
     Repeat(Outcome),
-    /// It or a newer one has been applied; what became of this one is no longer known.
+    /// It or a newer one has been applied; the outcome of this one is no longer known.
     Stale { newest: u64 },
-    /// Its number was that of another operation.
+    /// Its number was used for another operation.
     Reused,
 }
 
@@ -92,9 +91,9 @@ pub(super) struct Full;
 #[derive(Default)]
 pub(super) struct Sessions {
     by_client: BTreeMap<Arc<str>, Session>,
-    /// The same sessions by when they were last used, the longest unused first.
+    /// The same sessions by time of last use, the longest unused first.
     by_last_use: BTreeSet<(u64, Arc<str>)>,
-    /// Those among them whose reply is long, in the same order.
+    /// The sessions with a long reply, in the same order.
     long_by_last_use: BTreeSet<(u64, Arc<str>)>,
     /// Bytes of all long replies together.
     long_reply_bytes: usize,
@@ -103,7 +102,7 @@ pub(super) struct Sessions {
     hash: HashSum,
     limits: SessionLimits,
     snapshots_begun: u64,
-    /// That of the snapshot under way.
+    /// Walk of the snapshot in progress.
     walk: Option<Walk<KeptSession>>,
 }
 
@@ -131,9 +130,9 @@ impl Sessions {
         hash
     }
 
-    /// Lets the time of a command be the present, and forgets some of the sessions that it makes idle.
+    /// Advances the cluster time to that of a command, and forgets some of the sessions that this makes idle.
     ///
-    /// Cluster time never goes backward; should it, the newest time seen stays the present.
+    /// Cluster time never goes backward; if it did, the newest time seen would stay in force.
     pub(super) fn advance(&mut self, time_ms: u64) {
         self.now_ms = self.now_ms.max(time_ms);
         for _ in 0..FORGOTTEN_PER_COMMAND_MAX {
@@ -147,12 +146,12 @@ impl Sessions {
         }
     }
 
-    /// Tells whether a request is new. Asking counts as use of the session, unless the request is new:
-    /// that one is counted by [`Sessions::remember`].
+    /// Determines whether a request is new. The call counts as use of the session, unless the request is new: that use
+    /// is counted by [`Sessions::remember`].
     pub(super) fn admit(&mut self, request: &RequestId, fingerprint: Fingerprint) -> Admission {
         let Some(session) = self.by_client.get(request.client.as_str()) else { return Admission::New };
         if self.is_idle(session.last_used_ms) {
-            // Its turn in `advance` has not come yet, but no one may notice that.
+            // `advance` has not removed it yet, but no client may notice that.
             self.remove(&request.client);
             return Admission::New;
         }
@@ -173,7 +172,7 @@ impl Sessions {
         admission
     }
 
-    /// Remembers the outcome of a new request, in place of that of the one before.
+    /// Remembers the outcome of a new request, replacing the previous one.
     ///
     /// # Errors
     /// [`Full`] if there are too many sessions; then nothing has changed, and the request must not be applied.
@@ -218,8 +217,8 @@ impl Sessions {
         }
     }
 
-    // The maps, the byte count and the hash change together, in these two places only; and whatever changes is first
-    // removed, and kept for the snapshot under way.
+    // The maps, the byte count and the hash change together, only in these two functions. A session that changes is
+    // first removed, and kept for the snapshot in progress.
 
     fn insert(&mut self, client: Arc<str>, session: Session) {
         self.hash.add(Kind::Session, &session.canonical_bytes(&client));

@@ -1,21 +1,21 @@
-//! Snapshots: the whole state as bytes, written in pieces while the store goes on applying commands (thesis §5.1).
+//! Snapshots: the whole state as bytes, written in pieces while the store continues to apply commands (thesis §5.1).
 //!
-//! A snapshot is a [`Summary`](kvclient::snapshot::Summary) and a sequence of entries: all items by key, then all sessions by client, each in
-//! the canonical bytes that the state's hash is taken over. Together they decide everything that later commands come to;
-//! so replicas in the same state write the same bytes. [`super::pieces`] has the format of entries, and cuts their
-//! sequence into pieces.
+//! A snapshot is a [`Summary`](kvclient::snapshot::Summary) and a sequence of entries: all items by key, then all
+//! sessions by client, each in the canonical bytes that the state's hash covers. Together they determine the results of
+//! all later commands, so replicas in the same state write the same bytes. [`super::pieces`] has the format of entries,
+//! and cuts their sequence into pieces.
 //!
-//! The state is that of the moment at which the snapshot was begun. What a command changes ahead of the
-//! [walk](super::walk) is kept as it was until the walk has passed it, so nothing waits for a snapshot, and what it
-//! takes in memory is what changes ahead of it. `store/taking.rs` takes snapshots, `store/restoring.rs` makes stores of
-//! them. Files and streams, their checksums and what the log has to do with all this are others' business.
+//! The state is that of the moment at which the snapshot was begun. When a command changes an entry ahead of the
+//! [walk](super::walk), the old entry is kept until the walk has passed it. So nothing waits for a snapshot, and its
+//! memory is bounded by the changes ahead of it. `store/taking.rs` takes snapshots, `store/restoring.rs` builds stores
+//! from them. Files, streams, checksums and the relation to the log are handled elsewhere.
 
 use super::hash::StateHash;
 use super::level::Level;
 use kvclient::snapshot::SummaryError;
 use thiserror::Error;
 
-/// A snapshot is being written already; there is one at a time.
+/// A snapshot is being written already; only one is written at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a snapshot is being written already")]
 pub struct SnapshotBusy;
@@ -25,7 +25,7 @@ pub struct SnapshotBusy;
 #[error("no snapshot is being written")]
 pub struct NoSnapshot;
 
-/// Why no store can be made of a summary and pieces.
+/// Reason why no store can be built from a summary and pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RestoreError {
     /// A newer version of this program wrote it: update this node.
@@ -34,31 +34,31 @@ pub enum RestoreError {
     /// No version of this program writes such bytes.
     #[error("malformed snapshot: {field}")]
     Malformed {
-        /// The field that could not be read, or that says what cannot be.
+        /// The field that could not be read, or that has an impossible value.
         field: &'static str,
     },
-    /// An entry does not belong behind the one before it: a piece came twice, or before its turn.
+    /// An entry does not belong behind the one before it: a piece came twice or too early.
     #[error("the pieces of the snapshot do not follow one another: {entry} out of order")]
     OutOfOrder {
-        /// What the entry is.
+        /// Kind of the entry.
         entry: &'static str,
     },
-    /// There is more or less of it than the summary says: a piece is missing, or one is from elsewhere.
+    /// The counts differ from the summary: a piece is missing, or one is from elsewhere.
     #[error("the snapshot should have {expected} {what}, but {found} came")]
     Count {
-        /// What is counted.
+        /// The kind of things counted.
         what: &'static str,
-        /// As many as the summary says.
+        /// Number in the summary.
         expected: u64,
-        /// As many as came.
+        /// Number received.
         found: u64,
     },
-    /// It all reads well, but is another state.
+    /// All entries are well-formed, but they are another state.
     #[error("the snapshot should have state hash {expected}, but what came has {found}")]
     StateHash {
-        /// As the summary says.
+        /// The hash in the summary.
         expected: StateHash,
-        /// Of what came.
+        /// The hash of the received entries.
         found: StateHash,
     },
 }

@@ -1,8 +1,8 @@
 //! The ordered map with its revisions, and the application of commands to it.
 //!
-//! Applying has three steps: the session says whether the request is new; the outcome is decided from the
-//! items as they are; and only when that outcome is remembered for a repeat does anything change. So no
-//! request is applied that could not be told from its repeat.
+//! Applying has three steps: the session tells whether the request is new; the outcome is decided from the current
+//! items; and only when that outcome is remembered for a repeat does anything change. So no request is applied that
+//! could not be told from its repeat.
 
 mod restoring;
 mod taking;
@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Bound;
 
-/// The state machine: what every replica has after applying the same commands.
+/// The state machine: the same on every replica after applying the same commands.
 pub struct Store {
     /// A set to the compiler, a map to us: a record is ordered by its key.
     records: BTreeSet<Record>,
@@ -30,35 +30,35 @@ pub struct Store {
     level: Level,
     sessions: Sessions,
     items_hash: HashSum,
-    /// That of the snapshot under way.
+    /// Walk of the snapshot in progress.
     walk: Option<Walk<Record>>,
 }
 
-/// What applying a command came to.
+/// Result of applying a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// What is answered.
+    /// The answer to the client.
     pub outcome: Outcome,
-    /// The keys that changed, each once, in the order of the keys. All have the revision that the store has now.
+    /// The keys that changed, each once, in the order of the keys. All of them have the store's new revision.
     pub changes: Vec<Change>,
 }
 
 /// A key that has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It has been written, and has an item now.
+    /// The key was written.
     Put {
         /// The key.
         key: Bytes,
     },
-    /// It had an item, and has none any more.
+    /// The key was deleted.
     Delete {
         /// The key.
         key: Bytes,
     },
 }
 
-/// An outcome, with what is to be done for it to come true.
+/// An outcome, with the edit that carries it out.
 struct Decision {
     outcome: Outcome,
     edit: Option<Edit>,
@@ -84,7 +84,7 @@ impl Default for Store {
 }
 
 impl fmt::Debug for Store {
-    /// A summary: a store may hold gigabytes, and what users keep in it belongs in no log.
+    /// Writes a summary only: a store may hold gigabytes, and user data does not belong in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store")
             .field("revision", &self.revision)
@@ -96,28 +96,28 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// A copy of the item under `key`.
+    /// Returns a copy of the item under `key`.
     pub fn get(&self, key: &[u8]) -> Option<Item> {
         self.get_ref(key).map(ItemRef::to_item)
     }
 
-    /// The item under `key`, lent instead of copied.
+    /// Returns the item under `key`, borrowed instead of copied.
     pub fn get_ref(&self, key: &[u8]) -> Option<ItemRef<'_>> {
         self.records.get(key).map(Record::item)
     }
 
-    /// The keys from `from` on and their items, ordered bytewise by key.
+    /// Returns the keys from `from` on and their items, ordered bytewise by key.
     pub fn range_from(&self, from: Bound<&[u8]>) -> impl DoubleEndedIterator<Item = (&[u8], ItemRef<'_>)> {
         let range = self.records.range::<[u8], _>((from, Bound::Unbounded));
         range.map(|record| (record.key(), record.item()))
     }
 
-    /// The revision: 1 when empty, one more for each applied request that changed something.
+    /// Returns the revision: 1 when empty, one more for each applied request that changed something.
     pub fn revision(&self) -> Revision {
         self.revision
     }
 
-    /// What commands there are for it, and what its hash and snapshots look like.
+    /// Returns the level, which determines the available commands and the form of the hash and the snapshots.
     pub fn level(&self) -> Level {
         self.level
     }
@@ -127,18 +127,19 @@ impl Store {
         self.records.len()
     }
 
-    /// Whether there is no key.
+    /// Returns true if there is no key.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// Hash of the whole state: items, revision, sessions, and the level from [`Level::RAISED`] on. Costs nothing: it is kept up to date.
+    /// Hash of the whole state: items, revision, sessions, and the level from [`Level::RAISED`] on. The call is cheap:
+    /// the hash is kept up to date.
     pub fn state_hash(&self) -> StateHash {
         self.hash_with(self.items_hash, self.sessions.hash())
     }
 
-    /// The same hash as [`Store::state_hash`], computed from all that is there: a check of the store
-    /// against itself, which takes time in proportion to its size.
+    /// The same hash as [`Store::state_hash`], computed from all data: a check of the store against itself, which takes
+    /// time in proportion to its size.
     pub fn recompute_state_hash(&self) -> StateHash {
         let mut items_hash = HashSum::default();
         for record in &self.records {
@@ -152,7 +153,7 @@ impl Store {
         counters[..8].copy_from_slice(&self.revision.to_le_bytes());
         counters[8..16].copy_from_slice(&self.sessions.now_ms().to_le_bytes());
         counters[16..].copy_from_slice(&self.level.0.to_le_bytes());
-        // At the first level nobody counts it, and older nodes compare hashes with this one.
+        // The level counts only from `RAISED` on: at the first level, older nodes compare their hashes with this one.
         let counted = if self.level >= Level::RAISED { &counters[..] } else { &counters[..16] };
         let mut sum = HashSum::default();
         sum.add(Kind::Counters, counted);
@@ -161,14 +162,14 @@ impl Store {
         sum.state_hash()
     }
 
-    /// Applies one committed command at cluster time `time_ms` (milliseconds). Never fails: what goes
-    /// against the command is part of its outcome.
+    /// Applies one committed command at cluster time `time_ms` (milliseconds). Never fails: any objection to the
+    /// command is part of its outcome.
     ///
-    /// What follows from a command depends on the commands before it and on nothing else, so every
-    /// replica that applies the same ones in the same order comes to the same outcomes and state.
+    /// The effect of a command depends only on the commands before it, so all replicas that apply the same commands in
+    /// the same order reach the same outcomes and state.
     ///
-    /// A repeat comes to the remembered outcome. That a condition failed is remembered, the item is not: a
-    /// repeat fails for sure and shows the item as it is by then, which the condition may even hold of.
+    /// A repeat gets the remembered outcome. For a failed condition the failure is remembered and the item is not: a
+    /// repeat always fails and shows the current item, for which the condition may even hold.
     pub fn apply(&mut self, time_ms: u64, command: &Command) -> Applied {
         let unchanged = |outcome| Applied { outcome, changes: Vec::new() };
         self.sessions.advance(time_ms);
@@ -186,8 +187,8 @@ impl Store {
             }
         }
         let Decision { outcome, edit } = self.decide(&command.operation);
-        // A failed condition is remembered like a success: were it evaluated anew for the repeat, a
-        // request could be told as failed to one copy of it and take effect through the other.
+        // A failed condition is remembered like a success. If it were evaluated again for the repeat, one copy of a
+        // request could be reported as failed while the other takes effect.
         if let Some((request, fingerprint)) = request
             && self.sessions.remember(request, fingerprint, &outcome).is_err()
         {
@@ -196,7 +197,7 @@ impl Store {
         Applied { outcome, changes: edit.and_then(|edit| self.make(edit)).into_iter().collect() }
     }
 
-    /// Makes an edit, and says which key has changed.
+    /// Makes an edit, and returns the key that changed.
     fn make(&mut self, edit: Edit) -> Option<Change> {
         match edit {
             Edit::Put(key, record) => {
@@ -268,7 +269,7 @@ impl Store {
         }
     }
 
-    /// An empty store that remembers less of its clients, so that tests come upon its limits.
+    /// Returns an empty store with lower session limits, so that tests can reach them.
     pub fn with_session_limits(limits: SessionLimits) -> Self {
         Self { sessions: Sessions::with_limits(limits), ..Self::default() }
     }
@@ -280,7 +281,7 @@ impl Decision {
     }
 }
 
-/// Whether a condition holds of a key's item; no condition always does.
+/// Returns true if a condition holds for a key's item; no condition always holds.
 fn holds(condition: Option<&Condition>, current: Option<ItemRef<'_>>) -> bool {
     match condition {
         None => true,

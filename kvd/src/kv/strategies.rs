@@ -37,7 +37,7 @@ fn request() -> impl Strategy<Value = RequestId> {
     (client, 0..6u64).prop_map(|(client, seq)| RequestId { client: client.into(), seq })
 }
 
-/// Any command that [`Command::validate`] lets pass.
+/// Any command that [`Command::validate`] accepts.
 pub(super) fn command() -> impl Strategy<Value = Command> {
     let parts = (key(), prop::option::of(condition()), any::<bool>());
     let operation = (parts, prop::option::weighted(0.7, value())).prop_map(|((key, condition, prev), set)| match set {
@@ -59,7 +59,7 @@ fn item() -> impl Strategy<Value = Item> {
     })
 }
 
-/// Any outcome, as far as sessions remember it.
+/// Any outcome, limited to the parts that sessions remember.
 pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         (number(), any::<bool>(), prop::option::of(item())).prop_map(|(revision, created, prev)| Outcome::Set {

@@ -1,9 +1,9 @@
-//! A walk along an ordered collection that finds it as it was at the start, though it changes meanwhile.
+//! A walk along an ordered collection that sees the collection as it was at the start, though it changes meanwhile.
 //!
-//! Everything in the collection knows when it was last changed. What changed after the start is passed over. Before
-//! something that did not, and that lies ahead of the walk, is changed or removed, its owner hands it over to be kept: the
-//! walk takes it in its turn. So each key is kept once at most, and the walk costs a change one look, and at
-//! most one search.
+//! Every entry of the collection records its last change. Entries changed after the start are skipped. Before an entry
+//! that is older and lies ahead of the walk is changed or removed, its owner passes the entry to the walk to be kept:
+//! the walk takes it in its turn. So each key is kept at most once, and the walk costs each change one comparison, and
+//! at most one search.
 
 use super::hash::Kind;
 use super::pieces::{Content, PieceWriter};
@@ -11,43 +11,44 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 
-/// What can be kept for a walk.
+/// An entry that can be kept for a walk.
 pub(super) trait Keep: Ord {
-    /// What it is ordered by.
+    /// The key that orders the entries.
     type Key: ?Sized + Ord;
-    /// What it is to a reader of the pieces.
+    /// Kind of the entry for a reader of the pieces.
     const KIND: Kind;
 
     fn key(&self) -> &Self::Key;
     fn view(&self) -> View<'_, Self::Key>;
 }
 
-/// What a walk comes upon.
+/// An entry as a walk sees it.
 pub(super) struct View<'a, K: ?Sized> {
     pub(super) key: &'a K,
-    /// Counts up to the start of a walk, and beyond it for what changes later.
+    /// Number of the last change: at most the start of a walk for entries that it sees, and beyond it for later
+    /// changes.
     pub(super) last_change: u64,
     pub(super) content: Content<'a>,
 }
 
-/// A walk that is under way, or has come to the end.
+/// A walk that is in progress or complete.
 pub(super) struct Walk<T: Keep> {
-    /// The last change that it takes note of.
+    /// The last change that the walk sees.
     as_of: u64,
-    /// Behind a lock of its own, since the walk goes on while others read the store, too. Whoever changes the store is
-    /// alone with it, and never waits here.
+    /// Behind a separate lock, since the walk continues while other threads read the store, too. A writer of the store
+    /// has exclusive access, and never waits here.
     state: Mutex<State<T>>,
 }
 
 struct State<T: Keep> {
     position: Position<T::Key>,
-    /// What has changed since the start, as it was. All of it is ahead.
+    /// Entries that have changed since the start, as they were. All of them are ahead.
     kept: BTreeSet<T>,
 }
 
 enum Position<K: ?Sized> {
     Start,
-    /// At the entry of this key or of the next one there is; so many bytes of it are in earlier pieces.
+    /// At the entry of this key or of the next key that exists; this many bytes of it are in earlier pieces.
     At {
         key: Box<K>,
         written: usize,
@@ -64,7 +65,7 @@ where
         Self { as_of, state: Mutex::new(State { position: Position::Start, kept: BTreeSet::new() }) }
     }
 
-    /// Whether what is about to be changed or removed must be [kept](Walk::keep).
+    /// Returns true if an entry that is about to be changed or removed must be [kept](Walk::keep).
     pub(super) fn wants(&mut self, key: &T::Key, last_change: u64) -> bool {
         last_change <= self.as_of
             && match &self.state().position {
@@ -74,13 +75,13 @@ where
             }
     }
 
-    /// Keeps what the walk [wants](Walk::wants).
+    /// Keeps an entry that the walk [wants](Walk::wants).
     pub(super) fn keep(&mut self, old: T) {
         let is_first = self.state().kept.insert(old);
         debug_assert!(is_first, "what changed after the start is wanted no more");
     }
 
-    /// Number of those that are kept.
+    /// Number of kept entries.
     pub(super) fn kept(&self) -> usize {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).kept.len()
     }
@@ -89,8 +90,8 @@ where
         self.state.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Goes on until the piece is full, or to the end; returns whether it is there. `present` gives what the collection
-    /// holds by now, from a key on.
+    /// Continues until the piece is full, or to the end; returns true at the end. `present` gives the current entries
+    /// of the collection, from a key on.
     pub(super) fn write<'a, I>(&self, present: impl FnOnce(Bound<&T::Key>) -> I, piece: &mut PieceWriter) -> bool
     where
         I: Iterator<Item = View<'a, T::Key>>,
@@ -107,7 +108,7 @@ where
         *position = loop {
             let first_kept = kept.first();
             let is_kept = match (first_kept, present.peek()) {
-                // Where both have the key, the one present is newer and passed over in its turn.
+                // If both have the key, the present entry is newer and is skipped in its turn.
                 (Some(kept), Some(present)) => kept.key() <= present.key,
                 (kept, _) => kept.is_some(),
             };

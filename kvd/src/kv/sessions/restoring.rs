@@ -1,4 +1,4 @@
-//! Makes the sessions of what a snapshot took of them.
+//! Restores the sessions from a snapshot.
 
 use super::super::codec::Reader;
 use super::super::command::{CLIENT_NAME_CHARS_MAX, Item, Outcome, Revision};
@@ -12,7 +12,7 @@ use kvclient::snapshot::Summary;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Sessions of which not all have come.
+/// Sessions that are being restored; not all of them have arrived.
 #[derive(Default)]
 pub(in crate::kv) struct RestoringSessions {
     /// Ordered by client.
@@ -27,7 +27,7 @@ impl RestoringSessions {
         Self { limits, ..Self::default() }
     }
 
-    /// Number of sessions that have come.
+    /// Number of sessions received.
     pub(in crate::kv) fn len(&self) -> usize {
         self.sessions.len()
     }
@@ -55,13 +55,13 @@ impl RestoringSessions {
         Ok(())
     }
 
-    /// The sessions at cluster time `now_ms`.
+    /// Returns the sessions at cluster time `now_ms`.
     pub(in crate::kv) fn finish(self, now_ms: u64) -> Sessions {
         let Self { sessions, long_reply_bytes, hash, limits } = self;
         let use_of = |(client, session): &(Arc<str>, Session)| (session.last_used_ms, Arc::clone(client));
         let by_last_use: BTreeSet<_> = sessions.iter().map(use_of).collect();
         let long_by_last_use = sessions.iter().filter(|(_, session)| session.has_long_reply()).map(use_of).collect();
-        // Of what is sorted already a tree is built at once, not by one insertion after the other.
+        // From sorted data the tree is built at once, not by one insertion after the other.
         let by_client: BTreeMap<_, _> = sessions.into_iter().collect();
         Sessions {
             by_client,
@@ -87,7 +87,7 @@ fn read(canonical: &[u8]) -> Result<(Arc<str>, Session), RestoreError> {
     Ok((client.into(), Session { newest_seq, last_used_ms, fingerprint, reply: from.rest().into(), last_change: 0 }))
 }
 
-/// Whether a reply is one that sessions remember, in a store at `newest` revision.
+/// Returns true if sessions remember such a reply, in a store at `newest` revision.
 fn is_remembered(reply: &[u8], newest: Revision) -> bool {
     let could_be = |prev: &Option<Item>| prev.as_ref().is_none_or(|item| ItemRef::from(item).is_possible_at(newest));
     match Outcome::decode(reply) {

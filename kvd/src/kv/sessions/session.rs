@@ -1,4 +1,4 @@
-//! One client's session, and the same as a snapshot keeps it.
+//! One client's session, and the same session as a snapshot keeps it.
 
 use super::super::codec::{put_bytes, put_varint};
 use super::super::fingerprint::Fingerprint;
@@ -8,20 +8,20 @@ use super::super::walk::{Keep, View};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-/// Longest reply that is never dropped, in bytes. One without an item has at most 12.
+/// Longest reply that is never dropped, in bytes. A reply without an item has at most 12.
 const SHORT_REPLY_BYTES_MAX: usize = 64;
 
-/// What is remembered of one client.
+/// The session of one client.
 #[derive(Clone)]
 pub(super) struct Session {
     pub(super) newest_seq: u64,
     pub(super) last_used_ms: u64,
-    /// Of the operation that the newest request asked for.
+    /// Fingerprint of the newest request's operation.
     pub(super) fingerprint: Fingerprint,
     /// The outcome of the newest request, encoded: it is hashed with every change and read only for a repeat.
     /// Empty once dropped.
     pub(super) reply: Box<[u8]>,
-    /// Snapshots begun when this changed last. Not part of the state.
+    /// Number of snapshots begun by the time of the last change. Not part of the state.
     pub(super) last_change: u64,
 }
 
@@ -30,7 +30,7 @@ impl Session {
         self.reply.len() > SHORT_REPLY_BYTES_MAX
     }
 
-    /// Everything that tells this session from another, in the one form that it has:
+    /// Returns everything that distinguishes this session from another, in the only form that it has:
     ///
     /// | size   | field |
     /// |--------|-------|
@@ -44,7 +44,7 @@ impl Session {
         to
     }
 
-    /// What stands ahead of the reply, with room for more bytes.
+    /// Returns the bytes before the reply, with room for more bytes.
     fn canonical_head(&self, client: &str, more: usize) -> Vec<u8> {
         let mut to = Vec::with_capacity(client.len() + 40 + more);
         put_bytes(&mut to, client.as_bytes());
@@ -54,7 +54,7 @@ impl Session {
         to
     }
 
-    /// The session as a snapshot has it.
+    /// Returns the session as a snapshot sees it.
     pub(super) fn view<'a>(&'a self, client: &'a str) -> View<'a, str> {
         let content = Content { head: self.canonical_head(client, 0).into(), tail: &self.reply };
         View { key: client, last_change: self.last_change, content }
@@ -68,7 +68,7 @@ pub(in crate::kv) struct KeptSession {
 }
 
 impl KeptSession {
-    /// The session of `client` as it is now.
+    /// Copies the current session of `client`.
     pub(super) fn new(client: &Arc<str>, session: &Session) -> Self {
         Self { client: Arc::clone(client), session: session.clone() }
     }

@@ -1,6 +1,6 @@
-//! What a snapshot takes of the sessions: each as it was when the snapshot began, in the order of the clients' names.
+//! The sessions in a snapshot: each as it was when the snapshot began, in the order of the clients' names.
 //!
-//! When a session was last used is part of it, so the order in which they are forgotten follows from what is written.
+//! The time of last use is part of a session, so the order in which sessions are forgotten follows from the snapshot.
 
 use super::super::pieces::PieceWriter;
 use super::super::walk::Walk;
@@ -15,13 +15,13 @@ impl Sessions {
         self.by_client.len()
     }
 
-    /// Begins to take what is there now.
+    /// Begins a snapshot of the current sessions.
     pub(in crate::kv) fn begin_snapshot(&mut self) {
         self.walk = Some(Walk::new(self.snapshots_begun));
         self.snapshots_begun += 1;
     }
 
-    /// Writes on; returns whether everything is written.
+    /// Continues writing; returns true once everything is written.
     pub(in crate::kv) fn write_snapshot(&self, piece: &mut PieceWriter) -> bool {
         let present = |from: Bound<&str>| {
             let sessions = self.by_client.range::<str, _>((from, Bound::Unbounded));
@@ -30,12 +30,13 @@ impl Sessions {
         self.walk.as_ref().is_none_or(|walk| walk.write(present, piece))
     }
 
-    /// Ends the snapshot. Returns what is left of it, which may take a while to drop.
+    /// Ends the snapshot. Returns its remains, which may take a while to drop.
     pub(in crate::kv) fn end_snapshot(&mut self) -> Option<Walk<KeptSession>> {
         self.walk.take()
     }
 
-    /// To be told of each session that is about to change or go.
+    /// Keeps a session for the snapshot in progress if needed. Call this for each session that is about to change or be
+    /// removed.
     pub(super) fn keep_for_snapshot(&mut self, client: &Arc<str>, session: &Session) {
         if let Some(walk) = &mut self.walk
             && walk.wants(client, session.last_change)

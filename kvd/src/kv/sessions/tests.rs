@@ -1,4 +1,4 @@
-//! What is remembered of clients, for how long, and what has to make room.
+//! Contents of sessions, how long they last, and the sessions that are dropped to make room.
 
 use super::super::command::Item;
 use super::super::level::Level;
@@ -22,7 +22,7 @@ fn long_outcome() -> Outcome {
     Outcome::Deleted { revision: 3, deleted: true, prev: Some(item) }
 }
 
-/// The maps name the same sessions, and the sums agree with them.
+/// Asserts that the maps name the same sessions, and that the sums match them.
 fn assert_consistent(sessions: &Sessions) {
     let by_client: BTreeSet<_> =
         sessions.by_client.iter().map(|(client, session)| (session.last_used_ms, Arc::clone(client))).collect();
@@ -94,7 +94,7 @@ fn idle_sessions_go_a_few_at_a_time_but_none_is_found_any_more() {
     }
     let mut left = clients;
     while left > 0 {
-        // The last to be forgotten is unknown long before its turn; asking removes it as well.
+        // A session counts as unknown long before `advance` removes it; asking removes it as well.
         sessions.advance(2 * SESSION_IDLE_MS_MAX);
         let (_, last) = sessions.by_last_use.last().cloned().unwrap_or_default();
         assert_eq!(sessions.admit(&request(&last, 1), OPERATION), Admission::New);

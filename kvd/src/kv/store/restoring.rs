@@ -1,8 +1,8 @@
-//! Makes a store of a snapshot's pieces.
+//! Builds a store from a snapshot's pieces.
 //!
-//! What the pieces hold may come from a damaged file or from anyone, so nothing in them is believed: each entry is checked
-//! when it comes, against its neighbour and the summary, and all of them at the end against the state's hash. What is
-//! kept takes memory in proportion to what has come, never to what is announced.
+//! The pieces may come from a damaged file or from any sender, so nothing in them is trusted: each entry is checked
+//! when it arrives, against its neighbour and the summary, and all of them at the end against the state's hash. Memory
+//! use is in proportion to the data received, never to the sizes announced.
 
 use super::super::command::{Revision, check_key};
 use super::super::hash::{HashSum, Kind, StateHash};
@@ -15,16 +15,16 @@ use super::Store;
 use kvclient::snapshot::Summary;
 use std::fmt;
 
-/// No store comes to a revision beyond this one; at a million changes a second it would take 292,000 years. So adding to
-/// one that was restored never overflows.
+/// Highest revision that a store can reach; at a million changes a second it would take 292,000 years. So adding to a
+/// restored revision never overflows.
 const REVISION_MAX: Revision = 1 << 63;
 
-/// A store of which not all pieces have come.
+/// A store that is being restored; not all pieces have arrived.
 pub struct Restoring {
     summary: Summary,
-    /// Bytes of the pieces that have come.
+    /// Bytes of the pieces received.
     bytes: u64,
-    /// The start of an entry whose rest is in pieces to come.
+    /// The start of an entry whose rest is in later pieces.
     unread: Vec<u8>,
     /// Ordered by key.
     records: Vec<Record>,
@@ -39,7 +39,7 @@ impl fmt::Debug for Restoring {
 }
 
 impl Restoring {
-    /// Begins to restore what `summary` describes.
+    /// Begins to restore the snapshot that `summary` describes.
     ///
     /// # Errors
     /// [`RestoreError::Malformed`] if there can be no such store.
@@ -47,7 +47,7 @@ impl Restoring {
         if !(1..=REVISION_MAX).contains(&summary.revision) {
             return Err(malformed("revision"));
         }
-        // Each key took a change to create.
+        // It took one change to create each key.
         if summary.keys >= summary.revision {
             return Err(malformed("number of keys"));
         }
@@ -62,7 +62,7 @@ impl Restoring {
     /// Takes the next piece. After an error, give up.
     ///
     /// # Errors
-    /// Every [`RestoreError`] but an unknown level: as soon as what has come cannot be the start of the snapshot.
+    /// Every [`RestoreError`] but an unknown level, as soon as the data received cannot be the start of the snapshot.
     pub fn piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
         self.bytes += piece.len() as u64;
         if self.bytes > self.summary.data_bytes {
@@ -108,10 +108,11 @@ impl Restoring {
         Ok(())
     }
 
-    /// The store, when all pieces have come.
+    /// Returns the store, when all pieces have arrived.
     ///
     /// # Errors
-    /// [`RestoreError::Count`] if something is missing, [`RestoreError::StateHash`] if it is not what was written.
+    /// [`RestoreError::Count`] if something is missing, [`RestoreError::StateHash`] if the data differs from what was
+    /// written.
     pub fn finish(self) -> Result<Store, RestoreError> {
         let Self { summary, bytes, unread, records, items_hash, sessions } = self;
         for (what, expected, found) in [
@@ -127,7 +128,7 @@ impl Restoring {
             return Err(malformed("bytes after the end"));
         }
         let store = Store {
-            // Of what is sorted already a tree is built at once, not by one insertion after the other.
+            // From sorted data the tree is built at once, not by one insertion after the other.
             records: records.into_iter().collect(),
             revision: summary.revision,
             level: Level(summary.level),
@@ -141,7 +142,7 @@ impl Restoring {
         }
     }
 
-    /// Restores a store with these limits. To be called before anything of it has come.
+    /// Restores a store with these limits. Call this before the first piece.
     #[must_use]
     pub fn with_session_limits(mut self, limits: SessionLimits) -> Self {
         self.sessions = RestoringSessions::with_limits(limits);

@@ -1,7 +1,7 @@
-//! Takes snapshots: what a snapshot is, and how it keeps up with commands, says [`super::super::snapshot`].
+//! Takes snapshots; [`super::super::snapshot`] explains what a snapshot is and how it keeps up with commands.
 //!
-//! An item knows the revision of its last change, and no revision is given twice; so whether it is of the snapshot is
-//! plain to see. Items come first, then sessions, which are taken in `sessions/taking.rs` in the same manner.
+//! An item has the revision of its last change, and no revision is used twice, so it is easy to tell whether the item
+//! belongs to the snapshot. Items come first, then sessions, which `sessions/taking.rs` takes in the same manner.
 
 use super::super::hash::Kind;
 use super::super::pieces::{Content, ENTRY_HEADER_BYTES, PieceWriter};
@@ -16,8 +16,8 @@ use kvclient::snapshot::Summary;
 use std::fmt;
 use std::ops::Bound;
 
-/// What a snapshot that was ended leaves behind. Drop it once the store's lock is released: of a snapshot that was given
-/// up, it may be as much as the store holds.
+/// Kept entries left behind by a snapshot that has ended. Drop them once the store's lock is released: if the snapshot
+/// was given up, they may be as much as the store holds.
 #[must_use = "drop it when the store's lock is released"]
 pub struct SnapshotRemains {
     items: Option<Walk<Record>>,
@@ -30,7 +30,7 @@ impl SnapshotRemains {
         self.items.as_ref().map_or(0, Walk::kept) + self.sessions.as_ref().map_or(0, Walk::kept)
     }
 
-    /// Whether there are none.
+    /// Returns true if there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -43,11 +43,11 @@ impl fmt::Debug for SnapshotRemains {
 }
 
 impl Store {
-    /// Begins a snapshot of the state as it is now. Takes no time; from now to [`Store::end_snapshot`], what commands
-    /// change is kept as it was until a piece has taken it.
+    /// Begins a snapshot of the current state. Takes no time; until [`Store::end_snapshot`], entries that commands
+    /// change are kept as they were until a piece has taken them.
     ///
     /// # Errors
-    /// [`SnapshotBusy`] until the one before it has been ended.
+    /// [`SnapshotBusy`] until the previous one has been ended.
     pub fn begin_snapshot(&mut self) -> Result<Summary, SnapshotBusy> {
         if self.walk.is_some() {
             return Err(SnapshotBusy);
@@ -73,10 +73,11 @@ impl Store {
         Ok(summary)
     }
 
-    /// Writes the next piece, of at most `bytes_max` bytes; `None` when the snapshot is complete. A piece may be shorter,
-    /// or even empty, where many items are small or newer than the snapshot. One caller at a time should ask.
+    /// Writes the next piece, of at most `bytes_max` bytes; `None` when the snapshot is complete. A piece may be
+    /// shorter, or even empty, where many items are small or newer than the snapshot. Only one caller at a time should
+    /// ask for pieces.
     ///
-    /// It needs no more than the store's read lock: other readers are not held up, and a writer for as long as it takes to
+    /// It needs only the store's read lock: other readers are not delayed, and a writer only as long as it takes to
     /// look at 2048 entries and copy `bytes_max` bytes.
     ///
     /// # Errors
@@ -95,7 +96,8 @@ impl Store {
         SnapshotRemains { items: self.walk.take(), sessions: self.sessions.end_snapshot() }
     }
 
-    /// To be told of each record that has been replaced or removed.
+    /// Keeps a record for the snapshot in progress if needed. Call this for each record that has been replaced or
+    /// removed.
     pub(super) fn keep_for_snapshot(&mut self, old: Record) {
         if let Some(walk) = &mut self.walk
             && walk.wants(old.key(), old.item().mod_revision)

@@ -280,7 +280,7 @@ fn the_debug_form_shows_no_key_and_no_value() {
     assert!(shown.contains("keys: 1") && !shown.contains("secret"), "{shown}");
 }
 
-/// The semantics, written down in the most naive way: everything is looked up by scanning.
+/// The semantics, implemented in the most naive way: everything is looked up by scanning.
 struct Model {
     items: HashMap<Vec<u8>, Item>,
     revision: Revision,
@@ -392,8 +392,8 @@ impl Model {
     }
 }
 
-/// Cluster time that mostly creeps, at times leaps to where sessions turn idle, and once in a while goes
-/// backward, which it never should.
+/// Cluster time steps: mostly small, at times large enough for sessions to become idle, and once in a while backward,
+/// which should never happen.
 pub(super) fn time_step() -> impl Strategy<Value = i64> {
     let idle = SESSION_IDLE_MS_MAX as i64;
     prop_oneof![16 => 0..100i64, 2 => idle - 20..idle + 20, 1 => idle / 2..2 * idle, 1 => -idle..0]
@@ -415,7 +415,7 @@ proptest! {
             let outcome = store.apply(time_ms, command).outcome;
             prop_assert_eq!(&outcome, &model.apply(time_ms, command));
 
-            // A replica sees what the log carried.
+            // A replica sees the command as the log carried it.
             let decoded = Command::decode(&command.encode()).unwrap();
             prop_assert_eq!(replica.apply(time_ms, &decoded).outcome, outcome);
             prop_assert_eq!(replica.state_hash(), store.state_hash());

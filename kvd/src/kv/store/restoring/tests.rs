@@ -1,4 +1,4 @@
-//! That a restored store is the one that was written, and that nothing else passes for it.
+//! Tests that a restored store is the one that was written, and that nothing else is accepted as it.
 
 use super::super::super::level::Level;
 use super::super::super::pieces::ENTRY_HEADER_BYTES;
@@ -12,7 +12,7 @@ use std::ops::Bound;
 
 const PIECE_BYTES: usize = 64;
 
-/// A whole snapshot of the store as it is.
+/// Takes a whole snapshot of the store.
 fn snapshot(store: &mut Store) -> (Summary, Vec<Vec<u8>>) {
     let summary = store.begin_snapshot().unwrap();
     let pieces = std::iter::from_fn(|| store.snapshot_piece(PIECE_BYTES).unwrap()).map(Vec::from).collect();
@@ -28,7 +28,7 @@ fn restore<P: AsRef<[u8]>>(summary: Summary, pieces: &[P]) -> Result<Store, Rest
     restoring.finish()
 }
 
-/// The two hold the same, and agree with themselves.
+/// Asserts that both stores are equal, and that each is consistent with itself.
 fn assert_same(restored: &Store, original: &Store) {
     let items = |store: &Store| -> Vec<_> {
         store.range_from(Bound::Unbounded).map(|(key, item)| (key.to_vec(), item.to_item())).collect()
@@ -51,7 +51,7 @@ fn steps(steps_max: usize) -> impl Strategy<Value = Vec<(i64, Command)>> {
     prop::collection::vec((time_step(), strategies::command()), 0..steps_max)
 }
 
-/// Applies commands at times that follow one another.
+/// Applies commands at successive times.
 fn apply(store: &mut Store, time_ms: &mut u64, steps: &[(i64, Command)]) -> Vec<Outcome> {
     let mut outcome = |(step, command): &(i64, Command)| {
         *time_ms = time_ms.saturating_add_signed(*step);
@@ -141,7 +141,7 @@ proptest! {
         let (summary, pieces) = snapshot(&mut store);
         store.apply(time_ms + 1, &other);
         let (other, other_pieces) = snapshot(&mut store);
-        // Revision and time are in the summary alone.
+        // Only the summary has revision and time.
         prop_assert_eq!(restore(other, &pieces).is_err(), pieces != other_pieces);
         prop_assert_eq!(restore(summary, &other_pieces).is_err(), pieces != other_pieces);
         for (field, wrong) in [
@@ -155,7 +155,7 @@ proptest! {
         }
     }
 
-    /// Whoever makes up a snapshot can make up its hash: then what is restored is another state, but one that holds.
+    /// A forged snapshot can have a matching hash. What is restored is then another state, but a consistent one.
     #[test]
     fn a_forged_snapshot_is_refused_or_is_that_of_a_store(
         before in prop::collection::vec(strategies::command(), 1..60),

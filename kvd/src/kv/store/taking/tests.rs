@@ -1,4 +1,4 @@
-//! What pieces hold, where they end, and what is kept for them.
+//! Contents and ends of pieces, and the entries kept for them.
 
 use super::super::super::pieces::ENTRIES_PER_PIECE_MAX;
 use super::super::super::sessions::{SESSION_IDLE_MS_MAX, SessionLimits};
@@ -8,7 +8,7 @@ use super::super::{Command, Condition, Outcome};
 use super::*;
 use proptest::prelude::*;
 
-/// The pieces that are left, of at most `bytes_max` bytes.
+/// Returns the remaining pieces, of at most `bytes_max` bytes.
 fn rest(store: &Store, bytes_max: usize) -> Vec<Bytes> {
     const PIECES_MAX: usize = 10_000;
     let pieces: Vec<_> = std::iter::from_fn(|| store.snapshot_piece(bytes_max).unwrap()).take(PIECES_MAX).collect();
@@ -16,7 +16,7 @@ fn rest(store: &Store, bytes_max: usize) -> Vec<Bytes> {
     pieces
 }
 
-/// A whole snapshot of the store as it is.
+/// Takes a whole snapshot of the store.
 fn snapshot(store: &mut Store) -> (Summary, Vec<u8>) {
     let summary = store.begin_snapshot().unwrap();
     let pieces = rest(store, usize::MAX).concat();
@@ -71,7 +71,7 @@ fn of_an_empty_store_there_is_no_piece() {
     assert_eq!(store.snapshot_piece(100), Ok(None), "the key came later");
 }
 
-/// Begins a snapshot, writes a first piece of `written` bytes, applies the commands and says how much is kept.
+/// Begins a snapshot, writes a first piece of `written` bytes, applies the commands and returns how much is kept.
 fn kept(mut store: Store, written: usize, time_ms: u64, commands: &[Command]) -> usize {
     store.begin_snapshot().unwrap();
     store.snapshot_piece(written).unwrap();
