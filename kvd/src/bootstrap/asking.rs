@@ -1,49 +1,49 @@
-//! Asking to be let into a cluster: whom to ask next, and what the answers come to.
+//! Asking to join a cluster: the next node to ask, and the meaning of the answers.
 //!
-//! The nodes that are known of the cluster are asked one after the other, again and again, with pauses between the rounds.
-//! A node that does not lead says who does, and that one is asked in its place. The question says what is to be, so it may
-//! be repeated: by a node whose answer was lost, or which was killed before it had written it down.
+//! The known nodes of the cluster are asked one after the other, repeatedly, with pauses between the rounds. A node
+//! that does not lead names the leader, which is asked in its place. The request states the desired result, so it may
+//! be repeated: by a node whose answer was lost, or which was killed before it had written the answer down.
 //!
-//! A node that is a member and has heard nothing from its cluster yet asks on: it may be removed before it is ever fed,
-//! and nobody would dial it to say so.
+//! A node that is a member and has heard nothing from its cluster yet keeps asking: it may be removed before it ever
+//! receives entries, and no node would dial it to say so.
 
 use crate::storage::ClusterIdentity;
 
-/// Pause between two rounds of questions: doubled from the first to the last. Milliseconds.
+/// Shortest pause between two rounds of requests: doubled up to the longest. Milliseconds.
 const PAUSE_MIN_MS: u64 = 100;
 const PAUSE_MAX_MS: u64 = 2_000;
 
-/// Leaders asked in the place of one node. Two are usual while the leader changes.
+/// Most leaders asked in the place of one node. Two are usual while the leader changes.
 const REDIRECTS_MAX: usize = 4;
 
-/// What a node asks for.
+/// The kind of membership that a node asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
     /// To become a member.
     Join,
-    /// To become one in the place of an earlier life, and not otherwise.
+    /// To become a member by replacing an earlier incarnation, and not otherwise.
     Return,
 }
 
-/// What becomes of asking.
+/// State or result of asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JoinNews {
-    /// Not yet, since the cluster refuses it; why, as a sentence.
+    /// Not yet, since the cluster refuses it; with the reason, as a sentence.
     Waits(String),
-    /// Not yet, since nobody knows a leader; a sentence that says so.
+    /// Not yet, since no node knows a leader; with a sentence that says so.
     Leaderless(String),
-    /// Not yet, since a node does not answer; a sentence that says which.
+    /// Not yet, since a node does not answer; with a sentence that names it.
     Silent(String),
     /// The node is a member of this cluster.
     Joined(ClusterIdentity),
-    /// The node was a member of it once, and is none any more.
+    /// The node was a member once and has been removed.
     Removed(String),
-    /// A member of the node's name is what it wants to replace, and there is none.
+    /// The node wants to replace a member of its name, and there is none.
     Unknown(String),
 }
 
 impl JoinNews {
-    /// Whether another node may know better.
+    /// Returns true if another node may know better.
     fn is_open(&self) -> bool {
         match self {
             Self::Waits(_) | Self::Leaderless(_) | Self::Silent(_) => true,
@@ -51,8 +51,8 @@ impl JoinNews {
         }
     }
 
-    /// How much it tells the operator. A round of questions comes to the answer that tells most: what the leader refuses must
-    /// not be hidden by a node that is asked later and has no leader.
+    /// Returns how informative the news is for the operator. The result of a round is its most informative answer: the
+    /// leader's refusal must not be hidden by a node that is asked later and has no leader.
     fn rank(&self) -> u8 {
         match self {
             Self::Silent(_) => 0,
@@ -66,35 +66,35 @@ impl JoinNews {
 /// The answer of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Another node leads, which is asked at this URL.
+    /// Another node leads; ask it at this URL.
     Leader(String),
-    /// It says this, or does not answer.
+    /// The node's news, or the news that it does not answer.
     News(JoinNews),
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Ask the node at this URL, and hand its answer to [`Asking::answered`].
+    /// Ask the node at this URL, and pass its answer to [`Asking::answered`].
     Ask(String),
-    /// Tell the node what has come of the round.
+    /// Report the result of the round to the node.
     Report(JoinNews),
-    /// Wait for about so many milliseconds, with jitter.
+    /// Wait for about this many milliseconds, with jitter.
     Pause {
         /// Milliseconds.
         ms: u64,
     },
-    /// Nothing: the node is a member, and knows it.
+    /// Nothing: the node is a member and knows it.
     End,
 }
 
-/// The questions of one node, from the first to the last.
+/// The requests of one node, from the first to the last.
 #[derive(Debug)]
 pub struct Asking {
     urls: Vec<String>,
     is_member: bool,
     stage: Stage,
-    /// What tells most of what this round's nodes have answered.
+    /// The most informative answer of this round.
     round: Option<JoinNews>,
     pause_ms: u64,
 }
@@ -102,7 +102,8 @@ pub struct Asking {
 #[derive(Debug)]
 enum Stage {
     Pauses,
-    /// Asks `leader`, whom the node at this place among the URLs has named as the last of `redirects`, or else that node.
+    /// Asks `leader`, which the node at this position in the URLs named as the last of `redirects`, or else asks that
+    /// node.
     Asks {
         place: usize,
         leader: Option<String>,
@@ -119,13 +120,14 @@ impl Stage {
 }
 
 impl Asking {
-    /// Asks at `urls` until the node is a member. One that `is_member`, as far as it knows, pauses first and asks on.
+    /// Asks at `urls` until the node is a member. If it `is_member` already, as far as it knows, pauses first and keeps
+    /// asking.
     pub fn new(urls: Vec<String>, is_member: bool) -> Self {
         let stage = if is_member { Stage::Pauses } else { Stage::asks(0) };
         Self { urls, is_member, stage, round: None, pause_ms: PAUSE_MIN_MS }
     }
 
-    /// Returns what to do now, which is over when this is called again.
+    /// Returns the current step, which is finished when this is called again.
     pub fn step(&mut self) -> Step {
         match &self.stage {
             Stage::Pauses => {
@@ -152,7 +154,7 @@ impl Asking {
         Step::Report(news)
     }
 
-    /// The node that was to be asked has answered.
+    /// Takes the answer of the node that was to be asked.
     pub fn answered(&mut self, answer: Answer) {
         let Stage::Asks { place, leader, redirects } = &mut self.stage else { return };
         let news = match answer {

@@ -1,8 +1,9 @@
-//! The first steps of a member: what it writes to its disk, in which order, and when others are told.
+//! The first steps of a member: its first writes to disk, their order, and the moment at which it tells other nodes.
 //!
-//! The log is begun first, then the cluster goes into the identity (see [`crate::data`]). After a crash in between a founder
-//! is one, by the first entry of its log; a node that was about to join asks again, under the same id. Only when both are
-//! durable does the node introduce itself as a member: others act upon the founders that it names.
+//! The log is begun first, then the cluster is written to the identity (see [`crate::data`]). After a crash in between,
+//! a founder is still one, by the first entry of its log; a node that was about to join asks again, under the same id.
+//! Only when both are durable does the node introduce itself as a member: other nodes act on the founders that it
+//! names.
 
 use crate::data::{cluster_of, founding_records, joining_records};
 use crate::kv::{Level, Store};
@@ -13,7 +14,7 @@ use crate::raft::{Configuration, Record};
 use crate::storage::ClusterIdentity;
 use std::sync::{Arc, RwLock};
 
-/// Something to be made durable.
+/// Data to be made durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToWrite {
     /// These records, at the beginning of the log.
@@ -22,36 +23,36 @@ pub enum ToWrite {
     Identity(ClusterIdentity),
 }
 
-/// A node that is about to be a member.
+/// A node that is about to become a member.
 #[derive(Debug)]
 pub struct Beginning {
     cluster: ClusterIdentity,
     records: Vec<Record>,
     /// The first configuration, which only a founder has.
     founding: Option<Configuration>,
-    /// How often [`Beginning::next_write`] has been called.
+    /// Number of calls of [`Beginning::next_write`].
     steps: usize,
 }
 
 impl Beginning {
-    /// A cluster that these nodes found, this one among them.
+    /// Begins as one of the founders of a new cluster.
     pub fn of_founders(founders: &[Founder]) -> Self {
         let founding = founding_configuration(founders);
         let records = founding_records(founding.clone());
         Self { cluster: cluster_of(&founding), records, founding: Some(founding), steps: 0 }
     }
 
-    /// A cluster that has let this node in.
+    /// Begins as a member of a cluster that this node has joined.
     pub fn as_joined(cluster: ClusterIdentity) -> Self {
         Self { cluster, records: joining_records(), founding: None, steps: 0 }
     }
 
-    /// The cluster that the node is about to be a member of.
+    /// Returns the cluster that the node is about to become a member of.
     pub fn cluster(&self) -> &ClusterIdentity {
         &self.cluster
     }
 
-    /// Returns what to write next, when all before it is durable; `None` if that was all.
+    /// Returns the next write, when all earlier ones are durable; `None` if that was all.
     pub fn next_write(&mut self) -> Option<ToWrite> {
         self.steps += 1;
         let (log, identity) = if mutants::is_on(Mutant::IdentityBeforeLog) { (2, 1) } else { (1, 2) };
@@ -62,8 +63,8 @@ impl Beginning {
         }
     }
 
-    /// Returns what the replica starts from once all is durable, with this store, which is empty. `level_max` is the newest
-    /// level that the node knows, or is to know.
+    /// Returns the state from which the replica starts once everything is durable, with this empty store. `level_max`
+    /// is the newest level that the node supports, or is configured to support.
     pub fn recovered(&self, store: Arc<RwLock<Store>>, level_max: Level, cache_bytes_max: usize) -> Recovered {
         let mut recovery = Recovery::default().with_level_max(level_max);
         for record in self.records.clone() {
@@ -72,7 +73,7 @@ impl Beginning {
         Recovered { store, ..recovery.finish([]) }
     }
 
-    /// Puts into the introduction of this node that it is a member, once that is durable. Returns whether that is news.
+    /// Adds this node's membership to its introduction, once that is durable. Returns true if that is news.
     pub fn introduce(&self, hello: &mut Hello) -> bool {
         let is_durable = self.steps > 2 || mutants::is_on(Mutant::FoundersToldEarly);
         if is_durable {
@@ -82,8 +83,8 @@ impl Beginning {
     }
 }
 
-/// Puts into the introduction of a node that it is a member of this cluster, and which configuration that has begun with,
-/// if its log still says so.
+/// Adds a node's membership of this cluster to its introduction, and the cluster's first configuration if its log still
+/// has it.
 pub fn introduce_member(hello: &mut Hello, cluster: u64, founding: Option<&Configuration>) {
     hello.cluster = Some(cluster);
     hello.founders = founding.map(founders_of).unwrap_or_default();

@@ -1,35 +1,35 @@
-//! Forming a cluster: which nodes found it, agreed on without a leader.
+//! Forming a cluster: how nodes agree on its founders without a leader.
 //!
-//! A node with an empty data directory and configured peers waits until it knows the founders: their
-//! names, ids and addresses. One node fixes them, the first by name, once it has met every other; the
-//! others take them from it, or from another that has. So there is one founding configuration, whoever
-//! was started again meanwhile, under another id or at another address.
+//! A node with an empty data directory and configured peers waits until it knows the founders: their names, ids and
+//! addresses. One node fixes them: the first by name, once it has met every other founder. The other nodes take the
+//! founders from it, or from another node that has them. So there is one founding configuration, even if nodes were
+//! restarted meanwhile, under another id or at another address.
 //!
-//! The first counts only those whom it has dialled itself and who were there when it last did: then it
-//! spoke to the process that is there now. Until it has written down who the founders are, nobody acts
-//! on them, so it may itself be started again and fix others.
+//! The first node counts only nodes that it has dialled itself and that answered its last call: then it spoke to the
+//! current process. Until it has written down the founders, no node acts on them, so it may itself be restarted and fix
+//! different founders.
 //!
-//! A node whose peers have formed a cluster under whose founders is none with its id has no data of it: it lost its
-//! disk, or had none. It must not pretend to be the node that it was, for that one has voted and acknowledged. It is
-//! another one, with a new id, and returns: it asks to take the place that the earlier life of its name has among the
-//! members.
+//! A node may find that its peers have formed a cluster without its id among the founders. Then it has no data of that
+//! cluster: it lost its disk, or had none. It must not pretend to be its earlier incarnation, which has voted and
+//! acknowledged entries. It is another node, with a new id, and returns: it asks to replace the earlier incarnation of
+//! its name among the members.
 //!
-//! Nothing is founded where anybody remembers a cluster. A node that has met a member of one, or was dialled by one that
-//! takes it for a member, remembers it for as long as it runs and has no part in one, and says so when it introduces itself;
-//! so do those that hear it from such a node. Hence
-//! the last node that has data may be started again without it, and finds no cluster to found with the others. Where all
-//! that remember have been started again as well, nobody can know; a node that was told to expect data (`--expect-data`)
-//! does, and none is founded with it. Neither keeps a node from returning to a cluster that is there.
+//! No cluster is founded if any node remembers one. A node remembers a cluster, for as long as it runs and is not part
+//! of one, once it has met a member of it or was dialled by a node that considers it a member. It says so when it
+//! introduces itself, and nodes that hear this from it remember the cluster too. Hence even if the last node that has
+//! data is restarted without it, it finds no cluster to found with its peers. If all nodes that remember have been
+//! restarted as well, no node can know; but a node that was told to expect data (`--expect-data`) does, and no cluster
+//! is founded with it. Neither rule keeps a node from returning to an existing cluster.
 //!
-//! When the first by name has met every other, it asks each of them twice more. The last to be met has no earlier life by
-//! then whom anybody could still meet, and the second answer is to a question that was asked since, so it says all that a
-//! node has learnt of lives before. It must come from the process that has answered before the last was met: one that was
-//! started since may have forgotten what it knew then, and a third may have learnt it from the one before it. So all are
-//! asked again whenever one of them is another process. Then there was a moment at which all of them ran, and none knew
-//! of a cluster.
+//! When the first by name has met every other founder, it asks each of them twice more. By then the last one met has no
+//! earlier incarnation that any node could still meet. The second answer is to a question sent since, so it contains
+//! everything that a node has learnt of earlier incarnations. It must come from the process that answered before the
+//! last one was met: a process started since may have forgotten what it knew then, and a third node may have learnt it
+//! from its predecessor. So all are asked again whenever one of them is another process. Then there was a moment at
+//! which all of them ran, and none knew of a cluster.
 //!
-//! Whoever is told of the founders remembers their cluster at once. It is asked by the others for as long as it writes that
-//! down, and must not pass for a node that knows of none.
+//! A node that is told of the founders remembers their cluster at once. Its peers may ask it while it is still writing
+//! that down, and it must not pass for a node that knows of no cluster.
 
 use super::asking::JoinNews;
 use crate::mutants::{self, Mutant};
@@ -37,54 +37,54 @@ use crate::peer::{ClusterId, Founder, Hello, founding_configuration};
 use crate::storage::ClusterIdentity;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Answers of each founder that the first counts after it has met the last of them: one may be on its way by then.
+/// Answers that the first node needs from each founder after it has met the last of them: one may be in flight by then.
 const ASKED_AGAIN: u8 = 2;
 
 fn asked_again() -> u8 {
     if mutants::is_on(Mutant::FoundersFixedAtOnce) { 0 } else { ASKED_AGAIN }
 }
 
-/// Advice to whoever reads that a node cannot return for want of a leader.
+/// Advice for an operator whose node cannot return because there is no leader.
 const NO_MAJORITY: &str = "If a majority of its voters is permanently lost, no node can join it. Make a new cluster \
      from the data of a remaining node: run `kvd recover` on its data directory or, with --storage memory, `kvctl snapshot \
      save FILE --stale` while it still runs and then `kvd restore FILE`. The other nodes then --join the new cluster";
 
-/// What a forming node knows of its peers.
+/// State of a forming node, with its knowledge of its peers.
 #[derive(Debug)]
 pub struct Forming {
     own: Founder,
-    /// This node expects to have data and has none; why, as a part of a sentence.
+    /// Set if this node expects data and has none: the reason, as a part of a sentence.
     lacks: Option<String>,
     peers: BTreeMap<String, Peer>,
     /// The cluster of a node that was met at one of the configured URLs.
     remembers: Option<u64>,
-    /// A member of it that has dialled this node and stands in no `--peers`.
+    /// A member of that cluster that has dialled this node and is not in `--peers`.
     stranger: Option<Founder>,
-    /// Why it has not returned yet.
+    /// Reason why this node has not returned yet.
     not_returned: Option<String>,
 }
 
 #[derive(Debug)]
 enum Peer {
-    /// Not met, or gone again; why, once that is known.
+    /// Not met, or gone again; with the reason, once known.
     Missing(Option<String>),
     /// Forming too.
     Met(Met),
-    /// Belongs to a cluster that this node, by its id, is no founder of.
+    /// Belongs to a cluster that does not have this node's id among its founders.
     Elsewhere,
-    /// Belongs to a cluster of other founders than configured.
+    /// Belongs to a cluster whose founders differ from the configured ones.
     OtherFounders(String),
-    /// Answers under another name.
+    /// Answers with another name.
     Misnamed(String),
-    /// Asks to be let into a cluster, and founds none.
+    /// Asks to join a cluster, and founds none.
     Joins,
 }
 
-/// What follows from the word of a node that has dialled this one. It may be that of a process which is gone by now, so
-/// nothing is founded on it, and no founders are taken from it.
+/// Consequence of the introduction of a node that has dialled this one. Its process may be gone by now, so nothing is
+/// founded on it, and no founders are taken from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// Who answers at the URL of that name is to be asked at once.
+    /// The node at the URL of that name must be asked at once.
     News,
     /// Nothing.
     Nothing,
@@ -94,30 +94,31 @@ pub enum Heard {
 #[derive(Debug)]
 struct Met {
     founder: Founder,
-    /// Of its process; see [`Hello::incarnation`].
+    /// Incarnation of its process; see [`Hello::incarnation`].
     incarnation: u64,
-    /// It is to have data, and has none.
+    /// The peer expects data and has none.
     expects_data: bool,
-    /// How often it has been met again since the last of all was.
+    /// Number of times that the peer was met again since the last of all peers was met.
     times: u8,
-    /// It is being asked once more.
+    /// The peer is being asked once more.
     is_asked: bool,
 }
 
 impl Forming {
-    /// This node, and the names of the others. `lacks` says why it has no data, if it expects to have some.
+    /// Creates the state of this node, with the names of its peers. `lacks` says why it has no data, if it expects
+    /// some.
     pub fn new(own: Founder, peers: impl IntoIterator<Item = String>, lacks: Option<String>) -> Self {
         let peers = peers.into_iter().map(|name| (name, Peer::Missing(None))).collect();
         Self { own, lacks, peers, remembers: None, stranger: None, not_returned: None }
     }
 
-    /// The founders, if this node alone is all of them.
+    /// Returns the founders, if this node is the only one.
     pub fn founders_if_alone(&self) -> Option<Vec<Founder>> {
         (self.peers.is_empty() && !self.is_held()).then(|| vec![self.own.clone()])
     }
 
-    /// The node that was dialled as `name` has introduced itself. Returns the founders, in the order of
-    /// their names, once they are known.
+    /// Takes the introduction of the node that was dialled as `name`. Returns the founders, in the order of their
+    /// names, once they are known.
     pub fn met(&mut self, name: &str, hello: &Hello) -> Option<Vec<Founder>> {
         if hello.name != name {
             *self.peers.get_mut(name)? = Peer::Misnamed(hello.name.clone());
@@ -163,8 +164,8 @@ impl Forming {
         Some(founders)
     }
 
-    /// Names of the peers that this node is to dial again, without a pause, before it fixes the founders. Each is named once
-    /// until it has answered: dialling it anew would only put that off.
+    /// Returns the names of the peers that this node must dial again, without a pause, before it fixes the founders.
+    /// Each is named once until it has answered: dialling it again would only delay its answer.
     pub fn to_ask_again(&mut self) -> Vec<String> {
         if self.first() != self.own.info.name || self.is_held() || self.all_met().is_none() {
             return Vec::new();
@@ -181,7 +182,7 @@ impl Forming {
         names
     }
 
-    /// All the peers, if all are forming.
+    /// Returns all peers, if all are forming.
     fn all_met(&self) -> Option<Vec<&Met>> {
         let met = self.peers.values().map(|peer| match peer {
             Peer::Met(met) => Some(met),
@@ -190,10 +191,11 @@ impl Forming {
         met.collect()
     }
 
-    /// A node has dialled this one, and has introduced itself.
+    /// Takes the introduction of a node that has dialled this one.
     ///
-    /// A member that does so has this node's URL in its configuration, so a cluster is there that this node, or another one
-    /// in its place, was part of: it may be all that is left of it, as a node that has joined and stands in no `--peers`.
+    /// A member that dials this node has its URL in the configuration. So there is a cluster that this node, or another
+    /// one at its URL, was part of. That member may be all that is left of the cluster, such as a node that has joined
+    /// and is not in `--peers`.
     pub fn dialled_by(&mut self, hello: &Hello) -> Heard {
         let is_peer = self.peers.contains_key(&hello.name);
         if hello.cluster.is_some() && !is_peer && !mutants::is_on(Mutant::StrangersUnheard) {
@@ -203,8 +205,7 @@ impl Forming {
         if is_peer && (hello.cluster.is_some() || !self.has_met(hello)) { Heard::News } else { Heard::Nothing }
     }
 
-    /// A peer that is part of a cluster has answered. Returns the founders, if
-    /// this node is one of them.
+    /// Takes the answer of a peer that is part of a cluster. Returns the founders, if this node is one of them.
     fn met_member(&mut self, hello: &Hello) -> Option<Vec<Founder>> {
         let is_founder = self.is_founder_with(hello);
         let peer = self.peers.get_mut(&hello.name)?;
@@ -223,33 +224,34 @@ impl Forming {
         Some(hello.founders.clone())
     }
 
-    /// Whether a member names this node among the founders of its cluster.
+    /// Returns true if a member names this node among the founders of its cluster.
     fn is_founder_with(&self, member: &Hello) -> bool {
         let own = (self.own.node, &self.own.info.name);
         member.founders.iter().any(|founder| (founder.node, &founder.info.name) == own)
     }
 
-    /// Remembers the cluster of a member. A founder does until it is one itself: it is still writing that down when it
-    /// may be asked to found another.
+    /// Remembers the cluster of a member. A founder remembers it until it is a member itself: it may be asked to found
+    /// another cluster while it is still writing down the founders.
     fn remember(&mut self, member: &Hello) {
         if !(mutants::is_on(Mutant::FoundersForgotten) && self.is_founder_with(member)) {
             self.remembers = member.cluster;
         }
     }
 
-    /// The node that is configured as `name` was dialled in vain.
+    /// Records that dialling the node configured as `name` failed.
     pub fn missed(&mut self, name: &str, why: String) {
         if let Some(peer) = self.peers.get_mut(name) {
             *peer = Peer::Missing(Some(why));
         }
     }
 
-    /// The cluster that this node knows of, having no part in it.
+    /// Returns the cluster that this node remembers without being part of it.
     pub fn remembers(&self) -> Option<u64> {
         self.remembers
     }
 
-    /// Puts into the introduction of this node what others have to know of it. Returns whether that is news.
+    /// Adds this node's memory of a cluster and its expectation of data to its introduction. Returns true if that is
+    /// news.
     pub fn introduce(&self, hello: &mut Hello) -> bool {
         let remembers = self.remembers.filter(|_| !mutants::is_on(Mutant::MemoryNotPassedOn));
         let says = (remembers, self.lacks.is_some());
@@ -258,13 +260,13 @@ impl Forming {
         is_news
     }
 
-    /// Whether nothing is founded with this node, whomever it meets.
+    /// Returns true if no cluster may be founded with this node, whichever nodes it meets.
     pub fn is_held(&self) -> bool {
         let lacks_data = self.lacks.is_some() && !mutants::is_on(Mutant::DataNotExpected);
         lacks_data || self.remembers.is_some() || self.expecting().next().is_some()
     }
 
-    /// Names of the peers that expect data and have none.
+    /// Returns the names of the peers that expect data and have none.
     fn expecting(&self) -> impl Iterator<Item = &str> {
         self.peers.values().filter_map(|peer| match peer {
             Peer::Met(met) if met.expects_data => Some(met.founder.info.name.as_str()),
@@ -272,13 +274,13 @@ impl Forming {
         })
     }
 
-    /// Whether a cluster exists that this node is no founder of, so that it should ask for the place of its earlier
-    /// life.
+    /// Returns true if a cluster exists that this node did not found, so that it should ask to replace its earlier
+    /// incarnation.
     pub fn is_to_return(&self) -> bool {
         self.peers.values().any(|peer| matches!(peer, Peer::Elsewhere))
     }
 
-    /// The cluster has answered to the wish to return. Returns which one it is, once this node is a member of it.
+    /// Takes the cluster's answer to the request to return. Returns the cluster once this node is a member of it.
     pub fn answered(&mut self, news: JoinNews) -> Option<ClusterIdentity> {
         match news {
             JoinNews::Joined(cluster) => return Some(cluster).filter(|cluster| self.returned(cluster)),
@@ -290,8 +292,8 @@ impl Forming {
         None
     }
 
-    /// The node has the place of its earlier life in this cluster. Returns whether it is the one that it was to be part
-    /// of: at the next start, a cluster of other founders than configured would be refused.
+    /// Takes the news that this node has replaced its earlier incarnation in this cluster. Returns true if the cluster
+    /// is the configured one: at the next start, a cluster of other founders than configured would be refused.
     fn returned(&mut self, cluster: &ClusterIdentity) -> bool {
         let founders: BTreeSet<&str> = cluster.first_members.iter().map(String::as_str).collect();
         let is_expected = self.names().collect::<BTreeSet<_>>() == founders;
@@ -304,7 +306,7 @@ impl Forming {
         is_expected
     }
 
-    /// Whether this is what the node has said when it was dialled.
+    /// Returns true if the node said the same when it was dialled.
     fn has_met(&self, hello: &Hello) -> bool {
         let Some(Peer::Met(met)) = self.peers.get(&hello.name) else { return false };
         let is_news = hello.remembers.is_some() && self.remembers.is_none();
@@ -312,17 +314,17 @@ impl Forming {
         !is_news && is_same && met.expects_data == hello.expects_data
     }
 
-    /// Names of all nodes that are to found the cluster.
+    /// Returns the names of all configured founders.
     fn names(&self) -> impl Iterator<Item = &str> {
         self.peers.keys().map(String::as_str).chain([self.own.info.name.as_str()])
     }
 
-    /// The node that fixes the founders.
+    /// Returns the name of the node that fixes the founders.
     fn first(&self) -> &str {
         self.names().min().unwrap_or_default()
     }
 
-    /// What the node waits for, as a sentence.
+    /// Returns what the node waits for, as a sentence.
     pub fn waiting_for(&self) -> String {
         let (mut missing, mut reasons) = (Vec::new(), Vec::new());
         let mut elsewhere = Vec::new();
@@ -371,7 +373,8 @@ impl Forming {
         sentences.join("; ")
     }
 
-    /// Why nothing is founded, and what to do; `missing` are those who may know better, and why they do not answer.
+    /// Returns why no cluster is founded, and what to do; `missing` are the nodes that may know better, and
+    /// `why_missing` the reasons why they do not answer.
     fn held_by(&self, missing: &[&str], why_missing: &[&str]) -> String {
         let mut reasons = Vec::from_iter(self.lacks.clone());
         if let Some(cluster) = self.remembers {
@@ -403,12 +406,12 @@ impl Forming {
     }
 }
 
-/// Reasons as they follow a sentence; nothing if there are none.
+/// Returns the reasons in brackets, to follow a sentence; an empty string if there are none.
 fn in_brackets(reasons: &[&str]) -> String {
     if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) }
 }
 
-/// Whether two introductions of a node are of one process.
+/// Returns true if two introductions of a node come from one process.
 fn is_same_process(one: u64, other: u64) -> bool {
     one == other || mutants::is_on(Mutant::RestartUnnoticed)
 }

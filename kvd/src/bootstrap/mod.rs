@@ -1,9 +1,9 @@
-//! How a node without data becomes part of a cluster: it founds one together with its peers, or returns to the one that
-//! an earlier life of it was part of ([`Forming`]), or joins one ([`Asking`]). [`Beginning`] is what it writes before it is
-//! a member for anybody.
+//! How a node without data becomes part of a cluster: it founds one together with its peers, or returns to the cluster
+//! of an earlier incarnation ([`Forming`]), or joins one ([`Asking`]). [`Beginning`] has the writes that a node makes
+//! before any other node considers it a member.
 //!
-//! Pure: calls in, decisions out. Whoever runs it (the server, or a simulator) dials the peers, sends the questions, writes
-//! to the disk, and reports what comes of that.
+//! Pure: calls in, decisions out. The caller (the server, or a simulator) dials the peers, sends the requests, writes
+//! to the disk, and reports the results.
 
 mod asking;
 mod beginning;

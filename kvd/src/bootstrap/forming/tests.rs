@@ -1,4 +1,4 @@
-//! What is decided of each of the cases in the header of [`super`].
+//! The decisions in each of the cases in the header of [`super`].
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn forming(node: u64) -> Forming {
     Forming::new(hello("n1", node).as_founder(), ["n2".into(), "n3".into()], None)
 }
 
-/// This node is told by this one what it says, as often as it takes.
+/// Lets the node meet these peers as often as it takes.
 fn meets(forming: &mut Forming, peers: &[Hello]) -> Option<Vec<Founder>> {
     let rounds = 0..=ASKED_AGAIN;
     rounds.flat_map(|_| peers).fold(None, |_, hello| forming.met(&hello.name.clone(), hello))
@@ -30,7 +30,7 @@ fn the_first_fixes_the_founders_and_the_others_take_them_from_it() {
     assert_eq!(first.met("n3", &hellos[2]), None);
     assert_eq!(first.to_ask_again(), [""; 0]);
     assert_eq!(first.met("n2", &hellos[1]), None);
-    // Both are asked again, each once for an answer, and the one that hangs is waited for.
+    // Both are asked again, once until each has answered, and the one that hangs is waited for.
     for again in [&["n2", "n3"][..], &["n3"], &[], &[]] {
         assert_eq!(first.to_ask_again(), again);
         assert_eq!(first.met("n3", &hellos[2]), None);
@@ -60,7 +60,7 @@ fn who_was_started_again_meanwhile_counts_as_it_is_now() {
     let third = hello("n3", 33);
     assert_eq!(first.met("n3", &third), None);
     assert_eq!(first.met("n3", &third), None);
-    // One that is another by then is asked again, and so are the others.
+    // A node that is another one by then is asked again, and so are its peers.
     let founders = meets(&mut first, &[Hello { node: 24, ..moved.clone() }, third.clone()]).expect("met everyone");
     assert_eq!(founders[1].node, 24);
 }
@@ -74,7 +74,7 @@ fn a_founder_that_was_started_again_is_asked_again_and_so_are_the_others() {
     for _ in 0..=ASKED_AGAIN {
         assert_eq!(first.met("n2", &second), None);
     }
-    // It may have told the second what it knew, and have forgotten it since.
+    // It may have told the second node what it knew, and forgotten it since.
     let again = process("n3", 33, 2);
     assert_eq!(first.dialled_by(&again), Heard::News);
     assert_eq!(first.met("n3", &again), None);
@@ -90,7 +90,7 @@ fn a_founder_remembers_the_cluster_while_it_writes_that_down() {
     let mut says = hello("n2", 22);
     assert!(second.met("n1", &member).is_some() && second.introduce(&mut says));
     assert_eq!(says.remembers, member.cluster);
-    // So the next life of the first, which has lost it, founds nothing in its place.
+    // So the next incarnation of the first, which has lost it, founds no cluster.
     assert_eq!(meets(&mut forming(99), &[says, founders[2].clone()]), None);
 }
 
@@ -166,7 +166,7 @@ fn what_was_there_is_remembered_until_all_that_know_of_it_have_been_started_agai
     let founders = [hello("n1", 11), hello("n2", 22), hello("n3", 33)];
     let (member, cluster) = (formed("n2", 22, &founders), formed("n2", 22, &founders).cluster);
     let two_others = |n2, n3| [hello("n2", n2), hello("n3", n3)];
-    // The last one that had data comes back without it, and this node has met it when it had.
+    // The last node that had data comes back without it, and this node has met it when it had data.
     let mut knows = forming(99);
     assert_eq!(knows.met("n2", &member), None);
     assert_eq!(meets(&mut knows, &two_others(88, 77)), None);
@@ -177,7 +177,7 @@ fn what_was_there_is_remembered_until_all_that_know_of_it_have_been_started_agai
     let why = format!("{why}; no answer from n2 (connection refused). If the data is lost on all nodes, restore");
     assert!(knows.waiting_for().contains(&why), "{}", knows.waiting_for());
 
-    // It says so, and who hears it founds nothing either, be it first by name or not.
+    // It says so, and a node that hears it founds nothing either, whether first by name or not.
     let mut says = hello("n3", 77);
     assert!(knows.introduce(&mut says) && !knows.introduce(&mut says), "no news");
     assert_eq!((says.remembers, says.expects_data), (cluster, false));
@@ -190,7 +190,7 @@ fn what_was_there_is_remembered_until_all_that_know_of_it_have_been_started_agai
         assert_eq!(hears.remembers, cluster, "{own}");
     }
 
-    // Even if it has learnt that since it was first met: it is asked again.
+    // The same holds if the node has learnt that since it was first met: it is asked again.
     let mut late = forming(12);
     assert_eq!(late.met("n3", &hello("n3", 77)), None);
     assert_eq!(late.met("n2", &hello("n2", 88)), None);
@@ -199,10 +199,10 @@ fn what_was_there_is_remembered_until_all_that_know_of_it_have_been_started_agai
     assert_eq!(late.met("n2", &hello("n2", 88)), None);
     assert_eq!(late.met("n3", &says), None);
 
-    // Who is a member again is one, and takes this node back.
+    // A node that is a member again takes this node back.
     assert_eq!(knows.met("n2", &member), None);
     assert!(knows.is_to_return());
-    // Nobody remembers.
+    // No node remembers a cluster.
     assert!(meets(&mut forming(98), &two_others(89, 79)).is_some());
 }
 
@@ -210,7 +210,7 @@ fn what_was_there_is_remembered_until_all_that_know_of_it_have_been_started_agai
 fn nothing_is_founded_on_the_word_of_one_that_dials() {
     let founders = [hello("n1", 11), hello("n2", 22), hello("n3", 33)];
     let mut forming = forming(99);
-    // It may have been led here by mistake, from another cluster with nodes of these names.
+    // The peer may have reached this node by mistake, from another cluster with nodes of these names.
     assert_eq!(forming.dialled_by(&formed("n2", 22, &founders)), Heard::News);
     assert!(!forming.is_to_return() && !forming.is_held());
     assert!(meets(&mut forming, &[hello("n2", 88), hello("n3", 77)]).is_some(), "that is who answers");
@@ -224,7 +224,7 @@ fn a_member_that_dials_and_stands_in_no_peers_may_be_all_that_is_left_of_a_clust
     assert_eq!(meets(&mut forming, &[hello("n2", 88), hello("n3", 77)]), None, "all of them have lost their data");
     let waits = forming.waiting_for();
     assert!(waits.contains("n4 at http://n4 is a member of that cluster"), "{waits}");
-    // One that is part of nothing says nothing.
+    // A node that is part of no cluster has nothing to say.
     let mut other = self::forming(98);
     assert_eq!(other.dialled_by(&hello("n4", 44)), Heard::Nothing);
     assert!(!other.is_held());
@@ -267,7 +267,7 @@ fn who_expects_data_founds_nothing_and_nobody_founds_anything_with_it() {
     assert_eq!(alone.founders_if_alone(), None);
     assert!(alone.waiting_for().contains("If the data is lost, restore"), "{}", alone.waiting_for());
 
-    // To a cluster that is there it belongs, or returns, all the same.
+    // The node still belongs, or returns, to an existing cluster.
     let all = [hello("n1", 11), others[0].clone(), others[1].clone()];
     for (node, belongs) in [(11, true), (99, false)] {
         let mut expects = Forming::new(hello("n1", node).as_founder(), names(), lacks());
