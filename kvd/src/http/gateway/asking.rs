@@ -1,4 +1,4 @@
-//! Asking: every question of a handler, from the moment it is put until there is an answer, or an error to render.
+//! Path of a handler's question, from the moment it is asked until there is an answer or an error to render.
 
 use super::super::error::ApiError;
 use super::leading::{Answer, Answered, Forward, Question, Unforwarded};
@@ -17,22 +17,24 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 const INBOX_FULL: &str = "this node has too many requests in flight: try again shortly";
 
-/// Said of what never reached the replica, or only asked it something.
+/// Reported for a question that never reached the replica, or that changes nothing.
 const STOPPING: &str = "this node is stopping: ask another one";
 
-/// Said by a node that is not a member any more.
+/// Reported by a node that is no longer a member.
 pub(in crate::http) const REMOVED: &str =
     "this node has been removed from its cluster and serves only stale reads: ask another node";
 
-/// A question that waits, though a leader is known, is asked again this often: the leader may stay the same, and answer
-/// after all, as when it keeps leadership that it was to hand over.
+/// Interval at which a waiting question is asked again while a leader is known. The same leader may answer after all,
+/// for example if it keeps leadership because a transfer failed.
 const ASKED_AGAIN_EVERY: Duration = Duration::from_millis(200);
 
-/// The same where no leader is known. A leader that is heard of ends the wait by itself, so this is for whatever else may
-/// become of the node, such as its removal. Thousands of questions may wait, and must not keep the replica from elections.
+/// The same interval while no leader is known. The wait ends by itself as soon as a leader is known, so this interval
+/// only covers other changes of the node, such as its removal. Thousands of questions may wait, and they must not keep
+/// the replica from elections.
 const ASKED_AGAIN_LEADERLESS_EVERY: Duration = Duration::from_secs(1);
 
-/// A client that goes to the leader itself looks for it elsewhere as well, and is not kept from that for longer.
+/// Longest wait for a client that follows redirects. Such a client looks for the leader on other nodes as well, and
+/// must not be kept from that.
 const REDIRECTED_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// The node as handlers see it; cheap to clone.
@@ -42,45 +44,45 @@ pub struct Gateway {
     pub requests: mpsc::Sender<Request>,
     /// The latest view.
     pub view: watch::Receiver<View>,
-    /// The leader and the term, apart from the view, which changes with every commit.
+    /// The leader and the term. Separate from the view, which changes with every commit.
     pub leader: watch::Receiver<LeaderEvent>,
-    /// The store of this node. Readers share the lock, which no disk or network ever holds.
+    /// The store of this node. Readers share the lock, which is never held during disk or network I/O.
     pub store: Arc<RwLock<Store>>,
-    /// Asks the leader where that is another node.
+    /// Asks the leader if that is another node.
     pub forward: Arc<dyn Forward>,
-    /// Closed when the node begins to stop: what waits for a leader then comes to an end.
+    /// Closed when the node begins to stop. Questions that wait for a leader then end.
     pub stopping: watch::Receiver<()>,
-    /// Time that questions which are with the replica or the leader still have once the node begins to stop.
+    /// Time left for questions that the replica or the leader already has when the node begins to stop.
     pub stop_time_max: Duration,
     /// Largest value accepted, in bytes.
     pub value_bytes_max: usize,
-    /// Start of the daemon.
+    /// Time at which the daemon started.
     pub started: std::time::Instant,
 }
 
-/// The one who asks, and until when.
+/// Caller of a question, and its deadline.
 #[derive(Clone, Debug)]
 pub struct Asker {
-    /// The one who asks.
+    /// The caller.
     pub caller: Caller,
-    /// End of the time in which somebody waits for the answer.
+    /// Time after which nobody waits for the answer.
     pub deadline: Instant,
 }
 
-/// Kinds of those who ask.
+/// Kinds of callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// A client of this node.
     Client {
-        /// True for one that goes to the leader itself, if it is told which node that is.
+        /// True for a client that goes to the leader itself once it is told which node leads.
         redirects: bool,
     },
-    /// Another node, for a client of its own. What it asks is never sent on.
+    /// Another node, on behalf of its own client. Its questions are never forwarded again.
     Node,
 }
 
 impl Asker {
-    /// End of the time in which a leader is waited for.
+    /// Returns the time until which to wait for a leader.
     fn leader_by(&self) -> Instant {
         match self.caller {
             Caller::Client { redirects: true } => self.deadline.min(Instant::now() + REDIRECTED_WAIT_MAX),
@@ -92,35 +94,35 @@ impl Asker {
 /// Freshness that a read asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) enum Consistency {
-    /// All that was acknowledged before the read began.
+    /// Everything that was acknowledged before the read began.
     Linearizable,
     /// The state of this node, however old.
     Stale,
 }
 
-/// An answer that a handler asked for, and the term of who gave it.
+/// Answer to a handler's question, with the term of the node that gave it.
 pub(in crate::http) struct OfTerm<T> {
     pub(in crate::http) value: T,
     pub(in crate::http) term: u64,
 }
 
-/// Why the replica of this node gave no answer.
+/// Reason why the replica of this node gave no answer.
 enum Unanswered {
     /// Another node leads.
     OtherLeads,
-    /// There is no leader just now; nothing has changed. What to say if there will be none.
+    /// There is no leader just now, and nothing has changed. Contains the error to return if no leader is elected.
     Leaderless(ApiError),
-    /// The answer, whoever leads.
+    /// The final answer, whichever node leads.
     Final(ApiError),
 }
 
 impl Gateway {
     // --- What leaders answer -------------------------------------------------------------------------------------
 
-    /// Has an encoded command replicated and applied. `target` is path and query of the request.
+    /// Replicates and applies an encoded command. `target` is path and query of the request.
     ///
     /// # Errors
-    /// As the leader says; each keeps the promise of its `applied`.
+    /// The leader's error; each keeps the promise of its `applied`.
     pub(in crate::http) async fn write(
         &self,
         asker: &Asker,
@@ -131,10 +133,10 @@ impl Gateway {
         answered.only(|answer| if let Answer::Written(outcome) = answer { Some(outcome) } else { None })
     }
 
-    /// Has the members changed, and waits until that is committed.
+    /// Changes the members, and waits until the change is committed.
     ///
     /// # Errors
-    /// As the leader says.
+    /// The leader's error.
     pub(in crate::http) async fn change_members(
         &self,
         asker: &Asker,
@@ -145,10 +147,10 @@ impl Gateway {
         answered.only(|answer| if let Answer::Members(members) = answer { Some(members) } else { None })
     }
 
-    /// Has leadership handed over to the node of this name, or to the best.
+    /// Transfers leadership to the node of this name, or to the best target.
     ///
     /// # Errors
-    /// As the leader says.
+    /// The leader's error.
     pub(in crate::http) async fn hand_over(
         &self,
         asker: &Asker,
@@ -159,8 +161,8 @@ impl Gateway {
         answered.only(|answer| if let Answer::Leader(leader) = answer { Some(leader) } else { None })
     }
 
-    /// Asks this node, and the leader if that is another one, until one answers or the time is over. A stop of this node does
-    /// not wait for those who have much more time.
+    /// Asks this node, and the leader if that is another node, until one answers or the deadline passes. When this node
+    /// stops, it does not wait for questions whose deadline is much later.
     async fn ask_leader(&self, asker: &Asker, target: &str, question: Question) -> Result<Answered, ApiError> {
         let time = asker.deadline.saturating_duration_since(Instant::now());
         if time.is_zero() {
@@ -176,20 +178,21 @@ impl Gateway {
         }
     }
 
-    /// Completes once the node has been stopping for so long that it does not wait any more for questions with so much time.
+    /// Completes once the node has been stopping for `stop_time_max`, if `time` is longer than that. Else never
+    /// completes.
     async fn stop_overtakes(&self, time: Duration) {
         if time <= self.stop_time_max {
-            // Nearly every question: its time is over before.
+            // Nearly every question: it ends at its own deadline before that.
             return std::future::pending().await;
         }
         let mut stopping = self.stopping.clone();
-        // A sender that is gone says the same.
+        // A dropped sender means the same.
         let _ = stopping.changed().await;
         sleep(self.stop_time_max).await;
     }
 
-    /// A question is asked again only where the answer was that nothing has changed and never will; so it is asked once,
-    /// as far as what comes of it is concerned.
+    /// Repeats a question only if the answer said that nothing has changed and nothing will. So the question takes
+    /// effect at most once.
     async fn ask_until_answered(&self, asker: &Asker, target: &str, question: Question) -> Result<Answered, ApiError> {
         let leader_by = asker.leader_by();
         loop {
@@ -200,8 +203,8 @@ impl Gateway {
                 Err(Unanswered::Final(error)) => return Err(error),
                 Err(Unanswered::Leaderless(error)) => error,
                 Err(Unanswered::OtherLeads) => match (self.other_leader(), asker.caller) {
-                    // Leadership moved between the replica's answer and this look at the view: there may be no leader any
-                    // more, or none yet but this node.
+                    // Leadership moved between the replica's answer and this look at the view: there may be no leader
+                    // now, or this node may be the leader.
                     (None, _) => ApiError::no_leader("the leader is changing: try again shortly"),
                     (Some(leader), Caller::Client { redirects: true } | Caller::Node) => {
                         return Err(to_leader(leader, target));
@@ -236,10 +239,11 @@ impl Gateway {
         }
     }
 
-    /// Answers another node, which asks for a client of its own: here or not at all.
+    /// Answers a question of another node, asked on behalf of that node's client. It is answered here or not at all.
     ///
     /// # Errors
-    /// As the replica says; [`ErrorCode::NotLeader`] where another node leads; and where a command breaks a limit of this node.
+    /// The replica's error; [`ErrorCode::NotLeader`] if another node leads; and an error if a command breaks a limit of
+    /// this node.
     pub async fn answer_node(&self, question: Question, deadline: Instant) -> Result<Answered, ApiError> {
         if let Question::Write(command) = &question {
             limits::check_encoded(command, self.value_bytes_max)?;
@@ -270,23 +274,24 @@ impl Gateway {
         match answer {
             Ok(answer) => answer.map(|answer| Answered { answer, term: self.view.borrow().term }),
             Err(NotAsked::Refused(error)) => Err(Unanswered::Final(error)),
-            // The replica went away with the question in its hands, maybe in its log.
+            // The replica ended while it had the question, which may already be in its log.
             Err(NotAsked::Dropped) => Err(Unanswered::Final(ApiError::outcome_unknown(format!(
                 "this node stopped before the outcome was known; {when_unknown}"
             )))),
         }
     }
 
-    /// The leader that this node knows by now, if it is another one.
+    /// Returns the leader that this node knows now, if that is another node.
     fn other_leader(&self) -> Option<NodeUrl> {
         let view = self.view.borrow();
         view.leader.clone().filter(|leader| *leader.id != *view.name)
     }
 
-    /// Waits until it is worth asking again, or the time is over. `leader` is what was known when the question was asked.
+    /// Waits until it is worth asking again, or until the deadline. `leader` is the leader known when the question was
+    /// asked.
     ///
     /// # Errors
-    /// [`ApiError`] where the node stops.
+    /// [`ApiError`] if the node stops.
     async fn wait_for_leader(
         &self,
         leader: &mut watch::Receiver<LeaderEvent>,
@@ -306,11 +311,11 @@ impl Gateway {
 
     // --- What any node answers -----------------------------------------------------------------------------------
 
-    /// Waits until this node has all that was acknowledged by now (ReadIndex, thesis §6.4). A read that could not be
-    /// confirmed may be asked for again: it changes nothing.
+    /// Waits until this node has applied everything that was acknowledged before the call (ReadIndex, thesis §6.4). A
+    /// read that could not be confirmed may be repeated: it changes nothing.
     ///
     /// # Errors
-    /// As the replica says, and where the time is over before.
+    /// The replica's error, and an error if the deadline passes first.
     pub(in crate::http) async fn confirm(&self, asker: &Asker) -> Result<(), ApiError> {
         let leader_by = asker.leader_by();
         loop {
@@ -341,8 +346,8 @@ impl Gateway {
     /// Waits until this node has applied `revision`.
     ///
     /// # Errors
-    /// [`ErrorCode::FutureRevision`] where a node that has all that was acknowledged has not, [`ErrorCode::TooStale`] where
-    /// the time is over before.
+    /// [`ErrorCode::FutureRevision`] if this node has applied everything that was acknowledged and still lacks the
+    /// revision; [`ErrorCode::TooStale`] if the deadline passes first.
     pub(in crate::http) async fn reach(
         &self,
         asker: &Asker,
@@ -379,11 +384,11 @@ impl Gateway {
         }
     }
 
-    /// A snapshot of the whole store, with all that this node has applied by now. It may have to be written first, which takes
-    /// as long as it takes, unless it is wanted `by` then.
+    /// Returns a snapshot of the whole store, with everything that this node has applied so far. The snapshot may have
+    /// to be written first. That has no time limit, unless `by` sets one.
     ///
     /// # Errors
-    /// As the replica says.
+    /// The replica's error.
     pub(in crate::http) async fn backup(&self, by: Option<Instant>) -> Result<Backup, ApiError> {
         self.check_not_diverged()?;
         let asking = self.ask(|reply| Request::Backup { reply });
@@ -407,7 +412,7 @@ impl Gateway {
         }
     }
 
-    /// Reads the store, in one bounded piece of work: the replica applies nothing meanwhile.
+    /// Reads the store. `read` must be one bounded piece of work, since the replica applies nothing meanwhile.
     pub(in crate::http) fn with_store<T>(&self, read: impl FnOnce(&Store) -> T) -> T {
         // A panic while the lock is held stops the process, so nobody is left to see a poisoned one.
         read(&self.store.read().unwrap_or_else(PoisonError::into_inner))
@@ -415,8 +420,8 @@ impl Gateway {
 
     // --- The one way in ------------------------------------------------------------------------------------------
 
-    /// Puts one request into the replica's inbox, and waits for its answer. Never waits for room there: what does not
-    /// fit is refused, before anything was begun.
+    /// Puts one request into the replica's inbox, and waits for its answer. Never waits for room in the inbox: a
+    /// request that does not fit is refused before anything has begun.
     async fn ask<A>(&self, request: impl FnOnce(oneshot::Sender<A>) -> Request) -> Result<A, NotAsked> {
         let (reply, answer) = oneshot::channel();
         self.requests.try_send(request(reply)).map_err(|refused| {
@@ -451,7 +456,7 @@ impl Gateway {
         }
     }
 
-    /// The cluster is not at the level that a request needs; `lacking` are the members that keep it from there.
+    /// The cluster is below the level that a request needs. `lacking` lists the members that do not know that level.
     fn below_level(&self, needed: Level, lacking: &[impl ToString]) -> ApiError {
         let members = Arc::clone(&self.view.borrow().members);
         let ids: Vec<String> = lacking.iter().map(ToString::to_string).collect();
@@ -492,7 +497,7 @@ impl Gateway {
         })
     }
 
-    /// The error of a hand-over `to` a node that came to nothing.
+    /// Returns the error for a failed transfer of leadership to `to`.
     fn not_handed_over(&self, to: &str, failure: NotHandedOver) -> Unanswered {
         let failed = |sentence: String| ApiError::new(ErrorCode::TransferFailed, sentence);
         Unanswered::Final(match failure {
@@ -528,7 +533,7 @@ impl Gateway {
         })
     }
 
-    /// The replica knows no leader: is it worth to wait for one?
+    /// The replica knows no leader. Returns whether it is worth waiting for one.
     fn without_leader(&self) -> Unanswered {
         match self.view.borrow().state {
             NodeState::Removed => Unanswered::Final(ApiError::no_leader(REMOVED)),
@@ -537,7 +542,7 @@ impl Gateway {
         }
     }
 
-    /// Refuses to give out what the store holds, where that is not what the others hold.
+    /// Refuses to serve the store if its content differs from that of the other nodes.
     ///
     /// # Errors
     /// [`ErrorCode::Diverged`].
@@ -548,12 +553,12 @@ impl Gateway {
         }
     }
 
-    /// The replica went away with a question in its hands that changes nothing.
+    /// The replica ended while it had a question that changes nothing.
     fn stopped(&self) -> ApiError {
         self.check_not_diverged().err().unwrap_or_else(|| ApiError::no_leader(STOPPING))
     }
 
-    /// Names of the members, as a sentence lists them.
+    /// Returns the names of the members, as a list for a sentence.
     fn member_names(&self) -> String {
         let view = self.view.borrow();
         let names: Vec<&str> = view.members.iter().map(|member| member.id.as_str()).collect();
@@ -562,7 +567,7 @@ impl Gateway {
 }
 
 impl Answered {
-    /// The answer as the one that was asked for.
+    /// Returns the answer if it is of the kind that was asked for.
     fn only<T>(self, pick: impl FnOnce(Answer) -> Option<T>) -> Result<OfTerm<T>, ApiError> {
         let Self { answer, term } = self;
         let other = || {
@@ -574,30 +579,30 @@ impl Answered {
     }
 }
 
-/// End of a wait for a leader.
+/// Outcome of a wait for a leader.
 #[derive(PartialEq, Eq)]
 enum Waited {
     /// There may be a leader now.
     AskAgain,
-    /// Nobody waits for the answer any more.
+    /// The deadline has passed: nobody waits for the answer.
     TimeIsOver,
 }
 
-/// Why a request did not get an answer of its own.
+/// Reason why a request got no answer from the replica.
 enum NotAsked {
     /// It never reached the replica.
     Refused(ApiError),
-    /// The replica went away with it.
+    /// The replica ended while it had the request.
     Dropped,
 }
 
-/// Sends a client that goes to the leader itself to it.
+/// Redirects a client to the leader.
 fn to_leader(leader: NodeUrl, target: &str) -> ApiError {
     let location = leader.url.clone() + target;
     ApiError::not_leader(leader, location)
 }
 
-/// True for another node's refusal that says that there is a leader to wait for, and that nothing has changed.
+/// Returns true for another node's refusal that reports that nothing has changed and that a leader may be found soon.
 fn may_be_asked_again(error: &ApiError) -> bool {
     error.applied() == Applied::No && matches!(error.code(), ErrorCode::NotLeader | ErrorCode::NoLeader)
 }

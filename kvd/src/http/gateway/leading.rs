@@ -1,4 +1,4 @@
-//! Questions that only a leader answers, their answers, and the way to a leader that is another node.
+//! Questions that only a leader answers, their answers, and how to ask a leader that is another node.
 
 use super::super::error::ApiError;
 use crate::kv::Outcome;
@@ -9,19 +9,19 @@ use std::fmt;
 use std::pin::Pin;
 use tokio::time::Instant;
 
-/// A question to whoever leads.
+/// A question to the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// Replicate and apply this command, encoded: see [`super::Request::Write`].
     Write(Bytes),
     /// Change the members.
     ChangeMembers(MemberChange),
-    /// Hand leadership over, to the node of this name or to the most up-to-date voter.
+    /// Transfer leadership to the node of this name, or to the most up-to-date voter.
     HandOver(Option<String>),
 }
 
 impl Question {
-    /// End of a sentence: advice on an outcome that is not known.
+    /// Returns the advice for an unknown outcome, as the end of a sentence.
     pub(super) fn when_unknown(&self) -> &'static str {
         match self {
             Self::Write(_) => "it may still be applied: repeat the write with the same `request`, or read the key",
@@ -38,39 +38,39 @@ impl Question {
 pub enum Answer {
     /// The outcome of applying the command.
     Written(Outcome),
-    /// The members as they are then.
+    /// The members after the change.
     Members(MembersReply),
     /// The new leader.
     Leader(LeaderReply),
 }
 
-/// An answer, and who gave it.
+/// An answer, and the term of the node that gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
     /// The answer.
     pub answer: Answer,
-    /// The term of the node that answered, then.
+    /// Term of the answering node at that moment.
     pub term: u64,
 }
 
-/// Why another node did not answer.
+/// Reason why another node did not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unforwarded {
-    /// The question did not reach it: nothing has changed. The sentence says why.
+    /// The question did not reach the node: nothing has changed. The sentence says why.
     NotSent(String),
-    /// It may have reached it, and the answer will not come. The sentence says why.
+    /// The question may have reached the node, but no answer will come. The sentence says why.
     Lost(String),
-    /// It answered with an error.
+    /// The node answered with an error.
     Refused(ApiError),
-    /// It is of a version that answers clients alone.
+    /// The node runs a version that answers only clients.
     TooOld,
 }
 
-/// The answer that is to come from another node.
+/// The pending answer of another node.
 pub type Forwarding<'a> = Pin<Box<dyn Future<Output = Result<Answered, Unforwarded>> + Send + 'a>>;
 
 /// Asks other nodes.
 pub trait Forward: fmt::Debug + Send + Sync {
-    /// Asks this node, until the deadline. It answers itself or not at all: nothing is sent on twice.
+    /// Asks the node `to`, until the deadline. That node answers itself or not at all: it forwards nothing.
     fn forward(&self, to: &NodeUrl, question: Question, deadline: Instant) -> Forwarding<'_>;
 }

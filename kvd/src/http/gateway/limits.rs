@@ -1,23 +1,24 @@
-//! Limits of a command, checked before it is proposed: by the node that takes the request, and again by the one that leads,
-//! whose flags may be others, or which may be of another version.
+//! Limits of a command, checked before it is proposed: by the node that takes the request, and again by the leader,
+//! whose flags or version may differ.
 //!
-//! A command in the log applies on every replica, for ever: one that cannot be applied would end them all.
+//! Every replica applies a command in the log, forever: one that cannot be applied would end all of them.
 
 use super::super::error::ApiError;
 use crate::kv::{Command, Condition, Operation};
 use bytes::Bytes;
 
-/// Checks a command whose values may have `value_bytes_max` bytes.
+/// Checks a command whose values may be up to `value_bytes_max` bytes long.
 ///
 /// # Errors
-/// [`ApiError`], which says what the command breaks.
+/// [`ApiError`], which says which limit the command breaks.
 pub(in crate::http) fn check(command: &Command, value_bytes_max: usize) -> Result<(), ApiError> {
     let (value, condition) = match &command.operation {
         Operation::Set { value, condition, .. } => (Some(value), condition),
         Operation::Delete { condition, .. } => (None, condition),
         Operation::RaiseLevel { .. } => return Err(ApiError::invalid("only the leader raises the level")),
     };
-    // No value is as long as one that a condition asks for in vain, but the condition would stand in the log.
+    // A condition with a longer value can never hold, since no stored value is that long. But the condition would still
+    // take up space in the log.
     let expected = match condition {
         Some(Condition::Value(expected)) => Some(expected),
         Some(Condition::Absent | Condition::Present | Condition::ModRevision(_)) | None => None,
@@ -31,7 +32,7 @@ pub(in crate::http) fn check(command: &Command, value_bytes_max: usize) -> Resul
 /// Checks a command that another node has encoded.
 ///
 /// # Errors
-/// As [`check`]; [`kvclient::api::ErrorCode::NotReady`] where this node does not know such a command.
+/// As [`check`]; [`kvclient::api::ErrorCode::NotReady`] if this node does not know such a command.
 pub(super) fn check_encoded(command: &Bytes, value_bytes_max: usize) -> Result<(), ApiError> {
     let command = Command::decode(command).map_err(|cause| {
         ApiError::not_ready(format!("the leader cannot read this request ({cause}): its kvd may be older; upgrade it"))

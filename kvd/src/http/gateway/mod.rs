@@ -1,13 +1,15 @@
-//! The way from handlers to the node: all words between the two, and the meaning of the node's answers over HTTP.
+//! The path from handlers to the node: all types exchanged between the two, and the meaning of the node's answers over
+//! HTTP.
 //!
-//! A handler asks one thing and gets its answer or the error to render, wherever the answer comes from. What only a
-//! leader can answer is sent on to it (`leading`), once, and again only where nothing can have come of it. Where no leader is
-//! known, the question waits for one as long as it has time: elections take a fraction of that.
+//! A handler asks one thing and gets its answer or the error to render, wherever the answer comes from. Questions that
+//! only a leader can answer are forwarded to the leader (`leading`) once, and repeated only if the first attempt cannot
+//! have had any effect. If no leader is known, the question waits for one until its deadline: elections take a fraction
+//! of that.
 //!
 //! - `asking`: the [`Gateway`], by which handlers ask
-//! - `words`: what is asked of the replica, and its answers; `view`: what a node shows of itself without being asked
-//! - `leading`: how a question gets to a leader elsewhere
-//! - `limits`: what a command may take
+//! - `words`: requests to the replica, and its answers; `view`: state that a node shows without being asked
+//! - `leading`: how a question reaches a leader on another node
+//! - `limits`: limits of a command
 
 mod asking;
 mod leading;

@@ -1,55 +1,55 @@
-//! What a node knows of itself and its cluster.
+//! State of a node and its cluster, as far as the node knows.
 
 use kvclient::api::{ClonedNode, ClusterInfo, Divergence, Member, NodeState, NodeUrl};
 use std::sync::Arc;
 
-/// What this node knows of itself and its cluster; replaced whenever something changes.
+/// State of this node and its cluster, as far as the node knows; replaced whenever something changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// Name of this node.
     pub name: Arc<str>,
-    /// Id of this life of it, as sixteen hexadecimal digits.
+    /// Id of this incarnation of the node, as sixteen hexadecimal digits.
     pub node: Arc<str>,
-    /// Where clients reach it.
+    /// URL at which clients reach the node.
     pub client_url: Arc<str>,
-    /// Where the other nodes reach it.
+    /// URL at which the other nodes reach the node.
     pub peer_url: Arc<str>,
-    /// The newest level that it knows, or is to know.
+    /// The newest level that the node knows, or is set to know.
     pub level_max: u32,
-    /// What it is doing.
+    /// What the node is doing.
     pub state: NodeState,
-    /// Its current term.
+    /// The node's current term.
     pub term: u64,
-    /// The leader it knows of.
+    /// The leader that the node knows.
     pub leader: Option<NodeUrl>,
-    /// Index of the last entry in its log.
+    /// Index of the last entry in the node's log.
     pub last_log_index: u64,
-    /// Index up to which it knows entries to be committed.
+    /// Index up to which the node knows entries to be committed.
     pub commit_index: u64,
-    /// Index up to which its store has applied entries.
+    /// Index up to which the node's store has applied entries.
     pub applied_index: u64,
-    /// Whether it knows a leader and has applied all that was committed when it started.
+    /// Whether the node knows a leader and has applied everything that was committed when it started.
     pub ready: bool,
     /// Members of the cluster, in the order of their names.
     pub members: Arc<[Member]>,
     /// The cluster, once this node is part of one.
     pub cluster: Option<Arc<ClusterInfo>>,
-    /// What the node waits for before it is part of a cluster, as a sentence.
+    /// Reason why the node is not part of a cluster yet, as a sentence.
     pub waiting_for: Option<String>,
-    /// How its data differs from that of the others, once that is found: it serves nothing then.
+    /// How the node's data differs from that of the other nodes, once that is found. The node then serves nothing.
     pub diverged: Option<Divergence>,
-    /// Since when its disk has not completed a write, if that is so long that it counts as stuck.
+    /// Time since which the node's disk has not completed a write, if that is long enough to count as stuck.
     pub disk_stuck: Option<std::time::Instant>,
-    /// Snapshots on its disk that were found to be damaged since it started, or when it did.
+    /// Number of damaged snapshots found on the node's disk since it started, or while it started.
     pub snapshots_damaged: u64,
-    /// Segments of its log that were found to be damaged since it started.
+    /// Number of damaged log segments found since the node started.
     pub log_damaged: u64,
-    /// Nodes under whose id two processes run, as far as this node has seen.
+    /// Nodes that this node has seen two processes of, under one id.
     pub cloned: Vec<ClonedNode>,
 }
 
 impl View {
-    /// A node that is part of no cluster yet, and has nothing.
+    /// The view of a node that is part of no cluster yet, and has no data.
     pub fn forming(name: &str, node: &str, client_url: &str, peer_url: &str, level_max: u32) -> Self {
         Self {
             name: name.into(),

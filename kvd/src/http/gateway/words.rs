@@ -1,4 +1,4 @@
-//! What a replica is asked, and what it answers.
+//! Requests to the replica, and its answers.
 
 use crate::kv::{Outcome, Revision};
 use crate::node::{ChangeError, MemberChange, ReadError, WriteError};
@@ -7,49 +7,50 @@ use kvclient::api::{LeaderReply, MembersReply};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-/// A request to the replica, with the place for its answer.
+/// A request to the replica, with the channel for its answer.
 #[derive(Debug)]
 pub enum Request {
     /// Replicate and apply a command.
     Write {
-        /// A valid [`crate::kv::Command`], encoded: that takes time for large values, and is not the replica's work.
+        /// A valid [`crate::kv::Command`], encoded before it gets here: encoding a large value takes time that the
+        /// replica must not spend.
         command: Bytes,
-        /// When nobody waits for the answer any more.
+        /// Time after which nobody waits for the answer.
         deadline: Instant,
-        /// Where the answer goes.
+        /// Channel for the answer.
         reply: oneshot::Sender<Result<Outcome, WriteError>>,
     },
     /// Say when the local store is fresh enough for a read that begins now (ReadIndex, thesis §6.4).
     Read {
-        /// When nobody waits for the answer any more.
+        /// Time after which nobody waits for the answer.
         deadline: Instant,
-        /// Where the answer goes; after `Ok` the store may be read.
+        /// Channel for the answer; after `Ok` the store may be read.
         reply: oneshot::Sender<Result<(), ReadError>>,
     },
-    /// Change the members, and say when that is committed.
+    /// Change the members, and answer once the change is committed.
     ChangeMembers {
-        /// What is to be.
+        /// The requested change.
         change: MemberChange,
-        /// When nobody waits for the answer any more.
+        /// Time after which nobody waits for the answer.
         deadline: Instant,
-        /// Where the answer goes: the members as they are then.
+        /// Channel for the answer: the members after the change.
         reply: oneshot::Sender<Result<MembersReply, ChangeError>>,
     },
-    /// Hand leadership over (thesis §3.10).
+    /// Transfer leadership (thesis §3.10).
     HandOver {
-        /// Name of the node that is to lead; without one the most up-to-date voter is.
+        /// Name of the target; if absent, the most up-to-date voter.
         to: Option<String>,
-        /// Where the answer goes: the new leader.
+        /// Channel for the answer: the new leader.
         reply: oneshot::Sender<Result<LeaderReply, NotHandedOver>>,
     },
-    /// Give out the whole store, with all that this node has applied by now.
+    /// Return the whole store, with everything that this node has applied so far.
     Backup {
-        /// Where the answer goes.
+        /// Channel for the answer.
         reply: oneshot::Sender<Result<Backup, BackupError>>,
     },
 }
 
-/// Why leadership was not handed over. Nodes go by their names.
+/// Reason why leadership was not transferred. Nodes are given by their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotHandedOver {
     /// Another node leads, and takes this request.
@@ -60,47 +61,47 @@ pub enum NotHandedOver {
     UnknownMember,
     /// The target does not vote.
     NotVoter,
-    /// There is nobody to hand over to.
+    /// There is no node to transfer leadership to.
     NoTarget,
-    /// Leadership is on its way to another node.
+    /// A transfer to another node is already under way.
     UnderWay {
-        /// That node.
+        /// The target of that transfer.
         to: String,
     },
     /// The target did not take over in time.
     GivenUp {
         /// The target.
         to: String,
-        /// The leader, as before.
+        /// The leader, unchanged.
         leader: String,
     },
-    /// Another node than the target was elected.
+    /// A node other than the target was elected.
     OtherElected {
-        /// That node.
+        /// The elected node.
         leader: String,
     },
-    /// The node leads no more, and has not heard who does.
+    /// The node no longer leads, and does not know the new leader.
     LeaderUnknown,
 }
 
 /// A snapshot of the store on its way to a client.
 #[derive(Debug)]
 pub struct Backup {
-    /// The store's revision in it.
+    /// Revision of the store in the snapshot.
     pub revision: Revision,
-    /// Length of the whole, in bytes.
+    /// Length of the whole snapshot, in bytes.
     pub bytes: u64,
-    /// The bytes; fewer than that if they cannot be read on. Dropping it ends the reading.
+    /// The bytes; fewer than `bytes` if reading fails. Dropping the receiver ends the reading.
     pub chunks: mpsc::Receiver<Bytes>,
 }
 
-/// Why there is no snapshot to be had.
+/// Reason why no snapshot is available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackupError {
     /// The node is not part of a cluster yet (503).
     Forming,
-    /// As many as a node gives at a time are under way (429).
+    /// The node is already sending as many snapshots as it allows at a time (429).
     TooMany,
-    /// The node's disk has no space for one (429).
+    /// The node's disk has no space for a snapshot (429).
     NoSpace,
 }
