@@ -1,16 +1,17 @@
-//! Steps that storage takes with a directory and whole files in it, and the errors they come to.
+//! Steps that storage takes with a directory and whole files in it, and the errors of those steps.
 
 use super::error::StorageError;
 use kvd_disk::{DirLock, Disk, File};
 use std::io;
 
-/// Name of the file by which a daemon holds its data directory.
+/// Name of the file with which a daemon locks its data directory.
 pub(super) const LOCK_FILE: &str = "lock";
 
-/// Takes the data directory for this daemon alone. Do this before anything else with it.
+/// Locks the data directory for this daemon alone. Must come before anything else that is done with the directory.
 ///
 /// # Errors
-/// [`StorageError::Locked`] if another daemon has it, [`StorageError::NotWritable`] if this user may not write there.
+/// [`StorageError::Locked`] if another daemon has locked it, [`StorageError::NotWritable`] if this user may not write
+/// there.
 pub fn lock_data_dir(disk: &dyn Disk) -> Result<DirLock, StorageError> {
     disk.try_lock(LOCK_FILE).map_err(|cause| match cause.kind() {
         io::ErrorKind::WouldBlock => StorageError::Locked,
@@ -19,7 +20,7 @@ pub fn lock_data_dir(disk: &dyn Disk) -> Result<DirLock, StorageError> {
     })
 }
 
-/// Reads a whole file; `None` if there is none of that name.
+/// Reads a whole file; `None` if no file has that name.
 pub(super) fn read_file(disk: &dyn Disk, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, StorageError> {
     let file = match disk.open(name) {
         Ok(file) => file,
@@ -37,7 +38,7 @@ pub(super) fn read_file(disk: &dyn Disk, name: &str, bytes_max: u64) -> Result<O
     Ok(Some(bytes))
 }
 
-/// Replaces a whole file, or creates it: a crash leaves the old bytes or the new ones, nothing in between.
+/// Creates or replaces a whole file: a crash leaves the old bytes or the new ones, nothing in between.
 pub(super) fn replace_file(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
     let temporary = format!("{name}.tmp");
     let file = create_fresh(disk, &temporary)?;
@@ -48,13 +49,13 @@ pub(super) fn replace_file(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<
     disk.sync_dir().map_err(StorageError::io("sync the directory of", name))
 }
 
-/// Creates a file in place of whatever an earlier attempt has left under its name.
+/// Creates a file, and discards any file of the same name that an earlier attempt has left.
 pub(super) fn create_fresh(disk: &dyn Disk, name: &str) -> Result<Box<dyn File>, StorageError> {
     remove_if_present(disk, name)?;
     disk.create(name).map_err(StorageError::io("create", name))
 }
 
-/// Removes a file that may be there.
+/// Removes a file if it exists.
 pub(super) fn remove_if_present(disk: &dyn Disk, name: &str) -> Result<(), StorageError> {
     match disk.remove(name) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(StorageError::io("remove", name)(cause)),

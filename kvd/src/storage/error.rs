@@ -1,4 +1,4 @@
-//! What can go wrong with stored data, said so that an operator knows what it means and what to do.
+//! Errors of stored data, worded so that an operator knows the meaning and the remedy.
 
 use crate::raft::{LogIndex, NodeId};
 use std::io;
@@ -7,21 +7,21 @@ use thiserror::Error;
 /// An error of the storage layer. All but [`StorageError::Compacted`] are reasons to end the process.
 #[derive(Debug, Error)]
 pub enum StorageError {
-    /// A call to the operating system failed. After a failed write or sync nothing that was in flight can
-    /// be believed; what was acknowledged before is safe.
+    /// A call to the operating system failed. After a failed write or sync, nothing that was in flight can be trusted;
+    /// data that was acknowledged before is safe.
     #[error(
         "cannot {action} {file}: {cause}. No acknowledged write is lost, but the node cannot continue: check that the \
          disk is healthy, has space and is writable for this user, then restart the node"
     )]
     Io {
-        /// What was attempted, as a verb.
+        /// The attempted action, as a verb.
         action: &'static str,
         /// Name of the file within the data directory.
         file: String,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: io::Error,
     },
-    /// Stored bytes are damaged, and not as a crash would leave them: something acknowledged may be gone.
+    /// Stored bytes are damaged in a way that no crash causes: acknowledged data may be lost.
     #[error(
         "{file} is damaged at byte {offset}: {cause}. Acknowledged writes may be missing from this node, so it refuses \
          to start. Restore the latest version of the file, never an old copy. If that is not possible, move the \
@@ -31,12 +31,12 @@ pub enum StorageError {
     Corrupt {
         /// Name of the file within the data directory.
         file: String,
-        /// Where in the file the damage begins.
+        /// Offset in the file at which the damage begins.
         offset: u64,
-        /// What does not check.
+        /// The failed check.
         cause: String,
     },
-    /// The file has a format that this version does not know.
+    /// The file has an unknown format version.
     #[error(
         "{file} has format version {found}, but this kvd reads version {supported}: use the kvd version that wrote it, \
          or a newer one"
@@ -46,10 +46,10 @@ pub enum StorageError {
         file: String,
         /// Version found in the file.
         found: u32,
-        /// The version that this program reads and writes.
+        /// Version that this program reads and writes.
         supported: u32,
     },
-    /// The log was written by another node (or by another life of this one).
+    /// The log was written by another node, or by another incarnation of this one.
     #[error(
         "{file} belongs to node {found}, but the identity in this data directory is {expected}: \
          files of two nodes are mixed. Move each back to its own directory"
@@ -57,9 +57,9 @@ pub enum StorageError {
     OtherNode {
         /// Name of the file within the data directory.
         file: String,
-        /// The node that wrote it.
+        /// Node that wrote the log.
         found: NodeId,
-        /// The node that opens it.
+        /// Node that opens the log.
         expected: NodeId,
     },
     /// The file holds data of another cluster.
@@ -70,12 +70,12 @@ pub enum StorageError {
     OtherCluster {
         /// Name of the file within the data directory.
         file: String,
-        /// The cluster whose data it holds.
+        /// Cluster that the data belongs to.
         found: u64,
-        /// The cluster that the node belongs to.
+        /// Cluster that the node belongs to.
         expected: u64,
     },
-    /// The data directory was made by a node of another name.
+    /// The data directory was made by a node with another name.
     #[error("the data directory belongs to node {found:?}, not to {expected:?}")]
     OtherName {
         /// Name found in the directory.
@@ -86,46 +86,46 @@ pub enum StorageError {
     /// This user may not write to the data directory.
     #[error("{0}; the directory must be writable for this user")]
     NotWritable(io::Error),
-    /// Another daemon has the data directory.
+    /// Another daemon has locked the data directory.
     #[error("the data directory is in use by another kvd: stop that one, or choose another directory")]
     Locked,
-    /// The entry asked for is no longer in the log: a snapshot has replaced it.
+    /// The requested entry is no longer in the log: a snapshot has replaced it.
     #[error("entry {index} is no longer in the log, which begins at {first}")]
     Compacted {
-        /// The entry asked for.
+        /// Requested entry.
         index: LogIndex,
-        /// The first entry that the log still has.
+        /// First entry that is still in the log.
         first: LogIndex,
     },
-    /// An earlier write failed, and since then the log takes no more.
+    /// An earlier write failed, and the log has accepted nothing since.
     #[error("an earlier write to the log failed, so it accepts no more: restart the process")]
     Poisoned,
 }
 
 impl StorageError {
-    /// Turns an error of the operating system into one that says what was attempted on which file.
+    /// Converts an error of the operating system into one that names the attempted action and the file.
     pub(super) fn io(action: &'static str, file: &str) -> impl FnOnce(io::Error) -> Self {
         move |cause| Self::Io { action, file: file.to_owned(), cause }
     }
 
-    /// Whether the disk has no space left: a log cannot do without, a snapshot can.
+    /// Returns whether the disk is full. A log cannot go on without space; a snapshot can be skipped.
     pub fn is_for_want_of_space(&self) -> bool {
         matches!(self, Self::Io { cause, .. } if cause.kind() == io::ErrorKind::StorageFull)
     }
 
-    /// Whether there is no such file.
+    /// Returns whether the file does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
     }
 
-    /// Whether bytes that were stored once cannot be had back: they are damaged, or the disk fails to read them. That says
-    /// nothing of what is written from now on, so it is the end of the file and not of the disk. A file that is not
-    /// opened at all is another matter: then the directory is damaged, or the process lacks what it takes.
+    /// Returns whether stored bytes cannot be recovered: they are damaged, or the disk fails to read them. Such an
+    /// error says nothing about later writes, so it concerns the file and not the disk. A file that cannot even be
+    /// opened is different: then the directory is damaged, or the process lacks a resource that it needs.
     pub fn is_of_lost_bytes(&self) -> bool {
         matches!(self, Self::Corrupt { .. } | Self::UnknownVersion { .. } | Self::Io { action: "read", .. })
     }
 
-    /// Says what is wrong, without what it means for a node that cannot go on.
+    /// Returns the error alone, without its consequence for a node that cannot go on.
     pub fn in_short(&self) -> String {
         match self {
             Self::Io { action, file, cause } => format!("cannot {action} {file}: {cause}"),
@@ -134,7 +134,7 @@ impl StorageError {
         }
     }
 
-    /// Damage in `file` from `offset` on.
+    /// Returns the error for damage in `file` from `offset` on.
     pub(super) fn corrupt(file: &str, offset: u64, cause: impl Into<String>) -> Self {
         Self::Corrupt { file: file.to_owned(), offset, cause: cause.into() }
     }

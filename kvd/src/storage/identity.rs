@@ -1,4 +1,4 @@
-//! Who this node is: a small text file, written when the node first starts and when its cluster has formed.
+//! Identity of this node: a small text file, written when the node first starts and again when its cluster has formed.
 //!
 //! The file is JSON, so that an operator can read it:
 //!
@@ -6,10 +6,10 @@
 //! {"format":1,"node_id":"9c3b…","name":"node1","cluster":{"id":"51f0…","first_members":["node1","node2"]},"crc32c":"0d1e…"}
 //! ```
 //!
-//! Ids are 16 hexadecimal digits, as everywhere in logs and in the API. The CRC-32C covers the same object
-//! without the field `crc32c`, written as compactly as above. The file is replaced as a whole, so a crash leaves
-//! the old one or the new one. Damage is found when it is read; a node must never run under a wrong id, or it
-//! could vote twice in one term.
+//! Ids are 16 hexadecimal digits, as everywhere in logs and in the API. The CRC-32C covers the same object without the
+//! field `crc32c`, written as compactly as above. The file is replaced as a whole, so a crash leaves the old file or
+//! the new one. Damage is detected on reading. A node must never run under a wrong id, or it could vote twice in one
+//! term.
 
 use super::directory::{read_file, replace_file};
 use super::error::StorageError;
@@ -21,31 +21,31 @@ use serde::{Deserialize, Serialize};
 /// Name of the file.
 const FILE: &str = "identity.json";
 
-/// The format that this version reads and writes.
+/// Format that this version reads and writes.
 const FORMAT: u32 = 1;
 
-/// Longer files are damaged: names are short and few.
+/// Longest file in bytes. A longer one is damaged: names are short and few.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Who this node is.
+/// Identity of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The id of this life of the node; see [`NodeId`].
+    /// Id of this incarnation of the node; see [`NodeId`].
     pub node_id: NodeId,
-    /// The name it was given.
+    /// Name that was given to the node.
     pub name: String,
-    /// The cluster it belongs to, once that has formed.
+    /// Cluster that the node belongs to, once it has formed.
     pub cluster: Option<ClusterIdentity>,
-    /// What is here was found to be other than what the other nodes hold after this entry, and must not be used.
+    /// Entry after which this node's data was found to differ from that of the other nodes. The data must not be used.
     pub diverged_at: Option<LogIndex>,
 }
 
-/// The cluster that a node belongs to.
+/// Cluster that a node belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterIdentity {
-    /// A hash of its first members: their ids are random, so no two clusters have the same.
+    /// Hash of the cluster's first members. Their ids are random, so no two clusters share a hash.
     pub id: u64,
-    /// Names of its first members, in order.
+    /// Names of the cluster's first members, in order.
     pub first_members: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ impl Identity {
     /// Reads the identity; `None` in an empty data directory.
     ///
     /// # Errors
-    /// [`StorageError::Corrupt`] and [`StorageError::UnknownVersion`] for what this version did not write,
+    /// [`StorageError::Corrupt`] or [`StorageError::UnknownVersion`] for a file that this version did not write;
     /// [`StorageError::Io`].
     pub fn load(disk: &dyn Disk) -> Result<Option<Self>, StorageError> {
         match read_file(disk, FILE, FILE_BYTES_MAX)? {
@@ -62,7 +62,7 @@ impl Identity {
         }
     }
 
-    /// Makes the identity durable, in place of the one before.
+    /// Makes the identity durable, and replaces the previous one.
     ///
     /// # Errors
     /// [`StorageError::Io`]; the identity on disk is then the old or the new one.
@@ -70,15 +70,15 @@ impl Identity {
         replace_file(disk, FILE, &encode(self))
     }
 
-    /// Reads the identity of the node called `name`, or makes one of a new id in an empty data directory.
+    /// Reads the identity of the node called `name`. In an empty data directory, creates one with a new id.
     ///
     /// # Errors
-    /// [`StorageError::OtherName`] if the data directory belongs to a node of another name, and those of
+    /// [`StorageError::OtherName`] if the data directory belongs to a node with another name, and the errors of
     /// [`Identity::load`] and [`Identity::save`].
     pub fn load_or_create(disk: &dyn Disk, name: &str, new_id: impl FnOnce() -> NodeId) -> Result<Self, StorageError> {
         match Self::load(disk)? {
             Some(found) if found.name == name => {
-                // The process that saved it may have been killed before its name was durable.
+                // The process that saved the identity may have been killed before the name of the file was durable.
                 disk.sync_dir().map_err(StorageError::io("sync the directory of", FILE))?;
                 Ok(found)
             }
@@ -92,7 +92,7 @@ impl Identity {
     }
 }
 
-/// The file, or what of it the CRC covers.
+/// Content of the file. The CRC covers the same object without the CRC.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
@@ -113,7 +113,7 @@ struct ClusterDocument {
     first_members: Vec<String>,
 }
 
-/// All that is read of a file before its format is known.
+/// The only field that is read before the format is known.
 #[derive(Deserialize)]
 struct FormatOnly {
     format: u32,
@@ -247,7 +247,7 @@ mod tests {
                 disk.crash();
                 let found = Identity::load(&disk).unwrap().expect("one of the two");
                 assert!(found == formed() || (!saved && found == unformed()), "{found:?}");
-                // What the crash has left behind is in nobody's way.
+                // Files left behind by the crash do no harm.
                 formed().save(&disk).unwrap();
                 assert_eq!(Identity::load(&disk).unwrap(), Some(formed()));
             }

@@ -1,4 +1,4 @@
-//! What a node keeps: its identity, the write-ahead log and snapshots, over the small [`Disk`] trait.
+//! Persistent data of a node: its identity, the write-ahead log and snapshots, over the small [`Disk`] trait.
 //!
 //! The data directory is flat:
 //!
@@ -8,11 +8,11 @@
 //! | `identity.json` | who this node is ([`Identity`]) |
 //! | `wal-<number>.log` | the segments of the write-ahead log ([`wal`]) |
 //! | `snapshot-<index>-<term>.snap` | what the log said up to that entry ([`snapshot`]) |
-//! | `staged-*`, `before-*`, `replacement` | what is to come in place of all that is there, what was there, and how far that is |
-//! | `*.tmp` | a file under construction, thrown away by whoever finds it |
+//! | `staged-*`, `before-*`, `replacement` | the staged new files of a replacement, the old files put aside, and its progress |
+//! | `*.tmp` | a file under construction, which the next start throws away |
 //!
-//! All I/O goes through [`Disk`], so that tests can cut the power between any two steps. Nothing in here
-//! decides when to write: the caller brings the thread and ends the process when a write fails.
+//! All I/O goes through [`Disk`], so that tests can cut the power between any two steps. Nothing in this module decides
+//! when to write: the caller provides the thread and ends the process when a write fails.
 
 mod directory;
 mod error;

@@ -1,8 +1,9 @@
-//! Traces of a node in a directory that does not say which node that was.
+//! Traces of a node in a directory whose identity does not account for them.
 //!
-//! A node writes its identity before anything else, and its cluster into it before it takes a snapshot or puts anything
-//! aside. So what stands beside a missing identity, or one without a cluster, is of a node that was there before, some of
-//! whose files have been lost or removed; the directory is not empty, whatever it lacks.
+//! A node writes its identity before anything else. It adds its cluster to the identity before it takes a snapshot or
+//! puts anything aside. So files beside a missing identity, or beside one without a cluster, belong to a node that was
+//! there before, and some of that node's files have been lost or removed. The directory is not empty, whatever it
+//! lacks.
 
 use super::error::StorageError;
 use super::identity::Identity;
@@ -10,8 +11,8 @@ use super::replacement::{files_present, is_aside};
 use super::{snapshot, wal};
 use kvd_disk::Disk;
 
-/// Name of a file that another life of this node has left, or another node, if there is one. `identity` is what the
-/// directory holds.
+/// Returns the name of a file left by another incarnation of this node or by another node, if there is one. `identity`
+/// is the identity found in the directory.
 ///
 /// # Errors
 /// [`StorageError::Io`].
@@ -44,7 +45,7 @@ mod tests {
         for (files, without, with_unformed) in [
             (&[][..], None, None),
             (&["lock", "identity.json.tmp", "notes.txt", "wal-new.tmp"], None, None),
-            // A log is begun once the node has its id, and before the cluster is noted.
+            // A node begins its log once it has its id, and before it records its cluster.
             (&[LOG], Some(LOG), None),
             (&[SNAPSHOT], Some(SNAPSHOT), Some(SNAPSHOT)),
             (&[ASIDE, LOG, SNAPSHOT], Some(ASIDE), Some(ASIDE)),

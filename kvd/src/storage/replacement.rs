@@ -1,9 +1,9 @@
-//! Replaces all that is in a data directory by something else, as one step: a crash at any moment leaves the one or the
-//! other, once the next start has completed what was begun.
+//! Replaces all files of a data directory by new ones in one step. A crash at any moment leaves the old files or the
+//! new ones, once the next start has completed a replacement that was begun.
 //!
-//! What is to come is written beside what is there, under names of its own ([`stage`]). Then a mark is written, which
-//! is the moment at which the replacement is decided; what is there is put aside, the mark says so, and what is to come
-//! gets its names. Each of these steps may be done again, so whoever finds the mark goes on from there.
+//! The new files are written beside the old ones, under names of their own ([`stage`]). Then a mark is written, and
+//! with it the replacement is decided. The old files are put aside, the mark is updated, and the new files get their
+//! final names. Each of these steps may be repeated, so a process that finds the mark goes on from there.
 
 use super::directory::{LOCK_FILE, read_file, remove_if_present, replace_file};
 use super::error::StorageError;
@@ -11,25 +11,25 @@ use kvd_disk::{DirLock, Disk, File};
 use std::io;
 use std::sync::Arc;
 
-/// What the names of files begin with that are to come.
+/// Prefix of staged files.
 const STAGED: &str = "staged-";
 
-/// What the names of files begin with that were put aside, before the name that the replacement was given.
+/// Prefix of files that were put aside. The name of the replacement follows it.
 const ASIDE: &str = "before-";
 
 /// Name of the mark.
 const MARK: &str = "replacement";
 const MARK_BYTES_MAX: u64 = 1024;
 
-/// The format of the mark that this version reads and writes.
+/// Format of the mark that this version reads and writes.
 const MARK_FORMAT: u32 = 1;
 const FORMAT_PREFIX: &str = "format ";
 
-/// How far a replacement is, as the mark says.
+/// Progress of a replacement, as written in the mark.
 const PUT_ASIDE: &str = "put aside ";
 const TAKE_OVER: &str = "take over ";
 
-/// A directory within a directory, by the names of its files: for what is to come.
+/// A directory within a directory, for staged files: a prefix of their names sets them apart.
 #[derive(Clone, Debug)]
 struct StagedDisk(Arc<dyn Disk>);
 
@@ -70,7 +70,8 @@ impl Disk for StagedDisk {
     }
 }
 
-/// Where to write what is to come in place of all that is in `disk`. What an earlier attempt has left there is gone.
+/// Returns the disk to write the new files to, which are to replace everything in `disk`. Removes the files that an
+/// earlier attempt has left there.
 ///
 /// # Errors
 /// [`StorageError::Io`]
@@ -79,17 +80,17 @@ pub fn stage(disk: &Arc<dyn Disk>) -> Result<Arc<dyn Disk>, StorageError> {
     Ok(Arc::new(StagedDisk(Arc::clone(disk))))
 }
 
-/// Removes what was to come and was never decided. To be called only once [`complete_replacement`] has found nothing to
-/// complete, or has completed it.
+/// Removes staged files whose replacement was never decided. Must be called only after [`complete_replacement`] has
+/// found nothing to complete, or has completed it.
 ///
 /// # Errors
-/// [`StorageError::Io`]; nothing is lost by it but space.
+/// [`StorageError::Io`]; only space is lost by it.
 pub fn discard_staged(disk: &dyn Disk) -> Result<(), StorageError> {
     let mut staged = list(disk)?.into_iter().filter(|name| name.starts_with(STAGED));
     staged.try_for_each(|name| remove_if_present(disk, &name))
 }
 
-/// Whether something was staged in `disk`, for a replacement that was never decided.
+/// Returns whether `disk` has staged files of a replacement that was never decided.
 ///
 /// # Errors
 /// [`StorageError::Io`].
@@ -97,7 +98,8 @@ pub fn has_staged(disk: &dyn Disk) -> Result<bool, StorageError> {
     Ok(list(disk)?.iter().any(|name| name.starts_with(STAGED)))
 }
 
-/// Names of all files in `disk` but the lock and what an interrupted replacement leaves, which the next one removes.
+/// Returns the names of all files in `disk`, except the lock and the remains of an interrupted replacement, which the
+/// next one removes.
 ///
 /// # Errors
 /// [`StorageError::Io`].
@@ -109,36 +111,37 @@ pub fn files_present(disk: &dyn Disk) -> Result<Vec<String>, StorageError> {
     Ok(list(disk)?.into_iter().filter(is_present).collect())
 }
 
-/// Whether a replacement has put the file of this name aside.
+/// Returns whether this is the name of a file that a replacement has put aside.
 pub(super) fn is_aside(name: &str) -> bool {
     name.starts_with(ASIDE)
 }
 
-/// What the names of files begin with that the replacement of this name puts aside.
+/// Returns the prefix of the files that the replacement of this name puts aside.
 pub fn aside_prefix(name: &str) -> String {
     format!("{ASIDE}{name}-")
 }
 
-/// Puts what was staged, all of it durable, in place of all that is in `disk`. What is there goes on to be there under
-/// names that begin with [`aside_prefix`]; files may have been put aside under `name` by no other replacement.
+/// Replaces everything in `disk` by the staged files, all of which must be durable. The old files stay under names that
+/// begin with [`aside_prefix`]; no other replacement may have put files aside under `name`.
 ///
 /// # Errors
-/// [`StorageError::Io`]; the replacement has then been decided or not, and [`complete_replacement`] goes on with it.
+/// [`StorageError::Io`]; the replacement may or may not have been decided then, and [`complete_replacement`] goes on
+/// with it.
 pub fn replace_all(disk: &dyn Disk, name: &str) -> Result<(), StorageError> {
     Mark::PutAside(name.to_owned()).save(disk)?;
     complete_replacement(disk).map(drop)
 }
 
-/// Completes a replacement that was decided and interrupted; whether there was one. To be called before anything else
-/// is done with what is in `disk`.
+/// Completes a replacement that was decided and then interrupted. Returns whether there was one. Must be called before
+/// anything else is done with the files in `disk`.
 ///
 /// # Errors
 /// [`StorageError::Io`], and [`StorageError::Corrupt`] or [`StorageError::UnknownVersion`] if the mark cannot be read.
 pub fn complete_replacement(disk: &dyn Disk) -> Result<bool, StorageError> {
     let Some(mark) = Mark::load(disk)? else { return Ok(false) };
-    // The process that wrote the mark may have been killed before its name was durable. Nothing that follows from the
-    // mark may outlast it: without the mark, half of what was there would be gone; with the one before, what came in
-    // its place would be put aside in turn.
+    // The process that wrote the mark may have been killed before the mark's name was durable. No effect of the mark
+    // may outlast the mark: without the mark, half of the old files would be gone; with the mark before it, the new
+    // files would be put aside in turn.
     sync(disk)?;
     if let Mark::PutAside(name) = mark {
         for file in files_present(disk)?.into_iter().filter(|file| !file.starts_with(ASIDE)) {
@@ -158,17 +161,17 @@ pub fn complete_replacement(disk: &dyn Disk) -> Result<bool, StorageError> {
     Ok(true)
 }
 
-/// How far a replacement is.
+/// Progress of a replacement.
 #[derive(Debug, PartialEq, Eq)]
 enum Mark {
-    /// It is decided: what is there is being put aside, as what was before the replacement of this name.
+    /// The replacement is decided: the old files are being put aside, under the replacement's name.
     PutAside(String),
-    /// All of that was put aside: what is to come is getting its names.
+    /// All old files were put aside: the new files are getting their final names.
     TakeOver(String),
 }
 
 impl Mark {
-    /// What stands in the file: a line that an operator can read.
+    /// Returns the content of the file: a line that an operator can read.
     fn encode(&self) -> String {
         let (step, name) = match self {
             Self::PutAside(name) => (PUT_ASIDE, name),
@@ -229,7 +232,7 @@ mod tests {
         read_file(disk, name, 100).expect("it can be read")
     }
 
-    /// Two files in the place of two others, one of which has the same name.
+    /// Replaces two files by two others; one name is in both sets.
     fn replace(disk: &Arc<dyn Disk>) -> Result<(), StorageError> {
         let staged = stage(disk)?;
         write(&*staged, "identity", b"new")?;
@@ -247,7 +250,8 @@ mod tests {
         (faulty, disk)
     }
 
-    /// Checks that the directory holds the old or the new, each as a whole; whether the new.
+    /// Checks that the directory holds either the old files or the new ones, each as a whole. Returns whether it holds
+    /// the new ones.
     #[track_caller]
     fn has_come(disk: &dyn Disk) -> bool {
         let (old, new) = (Some(b"old".to_vec()), Some(b"new".to_vec()));
@@ -277,7 +281,7 @@ mod tests {
                 false => old_stayed += 1,
             }
             assert!(ended.is_err() || has_come(&*disk), "it said that it was done");
-            // Once more goes well, whatever was left.
+            // A second attempt succeeds, whatever the first has left.
             write(&*disk, "log", b"old").expect("a disk that works");
             replace(&disk).expect("a disk that works");
             assert_eq!((read(&*disk, "identity"), read(&*disk, "log")), (Some(b"new".to_vec()), None));
@@ -299,7 +303,7 @@ mod tests {
                     let (faulty, disk) = directory(seed);
                     faulty.cut_power_after(killed_after);
                     is_done = replace(&disk).is_ok();
-                    // What it did can be seen, and is not durable for that.
+                    // The effects of the interrupted process are visible, but not yet durable.
                     faulty.kill();
                     faulty.cut_power_after(cut_after);
                     let completed = complete_replacement(&*disk);

@@ -1,9 +1,9 @@
-//! What is wrong with a snapshot, told of the file that it is.
+//! Errors of snapshots, with the name of the file.
 
 use super::super::error::StorageError;
 pub use kvclient::snapshot::SnapshotError;
 
-/// The same, of a file in the data directory.
+/// Converts a snapshot error into one about a file in the data directory.
 pub(super) fn in_file(error: SnapshotError, file: &str) -> StorageError {
     match error {
         SnapshotError::NotASnapshot => StorageError::corrupt(file, 0, error.to_string()),

@@ -1,8 +1,8 @@
-//! A snapshot on disk, as those know it who do not read it.
+//! A snapshot on disk, for callers that do not read it.
 
 use crate::raft::LogBase;
 
-/// A snapshot that is durable: what it replaces may go.
+/// A durable snapshot: everything that it replaces may be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotFile {
     last: LogBase,
@@ -10,17 +10,17 @@ pub struct SnapshotFile {
 }
 
 impl SnapshotFile {
-    /// Of a file that was found to be whole, and whose name is durable.
+    /// Describes a file that was found undamaged, and whose name is durable.
     pub(super) fn of_durable(last: LogBase, bytes: u64) -> Self {
         Self { last, bytes }
     }
 
-    /// The last entry in it, by which its reader finds it.
+    /// Returns the last entry in the snapshot, by which a reader finds the file.
     pub fn last(&self) -> LogBase {
         self.last
     }
 
-    /// Length of the file.
+    /// Returns the length of the file in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -1,22 +1,22 @@
-//! What a snapshot begins with, as nodes know it. Clients know the same as a [`Head`], without the words of consensus.
+//! Beginning of a snapshot, as nodes know it. Clients know the same as a [`Head`], without the terms of consensus.
 
 use crate::raft::{ClusterTime, LogBase, LogIndex, SnapshotPlace, Term};
 use bytes::Bytes;
 use kvclient::snapshot::{HEADER_BYTES, Head, NUMBER_MAX, SnapshotError};
 
-/// What a snapshot begins with: all that consensus has to know of it, and what the state machine says of its data.
+/// Beginning of a snapshot: everything that consensus has to know of it, and the state machine's summary of its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotMeta {
-    /// The cluster whose state it is.
+    /// Cluster whose state the snapshot holds.
     pub cluster_id: u64,
-    /// Where it ends.
+    /// Place at which the snapshot ends.
     pub place: SnapshotPlace,
-    /// What the data comes to: opaque here.
+    /// Summary of the data: opaque here.
     pub summary: Bytes,
 }
 
 impl SnapshotMeta {
-    /// The same as it stands in the snapshot.
+    /// Returns the head, the form in which a snapshot contains the same facts.
     ///
     /// # Panics
     /// If no snapshot can end with that entry.
@@ -35,10 +35,10 @@ impl SnapshotMeta {
         }
     }
 
-    /// What the head of an undamaged snapshot says.
+    /// Reads the head of an undamaged snapshot.
     ///
     /// # Errors
-    /// [`SnapshotError::Damaged`] if its configuration is of no form that this version knows.
+    /// [`SnapshotError::Damaged`] if the configuration has a form that this version does not know.
     pub fn of(head: Head) -> Result<Self, SnapshotError> {
         let Head { cluster_id, last_index, last_term, time_ms, configuration_index, configuration, summary } = head;
         let (configuration, unread) = postcard::take_from_bytes(&configuration).map_err(|_| unknown_form())?;
@@ -60,7 +60,7 @@ fn unknown_form() -> SnapshotError {
     SnapshotError::Damaged { offset: HEADER_BYTES as u64, cause }
 }
 
-/// Whether a snapshot can end with this entry.
+/// Returns whether a snapshot can end with this entry.
 pub(super) fn is_entry(entry: LogBase) -> bool {
     entry.index > LogIndex(0) && entry.index.0 < NUMBER_MAX && entry.term.0 < NUMBER_MAX
 }

@@ -1,8 +1,8 @@
-//! Snapshots: all that the log said up to some entry, in one file, so that the log can let it go.
+//! Snapshots: the state up to some entry of the log in one file, so that the log up to that entry can be removed.
 //!
-//! Storage knows of a snapshot what consensus needs; the state machine's part is opaque to it: a short summary, and the
-//! state in parts. The same bytes are a file, a stream to another node and a backup that a client keeps, so they are
-//! defined where clients have them as well: in [`kvclient::snapshot`].
+//! Storage knows only the parts of a snapshot that consensus needs. The state machine's part is opaque to it: a short
+//! summary, and the state in parts. The same bytes are a file, a stream to another node and a backup that a client
+//! keeps, so they are defined in a place that clients share: [`kvclient::snapshot`].
 //!
 //! # Words
 //! | word | what it is |
@@ -14,15 +14,15 @@
 //! | [`SnapshotFile`] | proof that a snapshot is durable, and where it ends |
 //!
 //! # Files
-//! `snapshot-<index>-<term>.snap` is named for the last entry in it. It comes to be under a temporary name, is synced,
-//! and gets its own name in one durable step. So a file of that name was whole once, and what does not check in it was
-//! damaged by the disk. What a snapshot replaces, older ones and the beginning of the log, may go only after that step:
-//! [`remove_older`] asks for the proof.
+//! `snapshot-<index>-<term>.snap` is named for the last entry in it. It is written under a temporary name, synced, and
+//! gets its own name in one durable step. So a file with that name was whole once, and any part of it that does not
+//! check was damaged by the disk. Files that a snapshot replaces, older snapshots and the beginning of the log, may be
+//! removed only after that step: [`remove_older`] requires the proof.
 //!
-//! - `meta`: what a snapshot begins with
-//! - `names`: which files there are; `file`: one that is durable
+//! - `meta`: the beginning of a snapshot
+//! - `names`: names of the files; `file`: a durable one
 //! - `writer`, `reader`: files
-//! - `recovery`: what a node starts from, and what it does about damage
+//! - `recovery`: the snapshot that a node starts from, and the treatment of damaged ones
 
 mod error;
 mod file;

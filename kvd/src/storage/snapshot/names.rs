@@ -1,4 +1,4 @@
-//! Which snapshots there are.
+//! Names of snapshot files.
 
 use super::super::directory::remove_if_present;
 use super::super::error::StorageError;
@@ -7,32 +7,32 @@ use super::meta::is_entry;
 use crate::raft::{LogBase, LogIndex, Term};
 use kvd_disk::Disk;
 
-/// What the names of unfinished snapshots end with.
+/// Suffix of the names of unfinished snapshots.
 const TEMPORARY: &str = ".tmp";
 
-/// Name of the snapshot that ends with this entry.
+/// Returns the name of the snapshot that ends with this entry.
 pub(super) fn file_name(last: LogBase) -> String {
     format!("snapshot-{:016}-{:016}.snap", last.index.0, last.term.0)
 }
 
-/// Name of an unfinished one; `attempt` tells those from each other that are made at the same time.
+/// Returns the name of an unfinished snapshot; `attempt` tells apart those that are made at the same time.
 pub(super) fn temporary_name(last: LogBase, attempt: u64) -> String {
     format!("{}.{attempt}{TEMPORARY}", file_name(last))
 }
 
-/// The entry that the snapshot of this name ends with; `None` if no snapshot has that name.
+/// Returns the entry that the snapshot of this name ends with; `None` if the name is not a snapshot's.
 fn entry_of(name: &str) -> Option<LogBase> {
     let (index, term) = name.strip_prefix("snapshot-")?.strip_suffix(".snap")?.split_once('-')?;
     let last = LogBase { index: LogIndex(index.parse().ok()?), term: Term(term.parse().ok()?) };
     (file_name(last) == name && is_entry(last)).then_some(last)
 }
 
-/// Whether a snapshot has this name.
+/// Returns whether this is the name of a snapshot.
 pub(in crate::storage) fn is_snapshot(name: &str) -> bool {
     entry_of(name).is_some()
 }
 
-/// The entries that the snapshots in `disk` end with, the newest first.
+/// Returns the last entry of each snapshot in `disk`, the newest first.
 pub(super) fn all(disk: &dyn Disk) -> Result<Vec<LogBase>, StorageError> {
     let names = disk.list().map_err(StorageError::io("list", "the data directory"))?;
     let mut found: Vec<LogBase> = names.iter().filter_map(|name| entry_of(name)).collect();
@@ -40,17 +40,17 @@ pub(super) fn all(disk: &dyn Disk) -> Result<Vec<LogBase>, StorageError> {
     Ok(found)
 }
 
-/// Removes the snapshots that are older than this one, of which the node has no more need. A crash may bring them back,
-/// to no harm.
+/// Removes the snapshots that are older than this one; the node no longer needs them. A crash may bring them back,
+/// which does no harm.
 ///
 /// # Errors
-/// [`StorageError::Io`]; nothing is lost by it but space.
+/// [`StorageError::Io`]; only space is lost by it.
 pub fn remove_older(disk: &dyn Disk, durable: &SnapshotFile) -> Result<(), StorageError> {
     let older = all(disk)?.into_iter().filter(|last| last.index < durable.last().index);
     older.map(file_name).try_for_each(|name| remove_if_present(disk, &name))
 }
 
-/// Removes the unfinished snapshots that earlier processes left.
+/// Removes the unfinished snapshots left by earlier processes.
 pub(super) fn remove_unfinished(disk: &dyn Disk) -> Result<(), StorageError> {
     let names = disk.list().map_err(StorageError::io("list", "the data directory"))?;
     let mut unfinished = names.iter().filter(|name| name.starts_with("snapshot-") && name.ends_with(TEMPORARY));

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use kvclient::snapshot::{Decoder, Encoder, Part};
 use kvd_disk::{Disk, File};
 
-/// How much is read at once.
+/// Bytes per read.
 const READ_BYTES: usize = 256 << 10;
 
-/// Reads one snapshot. It goes on reading it even if the file is removed meanwhile.
+/// Reads one snapshot. The reader can go on even if the file is removed meanwhile.
 #[derive(Debug)]
 pub struct SnapshotReader {
     source: Source,
@@ -21,7 +21,7 @@ pub struct SnapshotReader {
 }
 
 impl SnapshotReader {
-    /// Opens the snapshot that ends with this entry, and reads what it begins with.
+    /// Opens the snapshot that ends with this entry, and reads its beginning.
     ///
     /// # Errors
     /// [`StorageError::Io`], [`StorageError::Corrupt`], [`StorageError::UnknownVersion`].
@@ -39,12 +39,12 @@ impl SnapshotReader {
         Ok(Self { source, meta, damage: None })
     }
 
-    /// What the snapshot begins with.
+    /// Returns the beginning of the snapshot.
     pub fn meta(&self) -> &SnapshotMeta {
         &self.meta
     }
 
-    /// Length of the file.
+    /// Returns the length of the file in bytes.
     ///
     /// # Errors
     /// [`StorageError::Io`].
@@ -52,10 +52,11 @@ impl SnapshotReader {
         self.source.file.size().map_err(StorageError::io("read", &self.source.name))
     }
 
-    /// The next piece of data, as it was written; `None` after the last, when all of the file was found undamaged.
+    /// Returns the next piece of data, as it was written. Returns `None` after the last piece, once the whole file was
+    /// found undamaged.
     ///
     /// # Errors
-    /// [`StorageError::Io`], and [`StorageError::Corrupt`]: then no piece before it means anything either.
+    /// [`StorageError::Io`], and [`StorageError::Corrupt`]: then the pieces before it are invalid as well.
     pub fn next_data(&mut self) -> Result<Option<Bytes>, StorageError> {
         loop {
             match self.source.next_part() {
@@ -71,18 +72,18 @@ impl SnapshotReader {
         }
     }
 
-    /// What was found to be damaged, if anything was.
+    /// Returns the damage that was found, if any.
     pub(super) fn damage(&self) -> Option<&SnapshotError> {
         self.damage.as_ref()
     }
 }
 
-/// The bytes of a snapshot file as they are sent on, checked while they are read.
+/// Bytes of a snapshot file for sending, checked while they are read.
 #[derive(Debug)]
 pub struct SnapshotBytes {
     reader: SnapshotReader,
     encoder: Option<Encoder>,
-    /// What comes before the first piece of data.
+    /// Bytes before the first piece of data.
     beginning: Vec<u8>,
 }
 
@@ -97,12 +98,12 @@ impl SnapshotBytes {
         Ok(Self { reader, encoder: Some(encoder), beginning })
     }
 
-    /// What the snapshot begins with.
+    /// Returns the beginning of the snapshot.
     pub fn meta(&self) -> &SnapshotMeta {
         self.reader.meta()
     }
 
-    /// How many bytes there are.
+    /// Returns the number of bytes.
     ///
     /// # Errors
     /// [`StorageError::Io`].
@@ -110,7 +111,7 @@ impl SnapshotBytes {
         self.reader.bytes()
     }
 
-    /// Puts the next bytes into `chunk`, in place of what was there: none at the end.
+    /// Replaces the content of `chunk` by the next bytes: by none at the end.
     ///
     /// # Errors
     /// As [`SnapshotReader::next_data`].
@@ -129,12 +130,12 @@ impl SnapshotBytes {
     }
 }
 
-/// A file with the decoder that it is read through.
+/// A file with the decoder for its bytes.
 #[derive(Debug)]
 struct Source {
     name: String,
     file: Box<dyn File>,
-    /// What is read next.
+    /// Offset of the next read.
     position: u64,
     chunk: Vec<u8>,
     decoder: Decoder,
@@ -155,7 +156,7 @@ impl ReadError {
 }
 
 impl Source {
-    /// The next part; `None` at the end of the file, when all of it was found undamaged.
+    /// Returns the next part; `None` at the end of the file, once all of it was found undamaged.
     fn next_part(&mut self) -> Result<Option<Part>, ReadError> {
         loop {
             if let Some(part) = self.decoder.next_part().map_err(ReadError::Snapshot)? {

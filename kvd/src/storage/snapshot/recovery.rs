@@ -1,9 +1,9 @@
-//! What a node starts from: its newest snapshot that is undamaged.
+//! The snapshot that a node starts from: its newest undamaged one.
 //!
-//! A snapshot that does not check was damaged by the disk, and with it what was acknowledged may be gone. So the node
-//! must not start, unless nothing is: an older snapshot is there, or the log reaches back to the very first entry, and
-//! the log after that has all that the damaged one held. The first of this, that the log follows the older snapshot, is
-//! settled before the log is opened; that it reaches as far as the damaged one, once it is
+//! A snapshot that does not check was damaged by the disk, and acknowledged data may be lost with it. So the node must
+//! not start, unless nothing is lost: there is an older snapshot, or the log reaches back to the very first entry, and
+//! the log after that has everything that the damaged snapshot held. Whether the log follows the older snapshot is
+//! checked before the log is opened. Whether it reaches as far as the damaged snapshot is checked afterwards
 //! ([`RecoveredSnapshot::check`]).
 
 use super::super::error::StorageError;
@@ -17,27 +17,27 @@ use crate::raft::{LogBase, LogIndex};
 use kvd_disk::Disk;
 use std::fmt;
 
-/// What was found when the node started. By default nothing.
+/// Snapshots found when the node started. None by default.
 #[derive(Debug)]
 pub struct RecoveredSnapshot<T> {
-    /// The newest snapshot that is undamaged; `None` if the log has all there is.
+    /// The newest undamaged snapshot; `None` if the log reaches back to the very first entry.
     pub found: Option<FoundSnapshot<T>>,
-    /// Newer ones.
+    /// Newer snapshots, all damaged.
     damaged: Vec<DamagedSnapshot>,
 }
 
-/// A snapshot that is undamaged.
+/// An undamaged snapshot.
 #[derive(Debug)]
 pub struct FoundSnapshot<T> {
     /// The file.
     pub file: SnapshotFile,
-    /// What it begins with.
+    /// Beginning of the snapshot.
     pub meta: SnapshotMeta,
-    /// What was made of its data.
+    /// State made of its data.
     pub state: T,
 }
 
-/// A snapshot that was damaged, to no harm. Worth a warning.
+/// A snapshot that was damaged without loss. Worth a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DamagedSnapshot {
     last: LogBase,
@@ -69,13 +69,13 @@ impl<T> Default for RecoveredSnapshot<T> {
 }
 
 impl<T> RecoveredSnapshot<T> {
-    /// What the log goes on after.
+    /// Returns the entry that the log goes on after.
     pub fn base(&self) -> LogBase {
         self.found.as_ref().map_or(LogBase::NONE, |found| found.meta.place.last)
     }
 
-    /// To be called once the log was opened after [`RecoveredSnapshot::base`]: whether the two have all there ever was.
-    /// If so, what is to be said of damage.
+    /// Checks that snapshot and log together are complete. Must be called once the log was opened after
+    /// [`RecoveredSnapshot::base`]. Returns the damaged snapshots to report.
     ///
     /// # Errors
     /// [`StorageError::Corrupt`]: something is missing, and the node must not start.
@@ -87,16 +87,16 @@ impl<T> RecoveredSnapshot<T> {
     }
 }
 
-/// Finds the newest undamaged snapshot of this cluster, and lets `load` make something of its data. It reads every byte
-/// once. What earlier processes left unfinished is removed.
+/// Finds the newest undamaged snapshot of this cluster, and lets `load` make a state of its data. Reads every byte
+/// once. Removes files that earlier processes left unfinished.
 ///
-/// `log_begins_with` is what [`Wal::begins_with`](super::super::Wal::begins_with) says; the log may be opened only
-/// after this, since then the snapshot is durable which it may be begun anew for.
+/// `log_begins_with` is the result of [`Wal::begins_with`](super::super::Wal::begins_with). The log may be opened only
+/// after this call: it may be restarted after the snapshot, which is certain to be durable only then.
 ///
 /// # Errors
-/// [`StorageError::Corrupt`] if a snapshot is damaged, unless an older one, or none, and the log may do;
-/// [`StorageError::UnknownVersion`], [`StorageError::OtherCluster`], [`StorageError::Io`], and what `load` says of data
-/// that is undamaged: the node must not start.
+/// [`StorageError::Corrupt`] if a snapshot is damaged, unless an older snapshot (or none) may suffice together with the
+/// log; [`StorageError::UnknownVersion`], [`StorageError::OtherCluster`], [`StorageError::Io`], and the errors of
+/// `load` about undamaged data: the node must not start.
 pub fn recover<T, E: From<StorageError>>(
     disk: &dyn Disk,
     cluster_id: u64,
@@ -106,7 +106,7 @@ pub fn recover<T, E: From<StorageError>>(
     remove_unfinished(disk)?;
     let snapshots = all(disk)?;
     if let Some(newest) = snapshots.first() {
-        // The process that wrote it may have been killed before its name was durable.
+        // The process that wrote the snapshot may have been killed before its name was durable.
         disk.sync_dir().map_err(StorageError::io("sync the directory of", &file_name(*newest)))?;
     }
     let mut damaged: Vec<DamagedSnapshot> = Vec::new();
@@ -125,12 +125,12 @@ pub fn recover<T, E: From<StorageError>>(
     }
 }
 
-/// Whether a log that begins with this entry has the one after the base.
+/// Returns whether a log that begins with this entry has the one after the base.
 fn reaches(log_begins_with: Option<LogIndex>, base: LogBase) -> bool {
     log_begins_with.is_some_and(|first| first <= base.index.next())
 }
 
-/// Reads one snapshot. If it is damaged, how.
+/// Reads one snapshot. Returns the damage, if there is any.
 fn attempt<T, E: From<StorageError>>(
     disk: &dyn Disk,
     cluster_id: u64,
@@ -147,7 +147,7 @@ fn attempt<T, E: From<StorageError>>(
         return Err(StorageError::OtherCluster { file: file_name(last), found, expected }.into());
     }
     let state = load(&mut reader).and_then(|state| {
-        // Whatever it needed, all of it must be right.
+        // Check the rest of the file as well, however little `load` has read.
         while reader.next_data()?.is_some() {}
         Ok(state)
     });

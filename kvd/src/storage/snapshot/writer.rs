@@ -12,13 +12,13 @@ use kvd_disk::{Disk, File};
 use std::io;
 use std::sync::Arc;
 
-/// After so many bytes the file is synced: one sync of all at the end could hold up the log's for long.
+/// Bytes after which the file is synced. A single sync at the end could delay the log's syncs for long.
 const SYNC_EVERY_BYTES: u64 = 4 << 20;
 
 /// Writes one snapshot: one that this node takes, or one that another node sends, part by part as it is decoded.
 ///
-/// Several may be written at the same time. After a failed call it writes no more, and what it wrote is removed if
-/// possible; if the process ends in between, the next start removes it.
+/// Several may be written at the same time. After a failed call the writer writes no more, and removes the file if
+/// possible; if the process ends before that, the next start removes it.
 #[derive(Debug)]
 pub struct SnapshotWriter {
     disk: Arc<dyn Disk>,
@@ -26,7 +26,7 @@ pub struct SnapshotWriter {
     temporary: String,
     file: Box<dyn File>,
     encoder: Encoder,
-    /// Where the next part goes.
+    /// Offset of the next part.
     position: u64,
     synced_bytes: u64,
     is_poisoned: bool,
@@ -39,7 +39,7 @@ impl SnapshotWriter {
     /// [`StorageError::Io`].
     ///
     /// # Panics
-    /// If the configuration and the summary come to more than [`PART_BYTES_MAX`](super::PART_BYTES_MAX), or if no
+    /// If the configuration and the summary together exceed [`PART_BYTES_MAX`](super::PART_BYTES_MAX), or if no
     /// snapshot can end with that entry.
     pub fn begin(disk: Arc<dyn Disk>, meta: &SnapshotMeta) -> Result<Self, StorageError> {
         let (encoder, bytes) = Encoder::begin(&meta.to_head());
@@ -54,11 +54,11 @@ impl SnapshotWriter {
     /// Writes the next piece of data.
     ///
     /// # Errors
-    /// [`StorageError::Io`], and [`StorageError::Poisoned`] ever after. Where it is for want of space, only this
+    /// [`StorageError::Io`], and [`StorageError::Poisoned`] from every later call. If the disk is full, only this
     /// snapshot has failed.
     ///
     /// # Panics
-    /// If it is longer than [`PART_BYTES_MAX`](super::PART_BYTES_MAX).
+    /// If the piece is longer than [`PART_BYTES_MAX`](super::PART_BYTES_MAX).
     pub fn write_data(&mut self, data: &[u8]) -> Result<(), StorageError> {
         self.unless_poisoned(|writer| {
             let header = writer.encoder.data(data);
@@ -71,7 +71,7 @@ impl SnapshotWriter {
         })
     }
 
-    /// Ends the snapshot. It is durable under its name when this returns `Ok`; after an error it may be.
+    /// Ends the snapshot. It is durable under its name when this returns `Ok`; after an error it may be durable or not.
     ///
     /// # Errors
     /// [`StorageError::Io`], and [`StorageError::Poisoned`] if an earlier call failed.
@@ -90,10 +90,10 @@ impl SnapshotWriter {
         })
     }
 
-    /// Gives the snapshot up.
+    /// Abandons the snapshot.
     ///
     /// # Errors
-    /// [`StorageError::Io`]; the next start removes what is left.
+    /// [`StorageError::Io`]; the next start removes the remaining file.
     pub fn abandon(self) -> Result<(), StorageError> {
         remove_if_present(&*self.disk, &self.temporary)
     }
@@ -112,7 +112,7 @@ impl SnapshotWriter {
         Ok(())
     }
 
-    /// Does what may fail, after which nothing more is written.
+    /// Runs a step that may fail. After a failure nothing more is written.
     fn unless_poisoned<T>(
         &mut self,
         act: impl FnOnce(&mut Self) -> Result<T, StorageError>,
@@ -123,7 +123,8 @@ impl SnapshotWriter {
         let done = act(self);
         if done.is_err() {
             self.is_poisoned = true;
-            // Half a snapshot is of no use, and may be what fills the disk. Failing that, the next start removes it.
+            // Half a snapshot is useless, and may be what fills the disk. If removing it fails, the next start removes
+            // it.
             let _ = remove_if_present(&*self.disk, &self.temporary);
         }
         done

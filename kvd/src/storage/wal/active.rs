@@ -11,7 +11,7 @@ pub(super) struct ActiveSegment {
     pub(super) name: String,
     pub(super) sequence: u64,
     pub(super) salt: u64,
-    /// Where the next batch goes.
+    /// Offset of the next batch.
     pub(super) position: u64,
     /// Length of the file.
     pub(super) bytes: u64,
@@ -30,13 +30,13 @@ impl ActiveSegment {
         Ok(Self { file, name: file_name(sequence), sequence, salt, position: SEGMENT_HEADER_BYTES as u64, bytes })
     }
 
-    /// Whether a batch of this length still fits.
+    /// Returns whether a batch of this length still fits.
     pub(super) fn has_room(&self, batch_bytes: u64) -> bool {
         self.position + batch_bytes <= self.bytes
     }
 }
 
-/// The salt of a segment: random as long as `salt` is, and another for each segment (splitmix64).
+/// Returns the salt of a segment: random as long as `salt` is, and different for each segment (splitmix64).
 pub(super) fn mix(salt: u64, sequence: u64) -> u64 {
     let mut mixed = salt.wrapping_add(sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

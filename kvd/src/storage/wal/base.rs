@@ -1,7 +1,7 @@
-//! The base of a log: the last entry that a snapshot holds, so that the log need not.
+//! The base of a log: the last entry of a snapshot, up to which the log need not have entries.
 //!
-//! A log may still have entries up to its base, for followers that are a little behind. What the node starts from is
-//! the snapshot and the entries after it:
+//! A log may still have entries up to its base, for followers that are a little behind. The node starts from the
+//! snapshot and the entries after the base:
 //!
 //! ```text
 //!             base
@@ -12,25 +12,25 @@
 //!                             follows either (step 7).
 //! ```
 //!
-//! Which entry stands at the base is not settled before the whole log has been read, since a truncation may take it
-//! back. [`AfterBase`] keeps up with that while the log is read.
+//! Only after the whole log has been read is it certain which entry is at the base, since a later truncation may take
+//! it back. [`AfterBase`] tracks that while the log is read.
 
 use super::terms::LogTerms;
 
 use crate::raft::{Entry, LogBase, LogIndex, Record};
 
-/// What the log says at the index of its base, as far as it was read.
+/// State of the log at the index of its base, as far as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
-    /// Nothing: it does not reach that far.
+    /// The log does not reach the base.
     Before,
-    /// The entry that the snapshot holds, too.
+    /// The log has the entry that the snapshot ends with.
     Same,
-    /// An entry of another term.
+    /// The log has an entry of another term.
     Other,
 }
 
-/// Hands on those records of a log that follow its base.
+/// Passes on the records of a log that follow its base.
 pub(super) struct AfterBase<'a> {
     base: LogBase,
     standing: Standing,
@@ -39,15 +39,15 @@ pub(super) struct AfterBase<'a> {
 }
 
 impl<'a> AfterBase<'a> {
-    /// For a log whose first entry is `first`, at most the one after the base.
+    /// Begins with a log whose first entry is `first`, at most the one after the base.
     pub(super) fn new(base: LogBase, first: LogIndex, on_record: &'a mut dyn FnMut(Record)) -> Self {
         assert!(first <= base.index.next(), "a log that begins with {first} cannot follow {base}");
-        // Compaction takes away only what is committed, so of the entry before the first there is but one version.
+        // Compaction removes only committed entries, so only one version of the entry before the first exists.
         let standing = if first == base.index.next() { Standing::Same } else { Standing::Before };
         Self { base, standing, terms: LogTerms::starting_at(first), on_record }
     }
 
-    /// Takes the next record, which was found to follow what was before it.
+    /// Takes the next record, which was already checked to follow the records before it.
     ///
     /// # Errors
     /// A sentence about a record that contradicts the snapshot.
@@ -94,8 +94,8 @@ impl<'a> AfterBase<'a> {
         Ok(())
     }
 
-    /// The log has been read. Whether it follows its base, and the terms of its entries. If it does not follow, none of
-    /// its entries count.
+    /// Ends the reading. Returns whether the log follows its base, and the terms of its entries. If the log does not
+    /// follow, none of its entries count.
     pub(super) fn finish(self) -> (bool, LogTerms) {
         (self.standing == Standing::Same, self.terms)
     }
@@ -118,7 +118,8 @@ mod tests {
         Record::Commit(LogIndex(index))
     }
 
-    /// What follows base 3 of term 2 in a log that begins with `first`, and whether the log follows it.
+    /// Returns the records that follow base 3 of term 2 in a log that begins with `first`, and whether the log follows
+    /// the base.
     fn after_three(first: u64, records: &[Record]) -> Result<(bool, Vec<Record>), String> {
         let mut handed_on = Vec::new();
         let mut take = |record| handed_on.push(record);

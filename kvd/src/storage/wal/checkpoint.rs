@@ -1,4 +1,4 @@
-//! What the log says up to some point, in short: enough to go on from there and to check what comes next.
+//! Summary of the log up to some point: enough to go on from there and to check what comes next.
 
 use crate::raft::{Entry, HardState, LogBase, LogIndex, Record};
 use kvclient::snapshot::NUMBER_MAX;
@@ -6,11 +6,11 @@ use kvclient::snapshot::NUMBER_MAX;
 /// The state between two batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Checkpoint {
-    /// Number that the next batch gets, counted from 1 over all segments.
+    /// Number of the next batch, counted from 1 over all segments.
     pub(super) next_batch: u64,
     /// Checksum of the header of the last batch; zero before the first.
     pub(super) chain: u32,
-    /// Index that the next entry gets.
+    /// Index of the next entry.
     pub(super) next_index: LogIndex,
     /// Term and vote.
     pub(super) hard_state: HardState,
@@ -19,17 +19,17 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The state of an empty log that begins after `base`.
+    /// Returns the state of an empty log that begins after `base`.
     pub(super) fn empty(base: LogBase) -> Self {
         // No node has an entry of a later term than its own.
         let hard_state = HardState { term: base.term, vote: None };
         Self { next_batch: 1, chain: 0, next_index: base.index.next(), hard_state, commit: base.index }
     }
 
-    /// The state of a log that is begun anew after `base`, with this hard state.
+    /// Returns the state of a log that restarts after `base`, with this hard state.
     ///
     /// # Errors
-    /// A sentence about what never comes before such a log: the caller has a mistake.
+    /// A sentence about a base or hard state that cannot follow this log: a mistake of the caller.
     pub(super) fn reset_to(&self, base: LogBase, hard_state: HardState) -> Result<Self, String> {
         let mut after = *self;
         after.apply(&Record::HardState(hard_state))?;
@@ -43,10 +43,10 @@ impl Checkpoint {
         Ok(Self { next_index: base.index.next(), commit: base.index, ..after })
     }
 
-    /// Checks the state that a log begins with where its first segments have gone.
+    /// Checks the state that a log begins with after its first segments were removed.
     ///
     /// # Errors
-    /// A sentence about what no log ever said.
+    /// A sentence about a state that no log can have.
     pub(super) fn check(&self) -> Result<(), String> {
         let Self { next_batch, chain: _, next_index, hard_state, commit } = self;
         if *next_batch == 0 || *next_index == LogIndex(0) {
@@ -58,11 +58,11 @@ impl Checkpoint {
         numbers(&[*next_batch, next_index.0, hard_state.term.0, commit.0])
     }
 
-    /// Takes in the next record.
+    /// Adds the next record.
     ///
     /// # Errors
-    /// A sentence about a record that can never follow what was before it: the caller has a mistake, or the bytes
-    /// were not written by this log.
+    /// A sentence about a record that can never follow the ones before it: a mistake of the caller, or the bytes were
+    /// not written by this log.
     pub(super) fn apply(&mut self, record: &Record) -> Result<(), String> {
         match record {
             Record::HardState(new) => {
@@ -99,14 +99,14 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Goes past a batch, whose header has this checksum.
+    /// Moves past a batch, whose header has this checksum.
     pub(super) fn end_batch(&mut self, chain: u32) {
         self.next_batch += 1;
         self.chain = chain;
     }
 }
 
-/// Refuses batches, indexes, terms and times that no log comes near: what says that it did is damaged, whatever its
+/// Refuses batches, indexes, terms and times beyond any that a log can reach: such a number is damaged, whatever its
 /// checksum says.
 fn numbers(numbers: &[u64]) -> Result<(), String> {
     if numbers.iter().all(|number| *number < NUMBER_MAX) {

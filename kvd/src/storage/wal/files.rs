@@ -1,13 +1,13 @@
-//! Which of the files there are make up the log.
+//! Decides which of the segment files make up the log.
 //!
-//! The numbers of segments follow each other. A gap says that everything before it is void: its entries are in a
-//! snapshot, or were given up for one. So the log is what stands after the last gap. To void the beginning of a log is
-//! to make a gap, which is one durable change:
-//! - compaction removes the newest of the segments it does without, and once that is durable, the others;
-//! - a log that begins anew gives its first segment the number after the next.
+//! The numbers of segments are consecutive. A gap makes everything before it void: those entries are in a snapshot, or
+//! were given up for one. So the log consists of the segments after the last gap. Voiding the beginning of a log means
+//! making a gap, which is one durable change:
+//! - compaction removes the newest superfluous segment first, and once that is durable, the others;
+//! - a log that restarts gives its first segment the number after the next.
 //!
-//! A segment that was lost makes a gap as well. Nothing is lost with it if the log after the gap reaches down to the
-//! snapshot; if it does not, the log is refused ([`LogFiles::refuse_gap`]).
+//! A lost segment makes a gap as well. Nothing is lost with it if the log after the gap reaches down to the snapshot.
+//! If it does not, the log is refused ([`LogFiles::refuse_gap`]).
 
 use super::super::directory::remove_if_present;
 use super::super::error::StorageError;
@@ -17,17 +17,17 @@ use crate::raft::{LogIndex, NodeId};
 use kvd_disk::{Disk, File};
 use std::ops::RangeInclusive;
 
-/// The segments that there are.
+/// The existing segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LogFiles {
-    /// Numbers of those that make up the log.
+    /// Numbers of the segments that make up the log.
     pub(super) log: RangeInclusive<u64>,
-    /// Numbers of those before the last gap.
+    /// Numbers of the segments before the last gap.
     pub(super) void: Vec<u64>,
 }
 
 impl LogFiles {
-    /// Finds them; `None` if there are none.
+    /// Finds the segments; `None` if there are none.
     pub(super) fn find(disk: &dyn Disk) -> Result<Option<Self>, StorageError> {
         let names = disk.list().map_err(StorageError::io("list", "the data directory"))?;
         let mut sequences: Vec<u64> = names.iter().filter_map(|name| sequence_of(name)).collect();
@@ -39,7 +39,8 @@ impl LogFiles {
         Ok(Some(Self { log, void: sequences }))
     }
 
-    /// The error of a log that does not reach down to the snapshot: its segment after the gap begins with this entry.
+    /// Returns the error for a log that does not reach down to the snapshot. Its segment after the gap begins with this
+    /// entry.
     pub(super) fn refuse_gap(&self, begins_with: LogIndex) -> StorageError {
         let first = file_name(*self.log.start());
         if self.void.is_empty() {
@@ -50,7 +51,7 @@ impl LogFiles {
         StorageError::corrupt(&missing, 0, format!("the file is missing, though {first} is there"))
     }
 
-    /// Removes what is void. To be done only after the gap was made durable, or a crash might bring back a part of it.
+    /// Removes void segments. Must be called only after the gap is durable, or a crash might bring back a part of them.
     pub(super) fn remove_void(&self, disk: &dyn Disk) -> Result<(), StorageError> {
         remove_segments(disk, &self.void)
     }
@@ -66,7 +67,7 @@ pub(super) fn remove_unfinished(disk: &dyn Disk) -> Result<(), StorageError> {
     [NEW_FILE, SPARE_FILE].iter().try_for_each(|name| remove_if_present(disk, name))
 }
 
-/// A segment whose header is right.
+/// A segment with a valid header.
 pub(super) struct SegmentFile {
     pub(super) name: String,
     pub(super) file: Box<dyn File>,
@@ -96,7 +97,7 @@ impl SegmentFile {
         Ok(Self { name, file, header })
     }
 
-    /// Reads all of it.
+    /// Reads the whole segment.
     pub(super) fn read(self) -> Result<SegmentBytes, StorageError> {
         let Self { name, file, header } = self;
         let size = file.size().map_err(StorageError::io("read", &name))?;

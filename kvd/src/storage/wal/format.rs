@@ -1,22 +1,22 @@
 //! The bytes of segment headers and batch headers. All numbers are little-endian.
 //!
-//! A checksum is a CRC-32C. Nothing is believed, and no memory taken for it, before its checksum was found right
-//! and its length was compared with what is left.
+//! A checksum is a CRC-32C. Bytes are trusted, and memory allocated for them, only after their checksum was verified
+//! and their length was compared with the bytes that are left.
 
 use super::checkpoint::Checkpoint;
 use crate::mutants::{self, Mutant};
 use crate::raft::{HardState, LogIndex, NodeId, Term};
 
-/// The format that this version reads and writes.
+/// Format that this version reads and writes.
 pub(super) const FORMAT: u32 = 1;
 
-/// Bytes before the first batch of a segment: a sector of its own, so that no later write touches the header.
+/// Bytes before the first batch of a segment. A sector of its own, so that no later write touches the header.
 pub(super) const SEGMENT_HEADER_BYTES: usize = 512;
 
-/// Bytes of a batch before its records.
+/// Length of a batch header, in bytes.
 pub(super) const BATCH_HEADER_BYTES: usize = 40;
 
-/// Longest batch, with its header.
+/// Longest batch including its header, in bytes.
 pub const BATCH_BYTES_MAX: usize = 256 << 20;
 
 /// Batches begin at multiples of this many bytes.
@@ -25,28 +25,28 @@ pub(super) const BATCH_ALIGN: usize = 8;
 const SEGMENT_MAGIC: [u8; 8] = *b"kvd-wal\n";
 const BATCH_MAGIC: [u8; 4] = *b"kvdB";
 
-/// Where the checksum of the segment header stands: in its last bytes.
+/// Offset of the checksum in the segment header: its last bytes.
 const SEGMENT_CRC_OFFSET: usize = SEGMENT_HEADER_BYTES - 4;
 
 /// The first bytes of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
-    /// The node whose log this is.
+    /// Node that owns the log.
     pub(super) node_id: NodeId,
-    /// Number of the segment, counted from 1; it is part of the file's name.
+    /// Number of the segment, counted from 1; part of the file's name.
     pub(super) sequence: u64,
     /// Random number that every batch in the segment repeats.
     pub(super) salt: u64,
-    /// What the log said when the segment was begun.
+    /// State of the log when the segment was begun.
     pub(super) checkpoint: Checkpoint,
 }
 
-/// Why a segment header is not one.
+/// Reason why a segment header is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadSegmentHeader {
-    /// It is cut short, no header at all, or damaged.
+    /// The header is cut short, missing, or damaged.
     Damaged,
-    /// It is of another format version.
+    /// The header has another format version.
     Version(u32),
 }
 
@@ -96,7 +96,7 @@ impl SegmentHeader {
         if bytes[0..8] != SEGMENT_MAGIC {
             return Err(BadSegmentHeader::Damaged);
         }
-        // The version comes first: another one may keep its checksum elsewhere.
+        // Check the version first: another version may keep its checksum elsewhere.
         let version = u32_at(bytes, 8);
         if version != FORMAT {
             return Err(BadSegmentHeader::Version(version));
@@ -122,7 +122,7 @@ impl SegmentHeader {
 
 /// The first bytes of a batch.
 ///
-/// It has a checksum of its own, apart from that of the records, so that it bears witness even if the records
+/// The header has a checksum of its own, apart from that of the records. So it proves something even if the records
 /// after it are torn: a batch was begun here, hence all batches before it were durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BatchHeader {
@@ -130,16 +130,16 @@ pub(super) struct BatchHeader {
     pub(super) crc: u32,
     /// Number of the batch.
     pub(super) sequence: u64,
-    /// Checksum of the records.
+    /// Checksum of all records.
     pub(super) records_crc: u32,
-    /// Bytes of all records together.
+    /// Length of all records together, in bytes.
     pub(super) records_bytes: u32,
-    /// Checksum of the header of the batch before; zero in the first of a log.
+    /// Checksum of the header of the previous batch; zero in the first batch of a log.
     pub(super) chain: u32,
 }
 
 impl BatchHeader {
-    /// Encodes the header of a batch; the checksum of the header, which later batches chain to, is computed.
+    /// Encodes the header of a batch. Returns the computed checksum of the header too, which later batches chain to.
     ///
     /// | offset | bytes | field |
     /// |---|---|---|
@@ -166,7 +166,7 @@ impl BatchHeader {
         (bytes, crc)
     }
 
-    /// Decodes the header at the beginning of `bytes`, if there is one of the segment with this salt.
+    /// Decodes the header at the beginning of `bytes`, if it belongs to the segment with this salt.
     pub(super) fn decode(bytes: &[u8], salt: u64) -> Option<Self> {
         let bytes = bytes.get(..BATCH_HEADER_BYTES)?;
         let crc = u32_at(bytes, 4);
@@ -183,12 +183,12 @@ impl BatchHeader {
         })
     }
 
-    /// Bytes of the batch without the zeros after it.
+    /// Returns the length of the batch in bytes, without the zeros after it.
     pub(super) fn batch_bytes(&self) -> usize {
         BATCH_HEADER_BYTES + self.records_bytes as usize
     }
 
-    /// The records in `batch`, which begins with this header, if they are all there and undamaged.
+    /// Returns the records in `batch`, which begins with this header, if they are complete and undamaged.
     pub(super) fn records<'a>(&self, batch: &'a [u8]) -> Option<&'a [u8]> {
         let records = batch.get(BATCH_HEADER_BYTES..self.batch_bytes())?;
         let is_whole = crc32c::crc32c(records) == self.records_crc || mutants::is_on(Mutant::CrcNotChecked);
@@ -196,17 +196,17 @@ impl BatchHeader {
     }
 }
 
-/// `bytes` rounded up to where the next batch may begin.
+/// Returns `bytes` rounded up to the offset at which the next batch may begin.
 pub(super) fn align(bytes: usize) -> usize {
     bytes.next_multiple_of(BATCH_ALIGN)
 }
 
-/// The number at `offset`, which the caller knows to lie within `bytes`.
+/// Returns the number at `offset`, which the caller knows to lie within `bytes`.
 fn u32_at(bytes: &[u8], offset: usize) -> u32 {
     u32::from_le_bytes(bytes[offset..offset + 4].try_into().expect("four bytes"))
 }
 
-/// The number at `offset`, which the caller knows to lie within `bytes`.
+/// Returns the number at `offset`, which the caller knows to lie within `bytes`.
 fn u64_at(bytes: &[u8], offset: usize) -> u64 {
     u64::from_le_bytes(bytes[offset..offset + 8].try_into().expect("eight bytes"))
 }

@@ -1,7 +1,7 @@
-//! Where entries lie on disk: about one mark for every 64 KiB of log, so that a long log costs little memory.
+//! Positions of entries on disk: about one mark for every 64 KiB of log, so that a long log costs little memory.
 //!
-//! A mark stands at an entry; the entries after it are found by reading on from there, up to the next mark. Marks
-//! are in the order of their positions and of their indexes at once. That holds across truncations because
+//! A mark holds the position of one entry. The entries after it are found by reading on from there, up to the next
+//! mark. Marks ascend both in position and in index. That holds across truncations because
 //! 1. a truncation takes away the marks of all void entries, and
 //! 2. the first entry after a truncation always gets a mark of its own.
 //!
@@ -12,9 +12,10 @@
 //! Entries 25 to 29 are read from the second mark. Reading on from there would come upon the void entry 30 next,
 //! but the third mark says that 30 and all after it are found elsewhere.
 //!
-//! The index also says which segments a snapshot makes superfluous. A log can begin with a segment only if what the
-//! header says of the entries before it was never taken back: a segment that begins with entry 51 and then cuts off all
-//! from 45 on would tell whoever reads no more than it that the void entry 50 is a part of the log.
+//! The index also tells which segments a snapshot makes superfluous. A log can begin with a segment only if the entries
+//! before it, as given in its header, were never truncated later. Suppose that a segment begins with entry 51 and then
+//! truncates the log from 45 on: a reader of that segment alone would believe that the void entry 50 is part of the
+//! log.
 
 use super::checkpoint::Checkpoint;
 use super::format::SEGMENT_HEADER_BYTES;
@@ -24,47 +25,47 @@ use std::collections::BTreeMap;
 /// Bytes of log after which an entry gets a mark.
 const MARK_EVERY_BYTES: u64 = 64 << 10;
 
-/// The place of an entry.
+/// Position of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     /// Index of the entry.
     pub(super) first: LogIndex,
-    /// Number of the segment that has it.
+    /// Number of the segment that holds the entry.
     pub(super) segment: u64,
-    /// Number of the batch that has it.
+    /// Number of the batch that holds the entry.
     pub(super) batch: u64,
-    /// Where in the segment that batch begins.
+    /// Offset of that batch in the segment.
     pub(super) offset: u32,
-    /// Where among the records of the batch the entry begins.
+    /// Offset of the entry among the records of the batch.
     pub(super) record_offset: u32,
 }
 
-/// What is known of a segment.
+/// Facts about a segment.
 #[derive(Clone, Copy, Debug)]
 struct Extent {
     salt: u64,
-    /// Where its last durable batch ends.
+    /// End of the segment's last durable batch.
     end: u64,
-    /// The entry that its header says is next.
+    /// The next entry according to the segment's header.
     next_at_start: LogIndex,
-    /// An entry before that was cut off since.
+    /// True if an entry before `next_at_start` was truncated later.
     is_cut: bool,
 }
 
 /// A batch that has become durable.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BatchPlace {
-    /// Number of its segment.
+    /// Number of the batch's segment.
     pub(super) segment: u64,
     /// Number of the batch.
     pub(super) batch: u64,
-    /// Where in the segment it begins.
+    /// Offset of the batch in the segment.
     pub(super) offset: u64,
-    /// Where the next one will begin.
+    /// Offset of the next batch.
     pub(super) end: u64,
 }
 
-/// What a batch does to the index, gathered while the batch is written or read.
+/// Effect of a batch on the index, gathered while the batch is written or read.
 #[derive(Debug, Default)]
 pub(super) struct Outline {
     steps: Vec<Step>,
@@ -72,14 +73,14 @@ pub(super) struct Outline {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// Entries from here on are void.
+    /// Entries from this one on are void.
     Truncate { from: LogIndex },
-    /// Consecutive entries begin here.
+    /// Consecutive entries begin with this one.
     Run { first: LogIndex, record_offset: u32 },
 }
 
 impl Outline {
-    /// Takes in the next record of the batch.
+    /// Adds the next record of the batch.
     pub(super) fn note(&mut self, record_offset: u32, record: &Record) {
         match record {
             Record::Truncate { from } => self.steps.push(Step::Truncate { from: *from }),
@@ -92,7 +93,7 @@ impl Outline {
         }
     }
 
-    /// Begins anew, for the next batch.
+    /// Clears the outline for the next batch.
     pub(super) fn clear(&mut self) {
         self.steps.clear();
     }
@@ -101,29 +102,29 @@ impl Outline {
 /// The part of the log between two marks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stretch {
-    /// Where it begins.
+    /// Start of the stretch.
     pub(super) mark: Mark,
-    /// The first entry that is not to be read from here.
+    /// The first entry that must not be read from this stretch.
     pub(super) until: LogIndex,
     /// Salt of the segment; a stretch never leaves its segment.
     pub(super) salt: u64,
-    /// Where the durable batches of the segment end.
+    /// End of the segment's durable batches.
     pub(super) end: u64,
 }
 
-/// What cannot be read where an entry cannot.
+/// Extent of the loss if an entry cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
-    /// Number of the segment that is damaged.
+    /// Number of the damaged segment.
     pub segment: u64,
-    /// No entry after this one is lost. The last that is may well be before it.
+    /// Upper bound of the loss: no entry after this one is lost. The last lost entry may be well before it.
     pub through: LogIndex,
 }
 
 /// An entry that the log no longer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gone {
-    /// The first entry that it has.
+    /// The first entry that the log still has.
     pub(super) first: LogIndex,
 }
 
@@ -132,43 +133,43 @@ pub(super) struct Gone {
 pub(super) struct Index {
     marks: Vec<Mark>,
     segments: BTreeMap<u64, Extent>,
-    /// The first entry, or where it will stand.
+    /// The first entry, or the index that it will get.
     first: LogIndex,
-    /// The entry after the last durable one.
+    /// Index after the last durable entry.
     next: LogIndex,
-    /// Entries up to here are committed, and the log says so durably.
+    /// Entries up to this one are committed, and the log says so durably.
     committed: LogIndex,
-    /// The next entry needs a mark, however short the way from the last one.
+    /// The next entry needs a mark, however close the last mark is.
     must_mark: bool,
     truncations: u64,
 }
 
 impl Index {
-    /// The index of a log without entries, whose next one is `next`; all up to `committed` are committed.
+    /// Returns the index of a log without entries, whose next entry is `next`; all up to `committed` are committed.
     pub(super) fn new(next: LogIndex, committed: LogIndex) -> Self {
         let (marks, segments) = (Vec::new(), BTreeMap::new());
         Self { marks, segments, first: next, next, committed, must_mark: true, truncations: 0 }
     }
 
-    /// The first entry, or where it will stand.
+    /// Returns the first entry, or the index that it will get.
     pub(super) fn first(&self) -> LogIndex {
         self.first
     }
 
-    /// How many truncations there have been.
+    /// Returns the number of truncations so far.
     pub(super) fn truncations(&self) -> u64 {
         self.truncations
     }
 
-    /// A new segment is there.
+    /// Adds a new segment.
     pub(super) fn add_segment(&mut self, sequence: u64, salt: u64) {
         let (end, next_at_start) = (SEGMENT_HEADER_BYTES as u64, self.next);
         self.segments.insert(sequence, Extent { salt, end, next_at_start, is_cut: false });
-        // When the segments before it go, what finds its entries must not go with them.
+        // The segment needs a mark of its own: the marks of earlier segments disappear with those segments.
         self.must_mark = true;
     }
 
-    /// A batch has become durable, and this is what the log says now.
+    /// Adds a batch that has become durable. `after` is the state of the log after it.
     pub(super) fn add_batch(&mut self, place: BatchPlace, outline: &Outline, after: &Checkpoint) {
         let extent = self.segments.get_mut(&place.segment).expect("a batch is in a segment that was added");
         extent.end = place.end;
@@ -182,12 +183,13 @@ impl Index {
         self.committed = self.committed.max(after.commit);
     }
 
-    /// All up to `index` are committed, whatever the log says: a snapshot has them.
+    /// Marks everything up to `index` as committed, whatever the log says: a snapshot holds it.
     pub(super) fn commit(&mut self, index: LogIndex) {
         self.committed = self.committed.max(index);
     }
 
-    /// The log begins anew with entry `first`, in a segment that is there. Returns the numbers of those before it.
+    /// Restarts the log with entry `first`, in a segment that exists already. Returns the numbers of the segments
+    /// before that one.
     pub(super) fn reset(&mut self, first: LogIndex, sequence: u64, salt: u64) -> Vec<u64> {
         let void = std::mem::take(&mut self.segments).into_keys().collect();
         let truncations = self.truncations + 1;
@@ -196,10 +198,10 @@ impl Index {
         void
     }
 
-    /// Forgets the segments before the last one that the log can begin with if all after `up_to` is kept. Returns their
-    /// numbers, ascending.
+    /// Forgets all segments before the last one that the log can begin with if everything after `up_to` is kept.
+    /// Returns their numbers, ascending.
     ///
-    /// What is not known to be committed is kept as well: it may be cut off yet.
+    /// Entries that are not known to be committed are kept as well: they may still be truncated.
     pub(super) fn forget(&mut self, up_to: LogIndex) -> Vec<u64> {
         let up_to = up_to.min(self.committed);
         let can_begin = |extent: &Extent| !extent.is_cut && extent.next_at_start <= up_to.next();
@@ -212,8 +214,8 @@ impl Index {
         std::mem::replace(&mut self.segments, kept).into_keys().collect()
     }
 
-    /// What may be damaged where entry `index` cannot be read: some batch between the mark before it and the next mark, or
-    /// the batch that has that one.
+    /// Returns what may be damaged if entry `index` cannot be read: some batch between the mark before it and the next
+    /// mark, or the batch with the next mark.
     pub(super) fn lost_with(&self, index: LogIndex) -> Option<Lost> {
         let Stretch { mark, until, .. } = self.find(index).ok()??;
         let after = self.marks.partition_point(|mark| mark.first < until);
@@ -223,12 +225,12 @@ impl Index {
         Some(Lost { segment: mark.segment, through: behind.previous() })
     }
 
-    /// The last entry before the segment after this one, if there is one.
+    /// Returns the last entry before the segment that follows this one, if there is such a segment.
     pub(super) fn last_before_next_segment(&self, sequence: u64) -> Option<LogIndex> {
         self.segments.range(sequence + 1..).next().map(|(_, extent)| extent.next_at_start.previous())
     }
 
-    /// Whether the log has the segment of this number.
+    /// Returns whether the log has the segment of this number.
     pub(super) fn has_segment(&self, sequence: u64) -> bool {
         self.segments.contains_key(&sequence)
     }
@@ -254,7 +256,7 @@ impl Index {
         }
     }
 
-    /// Where to read entry `index`; `None` if the log does not reach it yet.
+    /// Returns the position to read entry `index` from; `None` if the log does not reach it yet.
     pub(super) fn find(&self, index: LogIndex) -> Result<Option<Stretch>, Gone> {
         if index < self.first {
             return Err(Gone { first: self.first });
@@ -269,7 +271,7 @@ impl Index {
         Ok(Some(Stretch { mark, until, salt, end }))
     }
 
-    /// About how many bytes of log there are after entry `index`. Between two marks the entries are taken to be of the
+    /// Returns about how many bytes of log follow entry `index`. Between two marks, all entries are assumed to have the
     /// same length.
     pub(super) fn bytes_after(&self, index: LogIndex) -> u64 {
         let next = index.next().max(self.first);
@@ -280,10 +282,10 @@ impl Index {
         begin - passed as u64
     }
 
-    /// The last index after which there are `bytes` bytes of log or more, as [`Index::bytes_after`] counts them. The
-    /// one before the first entry if there are fewer.
+    /// Returns the last index with `bytes` or more bytes of log after it, as counted by [`Index::bytes_after`]. Returns
+    /// the index before the first entry if the log has fewer.
     pub(super) fn last_with_bytes_after(&self, bytes: u64) -> LogIndex {
-        // Indexes up to `low` have as many after them, or are before the log; from `high` on none has.
+        // Up to `low`, an index has that many bytes after it or lies before the log; from `high` on, none has.
         let (mut low, mut high) = (self.first.0 - 1, self.next.0);
         while high - low > 1 {
             let middle = low + (high - low) / 2;
@@ -292,7 +294,7 @@ impl Index {
         LogIndex(low)
     }
 
-    /// Bytes of log from a mark to the end.
+    /// Returns the bytes of log from a mark to the end.
     fn bytes_from(&self, mark: &Mark) -> u64 {
         let mut extents = self.segments.range(mark.segment..).map(|(_, extent)| extent.end);
         let own = extents.next().expect("a mark is in a segment that is there") - u64::from(mark.offset);

@@ -17,14 +17,14 @@ use kvd_disk::Disk;
 use std::fmt;
 use std::sync::{Arc, RwLock};
 
-/// What the buffer for batches may keep of its memory from one to the next.
+/// Memory that the batch buffer may keep from one batch to the next, in bytes.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
 
-/// What an append did beside making its records durable.
+/// Side effects of an append, apart from making its records durable.
 #[must_use]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Appended {
-    /// It began a new segment, so the spare is used up: time for [`SpareMaker::make`].
+    /// The append began a new segment and used up the spare: call [`SpareMaker::make`].
     pub began_segment: bool,
 }
 
@@ -39,24 +39,24 @@ pub struct Wal {
     pub(super) index: Arc<RwLock<Index>>,
     pub(super) compactor: Compactor,
     pub(super) spare: SpareMaker,
-    /// The batch being written; kept for its memory.
+    /// Buffer for the batch being written; kept for its memory.
     pub(super) buffer: Vec<u8>,
     pub(super) outline: Outline,
-    /// The last batch is followed by something that bears witness of it.
+    /// True if something follows the last batch that proves that the batch was durable.
     pub(super) is_sealed: bool,
     pub(super) is_poisoned: bool,
 }
 
 impl Wal {
-    /// Appends the records as one batch. They are durable when this returns `Ok`; after an error it is unknown
-    /// whether they are, and the log takes no more.
+    /// Appends the records as one batch. They are durable when this returns `Ok`. After an error it is unknown whether
+    /// they are, and the log accepts no more.
     ///
     /// # Errors
-    /// [`StorageError::Io`], and [`StorageError::Poisoned`] ever after: end the process.
+    /// [`StorageError::Io`], and [`StorageError::Poisoned`] from every later call: end the process.
     ///
     /// # Panics
-    /// If a record cannot follow what the log says already (an index that leaves a gap, a truncation of what is
-    /// committed, a term or vote that goes back), or if the records are longer than [`BATCH_BYTES_MAX`].
+    /// If a record cannot follow the current state of the log (an index that leaves a gap, a truncation of committed
+    /// entries, a term or vote that goes back), or if the records are longer than [`BATCH_BYTES_MAX`].
     pub fn append(&mut self, records: &[Record]) -> Result<Appended, StorageError> {
         if records.is_empty() && !self.is_poisoned {
             return Ok(Appended::default());
@@ -66,7 +66,7 @@ impl Wal {
         Ok(appended)
     }
 
-    /// Makes durable what consensus asks for: begins the log anew if it is to, and appends the records.
+    /// Makes a write of consensus durable: resets the log if the write says so, and appends the records.
     ///
     /// # Errors
     /// As [`Wal::append`].
@@ -82,14 +82,14 @@ impl Wal {
         Ok(Appended { began_segment: restarted.began_segment || appended.began_segment })
     }
 
-    /// Whether damage to any batch that matters would be noticed; see [`Wal::seal`].
+    /// Returns whether damage to any batch that matters would be noticed; see [`Wal::seal`].
     pub fn is_sealed(&self) -> bool {
         self.is_sealed
     }
 
-    /// Appends a batch of no records if the last one has some. Then something bears witness that the last records were
-    /// durable, so that damage to them is refused like any other and not taken for a write that never finished. To be
-    /// called once the log has been idle for a moment: the next batch would do the same.
+    /// Appends a batch of no records if the last batch has some. The new batch proves that the last records were
+    /// durable, so that damage to them is refused like any other and not mistaken for a write that never finished. Call
+    /// this once the log has been idle for a moment: the next batch with records would have the same effect.
     ///
     /// # Errors
     /// As [`Wal::append`].
@@ -102,37 +102,38 @@ impl Wal {
         Ok(appended)
     }
 
-    /// Begins the log anew after `base`, the last entry of a snapshot that is durable, with this hard state: all its
-    /// entries are void. Durable when this returns `Ok`; after an error the log is the old one or the new one, and
-    /// takes no more.
+    /// Restarts the log after `base`, the last entry of a durable snapshot, with this hard state: all entries of the
+    /// log become void. Durable when this returns `Ok`; after an error the log is the old one or the new one, and
+    /// accepts no more.
     ///
-    /// A crash before it is durable leaves the old log, which is then begun anew by [`Wal::open`], unless it has the
-    /// base: then the entries after that stay, as they may (paper Figure 13, step 6).
+    /// A crash before that leaves the old log, which [`Wal::open`] then restarts, unless it has the base: then the
+    /// entries after the base stay, as they may (paper Figure 13, step 6).
     ///
     /// # Errors
-    /// [`StorageError::Io`], and [`StorageError::Poisoned`] ever after: end the process.
+    /// [`StorageError::Io`], and [`StorageError::Poisoned`] from every later call: end the process.
     ///
     /// # Panics
-    /// If entries after the base are committed, if the hard state goes back, or if its term is before that of the base.
+    /// If entries after the base are committed, if the hard state goes back, or if its term is before the term of the
+    /// base.
     pub fn reset_to(&mut self, base: LogBase, hard_state: HardState) -> Result<Appended, StorageError> {
         let after = match self.checkpoint.reset_to(base, hard_state) {
             Ok(after) => after,
             Err(mistake) => panic!("the log cannot be begun anew: {mistake}"),
         };
         self.unless_poisoned(|wal| {
-            // A gap in the numbers of segments says that everything before it is void.
+            // A gap in the numbers of segments makes everything before it void.
             let header = wal.begin_segment(wal.active.sequence + 2, after, 0)?;
             wal.checkpoint = after;
             let void = wal.with_index(|index| index.reset(after.next_index, header.sequence, header.salt));
             remove_segments(&*wal.disk, &void)?;
-            // The new header does, of all that was before it.
+            // The new header proves it, for everything before it.
             wal.is_sealed = true;
             Ok(Appended { began_segment: true })
         })
     }
 
-    /// Goes on in a new segment, if it is this one that is appended to: a segment that has come to its end can go, once a
-    /// snapshot has all of it.
+    /// Starts a new segment if segment `sequence` is the one appended to. A segment that has ended can be removed once
+    /// a snapshot holds all of it.
     ///
     /// # Errors
     /// As [`Wal::append`].
@@ -143,13 +144,13 @@ impl Wal {
         self.unless_poisoned(|wal| {
             let header = wal.begin_segment(wal.active.sequence + 1, wal.checkpoint, 0)?;
             wal.with_index(|index| index.add_segment(header.sequence, header.salt));
-            // The new header does, of all that was before it.
+            // The new header proves it, for everything before it.
             wal.is_sealed = true;
             Ok(Appended { began_segment: true })
         })
     }
 
-    /// Does what may fail, after which the log takes no more.
+    /// Runs a step that may fail. After a failure the log accepts no more.
     fn unless_poisoned<T>(
         &mut self,
         act: impl FnOnce(&mut Self) -> Result<T, StorageError>,
@@ -167,22 +168,22 @@ impl Wal {
         change(&mut self.index.write().expect("nothing panics while it holds the index"))
     }
 
-    /// The last entry that was appended and not cut off; zero in an empty log.
+    /// Returns the last entry that was appended and not truncated; zero in an empty log.
     pub fn last_index(&self) -> LogIndex {
         self.checkpoint.next_index.previous()
     }
 
-    /// Reads entries back while this log is appended to.
+    /// Returns a reader for entries, usable while this log is appended to.
     pub fn reader(&self) -> WalReader {
         WalReader::new(Arc::clone(&self.disk), Arc::clone(&self.index))
     }
 
-    /// Removes the beginning of the log, once a snapshot has it.
+    /// Returns the compactor, which removes the beginning of the log once a snapshot holds it.
     pub fn compactor(&self) -> Compactor {
         self.compactor.clone()
     }
 
-    /// Makes segments ahead of use, so that no append waits for one.
+    /// Returns the spare maker, which makes segments ahead of use, so that no append waits for one.
     pub fn spare_maker(&self) -> SpareMaker {
         self.spare.clone()
     }
@@ -219,8 +220,8 @@ impl Wal {
         Ok(Appended { began_segment })
     }
 
-    /// Puts the records into the buffer, after room for the header, and their outline beside it. Returns what the
-    /// log will say after them.
+    /// Puts the records into the buffer, after room for the header, and their outline beside it. Returns the state of
+    /// the log after them.
     fn encode_records(&mut self, records: &[Record]) -> Checkpoint {
         let mut after = self.checkpoint;
         self.outline.clear();
@@ -232,13 +233,13 @@ impl Wal {
             }
             self.outline.note((self.buffer.len() - BATCH_HEADER_BYTES) as u32, record);
             record::encode(record, &mut self.buffer);
-            // Here, before lengths and offsets no longer fit their fields.
+            // Checked here, before lengths and offsets no longer fit their fields.
             assert!(self.buffer.len() <= BATCH_BYTES_MAX, "a batch of more than {BATCH_BYTES_MAX} bytes");
         }
         after
     }
 
-    /// Goes on to a new segment of this number with room for a batch of this length.
+    /// Starts a new segment of this number with room for a batch of this length.
     fn begin_segment(
         &mut self,
         sequence: u64,
@@ -249,7 +250,7 @@ impl Wal {
         let (file, bytes) = if bytes_needed <= self.segment_bytes {
             (self.spare.take()?, self.segment_bytes)
         } else {
-            // A batch longer than a segment gets one that fits it.
+            // A batch longer than a segment gets a segment that fits it.
             (make_zeroed(&*self.disk, NEW_FILE, bytes_needed)?, bytes_needed)
         };
         let header = SegmentHeader { node_id: self.node_id, sequence, salt: mix(self.salt, sequence), checkpoint };

@@ -1,9 +1,9 @@
-//! The write-ahead log: what a node has promised, in the order in which it promised it.
+//! The write-ahead log: everything that a node has promised, in the order of its promises.
 //!
-//! The log is a sequence of [`Record`](crate::raft::Record)s: hard state, entries, truncations. It lies in
-//! *segments*, files of one fixed size that are filled with zeros ahead of use, so that making a write durable
-//! changes no metadata of the file system. What [`Wal::append`] is given is one *batch*: one write, one sync,
-//! durable as a whole. Whoever has several writes waiting hands them in together (group commit).
+//! The log is a sequence of [`Record`](crate::raft::Record)s: hard state, entries, truncations. It is stored in
+//! *segments*: files of one fixed size that are filled with zeros ahead of use, so that making a write durable changes
+//! no metadata of the file system. Each call of [`Wal::append`] writes one *batch*: one write, one sync, durable as a
+//! whole. A caller with several waiting writes passes them in one call (group commit).
 //!
 //! ```text
 //! wal-0000000000000001.log              wal-0000000000000002.log
@@ -14,32 +14,33 @@
 //! ```
 //!
 //! # After a crash
-//! A batch is written only after the one before it is durable. So when a batch does not check ([`Wal::open`]):
-//! - and nothing was begun after it, it is a **torn tail**: its write never finished, nobody was told that it had,
-//!   and it is overwritten with zeros;
+//! A batch is written only after the one before it is durable. So if a batch does not check ([`Wal::open`]):
+//! - and nothing was begun after it, it is a **torn tail**: its write never finished, nobody was told that it had, and
+//!   it is overwritten with zeros;
 //! - and anything was begun after it, in its segment or in a later one, it **was** durable once, so the disk has
 //!   damaged it. That is [`StorageError::Corrupt`](super::StorageError::Corrupt), and the node must not start.
 //!
-//! One case looks like the first and is the second: damage to the very last batch, of which nothing bears witness
-//! but the batch itself. So once a log has been idle for a moment it is *sealed* ([`Wal::seal`]) with a batch of no
-//! records, which bears witness of the one before it and whose own loss loses nothing.
+//! One case looks like the first and is the second: damage to the very last batch, since nothing after it proves that
+//! it was durable. So once a log has been idle for a moment it is *sealed* ([`Wal::seal`]) with a batch of no records.
+//! That batch proves that the one before it was durable, and losing it loses nothing.
 //!
-//! To tell a batch from leftovers and from users' data that looks like one, each carries the random *salt* of its
+//! To tell a batch from leftovers and from users' data that looks like one, each batch carries the random *salt* of its
 //! segment, its number, and the checksum of the batch before (the chain).
 //!
 //! # Its beginning
-//! What a snapshot holds need not be in the log: whole segments go from its beginning, and the checkpoint in the header
-//! of the first that stays carries the hard state over. The last entry of the snapshot is the *base*, and the log must
-//! have all entries after it. It may have some up to it as well.
+//! The log need not keep entries that a snapshot holds: whole segments are removed from its beginning, and the
+//! checkpoint in the header of the first remaining segment preserves the hard state. The last entry of the snapshot is
+//! the *base*. The log must have all entries after the base, and may have some up to it as well.
 //!
-//! A snapshot that came from the leader replaces a log that cannot be brought to agree with it: [`Wal::reset_to`].
+//! A snapshot from the leader replaces a log that cannot be brought to agree with it: [`Wal::reset_to`].
 //!
 //! # Files
 //! - `format`: the bytes of headers, `record`: the bytes of records, each with a table of offsets
-//! - `checkpoint`: what the log says so far, in short; every segment begins with it
+//! - `checkpoint`: summary of the log up to some point; every segment begins with one
 //! - `segment`: making segment files, `active`: the one appended to, `spare`: making them ahead of use
-//! - `files`: which segments make up the log; `compaction`: letting its first ones go
-//! - `recovery`: reading the log when the node starts; `base`: what of it follows the snapshot; `terms`: its terms
+//! - `files`: which segments make up the log; `compaction`: removing the first ones
+//! - `recovery`: reading the log when the node starts; `base`: the part of it that follows the snapshot; `terms`: its
+//!   terms
 //! - `open`: opening; `log`: appending; `reader`: reading entries back, with the help of the sparse `index`
 
 mod active;

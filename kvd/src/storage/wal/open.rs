@@ -1,4 +1,4 @@
-//! [`Wal::open`]: the log that is there is read, or one is begun.
+//! [`Wal::open`]: reads an existing log, or begins a new one.
 
 use super::super::error::StorageError;
 use super::active::{ActiveSegment, mix};
@@ -17,32 +17,32 @@ use crate::raft::{HardState, LogBase, LogIndex, NodeId, Record};
 use kvd_disk::Disk;
 use std::sync::{Arc, RwLock};
 
-/// Length of a segment if nothing else is asked for.
+/// Default length of a segment, in bytes.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 16 << 20;
 
-/// Shortest segment.
+/// Shortest segment, in bytes.
 const SEGMENT_BYTES_MIN: u64 = 1024;
 
-/// How a log is opened.
+/// Options for opening a log.
 #[derive(Clone, Copy, Debug)]
 pub struct WalOptions {
     /// Length of new segments in bytes, within limits and rounded down to a multiple of eight.
     pub segment_bytes: u64,
     /// A random number, drawn anew each time the log is opened. It keeps users' data from looking like a batch.
     pub salt: u64,
-    /// The last entry that need not be in the log, because a durable snapshot has it.
+    /// The last entry that the log need not have, because a durable snapshot holds it.
     pub base: LogBase,
 }
 
 impl WalOptions {
-    /// Segments of [`SEGMENT_BYTES_DEFAULT`] and no snapshot.
+    /// Returns the options for segments of [`SEGMENT_BYTES_DEFAULT`] and no snapshot.
     pub fn new(salt: u64) -> Self {
         Self { segment_bytes: SEGMENT_BYTES_DEFAULT, salt, base: LogBase::NONE }
     }
 }
 
 impl Wal {
-    /// Whether there is a log in `disk`, be it empty or damaged.
+    /// Returns whether `disk` has a log, even an empty or damaged one.
     ///
     /// # Errors
     /// [`StorageError::Io`].
@@ -50,24 +50,24 @@ impl Wal {
         Ok(LogFiles::find(disk)?.is_some())
     }
 
-    /// The first entry that the log in `disk` has, or where it will stand; `None` if there is no log. It cannot be
-    /// opened with a base further back than right before that.
+    /// Returns the first entry of the log in `disk`, or the index that it will get; `None` if there is no log. The log
+    /// can only be opened with a base at or after the entry right before that.
     ///
     /// # Errors
-    /// As those of [`Wal::open`].
+    /// Those of [`Wal::open`].
     pub fn begins_with(disk: &dyn Disk, node_id: NodeId) -> Result<Option<LogIndex>, StorageError> {
         let Some(files) = LogFiles::find(disk)? else { return Ok(None) };
         let first = SegmentFile::open(disk, *files.log.start(), node_id)?;
         Ok(Some(first.header.checkpoint.next_index))
     }
 
-    /// Opens the log in `disk`, or begins one if there is none, and hands every record that follows the base to
-    /// `on_record`, in order. Where the first segments have gone, what they said of the hard state comes first.
+    /// Opens the log in `disk`, or begins one if there is none, and passes every record that follows the base to
+    /// `on_record`, in order. If the first segments were removed, their hard state comes first.
     ///
-    /// A log that does not follow its base is begun anew after it: it ends before the base, or has an entry of another
-    /// term there (paper Figure 13, step 7).
+    /// A log that does not follow its base is restarted after it: such a log ends before the base, or has an entry of
+    /// another term there (paper Figure 13, step 7).
     ///
-    /// All that `on_record` was given is durable when this returns `Ok`, and means nothing if it does not.
+    /// All records passed to `on_record` are durable when this returns `Ok`, and mean nothing if it does not.
     ///
     /// # Errors
     /// [`StorageError::Corrupt`], [`StorageError::UnknownVersion`], [`StorageError::OtherNode`],
@@ -119,7 +119,7 @@ impl Wal {
         if !follows_base {
             let mut hard_state = checkpoint.hard_state;
             if hard_state.term < base.term {
-                // It got the snapshot in a later term than it has on its disk, and promised nothing in that one.
+                // The node got the snapshot in a later term than its disk records, and promised nothing in that term.
                 hard_state = HardState { term: base.term, vote: None };
                 on_record(Record::HardState(hard_state));
             }

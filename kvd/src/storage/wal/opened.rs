@@ -1,39 +1,40 @@
-//! What opening a log tells its caller, beside the records.
+//! Result of opening a log, apart from the records.
 
 use super::terms::LogTerms;
 use crate::raft::{HardState, LogIndex};
 use std::fmt;
 
-/// What [`Wal::open`](super::Wal::open) found.
+/// Result of [`Wal::open`](super::Wal::open).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenedLog {
-    /// There was no log, and one was begun.
+    /// There was no log, and a new one was begun.
     pub created: bool,
-    /// The log did not follow its base, and was begun anew after it: what it held is in the snapshot, or was never
+    /// The log did not follow its base, and was restarted after it: its content is in the snapshot, or was never
     /// committed.
     pub reset: bool,
-    /// The first entry of the log, or where it will stand. It may lie below the base.
+    /// The first entry of the log, or the index that it will get. It may lie below the base.
     pub first_index: LogIndex,
-    /// The last entry of the log; the base, or the one before `first_index`, if there are none.
+    /// The last entry of the log. If the log has no entries: the base, or the entry before `first_index`.
     pub last_index: LogIndex,
-    /// Terms of all entries of the log, those up to the base included.
+    /// Terms of all entries of the log, including those up to the base.
     pub terms: LogTerms,
     /// Term and vote.
     pub hard_state: HardState,
-    /// The highest index known to be committed when the log was last written, at least the base; more may be.
+    /// The highest index known to be committed when the log was last written, at least the base. More entries may be
+    /// committed.
     pub commit: LogIndex,
-    /// What was left of a write that never finished, now cut off. Worth a warning.
+    /// Remains of a write that never finished, now cut off. Worth a warning.
     pub torn_tail: Option<TornTail>,
 }
 
-/// What was left of a write that a crash interrupted. Nobody had been told that it was done.
+/// Remains of a write that a crash interrupted. Nobody had been told that it was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TornTail {
     /// Name of the file within the data directory.
     pub file: String,
-    /// Where in the file it began.
+    /// Offset in the file at which it began.
     pub offset: u64,
-    /// How many bytes were overwritten with zeros.
+    /// Number of bytes that were overwritten with zeros.
     pub bytes: u64,
 }
 

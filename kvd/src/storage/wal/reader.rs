@@ -1,7 +1,7 @@
-//! Reading entries back, for followers that need older ones than memory holds.
+//! Reading entries back, for followers that need older entries than memory holds.
 //!
-//! A reader sees what is durable and not void, while the log is being appended to on another thread. It finds its
-//! way by the sparse [`Index`] and checks every batch as recovery does.
+//! A reader sees durable entries that are not void, while another thread appends to the log. It locates entries by the
+//! sparse [`Index`] and checks every batch as recovery does.
 
 use super::super::error::StorageError;
 use super::format::{BATCH_HEADER_BYTES, BatchHeader, align};
@@ -12,7 +12,7 @@ use crate::raft::{Entry, LogIndex, Record};
 use kvd_disk::{Disk, File};
 use std::sync::{Arc, RwLock};
 
-/// How much is read at once.
+/// Bytes per read.
 const READ_BYTES: usize = 64 << 10;
 
 /// Reads entries out of a [`Wal`](super::Wal). Cheap to clone, for use on any thread.
@@ -27,15 +27,15 @@ impl WalReader {
         Self { disk, index }
     }
 
-    /// Reads the entries from `from` up to and including `to`, as they stood at one moment of the call. Fewer where
-    /// the log ends earlier, or where they come to more than `bytes_max` by [`Entry::size_bytes`]; at least one,
-    /// whatever its size, if the log reaches `from` at all. Fewer, too, where what follows is damaged.
+    /// Reads the entries from `from` up to and including `to`, as they were at one moment of the call. Returns fewer if
+    /// the log ends earlier, if they exceed `bytes_max` by [`Entry::size_bytes`], or if a later entry is damaged.
+    /// Returns at least one, whatever its size, if the log reaches `from`.
     ///
     /// # Errors
-    /// [`StorageError::Compacted`] if the log begins after `from`; [`StorageError::Io`] and
-    /// [`StorageError::Corrupt`] if `from` cannot be read: see [`WalReader::lost_with`].
+    /// [`StorageError::Compacted`] if the log begins after `from`; [`StorageError::Io`] and [`StorageError::Corrupt`]
+    /// if `from` cannot be read: see [`WalReader::lost_with`].
     pub fn read(&self, from: LogIndex, to: LogIndex, bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
-        // A truncation in mid-read would mix entries from before it with some from after: then once more.
+        // A truncation in mid-read would mix older entries with newer ones: then read again.
         loop {
             if let Some(entries) = self.read_unless_truncated(from, to, bytes_max)? {
                 return Ok(entries);
@@ -43,34 +43,34 @@ impl WalReader {
         }
     }
 
-    /// What may be lost where entry `index` cannot be read; `None` where the log does not have it.
+    /// Returns what may be lost if entry `index` cannot be read; `None` if the log does not have it.
     pub fn lost_with(&self, index: LogIndex) -> Option<Lost> {
         self.with_index(|log| log.lost_with(index))
     }
 
-    /// The last entry before the segment after this one; `None` while this is the last.
+    /// Returns the last entry before the segment that follows this one; `None` while this one is the last.
     pub fn last_before_next_segment(&self, sequence: u64) -> Option<LogIndex> {
         self.with_index(|log| log.last_before_next_segment(sequence))
     }
 
-    /// Whether the log has the segment of this number.
+    /// Returns whether the log has the segment of this number.
     pub fn has_segment(&self, sequence: u64) -> bool {
         self.with_index(|log| log.has_segment(sequence))
     }
 
-    /// The first entry of the log, or where it will stand.
+    /// Returns the first entry of the log, or the index that it will get.
     pub fn first_index(&self) -> LogIndex {
         self.with_index(Index::first)
     }
 
-    /// About how many bytes of log there are after entry `index`; all of it, where that has left the log.
+    /// Returns about how many bytes of log follow entry `index`; the length of the whole log if the entry has left it.
     pub fn bytes_since(&self, index: LogIndex) -> u64 {
         self.with_index(|log| log.bytes_after(index))
     }
 
-    /// The last index after which there are `bytes` bytes of log or more, as [`WalReader::bytes_since`] counts them.
-    /// The one before the first entry where there are fewer. Compaction up to it leaves that much for followers that
-    /// are a little behind.
+    /// Returns the last index with `bytes` or more bytes of log after it, as counted by [`WalReader::bytes_since`].
+    /// Returns the index before the first entry if the log has fewer. Compaction up to that index leaves that many
+    /// bytes for followers that are a little behind.
     pub fn last_with_bytes_after(&self, bytes: u64) -> LogIndex {
         self.with_index(|log| log.last_with_bytes_after(bytes))
     }
@@ -89,7 +89,7 @@ impl WalReader {
                 Ok(None) => break,
                 Err(Gone { first }) => return Err(StorageError::Compacted { index: page.next, first }),
             };
-            // If compaction has taken it since, the index says by now what is left.
+            // If compaction has removed the segment since, the index already says what is left.
             match self.read_stretch(&stretch, &mut page) {
                 Ok(_is_there) => {}
                 Err(damage) if damage.is_of_lost_bytes() && !page.entries.is_empty() => break,
@@ -99,7 +99,8 @@ impl WalReader {
         Ok((self.with_index(Index::truncations) == truncations).then_some(page.entries))
     }
 
-    /// Reads on from a mark until the page is full or the next mark takes over. Whether the segment is still there.
+    /// Reads on from a mark until the page is full or the next mark takes over. Returns whether the segment still
+    /// exists.
     fn read_stretch(&self, stretch: &Stretch, page: &mut Page) -> Result<bool, StorageError> {
         let mark = stretch.mark;
         let mut window = match Window::open(&*self.disk, file_name(mark.segment), stretch.end) {
@@ -135,9 +136,9 @@ impl WalReader {
     }
 }
 
-/// The entries that one call gathers.
+/// Entries gathered by one call.
 struct Page {
-    /// The entry it needs next.
+    /// Next entry that the page needs.
     next: LogIndex,
     to: LogIndex,
     bytes_left: usize,
@@ -170,7 +171,7 @@ impl Page {
 struct Window {
     file: Box<dyn File>,
     name: String,
-    /// Nothing is read from here on: an append may be writing there.
+    /// End of the readable part: an append may be writing after it.
     end: u64,
     start: u64,
     bytes: Vec<u8>,
@@ -182,7 +183,7 @@ impl Window {
         Ok(Self { file, name, end, start: 0, bytes: Vec::new() })
     }
 
-    /// The bytes at `offset`.
+    /// Returns the bytes at `offset`.
     fn get(&mut self, offset: u64, length: usize) -> Result<&[u8], StorageError> {
         let is_there = offset >= self.start && offset + length as u64 <= self.start + self.bytes.len() as u64;
         if !is_there {

@@ -1,6 +1,6 @@
 //! The bytes of records. All numbers are little-endian.
 //!
-//! Every record begins alike; what follows depends on its type:
+//! Every record begins with the same fields; its body depends on its type:
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
@@ -17,8 +17,8 @@
 //! | 3 entry | 0 no-op, 1 command, 2 configuration | index (8), term (8), time (8), then the payload |
 //! | 4 commit | 0 | index (8) |
 //!
-//! The payload of a command is the command itself, that of a configuration its postcard encoding. Records have no
-//! checksum of their own: they are read only out of a batch that has been found undamaged.
+//! The payload of a command is the command itself; the payload of a configuration is its postcard encoding. Records
+//! have no checksum of their own: they are read only from a batch that was found undamaged.
 
 use crate::raft::{ClusterTime, Entry, HardState, LogIndex, NodeId, Payload, Record, Term};
 use bytes::Bytes;
@@ -83,7 +83,7 @@ fn put(buffer: &mut Vec<u8>, number: u64) {
     buffer.extend_from_slice(&number.to_le_bytes());
 }
 
-/// The records in the bytes of an undamaged batch, each with its offset in them. Ends after an error.
+/// Iterator over the records of an undamaged batch, each with its offset. Ends after an error.
 #[derive(Clone, Debug)]
 pub(super) struct Records<'a> {
     all: &'a [u8],
@@ -91,12 +91,12 @@ pub(super) struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// All records in `bytes`.
+    /// Returns all records in `bytes`.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { all: bytes, rest: bytes }
     }
 
-    /// The records from `offset` on, which must be where one begins.
+    /// Returns the records from `offset` on, which must be the start of a record.
     pub(super) fn from_offset(bytes: &'a [u8], offset: u32) -> Self {
         Self { all: bytes, rest: bytes.get(offset as usize..).unwrap_or_default() }
     }
@@ -118,7 +118,7 @@ impl Iterator for Records<'_> {
     }
 }
 
-/// Takes the first record off `bytes`; `None` if that is not one.
+/// Takes the first record off `bytes`; `None` if it is not a valid record.
 fn decode(bytes: &mut &[u8]) -> Option<Record> {
     let [len0, len1, len2, len3, kind, variant, 0, 0] = take(bytes)? else { return None };
     let body_bytes = u32::from_le_bytes([len0, len1, len2, len3]) as usize;
@@ -250,7 +250,7 @@ mod tests {
             longer[0] += 1;
             longer.push(0);
             let found = Records::new(&longer).next().unwrap();
-            // A command may be of any length; all else has its own.
+            // A command may have any length; every other record has a fixed one.
             let is_command = matches!(&record, Record::Entry(Entry { payload: Payload::Command(_), .. }));
             assert_eq!(found.is_ok(), is_command, "{record:?} with a byte more");
         }

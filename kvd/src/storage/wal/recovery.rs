@@ -1,7 +1,7 @@
-//! Reading the log when the node starts: every batch in order, the torn tail cut off, damage refused.
+//! Reading the log when the node starts: every batch is read in order, the torn tail is cut off, and damage is refused.
 //!
-//! The rule by which a torn tail is told from damage is in the header of [`super`]; which files are read, in `files`.
-//! What is handed on is what follows the base (`base`).
+//! The header of [`super`] has the rule that tells a torn tail from damage; `files` decides which files are read, and
+//! `base` which records are passed on: those that follow the base.
 
 use super::super::error::StorageError;
 use super::active::ActiveSegment;
@@ -18,7 +18,7 @@ use crate::mutants::{self, Mutant};
 use crate::raft::{HardState, LogBase, NodeId, Record};
 use kvd_disk::Disk;
 
-/// A log that was read through.
+/// A log that was read completely.
 pub(super) struct Recovered {
     pub(super) checkpoint: Checkpoint,
     pub(super) index: Index,
@@ -31,7 +31,7 @@ pub(super) struct Recovered {
 }
 
 impl Recovered {
-    /// A log that was just begun with its first segment.
+    /// Returns a new log with only its first segment.
     pub(super) fn begun(header: SegmentHeader, active: ActiveSegment) -> Self {
         let SegmentHeader { sequence, salt, checkpoint, .. } = header;
         let mut index = Index::new(checkpoint.next_index, checkpoint.commit);
@@ -41,7 +41,7 @@ impl Recovered {
     }
 }
 
-/// Reads the whole log and makes it ready for appending; `None` if there is no log.
+/// Reads the whole log and prepares it for appending; `None` if there is no log.
 pub(super) fn recover(
     disk: &dyn Disk,
     node_id: NodeId,
@@ -64,11 +64,11 @@ pub(super) fn recover(
     Ok(Some(recovered))
 }
 
-/// How far the log has been read.
+/// State of reading the log.
 struct Replay<'a> {
     checkpoint: Checkpoint,
     index: Index,
-    /// Where in the present segment its last batch begins, if it has one, and where that ends.
+    /// Start and end of the last batch in the present segment, if it has one.
     last_batch: Option<usize>,
     position: usize,
     outline: Outline,
@@ -90,7 +90,8 @@ impl<'a> Replay<'a> {
         }
         checkpoint.check().map_err(corrupt)?;
         let Checkpoint { next_index, hard_state, commit, .. } = checkpoint;
-        // What it says is committed comes before its first entry, hence is in the snapshot.
+        // Everything that the header says is committed comes before the segment's first entry, hence is in the
+        // snapshot.
         if next_index > base.index.next() {
             return Err(files.refuse_gap(next_index));
         }
@@ -104,7 +105,7 @@ impl<'a> Replay<'a> {
         Ok(Self { checkpoint, index, last_batch: None, position, outline: Outline::default(), after_base })
     }
 
-    /// Goes on to the next segment, which must begin as the one before ended.
+    /// Goes on to the next segment, which must begin with the state that the one before ended with.
     fn enter(&mut self, before: &SegmentBytes, next: &SegmentBytes) -> Result<(), StorageError> {
         let expected = next.header.checkpoint;
         if (self.checkpoint.next_batch, self.checkpoint.chain) != (expected.next_batch, expected.chain) {
@@ -131,7 +132,7 @@ impl<'a> Replay<'a> {
             let corrupt = |cause: String| StorageError::corrupt(&segment.name, self.position as u64, cause);
             self.outline.clear();
             for record in Records::new(records) {
-                // The checksum is right and the content is not: no disk does that.
+                // The checksum is right but the content is invalid: no disk causes that.
                 let (offset, record) = record.map_err(corrupt)?;
                 self.checkpoint.apply(&record).map_err(corrupt)?;
                 self.outline.note(offset, &record);
@@ -152,7 +153,7 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// The batch that stands here, if it is undamaged and the one to follow.
+    /// Returns the batch at the current position, if it is undamaged and has the next number.
     fn next_batch<'b>(&self, segment: &'b SegmentBytes) -> Option<(BatchHeader, &'b [u8])> {
         let batch = segment.bytes.get(self.position..)?;
         let header = BatchHeader::decode(batch, segment.header.salt)?;
@@ -166,15 +167,15 @@ impl<'a> Replay<'a> {
         Some((header, header.records(batch).or_else(torn)?))
     }
 
-    /// Settles the end of the last segment: everything before it is durable after this, and after it are zeros.
+    /// Repairs the end of the last segment: after this, everything before it is durable, and zeros follow it.
     fn finish(self, disk: &dyn Disk, mut segment: SegmentBytes) -> Result<Recovered, StorageError> {
         let position = self.position.min(segment.bytes.len());
         let torn_bytes = length_without_zeros(&segment.bytes[position..]);
         self.refuse_if_begun_later(&segment, position + torn_bytes)?;
         segment.bytes[position..position + torn_bytes].fill(0);
-        // The last batch is written once more, since a sync of it may have failed before the process ended: then
-        // the operating system shows bytes that it will never write by itself (thus not a sync alone). And without
-        // any failure the process may have been killed between write and sync, or between rename and sync.
+        // The last batch is written once more, since a sync of it may have failed before the process ended. Then the
+        // operating system shows bytes that it will never write by itself, so a sync alone is not enough. Even without
+        // a failure, the process may have been killed between write and sync, or between rename and sync.
         let rewritten = self.last_batch.unwrap_or(position)..position + torn_bytes;
         let SegmentBytes { name, file, header, bytes } = segment;
         file.write_all_at(rewritten.start as u64, &bytes[rewritten]).map_err(StorageError::io("write", &name))?;
@@ -197,8 +198,8 @@ impl<'a> Replay<'a> {
         Ok(Recovered { checkpoint: self.checkpoint, index: self.index, terms, follows_base, active, torn_tail })
     }
 
-    /// Refuses the log if anything shows that the batch that does not check here was durable once: the header of a
-    /// later one, which would not have been begun otherwise.
+    /// Refuses the log if anything shows that the damaged batch was durable once: the header of a later batch, which
+    /// would not have been begun otherwise.
     fn refuse_if_begun_later(&self, segment: &SegmentBytes, end: usize) -> Result<(), StorageError> {
         let missing = self.checkpoint.next_batch;
         for offset in (self.position..end).step_by(BATCH_ALIGN) {
@@ -219,10 +220,10 @@ impl<'a> Replay<'a> {
     }
 }
 
-/// Length of `bytes` without the zeros at the end.
+/// Returns the length of `bytes` without the zeros at the end.
 fn length_without_zeros(bytes: &[u8]) -> usize {
     const BLOCK: usize = 4096;
-    // By blocks, since most of a segment may be zeros.
+    // Compare whole blocks, since most of a segment may be zeros.
     let zero_blocks = bytes.rchunks(BLOCK).take_while(|block| **block == [0; BLOCK][..block.len()]).count();
     let bytes = &bytes[..bytes.len().saturating_sub(zero_blocks * BLOCK)];
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)

@@ -1,18 +1,18 @@
-//! Segment files: their names, and how one comes to be.
+//! Segment files: their names, and how they are made.
 //!
-//! A segment is filled with zeros and synced under a temporary name, then given its header, synced, renamed and
-//! its name synced. So a crash leaves a temporary file, which is thrown away, or a whole segment: a file under a
-//! segment's name always has its header, and one that has not is damaged.
+//! A segment is filled with zeros and synced under a temporary name. Then its header is written and synced, and it is
+//! renamed and its name synced. So a crash leaves either a temporary file, which is thrown away, or a whole segment. A
+//! file under a segment's name always has its header; one without a header is damaged.
 
 use super::super::directory::create_fresh;
 use super::super::error::StorageError;
 use super::format::{BATCH_BYTES_MAX, SEGMENT_HEADER_BYTES, SegmentHeader};
 use kvd_disk::{Disk, File};
 
-/// Longest segment: of a batch of the greatest length.
+/// Longest segment, in bytes: one batch of the greatest length.
 pub(super) const SEGMENT_BYTES_MAX: u64 = (SEGMENT_HEADER_BYTES + BATCH_BYTES_MAX) as u64;
 
-/// Most segments that a log can have in its life; the numbers of more would not be as long as their names.
+/// Most segments that a log can ever have; higher numbers would not fit the fixed length of names.
 pub(super) const SEGMENTS_MAX: u64 = 9_999_999_999_999_999;
 
 /// A segment about to be activated.
@@ -21,21 +21,21 @@ pub(super) const NEW_FILE: &str = "wal-new.tmp";
 /// A segment made ahead of use.
 pub(super) const SPARE_FILE: &str = "wal-spare.tmp";
 
-/// How much is written at once where a file is filled with zeros.
+/// Bytes per write when a file is filled with zeros.
 const FILL_BYTES: usize = 1 << 20;
 
-/// Name of the segment of that number.
+/// Returns the name of the segment with this number.
 pub(super) fn file_name(sequence: u64) -> String {
     format!("wal-{sequence:016}.log")
 }
 
-/// Number of the segment that has this name; `None` if no segment has.
+/// Returns the number of the segment with this name; `None` if the name is not a segment's.
 pub(super) fn sequence_of(name: &str) -> Option<u64> {
     let sequence = name.strip_prefix("wal-")?.strip_suffix(".log")?.parse().ok()?;
     (file_name(sequence) == name).then_some(sequence)
 }
 
-/// Whether a segment has this name.
+/// Returns whether this is the name of a segment.
 pub(in crate::storage) fn is_segment(name: &str) -> bool {
     sequence_of(name).is_some()
 }
@@ -46,7 +46,7 @@ pub(super) fn make_zeroed(disk: &dyn Disk, name: &str, bytes: u64) -> Result<Box
     let zeros = vec![0; FILL_BYTES.min(bytes as usize)];
     let mut offset = 0;
     while offset < bytes {
-        // Written, not merely reserved: a block that was never written changes metadata when it first is.
+        // Written, not merely reserved: the first write to an unwritten block changes metadata.
         let length = (bytes - offset).min(zeros.len() as u64);
         file.write_all_at(offset, &zeros[..length as usize]).map_err(StorageError::io("write", name))?;
         offset += length;
@@ -55,7 +55,7 @@ pub(super) fn make_zeroed(disk: &dyn Disk, name: &str, bytes: u64) -> Result<Box
     Ok(file)
 }
 
-/// Turns the file of zeros called [`NEW_FILE`] into the segment of this header. Durable once it returns.
+/// Turns the file of zeros called [`NEW_FILE`] into the segment with this header. Durable once this returns.
 pub(super) fn activate(disk: &dyn Disk, file: &dyn File, header: &SegmentHeader) -> Result<(), StorageError> {
     file.write_all_at(0, &header.encode()).map_err(StorageError::io("write", NEW_FILE))?;
     file.sync().map_err(StorageError::io("sync", NEW_FILE))?;

@@ -1,4 +1,4 @@
-//! A segment made ahead of use, so that an append that fills one need not wait until the next is all zeros.
+//! A segment made ahead of use, so that an append that fills one need not wait for the next to be zeroed.
 
 use super::super::directory::remove_if_present;
 use super::super::error::StorageError;
@@ -6,12 +6,12 @@ use super::segment::{NEW_FILE, SPARE_FILE, make_zeroed};
 use kvd_disk::{Disk, File};
 use std::sync::{Arc, Mutex};
 
-/// Makes the spare segment of a [`Wal`](super::Wal), on whichever thread the caller likes.
+/// Makes the spare segment of a [`Wal`](super::Wal), on any thread.
 #[derive(Clone, Debug)]
 pub struct SpareMaker {
     disk: Arc<dyn Disk>,
     segment_bytes: u64,
-    /// Held while the spare is made: an append that needs it then waits for it, rather than make another.
+    /// Held while the spare is made: an append that needs the spare then waits for it instead of making another.
     spare: Arc<Mutex<Option<Box<dyn File>>>>,
 }
 
@@ -20,11 +20,11 @@ impl SpareMaker {
         Self { disk, segment_bytes, spare: Arc::new(Mutex::new(None)) }
     }
 
-    /// Makes the spare segment unless there is one. To be called when the log has been opened, and again whenever
-    /// [`Wal::append`](super::Wal::append) says that it began a segment; takes some tens of milliseconds.
+    /// Makes the spare segment unless there is one. Call this after the log was opened, and again whenever
+    /// [`Wal::append`](super::Wal::append) reports that it began a segment. Takes some tens of milliseconds.
     ///
     /// # Errors
-    /// [`StorageError::Io`]. The log is none the worse for it: it then makes its next segment itself.
+    /// [`StorageError::Io`]. The log can go on: it then makes its next segment itself.
     pub fn make(&self) -> Result<(), StorageError> {
         let mut spare = self.spare.lock().expect("nothing panics while it holds the spare");
         if spare.is_some() {
@@ -32,7 +32,7 @@ impl SpareMaker {
         }
         let made = make_zeroed(&*self.disk, SPARE_FILE, self.segment_bytes);
         if made.is_err() {
-            // Half a spare is of no use, and may be what fills the disk. Failing that, the next start removes it.
+            // Half a spare is useless, and may be what fills the disk. If removing it fails, the next start removes it.
             let _ = remove_if_present(&*self.disk, SPARE_FILE);
         }
         *spare = Some(made?);

@@ -1,4 +1,4 @@
-//! Which term stands at which index of a log: as runs, since a log has few terms.
+//! Term of each entry of a log, stored as runs, since a log has few terms.
 
 use crate::raft::{LogIndex, Term};
 
@@ -12,22 +12,22 @@ pub struct LogTerms {
 }
 
 impl LogTerms {
-    /// A log without entries, whose next one is `first`.
+    /// Returns a log without entries, whose next one is `first`.
     pub(super) fn starting_at(first: LogIndex) -> Self {
         Self { first, next: first, runs: Vec::new() }
     }
 
-    /// The first entry, or where it will stand.
+    /// Returns the first entry, or the index that it will get.
     pub fn first_index(&self) -> LogIndex {
         self.first
     }
 
-    /// The entry after the last.
+    /// Returns the index after the last entry.
     pub fn next_index(&self) -> LogIndex {
         self.next
     }
 
-    /// Term of the entry at `index`; `None` if the log has none there.
+    /// Returns the term of the entry at `index`; `None` if the log has no such entry.
     pub fn at(&self, index: LogIndex) -> Option<Term> {
         if index < self.first || index >= self.next {
             return None;
@@ -36,12 +36,12 @@ impl LogTerms {
         after.checked_sub(1).map(|run| self.runs[run].1)
     }
 
-    /// First index and term of each run of equal terms, ascending in the index.
+    /// Returns the first index and term of each run of equal terms, ascending in the index.
     pub fn runs(&self) -> &[(LogIndex, Term)] {
         &self.runs
     }
 
-    /// An entry follows. After a truncation below the first one, the log begins there.
+    /// Adds an entry. After a truncation below the first entry, the log begins with the added one.
     pub(super) fn append(&mut self, index: LogIndex, term: Term) {
         assert!(index == self.next, "entry {index} stands where {} should", self.next);
         if self.runs.last().is_none_or(|(_, last)| *last != term) {
@@ -50,7 +50,7 @@ impl LogTerms {
         self.next = index.next();
     }
 
-    /// Entries from `from` on are void.
+    /// Removes the entries from `from` on, which are void.
     pub(super) fn truncate(&mut self, from: LogIndex) {
         self.runs.truncate(self.runs.partition_point(|(first, _)| *first < from));
         self.first = self.first.min(from);
@@ -62,7 +62,7 @@ impl LogTerms {
 mod tests {
     use super::*;
 
-    /// Terms of the entries 0 to 9, zero where there is none.
+    /// Returns the terms of the entries 0 to 9, zero for an entry that does not exist.
     fn all(terms: &LogTerms) -> Vec<u64> {
         (0..10).map(|index| terms.at(LogIndex(index)).map_or(0, |term| term.0)).collect()
     }

@@ -1,4 +1,4 @@
-//! The bytes of a snapshot, wherever they come from.
+//! The bytes of a snapshot, from any source.
 
 use super::*;
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ fn the_bytes_of_a_snapshot() {
         // The header: magic, version, zero, cluster, zero, checksum.
         b"kvd-snp\n", &[1, 0, 0, 0, 0, 0, 0, 0],
         &[8, 7, 6, 5, 4, 3, 2, 1], &[0, 0, 0, 0], &[0x1c, 0x45, 0xbf, 0xd0],
-        // What it holds: bytes, kind, checksum.
+        // The beginning: bytes, kind, checksum.
         &[56, 0, 0, 0, 1, 0, 0, 0], &[0xd1, 0xba, 0x20, 0x84],
         &[0x11, 0, 0, 0, 0, 0, 0, 0], &[0x22, 0, 0, 0, 0, 0, 0, 0], // last entry
         &[0x33, 0, 0, 0, 0, 0, 0, 0], &[1, 0, 0, 0, 0, 0, 0, 0],    // its time, index of the configuration
@@ -77,7 +77,7 @@ fn no_flipped_bit_passes() {
     }
 }
 
-/// The parts of a snapshot: its header, what it holds, data, the end.
+/// Returns the parts of a snapshot: its header, its beginning, data, the end.
 fn parts(bytes: &[u8]) -> Vec<&[u8]> {
     let (header, mut rest) = bytes.split_at(32);
     let mut parts = vec![header];
@@ -114,7 +114,8 @@ fn a_part_that_is_missing_or_doubled_or_elsewhere_is_found() {
     }
 }
 
-/// Parts with the right checksums after a header: what a disk never does by itself, but a mistake in a writer might.
+/// Returns these parts after a header, with the right checksums: no disk produces them, but a mistake in a writer
+/// might.
 fn sealed(parts: &[(u8, &[u8])]) -> Vec<u8> {
     let mut bytes = encode(&meta(entry(70, 3)), &[])[..32].to_vec();
     let mut crc = bytes[28..32].to_vec();

@@ -1,4 +1,4 @@
-//! Damage to files: it is found, wherever it is.
+//! Damage to files is found wherever it is.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn two() -> (FaultyDisk, String) {
     (disk, file_name(entry(20, 2)))
 }
 
-/// Damaged so, the newer snapshot is not started from, whether the older one will do or not.
+/// Checks that a start does not use the damaged newer snapshot, whether or not the older one suffices.
 fn assert_found(disk: &FaultyDisk, name: &str, damage: &str) {
     let recovered = |begins_with| recover::<_, StorageError>(disk, CLUSTER, begins_with, read_all);
     let error = recovered(Some(LogIndex(12))).map(|found| found.base()).expect_err(damage);
@@ -20,7 +20,7 @@ fn assert_found(disk: &FaultyDisk, name: &str, damage: &str) {
             let older = recovered(Some(LogIndex(11))).expect(damage);
             assert_eq!(older.base(), entry(10, 1), "{damage}");
         }
-        // A file that a newer version wrote is no damage.
+        // A file from a newer version does not count as damage.
         StorageError::UnknownVersion { file, .. } => assert_eq!(file, name, "{damage}"),
         other => panic!("{damage}: {other}"),
     }

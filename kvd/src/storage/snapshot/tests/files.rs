@@ -21,7 +21,7 @@ fn what_is_written_is_read_on_every_disk() {
         let meta = meta(entry(70, 3));
         assert_eq!(newest(&*disk), None);
         let mut writer = SnapshotWriter::begin(Arc::clone(&disk), &meta).unwrap();
-        // Longer than what is read at once, and than what is synced at once.
+        // Longer than one read, and longer than the bytes between two syncs.
         let data = vec![vec![1; PART_BYTES_MAX], vec![2; 300_000], vec![3; 1], vec![4; PART_BYTES_MAX]];
         data.iter().for_each(|piece| writer.write_data(piece).unwrap());
         let file = writer.finish().unwrap();
@@ -29,7 +29,7 @@ fn what_is_written_is_read_on_every_disk() {
 
         let mut reader = SnapshotReader::open(&*disk, meta.place.last).unwrap();
         assert_eq!((reader.meta(), reader.bytes().unwrap()), (&meta, file.bytes()));
-        // It is read although it is removed.
+        // It can be read on although the file is removed.
         disk.remove(&file_name(meta.place.last)).unwrap();
         for piece in data {
             assert_eq!(reader.next_data().unwrap().as_deref(), Some(&piece[..]));
@@ -47,7 +47,7 @@ fn a_file_is_what_the_encoder_makes_and_so_is_a_copy_from_another_node() {
     let bytes = disk.contents(&file_name(meta.place.last)).unwrap();
     assert_eq!(bytes, encode(&meta, &DATA));
 
-    // As a follower does that is sent the bytes.
+    // A follower that is sent the bytes does the same.
     let other = FaultyDisk::new(Seed(2));
     let (mut decoder, mut writer) = (Decoder::new(), None);
     for piece in bytes.chunks(100) {
@@ -95,20 +95,20 @@ fn only_older_ones_are_removed() {
     assert_eq!(names(&disk), [file_name(entry(30, 2)), file_name(entry(40, 2))]);
 }
 
-/// Writes a snapshot and removes the one before it; whether that was acknowledged.
+/// Writes a snapshot and removes the previous one. Returns whether that was acknowledged.
 fn replace(disk: &FaultyDisk) -> Result<(), StorageError> {
     let file = write(disk, &meta(entry(20, 2)), &DATA)?;
     remove_older(disk, &file)
 }
 
-/// A disk with a snapshot, and room for another.
+/// Returns a disk with a snapshot, and room for another.
 fn with_one(seed: u64) -> FaultyDisk {
     let disk = FaultyDisk::new(Seed(seed));
     write(&disk, &meta(entry(10, 1)), &[b"old"]).unwrap();
     disk
 }
 
-/// Starts with what is there: the old snapshot or the new one, whole, and nothing else.
+/// Starts, and checks that there is either the old snapshot or the new one, whole, and nothing else.
 fn assert_one_of_two(disk: &FaultyDisk, is_new: bool) {
     let recovered = recover(disk, CLUSTER, Some(LogIndex(11)), read_all).unwrap();
     let found = recovered.found.expect("one of the two");
@@ -144,7 +144,7 @@ fn a_power_cut_or_a_kill_at_every_step_leaves_the_old_one_or_the_new_one() {
             disk.kill()
         }
         unfinished += usize::from(names(&disk).iter().any(|name| name.ends_with(".tmp")));
-        // The next start may be cut short as well.
+        // The next start may be interrupted as well.
         disk.cut_power_after(seed % 3);
         let _ = recover(&disk, CLUSTER, None, read_all);
         if seed % 5 == 0 {

@@ -34,12 +34,12 @@ fn meta(last: LogBase) -> SnapshotMeta {
     }
 }
 
-/// The entry that the newest snapshot ends with.
+/// Returns the entry that the newest snapshot ends with.
 fn newest(disk: &dyn Disk) -> Option<LogBase> {
     all(disk).unwrap().first().copied()
 }
 
-/// The bytes of a snapshot with these pieces of data.
+/// Returns the bytes of a snapshot with these pieces of data.
 fn encode(meta: &SnapshotMeta, data: &[&[u8]]) -> Vec<u8> {
     let (mut encoder, mut bytes) = Encoder::begin(&meta.to_head());
     for piece in data {
@@ -50,7 +50,7 @@ fn encode(meta: &SnapshotMeta, data: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// All parts in bytes that come in pieces of this length, if they are a whole snapshot.
+/// Decodes bytes that arrive in pieces of this length. Returns all parts if the bytes are a whole snapshot.
 fn decode(bytes: &[u8], piece_bytes: usize) -> Result<Vec<Part>, SnapshotError> {
     let mut decoder = Decoder::new();
     let mut parts = Vec::new();
@@ -76,7 +76,7 @@ fn write(disk: &FaultyDisk, meta: &SnapshotMeta, data: &[&[u8]]) -> Result<Snaps
     writer.finish()
 }
 
-/// All data of a snapshot in one.
+/// Returns all data of a snapshot in one piece.
 fn read_all(reader: &mut SnapshotReader) -> Result<Vec<u8>, StorageError> {
     let mut all = Vec::new();
     while let Some(data) = reader.next_data()? {
@@ -89,7 +89,7 @@ fn read(disk: &FaultyDisk, last: LogBase) -> Result<Vec<u8>, StorageError> {
     read_all(&mut SnapshotReader::open(disk, last)?)
 }
 
-/// Names of all files, in order.
+/// Returns the names of all files, in order.
 fn names(disk: &FaultyDisk) -> Vec<String> {
     let mut names = disk.list().unwrap();
     names.sort();

@@ -1,4 +1,4 @@
-//! Which snapshot a node starts from.
+//! Choice of the snapshot that a node starts from.
 
 use super::super::super::wal::{Wal, WalOptions};
 use super::*;
@@ -10,7 +10,7 @@ fn options(base: LogBase) -> WalOptions {
     WalOptions { segment_bytes: 1024, salt: 0x5a17, base }
 }
 
-/// Starts: the base and what was restored, and what is to be said of damage.
+/// Starts. Returns the base, the restored data, and the damage to report.
 fn start(disk: &FaultyDisk) -> Result<(LogBase, Vec<u8>, Vec<String>), StorageError> {
     let begins_with = Wal::begins_with(disk, NODE)?;
     let recovered = recover(disk, CLUSTER, begins_with, read_all)?;
@@ -20,7 +20,7 @@ fn start(disk: &FaultyDisk) -> Result<(LogBase, Vec<u8>, Vec<String>), StorageEr
     Ok((recovered.base(), recovered.found.map(|found| found.state).unwrap_or_default(), warnings))
 }
 
-/// A log of ten entries of term 1 in several segments, and snapshots of the first entries under these indexes.
+/// Returns a log of ten entries of term 1 in several segments, with snapshots that end at these indexes.
 fn log_with_snapshots(indexes: &[u64]) -> FaultyDisk {
     let disk = FaultyDisk::new(Seed(1));
     let (mut wal, _) = Wal::open(Arc::new(disk.clone()), options(LogBase::NONE), NODE, &mut |_| {}).unwrap();
@@ -37,7 +37,7 @@ fn log_with_snapshots(indexes: &[u64]) -> FaultyDisk {
     disk
 }
 
-/// Lets go of what a snapshot holds that ends with this entry.
+/// Compacts the log as after a snapshot that ends with this entry.
 fn compact(disk: &FaultyDisk, index: u64) {
     let (wal, _) = Wal::open(Arc::new(disk.clone()), options(entry(index, 1)), NODE, &mut |_| {}).unwrap();
     assert!(wal.compactor().compact(LogIndex(index)).unwrap() > 0);
@@ -68,7 +68,7 @@ fn a_damaged_snapshot_does_no_harm_if_an_older_one_and_the_log_have_it_all() {
     let name = file_name(entry(9, 1));
     let expected = format!("{name}: the snapshot is damaged at byte 32: a part does not match its checksum");
     assert!(warnings[0].starts_with(&expected), "{warnings:?}");
-    // Once there is a newer one, the damaged one goes.
+    // Once there is a newer snapshot, the damaged one is removed.
     let file = write(&disk, &meta(entry(10, 1)), &[b"state at 10"]).unwrap();
     remove_older(&disk, &file).unwrap();
     assert_eq!(start(&disk).unwrap(), (entry(10, 1), b"state at 10".to_vec(), vec![]));
@@ -83,7 +83,7 @@ fn a_damaged_snapshot_does_no_harm_if_the_log_has_it_all() {
     assert_eq!((base, warnings.len()), (LogBase::NONE, 2));
 }
 
-/// Starting is refused, however often it is tried, because of the snapshot that ends with this entry.
+/// Checks that every start is refused because of the snapshot that ends with this entry, however often it is tried.
 fn assert_refused(disk: &FaultyDisk, index: u64) {
     for _ in 0..2 {
         let error = start(disk).unwrap_err();
@@ -107,12 +107,12 @@ fn a_damaged_snapshot_is_refused_if_the_log_does_not_reach_back() {
 
 #[test]
 fn a_damaged_snapshot_is_refused_if_the_log_does_not_reach_as_far() {
-    // The leader sent it, the node acknowledged it, and then the log was to be begun anew.
+    // The leader sent the snapshot, and the node acknowledged it and was about to restart the log.
     let disk = log_with_snapshots(&[2]);
     write(&disk, &meta(entry(20, 1)), &[b"state at 20"]).unwrap();
     damage(&disk, 20);
     assert_refused(&disk, 20);
-    // Put back as it was, it is as good as ever.
+    // Once it is put back undamaged, the node starts again.
     write(&disk, &meta(entry(20, 1)), &[b"state at 20"]).unwrap();
     assert_eq!(start(&disk).unwrap(), (entry(20, 1), b"state at 20".to_vec(), vec![]));
 }
@@ -173,7 +173,7 @@ fn what_the_state_machine_refuses_is_its_own_affair() {
     });
     assert!(matches!(error, Err(StorageError::Locked)));
     assert_eq!(asked, 1);
-    // It need not read to the end for all to be checked.
+    // `load` need not read to the end for all bytes to be checked.
     let name = file_name(entry(9, 1));
     disk.flip_bit(&name, disk.contents(&name).unwrap().len() as u64 - 1, 0);
     let recovered = recover(&disk, CLUSTER, Some(LogIndex(1)), |_| Ok::<(), StorageError>(())).unwrap();

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 
 const NODE: NodeId = NodeId(0xabcd);
 
-/// All that a node has: the entries from the first of all, of which a snapshot may hold the beginning.
+/// All data of a node: its entries from the very first on. A snapshot may hold the beginning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Model {
     entries: Vec<Entry>,
@@ -50,11 +50,11 @@ struct Process {
     base: LogBase,
 }
 
-/// What a failed step leaves: what was there before, or this.
+/// State that a failed step may leave instead of the old one.
 type Unfinished = Option<Model>;
 
 impl Process {
-    /// Starts, with all that is there; `None` if the disk or the power fails.
+    /// Starts, and returns all recovered data; `None` if the disk or the power fails.
     fn start(disk: &FaultyDisk) -> Option<(Self, Model)> {
         let started = Self::try_start(disk);
         match started {
@@ -85,7 +85,7 @@ impl Process {
         Ok((Self { disk: disk.clone(), wal, base }, Model { entries, commit: commit.0, term: hard_state.term }))
     }
 
-    /// Does something that changes the model; what was acknowledged is in it after this.
+    /// Does a step that changes the model. Acknowledged changes are in the model after it.
     fn step(&mut self, rng: &mut StdRng, model: &mut Model) -> Result<(), Unfinished> {
         match rng.random_range(0..10) {
             0 | 1 => self.take_snapshot(rng.random_range(self.base.index.0..=model.commit), model),
@@ -119,7 +119,7 @@ impl Process {
         write(&self.disk, &meta(last), &data.chunks(500).collect::<Vec<_>>())
     }
 
-    /// Takes a snapshot that ends with this entry, and lets the older one go.
+    /// Takes a snapshot that ends with this entry, and removes the older one.
     fn take_snapshot(&mut self, index: u64, model: &Model) -> Result<(), Unfinished> {
         if index == self.base.index.0 {
             return Ok(());
@@ -129,7 +129,7 @@ impl Process {
         remove_older(&self.disk, &file).map_err(|_| None)
     }
 
-    /// A leader of a later term sends a snapshot in place of all that is not committed.
+    /// A leader of a later term sends a snapshot, which replaces everything that is not committed.
     fn install_snapshot(&mut self, rng: &mut StdRng, model: &mut Model) -> Result<(), Unfinished> {
         let hard_state = HardState { term: model.term.next(), vote: None };
         let mut later = model.clone();
@@ -187,7 +187,8 @@ fn nothing_is_lost_wherever_the_power_is_cut() {
     );
 }
 
-/// Whether a start found what was acknowledged. Commit indexes are hints, but never beyond it.
+/// Returns whether a start found everything that was acknowledged. Commit indexes are hints, but never beyond the
+/// acknowledged one.
 fn is_same(found: &Model, model: &Model) -> bool {
     found.entries == model.entries && found.term == model.term && found.commit <= model.commit
 }

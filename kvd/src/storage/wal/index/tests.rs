@@ -1,4 +1,4 @@
-//! The index: every entry is found at its latest place, and void ones are not.
+//! The index: every entry is found at its latest position, and void entries are not found.
 
 use super::*;
 use crate::raft::{ClusterTime, Entry, LogBase, Payload, Term};
@@ -8,7 +8,7 @@ fn entry(index: u64) -> Record {
     Record::Entry(Entry { index: LogIndex(index), term: Term(1), time: ClusterTime(0), payload })
 }
 
-/// What a log says whose next entry is `next`.
+/// Returns the state of a log whose next entry is `next`.
 fn checkpoint(next: u64) -> Checkpoint {
     Checkpoint { next_index: LogIndex(next), ..Checkpoint::empty(LogBase::NONE) }
 }
@@ -39,7 +39,7 @@ impl Log {
         self
     }
 
-    /// Batch and record offset to read `index` from, and the entry at which to go elsewhere.
+    /// Returns batch and record offset to read `index` from, and the entry from which to read elsewhere.
     fn find(&self, index: u64) -> (u64, u32, u64) {
         let stretch = self.index.find(LogIndex(index)).unwrap().unwrap();
         (stretch.mark.batch, stretch.mark.record_offset, stretch.until.0)

@@ -1,4 +1,4 @@
-//! Logs after a base: what is left of them, and how they begin anew.
+//! Logs after a base: the part of them that remains, and how they restart.
 
 use super::*;
 use testkit::faulty_disk::{Call, Fault};
@@ -29,7 +29,7 @@ fn what_follows_any_committed_entry_is_found() {
     }
 }
 
-/// A log of twelve entries in several segments, of which the first four are committed; terms 1 to 3.
+/// Returns a log of twelve entries in several segments, with the first four committed; terms 1 to 3.
 fn twelve() -> (FaultyDisk, Model) {
     let mut batches = vec![vec![Record::HardState(HardState { term: Term(3), vote: Some(NodeId(7)) })]];
     batches.extend((1..=12).map(|index| vec![Record::Entry(entry(index, index.div_ceil(4), vec![0; 400]))]));
@@ -129,7 +129,7 @@ fn readers_see_the_new_log_or_the_old_one() {
     assert_eq!(read(11).unwrap(), [next]);
 }
 
-/// Begins the log anew after a base and appends an entry; how many of these two steps were acknowledged.
+/// Restarts the log after a base and appends an entry. Returns how many of these two steps were acknowledged.
 fn reset_and_append(disk: &FaultyDisk, base: LogBase, hard_state: HardState) -> usize {
     let Ok((mut wal, _, _)) = open(disk) else { return 0 };
     if wal.reset_to(base, hard_state).is_err() {
@@ -144,7 +144,7 @@ fn reset_and_append(disk: &FaultyDisk, base: LogBase, hard_state: HardState) -> 
 fn a_power_cut_or_a_kill_at_every_step_of_a_new_beginning() {
     let (whole, all) = twelve();
     let hard_state = HardState { term: Term(4), vote: Some(NodeId(9)) };
-    // Beyond the end, in conflict, and the same: then the old entries after it may stay.
+    // Three bases: beyond the end, in conflict, and matching. After the last, the old entries may stay.
     for base in [base(20, 4), base(9, 2), base(8, 2)] {
         let old = if base.index.0 == 8 { all.after_base(base) } else { Model::starting_after(base) };
         let changes = {
@@ -158,7 +158,7 @@ fn a_power_cut_or_a_kill_at_every_step_of_a_new_beginning() {
             whole.list().unwrap().iter().for_each(|name| disk.set_contents(name, &whole.contents(name).unwrap()));
             disk.cut_power_after(cut);
             let acknowledged = reset_and_append(&disk, base, hard_state);
-            // The next start may be cut short as well.
+            // The next start may be interrupted as well.
             if seed % 2 == 0 {
                 disk.crash()
             } else {

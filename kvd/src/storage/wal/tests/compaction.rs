@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use testkit::faulty_disk::{Call, Fault};
 
-/// A log of one entry a segment; all are committed but the last.
+/// Returns a log with one entry in each segment; all but the last are committed.
 fn one_a_segment(entries: u64) -> (FaultyDisk, Model) {
     let batches: Vec<Vec<Record>> = (1..=entries)
         .map(|index| vec![Record::Commit(LogIndex(index - 1)), Record::Entry(entry(index, 1, vec![index as u8; 1300]))])
@@ -37,7 +37,7 @@ fn whole_segments_go_and_the_hard_state_stays() {
     let (wal, opened, found) = open_after(&disk, base).unwrap();
     assert_eq!(found, all.after_base(base));
     assert_eq!(opened.first_index, LogIndex(6));
-    // What is below the base can still be sent to a follower that lacks it.
+    // Entries below the base can still be sent to a follower that lacks them.
     assert_eq!(opened.terms.at(LogIndex(6)), Some(Term(1)));
     assert_eq!(wal.reader().read(LogIndex(6), LogIndex(9), usize::MAX).unwrap(), all.entries[5..]);
     let error = open_after(&disk, all.base_at(4)).unwrap_err();
@@ -57,8 +57,9 @@ fn what_the_log_does_not_show_to_be_committed_stays() {
 
 #[test]
 fn what_the_snapshot_contradicts_stays_until_the_log_knows_it() {
-    // Entry 3 of term 2 is on this disk, and entry 3 of term 3 is committed by the others: applied here, and in a
-    // snapshot, before it is durable here. Without the first segments nothing would tell that entry 4 does not follow.
+    // Entry 3 of term 2 is on this disk. The other nodes have committed entry 3 of term 3, which was applied here and
+    // is in a snapshot before it is durable here. Without the first segments nothing would show that entry 4 does not
+    // follow.
     let batch = |index, term| vec![Record::Entry(entry(index, term, vec![1; 1300]))];
     let hard_state = HardState { term: Term(3), vote: None };
     let disk = written(&[
@@ -104,7 +105,7 @@ fn a_log_never_begins_with_a_segment_that_speaks_of_a_void_entry() {
     let _: Appended = wal.append(&[Record::Entry(entry(3, 3, long()))]).unwrap();
     let _: Appended = wal.append(&[Record::Entry(entry(4, 3, long())), Record::Commit(LogIndex(4))]).unwrap();
     assert_eq!(segments(&disk).len(), 4);
-    // Only from the third on is all what it seems.
+    // All entries are valid only from the third segment on.
     assert_eq!(wal.compactor().compact(LogIndex(3)).unwrap(), 3);
     assert_eq!(wal.reader().first_index(), LogIndex(4));
 }
@@ -208,7 +209,7 @@ fn entries_are_read_while_the_log_loses_its_beginning() {
 struct Life {
     rng: StdRng,
     disk: FaultyDisk,
-    /// What is acknowledged, after the base of the newest durable snapshot.
+    /// Acknowledged state, after the base of the newest durable snapshot.
     model: Model,
     /// Entries up to the base that the log may still have.
     below: BTreeMap<LogIndex, Entry>,
@@ -226,7 +227,8 @@ impl Life {
         Self { rng: StdRng::seed_from_u64(seed), disk, model, below: BTreeMap::new(), compactions: 0 }
     }
 
-    /// A snapshot that ends with this entry has become durable. The next start begins a log without it anew.
+    /// Records that a snapshot ending with this entry has become durable. The next start restarts a log that lacks the
+    /// entry.
     fn snapshot(&mut self, base: LogBase) {
         let at_base = self.model.entries.iter().find(|entry| entry.index == base.index);
         self.model = if base == self.model.base || at_base.is_some_and(|entry| entry.term == base.term) {
@@ -238,13 +240,13 @@ impl Life {
         };
     }
 
-    /// The log may have these entries, once a snapshot has them.
+    /// Records that the log may still have these entries after a snapshot holds them.
     fn keep_below(&mut self, model: &Model, base: LogBase) {
         let below = model.entries.iter().filter(|entry| entry.index <= base.index);
         self.below.extend(below.map(|entry| (entry.index, entry.clone())));
     }
 
-    /// Does something. If that fails, what was to come of it.
+    /// Does a random step. If it fails, returns the state that it would have led to.
     fn step(&mut self, wal: &mut Wal) -> Result<(), Option<Model>> {
         match self.rng.random_range(0..10) {
             0 => {
@@ -258,7 +260,7 @@ impl Life {
                 self.compactions += wal.compactor().compact(up_to).map_err(|_| None)?;
             }
             3 if self.rng.random_bool(0.3) => {
-                // A leader sends a snapshot that the log does not lead to.
+                // A leader sends a snapshot that goes beyond the log.
                 let index = LogIndex(self.rng.random_range(self.model.commit.0 + 1..self.model.next_index() + 5));
                 let hard_state = HardState { term: self.model.hard_state.term.next(), vote: None };
                 let base = LogBase { index, term: hard_state.term };
@@ -271,8 +273,8 @@ impl Life {
                 let _: Appended = wal.reset_to(base, hard_state).map_err(|_| None)?;
             }
             4 => {
-                // Entries that the others have made durable are applied, and a snapshot is taken of them, before they
-                // are durable here.
+                // Entries that the other nodes have made durable are applied, and a snapshot is taken of them, before
+                // they are durable here.
                 let mut after = self.model.clone();
                 let batch = next_batch(&mut self.rng, &mut after);
                 if after.commit > self.model.base.index {
@@ -301,14 +303,14 @@ impl Life {
         Ok(())
     }
 
-    /// Starts, and checks what is found against what was acknowledged, or that and the write that failed.
+    /// Starts, and checks the recovered state: it must be the acknowledged one, or that plus the write that failed.
     fn start(&mut self, unfinished: Option<Model>) -> Option<Wal> {
         let (wal, opened, mut found) = match open_after(&self.disk, self.model.base) {
             Ok(opened) => opened,
             Err(StorageError::Io { .. }) => return None,
             Err(other) => panic!("{other}\n{:?}", self.model.base),
         };
-        // Where the log commits less than the snapshot, that is told only by the snapshot.
+        // If the log has committed less than the snapshot, only the snapshot tells.
         found.commit = found.commit.max(self.model.base.index);
         let known = std::mem::take(&mut self.model);
         self.model = if found == known { known } else { unfinished.unwrap_or(known) };
@@ -324,7 +326,8 @@ impl Life {
     }
 }
 
-/// The later an entry, the fewer bytes are after it, and none after the last; and back from bytes to entries.
+/// Checks that later entries have fewer bytes after them, that the last has none, and the way back from bytes to
+/// entries.
 fn assert_bytes_add_up(reader: &WalReader, last: LogIndex) {
     let before_all = reader.first_index().previous();
     let mut bytes_before = u64::MAX;

@@ -1,9 +1,9 @@
-//! Power cuts and kills at every step: whatever was acknowledged is there afterwards, and of what was not at most
+//! Power cuts and kills at every step: everything that was acknowledged is there afterwards, and of the rest at most
 //! the one batch that was being written.
 
 use super::*;
 
-/// Writes batches until one fails; how many were acknowledged.
+/// Writes batches until one fails. Returns how many were acknowledged.
 fn write_until_failure(disk: &FaultyDisk, batches: &[Vec<Record>], makes_spares: bool) -> usize {
     let Ok((mut wal, _, model)) = open(disk) else { return 0 };
     assert_eq!(model, Model::default());
@@ -22,7 +22,7 @@ fn write_until_failure(disk: &FaultyDisk, batches: &[Vec<Record>], makes_spares:
     batches.len()
 }
 
-/// Opens the log after a crash and says how many batches are in it.
+/// Opens the log after a crash. Returns how many batches are in it.
 fn assert_nothing_lost(disk: &FaultyDisk, batches: &[Vec<Record>], acknowledged: usize) -> usize {
     let (_, _, found) = open(disk).unwrap_or_else(|error| panic!("after {acknowledged} batches: {error}"));
     if found == Model::after(&batches[..acknowledged]) {
@@ -47,7 +47,7 @@ fn a_power_cut_at_every_step() {
             disk.cut_power_after(cut);
             let acknowledged = write_until_failure(&disk, &batches, seed % 2 == 0);
             disk.crash();
-            // The next start may be cut short as well, at any of its own steps.
+            // The next start may be interrupted as well, at any of its own steps.
             disk.cut_power_after(cut % 6);
             torn_tails += open(&disk).map_or(0, |(_, opened, _)| u32::from(opened.torn_tail.is_some()));
             disk.crash();
@@ -70,7 +70,7 @@ fn what_a_killed_process_left_is_durable_once_the_next_one_has_opened_it() {
             let present = assert_nothing_lost(&disk, &batches, acknowledged);
             let mut model = Model::after(&batches[..present]);
             if cut % 2 == 0 {
-                // What it adds must not hang on a name that the killed one had not made durable.
+                // The records that it adds must not depend on a name that the killed process had not made durable.
                 let (mut wal, _, _) = open(&disk).unwrap();
                 let record = Record::Entry(entry(model.entries.len() as u64 + 1, model.hard_state.term.0, "more"));
                 let _: Appended = wal.append(std::slice::from_ref(&record)).unwrap();

@@ -1,9 +1,9 @@
-//! Torn tails are cut off; everything else that does not check is refused.
+//! Torn tails are cut off; all other damage is refused.
 
 use super::*;
 use testkit::faulty_disk::SECTOR_BYTES;
 
-/// A log of several segments that ends with a batch of some sectors.
+/// Returns batches for a log of several segments; the last batch is several sectors long.
 fn batches_with_long_end() -> Vec<Vec<Record>> {
     let mut batches: Vec<Vec<Record>> = (1..8).map(|index| one(index, vec![index as u8; 400])).collect();
     batches.push(one(8, (0..1100).map(|n| n as u8 | 1).collect::<Vec<u8>>()));
@@ -34,7 +34,7 @@ fn every_flipped_bit_is_refused_unless_only_the_last_batch_is_hurt() {
             disk.flip_bit(&name, offset as u64, (offset % 8) as u8);
             let batch = ranges.iter().find(|range| range.contains(&offset));
             if name == last_file && last_range.contains(&offset) {
-                // Nothing bears witness that the last batch was ever whole.
+                // Nothing proves that the last batch was ever whole.
                 let (_, opened, found) = open(&disk).unwrap();
                 assert_eq!(found, all_but_last);
                 assert_eq!(opened.torn_tail.unwrap().offset, last_range.start as u64);
@@ -126,7 +126,7 @@ fn the_sectors_of_the_last_batch_may_be_lost_in_any_combination() {
         let mut torn = bytes.clone();
         for (bit, sector) in sectors.iter().enumerate() {
             if lost & (1 << bit) != 0 {
-                // What was in the sector before the batch stays.
+                // Bytes of the sector before the batch stay.
                 torn[(sector * SECTOR_BYTES).max(range.start)..((sector + 1) * SECTOR_BYTES).min(bytes.len())].fill(0);
             }
         }
@@ -156,7 +156,7 @@ fn the_torn_tail_is_told_of_once() {
 
 #[test]
 fn damage_before_a_torn_batch_is_still_damage() {
-    // The torn batch bears witness by its header alone that the one before it was durable.
+    // The header of the torn batch alone proves that the batch before it was durable.
     let batches = batches_with_long_end();
     let disk = written(&batches);
     let (name, last) = last_batch(&disk);
@@ -214,7 +214,7 @@ fn a_segment_without_a_header_is_refused() {
 
 #[test]
 fn batches_in_the_wrong_place_are_refused() {
-    // Two batches of the same length change places: each checks by itself.
+    // Two batches of the same length change places: each is valid by itself.
     let batches: Vec<Vec<Record>> = (1..4).map(|index| one(index, vec![9; 100])).collect();
     let disk = written(&batches);
     let name = file_name(1);
@@ -229,8 +229,9 @@ fn batches_in_the_wrong_place_are_refused() {
 
 #[test]
 fn an_older_version_of_a_batch_in_its_own_place_is_refused() {
-    // Batch 2 was once written otherwise, torn, cut off and written anew. A disk that brings the old one back shows
-    // a batch that checks by itself, at the right place with the right number; what follows it knows better.
+    // Batch 2 was written once, torn, cut off and written again with other content. A disk that brings the old batch
+    // back shows one that is valid by itself, at the right place and with the right number. Only the batch after it
+    // reveals the mistake.
     for third in [100, 1500] {
         let old = written(&[one(1, "one"), one(2, "old")]);
         let disk = written(&[one(1, "one"), one(2, "new"), one(3, vec![3; third])]);
@@ -272,14 +273,14 @@ fn old_batches_after_the_end_are_no_part_of_the_log() {
 
 #[test]
 fn a_value_that_looks_like_a_batch_is_not_taken_for_one() {
-    // A user stores a copy of the log itself, and what a later batch would look like with a guessed salt. The
-    // batch with that value is torn, so that recovery searches the value for witnesses.
+    // A user stores a copy of the log itself, and an imitation of a later batch with a guessed salt. The batch with
+    // that value is torn, so that recovery searches the value for headers of later batches.
     let mut batches = vec![one(1, "one"), one(2, "two")];
     let mut value = written(&batches).contents(&file_name(1)).unwrap()[SEGMENT_HEADER_BYTES..].to_vec();
     for salt in [0, 1, OPTIONS.salt] {
         value.extend_from_slice(&BatchHeader::encode(salt, 99, 0, b"").0);
     }
-    // The payload begins 72 bytes into the batch, a multiple of eight, so the copies lie where batches may.
+    // The payload begins 72 bytes into the batch, a multiple of eight, so the copies lie where batches may begin.
     batches.push(one(3, value));
     let disk = written(&batches);
     let (name, range) = last_batch(&disk);

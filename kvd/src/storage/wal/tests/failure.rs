@@ -22,8 +22,8 @@ fn any_failure_stops_the_log_and_a_restart_loses_nothing() {
                     let error = wal.append(&batches[acknowledged]).unwrap_err();
                     assert!(matches!(error, StorageError::Poisoned), "{error}");
                 }
-                // The process ends and is started again, and then the power goes: what the second process has
-                // read must be there still, even where a failed sync of the first had lost it.
+                // The process ends and is started again, and then the power is cut: data that the second process has
+                // read must survive, even if a failed sync of the first had lost it.
                 disk.kill();
                 let (_, _, found) = open(&disk).unwrap();
                 let at_least = Model::after(&batches[..acknowledged]);
@@ -60,7 +60,7 @@ fn a_full_disk_stops_the_log_and_space_lets_it_go_on() {
         let acknowledged = batches.iter().take_while(|batch| wal.append(batch).is_ok()).count();
         assert!(acknowledged < batches.len());
         disk.kill();
-        // Starting needs no space: the node can serve reads and tell what is the matter.
+        // Starting needs no space: the node can serve reads and report the problem.
         let expected = Model::after(&batches[..acknowledged]);
         let (_, _, found) = open(&disk).unwrap();
         assert_eq!(found, expected);

@@ -1,4 +1,4 @@
-//! Files of arbitrary bytes: opening them never panics, and never brings back what was not written.
+//! Files of arbitrary bytes: opening them never panics, and never returns records that were not written.
 
 use super::super::checkpoint::Checkpoint;
 use super::super::record;
@@ -67,7 +67,7 @@ proptest! {
     }
 }
 
-/// The first segment of a log that says this, and then these records, with every checksum right.
+/// Returns the first segment of a log with this state and then these records, with every checksum right.
 fn sealed(checkpoint: Checkpoint, records: &[Record]) -> Vec<u8> {
     let header = SegmentHeader { node_id: NODE, sequence: 1, salt: 7, checkpoint };
     let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! The log over the faulty disk: what it must bring back, against a model that forgets nothing.
+//! The log over the faulty disk, checked against a model that forgets nothing.
 
 mod base;
 mod compaction;
@@ -26,7 +26,7 @@ const NODE: NodeId = NodeId(0xabcd);
 /// Small segments, so that a short log has several.
 const OPTIONS: WalOptions = WalOptions { segment_bytes: 2048, salt: 0x5a17, base: LogBase::NONE };
 
-/// What a log says after its base.
+/// State of a log after its base.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Model {
     base: LogBase,
@@ -36,7 +36,7 @@ struct Model {
 }
 
 impl Model {
-    /// An empty log after this base.
+    /// Returns an empty log after this base.
     fn starting_after(base: LogBase) -> Self {
         Self { base, commit: base.index, ..Self::default() }
     }
@@ -60,13 +60,13 @@ impl Model {
         self.base.index.0 + self.entries.len() as u64 + 1
     }
 
-    /// The entry at an index as a base.
+    /// Returns the entry at an index, as a base.
     fn base_at(&self, index: u64) -> LogBase {
         let term = if index == 0 { Term(0) } else { self.entries[(index - self.base.index.0) as usize - 1].term };
         LogBase { index: LogIndex(index), term }
     }
 
-    /// What the same log says after a later base.
+    /// Returns the state of the same log after a later base.
     fn after_base(&self, base: LogBase) -> Self {
         let entries = self.entries.iter().filter(|entry| entry.index > base.index).cloned().collect();
         Self { base, entries, hard_state: self.hard_state, commit: self.commit.max(base.index) }
@@ -78,20 +78,20 @@ fn entry(index: u64, term: u64, command: impl Into<Bytes>) -> Entry {
     Entry { index: LogIndex(index), term: Term(term), time: ClusterTime(index), payload }
 }
 
-/// A batch of one entry.
+/// Returns a batch of one entry.
 fn one(index: u64, command: impl Into<Bytes>) -> Vec<Record> {
     vec![Record::Entry(entry(index, 1, command))]
 }
 
-/// Batches as a node might write them: entries of all sizes, now and then longer than a segment, truncations of
-/// what is not committed, terms, votes and commit indexes.
+/// Returns batches as a node might write them: entries of all sizes, some longer than a segment, truncations of
+/// uncommitted entries, terms, votes and commit indexes.
 fn workload(seed: u64, batches: usize) -> Vec<Vec<Record>> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut model = Model { hard_state: HardState { term: Term(1), vote: None }, ..Model::default() };
     (0..batches).map(|_| next_batch(&mut rng, &mut model)).collect()
 }
 
-/// The next batch of such a workload, of which the model is told.
+/// Returns the next batch of such a workload, and applies it to the model.
 fn next_batch(rng: &mut StdRng, model: &mut Model) -> Vec<Record> {
     let mut batch = Vec::new();
     for _ in 0..rng.random_range(1..4) {
@@ -122,7 +122,7 @@ fn next_batch(rng: &mut StdRng, model: &mut Model) -> Vec<Record> {
     batch
 }
 
-/// Opens the log and gathers what it says.
+/// Opens the log and collects its state.
 fn open_with(disk: &FaultyDisk, options: WalOptions) -> Result<(Wal, OpenedLog, Model), StorageError> {
     let mut model = Model::starting_after(options.base);
     let (wal, opened) = Wal::open(Arc::new(disk.clone()), options, NODE, &mut |record| model.apply(&record))?;
@@ -138,7 +138,7 @@ fn open(disk: &FaultyDisk) -> Result<(Wal, OpenedLog, Model), StorageError> {
     open_with(disk, OPTIONS)
 }
 
-/// A disk with a log of these batches, written by a process that has ended since.
+/// Returns a disk with a log of these batches, written by a process that has ended since.
 fn written(batches: &[Vec<Record>]) -> FaultyDisk {
     let disk = FaultyDisk::new(Seed(1));
     let (mut wal, _, _) = open(&disk).unwrap();
@@ -149,7 +149,7 @@ fn written(batches: &[Vec<Record>]) -> FaultyDisk {
     disk
 }
 
-/// A disk with the same files.
+/// Returns a disk with the same files.
 fn copy(disk: &FaultyDisk) -> FaultyDisk {
     let copy = FaultyDisk::new(Seed(2));
     for name in disk.list().unwrap() {
@@ -158,14 +158,14 @@ fn copy(disk: &FaultyDisk) -> FaultyDisk {
     copy
 }
 
-/// Names of the segments, in order.
+/// Returns the names of the segments, in order.
 fn segments(disk: &FaultyDisk) -> Vec<String> {
     let mut sequences: Vec<u64> = disk.list().unwrap().iter().filter_map(|name| sequence_of(name)).collect();
     sequences.sort_unstable();
     sequences.into_iter().map(file_name).collect()
 }
 
-/// Where the batches of a segment lie, without the zeros between them.
+/// Returns the ranges of the batches in a segment, without the zeros between them.
 fn batches_in(segment: &[u8]) -> Vec<Range<usize>> {
     let salt = SegmentHeader::decode(segment).unwrap().salt;
     let mut ranges = Vec::new();
@@ -177,14 +177,14 @@ fn batches_in(segment: &[u8]) -> Vec<Range<usize>> {
     ranges
 }
 
-/// The file and the place of the last batch of a log.
+/// Returns the file and the range of the last batch of a log.
 fn last_batch(disk: &FaultyDisk) -> (String, Range<usize>) {
     let name = segments(disk).pop().unwrap();
     let range = batches_in(&disk.contents(&name).unwrap()).pop().unwrap();
     (name, range)
 }
 
-/// Shows that the log says `model` and takes more.
+/// Checks that the log has the state `model` and accepts more records.
 fn assert_goes_on(disk: &FaultyDisk, model: &Model) {
     let (mut wal, _, mut found) = open_after(disk, model.base).unwrap();
     assert_eq!(found, *model);
@@ -278,7 +278,7 @@ fn a_spare_saves_the_append_that_needs_a_segment_from_making_one() {
 
 #[test]
 fn batches_of_every_size_around_the_end_of_a_segment() {
-    // The records of a batch of one entry take 32 bytes beside its command.
+    // The records of a batch of one entry take 32 bytes in addition to its command.
     let fits = OPTIONS.segment_bytes as usize - SEGMENT_HEADER_BYTES - BATCH_HEADER_BYTES - 32;
     for length in fits - 20..fits + 20 {
         let disk = FaultyDisk::new(Seed(1));
@@ -288,7 +288,7 @@ fn batches_of_every_size_around_the_end_of_a_segment() {
             let _: Appended = wal.append(batch).unwrap();
         }
         disk.crash();
-        // An empty first segment stays behind when the first batch does not fit into it.
+        // An empty first segment remains if the first batch does not fit into it.
         assert_eq!(segments(&disk).len(), if length > fits { 4 } else { 3 });
         assert_goes_on(&disk, &Model::after(&batches));
     }

@@ -1,4 +1,4 @@
-//! Reading entries back: never a void one, however often the log was cut.
+//! Reading entries back: never a void one, however often the log was truncated.
 
 use super::*;
 use crate::storage::wal::Lost;
@@ -86,7 +86,7 @@ fn what_may_be_lost_ends_before_what_is_read_from_elsewhere() {
 enum Step {
     /// Append batches with entries of these sizes.
     Append(Vec<Vec<usize>>),
-    /// Make the last few entries void, in a batch of its own or in one with new entries.
+    /// Make the last few entries void, by a batch of its own or by one that also has new entries.
     Truncate { entries: usize, then: Vec<usize> },
     /// End the process, or cut the power, and open the log again.
     Reopen { crash: bool },
@@ -157,7 +157,7 @@ fn append(wal: &mut Wal, model: &mut Model, mut records: Vec<Record>, term: u64,
     let _: Appended = wal.append(&records).unwrap();
 }
 
-/// What a read of `entries` should give.
+/// Returns the expected result of reading from `entries`.
 fn page_of(entries: &[Entry], from: u64, to: u64, bytes_max: usize) -> Vec<Entry> {
     let mut page = Vec::new();
     let mut bytes = 0;
@@ -177,7 +177,8 @@ fn a_read_shows_one_moment_of_a_log_that_is_being_written_and_cut() {
     let options = WalOptions { segment_bytes: 300_000, ..OPTIONS };
     let (mut wal, _) = Wal::open(disk, options, NODE, &mut |_| {}).unwrap();
     let reader = wal.reader();
-    // For every truncation: the terms of the entries that it left. All later ones bear its own number.
+    // The terms of the entries left by each truncation. All later entries have the number of the truncation as their
+    // term.
     let kept: Mutex<Vec<Vec<u64>>> = Mutex::new(vec![Vec::new()]);
     let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
