@@ -1,34 +1,35 @@
-//! When a snapshot is due, and how much of the log goes once it is durable.
+//! Decides when a snapshot is due, and how much of the log is removed once it is durable.
 
 use crate::raft::LogIndex;
 use crate::storage::WalReader;
 
-/// Whether the log has grown by `growth_bytes` since the last snapshot, which ends at `snapshot`, and anything has been
-/// applied since to take one of.
+/// Returns whether a snapshot is due: the log has grown by `growth_bytes` since the last one, which ends at `snapshot`,
+/// and entries were applied since.
 pub fn is_snapshot_due(snapshot: LogIndex, applied: LogIndex, log: &WalReader, growth_bytes: u64) -> bool {
     applied > snapshot && log.bytes_since(snapshot) >= growth_bytes
 }
 
-/// What stays of the log for followers, behind a snapshot that has it all.
+/// Amount of log that is kept for followers although a snapshot holds it.
 #[derive(Clone, Copy, Debug)]
 pub struct KeptLog {
-    /// So much stays in any case, in bytes, so that a follower which was away for a moment needs no snapshot.
+    /// Bytes that are always kept, so that a follower that was away for a moment needs no snapshot.
     pub recent_bytes: u64,
-    /// No more than this stays for a follower that is behind, in bytes, whether it is fed from the log or is being sent
-    /// a snapshot. Further back a snapshot costs less.
+    /// Most bytes kept for a follower that is behind, whether the leader feeds it from the log or is sending it a
+    /// snapshot. For a follower further back, a snapshot costs less.
     pub behind_bytes_max: u64,
 }
 
-/// Returns up to where the log may go, with a durable snapshot that ends at `snapshot`.
+/// Returns the index up to which the log may be removed, with a durable snapshot that ends at `snapshot`.
 ///
-/// What followers have yet to be sent stays. For a follower that is fed from the log, `fed` says how far it is: without
-/// what follows, the next snapshot would take away what it needs to get from the one before to the end of the log, and
-/// so on for ever. For a follower that is being sent a snapshot, `being_sent` says where that ends: without what follows
-/// it, the follower would need the next snapshot right after this one.
+/// Entries that have yet to be sent to followers are kept. For a follower that is fed from the log, `fed` is its
+/// position: without the entries after it, the next snapshot would remove those that the follower needs to get from the
+/// previous snapshot to the end of the log, and so on forever. For a follower that is being sent a snapshot,
+/// `being_sent` is the end of that snapshot: without the entries after it, the follower would need the next snapshot
+/// right after this one.
 ///
-/// Both have the same bound, so no follower, however slow, fills this node's disk. The bound is no loss to a follower
-/// that could ever catch up: one that takes a snapshot of S bytes while the log grows by several times S is slower than
-/// the log grows, and would fall behind it just the same when fed from it.
+/// Both have the same bound, so no follower, however slow, fills this node's disk. A follower that can catch up at all
+/// loses nothing by the bound: one that takes a snapshot of S bytes while the log grows by several times S is slower
+/// than the log grows, and would fall behind in the same way if it were fed from the log.
 pub fn compaction_point(
     snapshot: LogIndex,
     log: &WalReader,
@@ -50,7 +51,7 @@ mod tests {
     use bytes::Bytes;
     use std::sync::Arc;
 
-    /// A log of entries 1 to 100, of about a thousand bytes each.
+    /// Returns a log of entries 1 to 100, of about a thousand bytes each.
     fn log() -> Wal {
         let (mut wal, _) =
             Wal::open(Arc::new(MemoryDisk::new()), WalOptions::new(7), NodeId(1), &mut |_| {}).expect("an empty disk");

@@ -1,9 +1,8 @@
-//! What a node has on its disk as a whole: its identity, and the snapshot and the log that its
-//! replica is rebuilt from.
+//! A node's data on disk as a whole: its identity, and the snapshot and the log from which its replica is rebuilt.
 //!
-//! [`open`] reads it when the node starts, `founding` says what it begins with, `refounding` makes a new cluster of a
-//! backup or of what one node has. Where the disk is, on which thread it is used and what the operator is told is left
-//! to the caller.
+//! [`open`] reads it when the node starts, `founding` has the beginning of a log, and `refounding` makes a new cluster
+//! of a backup or of one node's data. The caller chooses the disk and the thread, and decides what the operator is
+//! told.
 
 mod compaction;
 mod error;

@@ -1,5 +1,5 @@
-//! Opening what a node has on its disk: the directory is taken, the newest snapshot and the log after it are read, the
-//! replica is rebuilt.
+//! Opening a node's data: locks the directory, reads the newest snapshot and the log after it, and rebuilds the
+//! replica.
 
 use super::error::DataError;
 use super::founding::{FOUNDING_INDEX, cluster_of};
@@ -15,42 +15,43 @@ use crate::storage::{
 };
 use std::sync::Arc;
 
-/// How a node's data is opened.
+/// Options for opening a node's data.
 #[derive(Clone, Debug)]
 pub struct OpenOptions<'a> {
     /// Name of the node.
     pub name: &'a str,
-    /// The id it gets if the directory is empty.
+    /// Id for the node if the directory is empty.
     pub new_id: NodeId,
-    /// How its log is opened. After which snapshot is found out here.
+    /// Options for opening its log. The base is set here.
     pub wal: WalOptions,
     /// Bytes of applied entries that stay in memory; see [`crate::raft::Settings::cache_bytes_max`].
     pub cache_bytes_max: usize,
-    /// Bounds on what its store remembers of clients.
+    /// Bounds on what the node's store remembers about clients.
     pub session_limits: SessionLimits,
-    /// The newest level that the node knows, or is to know.
+    /// The newest level that the node knows, or is set to know.
     pub level_max: Level,
 }
 
-/// What a node has when it starts.
+/// Data of a node when it starts.
 #[derive(Debug)]
 pub struct Opened {
-    /// Holds the data directory.
+    /// Lock of the data directory.
     pub lock: DirLock,
-    /// Who the node is.
+    /// Identity of the node.
     pub identity: Identity,
-    /// Its newest snapshot.
+    /// The node's newest snapshot.
     pub snapshot: Option<SnapshotFile>,
-    /// Snapshots that were damaged, to no harm. Worth a warning each.
+    /// Snapshots that were damaged without loss. Each is worth a warning.
     pub damaged_snapshots: Vec<DamagedSnapshot>,
-    /// Its log, ready for appending.
+    /// The node's log, ready for appending.
     pub wal: Wal,
-    /// What was left of a write that never finished, now cut off. Worth a warning.
+    /// Remains of a write that never finished, now cut off. Worth a warning.
     pub torn_tail: Option<TornTail>,
-    /// `None` if the node has not been part of a cluster; see `founding` for what it begins with.
+    /// The rebuilt replica. `None` if the node has not been part of a cluster; see `founding` for the beginning of its
+    /// log.
     pub recovered: Option<Recovered>,
-    /// A cluster has let it in, and it was killed before it had written down which one. It asks again, and must not found
-    /// another meanwhile.
+    /// True if a cluster has admitted the node, which was killed before it had recorded which cluster. It asks again,
+    /// and must not found another cluster meanwhile.
     pub was_let_in: bool,
 }
 
@@ -59,7 +60,7 @@ pub struct Opened {
 /// `check` may refuse the cluster that the data belongs to; nothing has been changed by then.
 ///
 /// # Errors
-/// [`DataError`], or what `check` says.
+/// [`DataError`], or the error of `check`.
 pub fn open<E: From<DataError>>(
     disk: &Arc<dyn Disk>,
     options: OpenOptions<'_>,
@@ -69,14 +70,14 @@ pub fn open<E: From<DataError>>(
     refuse_remains(&**disk)?;
     let identity = Identity::load_or_create(&**disk, options.name, || options.new_id).map_err(DataError::from)?;
     if let Some(index) = identity.diverged_at {
-        // Before anything is repaired: whoever looks into it wants to see it as it was.
+        // Refused before anything is repaired: whoever investigates the divergence needs the data as it was.
         return Err(DataError::Diverged(index).into());
     }
     open_as(disk, lock, identity, options, check)
 }
 
-/// Refuses what is left of a node that was part of a cluster, before a new one is made beside it, which would found
-/// another cluster as if there had been none.
+/// Refuses the remains of a node that was part of a cluster. Otherwise a new node would be made beside them, and would
+/// found another cluster as if the first had never existed.
 pub(super) fn refuse_remains(disk: &dyn Disk) -> Result<(), DataError> {
     let identity = Identity::load(disk)?;
     match remains(disk, identity.as_ref())? {
@@ -85,7 +86,7 @@ pub(super) fn refuse_remains(disk: &dyn Disk) -> Result<(), DataError> {
     }
 }
 
-/// Takes the directory, and completes what an earlier process has left half done there.
+/// Locks the directory, and completes anything that an earlier process has left half done there.
 pub(super) fn lock(disk: &Arc<dyn Disk>) -> Result<DirLock, DataError> {
     let lock = lock_data_dir(&**disk)?;
     complete_replacement(&**disk)?;
@@ -93,13 +94,13 @@ pub(super) fn lock(disk: &Arc<dyn Disk>) -> Result<DirLock, DataError> {
         if Identity::load(&**disk)?.is_none() {
             return Err(DataError::RestoreUnfinished);
         }
-        // It was to come in place of what is here, and that was never decided.
+        // The staged files were to replace the present ones, but that was never decided.
         discard_staged(&**disk)?;
     }
     Ok(lock)
 }
 
-/// Opens the data of this node in a directory that is taken, be it fit to be used or not.
+/// Opens the data of this node in a directory that is locked already, whether or not the data may be used.
 pub(super) fn open_as<E: From<DataError>>(
     disk: &Arc<dyn Disk>,
     lock: DirLock,
@@ -109,7 +110,8 @@ pub(super) fn open_as<E: From<DataError>>(
 ) -> Result<Opened, E> {
     if let Some(cluster) = &identity.cluster {
         check(cluster)?;
-        // Before a log is begun in place of the missing one, which the next start could not tell from it.
+        // Checked before a log is begun in place of the missing one: the next start could not tell the new log from the
+        // old.
         if !Wal::exists(&**disk).map_err(DataError::from)? {
             return Err(DataError::LogMissing.into());
         }
@@ -149,7 +151,7 @@ pub(super) fn open_as<E: From<DataError>>(
     match (&recovered, &identity.cluster) {
         (None, Some(_)) => return Err(DataError::LogMissing.into()),
         (Some(recovered), None) => {
-            // The node was killed between the two writes by which it founded its cluster.
+            // The node was killed between the two writes with which it founded its cluster.
             let cluster = cluster_in(recovered)?;
             check(&cluster)?;
             identity.cluster = Some(cluster);
@@ -163,7 +165,7 @@ pub(super) fn open_as<E: From<DataError>>(
     Ok(Opened { lock, identity, snapshot, damaged_snapshots, wal, torn_tail: opened.torn_tail, recovered, was_let_in })
 }
 
-/// The newest snapshot, and the store that it holds. Before a node is part of a cluster it has none.
+/// Returns the newest snapshot, and the store in it. There is none before a node is part of a cluster.
 fn recover_snapshots(
     disk: &Arc<dyn Disk>,
     identity: &Identity,
@@ -174,7 +176,7 @@ fn recover_snapshots(
     snapshot::recover(&**disk, cluster.id, log_begins_with, |reader| load(reader, limits))
 }
 
-/// The cluster that a log begins with.
+/// Returns the cluster that a log begins with.
 fn cluster_in(recovered: &Recovered) -> Result<ClusterIdentity, DataError> {
     recovered.configurations.get(&FOUNDING_INDEX).map(cluster_of).ok_or_else(|| {
         let cause = "it names no cluster, and neither does the beginning of the log".to_owned();

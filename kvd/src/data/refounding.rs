@@ -1,9 +1,10 @@
-//! A cluster of one, founded on a state that there is: of a backup, or of the survivor of a cluster whose majority is
-//! lost.
+//! Founding a cluster of one on existing state: of a backup, or of the survivor of a cluster that has lost its
+//! majority.
 //!
-//! The cluster is a new one, and so is its node: an id is never used by two lives, and no node of the old cluster is
-//! ever taken for one of the new. Whatever the old cluster's last configuration was, joint or not, that of the new one
-//! has this node alone, as a voter. The data directory gets all of it as one step, see [`crate::storage::replace_all`].
+//! Both the cluster and its node are new: no two incarnations ever share an id, and no node of the old cluster is ever
+//! mistaken for one of the new. Whatever the old cluster's last configuration was, joint or not, the new configuration
+//! has this node alone, as a voter. All files are placed in the data directory in one step, see
+//! [`crate::storage::replace_all`].
 
 mod error;
 
@@ -26,43 +27,43 @@ use crate::storage::{
 use std::io::Read;
 use std::sync::{Arc, PoisonError};
 
-/// Bytes of a piece of the snapshot that the new cluster begins with.
+/// Length of the pieces of the new cluster's first snapshot, in bytes.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// Bytes read at a time of a backup.
+/// Bytes per read of a backup.
 const READ_BYTES: usize = 64 << 10;
 
-/// The node that a new cluster begins with.
+/// First node of a new cluster.
 #[derive(Clone, Debug)]
 pub struct Founder {
-    /// Its name and where it is reached.
+    /// Name and URLs of the node.
     pub info: MemberInfo,
-    /// Its id, which no node has had before.
+    /// Id of the node, which no node has had before.
     pub node_id: NodeId,
-    /// How its log is begun. After which entry is found out here.
+    /// Options for the new log. Its base is set here.
     pub wal: WalOptions,
 }
 
-/// The cluster that was founded.
+/// A cluster that was founded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refounded {
-    /// It.
+    /// Identity of the cluster.
     pub cluster: ClusterIdentity,
-    /// Its only node.
+    /// Only node of the cluster.
     pub node_id: NodeId,
-    /// Revision of its store.
+    /// Revision of the cluster's store.
     pub revision: u64,
-    /// Keys in its store.
+    /// Number of keys in the store.
     pub keys: u64,
 }
 
-/// What a new cluster begins with.
+/// State that a new cluster begins with.
 struct State {
-    /// The entry that it is the state after.
+    /// Entry after which this is the state.
     last: LogBase,
-    /// Cluster time of that entry, from which it goes on.
+    /// Cluster time of that entry. The new cluster's time goes on from there.
     time: ClusterTime,
-    /// The term that is over.
+    /// Last term of the old cluster.
     term: Term,
     store: Store,
 }
@@ -80,11 +81,11 @@ pub fn restore(disk: &Arc<dyn Disk>, backup: impl Read, founder: Founder) -> Res
         return Err(RestoreBackupError::NotEmpty(name));
     }
     let state = read_backup(backup)?;
-    // There is nothing to put aside.
+    // An empty directory has nothing to put aside.
     Ok(refound(disk, "restore", founder, state)?)
 }
 
-/// The state in a backup, every byte of which is checked.
+/// Reads the state in a backup, and checks every byte of it.
 fn read_backup(mut backup: impl Read) -> Result<State, RestoreBackupError> {
     let mut decoder = Decoder::new();
     let mut begun: Option<(SnapshotPlace, Restoring)> = None;
@@ -111,33 +112,33 @@ fn read_backup(mut backup: impl Read) -> Result<State, RestoreBackupError> {
     }
 }
 
-/// What the survivor of a lost cluster has, before anything is done with it.
+/// Data of the survivor of a lost cluster, before anything is done with it.
 #[derive(Debug)]
 pub struct Survivor {
     _lock: DirLock,
     disk: Arc<dyn Disk>,
-    /// Who it is.
+    /// Identity of the survivor.
     pub identity: Identity,
-    /// The members that it knew, by the last configuration in its log, which may never have been committed.
+    /// Members known to the survivor, by the last configuration in its log, which may never have been committed.
     pub members: Configuration,
-    /// What the last configuration that has it says of it; `None` if it was removed long ago, or had not yet heard that
-    /// it is a member.
+    /// The survivor's entry in the last configuration that contains it. `None` if it was removed long ago, or had not
+    /// yet heard that it is a member.
     pub info: Option<MemberInfo>,
-    /// The last entry that it has.
+    /// Last entry of the survivor's log.
     pub last: LogBase,
-    /// Up to here it knows that entries are committed. What follows may be committed as well.
+    /// Index up to which the survivor knows entries to be committed. Later entries may be committed as well.
     pub commit_index: LogIndex,
-    /// What was left of a write that never finished, now cut off.
+    /// Remains of a write that never finished, now cut off.
     pub torn_tail: Option<TornTail>,
-    /// Snapshots that were damaged, to no harm.
+    /// Snapshots that were damaged without loss.
     pub damaged_snapshots: Vec<DamagedSnapshot>,
     time: ClusterTime,
     term: Term,
-    /// With every entry applied.
+    /// The store, with every entry applied.
     store: Store,
 }
 
-/// Reads what a node has, with every entry in its log, committed or not.
+/// Reads a node's data, with every entry in its log, committed or not.
 ///
 /// # Errors
 /// [`RecoverError`].
@@ -158,7 +159,7 @@ pub fn survivor(disk: &Arc<dyn Disk>, wal: WalOptions, cache_bytes_max: usize) -
     let mut recovered = opened.recovered.ok_or(RecoverError::Nothing)?;
     let commit_index = recovered.log.commit_index();
     let last = LogBase { index: recovered.log.last_index(), term: recovered.log.last_term() };
-    // It was about to join a cluster, and had yet to be sent anything.
+    // The node was about to join a cluster, and had not been sent anything yet.
     if last == LogBase::NONE {
         return Err(RecoverError::Nothing);
     }
@@ -181,23 +182,22 @@ pub fn survivor(disk: &Arc<dyn Disk>, wal: WalOptions, cache_bytes_max: usize) -
 }
 
 impl Survivor {
-    /// Revision of its store, with every entry applied.
+    /// Returns the revision of the survivor's store, with every entry applied.
     pub fn revision(&self) -> u64 {
         self.store.revision()
     }
 
-    /// Keys in that store.
+    /// Returns the number of keys in that store.
     pub fn keys(&self) -> u64 {
         self.store.len() as u64
     }
 
-    /// What the files begin with that what was there goes on to be in, once it is recovered.
+    /// Returns the prefix of the old files after the recovery.
     pub fn kept_as(&self) -> String {
         aside_prefix(&self.identity.node_id.to_string())
     }
 
-    /// Founds a cluster of one node on it, in its directory. What was there goes on to be there, see
-    /// [`Survivor::kept_as`].
+    /// Founds a cluster of one node on the survivor, in its directory. The old files stay, see [`Survivor::kept_as`].
     ///
     /// # Errors
     /// [`RefoundError`].
@@ -207,12 +207,13 @@ impl Survivor {
     }
 }
 
-/// Puts a node that is a cluster of its own, with this state, in place of what is in `disk`, which is put aside under
-/// that name.
+/// Replaces the content of `disk` by a node that is a cluster of its own, with this state. The old content is put aside
+/// under that name.
 fn refound(disk: &Arc<dyn Disk>, name_aside: &str, founder: Founder, state: State) -> Result<Refounded, RefoundError> {
     let staged = stage(disk).and_then(|staged| write_node(&staged, founder, state));
     let refounded = staged.map_err(|cause| {
-        // It may be what fills the disk. Failing that, whoever uses the directory next removes it.
+        // The staged files may be what fills the disk. If removing them fails, the next user of the directory removes
+        // them.
         let _ = discard_staged(&**disk);
         RefoundError::Unchanged(cause)
     })?;
@@ -220,7 +221,7 @@ fn refound(disk: &Arc<dyn Disk>, name_aside: &str, founder: Founder, state: Stat
     Ok(refounded)
 }
 
-/// Writes all that a node has which is a cluster of its own, with this state.
+/// Writes all files of a node that is a cluster of its own, with this state.
 fn write_node(disk: &Arc<dyn Disk>, founder: Founder, state: State) -> Result<Refounded, StorageError> {
     let Founder { info, node_id, wal } = founder;
     let State { last, time, term, store } = state;

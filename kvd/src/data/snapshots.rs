@@ -1,4 +1,4 @@
-//! Snapshots as a whole: the store that is made of one, and what arrives from another node.
+//! Snapshots as a whole: restoring a store from one, and receiving one from another node.
 
 use super::error::DataError;
 use crate::kv::{Level, RestoreError, Restoring, SessionLimits, Store};
@@ -12,7 +12,7 @@ use kvclient::snapshot::Summary;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Begins to make a store of a snapshot that begins with this, and is of no level beyond `level_max`.
+/// Begins to restore a store from a snapshot with this beginning, and refuses a level above `level_max`.
 pub(super) fn begin_store(
     meta: &SnapshotMeta,
     limits: SessionLimits,
@@ -25,7 +25,7 @@ pub(super) fn begin_store(
     Ok(Restoring::new(summary)?.with_session_limits(limits))
 }
 
-/// The store that a snapshot file holds.
+/// Returns the store in a snapshot file.
 pub(super) fn load(reader: &mut SnapshotReader, limits: SessionLimits) -> Result<Store, DataError> {
     let mut restoring = begin_store(reader.meta(), limits, Level::NEWEST)?;
     while let Some(piece) = reader.next_data()? {
@@ -34,16 +34,16 @@ pub(super) fn load(reader: &mut SnapshotReader, limits: SessionLimits) -> Result
     Ok(restoring.finish()?)
 }
 
-/// Why a snapshot that arrives cannot be installed. Nothing has changed; its sender may begin anew.
+/// Reason why an incoming snapshot cannot be installed. Nothing has changed; its sender may start again.
 #[derive(Debug, Error)]
 pub enum ReceiveError {
-    /// What arrived is no snapshot, or was damaged on its way.
+    /// The bytes are no snapshot, or were damaged on the way.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// It is of another cluster.
+    /// The snapshot belongs to another cluster.
     #[error("the snapshot belongs to another cluster")]
     OtherCluster,
-    /// Its data is no store, or not the one that it says.
+    /// The snapshot's data is not a store, or not the store that its summary describes.
     #[error(transparent)]
     Restore(#[from] RestoreError),
     /// This node's disk failed.
@@ -51,7 +51,8 @@ pub enum ReceiveError {
     Storage(#[from] StorageError),
 }
 
-/// A snapshot that arrives in whatever pieces, is checked, written to disk and made a store of, all on the way.
+/// An incoming snapshot. It arrives in pieces of any size, and is checked, written to disk and restored to a store on
+/// the way.
 #[derive(Debug)]
 pub struct Receiving {
     disk: Arc<dyn Disk>,
@@ -69,25 +70,25 @@ struct Begun {
     restoring: Restoring,
 }
 
-/// A snapshot that has arrived.
+/// A snapshot that has arrived completely.
 #[derive(Debug)]
 pub struct Received {
-    /// It is durable.
+    /// File of the snapshot, which is durable.
     pub file: SnapshotFile,
-    /// Where it ends.
+    /// Place at which the snapshot ends.
     pub place: SnapshotPlace,
-    /// What it holds.
+    /// Store in the snapshot.
     pub store: Store,
 }
 
 impl Receiving {
-    /// Awaits a snapshot of this cluster, to be kept on this disk.
+    /// Expects a snapshot of this cluster, to be kept on this disk.
     pub fn new(disk: Arc<dyn Disk>, cluster_id: u64, limits: SessionLimits) -> Self {
         let level_max = Level::NEWEST;
         Self { disk, cluster_id, limits, level_max, decoder: Decoder::new(), begun: None }
     }
 
-    /// Takes none of a level beyond `level_max`.
+    /// Refuses snapshots of a level above `level_max`.
     #[must_use]
     pub fn with_level_max(self, level_max: Level) -> Self {
         Self { level_max, ..self }
@@ -96,7 +97,7 @@ impl Receiving {
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// [`ReceiveError`], after which the rest is of no use.
+    /// [`ReceiveError`], after which the remaining bytes are useless.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), ReceiveError> {
         self.decoder.feed(bytes);
         while let Some(part) = self.decoder.next_part()? {
@@ -126,15 +127,15 @@ impl Receiving {
         Ok(writer.write_data(data)?)
     }
 
-    /// Gives it up, and removes what was written if that is possible. Where it is not, or the process ends before, the next
-    /// start does.
+    /// Abandons the snapshot, and removes the written bytes if possible. If that fails, or the process ends first, the
+    /// next start removes them.
     pub fn abandon(self) {
         if let Some(Begun { writer, .. }) = self.begun {
             let _ = writer.abandon();
         }
     }
 
-    /// Everything has come: the snapshot is durable when this returns `Ok`.
+    /// Ends the snapshot after its last byte: it is durable when this returns `Ok`.
     ///
     /// # Errors
     /// [`ReceiveError`].
@@ -144,7 +145,7 @@ impl Receiving {
             return Err(cause.into());
         }
         let Begun { place, writer, restoring } = self.begun.expect("a whole snapshot has a beginning");
-        // Only what can be read again is worth a name.
+        // Only a snapshot that can be read back gets a final name.
         match restoring.finish() {
             Ok(store) => Ok(Received { file: writer.finish()?, place, store }),
             Err(cause) => {

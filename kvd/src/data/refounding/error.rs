@@ -1,8 +1,8 @@
-//! Why no cluster was founded on what there is, said so that an operator knows what the directory holds now and what to
-//! do.
+//! Reasons why no cluster was founded on existing data, worded so that an operator knows the state of the directory and
+//! what to do.
 //!
-//! What the storage layer says of its errors is meant for a node of a cluster that goes on: to be started again, or
-//! replaced by the others. Here there is no such cluster, so the errors that give such advice are told anew.
+//! The storage layer words its errors for a node of a running cluster, which can be started again or replaced with the
+//! help of the other nodes. Here there is no such cluster, so errors with such advice are worded anew.
 
 use super::super::error::DataError;
 use crate::kv::RestoreError;
@@ -12,14 +12,14 @@ use crate::storage::snapshot::SnapshotError;
 use std::io;
 use thiserror::Error;
 
-/// Why a directory does not hold a new cluster.
+/// Reason why a directory does not hold a new cluster.
 #[derive(Debug, Error)]
 pub enum RefoundError {
-    /// The new cluster could not be written beside what is there.
+    /// The new cluster could not be written beside the existing files.
     #[error("{}. Nothing was changed: check that the disk is healthy, has space and is writable for this user, then \
          try again", plainly(.0))]
     Unchanged(StorageError),
-    /// All was written, and the directory failed while the one took the place of the other.
+    /// All new files were written, but the directory failed while they replaced the old ones.
     #[error(
         "{}. The directory holds either the old data or the complete new cluster: check that the disk is healthy, then \
          try again",
@@ -28,17 +28,17 @@ pub enum RefoundError {
     Undecided(StorageError),
 }
 
-/// Why a backup is not restored. But for [`RestoreBackupError::Completed`] and [`RefoundError::Undecided`], the
-/// directory is as empty as it was.
+/// Reason why a backup was not restored. Except for [`RestoreBackupError::Completed`] and [`RefoundError::Undecided`],
+/// the directory is as empty as it was.
 #[derive(Debug, Error)]
 pub enum RestoreBackupError {
-    /// Something is there.
+    /// The directory is not empty.
     #[error(
         "it already holds {0}, but a backup is restored into an empty directory: use another directory, or remove the \
          files if they are no longer needed"
     )]
     NotEmpty(String),
-    /// An interrupted replacement was found, and completed.
+    /// An interrupted replacement was found and completed.
     #[error(
         "an interrupted restore or recover of this directory has just been completed, so it holds a complete new \
          cluster. Start kvd on it; or remove the files and restore again"
@@ -47,29 +47,29 @@ pub enum RestoreBackupError {
     /// The backup cannot be read.
     #[error("it cannot be read: {0}. Nothing was restored")]
     Read(#[from] io::Error),
-    /// It is another file.
+    /// The file is not a snapshot.
     #[error("it is not a kvd snapshot. Nothing was restored")]
     NotASnapshot,
     /// The backup is damaged.
     #[error("it is damaged at byte {offset}: {cause}. Nothing was restored: use another copy, or an older backup")]
     Damaged {
-        /// Where the damage begins.
+        /// Offset at which the damage begins.
         offset: u64,
-        /// What does not check.
+        /// The failed check.
         cause: String,
     },
-    /// It has a format that this version does not know.
+    /// The backup has an unknown format version.
     #[error(
         "it has format version {found}, but this kvd reads version {supported}. Nothing was restored: use the kvd \
          version that wrote it, or a newer one"
     )]
     UnknownVersion {
-        /// Version found.
+        /// Version in the backup.
         found: u32,
-        /// The version that this program reads.
+        /// Version that this program reads.
         supported: u32,
     },
-    /// It is undamaged, and its data is of a newer version of kvd, or not what it says.
+    /// The backup is undamaged, but its data is from a newer version of kvd, or does not match its summary.
     #[error(
         "it is undamaged, but this kvd cannot read it: {0}. Nothing was restored: use the kvd version that wrote it, a \
          newer one, or an older backup"
@@ -94,7 +94,7 @@ impl From<SnapshotError> for RestoreBackupError {
 }
 
 impl RestoreBackupError {
-    /// Whether it is the backup that will not do, not the directory.
+    /// Returns whether the error is about the backup and not about the directory.
     pub fn is_of_backup(&self) -> bool {
         match self {
             Self::Read(_)
@@ -107,22 +107,22 @@ impl RestoreBackupError {
     }
 }
 
-/// Why a directory cannot be made a cluster of one. It holds what it held before.
+/// Reason why a directory cannot be turned into a cluster of one. Its content is unchanged.
 #[derive(Debug, Error)]
 pub enum RecoverError {
-    /// It holds no node that was part of a cluster.
+    /// The directory has no node that was part of a cluster.
     #[error(
         "it holds no data of a cluster, so there is nothing to recover. (A node with --storage memory has its data \
          only while it runs: save it with `kvctl snapshot save FILE --stale`, then run `kvd restore FILE`)"
     )]
     Nothing,
-    /// Something that the node once had is gone.
+    /// Data that the node once had is missing.
     #[error(
         "{0}. The data of this node is incomplete, so it is not recovered. Nothing was changed: restore the latest \
          version of the file, recover another remaining node, or restore a backup"
     )]
     Incomplete(String),
-    /// It is of a newer version of kvd.
+    /// The data is from a newer version of kvd.
     #[error("{0}. Nothing was changed: use the kvd version that last ran on it, or a newer one")]
     OtherVersion(String),
     /// The directory cannot be used.
@@ -163,8 +163,8 @@ impl From<DataError> for RecoverError {
     }
 }
 
-/// What failed, without the advice to start the node again: that would found a cluster without anything in it, or wait
-/// for nodes that are gone.
+/// Returns the cause without the advice to start the node again. A start would found a cluster without any data, or
+/// wait for nodes that are gone.
 fn plainly(error: &StorageError) -> String {
     match error {
         StorageError::Io { action, file, cause } => format!("cannot {action} {file}: {cause}"),

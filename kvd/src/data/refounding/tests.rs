@@ -14,7 +14,7 @@ const WAL: WalOptions = WalOptions { segment_bytes: 2048, salt: 0x5a17, base: Lo
 
 const CACHE_BYTES: usize = 1 << 20;
 
-/// Entries of the log of the node that is lost and found, and how many of them it knows to be committed.
+/// Number of entries in the log of the node that survives, and how many of them it knows to be committed.
 const LAST: u64 = 60;
 const COMMIT: u64 = 57;
 const SNAPSHOT: u64 = 30;
@@ -31,7 +31,8 @@ fn founder() -> Founder {
     Founder { info: info("node1"), node_id: NEW, wal: WAL }
 }
 
-/// The entry of this index: a write, most by clients that may repeat it. Every tenth deletes what the one before wrote.
+/// Returns the entry with this index: a write, in most cases by clients that may repeat it. Every tenth deletes the key
+/// that the one before wrote.
 fn entry(index: u64) -> Entry {
     let key = |index: u64| format!("key{}", index % 23).into();
     let operation = match index % 10 {
@@ -47,7 +48,7 @@ fn term(index: u64) -> Term {
     Term(1 + index / 20)
 }
 
-/// The state after this entry.
+/// Returns the state after this entry.
 fn store(last: u64) -> Store {
     let mut store = Store::default();
     for Entry { time, payload, .. } in (2..=last).map(entry) {
@@ -63,8 +64,8 @@ fn place(last: u64, configuration: Configuration) -> SnapshotPlace {
     SnapshotPlace { last: base, time: ClusterTime(last * 1000), configuration, configuration_index: LogIndex(1) }
 }
 
-/// What a node of three has, which voted in a term that came to nothing: with a snapshot or without, and with these
-/// configurations at the end of its log, which it does not know to be committed.
+/// Writes the data of a node of three, which voted in a term without a leader. The data has a snapshot or not, and the
+/// log ends with these configurations, which the node does not know to be committed.
 fn write_survivor(disk: &Arc<dyn Disk>, snapshot: Option<Configuration>, configurations: Vec<Configuration>) {
     let cluster = cluster_of(&members());
     let (mut wal, _) = Wal::open(Arc::clone(disk), WAL, OLD, &mut |_| {}).expect("a disk that works");
@@ -106,7 +107,7 @@ fn recover(disk: &Arc<dyn Disk>) -> Result<Refounded, String> {
     survivor.recover(founder()).map_err(|error| error.to_string())
 }
 
-/// How a daemon opens it.
+/// Returns the options with which a daemon opens the data.
 fn as_a_daemon() -> OpenOptions<'static> {
     OpenOptions {
         name: "node1",
@@ -118,7 +119,7 @@ fn as_a_daemon() -> OpenOptions<'static> {
     }
 }
 
-/// What a daemon finds that is started on it; `None` if that is nothing.
+/// Returns the data that a daemon finds when it starts; `None` if there is none.
 fn start(disk: &Arc<dyn Disk>) -> Option<crate::data::Opened> {
     let opened = open::<DataError>(disk, as_a_daemon(), |_| Ok(())).expect("whatever is there, it is whole");
     opened.recovered.is_some().then_some(opened)
@@ -136,7 +137,7 @@ fn assert_refounded(disk: &Arc<dyn Disk>, refounded: Option<&Refounded>, last: u
     let configuration = recovered.configurations.values().next_back().expect("a configuration");
     assert_eq!(*configuration, Configuration::of_voters([(NEW, info("node1"))]));
     assert_eq!((recovered.log.last_index(), recovered.log.commit_index()), (LogIndex(last), LogIndex(last)));
-    // Cluster time goes on from there, or sessions would be forgotten too early or never.
+    // Cluster time goes on from that of the state. Otherwise sessions would be forgotten too early or never.
     assert_eq!(recovered.log.last_time(), ClusterTime(last.min(LAST) * 1000));
     assert_eq!(recovered.hard_state, HardState { term: term_over, vote: None });
     let found = recovered.store.read().expect("nobody panicked");
@@ -148,7 +149,7 @@ fn assert_refounded(disk: &Arc<dyn Disk>, refounded: Option<&Refounded>, last: u
     }
 }
 
-/// Checks that a daemon finds the old cluster there, as it was.
+/// Checks that a daemon finds the old cluster there, unchanged.
 #[track_caller]
 fn assert_as_before(disk: &Arc<dyn Disk>) {
     let opened = start(disk).expect("a node");
@@ -159,7 +160,7 @@ fn assert_as_before(disk: &Arc<dyn Disk>) {
     assert_eq!(recovered.store.read().expect("nobody panicked").state_hash(), store(COMMIT).state_hash());
 }
 
-/// A backup of the state after entry [`LAST`].
+/// Returns a backup of the state after entry [`LAST`].
 fn backup() -> Vec<u8> {
     let (faulty, disk) = disk(1);
     write_snapshot(&disk, 0xfeed, place(LAST, members()), store(LAST)).expect("a disk that works");
@@ -187,7 +188,7 @@ fn a_power_cut_at_any_step_leaves_nothing_or_the_whole_of_a_restore() {
         let ended = restore(&disk, &backup[..], founder());
         faulty.crash();
         match restore(&disk, &backup[..], founder()) {
-            // It begins anew.
+            // The restore starts again.
             Ok(_) => nothing += 1,
             Err(RestoreBackupError::Completed | RestoreBackupError::NotEmpty(_)) => whole += 1,
             Err(other) => panic!("after step {steps}: {other}"),
@@ -346,7 +347,7 @@ fn a_recovery_that_was_killed_at_any_step_is_completed_by_the_next() {
         faulty.cut_power_after(steps);
         let ended = recover(&disk);
         faulty.kill();
-        // Of a new cluster another one is made, of the same data.
+        // A new cluster can be recovered in turn, with the same data.
         let refounded = recover(&disk).expect("a disk that works");
         let names = files_present(&*disk).expect("a disk that works");
         assert!(names.iter().any(|name| name.starts_with("before-000000000000000a-")), "{names:?}");
@@ -357,7 +358,7 @@ fn a_recovery_that_was_killed_at_any_step_is_completed_by_the_next() {
     }
 }
 
-/// The node as a learner, as one that is removed, and as one that is about to be, in a change that was not finished.
+/// The node as a learner, as a removed node, and as one about to be removed, in a change that was not finished.
 #[test]
 fn the_new_cluster_has_one_voter_whatever_the_last_configuration_was() {
     let of_others = || {
@@ -373,7 +374,8 @@ fn the_new_cluster_has_one_voter_whatever_the_last_configuration_was() {
         (members(), vec![learner()], true),
         (members(), vec![joint()], true),
         (members(), vec![joint(), of_others()], true),
-        // It was removed so long ago that nothing says any more where it was, or does not know yet that it has joined.
+        // The node was removed so long ago that no configuration has its URLs any more, or it does not know yet that it
+        // has joined.
         (of_others(), vec![], false),
         (of_others(), vec![joint()], true),
     ] {
