@@ -1,4 +1,4 @@
-//! What is logged: `RUST_LOG`.
+//! Filter of the log: `RUST_LOG`.
 
 use std::ffi::OsString;
 use tracing_subscriber::EnvFilter;
@@ -6,15 +6,15 @@ use tracing_subscriber::filter::LevelFilter;
 
 const DEFAULT: &str = "info";
 
-/// Reads what `RUST_LOG` is set to. Empty is not set.
+/// Parses the value of `RUST_LOG`. An empty value counts as unset.
 ///
 /// # Errors
-/// A sentence that says what will do.
+/// A sentence that describes valid values.
 pub(super) fn filter(set: Option<OsString>) -> Result<EnvFilter, String> {
     let set = set.unwrap_or_default().into_string().map_err(|set| wrong(&set.to_string_lossy(), "it is no text"))?;
     let directives = if set.is_empty() { DEFAULT } else { &set };
-    // A word alone is a level for everything, or the name of a part, of which everything is logged. An unknown word is a
-    // name of no part, and nothing at all would be logged.
+    // A single word is either a level for everything, or the name of a part whose every event is logged. An unknown
+    // word names no part, and nothing at all would be logged.
     for word in directives.split(',').filter(|word| !word.is_empty() && !word.contains(['=', '['])) {
         if word.parse::<LevelFilter>().is_err() && word != "kvd" && !word.starts_with("kvd::") {
             return Err(wrong(&set, &format!("`{word}` is not a level")));

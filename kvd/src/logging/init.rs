@@ -25,10 +25,10 @@ pub(crate) struct Logging {
 }
 
 impl Logging {
-    /// Sends all that is logged from now on to standard error, filtered by `RUST_LOG` (default `info`).
+    /// Sends all events from now on to standard error, filtered by `RUST_LOG` (default `info`).
     ///
     /// # Errors
-    /// A sentence, if `RUST_LOG` cannot be understood, or there is no thread for the log.
+    /// A sentence, if `RUST_LOG` is invalid, or no thread can be started for the log.
     pub(crate) fn begin(format: LogFormat) -> Result<Self, String> {
         let filter = filter(std::env::var_os("RUST_LOG"))?;
         let queue =
@@ -42,7 +42,7 @@ impl Logging {
         Ok(Self { queue })
     }
 
-    /// Writes what has been logged, and then this line, as far as somebody reads them. Waits for a moment, and not longer.
+    /// Writes the queued lines and then `last_line`, as far as somebody reads them. Waits for a moment at most.
     pub(crate) fn end(self, last_line: Option<&str>) {
         if let Some(line) = last_line {
             self.queue.push(format!("{line}\n").into_bytes());

@@ -1,4 +1,4 @@
-//! How an event becomes a line.
+//! Rendering of events as lines.
 
 use super::spans::NodeContext;
 use serde::ser::{SerializeMap, Serializer};
@@ -80,7 +80,7 @@ where
     }
 }
 
-/// The fields of an event, the message among them, in the order in which they were given.
+/// The fields of an event, including the message, in the order in which they were given.
 #[derive(Default)]
 struct JsonFields(Vec<(&'static str, Value)>);
 

@@ -1,7 +1,7 @@
 //! Logs: one line per event, which begins with the node, its term and its role.
 //!
-//! Each node has a span that carries these three; whatever is logged on behalf of a node is logged
-//! within its span, so that the nodes of one process are told apart. As text a line looks like
+//! Each node has a span with these three fields. Everything that is logged on behalf of a node is logged within its
+//! span, so that the nodes of one process can be told apart. As text a line looks like
 //!
 //! ```text
 //! 2026-01-31T12:00:00.000000Z  INFO [node1][term 5][leader] leads term 5
@@ -16,11 +16,11 @@
 //!
 //! No value of a user's key is ever logged.
 //!
-//! - `lines`: how an event becomes a line; `spans`: which node a line is about
-//! - `filter`: what of it is logged (`RUST_LOG`)
-//! - `queue`: the way to standard error, which holds nobody up
-//! - `init`: puts these together
-//! - `units`: numbers as people read them
+//! - `lines`: rendering of events; `spans`: the node that a line is about
+//! - `filter`: the events that are logged (`RUST_LOG`)
+//! - `queue`: the queue to standard error, which delays nobody
+//! - `init`: combines these
+//! - `units`: readable numbers
 
 mod filter;
 mod init;

@@ -1,9 +1,9 @@
-//! The way to standard error. Whoever logs never waits for whoever reads the log.
+//! The queue to standard error. Code that logs never waits for a reader of the log.
 //!
-//! The task that runs a node logs, so a reader that hangs, or a terminal that somebody has stopped with Ctrl-S, would end
-//! its leadership; and a node without its log is better than none. So lines wait in a bounded queue, and a thread
-//! writes them. What does not fit is dropped, and so is what cannot be written: a pipe may be closed, a disk full. As soon as a
-//! line gets through again, another one says how many are missing.
+//! The task that runs a node also logs. So a reader that hangs, or a terminal stopped with Ctrl-S, would end the node's
+//! leadership, and a node without a log is better than no node. Therefore lines wait in a bounded queue, and a thread
+//! writes them. Lines that do not fit are dropped, and so are lines that cannot be written: a pipe may be closed, a
+//! disk full. As soon as a line gets through again, another line says how many are missing.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -12,13 +12,13 @@ use std::thread;
 use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Bytes that wait at the most.
+/// Most bytes that may wait.
 const BYTES_MAX: usize = 1 << 20;
 
-/// How long the end of the process waits for the last lines to be written.
+/// Longest time that the end of the process waits for the last lines to be written.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// Lines on their way. Clones share it.
+/// Queue of lines. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
     shared: Arc<Shared>,
@@ -34,14 +34,14 @@ struct Shared {
 struct State {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// A line has left the queue, and is yet to be written.
+    /// True while a line has left the queue and is not written yet.
     is_writing: bool,
-    /// Lines that were dropped, and nothing has said so yet.
+    /// Number of dropped lines that have not been reported yet.
     dropped: u64,
 }
 
 impl Queue {
-    /// A queue from which a thread writes to `writer`.
+    /// Starts a queue whose thread writes to `writer`.
     pub(super) fn start(writer: impl Write + Send + 'static) -> io::Result<Self> {
         let queue = Self { shared: Arc::default() };
         let thread = queue.clone();
@@ -50,11 +50,11 @@ impl Queue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that panics happens while it is locked.
+        // Nothing panics while the state is locked.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a line, or drops it if too much waits.
+    /// Queues a line, or drops it if too many bytes wait.
     pub(super) fn push(&self, line: Vec<u8>) {
         let mut state = self.state();
         if state.bytes + line.len() > BYTES_MAX {
@@ -66,7 +66,7 @@ impl Queue {
         self.shared.changed.notify_all();
     }
 
-    /// Waits until all lines are written, for a moment at the most.
+    /// Waits until all lines are written, but only for a moment.
     pub(super) fn flush(&self) {
         let is_busy = |state: &mut State| state.is_writing || !state.lines.is_empty();
         let waited = self.shared.changed.wait_timeout_while(self.state(), FLUSH_TIME_MAX, is_busy);
@@ -111,7 +111,7 @@ impl<'a> MakeWriter<'a> for Queue {
     }
 }
 
-/// A subscriber writes an event by one call.
+/// A subscriber writes each event with one call.
 impl Write for &Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line.to_vec());
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-    /// Takes a write for every permit, and hands it on.
+    /// Does one write for every permit, and passes it on.
     struct Slow {
         permits: Receiver<io::Result<()>>,
         written: SyncSender<Vec<u8>>,
@@ -171,12 +171,12 @@ mod tests {
         for _ in 0..20 {
             queue.push(line.clone());
         }
-        // Four wait, and one may be with the thread already.
+        // Four lines wait, and the thread may already have taken one.
         let dropped = queue.state().dropped;
         assert!((15..=16).contains(&dropped), "{dropped}");
         permit.send(Ok(())).expect("it is taken");
         reader.recv().expect("it goes on");
-        // Whoever writes next has said so.
+        // The next write reports the dropped lines.
         while queue.state().dropped != 0 {
             thread::yield_now();
         }

@@ -1,4 +1,4 @@
-//! The spans of nodes, and what the lines of a node begin with.
+//! Spans of nodes, and the prefix of a node's lines.
 
 use std::fmt;
 use tracing::field::{Field, Visit};
@@ -8,18 +8,18 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-/// The span within which everything about one node is logged.
+/// Returns the span in which everything about one node is logged.
 pub(crate) fn node_span(name: &str) -> Span {
     tracing::error_span!("node", node = name, term = 0u64, role = "starting")
 }
 
-/// From now on the node's lines say this term and role.
+/// Sets the term and role for the node's lines from now on.
 pub(crate) fn set_term_and_role(span: &Span, term: u64, role: &str) {
     span.record("term", term);
     span.record("role", role);
 }
 
-/// What the lines of a node begin with.
+/// Prefix of a node's lines.
 #[derive(Debug, Default)]
 pub(super) struct NodeContext {
     pub(super) node: String,

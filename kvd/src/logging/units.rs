@@ -1,10 +1,10 @@
-//! Numbers as people read them in the log.
+//! Readable numbers for the log.
 
-/// A number of bytes with up to three digits: `483 B`, `1.2 kB`, `45.6 MB`.
+/// Returns a number of bytes with up to three digits: `483 B`, `1.2 kB`, `45.6 MB`.
 pub(crate) fn bytes(number: u64) -> String {
     let (mut scaled, mut unit) = (number as f64, "B");
     for larger in ["kB", "MB", "GB", "TB"] {
-        // A number that would be rounded up to the next unit belongs to it.
+        // A number that would be rounded up to the next unit is shown in that unit.
         if scaled < 999.95 {
             break;
         }
