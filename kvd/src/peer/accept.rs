@@ -1,9 +1,9 @@
 //! The streams of messages from peers: `GET /raft`, a WebSocket one way.
 //!
-//! Whoever dials introduces itself. Only a node of this very cluster is accepted; anyone else gets an
-//! error and, if it introduced itself, our own introduction, so that nodes which are still forming a
-//! cluster learn of each other, and nodes that were removed from it learn of that. A frame that is no message ends its connection and nothing else; so does
-//! silence, since the node that dialled asks for a sign of life every second.
+//! A node that dials introduces itself. Only a node of the same cluster is accepted. Any other caller gets an error
+//! and, if it introduced itself, this node's introduction, so that nodes that are still forming a cluster learn of each
+//! other, and removed nodes learn of their removal. A frame that is not a message ends its connection and nothing else.
+//! So does silence, since the node that dialled sends a ping every second.
 
 use super::dialler::SILENCE_MAX;
 use super::frame::{self, FRAME_BYTES_MAX, FrameError};
@@ -30,19 +30,19 @@ use warp::reply::{Reply, Response};
 use warp::ws::{Message as WsMessage, WebSocket, Ws};
 use warp::{Filter, Rejection};
 
-/// A reason to refuse a peer is logged once for each; this many different ones are remembered.
+/// Each reason to refuse a peer is logged once; this many different reasons are remembered.
 const REFUSALS_LOGGED_MAX: usize = 64;
 
 /// Time to tell a peer why its stream is closed.
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// Longest reason given there: WebSocket has room for 123 bytes.
+/// Longest reason in a close frame: WebSocket has room for 123 bytes.
 const FAREWELL_CHARS_MAX: usize = 100;
 
-/// Status that a WebSocket is closed with after what the protocol does not allow (RFC 6455 §7.4.1).
+/// Close status after a violation of the protocol (RFC 6455 §7.4.1).
 const CLOSE_PROTOCOL_ERROR: u16 = 1002;
 
-/// What arrives from peers.
+/// Events from peers.
 #[derive(Debug)]
 pub enum PeerEvent {
     /// A node introduced itself by dialling this one.
@@ -53,9 +53,9 @@ pub enum PeerEvent {
 
 /// The route `GET /raft`.
 ///
-/// `hello` is this node as it introduces itself; a connection is accepted under the cluster id it
-/// has at that moment, and ends when it changes. Streams that are open stand in `inbound`. Events go to
-/// `events`; a full channel holds back the peer that sends, by its connection.
+/// `hello` is the introduction of this node. A connection is accepted under the cluster id in it at that moment, and
+/// ends when the id changes. Open streams are recorded in `inbound`. Events go to `events`; a full channel slows the
+/// sending peer down, through its connection.
 pub fn accept(
     hello: watch::Receiver<Hello>,
     inbound: Inbound,
@@ -87,7 +87,7 @@ struct Acceptor {
     hello: watch::Receiver<Hello>,
     inbound: Inbound,
     events: mpsc::Sender<PeerEvent>,
-    /// Refusals that were logged already.
+    /// Refusals that were already logged.
     refusals: Mutex<LogOnce<String>>,
 }
 
@@ -108,7 +108,7 @@ impl Acceptor {
             }
             Err(Unintroduced::Malformed(why)) => {
                 self.log_once(&why);
-                // Our own introduction may tell it what is different here: the protocol, for one.
+                // This node's introduction may tell the peer what differs, such as the protocol.
                 return introduce(&ours, refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why));
             }
         };
@@ -134,7 +134,8 @@ impl Acceptor {
                 self.log_once(&why);
                 refuse(ErrorCode::WrongCluster, StatusCode::FORBIDDEN, why)
             }
-            // Or who seeks an earlier life of this node would take the stream of who sends to this one.
+            // Otherwise a node that seeks an earlier incarnation of this node would take over the stream of the node
+            // that sends to the present one.
             _ if !is_sought => {
                 let why = format!("the node there is {} with another id", ours.name);
                 refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why)
@@ -160,7 +161,7 @@ impl Acceptor {
                 refuse(ErrorCode::NoLeader, StatusCode::SERVICE_UNAVAILABLE, why)
             }
         };
-        // If the replica is busy it meets this node at the next attempt.
+        // If the replica is busy, it learns of the peer at the next attempt.
         let _ = self.events.try_send(PeerEvent::Met(Box::new(theirs)));
         introduce(&ours, response)
     }
@@ -173,14 +174,14 @@ impl Acceptor {
         };
         let (node, name, incarnation) = (theirs.node_id(), theirs.name.clone(), theirs.incarnation);
         let sighting = Sighting { node, name, incarnation, since: Instant::now(), address };
-        // warp runs it as a task of its own.
+        // warp runs this as a task of its own.
         let span = Span::current();
         let receive =
             move |socket| async move { this.receive(theirs, sighting, stream, socket).await }.instrument(span);
         ws.max_message_size(FRAME_BYTES_MAX).max_frame_size(FRAME_BYTES_MAX).on_upgrade(receive).into_response()
     }
 
-    /// Hands on messages until the connection ends.
+    /// Passes on messages until the connection ends.
     async fn receive(&self, theirs: Hello, sighting: Sighting, stream: InboundStream, mut socket: WebSocket) {
         let (from, name) = (theirs.node_id(), theirs.name.clone());
         if self.events.send(PeerEvent::Met(Box::new(theirs))).await.is_err() {
@@ -188,7 +189,7 @@ impl Acceptor {
         }
         let mut hello = self.hello.clone();
         hello.mark_unchanged();
-        // Until something has come that was sent after this node's answer.
+        // Kept until something arrives that was sent after this node's answer.
         let mut sighting = Some(sighting);
         loop {
             let received = tokio::select! {
@@ -239,11 +240,11 @@ impl Acceptor {
         }
     }
 
-    /// Closes a stream on which something came that is no message, and tells both sides why.
+    /// Closes a stream on which something arrived that is not a message. Logs the reason and tells it to the peer.
     async fn close(&self, name: &str, mut socket: WebSocket, why: &str) {
         self.log_once(&format!("closed the connection from {name}, which sent an invalid message: {why}"));
         let reason: String = why.chars().take(FAREWELL_CHARS_MAX).collect();
-        // A peer that does not take it has lost nothing but the reason.
+        // A peer that does not read it loses only the reason.
         let _ = timeout(FAREWELL_TIME_MAX, socket.send(WsMessage::close_with(CLOSE_PROTOCOL_ERROR, reason))).await;
     }
 
@@ -255,7 +256,7 @@ impl Acceptor {
     }
 }
 
-/// Whether a connection broke as it does whenever a process ends, and not over what it carried.
+/// Returns whether a connection broke in the way that the end of a process breaks it, and not because of its content.
 fn is_mere_end(cause: &warp::Error) -> bool {
     let mut source = cause.source();
     while let Some(cause) = source {
@@ -264,11 +265,11 @@ fn is_mere_end(cause: &warp::Error) -> bool {
         }
         source = cause.source();
     }
-    // Of the errors of warp's WebSocket, whose type is not to be had.
+    // One of the errors of warp's WebSocket, whose type is not accessible.
     cause.to_string().contains("without closing handshake")
 }
 
-/// Adds this node's own introduction to an answer.
+/// Adds this node's introduction to an answer.
 fn introduce(ours: &Hello, mut response: Response) -> Response {
     if let Ok(header) = HeaderValue::from_str(&ours.to_header()) {
         response.headers_mut().insert(HELLO_HEADER, header);
@@ -276,18 +277,18 @@ fn introduce(ours: &Hello, mut response: Response) -> Response {
     response
 }
 
-/// Why nobody knows what node this is; the message is for whoever sent it.
+/// Reason why the sender of a request is unknown; the message is for the sender.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Unintroduced {
-    /// It does not say.
+    /// The request has no introduction.
     #[error("only kvd nodes may connect here; they introduce themselves with the header {HELLO_HEADER}")]
     Silent,
-    /// What it says is no introduction.
+    /// The introduction is invalid.
     #[error("{0}")]
     Malformed(String),
 }
 
-/// The node that introduces itself by this header.
+/// Returns the node that introduces itself by this header.
 ///
 /// # Errors
 /// [`Unintroduced`].
@@ -295,10 +296,10 @@ pub fn introduced(header: Option<&str>) -> Result<Hello, Unintroduced> {
     Hello::from_header(header.ok_or(Unintroduced::Silent)?).map_err(Unintroduced::Malformed)
 }
 
-/// The node that introduces itself by this header to `ours`, and the cluster that both belong to.
+/// Returns the node that introduces itself to `ours` by this header, and the cluster that both belong to.
 ///
 /// # Errors
-/// The refusal, if it does not say who it is, or they are not of one cluster.
+/// The refusal, if the header has no valid introduction, or the two nodes are not of one cluster.
 pub fn of_same_cluster(ours: &Hello, header: Option<&str>) -> Result<(Hello, u64), Box<Response>> {
     let theirs = introduced(header)
         .map_err(|why| Box::new(refuse(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, why.to_string())))?;
@@ -311,7 +312,7 @@ pub fn of_same_cluster(ours: &Hello, header: Option<&str>) -> Result<(Hello, u64
     }
 }
 
-/// The answer to a node that is refused.
+/// Returns the answer to a refused node.
 pub fn refuse(code: ErrorCode, status: StatusCode, message: String) -> Response {
     let error = ErrorBody { code, message, applied: Applied::No, leader: None, current: None };
     warp::reply::with_status(warp::reply::json(&ErrorReply { error }), status).into_response()

@@ -1,7 +1,7 @@
 //! Requests to other nodes over HTTP, beside the streams of messages: one agent with pooled connections.
 //!
-//! A request that got no answer may have been acted upon or not. Nobody acts upon a request whose body has not arrived,
-//! and the agent sees whether anything of the body was handed to a connection, so it can tell.
+//! A request without an answer may or may not have taken effect. No node acts on a request whose body has not arrived,
+//! and the agent sees whether any of the body was passed to a connection, so it can tell the two apart.
 //!
 //! The connections are [`PacedStream`]s, since heartbeats take the same path and must not wait behind a snapshot.
 
@@ -28,19 +28,20 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tower_service::Service;
 
-/// Time for a connection to be made. A node that is there answers in a fraction of it.
+/// Time for a connection to be made. A running node answers in a fraction of it.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// Time in which the other end must acknowledge something, or the connection is given up.
+/// Longest time without an acknowledgement from the other end. After that the connection is given up.
 const UNACKNOWLEDGED_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Less than a node keeps idle connections, so that none is used that is being closed.
+/// Shorter than the time for which a node keeps idle connections, so that no connection is used while it is being
+/// closed.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// Idle connections kept for each node: as many requests as this node has with a leader at a time.
+/// Idle connections kept for each node: as many as this node has requests in flight to a leader.
 const IDLE_MAX: usize = 256;
 
-/// Asks other nodes. Clones share their connections.
+/// Sends requests to other nodes. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Agent {
     client: Client<Connector, Content>,
@@ -56,47 +57,47 @@ pub struct NodeRequest {
 /// The answer of a node.
 #[derive(Debug)]
 pub struct NodeAnswer {
-    /// Its status.
+    /// Status of the answer.
     pub status: StatusCode,
-    /// Its headers.
+    /// Headers of the answer.
     pub headers: HeaderMap,
-    /// Its body.
+    /// Body of the answer.
     pub body: Bytes,
 }
 
-/// An answer that has begun.
+/// An answer whose body has yet to be read.
 #[derive(Debug)]
 pub struct BegunAnswer {
-    /// Its status.
+    /// Status of the answer.
     pub status: StatusCode,
     headers: HeaderMap,
     body: Incoming,
 }
 
-/// A request that got no answer.
+/// Failure of a request that got no answer.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum NoAnswer {
-    /// The request did not arrive, so nothing can have come of it. The sentence says why.
+    /// The request did not arrive, so it cannot have had any effect. The sentence says why.
     #[error("{0}")]
     NotSent(String),
-    /// The request may have arrived. The sentence says why the answer did not.
+    /// The request may have arrived. The sentence says why its answer did not.
     #[error("{0}")]
     Lost(String),
 }
 
 impl NodeRequest {
-    /// Asks for what is at this URL.
+    /// A GET request for this URL.
     pub fn get(url: &str) -> Self {
         Self::new(Method::GET, url, Payload::Whole(Bytes::new()))
     }
 
-    /// Posts this body.
+    /// A POST request with this body.
     pub fn post(url: &str, content_type: &'static str, body: Bytes) -> Self {
         Self::new(Method::POST, url, Payload::Whole(body))
             .with_header(CONTENT_TYPE.as_str(), HeaderValue::from_static(content_type))
     }
 
-    /// Posts a body of `length` bytes that comes in chunks.
+    /// A POST request with a body of `length` bytes that arrives in chunks.
     pub fn post_chunks(url: &str, content_type: &'static str, length: u64, chunks: mpsc::Receiver<Bytes>) -> Self {
         let payload = Payload::Chunks { chunks, left: length };
         Self::new(Method::POST, url, payload).with_header(CONTENT_TYPE.as_str(), HeaderValue::from_static(content_type))
@@ -108,7 +109,7 @@ impl NodeRequest {
         Self { request: Request::builder().method(method).uri(url).body(content), taken }
     }
 
-    /// With a header.
+    /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: &'static str, value: HeaderValue) -> Self {
         if let Ok(request) = &mut self.request {
@@ -117,7 +118,7 @@ impl NodeRequest {
         self
     }
 
-    /// Introduces the node that asks, as requests between nodes of one cluster do.
+    /// Adds the introduction of the sending node, as in all requests between nodes of one cluster.
     #[must_use]
     pub fn from_node(mut self, hello: &Hello) -> Self {
         if let Ok(request) = &mut self.request {
@@ -129,7 +130,7 @@ impl NodeRequest {
 }
 
 impl Agent {
-    /// An agent without a connection yet.
+    /// Returns an agent without connections.
     pub fn new() -> Self {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -139,10 +140,10 @@ impl Agent {
         Self { client }
     }
 
-    /// Asks, and returns the whole answer, of at most `bytes_max`.
+    /// Sends the request, and returns the whole answer, of at most `bytes_max`.
     ///
     /// # Errors
-    /// [`NoAnswer`], also when the deadline has passed.
+    /// [`NoAnswer`], also if the deadline passes.
     pub async fn ask(&self, request: NodeRequest, deadline: Instant, bytes_max: usize) -> Result<NodeAnswer, NoAnswer> {
         let taken = Arc::clone(&request.taken);
         let asking = async {
@@ -154,7 +155,7 @@ impl Agent {
         answered.unwrap_or_else(|_| Err(NoAnswer::new(&taken, "it did not answer in time".to_owned())))
     }
 
-    /// Asks, and returns as soon as the answer begins, which may be before all of the request is sent.
+    /// Sends the request, and returns as soon as the answer begins. That may be before all of the request is sent.
     ///
     /// # Errors
     /// [`NoAnswer`].
@@ -178,7 +179,7 @@ impl Default for Agent {
 }
 
 impl BegunAnswer {
-    /// The next piece of the body; `None` at its end.
+    /// Returns the next piece of the body; `None` at its end.
     ///
     /// # Errors
     /// A sentence, if the answer breaks off.
@@ -188,7 +189,7 @@ impl BegunAnswer {
 }
 
 impl NoAnswer {
-    /// `taken` says whether anything of the body was handed to a connection.
+    /// `taken` says whether any of the body was passed to a connection.
     fn new(taken: &AtomicBool, why: String) -> Self {
         match taken.load(Ordering::Relaxed) {
             true => Self::Lost(why),
@@ -207,7 +208,7 @@ async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, String> {
     Ok(None)
 }
 
-/// The whole body of an answer.
+/// Reads the whole body of an answer.
 async fn collect(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, String> {
     let mut bytes = Vec::new();
     while let Some(piece) = next_piece(body).await? {
@@ -219,7 +220,7 @@ async fn collect(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, String>
     Ok(bytes.into())
 }
 
-/// The error beneath all others, which says most.
+/// Returns the innermost error, which is the most specific.
 fn root_of(error: &dyn Error) -> String {
     let mut root = error;
     while let Some(source) = root.source() {
@@ -260,14 +261,14 @@ impl Connection for PacedStream {
 #[derive(Debug)]
 enum Payload {
     Whole(Bytes),
-    /// It has as many bytes as are `left`, or the connection ends with it.
+    /// The body has exactly `left` more bytes; if fewer arrive, the connection ends.
     Chunks {
         chunks: mpsc::Receiver<Bytes>,
         left: u64,
     },
 }
 
-/// A payload that notes whether any of it was handed to a connection.
+/// A payload that records whether any of it was passed to a connection.
 #[derive(Debug)]
 struct Content {
     payload: Payload,
@@ -322,7 +323,7 @@ mod tests {
         request.from_node(&Hello::of_member("node1", 1))
     }
 
-    /// Asks whatever the test makes of the other end of the connection, for so long.
+    /// Sends a request while the test plays the other end of the connection with `F`, for the given time.
     async fn asked<F: Future<Output = ()>>(
         time: Duration,
         answer: impl Fn(TcpStream) -> F,
@@ -341,7 +342,7 @@ mod tests {
         }
     }
 
-    /// Takes a whole request.
+    /// Reads a whole request.
     async fn take(stream: &mut TcpStream) -> String {
         let mut taken = Vec::new();
         while !taken.ends_with(b"ask me") && stream.read_buf(&mut taken).await.unwrap() > 0 {}

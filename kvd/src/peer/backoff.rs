@@ -3,7 +3,7 @@
 use rand::RngExt;
 use std::time::Duration;
 
-/// Pauses that double, with jitter: so nodes that lost each other at the same moment do not dial all at once.
+/// Pauses that double, with jitter, so that nodes that lost each other at the same moment do not all dial at once.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     min: Duration,
@@ -12,25 +12,25 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Pauses from `min` to `max`.
+    /// Returns pauses from `min` to `max`.
     pub fn new(min: Duration, max: Duration) -> Self {
         Self { min, max, last: None }
     }
 
-    /// The pause before the next attempt: half of its turn at the least.
+    /// Returns the pause before the next attempt: at least half of its nominal length.
     pub fn next_pause(&mut self) -> Duration {
         let next = self.last.map_or(self.min, |last| (last * 2).min(self.max));
         self.last = Some(next);
         jittered(next)
     }
 
-    /// Begins anew, after a success.
+    /// Starts over, after a success.
     pub fn reset(&mut self) {
         self.last = None;
     }
 }
 
-/// A random part of a pause, half of it at the least.
+/// Returns a random part of a pause, at least half of it.
 pub fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(rand::rng().random_range(0.5..=1.0))
 }

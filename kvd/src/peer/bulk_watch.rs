@@ -1,61 +1,61 @@
-//! Judges whether anything gets through on a bulk lane, from what becomes of its streams.
+//! Judges by the streams of a bulk lane whether anything gets through on it.
 //!
-//! Heartbeats travel on the other lane, so nothing else tells a leader that its entries reach nobody. A stream that
-//! stands still is dialled anew first. If that does not help, the lane is *stalled*, and is reported so again and again
-//! as long as nothing gets through, since whoever leads next must learn of it as well. The way in which the lane is dead
-//! makes no difference: its streams stand still, break, or are not accepted.
+//! Heartbeats travel on the other lane, so nothing else tells a leader that its entries reach nobody. A stream on which
+//! nothing moves is first dialled anew. If that does not help, the lane is *stalled*. This is reported repeatedly as
+//! long as nothing gets through, since the next leader must learn of it as well. It makes no difference how the lane
+//! fails: its streams may hang, break, or be refused.
 //!
-//! The fate of the peer is not judged here: while the prompt lane is closed as well, this rests.
+//! The state of the peer is not judged here: while the prompt lane is closed as well, this watch rests.
 
-/// Watches over one bulk lane. Times are in milliseconds of one clock, whichever.
+/// Watch over one bulk lane. All times are milliseconds of one clock, which may be any.
 #[derive(Clone, Debug)]
 pub struct BulkWatch {
-    /// Longest time in which nothing gets through on a lane that is well.
+    /// Longest time in which nothing gets through on a healthy lane.
     stall_max_ms: u64,
     trouble: Option<Trouble>,
 }
 
-/// Nothing gets through.
+/// State while nothing gets through.
 #[derive(Clone, Copy, Debug)]
 struct Trouble {
     since_ms: u64,
-    /// Messages were sent and not answered; else there is merely no stream.
+    /// True if messages were sent and not answered; false if there is merely no stream.
     owes: bool,
     reported_ms: Option<u64>,
 }
 
 impl BulkWatch {
-    /// A lane that was never open.
+    /// Returns the watch for a lane that was never open.
     pub fn new(stall_max_ms: u64) -> Self {
         Self { stall_max_ms, trouble: None }
     }
 
-    /// The prompt lane is closed.
+    /// Records that the prompt lane is closed.
     pub fn peer_gone(&mut self) {
         self.trouble = None;
     }
 
-    /// The prompt lane is open, and this one is not.
+    /// Records that the prompt lane is open, and this one is not.
     pub fn closed(&mut self, now_ms: u64) {
         self.trouble.get_or_insert(Trouble { since_ms: now_ms, owes: false, reported_ms: None });
     }
 
-    /// A stream is open. That shows nothing if messages got stuck on the one before.
+    /// Records that a stream is open. That proves nothing if messages got stuck on the stream before.
     pub fn opened(&mut self) {
         self.trouble.take_if(|trouble| !trouble.owes);
     }
 
-    /// The peer has answered a message, or nothing is owed.
+    /// Records that the peer has answered a message, or that no answer is owed.
     pub fn got_through(&mut self) {
         self.trouble = None;
     }
 
-    /// Nothing moved on a stream for the longest time, and it was given up.
+    /// Records that a stream was given up because nothing moved on it for `stall_max_ms`.
     pub fn stalled(&mut self, now_ms: u64) {
         self.stuck_since(now_ms.saturating_sub(self.stall_max_ms));
     }
 
-    /// A stream, open since `opened_ms`, broke before any message sent on it was answered.
+    /// Records that a stream, open since `opened_ms`, broke before any message sent on it was answered.
     pub fn broke_unanswered(&mut self, opened_ms: u64) {
         self.stuck_since(opened_ms);
     }
@@ -67,15 +67,15 @@ impl BulkWatch {
         }
     }
 
-    /// When the lane is to be reported as stalled, unless something gets through before: half of the longest time is for
-    /// dialling anew.
+    /// Returns the time to report the lane as stalled, unless something gets through first: half of `stall_max_ms` is
+    /// reserved for dialling anew.
     pub fn due_ms(&self) -> Option<u64> {
         let Trouble { since_ms, reported_ms, .. } = self.trouble?;
         let first_ms = since_ms + self.stall_max_ms * 3 / 2;
         Some(reported_ms.map_or(first_ms, |reported_ms| reported_ms + self.stall_max_ms))
     }
 
-    /// Whether the lane is to be reported as stalled now, which then counts as done.
+    /// Returns whether the lane must be reported as stalled now, and counts the report as made.
     pub fn take_due(&mut self, now_ms: u64) -> bool {
         let is_due = self.due_ms().is_some_and(|due_ms| due_ms <= now_ms);
         if let Some(trouble) = self.trouble.as_mut().filter(|_| is_due) {

@@ -1,19 +1,20 @@
-//! Whether a message holds together: what every node that works says, whatever its state.
+//! Consistency of a message by itself, whatever the state of its receiver. Every working node sends only consistent
+//! messages.
 //!
-//! Consensus relies on it and asserts it, so a message that does not is refused where it arrives. What
-//! depends on the state of the receiver is consensus' own business: see [`crate::raft::Raft::refusal`].
+//! Consensus relies on this and asserts it, so an inconsistent message is refused on arrival. Checks that depend on the
+//! state of the receiver belong to consensus: see [`crate::raft::Raft::refusal`].
 
 use crate::raft::{Body, ClusterTime, Configuration, Entry, LogIndex, Message, Payload, Term};
 use std::collections::BTreeSet;
 
-/// Terms, indexes, times and rounds end here, so that nothing which consensus adds to them overflows. At a
-/// million a second they would take a hundred thousand years.
+/// Upper bound of terms, indexes, times and rounds, so that consensus can add to them without overflow. At a million a
+/// second, reaching it would take a hundred thousand years.
 const NUMBER_MAX: u64 = 1 << 62;
 
 /// Checks a message.
 ///
 /// # Errors
-/// What is wrong with it, as the end of a sentence.
+/// The defect of the message, as the end of a sentence.
 pub(super) fn check(message: &Message) -> Result<(), &'static str> {
     let Message { term, body } = message;
     numbers(&[term.0])?;
@@ -32,7 +33,7 @@ pub(super) fn check(message: &Message) -> Result<(), &'static str> {
             numbers(&[prev_log_index.0, *round])?;
             position(*hint_index, *hint_term, *term)
         }
-        // Any number names a question.
+        // Any number is a valid id of a question.
         Body::ReadIndex { read: _ } => Ok(()),
         Body::ReadIndexResponse { read: _, read_index } => numbers(&[read_index.0]),
     }
@@ -42,7 +43,7 @@ fn numbers(numbers: &[u64]) -> Result<(), &'static str> {
     if numbers.iter().all(|number| *number <= NUMBER_MAX) { Ok(()) } else { Err("a number in it is out of range") }
 }
 
-/// A position in the log of a node in `sender_term`.
+/// Checks a position in the log of a node in `sender_term`.
 fn position(index: LogIndex, term: Term, sender_term: Term) -> Result<(), &'static str> {
     numbers(&[index.0])?;
     if term > sender_term {
@@ -54,7 +55,7 @@ fn position(index: LogIndex, term: Term, sender_term: Term) -> Result<(), &'stat
     Ok(())
 }
 
-/// Entries that stand in a log behind `prev`: without gaps, and with terms that never go back.
+/// Checks entries that follow `prev` in a log: no gaps, and terms that never go back.
 fn follow_each_other(prev: (LogIndex, Term), entries: &[Entry], sender_term: Term) -> Result<(), &'static str> {
     let (mut index, mut term) = prev;
     for Entry { index: entry_index, term: entry_term, time: ClusterTime(time), payload } in entries {

@@ -1,17 +1,16 @@
-//! One lane to one peer: dials, keeps dialling, sends what is queued, and tells what it finds.
+//! One lane to one peer: dials, keeps dialling, sends queued messages, and reports events.
 //!
-//! One task per lane. What cannot be sent is dropped, since consensus repeats what matters. When a connection ends that has
-//! lasted it dials again at once.
+//! There is one task per lane. Messages that cannot be sent are dropped, since consensus repeats what matters. After
+//! the end of a connection that lasted, the task dials again at once.
 //!
-//! The prompt lane finds out what becomes of the peer. Only if it is refused when it dials again, and nothing arrives from
-//! the peer either, does it report the peer as lost: then the process at the other end is gone, and not merely a
-//! connection. The bulk lane is dialled while the prompt one is open, and reports when nothing gets through on it.
+//! The prompt lane determines the state of the peer. It reports the peer as lost only if its next dial is refused and
+//! nothing arrives from the peer either: then the process at the other end is gone, and not merely a connection. The
+//! bulk lane is dialled while the prompt lane is open, and reports when nothing gets through on it.
 //!
 //! A peer that takes bytes is alive, however long a message takes. So messages travel in fragments, with pings between
-//! them, and a stream is given up when nothing of it moves.
+//! them, and a stream is given up when nothing on it moves.
 //!
-//! A peer that cannot be reached for a while is worth one warning, with the reason, and one line when it
-//! is back.
+//! A peer that cannot be reached for a while causes one warning, with the reason, and one line when it is back.
 
 use super::backoff::Backoff;
 use super::bulk_watch::BulkWatch;
@@ -43,38 +42,38 @@ use tokio_tungstenite::tungstenite::{self, Message as WsMessage};
 /// Time for a connection to be made and accepted.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A peer is asked for a sign of life this often; one that owes it for [`SILENCE_MAX`] is dialled
-/// anew, so that a connection which died without a word is not mistaken for a slow one.
+/// Interval between pings. A peer that owes an answer for [`SILENCE_MAX`] is dialled anew, so that a connection that
+/// died silently is not mistaken for a slow one.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
 
-/// Pause between attempts: doubled from the first to the last, with jitter.
+/// Shortest pause between attempts. Pauses double from the shortest to the longest, with jitter.
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
 
-/// A connection that lasted this long was a good one: when it ends, the pauses begin anew, with none.
+/// A connection that lasted this long was good: when it ends, the pauses start over, and the first attempt has none.
 const GOOD_CONNECTION_MIN: Duration = Duration::from_secs(1);
 
-/// An attempt under way for this long is given up for a new one when the peer shows signs of life: it may
-/// wait for an answer to a packet that was sent before the peer was there.
+/// An attempt under way for this long is abandoned for a new one when the peer shows signs of life: the attempt may be
+/// waiting for an answer to a packet that was sent before the peer was up.
 const DIAL_UNDISTURBED: Duration = Duration::from_millis(100);
 
-/// A peer that cannot be reached for this long is warned about.
+/// Time without a connection after which a warning is logged.
 const UNREACHABLE_WARNED_AFTER: Duration = Duration::from_secs(5);
 
-/// Bytes of a message that go into one fragment. Between fragments a ping can pass.
+/// Bytes of a message per fragment. Between fragments a ping can pass.
 const FRAGMENT_BYTES_MAX: usize = 64 << 10;
 
-/// A reason to end a stream is logged once for each; this many different ones are remembered.
+/// Each reason for the end of a stream is logged once; this many different reasons are remembered.
 const REASONS_LOGGED_MAX: usize = 16;
 
 type Socket = WebSocketStream<PacedStream>;
 
-/// What a lane's task shares with who sends on it. Clones share it.
+/// State that a lane's task shares with the senders on the lane. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LaneState {
     connected: Arc<AtomicBool>,
-    /// The latest term of a message that was queued.
+    /// The latest term of any queued message.
     term: Arc<AtomicU64>,
     redial: Arc<Notify>,
 }
@@ -92,7 +91,8 @@ impl LaneState {
         self.term.fetch_max(term.0, Ordering::Relaxed);
     }
 
-    /// Whether a message is of an earlier term than one behind it, so that its receiver would only refuse it.
+    /// Returns whether a message has an earlier term than one queued behind it, so that its receiver would only refuse
+    /// it.
     fn is_outdated(&self, message: &Message) -> bool {
         message.term.0 < self.term.load(Ordering::Relaxed)
     }
@@ -104,13 +104,13 @@ pub(super) struct Dialler {
     options: Arc<LinkOptions>,
     queued: mpsc::Receiver<Message>,
     shared: LaneState,
-    /// The protocol of the peer while the prompt lane is open, which says so.
+    /// The protocol of the peer while the prompt lane is open; the prompt lane sets it.
     protocol: Arc<watch::Sender<Option<u32>>>,
     report: Arc<dyn Fn(LinkEvent) + Send + Sync>,
     reachability: Reachability,
-    /// Reasons for the end of a stream that were logged already.
+    /// Reasons for the end of a stream that were already logged.
     logged: LogOnce<String>,
-    /// Of the bulk lane.
+    /// Watch over the bulk lane.
     watch: BulkWatch,
     began: Instant,
 }
@@ -118,22 +118,22 @@ pub(super) struct Dialler {
 /// How an attempt to connect ended.
 enum Dialled {
     Accepted(Box<Socket>, Written, Box<Hello>),
-    /// The peer answered that it will not take this connection, and why.
+    /// The peer refused the connection, with a reason.
     Declined(Box<Hello>, Refusal),
-    /// Nothing listens there.
+    /// Nothing listens at that address.
     NobodyThere,
-    /// Nobody to talk to, and why.
+    /// The attempt failed for another reason.
     Failed(String),
-    /// Given up for another attempt.
+    /// Abandoned for another attempt.
     Overtaken,
 }
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
-    /// It was closed, or broke.
+    /// The stream was closed, or broke.
     Broken,
-    /// Nothing moved on it.
+    /// Nothing moved on the stream.
     Stalled,
 }
 
@@ -151,7 +151,7 @@ impl Dialler {
         Self { lane, options, queued, shared, protocol, report, reachability, logged, watch, began }
     }
 
-    /// Never ends by itself.
+    /// Runs the prompt or the bulk lane. Never ends by itself.
     pub(super) async fn run(self) {
         match self.lane {
             Lane::Prompt => self.run_prompt().await,
@@ -160,8 +160,8 @@ impl Dialler {
     }
 
     async fn run_prompt(mut self) {
-        // After attempts that failed, and after connections that did not last: a peer that was down for long
-        // and dies again soon after is to be missed at once.
+        // One backoff for failed attempts, and one for connections that did not last: if a peer that was down for long
+        // dies again soon after, the loss must be noticed at once.
         let (mut dials, mut flaps) = (backoff(), backoff());
         loop {
             let mut refused = false;
@@ -198,7 +198,7 @@ impl Dialler {
                     if code == ErrorCode::Removed && is_sought && is_of_own_cluster {
                         (self.report)(LinkEvent::Removed);
                     }
-                    // Another life of the peer listens in its place: the one that is sought is gone.
+                    // Another incarnation of the peer listens in its place: the sought one is gone.
                     refused = !is_sought;
                     self.reachability.missed(&self.options, &why);
                 }
@@ -219,8 +219,8 @@ impl Dialler {
         }
     }
 
-    /// Dials while the prompt lane is open, to a peer that knows of lanes. What becomes of the peer the prompt lane finds
-    /// out.
+    /// Dials while the prompt lane is open, if the peer supports two lanes. The prompt lane determines the state of the
+    /// peer.
     async fn run_bulk(mut self) {
         let mut pauses = backoff();
         let mut protocol = self.protocol.subscribe();
@@ -228,7 +228,7 @@ impl Dialler {
             if !protocol.borrow().is_some_and(Lane::are_known_to) {
                 self.watch.peer_gone();
             }
-            // The sender is `self`, so there is no other way to end.
+            // `self` holds the sender, so this cannot end in another way.
             let _ = protocol.wait_for(|protocol| protocol.is_some_and(Lane::are_known_to)).await;
             self.watch.closed(self.now_ms());
             let (dialled, watch) = self.watching(self.attempt()).await;
@@ -252,8 +252,7 @@ impl Dialler {
         }
     }
 
-    /// Reports that the lane is stalled whenever that is due, until something else is done. Returns the watch as it is
-    /// then.
+    /// Reports the lane as stalled whenever that is due, until `done` completes. Returns the watch as it is then.
     async fn watching<T>(&self, done: impl Future<Output = T>) -> (T, BulkWatch) {
         let mut watch = self.watch.clone();
         tokio::pin!(done);
@@ -276,14 +275,14 @@ impl Dialler {
         }
     }
 
-    /// Milliseconds since this task began.
+    /// Returns the milliseconds since this task began.
     fn now_ms(&self) -> u64 {
         to_ms(self.began.elapsed())
     }
 
-    /// After a refused attempt: reports the peer as lost as soon as it has no stream open to this node. A
-    /// leader that refuses to be dialled and still sends is not gone, and when its process ends, this may
-    /// learn of it before the end of its streams is noticed. Never completes, so that the pause goes on.
+    /// Runs after a refused attempt: reports the peer as lost as soon as it has no stream open to this node. A leader
+    /// that refuses connections but still sends is not gone. When its process ends, the refusal may be noticed before
+    /// the end of its streams. Never completes, so that the pause goes on.
     async fn lost(&self) {
         if let Some(id) = self.options.peer_id {
             self.options.inbound.closed(id).await;
@@ -292,7 +291,7 @@ impl Dialler {
         std::future::pending().await
     }
 
-    /// The process that answers has answered a dial that began at `since`.
+    /// Records that the answering process has answered a dial that began at `since`.
     fn saw(&self, hello: &Hello, since: std::time::Instant) {
         if hello.cluster.is_some() && hello.cluster == self.own_cluster() {
             let address = format!("answers at {}", self.options.peer_url);
@@ -301,12 +300,12 @@ impl Dialler {
         }
     }
 
-    /// Whether it is the node that is to be dialled.
+    /// Returns whether this is the node to dial.
     fn is_sought(&self, hello: &Hello) -> bool {
         self.options.peer_id.is_none_or(|id| id == hello.node_id())
     }
 
-    /// The cluster that this node is part of.
+    /// Returns the cluster that this node is part of.
     fn own_cluster(&self) -> Option<u64> {
         self.options.hello.borrow().cluster
     }
@@ -316,7 +315,7 @@ impl Dialler {
         self.reachability.missed(&self.options, why);
     }
 
-    /// Dials, within limits.
+    /// Dials within the time limits.
     async fn attempt(&self) -> Dialled {
         let overtaken = async {
             sleep(DIAL_UNDISTURBED).await;
@@ -363,7 +362,7 @@ impl Dialler {
         }
     }
 
-    /// Time after which a stream on which nothing moves is given up.
+    /// Returns the time after which a stream on which nothing moves is given up.
     fn stall_max(&self) -> Duration {
         match self.lane {
             Lane::Prompt => SILENCE_MAX,
@@ -371,10 +370,10 @@ impl Dialler {
         }
     }
 
-    /// Sends what is queued until the connection ends.
+    /// Sends queued messages until the connection ends.
     async fn pump(&mut self, mut socket: Socket, written: &Written) -> Ended {
         while self.queued.try_recv().is_ok() {
-            // Left from an earlier connection, hence out of date.
+            // Left from an earlier connection, hence outdated.
         }
         self.shared.connected.store(true, Ordering::Relaxed);
         let (opened_ms, mut first) = (self.now_ms(), FirstMessage::default());
@@ -394,7 +393,7 @@ impl Dialler {
         loop {
             let before = written.bytes();
             let sent = tokio::select! {
-                // Signs of life that have arrived are read before silence is judged.
+                // Read signs of life that have arrived before judging silence.
                 biased;
                 received = socket.next() => match received {
                     Some(Ok(WsMessage::Close(reason))) => {
@@ -436,13 +435,13 @@ impl Dialler {
                 return ended;
             }
             if written.bytes() > before + FRAGMENT_BYTES_MAX as u64 {
-                // What is taken faster than any buffer holds was read by someone.
+                // More bytes were taken than any buffer holds, so the peer has read some.
                 heard = Instant::now();
             }
         }
     }
 
-    /// Sends one message and whatever else is queued by then, with one flush.
+    /// Sends one message and all messages queued by then, with one flush.
     async fn send_queued(&mut self, socket: &mut Socket, written: &Written, message: Message) -> Result<(), Ended> {
         let mut next = Some(message);
         let mut pinged = Instant::now();
@@ -483,7 +482,7 @@ impl Dialler {
         self.moving(written, socket.feed(message)).await
     }
 
-    /// Waits for something to be sent, as long as it takes while bytes move.
+    /// Waits for a send to complete, for any length of time while bytes move.
     async fn moving(
         &mut self,
         written: &Written,
@@ -501,11 +500,11 @@ impl Dialler {
         }
     }
 
-    /// A stream broke: worth a warning unless it was as whenever a process ends.
+    /// A stream broke. Logs a warning unless it broke in the way that the end of a process breaks it.
     fn broke(&mut self, cause: &tungstenite::Error) -> Ended {
         use tungstenite::Error::{AlreadyClosed, ConnectionClosed, Io, Protocol};
         match cause {
-            // What was sent was not acknowledged in time.
+            // Sent bytes were not acknowledged in time.
             Io(cause) if cause.kind() == ErrorKind::TimedOut => return Ended::Stalled,
             Io(_) | ConnectionClosed | AlreadyClosed => {}
             Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing) => {}
@@ -521,22 +520,22 @@ impl Dialler {
     }
 }
 
-/// A time as [`BulkWatch`] counts it, with room to add another one.
+/// Converts a time to the unit of [`BulkWatch`], with room to add another one.
 fn to_ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 2)
 }
 
-/// The first message on a stream, by which it is judged whether any gets through.
+/// The first message on a stream, which shows whether any message gets through.
 #[derive(Debug, Default)]
 struct FirstMessage {
     was_sent: bool,
-    /// Bytes that had been written by its end.
+    /// Bytes that had been written when the message ended.
     end_bytes: Option<u64>,
     is_answered: bool,
 }
 
 impl FirstMessage {
-    /// The peer has read so much.
+    /// Takes the peer's answer that it has read this many bytes.
     fn answered(&mut self, bytes: Option<u64>) {
         self.is_answered |= self.end_bytes.is_some_and(|end_bytes| bytes.is_some_and(|bytes| bytes >= end_bytes));
     }
@@ -546,12 +545,12 @@ impl FirstMessage {
     }
 }
 
-/// Asks for a sign of life; the answer says how much had been written before.
+/// Returns a ping that asks for a sign of life. Its answer repeats how many bytes were written before the ping.
 fn ping(written_bytes: u64) -> WsMessage {
     WsMessage::Ping(written_bytes.to_be_bytes().to_vec().into())
 }
 
-/// How much had been written before the ping that this answers.
+/// Returns how many bytes were written before the ping that this message answers.
 fn answered_bytes(message: &WsMessage) -> Option<u64> {
     let WsMessage::Pong(bytes) = message else { return None };
     <[u8; 8]>::try_from(&bytes[..]).ok().map(u64::from_be_bytes)
@@ -561,7 +560,7 @@ fn backoff() -> Backoff {
     Backoff::new(BACKOFF_MIN, BACKOFF_MAX)
 }
 
-/// Tells once that a member cannot be reached, and once that it can be again.
+/// Logs once that a member cannot be reached, and once that it can be reached again.
 #[derive(Debug, Default)]
 struct Reachability {
     missed_since: Option<Instant>,
@@ -571,7 +570,7 @@ struct Reachability {
 impl Reachability {
     fn missed(&mut self, options: &LinkOptions, why: &str) {
         let since = *self.missed_since.get_or_insert_with(Instant::now);
-        // Of a node that is not a member yet, whoever waits for it tells.
+        // A node that is not a member yet is reported by the code that waits for it.
         if options.peer_id.is_some() && !self.warned && since.elapsed() >= UNREACHABLE_WARNED_AFTER {
             self.warned = true;
             tracing::warn!("cannot reach {} at {}: {why}", options.peer_name, options.peer_url);
@@ -591,7 +590,7 @@ fn hello_in(headers: &HeaderMap) -> Result<Box<Hello>, String> {
     Hello::from_header(header.ok_or("the server there is not a kvd node")?).map(Box::new)
 }
 
-/// Why a node declined, in its own words.
+/// A node's reason for refusing a connection.
 struct Refusal {
     code: ErrorCode,
     why: String,

@@ -1,4 +1,4 @@
-//! Whom a link dials, and what it finds out on the way.
+//! Target of a link, and the events that the link reports.
 
 use super::hello::Hello;
 use super::inbound::Inbound;
@@ -6,37 +6,37 @@ use crate::raft::NodeId;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Whom to dial and how to introduce oneself.
+/// Target to dial, and introduction of this node.
 #[derive(Debug)]
 pub struct LinkOptions {
-    /// What the peer is called.
+    /// Name of the peer.
     pub peer_name: String,
-    /// Where the peer is dialled, without a path.
+    /// URL at which the peer is dialled, without a path.
     pub peer_url: String,
-    /// The id it must have to be sent messages; any, as long as that is not known.
+    /// Id that the peer must have to be sent messages; any id while this is `None`.
     pub peer_id: Option<NodeId>,
-    /// This node. A link made before the node was part of a cluster carries no messages.
+    /// Introduction of this node. A link made before the node was part of a cluster carries no messages.
     pub hello: watch::Receiver<Hello>,
     /// The streams that peers have open to this node.
     pub inbound: Inbound,
-    /// Time in which something must get through on the bulk lane while there is something to send: two of the longest
-    /// election timeouts.
+    /// Time in which something must get through on the bulk lane while there is something to send: twice the longest
+    /// election timeout.
     pub bulk_stall_max: Duration,
 }
 
-/// What a link finds out about its peer.
+/// Events of a link to a peer.
 #[derive(Debug)]
 pub enum LinkEvent {
     /// The peer introduced itself, whether it accepted the connection or not.
     Met(Box<Hello>),
-    /// The connection is refused and the peer sends nothing either: its process is gone. Reported again with
-    /// every attempt that finds it so.
+    /// The connection is refused, and the peer sends nothing either: its process is gone. Reported again with every
+    /// attempt that fails in this way.
     Lost,
-    /// An attempt to connect found nobody to talk to; why, as a part of a sentence.
+    /// An attempt to connect reached no node; contains the reason, as a part of a sentence.
     Failed(String),
-    /// The peer says that this node is a member of their cluster no more. Reported again with every attempt.
+    /// The peer reports that this node is no longer a member of its cluster. Reported again with every attempt.
     Removed,
-    /// The bulk lane is open, for the first time or anew: what was sent there before may be lost.
+    /// The bulk lane has opened, for the first time or again: messages sent on it before may be lost.
     BulkOpened,
     /// Nothing has got through on the bulk lane for a while, and dialling anew did not help. Reported again while that
     /// lasts.

@@ -1,4 +1,4 @@
-//! One message of consensus as one binary WebSocket frame.
+//! Encoding of one message of consensus as one binary WebSocket frame.
 //!
 //! | offset | bytes | what                                          |
 //! |--------|-------|-----------------------------------------------|
@@ -16,26 +16,26 @@ const FRAME_VERSION: u8 = 1;
 
 const HEADER_BYTES: usize = 5;
 
-/// Largest frame accepted. An AppendEntries carries one entry, however large, or several that are far
-/// smaller together; whoever sets a limit on entries sees to it that each fits.
+/// Largest frame accepted. An AppendEntries carries one entry of any size, or several that are far smaller together;
+/// the code that sets the limit on entries ensures that each fits.
 pub const FRAME_BYTES_MAX: usize = 32 << 20;
 
-/// Why a frame was not understood.
+/// Reason why a frame was not understood.
 #[derive(Debug, Error)]
 pub enum FrameError {
-    /// Text, where a message is binary.
+    /// A text frame; messages are binary.
     #[error("a frame of text")]
     Text,
     /// Shorter than a header.
     #[error("a frame of {0} bytes is too short")]
     Short(usize),
-    /// Written by a version of the daemon that this one does not know.
+    /// Written by an unknown version of the daemon.
     #[error("frame version {0} is unknown; this node speaks version {FRAME_VERSION}")]
     Version(u8),
     /// Damaged on the way.
     #[error("the checksum does not match")]
     Checksum,
-    /// Whole, but no message.
+    /// Undamaged, but not a message.
     #[error("not a message: {0}")]
     Malformed(#[from] postcard::Error),
     /// A message that no working node sends.
@@ -53,10 +53,9 @@ pub fn encode(message: &Message) -> Bytes {
     frame.into()
 }
 
-/// Decodes a message, and checks that it holds together.
+/// Decodes a message, and checks that it is consistent.
 ///
-/// # Errors
-/// [`FrameError`] on anything that [`encode`] did not make of a sensible message; nothing is allocated beyond the size of
+/// [`FrameError`] for anything that [`encode`] did not make of a valid message. Allocates nothing beyond the size of
 /// the frame.
 pub fn decode(frame: &[u8]) -> Result<Message, FrameError> {
     let Some((header, body)) = frame.split_first_chunk::<HEADER_BYTES>() else {
@@ -131,7 +130,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn arbitrary_bytes_are_refused_without_harm(body in proptest::collection::vec(0u8.., 0..200)) {
-            // With a right checksum, so that the decoder behind it is reached.
+            // With a right checksum, so that the decoder is reached.
             let mut frame = vec![FRAME_VERSION];
             frame.extend(crc32c::crc32c(&body).to_le_bytes());
             frame.extend(&body);

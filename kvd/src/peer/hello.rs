@@ -1,8 +1,8 @@
-//! What two nodes tell each other of themselves when one dials the other.
+//! Introductions that two nodes exchange when one dials the other.
 //!
-//! Both sides of the handshake of the WebSocket carry it, as JSON in the header `kvd-hello`, whether
-//! the connection is accepted or refused. Only nodes of the same cluster exchange messages; nodes
-//! that are still forming one learn each other's ids from these handshakes alone.
+//! Both sides of the WebSocket handshake carry one, as JSON in the header `kvd-hello`, whether the connection is
+//! accepted or refused. Only nodes of the same cluster exchange messages; nodes that are still forming one learn each
+//! other's ids from these handshakes alone.
 
 use crate::naming;
 use crate::raft::{Configuration, MemberInfo, NodeId};
@@ -13,22 +13,21 @@ use std::fmt;
 /// Header of request and response that carries a [`Hello`].
 pub const HELLO_HEADER: &str = "kvd-hello";
 
-/// Header of a request that says, if it is known, which node is meant to answer: its id as sixteen hexadecimal digits.
-/// At one address there may be one life of a node after the other.
+/// Header of a request with the id of the node that should answer, if that is known, as sixteen hexadecimal digits. One
+/// address may belong to several incarnations of a node, one after the other.
 pub const SOUGHT_HEADER: &str = "kvd-sought";
 
 /// Newest version of the protocol between nodes, of handshake and frames, that this daemon speaks.
 ///
-/// Two nodes speak the lesser of their newest versions to each other, as long as it is none too old for the other: so a
-/// daemon that speaks two versions works beside the one before it and the one after, and a cluster can be upgraded node
-/// by node. What only the newer one knows must not be said, nor put into the log, before every member knows it.
+/// Two nodes use the lower of their newest versions, as long as it is not too old for the other. So a daemon that
+/// speaks two versions works beside the one before it and the one after, and a cluster can be upgraded node by node.
+/// Features of the newer version must not be sent, nor put into the log, before every member knows them.
 pub const PROTOCOL_VERSION: u32 = 4;
 
-/// The first version in which a node takes two streams from each other one, a lane each; see [`super::Lane`].
+/// The first version in which a node takes two streams from each other node, one for each lane; see [`super::Lane`].
 pub(super) const PROTOCOL_TWO_LANES: u32 = 4;
 
-/// The first version in which the answer to a snapshot that is sent begins at once, with signs of life before what became
-/// of it.
+/// The first version in which the answer to a sent snapshot begins at once, with signs of life before the result.
 pub const PROTOCOL_SIGNS_OF_LIFE: u32 = 4;
 
 /// Oldest version of the protocol that this daemon speaks.
@@ -66,47 +65,48 @@ impl fmt::Display for ClusterId {
     }
 }
 
-/// How a node introduces itself. Fields may be added; a node ignores those it does not know.
+/// Introduction of a node. Fields may be added; a node ignores those that it does not know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The newest protocol it speaks; see [`PROTOCOL_VERSION`].
+    /// The newest protocol that the node speaks; see [`PROTOCOL_VERSION`].
     pub protocol: u32,
-    /// The oldest it speaks.
+    /// The oldest protocol that the node speaks.
     pub protocol_min: u32,
     /// Version of the daemon.
     pub version: String,
-    /// The node's name.
+    /// Name of the node.
     pub name: String,
-    /// Id of this life of the node.
+    /// Id of this incarnation of the node.
     #[serde(with = "hex")]
     pub node: u64,
-    /// Where clients reach it.
+    /// URL at which clients reach the node.
     pub client_url: String,
-    /// Where other nodes reach it.
+    /// URL at which other nodes reach the node.
     pub peer_url: String,
-    /// The cluster it belongs to; none while forming.
+    /// Cluster that the node belongs to; none while forming.
     #[serde(default, with = "hex_option", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<u64>,
-    /// The founding members of that cluster, so that a founder which did not hear from all of them
-    /// in time can still join in.
+    /// Founding members of that cluster, so that a founder that did not hear from all of them in time can still join
+    /// in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub founders: Vec<Founder>,
-    /// A cluster that a node which is forming knows of: one of the nodes that it was told of was part of it. So there
-    /// was data, and none is founded anew with this node.
+    /// A cluster that a forming node knows of, because one of its configured peers was part of it. So there was data,
+    /// and no cluster is founded anew with this node.
     #[serde(default, with = "hex_option", skip_serializing_if = "Option::is_none")]
     pub remembers: Option<u64>,
-    /// Whether a node that is forming was told to expect data (`--expect-data`), and founds nothing for want of it.
+    /// Whether a forming node was told to expect data (`--expect-data`), and therefore does not found a cluster without
+    /// it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expects_data: bool,
-    /// Drawn by each process of a node, so that one which was started again, and while forming has forgotten what it knew, is
-    /// told from the one before it; and so that two which run at the same time are noticed. Zero for a member of a version
-    /// that drew none.
+    /// Drawn by each process of a node. It tells a restarted process, which while forming has forgotten everything it
+    /// knew, from the process before it; and it reveals two processes that run at the same time. Zero for a member
+    /// whose version draws none.
     #[serde(default, with = "hex", skip_serializing_if = "is_zero")]
     pub incarnation: u64,
-    /// Whether it asks to be let into a cluster (`--join`), and founds none.
+    /// Whether the node asks to join a cluster (`--join`), and founds none.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub joins: bool,
-    /// The newest level that it knows, or is to know; the first, if it is of a version that had none. See
+    /// The newest level that the node knows, or is set to know; the first level, if its version had no levels. See
     /// [`Level`](crate::kv::Level).
     #[serde(default = "first_level")]
     pub level: u32,
@@ -127,13 +127,13 @@ pub struct Founder {
     /// Id of the node.
     #[serde(with = "hex")]
     pub node: u64,
-    /// Its name, and where it is reached.
+    /// Name and URLs of the node.
     #[serde(flatten)]
     pub info: MemberInfo,
 }
 
 impl Hello {
-    /// The introduction of a node that is part of no cluster yet, and knows levels up to `level`.
+    /// Returns the introduction of a node that is part of no cluster yet, and knows levels up to `level`.
     pub fn new(node: NodeId, info: MemberInfo, level: u32) -> Self {
         let MemberInfo { name, client_url, peer_url } = info;
         Self {
@@ -154,7 +154,7 @@ impl Hello {
         }
     }
 
-    /// The introduction of a member of cluster 7 that nobody reaches.
+    /// Returns the introduction of a member of cluster 7 that cannot be reached.
     #[cfg(test)]
     pub(crate) fn of_member(name: &str, node: u64) -> Self {
         let url = "http://127.0.0.1:1".to_owned();
@@ -162,25 +162,25 @@ impl Hello {
         Self { cluster: Some(7), ..Self::new(NodeId(node), info, 1) }
     }
 
-    /// The id of the node.
+    /// Returns the id of the node.
     pub fn node_id(&self) -> NodeId {
         NodeId(self.node)
     }
 
-    /// The founder this node would be.
+    /// Returns this node as a founder of a cluster.
     pub fn as_founder(&self) -> Founder {
         Founder { node: self.node, info: self.info() }
     }
 
-    /// The node's name, and where it is reached.
+    /// Returns the node's name and URLs.
     pub fn info(&self) -> MemberInfo {
         let Self { name, client_url, peer_url, .. } = self.clone();
         MemberInfo { name, client_url, peer_url }
     }
 
-    /// As the value of [`HELLO_HEADER`].
+    /// Returns the value of [`HELLO_HEADER`].
     pub fn to_header(&self) -> String {
-        // JSON escapes of everything that is not printable ASCII keep the header valid.
+        // JSON escapes all characters that are not printable ASCII, which keeps the header valid.
         let json = serde_json::to_string(self).expect("a hello can be written as JSON");
         let mut header = String::with_capacity(json.len());
         for unit in json.chars() {
@@ -195,11 +195,10 @@ impl Hello {
         header
     }
 
-    /// From the value of [`HELLO_HEADER`].
+    /// Parses the value of [`HELLO_HEADER`].
     ///
     /// # Errors
-    /// A sentence, if it is not a hello of a protocol that this node speaks, or names and URLs in it will
-    /// not do.
+    /// A sentence, if the value is not a hello of a protocol that this node speaks, or has invalid names or URLs.
     pub fn from_header(header: &str) -> Result<Self, String> {
         let wrong = |why: &dyn fmt::Display| format!("not a {HELLO_HEADER}: {why}");
         if header.len() > HELLO_BYTES_MAX {
@@ -217,7 +216,7 @@ impl Hello {
         Ok(hello)
     }
 
-    /// Checks what others will dial, log and show, and brings URLs to their usual form.
+    /// Checks everything that other nodes will dial, log and show, and normalizes URLs.
     fn check(&mut self) -> Result<(), String> {
         let Self { version, name, client_url, peer_url, founders, .. } = self;
         if version.len() > VERSION_BYTES_MAX || !version.chars().all(|c| c.is_ascii_graphic()) {
@@ -237,17 +236,17 @@ impl Hello {
     }
 }
 
-/// The founders as they stand in the first configuration of their cluster.
+/// Returns the founders in the first configuration of their cluster.
 pub fn founders_of(configuration: &Configuration) -> Vec<Founder> {
     configuration.members.iter().map(|(id, info)| Founder { node: id.0, info: info.clone() }).collect()
 }
 
-/// The first configuration of the cluster that these founders form.
+/// Returns the first configuration of the cluster that these founders form.
 pub fn founding_configuration(founders: &[Founder]) -> Configuration {
     Configuration::of_voters(founders.iter().map(|founder| (NodeId(founder.node), founder.info.clone())))
 }
 
-/// 64-bit ids as sixteen hexadecimal digits: JSON numbers are not exact beyond 53 bits everywhere.
+/// 64-bit ids as sixteen hexadecimal digits: not every JSON parser keeps numbers beyond 53 bits exact.
 mod hex {
     use kvclient::api::{hex_id, parse_hex_id};
     use serde::de::Error;
@@ -330,7 +329,7 @@ mod tests {
         for known in [next.clone(), speaks(1, PROTOCOL_VERSION_MIN), speaks(1, PROTOCOL_VERSION + 9)] {
             assert_eq!(Hello::from_header(&known.to_header()), Ok(known));
         }
-        // What a later version adds is passed over.
+        // Fields that a later version adds are ignored.
         let json = next.to_header().replacen('{', r#"{"news":{"a":[1]},"#, 1);
         assert_eq!(Hello::from_header(&json), Ok(next));
 

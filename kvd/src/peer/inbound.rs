@@ -1,7 +1,8 @@
-//! Which nodes have streams open to this one.
+//! Nodes that have streams open to this one.
 //!
-//! A node has one for each lane at most: whoever dials anew has lost the old one, so the newest wins and the one before
-//! it ends. Whoever dials out asks here too: a peer that refuses to be dialled and still sends is not gone.
+//! A node has at most one for each lane. A node that dials anew has lost its old stream, so the newest stream wins and
+//! the one before it ends. The dialling side asks here too: a peer that refuses to be dialled but still sends is not
+//! gone.
 
 use super::lane::Lane;
 use super::sightings::{Sighting, Sightings};
@@ -13,32 +14,32 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 use tokio::sync::watch;
 
-/// More streams than any cluster has members; whoever dials beyond them is none.
+/// Most open streams. No cluster has so many members, so a caller beyond them is not a member.
 const STREAMS_MAX: usize = 128;
 
-/// The streams that are open to this node. Clones share them.
+/// Open streams from peers to this node. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Inbound {
-    /// The number of the stream of each node on each lane.
+    /// Number of the stream of each node on each lane.
     open: Arc<watch::Sender<BTreeMap<(NodeId, Lane), u64>>>,
     next: Arc<AtomicU64>,
-    /// Nodes that are members no more.
+    /// Nodes that are no longer members.
     removed: Arc<RwLock<BTreeSet<NodeId>>>,
-    /// Of the processes of other nodes, whoever dialled.
+    /// Sightings of the processes of other nodes, whichever side dialled.
     sightings: Arc<Mutex<Sightings>>,
 }
 
-/// Why a node gets no stream.
+/// Reason why a node gets no stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoStream {
-    /// There are too many.
+    /// Too many streams are open.
     TooMany,
-    /// The node is a member no more.
+    /// The node is no longer a member.
     Removed,
 }
 
 impl Inbound {
-    /// A node opens a stream, in place of the one it may have had.
+    /// Opens a stream for a node, and replaces the one that it may have had.
     ///
     /// # Errors
     /// [`NoStream`].
@@ -60,7 +61,7 @@ impl Inbound {
         Ok(InboundStream { from: (from, lane), number, open: Arc::clone(&self.open) })
     }
 
-    /// These nodes are members no more: their streams end, and they get no other.
+    /// Records that these nodes are no longer members: their streams end, and they get no new ones.
     pub fn set_removed(&self, removed: impl IntoIterator<Item = NodeId>) {
         let removed: BTreeSet<NodeId> = removed.into_iter().collect();
         self.removed.write().unwrap_or_else(PoisonError::into_inner).clone_from(&removed);
@@ -71,7 +72,7 @@ impl Inbound {
         });
     }
 
-    /// Ends the streams of a node, if there are any.
+    /// Ends all streams of a node.
     pub fn close(&self, from: NodeId) {
         self.open.send_if_modified(|open| {
             let before = open.len();
@@ -80,7 +81,8 @@ impl Inbound {
         });
     }
 
-    /// A process of a node was seen to be alive. Says so in the log if that shows that there is another one under its id.
+    /// Records that a process of a node was seen alive. Logs a line if that shows that another process runs under the
+    /// same id.
     pub(super) fn saw(&self, sighting: Sighting) {
         let mut sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(report) = sightings.saw(sighting, Instant::now()) {
@@ -88,19 +90,19 @@ impl Inbound {
         }
     }
 
-    /// Returns the nodes under whose id two processes run.
+    /// Returns the nodes that have two processes running under one id.
     pub fn cloned(&self) -> Vec<ClonedNode> {
         self.sightings.lock().unwrap_or_else(PoisonError::into_inner).cloned(Instant::now())
     }
 
     /// Completes as soon as the node has no stream open to this one.
     pub(super) async fn closed(&self, from: NodeId) {
-        // The sender is `self`, so there is no other way to end.
+        // `self` holds the sender, so this cannot end in another way.
         let _ = self.open.subscribe().wait_for(|open| !open.keys().any(|(id, _)| *id == from)).await;
     }
 }
 
-/// One such stream, from its acceptance until it is dropped.
+/// One open stream, from its acceptance until it is dropped.
 #[derive(Debug)]
 pub(super) struct InboundStream {
     from: (NodeId, Lane),
@@ -109,7 +111,7 @@ pub(super) struct InboundStream {
 }
 
 impl InboundStream {
-    /// Completes when this stream must end: a newer one has taken its place, or it was closed.
+    /// Completes when this stream must end: a newer one has replaced it, or it was closed.
     pub(super) async fn ended(&self) {
         // As above.
         let _ = self.open.subscribe().wait_for(|open| open.get(&self.from) != Some(&self.number)).await;

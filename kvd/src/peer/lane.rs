@@ -1,11 +1,12 @@
-//! The two lanes to each peer, each a stream of its own, so that bulk never delays what keeps the leader.
+//! The two lanes to each peer, each with a stream of its own, so that bulk data never delays the messages that keep a
+//! leader.
 
 use super::hello::PROTOCOL_TWO_LANES;
 
-/// Header of a request for a stream that says which lane it is; without it, it is the prompt one.
+/// Header of a request for a stream with the name of the lane; without it, the lane is the prompt one.
 pub const LANE_HEADER: &str = "kvd-lane";
 
-/// What a stream between two nodes carries.
+/// Contents of a stream between two nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// Heartbeats, votes, rounds of reads, and all answers: small messages that must not wait.
@@ -15,7 +16,7 @@ pub enum Lane {
 }
 
 impl Lane {
-    /// As the value of [`LANE_HEADER`].
+    /// Returns the value of [`LANE_HEADER`].
     pub fn name(self) -> &'static str {
         match self {
             Self::Prompt => "prompt",
@@ -23,7 +24,7 @@ impl Lane {
         }
     }
 
-    /// The lane that a request asks for; `None` if it is unknown.
+    /// Returns the lane that a request asks for; `None` if it is unknown.
     pub fn from_header(header: Option<&str>) -> Option<Self> {
         match header {
             None | Some("prompt") => Some(Self::Prompt),
@@ -32,8 +33,8 @@ impl Lane {
         }
     }
 
-    /// Whether a peer that speaks this version of the protocol takes two streams. One that does not would take the second
-    /// for a new one in place of the first.
+    /// Returns whether a peer with this protocol version takes two streams. An older peer would mistake the second
+    /// stream for a replacement of the first.
     pub(super) fn are_known_to(protocol: u32) -> bool {
         protocol >= PROTOCOL_TWO_LANES
     }

@@ -1,4 +1,4 @@
-//! The streams of messages to one peer, one for each lane, and what is found out on the way.
+//! Streams of messages to one peer, one for each lane, and the events on them.
 
 use super::dialler::{Dialler, LaneState};
 use super::dialling::{LinkEvent, LinkOptions};
@@ -8,11 +8,11 @@ use crate::raft::Message;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
-/// Messages queued for one lane. The window of consensus is smaller, so only a peer that takes
-/// nothing fills it.
+/// Most messages queued for one lane. The window of consensus is smaller, so only a peer that takes nothing fills the
+/// queue.
 const QUEUE_MESSAGES_MAX: usize = 512;
 
-/// The sending ends of the two lanes to one peer. Dropping it ends them.
+/// Sending ends of the two lanes to one peer. Dropping them ends the lanes.
 #[derive(Debug)]
 pub struct Link {
     peer_url: String,
@@ -22,7 +22,7 @@ pub struct Link {
     protocol: watch::Receiver<Option<u32>>,
 }
 
-/// The sending end of one lane.
+/// Sending end of one lane.
 #[derive(Debug)]
 struct LaneHandle {
     queue: mpsc::Sender<Message>,
@@ -47,12 +47,12 @@ impl Link {
         Self { peer_url, prompt: open(Lane::Prompt), bulk: open(Lane::Bulk), protocol }
     }
 
-    /// Where the peer is dialled.
+    /// Returns the URL at which the peer is dialled.
     pub fn peer_url(&self) -> &str {
         &self.peer_url
     }
 
-    /// Whether the prompt lane is open.
+    /// Returns whether the prompt lane is open.
     pub fn is_connected(&self) -> bool {
         self.prompt.shared.is_connected()
     }
@@ -62,8 +62,8 @@ impl Link {
         self.prompt.send(message);
     }
 
-    /// Queues a message for the bulk lane if that is open and keeps up; else drops it. A peer that knows one lane only
-    /// gets it there.
+    /// Queues a message for the bulk lane if that is open and keeps up; else drops it. A peer that knows only one lane
+    /// gets the message there.
     pub fn send_bulk(&self, message: Message) {
         match *self.protocol.borrow() {
             Some(protocol) if !Lane::are_known_to(protocol) => self.prompt.send(message),
@@ -71,7 +71,7 @@ impl Link {
         }
     }
 
-    /// The peer shows signs of life: dials at once instead of waiting out a pause or an old attempt.
+    /// Dials at once instead of waiting out a pause or an old attempt, because the peer has shown signs of life.
     pub fn redial(&self) {
         if !self.prompt.shared.is_connected() {
             self.prompt.shared.redial();
@@ -83,7 +83,7 @@ impl LaneHandle {
     fn send(&self, message: Message) {
         if self.shared.is_connected() {
             self.shared.note_term(message.term);
-            // A full queue drops the message like a lossy network would.
+            // A full queue drops the message, as a lossy network would.
             let _ = self.queue.try_send(message);
         }
     }
@@ -109,7 +109,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_peer_is_lost_when_it_refuses_and_is_silent_and_not_before() {
-        // Bound and never listening: the port stays ours, and whoever dials it is refused.
+        // Bound but never listening: the port stays reserved, and every dial to it is refused.
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let peer_url = format!("http://{}", socket.local_addr().unwrap());

@@ -1,8 +1,8 @@
-//! Lines that are worth logging once, however often their cause comes up.
+//! Lines that are logged once, however often their cause occurs.
 
 use std::collections::BTreeSet;
 
-/// Remembers a bounded number of things that were logged, since who sends nonsense may send it in endless variations.
+/// Remembers a bounded number of logged values, since a misbehaving sender may vary its nonsense endlessly.
 #[derive(Debug)]
 pub struct LogOnce<T> {
     logged: BTreeSet<T>,
@@ -10,12 +10,12 @@ pub struct LogOnce<T> {
 }
 
 impl<T: Ord> LogOnce<T> {
-    /// Lets `max` different things be logged.
+    /// Allows `max` different values to be logged.
     pub fn new(max: usize) -> Self {
         Self { logged: BTreeSet::new(), max }
     }
 
-    /// Whether to log this now: it has not been logged yet, and fewer than the maximum have.
+    /// Returns whether to log this now: it has not been logged yet, and fewer than the maximum have.
     pub fn is_due(&mut self, what: T) -> bool {
         self.logged.len() < self.max && self.logged.insert(what)
     }

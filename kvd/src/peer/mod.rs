@@ -1,9 +1,9 @@
-//! The ways between nodes: who they are, how messages travel, and when a peer counts as lost.
+//! Communication between nodes: introductions, transport of messages, and detection of lost peers.
 //!
-//! Each node dials every other ([`Link`]) and sends its messages there; what the others send arrives
-//! on the connections they dialled ([`accept`]). So each direction has WebSockets of its own, one for each [`Lane`], on
-//! the listener that also serves clients. What is no message of consensus travels over HTTP: every request to another
-//! node is made by the one [`Agent`].
+//! Each node dials every other node ([`Link`]) and sends its messages there. Messages from the other nodes arrive on
+//! the connections that those nodes dialled ([`accept`]). So each direction has WebSockets of its own, one for each
+//! [`Lane`], on the listener that also serves clients. Everything but messages of consensus travels over HTTP: the one
+//! [`Agent`] makes all requests to other nodes.
 
 mod accept;
 mod agent;

@@ -1,9 +1,9 @@
-//! A TCP stream that keeps little on its way: no more than the path takes in a moment.
+//! A TCP stream that keeps few bytes in flight: no more than the path takes in a moment.
 //!
-//! What a socket has accepted lies in the queues of the path, and whatever else takes that path waits behind it. TCP by itself
-//! fills them: on a link of 20 Mbit/s with room for a megabyte, a heartbeat would wait for 400 ms behind the entries of
-//! the other lane. So the send buffer, which bounds what is unacknowledged, follows the rate at which the path
-//! drains it: enough to keep the link busy, and [`QUEUE_MS_MAX`] more.
+//! Bytes that a socket has accepted lie in the queues of the path, and everything else on that path waits behind them.
+//! TCP by itself fills those queues: on a link of 20 Mbit/s with room for a megabyte, a heartbeat would wait for 400 ms
+//! behind the entries of the other lane. So the send buffer, which bounds the unacknowledged bytes, follows the rate at
+//! which the path drains it: enough to keep the link busy, and [`QUEUE_MS_MAX`] more.
 
 use hyper::Uri;
 use rustix::net::sockopt::{set_socket_send_buffer_size, set_tcp_user_timeout};
@@ -17,33 +17,33 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// Where a URL without a port leads.
+/// Port of a URL without one.
 const HTTP_PORT: u16 = 80;
 
-/// How long what the buffer holds may wait in queues, beyond the round trip. Milliseconds.
+/// Longest time that the buffered bytes may wait in queues, beyond the round trip. Milliseconds.
 const QUEUE_MS_MAX: u64 = 25;
 
-/// The buffer at first, and its bounds. Bytes. At the least rate it holds a tenth of a second of 1 Mbit/s; at the most
-/// it is what a fast local network needs.
+/// Initial size of the buffer, and its bounds. Bytes. The lower bound holds a tenth of a second at 1 Mbit/s; the upper
+/// bound is as much as a fast local network needs.
 const BUFFER_BYTES_FIRST: u64 = 64 << 10;
 const BUFFER_BYTES_MIN: u64 = 16 << 10;
 const BUFFER_BYTES_MAX: u64 = 4 << 20;
 
-/// The rate is taken over this long. Milliseconds.
+/// Time over which the rate is measured. Milliseconds.
 const MEASURED_MS: u64 = 100;
 
-/// A writer that has had nothing to write for this long says nothing of the rate. Milliseconds.
+/// Idle time of a writer after which its writes no longer show the rate. Milliseconds.
 const IDLE_MS: u64 = 10;
 
-/// The longest round trip that is believed: one that was measured while queues were full would keep them full.
+/// The longest round trip that is believed: one measured while queues were full would keep them full.
 const ROUND_TRIP_MS_MAX: u64 = 300;
 
-/// How much was written on a stream, for whoever judges whether it stands still. Clones share it.
+/// Number of bytes written on a stream, to judge whether it moves. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Written(Arc<AtomicU64>);
 
 impl Written {
-    /// Bytes that the system has taken since the stream was opened.
+    /// Returns the bytes that the system has taken since the stream was opened.
     pub fn bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -59,7 +59,7 @@ pub struct PacedStream {
 }
 
 impl PacedStream {
-    /// Connects to where a URL leads, and gives up a connection on which the other end acknowledges nothing for
+    /// Connects to the address in a URL. Gives up a connection on which the other end acknowledges nothing for
     /// `unacknowledged_max`.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl PacedStream {
         let port = url.port_u16().unwrap_or(HTTP_PORT);
         let began = Instant::now();
         let stream = TcpStream::connect((host, port)).await?;
-        // The handshake of TCP takes one round trip.
+        // The TCP handshake takes one round trip.
         let round_trip_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         stream.set_nodelay(true)?;
         let unacknowledged_ms = u32::try_from(unacknowledged_max.as_millis()).unwrap_or(u32::MAX);
@@ -79,7 +79,7 @@ impl PacedStream {
         Ok(Self { stream, gauge, began, written: Written::default() })
     }
 
-    /// How much was written so far, and will be.
+    /// Returns the counter of written bytes, which keeps counting.
     pub fn written(&self) -> Written {
         self.written.clone()
     }
@@ -104,7 +104,8 @@ impl AsyncWrite for PacedStream {
             Poll::Ready(Ok(bytes)) => {
                 self.written.0.fetch_add(*bytes as u64, Ordering::Relaxed);
                 if let Some(buffer_bytes) = self.gauge.wrote(*bytes as u64, now_ms) {
-                    // A buffer of another size is slower or less considerate, and nothing worse.
+                    // If the size cannot be set, the stream is slower or fills the queues of the path more, but it
+                    // works.
                     let _ = set_socket_send_buffer_size(&self.stream, buffer_bytes as usize);
                 }
             }
@@ -122,16 +123,17 @@ impl AsyncWrite for PacedStream {
     }
 }
 
-/// Measures the rate of a path by what it takes while the buffer is full, and says how large the buffer should be.
+/// Measures the rate of a path by the bytes that it takes while the buffer is full, and computes the size of the
+/// buffer.
 #[derive(Debug)]
 struct Gauge {
     round_trip_ms: u64,
     buffer_bytes: u64,
-    /// Since when the buffer has been full without a pause, and the bytes taken meanwhile.
+    /// Time since which the buffer has been full without a pause, and the bytes taken meanwhile.
     measuring: Option<(u64, u64)>,
-    /// The buffer was full when it was last written to.
+    /// Whether the buffer was full at the last write.
     is_blocked: bool,
-    /// When it was last written to.
+    /// Time of the last write.
     busy_ms: u64,
 }
 
@@ -141,13 +143,13 @@ impl Gauge {
         Self { round_trip_ms, buffer_bytes: BUFFER_BYTES_FIRST, measuring: None, is_blocked: false, busy_ms: 0 }
     }
 
-    /// The buffer is full.
+    /// Records that the buffer is full.
     fn blocked(&mut self, now_ms: u64) {
         self.measuring.get_or_insert((now_ms, 0));
         (self.is_blocked, self.busy_ms) = (true, now_ms);
     }
 
-    /// The system has taken so much. Returns the size of the buffer if it should be another.
+    /// Records that the system has taken `bytes`. Returns the size of the buffer if it should change.
     fn wrote(&mut self, bytes: u64, now_ms: u64) -> Option<u64> {
         let was_blocked = std::mem::replace(&mut self.is_blocked, false);
         if !was_blocked && now_ms - self.busy_ms > IDLE_MS {
@@ -163,7 +165,7 @@ impl Gauge {
         self.measuring = None;
         let wanted = taken * (self.round_trip_ms + QUEUE_MS_MAX) / lasted_ms;
         let wanted = wanted.clamp(BUFFER_BYTES_MIN, BUFFER_BYTES_MAX);
-        // What differs by little is not worth a call.
+        // A small difference is not worth a system call.
         let differs =
             wanted > self.buffer_bytes + self.buffer_bytes / 4 || wanted < self.buffer_bytes - self.buffer_bytes / 4;
         differs.then(|| {
@@ -177,12 +179,12 @@ impl Gauge {
 mod tests {
     use super::*;
 
-    /// A path that drains its buffer at this rate, for so long; what the buffer is in the end.
+    /// Returns the final size of the buffer on a path that drains it at this rate, for this long.
     fn buffer_after(bytes_per_ms: u64, round_trip_ms: u64, ms: u64) -> u64 {
         let mut gauge = Gauge::new(round_trip_ms);
         for now_ms in 0..ms {
             gauge.blocked(now_ms);
-            // What is unacknowledged bounds what a round trip can carry.
+            // The unacknowledged bytes bound what a round trip can carry.
             let taken = bytes_per_ms.min(gauge.buffer_bytes / round_trip_ms.max(1));
             gauge.wrote(taken, now_ms);
         }
@@ -225,7 +227,7 @@ mod tests {
             let now_ms = round * 200;
             gauge.blocked(now_ms);
             assert_eq!(gauge.wrote(10, now_ms + 1), None);
-            // Nothing to write for a while, and then the buffer takes it at once.
+            // After a while without writes, the buffer takes new bytes at once.
             assert_eq!(gauge.wrote(10, now_ms + 150), None);
         }
         assert_eq!(gauge.buffer_bytes, BUFFER_BYTES_FIRST);

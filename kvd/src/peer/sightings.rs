@@ -1,9 +1,11 @@
-//! Whether two processes run under one id, as after a machine was cloned or a data directory copied.
+//! Detects two processes that run under one id, as after a machine was cloned or a data directory copied.
 //!
-//! Each process draws an incarnation and says it with its introduction. One incarnation after the other is a node that was
-//! started again. But whoever is seen alive, then another, and then the first one again, cannot have ended in between: there
-//! are two. For that to be certain each sighting must be known to be later than the one before, however late its news are
-//! taken up. So one counts only with a moment at which the process had yet to do something: `since` the dial that it has
+//! Each process draws an incarnation and sends it with its introduction. One incarnation after another means that a
+//! node was restarted. But if one incarnation is seen alive, then another, and then the first one again, the first
+//! cannot have ended in between: there are two processes. To be certain of that, each sighting must be known to be
+//! later than the one before, however late it is processed. So a sighting counts only with a moment after which the
+//! process must have acted. That moment, `since`, is the dial that the process has answered, or the answer after which
+//! it has sent something back.
 //! answered, or since the answer to which it has sent something back.
 
 use crate::raft::NodeId;
@@ -11,31 +13,31 @@ use kvclient::api::ClonedNode;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Incarnations before the present one that are remembered for each node.
+/// Number of incarnations before the present one that are remembered for each node.
 const EARLIER_MAX: usize = 4;
 
-/// Nodes that are watched, more than any cluster has.
+/// Most nodes that are watched, more than any cluster has.
 const NODES_MAX: usize = 128;
 
-/// Least time between two reports of the same node.
+/// Least time between two reports about the same node.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Two processes count as running for this long after they were last seen in turn. Each connects again within a second after
-/// the other has taken its place.
+/// Time after their last alternate sightings for which two processes count as running. Each connects again within a
+/// second after the other has taken its place.
 const CLONED_FOR: Duration = Duration::from_secs(15);
 
-/// A process that was alive at some moment from `since` on.
+/// Sighting of a process that was alive at some moment after `since`.
 #[derive(Clone, Debug)]
 pub(super) struct Sighting {
     pub(super) node: NodeId,
     pub(super) name: String,
     pub(super) incarnation: u64,
     pub(super) since: Instant,
-    /// Where it was reached, or from where it came.
+    /// Address at which the process was reached, or from which it came.
     pub(super) address: String,
 }
 
-/// What was seen of each node.
+/// Sightings of each node.
 #[derive(Debug, Default)]
 pub(super) struct Sightings {
     nodes: BTreeMap<NodeId, Seen>,
@@ -46,7 +48,7 @@ struct Seen {
     current: Process,
     earlier: Vec<Process>,
     reported: Option<Instant>,
-    /// When two processes were last seen in turn, and as what.
+    /// Time of the last alternate sightings of two processes, with the report.
     cloned: Option<(Instant, ClonedNode)>,
 }
 
@@ -54,16 +56,16 @@ struct Seen {
 struct Process {
     incarnation: u64,
     address: String,
-    /// It was alive between these two: the first time that it was seen in its present turn.
+    /// The process was alive between these two moments: the first sighting of its present turn.
     since: Instant,
     until: Instant,
 }
 
 impl Sightings {
-    /// Takes up a sighting that has become known `now`. Returns what to report, if it shows that two processes run.
+    /// Records a sighting that has become known at `now`. Returns a report if it shows that two processes run.
     pub(super) fn saw(&mut self, sighting: Sighting, now: Instant) -> Option<String> {
         let Sighting { node, name, incarnation, since, address } = sighting;
-        // A version that draws none.
+        // A version that draws no incarnation.
         if incarnation == 0 {
             return None;
         }
@@ -75,7 +77,7 @@ impl Sightings {
             self.nodes.insert(node, Seen { current: process, earlier: Vec::new(), reported: None, cloned: None });
             return None;
         };
-        // What is not known to be later shows nothing.
+        // A sighting that is not known to be later proves nothing.
         if seen.current.incarnation == incarnation || since < seen.current.until {
             return None;
         }
@@ -105,7 +107,7 @@ impl Sightings {
         ))
     }
 
-    /// Returns the nodes under whose id two processes run.
+    /// Returns the nodes that have two processes running under one id.
     pub(super) fn cloned(&self, now: Instant) -> Vec<ClonedNode> {
         let recent = self.nodes.values().filter_map(|seen| seen.cloned.as_ref());
         recent.filter(|(at, _)| now - *at < CLONED_FOR).map(|(_, cloned)| cloned.clone()).collect()
@@ -116,7 +118,8 @@ impl Sightings {
 mod tests {
     use super::*;
 
-    /// What is reported after these sightings of one node: an incarnation, since when, and when that became known.
+    /// Returns the reports after these sightings of one node. Each has an incarnation, `since`, and the time when it
+    /// became known.
     fn reports(sightings: &[(u64, u64, u64)]) -> Vec<String> {
         let start = Instant::now();
         let at = |second: u64| start + Duration::from_secs(second);
@@ -143,9 +146,10 @@ mod tests {
     fn a_node_that_is_started_again_and_news_that_come_late_show_nothing() {
         for sightings in [
             &[(7, 0, 1), (7, 2, 3), (8, 4, 5), (8, 6, 7), (9, 8, 9)][..],
-            // The old process had said its last before the new one was seen, and that is taken up late.
+            // The old process had sent its last message before the new one was seen, but that message is processed
+            // late.
             &[(7, 0, 1), (8, 2, 3), (7, 1, 9)],
-            // Whether the second was there after the first is not known.
+            // It is not known whether the second sighting came after the first.
             &[(7, 0, 4), (8, 3, 5), (7, 6, 7)],
             // Versions that draw no incarnation.
             &[(0, 0, 1), (8, 2, 3), (0, 4, 5), (8, 6, 7)],
