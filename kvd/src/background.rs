@@ -1,9 +1,9 @@
-//! Tasks that work for somebody, and end with him.
+//! Background tasks that end with their owner.
 
 use tokio::task::AbortHandle;
 use tracing::Instrument;
 
-/// A task in the background, in the span of whoever starts it. Dropping this ends the task.
+/// A background task, in the span of the code that starts it. Dropping this ends the task.
 #[derive(Debug)]
 pub(crate) struct Background {
     task: AbortHandle,

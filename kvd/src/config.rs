@@ -1,8 +1,8 @@
 //! The settings of a node, read and checked once.
 //!
-//! Whoever starts a node fills in [`Options`], as text where a user would give text;
-//! [`Config::check`] turns them into a [`Config`] or says in one sentence which flag is wrong and what
-//! it should be. Nothing behind this file checks a setting again.
+//! The caller fills in [`Options`], as text wherever a user would give text. [`Config::check`] converts them to a
+//! [`Config`], or says in one sentence which flag is wrong and what it should be. No code after that checks a setting
+//! again.
 
 use crate::kv::Level;
 use crate::naming;
@@ -12,22 +12,23 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// More nodes than this vote in no sensible cluster: every write waits for a majority of them.
+/// Most members of a cluster to form. A larger number of voters makes no sense: every write waits for a majority of
+/// them.
 const PEERS_MAX: usize = 15;
 
-/// A value may be this large at most, however the daemon is set up: an entry travels between nodes in
-/// one frame, and may hold a value to compare with as well.
+/// Largest value that any setting may allow, in bytes. An entry travels between nodes in one frame, and may also hold a
+/// value to compare with.
 pub(crate) const VALUE_BYTES_LIMIT: usize = 8 << 20;
 
 /// Longest heartbeat interval and longest election timeout that can be set, in milliseconds.
 const HEARTBEAT_MS_LIMIT: u64 = 10_000;
 const ELECTION_TIMEOUT_MS_LIMIT: u64 = 60_000;
 
-/// A node that may open fewer files and connections than this is of no use: its log, its snapshots and the other nodes need
-/// nearly all of them.
+/// Least number of open files and connections that a node can work with. Its log, its snapshots and the streams to
+/// other nodes need nearly all of them.
 pub const OPEN_FILES_MIN: u64 = 96;
 
-/// Files and connections that are enough for all that a node ever does.
+/// Number of open files and connections that suffices for everything that a node does.
 pub const OPEN_FILES_MAX: u64 = 16_384;
 
 /// Where a node keeps its log.
@@ -40,12 +41,12 @@ pub enum StorageKind {
     Memory,
 }
 
-/// How long a follower waits for its leader.
+/// Bounds of the election timeout: how long a follower waits for its leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ElectionTimeout {
-    /// At least, in milliseconds.
+    /// Lower bound, in milliseconds.
     pub min_ms: u64,
-    /// At most, in milliseconds.
+    /// Upper bound, in milliseconds.
     pub max_ms: u64,
 }
 
@@ -68,64 +69,64 @@ impl std::fmt::Display for ElectionTimeout {
     }
 }
 
-/// The settings of a node as they are given.
+/// Settings of a node as given by the user, unchecked.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Name of the node, unique in its cluster.
     pub name: String,
     /// Address and port to listen on.
     pub listen: String,
-    /// All members of a cluster to form, each `name=URL`, this node among them. Empty for a cluster
-    /// of one.
+    /// All members of a cluster to form, each `name=URL`, including this node. Empty for a cluster of one.
     pub peers: Vec<String>,
-    /// Client URLs of nodes of a cluster that this node is to join, instead of forming one.
+    /// Client URLs of nodes of an existing cluster to join. Empty if the node forms a cluster.
     pub join: Vec<String>,
-    /// Whether it stays a learner in the cluster that it joins.
+    /// Whether the node stays a learner in the cluster that it joins.
     pub learner: bool,
     /// Where the node keeps its data.
     pub data_dir: PathBuf,
-    /// Where clients reach the node, if not at the address it listens on.
+    /// URL at which clients reach the node, if that is not the address it listens on.
     pub advertise_client_url: Option<String>,
-    /// Where the other nodes reach the node, if not at the URL given for it among the peers.
+    /// URL at which the other nodes reach the node, if that is not its URL among the peers.
     pub advertise_peer_url: Option<String>,
-    /// Whether the node is to have data by now, and founds no cluster for want of it.
+    /// Whether the node must have data by now. If the data is missing, the node does not found a cluster.
     pub expect_data: bool,
     /// Where the log is kept.
     pub storage: StorageKind,
     /// Silence after which a leader sends a heartbeat, in milliseconds.
     pub heartbeat_ms: u64,
-    /// How long a follower waits for its leader.
+    /// Bounds of the election timeout: how long a follower waits for its leader.
     pub election_timeout: ElectionTimeout,
     /// Largest value accepted, in bytes.
     pub value_bytes_max: usize,
-    /// Bytes that the log grows by until a snapshot takes the place of its beginning.
+    /// Growth of the log, in bytes, after which a snapshot replaces its beginning.
     pub snapshot_log_bytes: u64,
     /// The newest level that the node may know.
     pub level_max: u32,
-    /// Files and connections that the node may have open at the same time, by the limit of the operating system.
+    /// Limit of the operating system on files and connections that the node may have open at the same time.
     pub open_files: u64,
 }
 
-/// Heartbeats, unless set otherwise. Milliseconds.
+/// Default silence after which a leader sends a heartbeat. Milliseconds.
 pub const HEARTBEAT_MS: u64 = 75;
 
-/// Patience of followers, unless set otherwise.
+/// Default election timeout of followers.
 pub const ELECTION_TIMEOUT: ElectionTimeout = ElectionTimeout { min_ms: 150, max_ms: 300 };
 
-/// Largest value, unless set otherwise. Bytes.
+/// Default for the largest value. Bytes.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 
-/// Growth of the log from one snapshot to the next, unless set otherwise. Bytes.
+/// Default growth of the log from one snapshot to the next. Bytes.
 pub const SNAPSHOT_LOG_BYTES: u64 = 64 << 20;
 
-/// A snapshot more often than this costs more than it saves. Bytes.
+/// Least growth from one snapshot to the next. More frequent snapshots cost more than they save. Bytes.
 const SNAPSHOT_LOG_BYTES_MIN: u64 = 64 << 10;
 
-/// A request that has no answer after this long ends as `timeout`. Milliseconds.
+/// Time after which a request without an answer ends as `timeout`. Milliseconds.
 pub const REQUEST_TIMEOUT_MS: u64 = 5_000;
 
 impl Options {
-    /// A node of these members with its log on disk, and otherwise as the daemon's flags default.
+    /// Returns the options for a node with these members and its log on disk. All else has the defaults of the daemon's
+    /// flags.
     pub fn new(name: impl Into<String>, listen: impl Into<String>, peers: Vec<String>, data_dir: PathBuf) -> Self {
         Self {
             name: name.into(),
@@ -148,29 +149,29 @@ impl Options {
     }
 }
 
-/// The checked settings of a node.
+/// Checked settings of a node.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Name of the node, unique in its cluster.
     pub name: String,
-    /// Where to listen: all addresses of the name that was given, one at least.
+    /// Addresses to listen on: all addresses of the given name, at least one.
     pub listen: Vec<SocketAddr>,
     /// The other members of the cluster to form.
     pub peers: Vec<Peer>,
-    /// Nodes of the cluster to join: origins, without a trailing slash. Empty for a node that forms one.
+    /// URLs of nodes of the cluster to join: origins, without a trailing slash. Empty for a node that forms a cluster.
     pub join: Vec<String>,
-    /// Whether it stays a learner there.
+    /// Whether the node stays a learner in that cluster.
     pub learner: bool,
     /// Where the node keeps its data.
     pub data_dir: PathBuf,
-    /// Where clients reach the node: an origin, without a trailing slash.
+    /// URL at which clients reach the node: an origin, without a trailing slash.
     pub client_url: String,
-    /// Where the other nodes reach the node: an origin, without a trailing slash.
+    /// URL at which the other nodes reach the node: an origin, without a trailing slash.
     pub peer_url: String,
-    /// Whether no setting gives `peer_url`, so that it is the client URL. What the cluster has recorded is better then; see
-    /// [`Config::use_recorded`].
+    /// Whether no setting gives `peer_url`, so that it equals the client URL. A URL that the cluster has recorded is
+    /// better then; see [`Config::use_recorded`].
     pub is_peer_url_guessed: bool,
-    /// Whether the node is to have data by now, and founds no cluster for want of it.
+    /// Whether the node must have data by now. If the data is missing, the node does not found a cluster.
     pub expect_data: bool,
     /// Where the log is kept.
     pub storage: StorageKind,
@@ -178,9 +179,9 @@ pub struct Config {
     pub raft: raft::Settings,
     /// Largest value accepted, in bytes.
     pub value_bytes_max: usize,
-    /// Bytes that the log grows by until a snapshot takes the place of its beginning.
+    /// Growth of the log, in bytes, after which a snapshot replaces its beginning.
     pub snapshot_log_bytes: u64,
-    /// The newest level that the node knows, or is to know.
+    /// The newest level that the node knows, or is set to know.
     pub level_max: Level,
     /// Files and connections that the node may have open at the same time.
     pub open_files: u64,
@@ -189,19 +190,19 @@ pub struct Config {
 /// Another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Its name.
+    /// Name of the node.
     pub name: String,
-    /// Where it is dialled: an origin, without a trailing slash.
+    /// URL at which the node is dialled: an origin, without a trailing slash.
     pub url: String,
 }
 
-/// A setting that will not do; the message names the flag.
+/// Invalid setting; the message names the flag.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConfigError {
-    /// It has to be changed.
+    /// The setting has to be changed.
     #[error("{0}")]
     Wrong(String),
-    /// It may do later: what it names is not there yet.
+    /// The setting may become valid later: something that it names does not exist yet.
     #[error("{0}")]
     NotYet(String),
 }
@@ -210,7 +211,7 @@ impl Config {
     /// Checks the settings of a node.
     ///
     /// # Errors
-    /// The first setting that will not do, in a sentence that names its flag.
+    /// The first invalid setting, in a sentence that names its flag.
     pub fn check(options: Options) -> Result<Self, ConfigError> {
         check_name("--name", &options.name)?;
         let listen = resolve(&options.listen)?;
@@ -228,8 +229,8 @@ impl Config {
                 "--listen {first} is not an address that a client can connect to: set --advertise-client-url"
             )));
         }
-        // Clients may come from outside, through an address that means nothing to the other nodes. So the address it listens
-        // on is the better guess, if other machines can reach that.
+        // Clients may come from outside, through an address that means nothing to the other nodes. So the listen
+        // address is the better guess, if other machines can reach it.
         let is_own_machine_alone = first.ip().is_loopback() && options.advertise_client_url.is_some();
         let (peer_url, is_peer_url_guessed) = match (&options.advertise_peer_url, own_url) {
             (Some(url), _) => (check_url("--advertise-peer-url", url)?, false),
@@ -313,20 +314,20 @@ impl Config {
         })
     }
 
-    /// Takes over the peer URL that the cluster has recorded for this node, where no setting gives one: the client URL may
-    /// be of use to clients alone. A node that is recorded under one URL for both moves with its client URL.
+    /// Adopts the peer URL that the cluster has recorded for this node, if no setting gives one: the client URL may
+    /// work for clients alone. A node that is recorded with one URL for both keeps following its client URL.
     pub fn use_recorded(&mut self, recorded: &MemberInfo) {
         if self.is_peer_url_guessed && recorded.peer_url != recorded.client_url {
             self.peer_url.clone_from(&recorded.peer_url);
         }
     }
 
-    /// URLs of the other configured members.
+    /// Returns the URLs of the other configured members.
     pub fn peer_urls(&self) -> Vec<String> {
         self.peers.iter().map(|peer| peer.url.clone()).collect()
     }
 
-    /// Names of all configured members, this node's among them.
+    /// Returns the names of all configured members, including this node.
     pub fn member_names(&self) -> BTreeSet<&str> {
         self.peers.iter().map(|peer| peer.name.as_str()).chain([self.name.as_str()]).collect()
     }
@@ -336,8 +337,8 @@ fn check_name(flag: &str, name: &str) -> Result<(), ConfigError> {
     naming::check_name(name).map_err(|why| ConfigError::Wrong(format!("{flag} {name:?}: {why}")))
 }
 
-/// Returns all addresses of a name. `localhost` has two wherever it is, whatever is configured for it (RFC 6761 §6.3). The
-/// first is the one that stands for the node in what clients are told.
+/// Returns all addresses of a name. `localhost` always has two, whatever is configured for it (RFC 6761 §6.3). The
+/// first one stands for the node in everything that clients are told.
 fn resolve(listen: &str) -> Result<Vec<SocketAddr>, ConfigError> {
     let parts = listen.rsplit_once(':').filter(|(host, _)| !host.is_empty());
     let Some((host, port)) = parts.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?))) else {
@@ -461,7 +462,7 @@ mod tests {
             (alone("0.0.0.0:8080"), "http://public:9", "http://p:1"),
             (alone("[::]:8080"), "http://public:9", "http://p:1"),
             (alone("127.0.0.1:8080"), "http://public:9", "http://p:1"),
-            // Other machines reach the address itself.
+            // Other machines reach the address directly.
             (alone("192.0.2.7:8080"), "http://192.0.2.7:8080", "http://192.0.2.7:8080"),
             (
                 Options { advertise_peer_url: Some("http://q:1".into()), ..alone("0.0.0.0:8080") },
@@ -536,7 +537,7 @@ mod tests {
 
     #[test]
     fn a_name_without_an_address_may_have_one_later_and_what_is_none_never_has() {
-        // A part of a name has at most 63 letters, so nobody is asked for this one.
+        // A part of a name has at most 63 letters, so no resolver is asked for this one.
         let nowhere = format!("{}:8081", "n".repeat(64));
         for (listen, may_come) in [(nowhere.as_str(), true), ("8081", false), (":8081", false), ("a:b", false)] {
             let refused = Config::check(Options { listen: listen.into(), ..options() }).expect_err(listen);

@@ -1,10 +1,9 @@
-//! kvd: a replicated key-value store that a few machines agree on, reached with HTTP and JSON.
+//! kvd: a replicated key-value store on a few machines, with an API of HTTP and JSON.
 //!
-//! The way of a write, from the outside in: [`http`] parses it and puts it into the inbox of the task
-//! in [`server`], which owns the [`node::Replica`]. There [`raft`] orders it, asks for it to be
-//! written ([`storage`]) and sent to the other nodes ([`peer`]), and once a majority has it on disk,
-//! [`kv`] applies it and the answer goes back. `raft`, `kv`, `node` and `bootstrap` are pure: no
-//! clock, no I/O, no threads; all of those meet in `server`.
+//! The path of a write, from the outside in: [`http`] parses it and puts it into the inbox of the task in [`server`],
+//! which owns the [`node::Replica`]. There [`raft`] orders it, and has it written ([`storage`]) and sent to the other
+//! nodes ([`peer`]). Once a majority has it on disk, [`kv`] applies it and the answer goes back. `raft`, `kv`, `node`
+//! and `bootstrap` are pure: no clock, no I/O, no threads; all of those meet in `server`.
 
 mod background;
 pub mod bootstrap;

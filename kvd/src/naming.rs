@@ -1,7 +1,7 @@
-//! What a node may be called, and where it may say that it is reached.
+//! Valid names and URLs of nodes.
 //!
-//! Checked where a user gives it, and again where another node tells it: what a node says of itself is
-//! dialled, logged and passed on to clients.
+//! Checked when a user sets them, and again when another node reports them: names and URLs from a node are dialled,
+//! logged and passed on to clients.
 
 use kvclient::api::node_url;
 use url::{Host, Url};
@@ -12,7 +12,7 @@ const NAME_BYTES_MAX: usize = 64;
 /// Checks the name of a node.
 ///
 /// # Errors
-/// What a name looks like, as the end of a sentence.
+/// A description of a valid name, as the end of a sentence.
 pub fn check_name(name: &str) -> Result<(), String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(allowed) {
@@ -21,11 +21,11 @@ pub fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks the URL of a node, which others have to be able to dial, and returns its origin: scheme, host and port, without
-/// a trailing slash.
+/// Checks the URL of a node, which other nodes have to be able to dial. Returns its origin: scheme, host and port,
+/// without a trailing slash.
 ///
 /// # Errors
-/// What is wrong with it, as the end of a sentence.
+/// The problem with the URL, as the end of a sentence.
 pub fn origin(text: &str) -> Result<String, String> {
     let wrong = |why: &str| Err(format!("{why}, such as http://10.0.0.1:8081"));
     let origin = node_url(text)?;

@@ -1,5 +1,5 @@
-//! What is done to a data directory while no daemon runs on it: `kvd restore` makes a new cluster of a backup, `kvd
-//! recover` of what one node of a lost cluster has.
+//! Commands on a data directory while no daemon runs on it: `kvd restore` makes a new cluster of a backup, `kvd
+//! recover` makes one of the data that one node of a lost cluster has.
 
 use crate::cli::{LISTEN, RecoverArgs, RestoreArgs, UrlArgs};
 use crate::config::{Config, ConfigError, Options};
@@ -16,35 +16,35 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
 
-/// What a file system keeps in the directory that it is mounted at, and is no data.
+/// Directory that a file system keeps at its root, and that is no data.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// Name of a backup that is read from standard input.
+/// File argument that means standard input.
 const STANDARD_INPUT: &str = "-";
 
-/// Why it was not done.
+/// Reason why a command failed.
 #[derive(Debug, Error)]
 pub(crate) enum OfflineError {
-    /// A flag will not do.
+    /// A flag is invalid.
     #[error("{0}")]
     Usage(String),
-    /// What a flag names is not there yet.
+    /// Something that a flag names does not exist yet.
     #[error("{0}")]
     NotYet(String),
     /// The backup cannot be opened.
     #[error("the backup {from}: {cause}. Nothing was restored")]
     File {
-        /// Where it is read from.
+        /// Source of the backup.
         from: String,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: io::Error,
     },
-    /// The backup will not do.
+    /// The backup cannot be restored.
     #[error("the backup {from}: {cause}")]
     Backup {
-        /// Where it was read from.
+        /// Source of the backup.
         from: String,
-        /// Why.
+        /// The reason.
         cause: RestoreBackupError,
     },
     /// The directory cannot be used.
@@ -52,23 +52,23 @@ pub(crate) enum OfflineError {
     DataDir {
         /// The directory.
         dir: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         cause: io::Error,
     },
-    /// The backup is not restored into this directory.
+    /// The backup cannot be restored into this directory.
     #[error("--data-dir {}: {cause}", .dir.display())]
     Restore {
         /// The directory.
         dir: PathBuf,
-        /// Why.
+        /// The reason.
         cause: RestoreBackupError,
     },
-    /// What is in the directory cannot be recovered.
+    /// The data in the directory cannot be recovered.
     #[error("--data-dir {}: {cause}", .dir.display())]
     Recover {
         /// The directory.
         dir: PathBuf,
-        /// Why.
+        /// The reason.
         cause: RecoverError,
     },
     /// The directory failed while it was written.
@@ -76,10 +76,10 @@ pub(crate) enum OfflineError {
     Refound {
         /// The directory.
         dir: PathBuf,
-        /// What failed.
+        /// The failure.
         cause: RefoundError,
     },
-    /// Nobody said yes.
+    /// The user did not confirm.
     #[error("nothing was changed: {0}")]
     NotConfirmed(&'static str),
 }
@@ -145,7 +145,7 @@ pub(crate) fn recover(args: RecoverArgs) -> Done {
     Ok(())
 }
 
-/// How the node is started afterwards, as far as it is known.
+/// How the node will be started afterwards, as far as that is known.
 struct Start {
     name: String,
     listen: Option<String>,
@@ -153,12 +153,13 @@ struct Start {
 }
 
 impl Start {
-    /// What the new cluster records of the node: what the flags say, or what the old cluster knew. Once the node starts it
-    /// says by itself where it is, as far as its own settings give that.
+    /// Returns the node's entry in the new cluster: from the flags, or else from the old cluster. Once the node starts
+    /// it reports its own URLs, as far as its settings give them.
     fn info(&self, dir: &Path, known: Option<&MemberInfo>) -> Result<MemberInfo, OfflineError> {
         let UrlArgs { advertise_client_url, advertise_peer_url, .. } = &self.urls;
         let own_peer = self.own_peer();
-        // An address that is given is where the node will be. All addresses of a machine are no URL.
+        // A given address is where the node will be. An address that stands for all addresses of a machine does not
+        // make a URL.
         let known = known.filter(|_| own_peer.is_none() && self.listen.as_deref().is_none_or(is_no_url));
         let url = |flag: &Option<String>, known: Option<&String>| flag.clone().or_else(|| known.cloned());
         let listen = self.listen.clone().unwrap_or_else(|| LISTEN.to_owned());
@@ -181,13 +182,15 @@ impl Start {
         Ok(MemberInfo { name: config.name, client_url: config.client_url, peer_url: config.peer_url })
     }
 
-    /// This node in the list of the old cluster's members. It may be missing, as that of a node which joined later.
+    /// Returns this node's entry in the list of the old cluster's members. A node that joined later may be missing from
+    /// that list.
     fn own_peer(&self) -> Option<String> {
         let is_own = |peer: &&String| peer.trim().split_once('=').is_some_and(|(name, _)| name == self.name);
         self.urls.peers.iter().find(is_own).cloned()
     }
 
-    /// The command that starts it. Without --peers, so with the URLs that nothing else says then.
+    /// Returns the command that starts the node. The command has no --peers, so it includes the URLs that nothing else
+    /// gives.
     fn command(&self, dir: &Path, info: &MemberInfo) -> String {
         let UrlArgs { advertise_client_url, advertise_peer_url, .. } = &self.urls;
         let says_less = self.own_peer().is_some() || self.listen.as_deref().is_some_and(is_no_url);
@@ -208,7 +211,8 @@ impl Start {
     }
 }
 
-/// Whether an address to listen on says nothing about where the node is: all addresses of its machine, or any port.
+/// Returns whether a listen address does not tell where the node is: it means all addresses of its machine, or any
+/// port.
 fn is_no_url(listen: &str) -> bool {
     listen.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_unspecified() || address.port() == 0)
 }
@@ -222,8 +226,8 @@ fn disk(dir: &Path) -> Result<Arc<dyn Disk>, OfflineError> {
     Ok(Arc::new(disk))
 }
 
-/// Something in the directory that is no file, of which a [`Disk`] knows nothing: so it is not empty. `kvd dev`, for
-/// one, keeps a directory for each node.
+/// Returns the name of something in the directory that is not a file. A [`Disk`] does not see it, but the directory is
+/// not empty. For example, `kvd dev` keeps a directory for each node.
 fn other_than_files(dir: &Path) -> io::Result<Option<String>> {
     let listed = match fs::read_dir(dir) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -242,7 +246,7 @@ fn keys(count: u64) -> String {
     if count == 1 { "1 key".to_owned() } else { format!("{count} keys") }
 }
 
-/// What would be done, and what may be lost by it.
+/// Returns a description of the recovery, and of the data that may be lost by it.
 fn prospect(survivor: &Survivor, dir: &Path) -> String {
     let Survivor { identity, members, last, commit_index, torn_tail, damaged_snapshots, .. } = survivor;
     let cluster = identity.cluster.as_ref().map(|cluster| hex_id(cluster.id)).unwrap_or_default();
@@ -304,7 +308,7 @@ fn prospect(survivor: &Survivor, dir: &Path) -> String {
     notes
 }
 
-/// What the node was in its cluster, as far as it knew.
+/// Returns the node's role in its cluster, as far as the node knew it.
 fn part(members: &Configuration, id: NodeId) -> &'static str {
     if members.is_voter(id) {
         "it was a voter"
@@ -328,7 +332,7 @@ fn confirm() -> Done {
     let _ = write!(out, "Go on? [y/N] ");
     let _ = out.flush();
     let mut answer = String::new();
-    // What cannot be read is no yes.
+    // An input that cannot be read is not a yes.
     let _ = io::stdin().lock().read_line(&mut answer);
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
@@ -349,7 +353,7 @@ fn how_others_join(info: &MemberInfo) -> String {
     )
 }
 
-/// Prints for whoever looks on.
+/// Prints for a person who watches.
 fn say(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
@@ -372,7 +376,7 @@ mod tests {
         }
     }
 
-    /// The same with a list of the old cluster's members.
+    /// Returns the start options with a list of the old cluster's members.
     fn start_of(peers: &[&str], flags: [Option<&str>; 3]) -> Start {
         let mut start = start(flags);
         start.urls.peers = peers.iter().map(|peer| (*peer).to_owned()).collect();
@@ -390,7 +394,7 @@ mod tests {
             ([Some("127.0.0.2:1"), None, None], Some(&known), info("http://127.0.0.2:1", "http://127.0.0.2:1")),
             ([Some("192.0.2.1:1"), Some("http://d:1"), None], None, info("http://d:1", "http://192.0.2.1:1")),
             ([Some("0.0.0.0:1"), Some("http://d:1"), Some("http://e:1")], None, info("http://d:1", "http://e:1")),
-            // As in a container: nothing is said of it that the data does not know.
+            // As in a container: the flags say nothing about the node that the data does not know.
             ([Some("0.0.0.0:1"), None, None], Some(&known), known.clone()),
             ([Some("0.0.0.0:1"), Some("http://d:1"), None], Some(&known), info("http://d:1", "http://p:1")),
             ([Some("[::]:1"), None, Some("http://e:1")], Some(&known), info("http://c:1", "http://e:1")),
@@ -420,7 +424,7 @@ mod tests {
             let command = start.command(dir, &peer);
             assert!(command.contains("--advertise-peer-url http://q:1 "), "nothing else says it then: {command}");
         }
-        // One that joined later is in no list.
+        // A node that joined later is in no list.
         let joined = start_of(&["node2=http://r:1"], client).info(dir, Some(&known)).expect("a URL");
         assert_eq!(joined, info("http://d:1", "http://p:1"));
     }

@@ -1,7 +1,7 @@
-//! The daemon as a process: starts what the flags ask for, waits for a signal, exits with a code.
+//! The daemon as a process: starts as the flags say, waits for a signal, exits with a code.
 //!
-//! A start that is refused ends with one line on standard error that begins with `error: `. A node that fails later
-//! has said so in its log, and nothing is added to that.
+//! A refused start ends with one line on standard error that begins with `error: `. A node that fails later has already
+//! logged the reason, and nothing is added to that.
 
 use crate::cli::{Cli, Command, DevArgs, NodeArgs, exit_code};
 use crate::config::{ConfigError, OPEN_FILES_MAX};
@@ -23,23 +23,23 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// Variables of the daemon begin with this.
+/// Prefix of the daemon's environment variables.
 const VARIABLES_PREFIX: &str = "KVD_";
 
-/// An address that is not there yet is waited for so long. A supervisor that gives up after five starts within a minute, as
-/// `deploy/kvd.service` does, never gives up a node that only waits for its address.
+/// Longest wait for a listen address that does not exist yet. A supervisor that gives up after five starts within a
+/// minute, as `deploy/kvd.service` does, never gives up a node that only waits for its address.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Pause between two attempts.
+/// Pause between two attempts to listen.
 const ADDRESS_PAUSE: Duration = Duration::from_millis(200);
 
-/// Runs the daemon to its end, by this command line, of which the first word is the program, and the environment.
+/// Runs the daemon to its end, with this command line (its first word is the program) and the environment.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = kvd_cli::without_empty_variables(Cli::command());
     let cli = match command.try_get_matches_from(words).and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help that goes to a closed pipe is no error.
+            // Failing to print help to a closed pipe is not an error.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { exit_code::USAGE } else { exit_code::DONE });
         }
@@ -47,7 +47,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let logging = match Logging::begin(cli.log_format) {
         Ok(logging) => logging,
         Err(error) => {
-            // Nobody is left to be told where standard error is closed.
+            // If standard error is closed, nobody is left to tell.
             let _ = writeln!(std::io::stderr(), "error: {error}");
             return ExitCode::from(exit_code::USAGE);
         }
@@ -73,14 +73,14 @@ fn run_command(cli: Cli) -> Ended {
     }
 }
 
-/// Runs this on a runtime of one thread.
+/// Runs `work` on a runtime of one thread.
 fn block_on(work: impl Future<Output = Ended>) -> Ended {
-    // On a machine of its own one thread serves more than two would, and a node shares its machine
-    // with the disk's threads anyway.
+    // Even on a dedicated machine one thread serves more than two would, and a node shares its machine with the disk's
+    // threads anyway.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|cause| Failure::Refused { code: exit_code::FAILED, error: cause.to_string() })?;
     let ended = runtime.block_on(work);
-    // What still waits for a disk must not keep the process.
+    // A task that still waits for a disk must not keep the process.
     runtime.shutdown_background();
     ended
 }
@@ -97,9 +97,9 @@ fn offline_failed(error: OfflineError) -> Failure {
     Failure::Refused { code, error: error.to_string() }
 }
 
-/// Allows as many open files as the system lets this user have, since the usual soft limit is below the number of connections
-/// that a node can serve. Returns how many this process may have open: connections, log, snapshots and the other nodes share
-/// them.
+/// Raises the limit of open files to the most that the system allows this user, since the usual soft limit is below the
+/// number of connections that a node can serve. Returns the limit for this process; connections, log, snapshots and the
+/// streams to other nodes share it.
 fn raise_open_files_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = maximum.map_or(OPEN_FILES_MAX, |maximum| maximum.min(OPEN_FILES_MAX));
@@ -116,11 +116,11 @@ fn raise_open_files_limit() -> u64 {
 
 type Ended = Result<(), Failure>;
 
-/// Why the process ends before it was asked to, or otherwise than it was asked to.
+/// Reason why the process ends unasked, or differently than asked.
 enum Failure {
-    /// It never served: the error is still to be said.
+    /// The node never served: the error has yet to be printed.
     Refused { code: u8, error: String },
-    /// Its log says why.
+    /// The node's log has the reason.
     Logged { code: u8 },
 }
 
@@ -140,7 +140,7 @@ async fn run_node(args: NodeArgs, open_files: u64) -> Ended {
     let starting = node_span(&config.name);
     let mut server = tokio::select! {
         started = Server::start(config, listeners) => started.map_err(start_failed)?,
-        // What is being read can be read again.
+        // Anything that is being read can be read again.
         signal = signals.next() => {
             starting.in_scope(|| tracing::info!("stopping on {signal}, before serving"));
             return Ok(());
@@ -163,8 +163,8 @@ async fn run_node(args: NodeArgs, open_files: u64) -> Ended {
     }
 }
 
-/// Tries again for so long what fails only because an address is missing: while a machine boots, a name may be
-/// unknown and an interface without its address for a while.
+/// Retries for a limited time if an attempt fails only because an address is missing: while a machine boots, a name may
+/// be unknown for a while, and an interface without its address.
 async fn patiently<T, E: Display>(
     patience: Duration,
     mut attempt: impl FnMut() -> Result<T, E>,
@@ -209,19 +209,19 @@ async fn run_dev(args: DevArgs, log_format: LogFormat) -> Ended {
     ended.and(stopped)
 }
 
-/// Stands for a signal: `kvd dev` stops, or has ended, and so do all nodes of the cluster.
+/// Counts as a signal: `kvd dev` stops, or has ended, and all nodes of its cluster stop too.
 const END_OF_STDIN: &str = "the end of `kvd dev`";
 
-/// The signals by which the process is asked to end. The first is for ending well, another for ending at once.
+/// Signals that ask the process to end. The first asks for a clean stop, another for an immediate end.
 struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
-    /// Ends with standard input, if that is a signal too and has not come yet.
+    /// Ends with standard input, if that end counts as a signal and has not come yet.
     stdin: Option<JoinHandle<()>>,
 }
 
 impl StopSignals {
-    /// With the end of standard input among them, or without.
+    /// Starts to listen for signals, and for the end of standard input if `with_stdin` is set.
     fn new(with_stdin: bool) -> Result<Self, Failure> {
         let on = |kind| {
             signal(kind).map_err(|cause| Failure::Refused {
@@ -229,13 +229,13 @@ impl StopSignals {
                 error: format!("cannot wait for signals: {cause}"),
             })
         };
-        // An input that cannot be read has ended.
+        // An input that cannot be read counts as ended.
         let read = || drop(io::copy(&mut io::stdin(), &mut io::sink()));
         let stdin = with_stdin.then(|| tokio::task::spawn_blocking(read));
         Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())?, stdin })
     }
 
-    /// Completes with the next of them; its name.
+    /// Waits for the next signal and returns its name.
     async fn next(&mut self) -> &'static str {
         let Self { interrupt, terminate, stdin } = self;
         tokio::select! {
@@ -246,11 +246,11 @@ impl StopSignals {
     }
 }
 
-/// Completes once at most.
+/// Completes at most once.
 async fn stdin_ends(stdin: &mut Option<JoinHandle<()>>) {
     match stdin {
         Some(reading) => {
-            // Should it panic, nobody reads any more.
+            // If the reading task panics, nobody reads any more.
             let _ = reading.await;
             *stdin = None;
         }
@@ -269,7 +269,8 @@ fn config_code(error: &ConfigError) -> u8 {
     }
 }
 
-/// An address may come, and a program that listens there may end. Rights, and kinds of addresses, come by no waiting.
+/// Returns the exit code for a failure to listen. An address may appear, and a program that listens there may end.
+/// Missing rights and wrong kinds of addresses do not resolve themselves.
 fn listen_code(cause: &io::Error) -> u8 {
     let is_for_operator = cause.kind() == ErrorKind::PermissionDenied || is_errno(cause, Errno::AFNOSUPPORT);
     if is_for_operator { exit_code::USAGE } else { exit_code::FAILED }
@@ -309,7 +310,7 @@ fn dev_failed(error: DevError) -> Failure {
         DevError::Ports { .. } | DevError::OtherNodes { .. } => exit_code::USAGE,
         DevError::Spawn { .. } => exit_code::FAILED,
         DevError::Ended { code, .. } => {
-            // The node has said why, and that is the error.
+            // The node's own reason is the error.
             tracing::error!("{error}");
             return Failure::Logged { code: *code };
         }
