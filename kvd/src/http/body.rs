@@ -1,10 +1,9 @@
 //! Request bodies, read within limits of size, time and memory.
 //!
-//! A body that says beforehand that it is too large is refused unread; one that does not say (chunked)
-//! is cut off where it passes the limit. A body that arrives in one piece, as nearly all do, is taken
-//! as it is. One that arrives in pieces is charged for what it holds, against a budget that all
-//! requests share, until its request is answered: many large bodies at once become `overloaded`, never
-//! a node that is out of memory.
+//! A body whose announced length is too large is refused unread. A body without an announced length (chunked) is cut
+//! off where it passes the limit. A body that arrives in one piece, as nearly all do, is used without a copy. A body
+//! that arrives in pieces is charged for its bytes, against a budget that all requests share, until its request is
+//! answered: many large bodies at once become `overloaded`, and the node never runs out of memory.
 
 use super::error::ApiError;
 use bytes::{Buf, Bytes, BytesMut};
@@ -16,16 +15,16 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-/// Memory for bodies that arrive in pieces, of all requests together; more where one body may be larger.
+/// Memory for bodies that arrive in pieces, over all requests together. Larger if a single body may be larger.
 const BUDGET_BYTES: usize = 256 << 20;
 
-/// Most bytes that one byte of text takes in JSON: `\u0000`.
+/// Most bytes of JSON for one byte of text: `\u0000`.
 const JSON_ESCAPE_BYTES_MAX: usize = 6;
 
-/// Braces, field names, a revision, a request id.
+/// Room for braces, field names, a revision, a request id.
 const JSON_OVERHEAD_BYTES: usize = 4096;
 
-/// Largest JSON body that a request can need: two values (the new one and the one of `if`) and a key, with
+/// Returns the largest JSON body that a request can need: two values (the new one and the one of `if`) and a key, with
 /// every byte escaped. Base64 takes less.
 pub(super) fn json_bytes_max(value_bytes_max: usize) -> usize {
     value_bytes_max
@@ -37,31 +36,32 @@ pub(super) fn json_bytes_max(value_bytes_max: usize) -> usize {
 
 /// Reads the bodies of one server's requests.
 pub(super) struct BodyReader {
-    /// One permit for each byte that bodies in pieces may still take.
+    /// One permit for each byte that bodies in pieces may still use.
     budget: Arc<Semaphore>,
     /// Time within which a body must arrive.
     time_max: Duration,
 }
 
-/// A body, and the memory it is charged for.
+/// A body, with its charge against the budget.
 pub(super) struct Body {
     pub(super) bytes: Bytes,
-    /// Given back when the request has been answered.
+    /// Returned once the request has been answered.
     pub(super) charge: Option<OwnedSemaphorePermit>,
 }
 
 impl BodyReader {
-    /// A reader whose budget has room for one body of `body_bytes_max` at least.
+    /// Returns a reader whose budget has room for at least one body of `body_bytes_max`.
     pub(super) fn new(body_bytes_max: usize, time_max: Duration) -> Self {
         let budget = BUDGET_BYTES.max(body_bytes_max).min(Semaphore::MAX_PERMITS);
         Self { budget: Arc::new(Semaphore::new(budget)), time_max }
     }
 
-    /// Reads a body of which the client said that it has `length` bytes, if it said, and that it is to arrive `by` then.
+    /// Reads a body. `length` is its length if the client announced one; `by` is the time by which it must arrive, if
+    /// the request sets one.
     ///
     /// # Errors
-    /// [`ApiError`] beyond `bytes_max`, before anything is read where `length` says so; where the body does not arrive in
-    /// time, or breaks off; and where the budget is spent.
+    /// [`ApiError`] for a body beyond `bytes_max`, unread if `length` already exceeds it; for a body that does not
+    /// arrive in time, or breaks off; and if the budget is spent.
     pub(super) async fn read<B: Buf, E>(
         &self,
         pieces: impl Stream<Item = Result<B, E>>,
@@ -95,7 +95,7 @@ impl BodyReader {
         let mut charge: Option<OwnedSemaphorePermit> = None;
         let mut next = Some(first);
         while let Some(piece) = next {
-            // In this order, so that memory is taken only for what is allowed and paid for.
+            // The order matters: memory is taken only for bytes that are allowed and charged.
             if bytes.len() + piece.remaining() > bytes_max {
                 return Err(ApiError::body_too_large(bytes_max));
             }
@@ -116,7 +116,7 @@ impl BodyReader {
     }
 }
 
-/// The bytes of one piece; the server's pieces are one slice each, so nothing is copied.
+/// Returns the bytes of one piece. The server's pieces are one slice each, so nothing is copied.
 fn take(mut piece: impl Buf) -> Bytes {
     piece.copy_to_bytes(piece.remaining())
 }

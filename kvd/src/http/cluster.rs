@@ -1,7 +1,7 @@
-//! `/health`, `/livez`, `/readyz`, `/leader`: what this node knows of itself and its cluster.
+//! `/health`, `/livez`, `/readyz`, `/leader`: state of this node and its cluster.
 //!
-//! All of it comes from the node's latest view, and nothing here asks the replica, so these answer
-//! also while the cluster does not.
+//! All of it comes from the node's latest view, and nothing here asks the replica, so these paths answer even while the
+//! cluster does not.
 
 use super::context::Context;
 use super::error::ApiError;
@@ -46,12 +46,12 @@ pub(super) fn health(context: &Context) -> Result<Response, ApiError> {
     }))
 }
 
-/// `GET /livez`: that this is answered says it all.
+/// `GET /livez`: any answer means that the process is alive.
 pub(super) fn livez() -> Result<Response, ApiError> {
     Ok(reply::ok(&json!({ "live": true })))
 }
 
-/// `GET /readyz`: whether this node serves, and else why not.
+/// `GET /readyz`: whether this node serves requests, and if not, why.
 pub(super) fn readyz(context: &Context) -> Result<Response, ApiError> {
     match obstacle(&context.gateway.view.borrow()) {
         None => Ok(reply::ok(&json!({ "ready": true }))),
@@ -59,7 +59,7 @@ pub(super) fn readyz(context: &Context) -> Result<Response, ApiError> {
     }
 }
 
-/// Why the node is not ready.
+/// Returns the reason why the node is not ready.
 fn obstacle(view: &View) -> Option<ApiError> {
     if view.diverged.is_some() {
         return Some(ApiError::diverged());

@@ -1,4 +1,4 @@
-//! What handlers have in common beside the gateway: memory for bodies and replies, and threads for heavy work.
+//! Resources that all handlers share beside the gateway: memory for bodies and replies, and threads for heavy work.
 
 use super::body::{self, BodyReader};
 use super::error::ApiError;
@@ -8,11 +8,11 @@ use super::reply_budget::ReplyBudget;
 use super::up_to_date::UpToDate;
 use tokio::sync::Semaphore;
 
-/// Up to this many bytes are parsed or rendered where they arrive; beyond it takes longer than handing
-/// the work to another thread.
+/// Up to this many bytes are parsed or rendered on the spot. For more, that takes longer than passing the work to
+/// another thread.
 const LIGHT_BYTES_MAX: usize = 64 << 10;
 
-/// Requests whose bytes are parsed or rendered on other threads at the same time.
+/// Most requests whose bytes are parsed or rendered on other threads at the same time.
 const HEAVY_WORK_MAX: usize = 2;
 
 /// State of the handlers of one server.
@@ -23,7 +23,7 @@ pub(super) struct Context {
     pub(super) bodies: BodyReader,
     /// Memory for large replies.
     pub(super) replies: ReplyBudget,
-    /// How old the state may be at most.
+    /// Bound on the age of this node's state.
     pub(super) up_to_date: UpToDate,
     heavy_work: Semaphore,
 }
@@ -38,8 +38,8 @@ impl Context {
         Self { gateway, json_bytes_max, bodies, replies, up_to_date, heavy_work }
     }
 
-    /// Does work whose time grows with `bytes`: here if they are few, else on another thread. The thread that
-    /// polls handlers runs consensus too, and a crowd of large requests must not hold up its heartbeats.
+    /// Does work whose time grows with `bytes`: on the spot if they are few, else on another thread. The thread that
+    /// polls handlers runs consensus too, and a crowd of large requests must not delay its heartbeats.
     pub(super) async fn heavy_work<T: Send + 'static>(
         &self,
         bytes: usize,
@@ -48,7 +48,7 @@ impl Context {
         if bytes <= LIGHT_BYTES_MAX {
             return work();
         }
-        // The semaphore is never closed. A panic goes on here, where it ends one connection.
+        // The semaphore is never closed. A panic of the work continues here, where it ends one connection.
         let _permit = self.heavy_work.acquire().await;
         match tokio::task::spawn_blocking(work).await {
             Ok(done) => done,

@@ -1,7 +1,7 @@
-//! Errors of requests: each way to fail has a code, a promise and a sentence, and one place here.
+//! Errors of requests. Each kind of failure has a code, a promise and a sentence, all defined here.
 //!
-//! The statuses themselves belong to the codes ([`ErrorCode::status`]), so that daemon and clients
-//! cannot disagree about them. Some codes bring headers along, whoever uses them: see [`ApiError::into_response`].
+//! The statuses belong to the codes ([`ErrorCode::status`]), so that daemon and clients cannot disagree about them.
+//! Some codes always add headers: see [`ApiError::into_response`].
 
 use super::reply;
 use crate::kv::{InvalidCommand, Revision};
@@ -11,47 +11,47 @@ use warp::http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, LOCATION, RETRY_AFT
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 use warp::reply::{Reply, Response};
 
-/// Why a request was not carried out. Rendered as the JSON error of the API.
+/// Reason why a request was not carried out. Rendered as the JSON error of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiError {
     code: ErrorCode,
-    /// Says what happened, what it means for the data, and what to do.
+    /// The event, its meaning for the data, and the remedy.
     sentence: Cow<'static, str>,
     applied: Applied,
     detail: Detail,
 }
 
-/// The part of an error beside its sentence.
+/// Details of an error beside its sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Detail {
     None,
-    /// The methods that the path takes.
+    /// Methods allowed for the path.
     Allow(&'static str),
-    /// The encodings of a body that are understood.
+    /// Supported encodings of a body.
     Accepts(&'static str),
     /// The leader, and the URL of the same request there.
     Leader {
         leader: NodeUrl,
         location: String,
     },
-    /// The connection is one too many, whatever comes over it.
+    /// Closes the connection, which is one too many, whatever is requested on it.
     Closes,
-    /// The store's revision when there was no such key.
+    /// Revision of the store in which the key did not exist.
     Revision(Revision),
 }
 
 impl ApiError {
-    /// An error that promises that nothing was changed: what nearly all of them promise.
+    /// An error that promises that nothing was changed, as nearly all do.
     pub(super) fn new(code: ErrorCode, sentence: impl Into<Cow<'static, str>>) -> Self {
         Self { code, sentence: sentence.into(), applied: Applied::No, detail: Detail::None }
     }
 
-    /// The request breaks a rule of the API; the sentence says which, and what to send instead.
+    /// The request breaks a rule of the API. The sentence says which rule, and what to send instead.
     pub(super) fn invalid(sentence: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::InvalidRequest, sentence)
     }
 
-    /// The body did not arrive in time. What is left of it is not waited for.
+    /// The body did not arrive in time. The rest of it is not awaited.
     pub(super) fn body_too_slow() -> Self {
         Self::invalid("the body did not arrive in time: send it again")
     }
@@ -62,7 +62,7 @@ impl ApiError {
         Self::new(ErrorCode::TooLarge, sentence)
     }
 
-    /// The body is encoded in a way that this node does not decode. It is not read.
+    /// The body has an encoding that this node does not decode. It is not read.
     pub(super) fn unsupported_encoding(encoding: &str) -> Self {
         let sentence = format!(
             "the body has the Content-Encoding {encoding:?}, which kvd does not decode, so nothing was stored: send it as it \
@@ -77,17 +77,17 @@ impl ApiError {
         Self::new(ErrorCode::TooLarge, sentence)
     }
 
-    /// Large bodies of other requests take all the memory there is for them.
+    /// Large bodies of other requests use all the memory reserved for bodies.
     pub(super) fn bodies_too_many() -> Self {
         Self::overloaded("too many large requests are in flight: try again shortly")
     }
 
-    /// Large replies to other requests take all the memory there is for them.
+    /// Large replies to other requests use all the memory reserved for replies.
     pub(super) fn replies_too_many() -> Self {
         Self::overloaded("too many large replies are in flight: try again shortly")
     }
 
-    /// Too much is under way; the sentence says of what. Nothing was begun.
+    /// Too many things are under way; the sentence says which. Nothing was begun.
     pub(crate) fn overloaded(sentence: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::Overloaded, sentence)
     }
@@ -98,7 +98,7 @@ impl ApiError {
         Self { detail: Detail::Closes, ..Self::overloaded(sentence) }
     }
 
-    /// A web page of another origin asks.
+    /// The request comes from a web page of another origin.
     pub(super) fn forbidden_origin() -> Self {
         Self::new(
             ErrorCode::ForbiddenOrigin,
@@ -106,7 +106,7 @@ impl ApiError {
         )
     }
 
-    /// A browser asks for a name that may be anyone's.
+    /// The request comes from a browser, for a host name that could belong to anyone.
     pub(super) fn forbidden_host() -> Self {
         Self::new(
             ErrorCode::ForbiddenHost,
@@ -114,13 +114,13 @@ impl ApiError {
         )
     }
 
-    /// No such key, in the store at this revision.
+    /// The key does not exist in the store at this revision.
     pub(super) fn key_not_found(revision: Revision) -> Self {
         let sentence = "key not found";
         Self { detail: Detail::Revision(revision), ..Self::new(ErrorCode::KeyNotFound, sentence) }
     }
 
-    /// No such path.
+    /// The path does not exist.
     pub(super) fn path_not_found() -> Self {
         Self::new(
             ErrorCode::NotFound,
@@ -129,7 +129,8 @@ impl ApiError {
         )
     }
 
-    /// The path takes other methods: these, or unknown ones where another part of the daemon answers.
+    /// The path does not allow the method. `allow` lists the allowed ones; `None` if another part of the daemon answers
+    /// the path.
     pub(super) fn method_not_allowed(allow: Option<&'static str>) -> Self {
         let methods = allow.unwrap_or("another method");
         let sentence = format!("method not allowed; use {methods}");
@@ -137,23 +138,23 @@ impl ApiError {
         Self { detail, ..Self::new(ErrorCode::MethodNotAllowed, sentence) }
     }
 
-    /// Another node leads, and answers this at `location`.
+    /// Another node leads, and answers this request at `location`.
     pub(super) fn not_leader(leader: NodeUrl, location: String) -> Self {
         let sentence = format!("{} is the leader: send the request there", leader.id);
         Self { detail: Detail::Leader { leader, location }, ..Self::new(ErrorCode::NotLeader, sentence) }
     }
 
-    /// Nobody can answer at the moment, and nothing was changed; the sentence says why.
+    /// No node can answer at the moment, and nothing was changed. The sentence says why.
     pub(super) fn no_leader(sentence: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::NoLeader, sentence)
     }
 
-    /// A leader is known, but something keeps this node from doing its part; the sentence says what.
+    /// A leader is known, but something prevents this node from doing its part. The sentence says what.
     pub(super) fn not_ready(sentence: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::NotReady, sentence)
     }
 
-    /// This node holds other data than the others.
+    /// This node's data differs from that of the other nodes.
     pub(super) fn diverged() -> Self {
         Self::new(
             ErrorCode::Diverged,
@@ -162,12 +163,12 @@ impl ApiError {
         )
     }
 
-    /// The request has been handed over, and its outcome will not be known here.
+    /// The request was passed on, and its outcome will not become known here.
     pub(super) fn outcome_unknown(sentence: impl Into<Cow<'static, str>>) -> Self {
         Self { applied: Applied::Unknown, ..Self::new(ErrorCode::Timeout, sentence) }
     }
 
-    /// A newer request of the same client name has been applied, or the reply to this one is gone.
+    /// A newer request of the same client name has been applied, or the reply to this request is gone.
     pub(super) fn stale_request(newest: u64) -> Self {
         let sentence = format!(
             "this client has already used this or a later seq (the newest is {newest}), and the result of this one is \
@@ -187,23 +188,23 @@ impl ApiError {
         Self::new(ErrorCode::Unknown, "internal error: see the log of this node")
     }
 
-    /// The error that another node answered with.
+    /// The error of another node's answer.
     pub fn from_node(error: ErrorBody) -> Self {
         let ErrorBody { code, message, applied, .. } = error;
         Self { code, sentence: message.into(), applied, detail: Detail::None }
     }
 
-    /// Its code.
+    /// Returns the error's code.
     pub(crate) fn code(&self) -> ErrorCode {
         self.code
     }
 
-    /// The promise: may the request take effect all the same?
+    /// Returns the promise: whether the request may still take effect.
     pub(super) fn applied(&self) -> Applied {
         self.applied
     }
 
-    /// As it goes to whoever asked: another node, for one.
+    /// Converts the error to its JSON form, for a client or another node.
     pub fn into_body(self) -> ErrorBody {
         let leader = match self.detail {
             Detail::Leader { leader, .. } => Some(leader),
@@ -232,7 +233,7 @@ impl Reply for ApiError {
             Detail::Accepts(encodings) => {
                 drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(encodings)));
             }
-            // Only a member with an unprintable URL has no such header; the body names it all the same.
+            // Only a member with an unprintable URL lacks this header; the body has the URL anyway.
             Detail::Leader { location, .. } => {
                 headers.extend(HeaderValue::try_from(location).ok().map(|location| (LOCATION, location)));
             }
@@ -246,7 +247,7 @@ impl Reply for ApiError {
     }
 }
 
-/// The reply to a write whose condition did not hold. The one error that may be large, so it is rendered apart.
+/// The reply to a write whose condition failed. It is the only error that may be large, so it is rendered separately.
 pub(super) fn condition_failed(current: Option<Item>) -> ErrorReply {
     let sentence = "condition failed, nothing written; `current` is the key as it is now";
     let body = ApiError::new(ErrorCode::ConditionFailed, sentence).into_body();

@@ -1,20 +1,20 @@
-//! Refuses requests that two readers could understand in two ways, or whose body would be stored as something else than was
-//! meant.
+//! Refuses requests that two readers could understand differently, or whose body would be stored in an encoded form
+//! that the client did not intend.
 //!
-//! A request without a `Host`, or with two, is answered by 400 (RFC 9112 §3.2): a proxy in front may have read another one
-//! than what stands behind it. A body that is compressed would be stored as it is, and read back by clients that know
-//! nothing of that; so one with a `Content-Encoding` is refused by 415, unless that says that there is none, and so is
-//! a `Transfer-Encoding` beyond chunks by 400.
+//! A request without a `Host`, or with two, is answered by 400 (RFC 9112 §3.2): a proxy in front may have read a
+//! different request than the server behind it. A compressed body would be stored compressed, and read back by clients
+//! that do not know about it. So a body with a `Content-Encoding` other than none is refused by 415, and a
+//! `Transfer-Encoding` other than chunked by 400.
 
 use super::error::ApiError;
 use warp::http::header::{CONTENT_ENCODING, HOST, TRANSFER_ENCODING};
 use warp::http::uri::Authority;
 use warp::http::{HeaderMap, Version};
 
-/// Checks the headers by which a request is read.
+/// Checks the headers that determine how a request is read.
 ///
 /// # Errors
-/// [`ApiError`] for a request that is not to be answered.
+/// [`ApiError`] for a request that must not be answered.
 pub(super) fn check(version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
     check_host(version, headers)?;
     for coding in headers.get_all(TRANSFER_ENCODING) {

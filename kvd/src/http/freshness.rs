@@ -1,4 +1,4 @@
-//! How fresh a read must be, and the wait until this node is.
+//! Required freshness of a read, and the wait until this node reaches it.
 
 use super::context::Context;
 use super::error::ApiError;
@@ -9,17 +9,17 @@ use kvclient::api::ErrorCode;
 use std::time::{Duration, Instant};
 use warp::reply::Response;
 
-/// Freshness that the query of a read asks for.
+/// Freshness required by the query of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Freshness {
     consistency: Consistency,
-    /// Of a stale read: how old the state may be.
+    /// Greatest age of the state for a stale read.
     age_max: Option<Duration>,
     min_revision: Option<Revision>,
 }
 
 impl Freshness {
-    /// Reads the values of the query parameters `consistency`, `max_stale_ms` and `min_revision`.
+    /// Parses the values of the query parameters `consistency`, `max_stale_ms` and `min_revision`.
     ///
     /// # Errors
     /// [`ErrorCode::InvalidRequest`].
@@ -43,10 +43,10 @@ impl Freshness {
         Ok(Self { consistency, age_max, min_revision })
     }
 
-    /// Waits until the store of this node is as fresh.
+    /// Waits until the store of this node is as fresh as required.
     ///
     /// # Errors
-    /// As the replica says, and where the time is over before.
+    /// The replica's error, and an error if the deadline passes first.
     pub(super) async fn wait(&self, context: &Context, asker: &Asker) -> Result<(), ApiError> {
         context.gateway.check_not_diverged()?;
         if self.consistency == Consistency::Linearizable {
@@ -55,14 +55,14 @@ impl Freshness {
         if let Some(revision) = self.min_revision {
             context.gateway.reach(asker, self.consistency, revision).await?;
         }
-        // Last, since the state ages while a revision is waited for.
+        // Checked last, since the state ages while the node waits for a revision.
         match self.age_max {
             Some(age_max) => keep_within(context, asker, age_max).await,
             None => Ok(()),
         }
     }
 
-    /// The reply to such a read: the term in which it was confirmed goes with it.
+    /// Adds the term in which the read was confirmed to its reply.
     pub(super) fn sign(&self, context: &Context, response: Response) -> Response {
         match self.consistency {
             Consistency::Linearizable => reply::of_term(response, context.gateway.view.borrow().term),
@@ -71,7 +71,7 @@ impl Freshness {
     }
 }
 
-/// Waits until this node has all that was committed when this was called.
+/// Waits until this node has everything that was committed before the call.
 async fn confirm(context: &Context, asker: &Asker) -> Result<(), ApiError> {
     let asked = Instant::now();
     context.gateway.confirm(asker).await?;
@@ -79,8 +79,8 @@ async fn confirm(context: &Context, asker: &Asker) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Has the state be no older than `age_max`. Where that is not known, the leader is asked once more, as of a linearizable
-/// read, though for no longer than its answer would be of use.
+/// Ensures that the state is no older than `age_max`. If that is not known, asks the leader once more, as for a
+/// linearizable read, but only as long as the answer would be of use.
 async fn keep_within(context: &Context, asker: &Asker, age_max: Duration) -> Result<(), ApiError> {
     let is_within = || context.up_to_date.is_within(age_max, Instant::now());
     if is_within() {

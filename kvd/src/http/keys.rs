@@ -1,7 +1,7 @@
 //! `/set`, `/get`, `/delete`: reading and writing keys.
 //!
-//! Everything that could make a command bad is refused here, before it is proposed: what stands in the
-//! log applies on every replica, for ever.
+//! Every invalid command is refused here, before it is proposed: a command in the log applies on every replica,
+//! forever.
 
 use super::body::Body;
 use super::context::Context;
@@ -51,32 +51,32 @@ pub(super) async fn delete(context: &Context, mut request: Request) -> Result<Re
     write(context, &request, prepared).await
 }
 
-/// Has a checked write applied, and renders what came of it.
+/// Has a checked write applied, and renders the outcome.
 async fn write(context: &Context, request: &Request, prepared: Prepared) -> Result<Response, ApiError> {
     let Prepared { command, key, prev } = prepared;
     let OfTerm { value, term } = context.gateway.write(request.asker(), request.target(), command).await?;
     let budget = context.replies.clone();
     let rendered = context.heavy_work(item_bytes(&value), move || render(&budget, value, key, prev)).await;
-    // What the log decided against has its term as well.
+    // A refusal that the log decided has its term as well.
     Ok(reply::of_term(rendered.unwrap_or_else(ApiError::into_response), term))
 }
 
 /// A checked write.
 struct Prepared {
-    /// The command as it will stand in the log.
+    /// The command as it will be in the log.
     command: Bytes,
     key: String,
-    /// Whether the item before is wanted in the reply.
+    /// True if the reply must contain the previous item.
     prev: bool,
 }
 
-/// What the query says of a value that is the body as it is.
+/// Query of a write whose value is the raw body.
 struct RawSet {
     key: String,
     request: Option<api::RequestId>,
 }
 
-/// The id of a request, from the query.
+/// Returns the id of a request, from the query.
 fn raw_request_id(client: Option<Cow<'_, str>>, seq: Option<Cow<'_, str>>) -> Result<Option<api::RequestId>, ApiError> {
     match (client, seq) {
         (None, None) => Ok(None),
@@ -125,7 +125,7 @@ fn prepare(
     Ok(Prepared { command: command.encode(), key, prev })
 }
 
-/// Bytes of values that go into the reply to a write.
+/// Returns the number of value bytes in the reply to a write.
 fn item_bytes(outcome: &Outcome) -> usize {
     match outcome {
         Outcome::Set { prev: item, .. }
@@ -192,7 +192,7 @@ fn to_api_item(key: String, item: kv::Item) -> api::Item {
     api::Item { key, value: value.into(), create_revision, mod_revision, version }
 }
 
-/// The reply to a command.
+/// Renders the reply to a command.
 fn render(budget: &ReplyBudget, outcome: Outcome, key: String, prev_asked: bool) -> Result<Response, ApiError> {
     match outcome {
         Outcome::Set { revision, created, prev } => {
@@ -214,12 +214,12 @@ fn render(budget: &ReplyBudget, outcome: Outcome, key: String, prev_asked: bool)
         Outcome::SessionsFull => Err(ApiError::overloaded(
             "too many client names were used within the last hour: use them again instead of new ones, or send no `request`",
         )),
-        // No client asks for that.
+        // No client can send that command.
         Outcome::LevelRaised { .. } => Err(ApiError::internal()),
     }
 }
 
-/// The reply to a write that was applied: whatever hinders it, it must not be told that it was not.
+/// Renders the reply to an applied write. Even if that fails, the reply must not claim that the write was not applied.
 fn render_applied(budget: &ReplyBudget, reply: &impl Serialize) -> Result<Response, ApiError> {
     reply_budget::charged(budget, Charge::NONE, StatusCode::OK, reply).map_err(|_| {
         ApiError::outcome_unknown(

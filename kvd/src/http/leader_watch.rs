@@ -1,10 +1,10 @@
 //! `GET /leader/watch`: Server-Sent Events, one for each change of leader that this node sees.
 //!
-//! The first event comes at once and tells how things stand. Of changes that follow each other before the
-//! stream is sent on, only the last is told: an event says how things stand, which older ones would only delay,
-//! and a client that does not read holds one event in memory instead of a history. Terms only grow, so a
-//! client sees by the term that it missed something. A comment line now and then lets both ends notice that the
-//! other is gone. The stream ends when the node stops; a client then asks another node.
+//! The first event comes at once and has the present state. If several changes happen before the stream can be sent on,
+//! only the last is sent: an event describes the present state, and older ones would only delay it. So a client that
+//! does not read holds one event in memory instead of a history. Terms only grow, so a client recognizes missed changes
+//! by the term. A comment line at intervals lets both ends notice that the other is gone. The stream ends when the node
+//! stops; a client then asks another node.
 
 use super::context::Context;
 use super::error::ApiError;
@@ -51,7 +51,7 @@ fn events(
 }
 
 impl Watch {
-    /// The next event or comment; none once the node stops.
+    /// Returns the next event or comment; `None` once the node stops.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             let event = self.leader.borrow_and_update().clone();

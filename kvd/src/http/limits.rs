@@ -1,16 +1,16 @@
-//! What clients may use of a node.
+//! Limits on the resources of a node that clients may use.
 
 use super::connection;
 use std::time::Duration;
 
-/// What clients may use.
+/// Limits on the resources that clients may use.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Of connections.
+    /// Limits on connections.
     pub connections: connection::Limits,
     /// Time for a request's body to arrive.
     pub body_time_max: Duration,
-    /// Memory for large replies that are under way to clients, in bytes; more where a single one may be larger.
+    /// Memory for large replies in flight to clients, in bytes. Larger if a single reply may be larger.
     pub reply_bytes_max: usize,
 }
 

@@ -1,7 +1,8 @@
-//! `POST /members/add`, `promote`, `remove`, `replace`, `update`: who belongs to the cluster.
+//! `POST /members/add`, `promote`, `remove`, `replace`, `update`: changes of the cluster's members.
 //!
-//! Each says what is to be, and is answered once that is so and committed; asked again it is answered at once. Names and
-//! URLs are checked here, since what stands in the configuration is dialled and shown by every node.
+//! Each request describes the wanted state, and is answered once that state is reached and committed; a repeated
+//! request is answered at once. Names and URLs are checked here, since every node dials and shows those in the
+//! configuration.
 
 use super::body::Body;
 use super::context::Context;
@@ -17,7 +18,7 @@ use kvclient::api::{
 };
 use warp::reply::Response;
 
-/// What a path under `/members` does.
+/// Action of a path under `/members`.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Action {
     Add,
@@ -28,7 +29,7 @@ pub(super) enum Action {
 }
 
 impl Action {
-    /// Reads what is asked for; `level` is the one that a node which is to be added knows.
+    /// Parses the request; `level` is the newest level known to the node to add.
     fn read(self, body: &[u8], level: u32) -> Result<MemberChange, ApiError> {
         match self {
             Self::Add => {
@@ -72,7 +73,7 @@ impl Action {
     }
 }
 
-/// Changes the members, and answers with what they are then.
+/// Changes the members, and answers with the members after the change.
 pub(super) async fn change(context: &Context, action: Action, mut request: Request) -> Result<Response, ApiError> {
     let [] = request.parameters([])?;
     let Body { bytes, charge: _held } = request.body(&context.bodies, context.json_bytes_max).await?;
@@ -92,7 +93,7 @@ fn check_name(name: String) -> Result<String, ApiError> {
     }
 }
 
-/// The id of a node. No node draws 0, which stands for none.
+/// Returns the id of a node. No node draws 0, which means none.
 fn check_node(text: &str) -> Result<u64, ApiError> {
     parse_hex_id(text).filter(|id| *id != 0).ok_or_else(|| {
         ApiError::invalid(format!(
@@ -102,7 +103,7 @@ fn check_node(text: &str) -> Result<u64, ApiError> {
     })
 }
 
-/// The reply where there is nothing to wait for.
+/// Returns the members at once, with no change to wait for.
 pub(super) fn list(context: &Context) -> Result<Response, ApiError> {
     let view = context.gateway.view.borrow();
     Ok(reply::ok(&MembersReply { members: view.members.to_vec(), cluster: view.cluster.as_deref().cloned() }))

@@ -1,13 +1,13 @@
 //! The HTTP API, and nothing else: handlers parse, ask and render.
 //!
-//! A request comes in over a `connection`, passes the guard of `service` (`framing`, `origin`, crowding, the cluster that is
-//! meant) before any of its body is read, becomes one value (`request`), and finds its handler in `routes`: `keys` for reads and writes,
-//! `snapshot` for backups (`freshness` and `up_to_date`: how fresh the store must be for them), `members` and `transfer` for
-//! who belongs to the cluster and who leads it, `cluster` and `leader_watch` for what the node knows of itself. Handlers reach
-//! the node through the [`Gateway`] alone. `reply` has the shape of what they answer, `reply_budget` the memory for it, and
-//! `error` every way to fail.
+//! A request arrives over a `connection` and passes the guard of `service` (`framing`, `origin`, crowding, the intended
+//! cluster) before any of its body is read. It becomes one value (`request`), and `routes` finds its handler: `keys`
+//! for reads and writes, `snapshot` for backups (`freshness` and `up_to_date`: how fresh the store must be for them),
+//! `members` and `transfer` for changes of the members and of the leader, `cluster` and `leader_watch` for the node's
+//! own state. Handlers reach the node only through the [`Gateway`]. `reply` defines the shape of their answers,
+//! `reply_budget` the memory for them, and `error` every kind of failure.
 //!
-//! What nodes say to each other travels on the same listener, and is a filter handed in from outside.
+//! Messages between nodes travel on the same listener. Their routes are a filter passed in from outside.
 
 mod body;
 mod cluster;

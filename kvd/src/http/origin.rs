@@ -1,18 +1,18 @@
 //! Keeps web pages out: a page that someone visits must not reach the daemon on their machine.
 //!
-//! Browsers mark what a page sends. `Origin` names the page's own host; it comes with every POST, with
-//! WebSockets, and with reads across origins. `Sec-Fetch-Site` says whose page it is, also where there is no
-//! `Origin` (images, scripts, links). A page passes only where its origin is the very host and port it asks.
+//! Browsers mark the requests of a page. `Origin` names the page's own host; it comes with every POST, with WebSockets,
+//! and with reads across origins. `Sec-Fetch-Site` tells the relation between page and target, even where there is no
+//! `Origin` (images, scripts, links). A page passes only if its origin is the very host and port that it requests.
 //!
-//! That alone would let through DNS rebinding, where the name of an attacker's host is made to point to this
-//! machine: page and request then agree, and a read carries neither header. So what a browser sends must also
-//! ask for a name that an attacker cannot own: an IP address, `localhost` or a name under it, a name without a
-//! dot (as in compose files and clusters), or the host of a member's URL. Other names are refused to browsers
-//! alone: curl and the clients reach a node by any name that leads to it.
+//! That alone would let DNS rebinding through, in which the name of an attacker's host is made to point to this
+//! machine: page and request then agree, and a read carries neither header. So a browser's request must also name a
+//! host that an attacker cannot own: an IP address, `localhost` or a name under it, a name without a dot (as in compose
+//! files and clusters), or the host of a member's URL. Only browsers are refused for other names: curl and the clients
+//! reach a node by any name that leads to it.
 //!
-//! A browser is known by `Origin`, `Sec-Fetch-Site`, `Accept-Language` or a `User-Agent` of Mozilla. A page can
-//! alter the last two in some browsers; a browser that lets it leave out all of them would pass. This guards
-//! against pages, not against programs: those that reach the port can always ask, and those that look like a
+//! A browser is recognized by `Origin`, `Sec-Fetch-Site`, `Accept-Language` or a `User-Agent` of Mozilla. A page can
+//! alter the last two in some browsers; a browser that lets it leave out all of them would pass. This guards against
+//! pages, not against programs: a program that reaches the port can always send requests, and one that looks like a
 //! browser must use one of the names above.
 
 use super::error::ApiError;
@@ -23,11 +23,11 @@ use warp::http::header::{ACCEPT_LANGUAGE, HOST, HeaderName, ORIGIN, USER_AGENT};
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Refuses a request of a page of another origin. `members` is asked only where a browser asks for a name
-/// that is not local.
+/// Refuses a request of a page of another origin. `members` is called only if a browser requests a name that is not
+/// local.
 ///
 /// # Errors
-/// [`ApiError`]; another one to a browser that asks for a strange name.
+/// [`ApiError`], with its own code for a browser that requests an unknown name.
 pub(super) fn check<M: AsRef<[Member]>>(headers: &HeaderMap, members: impl FnOnce() -> M) -> Result<(), ApiError> {
     let foreign_site = |site: &[u8]| site != b"same-origin" && site != b"none";
     if headers.get_all(&SEC_FETCH_SITE).iter().any(|site| foreign_site(site.as_bytes())) {
@@ -48,13 +48,13 @@ pub(super) fn check<M: AsRef<[Member]>>(headers: &HeaderMap, members: impl FnOnc
     if is_local(asked) || is_member(asked, members().as_ref()) { Ok(()) } else { Err(ApiError::forbidden_host()) }
 }
 
-/// Whether a browser may have sent this, whatever page made it do so.
+/// Returns whether a browser may have sent the request, whatever page made it do so.
 fn is_browser(headers: &HeaderMap) -> bool {
     [&ORIGIN, &SEC_FETCH_SITE, &ACCEPT_LANGUAGE].into_iter().any(|mark| headers.contains_key(mark))
         || headers.get_all(USER_AGENT).iter().any(|agent| agent.as_bytes().starts_with(b"Mozilla/"))
 }
 
-/// Whether no DNS server of others has a say in where the host is.
+/// Returns whether no foreign DNS server decides where the host is.
 fn is_local(authority: &str) -> bool {
     let host = host(authority);
     let ipv6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -66,7 +66,8 @@ fn is_local(authority: &str) -> bool {
         || ipv6.is_some_and(|host| host.parse::<Ipv6Addr>().is_ok())
 }
 
-/// Whether the host is in the URL of a member. The port may differ: a proxy may stand before it.
+/// Returns whether the host is in the URL of a member. The port may differ: there may be a proxy in front of the
+/// member.
 fn is_member(asked: &str, members: &[Member]) -> bool {
     members
         .iter()
@@ -75,13 +76,13 @@ fn is_member(asked: &str, members: &[Member]) -> bool {
         .any(|authority| host(authority).eq_ignore_ascii_case(host(asked)))
 }
 
-/// `host:port` of a URL of the web; none of anything else, such as the origin `null`.
+/// Returns `host:port` of an HTTP URL; `None` for anything else, such as the origin `null`.
 fn authority(url: &str) -> Option<&str> {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))?;
     rest.split(['/', '?', '#']).next().filter(|authority| !authority.is_empty())
 }
 
-/// The host of `host:port`, where an IPv6 address stands in brackets.
+/// Returns the host of `host:port`, with brackets around an IPv6 address.
 fn host(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
@@ -131,7 +132,7 @@ mod tests {
             ("http://", "", false),
             ("file://", "localhost", false),
             ("chrome-extension://abcdef", "abcdef", false),
-            // DNS rebinding: page and request agree on a name that is not ours.
+            // DNS rebinding: page and request agree on a name that is not a member's.
             ("http://evil.example:8081", "evil.example:8081", false),
             ("http://127.0.0.1.evil.example:8081", "127.0.0.1.evil.example:8081", false),
             ("http://localhost.evil.example", "localhost.evil.example", false),

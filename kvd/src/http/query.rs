@@ -1,16 +1,16 @@
 //! Query strings, read strictly: a misspelt parameter is an error and never silently ignored.
 //!
-//! The encoding is that of HTML forms, which every HTTP client writes: `+` and `%20` are a space, `%2B`
-//! is a plus, and what is encoded is UTF-8.
+//! The encoding is that of HTML forms, which every HTTP client produces: `+` and `%20` are a space, `%2B` is a plus,
+//! and the decoded bytes are UTF-8.
 
 use super::error::ApiError;
 use std::borrow::Cow;
 
-/// The values of the parameters `names` in `query`, each `None` where it is not given. `passed_over` is one of every
-/// path, and read elsewhere.
+/// Returns the values of the parameters `names` in `query`, `None` for each that is absent. `passed_over` is a
+/// parameter of every path, which is read elsewhere.
 ///
 /// # Errors
-/// [`ApiError`] where a parameter is not among `names`, is given twice, has no value after a `=`, or is not
+/// [`ApiError`] if a parameter is not among `names`, is given twice, has no value after a `=`, or is not
 /// percent-encoded UTF-8.
 pub(super) fn parse<'q, const N: usize>(
     query: &'q str,
@@ -37,10 +37,10 @@ pub(super) fn parse<'q, const N: usize>(
     Ok(values)
 }
 
-/// The value of the parameter `wanted`, whatever else there is.
+/// Returns the value of the parameter `wanted`, whatever other parameters there are.
 ///
 /// # Errors
-/// [`ApiError`] where it is given twice, or names and values are not percent-encoded UTF-8.
+/// [`ApiError`] if it is given twice, or if names and values are not percent-encoded UTF-8.
 pub(super) fn find<'q>(query: &'q str, wanted: &str) -> Result<Option<Cow<'q, str>>, ApiError> {
     let mut found = None;
     for pair in pairs(query) {
@@ -52,7 +52,7 @@ pub(super) fn find<'q>(query: &'q str, wanted: &str) -> Result<Option<Cow<'q, st
     Ok(found)
 }
 
-/// Names, decoded, and values as they came.
+/// Returns the decoded names, with their raw values.
 fn pairs(query: &str) -> impl Iterator<Item = Result<(Cow<'_, str>, &str), ApiError>> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -64,7 +64,7 @@ fn given_twice(name: &str) -> ApiError {
     ApiError::invalid(format!("query parameter `{name}` is given twice: give it once"))
 }
 
-/// Undoes the form encoding of one name or value.
+/// Decodes one name or value from the form encoding.
 fn decode(text: &str) -> Result<Cow<'_, str>, ApiError> {
     if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
         return Ok(Cow::Borrowed(text));

@@ -14,20 +14,20 @@ static TERM: HeaderName = HeaderName::from_static(headers::TERM);
 static SNAPSHOT_REVISION: HeaderName = HeaderName::from_static(headers::SNAPSHOT_REVISION);
 static MOD_REVISION: HeaderName = HeaderName::from_static(headers::MOD_REVISION);
 
-/// The content type of what is no JSON.
+/// Content type of everything but JSON.
 const OCTETS: &str = "application/octet-stream";
 
-/// The content type of what is.
+/// Content type of JSON.
 pub(super) const JSON: &str = "application/json";
 
-/// `body` as JSON, and a newline: whoever asked with `curl` finds the prompt on a line of its own.
+/// Returns `body` as JSON with a newline, so that a user of `curl` finds the prompt on a line of its own.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(mut bytes) => {
             bytes.push(b'\n');
             uncached(status, JSON, Response::new(bytes.into()))
         }
-        // Only a map whose keys are no strings fails, and no type of the API has one.
+        // Only a map whose keys are not strings fails, and no type of the API has one.
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -37,26 +37,26 @@ pub(super) fn ok(body: &impl Serialize) -> Response {
     json(StatusCode::OK, body)
 }
 
-/// The same reply, of a node in this term.
+/// Adds the term of the answering node to the reply.
 pub(super) fn of_term(mut response: Response, term: u64) -> Response {
     response.headers_mut().insert(TERM.clone(), term.into());
     response
 }
 
-/// The same reply, from a store at this revision.
+/// Adds the revision of the store to the reply.
 pub(super) fn at_revision(mut response: Response, revision: u64) -> Response {
     response.headers_mut().insert(REVISION.clone(), revision.into());
     response
 }
 
-/// 200 with a value alone, from a store at `revision`.
+/// 200 with only a value, from a store at `revision`.
 pub(super) fn raw(value: Bytes, mod_revision: u64, revision: u64) -> Response {
     let mut response = uncached(StatusCode::OK, OCTETS, Response::new(value.into()));
     response.headers_mut().insert(MOD_REVISION.clone(), mod_revision.into());
     at_revision(response, revision)
 }
 
-/// 200 with `length` bytes that come in chunks, from a store at `revision`.
+/// 200 with `length` bytes that arrive in chunks, from a store at `revision`.
 pub(super) fn stream(
     chunks: impl Stream<Item = Bytes> + Send + Sync + 'static,
     length: u64,
@@ -69,7 +69,7 @@ pub(super) fn stream(
     at_revision(response, revision)
 }
 
-/// No cache on the way may keep a reply: given out later it would be a stale read.
+/// Forbids caching of a reply: served later from a cache, it would be a stale read.
 pub(super) fn uncached(status: StatusCode, content_type: &'static str, mut response: Response) -> Response {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -1,7 +1,7 @@
 //! Memory for replies.
 //!
-//! A reply stays in memory until the client has taken it, which may be never. So a large one is charged
-//! against a budget that all connections share, from before its value is copied until its last byte is written.
+//! A reply stays in memory until the client has taken it, which may be never. So a large reply is charged against a
+//! budget that all connections share, from before its value is copied until its last byte is written.
 
 use super::error::ApiError;
 use super::reply::{JSON, uncached};
@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warp::http::StatusCode;
 use warp::reply::Response;
 
-/// Up to this many bytes a reply is not charged.
+/// Size up to which a reply is not charged, in bytes.
 const UNCHARGED_BYTES_MAX: usize = 64 << 10;
 
 /// Memory for large replies, shared by all connections; cheap to clone.
@@ -22,14 +22,14 @@ pub(super) struct ReplyBudget {
     bytes: Arc<Semaphore>,
 }
 
-/// What a reply is charged; given back when dropped.
+/// Charge of a reply against the budget; returned when dropped.
 pub(super) struct Charge {
     bytes: usize,
     permits: Option<OwnedSemaphorePermit>,
 }
 
 impl Charge {
-    /// Nothing so far.
+    /// No charge yet.
     pub(super) const NONE: Self = Self { bytes: 0, permits: None };
 }
 
@@ -41,7 +41,7 @@ impl ReplyBudget {
     /// Charges a reply of `bytes`.
     ///
     /// # Errors
-    /// [`ApiError`] where so much is not left.
+    /// [`ApiError`] if the budget has less than that left.
     pub(super) fn charge(&self, bytes: usize) -> Result<Charge, ApiError> {
         if bytes <= UNCHARGED_BYTES_MAX {
             return Ok(Charge::NONE);
@@ -49,11 +49,11 @@ impl ReplyBudget {
         Ok(Charge { bytes, permits: Some(self.take(bytes)?) })
     }
 
-    /// Lets a charge follow the size of a reply that turned out larger, and go with its bytes: the server
-    /// drops those when they are written, or the connection is closed.
+    /// Adjusts a charge to the size of a rendered reply, and ties it to the reply's bytes. The server drops those once
+    /// they are written or the connection is closed.
     ///
     /// # Errors
-    /// [`ApiError`] where so much is not left.
+    /// [`ApiError`] if the budget has too little left for a larger reply.
     pub(super) fn attach(&self, charge: Charge, reply: Vec<u8>) -> Result<Bytes, ApiError> {
         struct Charged(Vec<u8>, #[expect(dead_code, reason = "held until dropped")] Option<OwnedSemaphorePermit>);
         impl AsRef<[u8]> for Charged {
@@ -78,7 +78,7 @@ impl ReplyBudget {
     }
 }
 
-/// `body` as JSON, charged to `budget`.
+/// Renders `body` as JSON, charged to `budget`.
 ///
 /// # Errors
 /// [`ApiError`].

@@ -1,4 +1,4 @@
-//! A request of the API as one value, before anything of its body is read: what is asked, and who asks how.
+//! A request of the API as one value, made before any of its body is read: the question, the caller and its deadline.
 
 use super::body::{Body, BodyReader};
 use super::connection::RequestBody;
@@ -22,26 +22,26 @@ use tokio::time::Instant;
 use warp::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use warp::http::{HeaderMap, Method};
 
-/// Time that a request has unless it says otherwise, counted from when it has arrived whole: a body takes the time that its
-/// connection needs, which the node cannot help.
+/// Default time for a request, counted from its complete arrival: the time for a body depends on the connection, over
+/// which the node has no control.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
-/// The longest time that a request may ask for.
+/// Longest time that a request may set.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 
 const REDIRECT: HeaderName = HeaderName::from_static(headers::REDIRECT);
 
-/// Header by which a node that is to be added says the newest level that it knows. It is no field of the body, which nodes
-/// of versions without levels would refuse.
+/// Header with the newest level that a node to be added knows. It is not a field of the body, because nodes of versions
+/// without levels would refuse it.
 const LEVEL: HeaderName = HeaderName::from_static(headers::LEVEL);
 
-/// Editors and shells of Windows put it before a text in UTF-8. A parser of JSON may pass over it (RFC 8259 §8.1).
+/// Editors and shells of Windows put it before a text in UTF-8. A JSON parser may ignore it (RFC 8259 §8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Query parameter of every path: the request's time, in milliseconds.
 const TIMEOUT: &str = "timeout_ms";
 
-/// What matters of a `Content-Type`: everything but raw bytes is read as JSON.
+/// The part of a `Content-Type` that matters: everything but raw bytes is read as JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ContentType {
     OctetStream,
@@ -60,21 +60,21 @@ impl FromStr for ContentType {
 
 /// The head of a request: the parts of it that matter, in memory of their own.
 ///
-/// The target and the headers of a request are parts of the buffer into which the server reads the connection, and whoever
-/// holds them holds that buffer. While a request is being answered the server reads on, to notice that the client has gone,
-/// and for that it takes another buffer where the first is not its own again. So a request that waits for its answer would
+/// The target and the headers of a request are parts of the buffer into which the server reads the connection, and
+/// keeping them keeps that buffer. While a request is being answered the server reads on, to notice if the client has
+/// gone, and it allocates another buffer if the first is still in use. So a request that waits for its answer would
 /// cost two buffers of 8 KiB, for a head of a few hundred bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
     method: Method,
-    /// Path, without a slash at its end, and query as it came.
+    /// Path, without a slash at its end, and the unchanged query.
     target: String,
     path_bytes: usize,
     content_type: Option<ContentType>,
     content_length: Option<u64>,
-    /// True where the client says that it goes to the leader itself.
+    /// True if the client declares that it goes to the leader itself.
     redirects: bool,
-    /// The newest level that the node knows which is to be added.
+    /// The newest level that the node to be added knows.
     level: Option<u32>,
 }
 
@@ -82,10 +82,10 @@ impl Head {
     /// Takes the head out of a request, and leaves an empty one.
     ///
     /// # Errors
-    /// [`ApiError`] where one of the headers that matter is malformed.
+    /// [`ApiError`] if one of the headers that matter is malformed.
     pub(super) fn take<B>(request: &mut warp::http::Request<B>) -> Result<Self, ApiError> {
         let (uri, headers) = (mem::take(request.uri_mut()), mem::take(request.headers_mut()));
-        // A slash at the end makes no difference.
+        // A slash at the end is ignored.
         let path = uri.path();
         let path = path.strip_suffix('/').unwrap_or(path);
         let query = uri.query().unwrap_or_default();
@@ -125,16 +125,16 @@ fn header<T: FromStr>(headers: &HeaderMap, name: HeaderName) -> Result<Option<T>
 pub(super) struct Request {
     head: Head,
     body: RequestBody,
-    /// True where the request says how much time it has. That is counted from the end of its headers then.
+    /// True if the request sets its own time. That is then counted from the end of its headers.
     is_timed: bool,
     asker: Asker,
 }
 
 impl Request {
-    /// The request that a client has sent, of which the body may have yet to come.
+    /// Returns the request of a client. Its body may not have arrived yet.
     ///
     /// # Errors
-    /// [`ApiError`] where it is not understood how it is to be answered.
+    /// [`ApiError`] if the head does not make clear how to answer the request.
     pub(super) fn of(mut request: warp::http::Request<RequestBody>) -> Result<Self, ApiError> {
         let head = Head::take(&mut request)?;
         let time = time_of(head.query())?;
@@ -144,33 +144,33 @@ impl Request {
         Ok(Self { head, body: request.into_body(), is_timed: time.is_some(), asker })
     }
 
-    /// The path, without a slash at its end.
+    /// Returns the path, without a slash at its end.
     pub(super) fn path(&self) -> &str {
         self.head.path()
     }
 
-    /// Path and query, as they are asked for again at another node.
+    /// Returns path and query, for repeating the request at another node.
     pub(super) fn target(&self) -> &str {
         &self.head.target
     }
 
-    /// The one who asks, and until when.
+    /// Returns the caller and its deadline.
     pub(super) fn asker(&self) -> &Asker {
         &self.asker
     }
 
-    /// The newest level that the joining node knows. A node says so itself; whoever adds one for it need not know, and then it
-    /// counts as one of this version.
+    /// Returns the newest level that the joining node knows. A joining node sends its own level. A client that adds a
+    /// node may not know it, and then the node counts as one of this version.
     pub(super) fn level(&self) -> u32 {
         self.head.level.unwrap_or(Level::NEWEST.0)
     }
 
-    /// End of the time that the request asks for, if it does.
+    /// Returns the deadline that the request sets, if any.
     pub(super) fn own_deadline(&self) -> Option<Instant> {
         self.is_timed.then_some(self.asker.deadline)
     }
 
-    /// Refuses other methods than GET, and HEAD, whose reply the server cuts to its headers.
+    /// Refuses all methods but GET, and HEAD, whose reply the server cuts to its headers.
     ///
     /// # Errors
     /// [`ApiError`].
@@ -178,7 +178,7 @@ impl Request {
         self.allow(&[Method::GET, Method::HEAD], "GET, HEAD")
     }
 
-    /// Refuses all methods but GET: for what costs as much to begin as to answer.
+    /// Refuses all methods but GET: for paths where beginning an answer costs as much as the whole answer.
     ///
     /// # Errors
     /// [`ApiError`].
@@ -186,7 +186,7 @@ impl Request {
         self.allow(&[Method::GET], "GET")
     }
 
-    /// Refuses other methods than POST.
+    /// Refuses all methods but POST.
     ///
     /// # Errors
     /// [`ApiError`].
@@ -198,7 +198,7 @@ impl Request {
         if methods.contains(&self.head.method) { Ok(self) } else { Err(ApiError::method_not_allowed(Some(names))) }
     }
 
-    /// The values of these query parameters, each `None` where it is not given. Others are refused.
+    /// Returns the values of these query parameters, `None` for each that is absent. Refuses all other parameters.
     ///
     /// # Errors
     /// See [`query::parse`].
@@ -206,7 +206,7 @@ impl Request {
         query::parse(self.head.query(), names, TIMEOUT)
     }
 
-    /// True where the body is bytes as they are, and no JSON.
+    /// Returns true if the body is raw bytes, not JSON.
     pub(super) fn is_raw(&self) -> bool {
         self.head.content_type == Some(ContentType::OctetStream)
     }
@@ -225,14 +225,14 @@ impl Request {
     }
 }
 
-/// The pieces of a body, as they arrive.
+/// Returns the pieces of a body, as they arrive.
 fn pieces(body: &mut RequestBody) -> impl Stream<Item = Result<Bytes, hyper::Error>> {
     stream::poll_fn(move |cx| {
         loop {
             let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
             match frame.map(|frame| frame.map(Frame::into_data)) {
                 Some(Ok(Ok(piece))) => return Poll::Ready(Some(Ok(piece))),
-                // Trailers, of which nothing is read.
+                // Trailers are ignored.
                 Some(Ok(Err(_))) => {}
                 Some(Err(cause)) => return Poll::Ready(Some(Err(cause))),
                 None => return Poll::Ready(None),
@@ -241,9 +241,9 @@ fn pieces(body: &mut RequestBody) -> impl Stream<Item = Result<Bytes, hyper::Err
     })
 }
 
-/// The time that the query gives, if it does.
+/// Returns the time set in the query, if any.
 fn time_of(query: &str) -> Result<Option<Duration>, ApiError> {
-    // Nearly no query has it. Any letter of a name may be percent-encoded.
+    // Hardly any query has it. Any letter of a name may be percent-encoded.
     if !query.contains(TIMEOUT) && !query.contains('%') {
         return Ok(None);
     }
@@ -254,10 +254,10 @@ fn time_of(query: &str) -> Result<Option<Duration>, ApiError> {
     })
 }
 
-/// Reads a body; `example` is what one looks like.
+/// Parses a body; `example` shows a valid one.
 ///
 /// # Errors
-/// [`ApiError`] where it is no such JSON.
+/// [`ApiError`] if the body is not such JSON.
 pub(super) fn from_json<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, ApiError> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     if body.is_empty() {
@@ -268,7 +268,7 @@ pub(super) fn from_json<T: DeserializeOwned>(body: &[u8], example: &str) -> Resu
     })
 }
 
-/// What is wrong with a body. Where it is valid JSON, its fields are named and not its lines and columns.
+/// Describes the error in a body. If the body is valid JSON, the description names fields instead of lines and columns.
 fn in_plain_words(cause: &serde_json::Error) -> String {
     let text = cause.to_string();
     if !cause.is_data() {
@@ -289,7 +289,7 @@ mod tests {
     use super::*;
     use warp::http::{HeaderValue, Uri};
 
-    /// A request whose target and headers are parts of one buffer, as the server makes it.
+    /// Returns a request whose target and headers are parts of one buffer, as the server makes it.
     fn request_of(buffer: &Bytes, target: &str, values: &[(&'static str, &str)]) -> warp::http::Request<()> {
         let part = |text: &str| {
             let start = str::from_utf8(buffer).expect("text").find(text).expect("it is in there");

@@ -1,8 +1,8 @@
-//! Which path leads to which handler.
+//! Table of paths and their handlers.
 //!
-//! The paths under `/raft`, between nodes, are a filter handed in from outside. A request for any other path becomes one value,
-//! for which there is one table. It leaves the method to each path's line, so that the refusal of a method can name the right
-//! ones.
+//! The paths under `/raft`, between nodes, are a filter passed in from outside. A request for any other path becomes
+//! one value, and one table covers all of them. Each path's line checks the method, so that a refusal can name the
+//! allowed methods.
 
 use super::connection::RequestBody;
 use super::context::Context;
@@ -21,7 +21,7 @@ use warp::reject::{InvalidHeader, MethodNotAllowed, MissingHeader, Rejection};
 use warp::reply::{Reply, Response};
 use warp::ws::MissingConnectionUpgrade;
 
-/// The handler of each path.
+/// Calls the handler of each path.
 async fn answer(context: &Context, request: Request) -> Result<Response, ApiError> {
     tracing::trace!(path = request.path(), "a request");
     match request.path() {
@@ -45,7 +45,7 @@ async fn answer(context: &Context, request: Request) -> Result<Response, ApiErro
     }
 }
 
-/// The whole API, and `peers`: what the daemon answers under `/raft` on the same listener.
+/// Returns the whole API and `peers`, the daemon's routes under `/raft` on the same listener.
 pub(super) fn routes<R: Reply + 'static>(
     context: Context,
     peers: impl Filter<Extract = (R,), Error = Rejection> + Clone + Send + Sync + 'static,
@@ -67,7 +67,7 @@ pub(super) fn routes<R: Reply + 'static>(
     })
 }
 
-/// Answers a request between nodes that no filter took.
+/// Answers a request between nodes that no filter accepted.
 async fn refusal(rejection: Rejection) -> Result<ApiError, Infallible> {
     Ok(if rejection.is_not_found() {
         ApiError::path_not_found()

@@ -9,11 +9,12 @@ use warp::Filter;
 use warp::reject::Rejection;
 use warp::reply::Reply;
 
-/// Serves the API to who connects to these listeners, and `peers` on paths under `/raft`, until the node begins to stop (see [`Gateway::stopping`]). Then it
-/// accepts no more connections, ends the replies that have no end, lets the others finish within
-/// [`connection::Limits::drain_time_max`], and returns when every connection is closed. WebSockets are their owner's to close.
+/// Serves the API on these listeners, and `peers` on paths under `/raft`, until the node begins to stop (see
+/// [`Gateway::stopping`]). Then it accepts no more connections, ends the replies that have no end, lets the others
+/// finish within [`connection::Limits::drain_time_max`], and returns when every connection is closed. WebSockets must
+/// be closed by their owner.
 ///
-/// The replica must go on answering until then, or requests under way end as `timeout` and `no_leader`.
+/// The replica must continue to answer until then, or requests under way end as `timeout` and `no_leader`.
 pub async fn serve<R: Reply + 'static>(
     listeners: connection::Listeners,
     gateway: Gateway,
@@ -23,7 +24,7 @@ pub async fn serve<R: Reply + 'static>(
     let routes = routes::routes(Context::new(gateway.clone(), &limits), peers.map(Reply::into_response).boxed());
     let mut stopping = gateway.stopping.clone();
     let shutdown = async move {
-        // A sender that is gone says the same.
+        // A dropped sender means the same.
         let _ = stopping.changed().await;
     };
     connection::serve(listeners, guarded(routes, gateway), limits.connections, shutdown).await;

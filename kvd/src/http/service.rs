@@ -1,4 +1,4 @@
-//! The guard that every request passes before any route sees it, and before anything of its body is read; and the headers
+//! The guard that every request passes before any route sees it and before any of its body is read; and the headers
 //! that every reply has.
 
 use super::connection::{Crowded, RequestBody};
@@ -16,13 +16,14 @@ use warp::http::HeaderValue;
 use warp::http::header::HeaderName;
 use warp::reply::{Reply as _, Response};
 
-/// Paths under this one carry what nodes say to each other.
+/// Prefix of the paths between nodes.
 const PEER_PATH: &str = "/raft";
 
 static CLUSTER: HeaderName = HeaderName::from_static(headers::CLUSTER);
 static NODE: HeaderName = HeaderName::from_static(headers::NODE);
 
-/// `routes` behind a guard: it stands around them and not among them, so that no route can be left out.
+/// Returns `routes` behind a guard. The guard surrounds all routes instead of being one of them, so that none can be
+/// left out.
 pub(super) fn guarded<S>(
     routes: S,
     gateway: Gateway,
@@ -41,9 +42,9 @@ where
     })
 }
 
-/// Refuses a request that no route may see.
+/// Refuses a request that must not reach any route.
 fn check<B>(gateway: &Gateway, request: &Request<B>) -> Result<(), ApiError> {
-    // `CONNECT` names a host and no path.
+    // `CONNECT` has a host and no path.
     if request.uri().path_and_query().is_none() {
         return Err(ApiError::path_not_found());
     }
@@ -58,7 +59,7 @@ fn check<B>(gateway: &Gateway, request: &Request<B>) -> Result<(), ApiError> {
     }
 }
 
-/// Refuses what is meant for another cluster.
+/// Refuses a request that is meant for another cluster.
 fn check_cluster(gateway: &Gateway, meant: &HeaderValue) -> Result<(), ApiError> {
     let view = gateway.view.borrow();
     let meant = String::from_utf8_lossy(meant.as_bytes());
@@ -80,17 +81,17 @@ fn check_cluster(gateway: &Gateway, meant: &HeaderValue) -> Result<(), ApiError>
     }
 }
 
-/// The headers by which replies say who gave them.
+/// Headers of a reply that identify the node and its cluster.
 struct Signature {
     gateway: Gateway,
     node: Option<HeaderValue>,
-    /// Set once the node is part of a cluster, of which it is one for as long as it runs.
+    /// Set once the node is part of a cluster, which never changes while the node runs.
     cluster: OnceLock<HeaderValue>,
 }
 
 impl Signature {
     fn of(gateway: &Gateway) -> Self {
-        // Names and ids are letters, digits and signs that headers may have.
+        // Names and ids consist of characters that are valid in headers.
         let node = HeaderValue::from_str(&gateway.view.borrow().name).ok();
         Self { gateway: gateway.clone(), node, cluster: OnceLock::new() }
     }
@@ -102,7 +103,7 @@ impl Signature {
             && let Some(cluster) = &self.gateway.view.borrow().cluster
             && let Ok(id) = HeaderValue::from_str(&cluster.id)
         {
-            // Another reply may have been first, with the same.
+            // Another reply may have set it first, to the same value.
             let _ = self.cluster.set(id);
         }
         headers.extend(self.cluster.get().cloned().map(|cluster| (CLUSTER.clone(), cluster)));
@@ -110,7 +111,7 @@ impl Signature {
     }
 }
 
-/// True for the paths between nodes.
+/// Returns true for the paths between nodes.
 pub(super) fn is_peer_path(path: &str) -> bool {
     path.strip_prefix(PEER_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

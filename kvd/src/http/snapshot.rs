@@ -1,7 +1,7 @@
-//! `GET /snapshot`: the whole store at one revision, as a stream of bytes that vouch for themselves.
+//! `GET /snapshot`: the whole store at one revision, as a stream of bytes with checksums.
 //!
-//! The bytes are those of [`kvclient::snapshot`]. Their number is told beforehand, so that a stream which broke off is
-//! not taken for a whole one even by a client that does not look at them.
+//! The bytes are those of [`kvclient::snapshot`]. Their number is announced beforehand, so that even a client that does
+//! not check them recognizes a stream that broke off.
 
 use super::context::Context;
 use super::error::ApiError;
@@ -12,14 +12,15 @@ use super::request::Request;
 use futures_util::stream;
 use warp::reply::Response;
 
-/// Answers with the stream. As of a read, `consistency` says whether it must have all that was acknowledged before.
+/// Answers with the stream. As for a read, `consistency` says whether it must have everything that was acknowledged
+/// before.
 pub(super) async fn snapshot(context: &Context, request: Request) -> Result<Response, ApiError> {
     let names = ["consistency", "max_stale_ms", "min_revision"];
     let [consistency, max_stale_ms, min_revision] = request.parameters(names)?;
     let freshness = Freshness::read(consistency.as_deref(), max_stale_ms.as_deref(), min_revision.as_deref())?;
     freshness.wait(context, request.asker()).await?;
     let Backup { revision, bytes, mut chunks } = context.gateway.backup(request.own_deadline()).await?;
-    // Where there are fewer bytes than promised, the server breaks the connection off.
+    // If there are fewer bytes than announced, the server breaks the connection off.
     let chunks = stream::poll_fn(move |cx| chunks.poll_recv(cx));
     Ok(freshness.sign(context, reply::stream(chunks, bytes, revision)))
 }

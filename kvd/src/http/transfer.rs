@@ -1,7 +1,7 @@
-//! `POST /leader/transfer`: another node is to lead.
+//! `POST /leader/transfer`: transfers leadership to another node.
 //!
-//! The answer comes once it is known what became of it, which takes as long as an election timeout at most where there
-//! is a quorum. To ask again does no harm: who leads already has nothing to hand over, and says so with the same reply.
+//! The answer comes once the outcome is known, which takes at most an election timeout if there is a quorum. Repeating
+//! the request does no harm: if the target leads already, there is nothing to transfer, and the reply is the same.
 
 use super::body::Body;
 use super::context::Context;
@@ -12,10 +12,10 @@ use super::request::{Request, from_json};
 use kvclient::api::TransferRequest;
 use warp::reply::Response;
 
-/// Largest body, in bytes: far more than a name takes.
+/// Largest body, in bytes: far more than a name needs.
 const BODY_BYTES_MAX: usize = 4 << 10;
 
-/// Hands over, and answers with the new leader.
+/// Transfers leadership, and answers with the new leader.
 pub(super) async fn transfer(context: &Context, mut request: Request) -> Result<Response, ApiError> {
     let [] = request.parameters([])?;
     let Body { bytes, charge: _held } = request.body(&context.bodies, BODY_BYTES_MAX).await?;

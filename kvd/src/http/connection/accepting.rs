@@ -16,13 +16,13 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-/// Pause after the operating system refused a connection, most often for want of file descriptors.
+/// Pause after the operating system refused a connection, most often because file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Least time between two warnings of the same kind.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Serves connections until `shutdown` completes; then accepts no more, lets what is under way finish within
+/// Serves connections until `shutdown` completes. Then accepts no more, lets requests under way finish within
 /// [`Limits::drain_time_max`], and returns when the last connection is closed.
 pub(in crate::http) async fn serve<S, B>(
     mut listeners: Listeners,
@@ -69,7 +69,8 @@ pub(in crate::http) async fn serve<S, B>(
             tracing::warn!(limit = limits.connections_max, "too many connections; refusing further clients");
         }
         let Ok(permit) = permit.or_else(|_| Arc::clone(&crowded).try_acquire_owned()) else { continue };
-        // Replies are small and whole; waiting to fill a segment would only delay them. Failure: slower.
+        // Replies are small and whole; waiting to fill a segment would only delay them. If this fails, they are merely
+        // slower.
         let _ = stream.set_nodelay(true);
         let from = stream.peer_addr().ok();
         let connection = Connection { permit, is_crowded, from, limits: limits.clone(), stopping: stopping.clone() };
@@ -77,18 +78,18 @@ pub(in crate::http) async fn serve<S, B>(
     }
     drop(listeners);
     drop(stopping);
-    // No receiver is no error: nobody is connected.
+    // Sending without a receiver is not an error: nobody is connected.
     let _ = stop.send(());
     stop.closed().await;
 }
 
-/// Whether an error of `accept` concerns one connection, that was gone before it was taken.
+/// Returns whether an error of `accept` concerns a single connection that ended before it was accepted.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// Keeps a warning that could come a thousand times a second to one a minute.
+/// Limits a warning that could come a thousand times a second to one a minute.
 #[derive(Default)]
 struct Seldom {
     last: Option<Instant>,

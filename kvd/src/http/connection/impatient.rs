@@ -1,4 +1,4 @@
-//! Clients that take nothing of their reply, which would stay in memory for as long as they like.
+//! Clients that do not read their reply, which would stay in memory for as long as they like.
 
 use std::io;
 use std::pin::Pin;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// A stream whose writing fails once the other end has taken nothing for a while.
+/// A stream whose writes fail once the other end has read nothing for a while.
 pub(super) struct Impatient<S> {
     stream: S,
     time_max: Duration,
-    /// While a write waits: when it is given up.
+    /// Time at which a waiting write is given up; set while one waits.
     until: Option<Pin<Box<Sleep>>>,
 }
 
@@ -20,7 +20,7 @@ impl<S> Impatient<S> {
         Self { stream, time_max, until: None }
     }
 
-    /// Passes on what became of a write, and fails one that has waited too long.
+    /// Passes on the result of a write, and fails a write that has waited too long.
     fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.until = None;

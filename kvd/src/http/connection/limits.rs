@@ -1,4 +1,4 @@
-//! What a connection may take of time, and how many there may be.
+//! Limits on the number of connections, and on the time of each.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections served at the same time. WebSockets no longer count once they are open.
     pub connections_max: usize,
-    /// Connections beyond those that are still accepted, for the sake of the other nodes.
+    /// Further connections that are accepted beyond those, so that the other nodes can get through.
     pub crowded_max: usize,
-    /// Longest time that a connection may be idle, counted from the reply before. Longer than clients keep idle
-    /// connections, so that none writes to one just closed.
+    /// Longest idle time of a connection, counted from the previous reply. It is longer than clients keep idle
+    /// connections, so that no client writes to a connection that was just closed.
     pub idle_time_max: Duration,
-    /// Time for a request's headers to arrive: those of the first one from when the connection was accepted, of
-    /// the others from their first byte.
+    /// Time for a request's headers to arrive. For the first request it counts from the acceptance of the connection,
+    /// for the others from their first byte.
     pub headers_time_max: Duration,
-    /// Time in which a client must take at least a byte of what is sent to it.
+    /// Time in which a client must read at least one byte of its reply.
     pub write_time_max: Duration,
     /// Time for requests under way to finish once the server stops.
     pub drain_time_max: Duration,
@@ -34,6 +34,6 @@ impl Default for Limits {
     }
 }
 
-/// Marks the requests, in their extensions, that come over a connection beyond the limit.
+/// Marks requests, in their extensions, that arrive over a connection beyond the limit.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) struct Crowded;

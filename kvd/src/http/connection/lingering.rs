@@ -1,8 +1,8 @@
-//! What is left unread of a request whose reply closes the connection.
+//! Unread rest of a request whose reply closes the connection.
 //!
-//! A reply to a request whose body nobody has read to its end closes the connection, since what follows is
-//! not worth reading. The client is read on for a moment all the same: closing a socket with unread bytes
-//! resets it, and the reset can overtake the reply that says what was wrong.
+//! A reply to a request whose body was not read to its end closes the connection, since the bytes that follow are not
+//! worth reading. The server still reads from the client for a moment: closing a socket with unread bytes resets it,
+//! and the reset can overtake the reply that says what was wrong.
 
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use std::io;
@@ -14,14 +14,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// Time for which a client is read on after a reply that closes its connection.
+/// Time for which the server reads on after a reply that closes the connection.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// The body of a request, which tells its connection when it has been read to its end.
+/// The body of a request, which tells its connection once it has been read to its end.
 pub(in crate::http) struct RequestBody {
     body: Incoming,
-    /// Whether bytes of the present request may still be on their way. One flag serves a connection, whose
-    /// requests follow each other.
+    /// True while bytes of the present request may still be in flight. One flag serves a connection, whose requests follow
+    /// each other.
     unread: Arc<AtomicBool>,
 }
 
@@ -53,7 +53,7 @@ impl Body for RequestBody {
     }
 }
 
-/// A stream that, where the last body was not read to its end, reads on a moment before it closes.
+/// A stream that reads on for a moment before it closes, if the last body was not read to its end.
 pub(super) struct Lingering<S> {
     stream: S,
     unread: Arc<AtomicBool>,
@@ -96,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
             let mut into = ReadBuf::new(&mut discarded);
             match ready!(Pin::new(&mut this.stream).poll_read(cx, &mut into)) {
                 Ok(()) if !into.filled().is_empty() => {}
-                // The client has closed as well, or is gone.
+                // The client has closed its end as well, or is gone.
                 Ok(()) | Err(_) => break,
             }
         }

@@ -1,4 +1,4 @@
-//! Where connections come from: a node may listen on several addresses, as on both of `localhost`.
+//! Sources of connections: a node may listen on several addresses, such as the two of `localhost`.
 
 use std::future::poll_fn;
 use std::io;
@@ -6,22 +6,22 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Listeners whose connections are served alike. At least one.
+/// Listeners whose connections are served alike; at least one.
 #[derive(Debug)]
 pub struct Listeners {
     listeners: Vec<TcpListener>,
-    /// The one that is asked first, so that none starves another.
+    /// The listener that is polled first, so that none starves another.
     next: usize,
 }
 
 impl Listeners {
-    /// All these, of which there is one at least.
+    /// Returns the set of these listeners. There must be at least one.
     pub fn new(listeners: Vec<TcpListener>) -> Self {
         assert!(!listeners.is_empty(), "a node listens somewhere");
         Self { listeners, next: 0 }
     }
 
-    /// Where they listen.
+    /// Returns the addresses of the listeners.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -29,7 +29,7 @@ impl Listeners {
         self.listeners.iter().map(TcpListener::local_addr).collect()
     }
 
-    /// The next connection to any of them. Nothing is lost if this is dropped before it completes.
+    /// Returns the next connection to any of them. Nothing is lost if the future is dropped before it completes.
     pub(super) async fn accept(&mut self) -> io::Result<TcpStream> {
         poll_fn(|cx| self.poll_accept(cx)).await
     }

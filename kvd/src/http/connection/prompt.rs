@@ -1,9 +1,10 @@
-//! Requests must be prompt: once begun, one comes to the end of its headers in time, or loses its connection.
+//! Requests must be prompt: once begun, a request must reach the end of its headers in time, or its connection is
+//! closed.
 //!
-//! hyper has one time limit for both: for a connection on which nothing is asked, and for a request that does not
-//! get on. Clients like to keep idle connections for a minute; a request that takes as long for its headers is none
-//! that anyone waits for. So the stream below hyper keeps the second limit. It cannot see where a request begins, but
-//! [`HeadWatch`] knows when headers are what comes next: first of all, and again after each reply.
+//! hyper has one time limit for two cases: a connection without requests, and a request that makes no progress. Clients
+//! like to keep idle connections for a minute, but nobody waits for a request that takes as long for its headers. So
+//! the stream below hyper enforces the second limit. It cannot see where a request begins, but [`HeadWatch`] knows when
+//! headers come next: at first, and again after each reply.
 
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::{Response, StatusCode};
@@ -16,28 +17,28 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// Whether the headers of a request are what comes next on a connection; clones share it.
+/// Tracks whether the headers of a request come next on a connection; clones share it.
 #[derive(Clone, Default)]
 pub(super) struct HeadWatch {
-    /// Headers that have arrived and replies that have ended: odd while a request is being answered, and for ever
-    /// once the connection is no longer HTTP.
+    /// Number of headers that have arrived plus number of replies that have ended. Odd while a request is being
+    /// answered, and forever once the connection is no longer HTTP.
     turns: Arc<AtomicU64>,
 }
 
 impl HeadWatch {
-    /// The headers of a request are there.
+    /// Records that the headers of a request have arrived.
     pub(super) fn arrived(&self) {
         self.turns.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Makes the end of this reply the moment from which the next headers are awaited.
+    /// Makes the end of this reply the moment from which the next headers are expected.
     pub(super) fn after<B>(self, reply: Response<B>) -> Response<Tail<B>> {
         let watch = (reply.status() != StatusCode::SWITCHING_PROTOCOLS).then_some(self);
         reply.map(|body| Tail { body, _end: End(watch) })
     }
 }
 
-/// The body of a reply, dropped when it has been handed to the connection as a whole.
+/// The body of a reply, dropped once all of it was passed to the connection.
 pub(super) struct Tail<B> {
     body: B,
     _end: End,
@@ -70,21 +71,21 @@ impl<B: Body + Unpin> Body for Tail<B> {
     }
 }
 
-/// A stream whose reading fails when headers that have begun do not come to their end in time.
+/// A stream whose reads fail if headers that have begun do not end in time.
 pub(super) struct Prompt<S> {
     stream: S,
     watch: HeadWatch,
     time_max: Duration,
-    /// The turn that what follows is about.
+    /// The turn to which `has_begun` and `until` belong.
     turn: u64,
-    /// Whether headers are under way.
+    /// True if headers have begun to arrive.
     has_begun: bool,
-    /// When they are given up; set once they are waited for, which most never are.
+    /// Deadline of the headers; set once a read has to wait for them, which is rare.
     until: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Prompt<S> {
-    /// Who connects wants something: the first headers are under way from now on.
+    /// A new connection is expected to send a request, so its first headers count as begun at once.
     pub(super) fn new(stream: S, watch: HeadWatch, time_max: Duration) -> Self {
         Self { stream, watch, time_max, turn: 0, has_begun: true, until: None }
     }

@@ -1,4 +1,4 @@
-//! One connection, over whatever stream carries it.
+//! Serves one connection, over any stream that carries it.
 
 use super::impatient::Impatient;
 use super::limits::{Crowded, Limits};
@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-/// Time in which a crowded connection must say what it wants.
+/// Time in which a crowded connection must send its headers.
 const CROWDED_HEADERS_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Largest request line with headers. A key of the greatest length takes 12 KiB when percent-encoded.
@@ -28,17 +28,17 @@ const HEADERS_BYTES_MAX: usize = 64 << 10;
 
 /// One accepted connection.
 pub(super) struct Connection {
-    /// Its place among the connections, free again when it has closed or become a WebSocket.
+    /// Its place among the connections, free again once it has closed or become a WebSocket.
     pub(super) permit: OwnedSemaphorePermit,
     pub(super) is_crowded: bool,
-    /// Where the other end is, which requests that become something else than HTTP have among their extensions.
+    /// Address of the other end, which requests that upgrade from HTTP get as an extension.
     pub(super) from: Option<SocketAddr>,
     pub(super) limits: Limits,
     pub(super) stopping: watch::Receiver<()>,
 }
 
 impl Connection {
-    /// Serves what comes over `stream`, until it is closed.
+    /// Serves requests on `stream`, until it is closed.
     pub(super) async fn serve<T, S, B>(self, stream: T, service: S)
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -62,15 +62,15 @@ impl Connection {
             if is_crowded {
                 request.extensions_mut().insert(Crowded);
             }
-            // Only streams between nodes want to know.
+            // Only streams between nodes need the address.
             if let Some(from) = from.filter(|_| request.headers().contains_key(UPGRADE)) {
                 request.extensions_mut().insert(from);
             }
             heads.arrived();
             let reply = service.call(request.map(|body| RequestBody::new(body, Arc::clone(&unread))));
             let (unread, heads) = (Arc::clone(&unread), heads.clone());
-            // Not an async block, which would have room for the future twice: as what it captures, and as what it awaits. Every
-            // connection has that room, whether a request is being answered or not.
+            // Not an async block, which would reserve room for the future twice: once as a capture, and once as the
+            // awaited future. Every connection has that room, whether a request is being answered or not.
             reply.map(move |Ok(mut reply)| {
                 if unread.load(Ordering::Relaxed) {
                     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -79,7 +79,7 @@ impl Connection {
             })
         });
         let mut builder = http1::Builder::new();
-        // hyper counts from the reply before, so this is the limit on idleness.
+        // hyper counts from the previous reply, so this is the limit on idle time.
         builder.timer(TokioTimer::new()).header_read_timeout(idle_time_max).max_buf_size(HEADERS_BYTES_MAX);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
         let ended = tokio::select! {

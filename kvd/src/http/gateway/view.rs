@@ -16,7 +16,7 @@ pub struct View {
     pub peer_url: Arc<str>,
     /// The newest level that the node knows, or is set to know.
     pub level_max: u32,
-    /// What the node is doing.
+    /// State of the node.
     pub state: NodeState,
     /// The node's current term.
     pub term: u64,
@@ -28,7 +28,7 @@ pub struct View {
     pub commit_index: u64,
     /// Index up to which the node's store has applied entries.
     pub applied_index: u64,
-    /// Whether the node knows a leader and has applied everything that was committed when it started.
+    /// True if the node knows a leader and has applied everything that was committed when it started.
     pub ready: bool,
     /// Members of the cluster, in the order of their names.
     pub members: Arc<[Member]>,
@@ -36,7 +36,7 @@ pub struct View {
     pub cluster: Option<Arc<ClusterInfo>>,
     /// Reason why the node is not part of a cluster yet, as a sentence.
     pub waiting_for: Option<String>,
-    /// How the node's data differs from that of the other nodes, once that is found. The node then serves nothing.
+    /// Difference between the node's data and that of the other nodes, once it is found. The node then serves nothing.
     pub diverged: Option<Divergence>,
     /// Time since which the node's disk has not completed a write, if that is long enough to count as stuck.
     pub disk_stuck: Option<std::time::Instant>,

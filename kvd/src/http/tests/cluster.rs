@@ -1,4 +1,4 @@
-//! What a node says of itself and its cluster, and the stream of leaders.
+//! State of a node and its cluster, and the stream of leaders.
 
 use super::server::{Server, leads, node_url};
 use kvclient::api::{Applied, ClusterInfo, ErrorCode, Health, NodeState};
@@ -114,7 +114,7 @@ fn the_watch_tells_the_leader_at_once_and_at_every_change() {
     wire.send("GET /leader/watch HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let head = wire.reply(false);
     assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")));
-    // Each event comes as one chunk of the transfer, whose length stands before it.
+    // Each event is one chunk of the transfer, after its length.
     let mut next = || {
         let event = wire.read_through("\n\n");
         event.split_once("\r\n").filter(|(length, _)| length.is_empty()).map_or(event.clone(), |(_, rest)| rest.into())
@@ -124,7 +124,7 @@ fn the_watch_tells_the_leader_at_once_and_at_every_change() {
     assert!(next().ends_with(&told(5, &node("node1"))));
     server.leader.send_replace(leads(5, None));
     assert!(next().ends_with(&told(5, "null")));
-    // A commit changes the view, and nothing that is told here.
+    // A commit changes the view, but nothing that the stream reports.
     server.view.send_modify(|view| view.commit_index += 1);
     server.leader.send_replace(leads(6, Some("node2")));
     assert!(next().ends_with(&told(6, &node("node2"))));

@@ -52,7 +52,7 @@ fn a_chunked_body_is_cut_off_at_the_limit() {
     wire.send("4\r\nblue\r\n0\r\n\r\n");
     assert_eq!(wire.reply(true).status, 200);
     assert_eq!(server.get("/get?key=k&raw=true").text(), "blue");
-    // Without an end: the refusal comes before one.
+    // A body without an end: the refusal comes before any.
     wire.send(format!("{SET_OCTETS}\r\nTransfer-Encoding: chunked\r\n\r\n"));
     for _ in 0..=VALUE_BYTES_MAX / 100 {
         wire.send(format!("64\r\n{}\r\n", "x".repeat(100)));
@@ -116,7 +116,7 @@ fn headers_that_come_drop_by_drop_come_too_late() {
     let mut wire = server.connect();
     let mut writer = wire.writer();
     let dripping = std::thread::spawn(move || {
-        // Each drop comes well within the limit. The server closes the connection at some point.
+        // Each header line arrives well within the limit. The server closes the connection at some point.
         while writer.write_all(b"x: y\r\n").is_ok() {
             std::thread::sleep(SHORT / 10);
         }
@@ -147,7 +147,7 @@ fn a_reply_without_an_end_is_no_request_that_is_late() {
     let mut wire = server.connect();
     wire.send("GET /leader/watch HTTP/1.1\r\nHost: localhost\r\n\r\n");
     wire.read_through("\r\n\r\n");
-    // Sent ahead; it waits for the end of the reply, and nobody waits for its end meanwhile.
+    // Sent ahead. It waits for the end of the reply, and the server does not time it out meanwhile.
     wire.send("GET /heal");
     std::thread::sleep(3 * SHORT);
     server.leader.send_replace(leads(6, None));
@@ -194,7 +194,7 @@ fn clients_beyond_the_limit_are_refused_and_nodes_are_not() {
     assert_eq!(server.get("/raft").text(), "peers only");
     assert_eq!(server.get("/rafting").status, 429);
     drop(first);
-    // The server notices in its own time.
+    // The server notices after a while.
     while server.get("/health").status != 200 {
         std::thread::yield_now();
     }
@@ -207,7 +207,7 @@ fn far_too_many_connections_are_closed_at_once() {
     let last = served.last_mut().unwrap();
     assert!(last.is_closed());
     drop(served);
-    // Until the server has noticed that they are gone, it closes this one like the last.
+    // Until the server has noticed that the others are gone, it closes this one as well.
     let mut wire = loop {
         let mut wire = server.connect();
         wire.send("GET /raft HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -257,7 +257,7 @@ fn a_body_that_nobody_reads_ends_its_connection() {
     }
 }
 
-/// A server whose next write waits until the test answers it.
+/// Returns a server whose next write waits until the test answers it.
 fn server_that_waits(limits: Limits) -> (Server, mpsc::Receiver<Request>) {
     let (sender, requests) = mpsc::channel();
     let replica = Box::new(move |mut inbox: tokio::sync::mpsc::Receiver<Request>, _| {
@@ -322,7 +322,7 @@ fn replies_that_nobody_reads_are_bounded_and_given_up() {
         assert_eq!(server.get(path).failure(), overloaded, "{path}");
     }
     assert_eq!(server.get("/health").status, 200, "small replies go on");
-    // The first one is given up, and what it held is free again.
+    // The first reply is given up, and its memory is free again.
     while server.request("HEAD /get?key=k&raw=true HTTP/1.1", "").status != 200 {
         std::thread::yield_now();
     }

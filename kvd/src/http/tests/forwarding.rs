@@ -1,4 +1,4 @@
-//! Writes at a node that does not lead: sent on, redirected, waiting for a leader; and asked again only where that is safe.
+//! Writes at a node that does not lead: forwarded, redirected, or waiting for a leader; repeated only if that is safe.
 
 use super::server::{Replica, STOP_TIME_MAX, Server, ample, leads, node_url, view_of_a_leader};
 use crate::http::{Answer, Answered, ApiError, Forward, Forwarding, Question, Request, Unforwarded};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 type Reached = Result<Answered, Unforwarded>;
 
-/// The way to the leader: who was asked what, and what comes of it, in turn; the last again and again.
+/// The way to the leader: the questions sent, and the outcomes to return in turn. The last outcome repeats.
 #[derive(Debug)]
 struct Way {
     asked: Mutex<Vec<(String, Question)>>,
@@ -35,7 +35,7 @@ impl Way {
     }
 }
 
-/// A follower of node2, whose replica says so, and the way to node2.
+/// Returns a follower of node2, whose replica says so, and the way to node2.
 fn follower(answers: impl IntoIterator<Item = Reached>) -> (Server, Arc<Way>) {
     let way = Way { asked: Mutex::default(), answers: Mutex::new(answers.into_iter().collect()) };
     let way = Arc::new(way);
@@ -130,7 +130,7 @@ fn what_has_not_happened_is_asked_again_while_there_is_time() {
     assert_eq!(server.post("/set?timeout_ms=50", SET).failure(), (503, ErrorCode::NoLeader, Applied::No));
 }
 
-/// A replica that knows no leader until it is told that it leads, and counts how often it was asked.
+/// Returns a server whose replica knows no leader until it is told that it leads, and counts how often it was asked.
 fn leaderless() -> Server {
     let replica: Replica = Box::new(|mut inbox, store| {
         let mut asked = 0;
@@ -183,7 +183,7 @@ fn a_wait_for_a_leader_ends_with_the_node() {
     server.stop();
 }
 
-/// A server whose replica takes requests and answers none.
+/// Returns a server whose replica takes requests and never answers.
 fn silent() -> (Server, mpsc::Receiver<()>) {
     let (was_asked, asked) = mpsc::channel();
     let mut kept = Vec::new();
@@ -219,7 +219,7 @@ fn every_request_ends_within_the_time_that_it_asks_for() {
     ] {
         assert_eq!(server.request(&format!("{head} HTTP/1.1"), "").failure(), expected, "{head}");
     }
-    // A body is part of its request.
+    // The body is part of the request.
     let mut wire = server.connect();
     wire.send("POST /set?timeout_ms=20 HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{");
     assert_eq!(wire.reply(true).failure(), (400, ErrorCode::InvalidRequest, Applied::No));

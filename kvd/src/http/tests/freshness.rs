@@ -1,4 +1,4 @@
-//! `max_stale_ms`: how old the state may be that a stale read is served from.
+//! `max_stale_ms`: greatest age of the state that a stale read is served from.
 
 use super::server::Server;
 use crate::http::Request;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 const TOO_STALE: (u16, ErrorCode, Applied) = (503, ErrorCode::TooStale, Applied::No);
 
-/// A follower whose leader answers while the switch is on, and the number of times that it was asked.
+/// A follower whose leader answers while the switch is on, and how often the leader was asked.
 struct Follower {
     server: Server,
     led: Arc<AtomicBool>,
@@ -40,7 +40,7 @@ impl Follower {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// The status of a read; 404 where it is served, since there is no such key.
+    /// Returns the status of a read; 404 if it is served, since the key does not exist.
     fn get(&self, query: &str) -> u16 {
         self.server.get(&format!("/get?key=k{query}")).status
     }

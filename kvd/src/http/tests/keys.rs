@@ -1,4 +1,4 @@
-//! `/set`, `/get`, `/delete`: what they do, and how their failures are told.
+//! `/set`, `/get`, `/delete`: their effects, and the reports of their failures.
 
 use super::server::{Server, VALUE_BYTES_MAX, ample, node_url};
 use crate::http::Request;
@@ -96,7 +96,7 @@ fn a_repeated_request_gets_the_stored_reply_and_an_older_one_a_conflict() {
     assert_eq!(set("first", 7).text(), r#"{"revision":2,"created":true}"#);
     assert_eq!(set("second", 8).text(), r#"{"revision":3,"created":false}"#);
     assert_eq!(set("first", 7).failure(), (409, ErrorCode::StaleRequest, Applied::Unknown));
-    // The same name and number for something else is the client's mistake.
+    // Reusing a name and number for a different request is the client's mistake.
     for (path, body) in [
         ("/delete", r#"{"key":"k","request":{"client":"c","seq":8}}"#),
         ("/set", r#"{"key":"k","value":"second","prev":true,"request":{"client":"c","seq":8}}"#),
@@ -116,7 +116,7 @@ fn raw_bytes_are_repeated_safely_by_a_name_and_number_in_the_query() {
         |query: &str, value: &[u8]| server.request(&format!("POST /set?key=k&{query} HTTP/1.1\r\n{OCTETS}"), value);
     assert_eq!(set("client=a%20b&seq=7", b"\xff").text(), r#"{"revision":2,"created":true}"#);
     assert_eq!(set("client=a%20b&seq=7", b"\xff").text(), r#"{"revision":2,"created":true}"#);
-    // It is the same request, whichever way it comes.
+    // It is the same request, whichever way it is sent.
     let body = r#"{"key":"k","value_base64":"/w==","request":{"client":"a b","seq":7}}"#;
     assert_eq!(server.post("/set", body).text(), r#"{"revision":2,"created":true}"#);
     assert_eq!(set("client=a+b&seq=8", b"next").text(), r#"{"revision":3,"created":false}"#);
@@ -236,7 +236,7 @@ fn who_asks_for_it_is_redirected_with_path_and_query() {
         assert_eq!(reply.header("location"), Some(location));
         assert_eq!(reply.error().error.leader, Some(node_url("node2")));
     }
-    // Leadership has moved since: nobody to name, or, by the look of it, this node itself.
+    // Leadership has moved since: the view has no leader, or this node itself.
     for leader in [None, Some(node_url("node1"))] {
         server.view.send_modify(|view| view.leader = leader);
         let reply = server.post("/set?timeout_ms=20", json);
@@ -352,7 +352,7 @@ fn a_replica_that_goes_away_leaves_a_write_unknown_and_a_read_unanswered() {
     let write = server.post("/set", r#"{"key":"k","value":"v"}"#);
     assert_eq!(write.failure(), (504, ErrorCode::Timeout, Applied::Unknown));
     assert_eq!(server.get("/get?key=k").failure(), (503, ErrorCode::NoLeader, Applied::No));
-    // What never reached it has certainly changed nothing.
+    // A request that never reached the replica has certainly changed nothing.
     let server = Server::start(ample(), Box::new(|inbox, _| drop(inbox)));
     while !matches!(server.get("/get?key=k").error().error.message, ref message if message.contains("stopping")) {}
     let write = server.post("/set", r#"{"key":"k","value":"v"}"#);
@@ -362,7 +362,7 @@ fn a_replica_that_goes_away_leaves_a_write_unknown_and_a_read_unanswered() {
 #[test]
 fn a_full_inbox_refuses_at_once() {
     let (release, released) = std::sync::mpsc::channel::<()>();
-    // A replica that takes nothing. Its inbox has room for two.
+    // The replica takes nothing from its inbox, which has room for two.
     let server = Server::start(
         ample(),
         Box::new(move |inbox, _| {
@@ -374,7 +374,7 @@ fn a_full_inbox_refuses_at_once() {
     for wire in &mut waiting {
         wire.send("GET /get?key=k HTTP/1.1\r\nHost: localhost\r\n\r\n");
     }
-    // Which of the three the inbox refuses is the scheduler's choice until the two have arrived.
+    // The scheduler decides which of the three requests the inbox refuses.
     let overloaded = (429, ErrorCode::Overloaded, Applied::No);
     let mut third = server.connect();
     third.send("POST /delete HTTP/1.1\r\nHost: localhost\r\nContent-Length: 11\r\n\r\n{\"key\":\"k\"}");
@@ -384,7 +384,7 @@ fn a_full_inbox_refuses_at_once() {
             scope.spawn(|| {
                 let reply = wire.reply(true);
                 refused.lock().unwrap().push(reply.failure());
-                // The first answer is the refusal; then the others may end as well.
+                // The first answer is the refusal; then the other requests may end as well.
                 let _ = release.send(());
             });
         }

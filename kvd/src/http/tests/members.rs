@@ -1,4 +1,4 @@
-//! Requests that change the members, and what they are told.
+//! Requests that change the members, and their answers.
 
 use super::server::{Server, node_url};
 use crate::http::{BackupError, NotHandedOver, Request};
@@ -7,7 +7,7 @@ use crate::node::{ChangeError, MemberChange};
 use kvclient::api::{Applied, ClusterInfo, ErrorCode, MembersReply, NodeState};
 use std::sync::{Arc, Mutex};
 
-/// A server whose replica answers every change like this; and what it was asked.
+/// Returns a server whose replica gives this answer to every change, and the requested changes.
 fn answers(answer: Result<MembersReply, ChangeError>) -> (Server, Arc<Mutex<Vec<MemberChange>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&asked);

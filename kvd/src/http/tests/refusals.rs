@@ -5,12 +5,12 @@ use kvclient::api::{Applied, ErrorCode};
 use std::io;
 use std::sync::{Arc, Mutex};
 
-/// A server whose replica must not be asked anything.
+/// Returns a server whose replica must not be asked anything.
 fn untouched() -> Server {
     Server::scripted(|request| panic!("asked {request:?}"))
 }
 
-/// The body that adds a node.
+/// Returns the body of a request that adds a node.
 fn addition(name: &str, node: &str, url: &str) -> Vec<u8> {
     format!(r#"{{"name":"{name}","node":"{node}","client_url":"{url}","peer_url":"{url}"}}"#).into()
 }
@@ -143,7 +143,7 @@ fn a_page_of_another_origin_is_refused_on_every_path_before_its_body_is_read() {
             ("Sec-Fetch-Site: cross-site", ErrorCode::ForbiddenOrigin),
             ("Host: evil.example\r\nOrigin: http://evil.example", ErrorCode::ForbiddenHost),
         ] {
-            // The body that is announced never comes.
+            // The announced body never arrives.
             let reply = server.request(&format!("{request} HTTP/1.1\r\n{mark}\r\nContent-Length: 100"), "");
             assert_eq!(reply.failure(), (403, code, Applied::No), "{request} {mark}");
         }
@@ -212,8 +212,8 @@ fn no_value_reaches_the_log() {
     let writer = lines.clone();
     let subscriber =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
-    // While there is only one, whether anybody wants a line is decided by the thread that comes to it first: that of another
-    // test, perhaps.
+    // While there is only one dispatcher, the thread that first reaches a log line decides whether anybody wants it,
+    // and that may be a thread of another test.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     tracing::subscriber::with_default(subscriber, || {
         let server = Server::honest();

@@ -17,10 +17,10 @@ use warp::reply::Response;
 /// Largest value that the test servers take.
 pub(super) const VALUE_BYTES_MAX: usize = 1000;
 
-/// Time that questions have once a test server stops.
+/// Time left for questions once a test server stops.
 pub(super) const STOP_TIME_MAX: Duration = Duration::from_millis(300);
 
-/// What plays the replica: it gets the inbox and the store, and runs in a thread of its own.
+/// Plays the replica: it gets the inbox and the store, and runs in a thread of its own.
 pub(super) type Replica = Box<dyn FnOnce(mpsc::Receiver<Request>, Arc<RwLock<Store>>) + Send>;
 
 pub(super) struct Server {
@@ -31,7 +31,7 @@ pub(super) struct Server {
     serving: Option<JoinHandle<()>>,
 }
 
-/// Limits that no test reaches unless it means to.
+/// Returns limits that no test reaches by accident.
 pub(super) fn ample() -> Limits {
     let ample = Duration::from_secs(60);
     Limits {
@@ -48,7 +48,7 @@ pub(super) fn ample() -> Limits {
     }
 }
 
-/// The same, but for what `change` makes of the limits of connections.
+/// Returns the same limits, with connection limits altered by `change`.
 pub(super) fn ample_but(change: impl FnOnce(&mut ConnectionLimits)) -> Limits {
     let mut limits = ample();
     change(&mut limits.connections);
@@ -56,12 +56,12 @@ pub(super) fn ample_but(change: impl FnOnce(&mut ConnectionLimits)) -> Limits {
 }
 
 impl Server {
-    /// A node that applies what it is asked to, at once.
+    /// Starts a node that applies every command at once.
     pub(super) fn honest() -> Self {
         Self::start(ample(), honest_replica())
     }
 
-    /// A node whose replica does with each request whatever `answer` does.
+    /// Starts a node whose replica answers each request with `answer`.
     pub(super) fn scripted(mut answer: impl FnMut(Request) + Send + 'static) -> Self {
         let replica: Replica = Box::new(move |mut inbox, _| {
             while let Some(request) = inbox.blocking_recv() {
@@ -75,7 +75,7 @@ impl Server {
         Self::start_with(limits, replica, Arc::new(Alone))
     }
 
-    /// A node that reaches the others by `forward`.
+    /// Starts a node that reaches the other nodes by `forward`.
     pub(super) fn start_with(limits: Limits, replica: Replica, forward: Arc<dyn Forward>) -> Self {
         let (requests, inbox) = mpsc::channel(2);
         let (stop, stopping) = watch::channel(());
@@ -113,7 +113,7 @@ impl Server {
         Wire::connect(self.address)
     }
 
-    /// Sends one request over a connection of its own.
+    /// Sends one request over a new connection.
     pub(super) fn request(&self, head: &str, body: impl AsRef<[u8]>) -> Reply {
         self.connect().request(head, body)
     }
@@ -128,11 +128,12 @@ impl Server {
 
     /// Begins to stop, without waiting for the end.
     pub(super) fn begin_stop(&mut self) {
-        // As a node does: it is told, and the sender stays. Who serves no more need not be told.
+        // A node does the same: it sends the signal and keeps the sender. If the server has ended already, nobody need
+        // be told.
         let _ = self.stop.send(());
     }
 
-    /// Stops, and returns when the server has.
+    /// Stops, and returns once the server has stopped.
     pub(super) fn stop(&mut self) {
         self.begin_stop();
         if let Some(serving) = self.serving.take() {
@@ -147,7 +148,7 @@ impl Drop for Server {
     }
 }
 
-/// Applies each command, and calls every read fresh. It has no backup to give.
+/// Applies each command, and reports every read as fresh. It has no backup.
 pub(super) fn honest_replica() -> Replica {
     Box::new(|mut inbox, store| {
         while let Some(request) = inbox.blocking_recv() {
@@ -172,7 +173,7 @@ pub(super) fn honest_replica() -> Replica {
     })
 }
 
-/// Reaches nobody.
+/// Reaches no node.
 #[derive(Debug)]
 struct Alone;
 
@@ -182,7 +183,7 @@ impl Forward for Alone {
     }
 }
 
-/// What the rest of the daemon answers: a peer route, and one with a defect.
+/// Routes of the rest of the daemon: a peer route, and one with a defect.
 fn peers() -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone {
     let peer = warp::path!("raft").map(|| Response::new("peers only".into()));
     let defective = warp::path!("raft" / "defect").map(|| -> Response { panic!("a defect, on purpose") });

@@ -1,4 +1,4 @@
-//! `GET /snapshot`: a body that comes in chunks, or breaks off.
+//! `GET /snapshot`: a body that arrives in chunks, or breaks off.
 
 use super::server::Server;
 use crate::http::{Backup, BackupError, Request};
@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 
 type Chunks = mpsc::Sender<Bytes>;
 
-/// A server with a backup of so many bytes, at revision 7. What it asked the replica for, and the way in for the
-/// chunks, come by the receiver.
+/// Returns a server with a backup of `bytes` bytes, at revision 7. The receiver gets what the server asked the replica
+/// for, and the sender for the chunks.
 fn server_with(bytes: u64) -> (Server, std_mpsc::Receiver<(&'static str, Option<Chunks>)>) {
     let (told, asked) = std_mpsc::channel();
     let server = Server::scripted(move |request| match request {
@@ -77,7 +77,7 @@ fn a_client_that_goes_away_ends_its_backup_at_once() {
     send(&chunks, b"hello ");
     wire.read_through("hello ");
     drop(wire);
-    // Nothing more is sent, and all the same it is noticed.
+    // The server notices the closed connection although it has nothing more to send.
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(chunks.closed());
 }

@@ -1,11 +1,11 @@
-//! `/leader/transfer`: what is asked of the replica, and how its answers are told.
+//! `/leader/transfer`: the requests to the replica, and the reports of its answers.
 
 use super::server::{Server, node_url};
 use crate::http::{NotHandedOver, Request};
 use kvclient::api::{Applied, ErrorCode, NodeState};
 use std::sync::{Arc, Mutex};
 
-/// A server whose replica answers every hand-over with this.
+/// Returns a server whose replica answers every transfer with this failure.
 fn failing(failure: NotHandedOver) -> Server {
     Server::scripted(move |request| {
         let Request::HandOver { reply, .. } = request else { panic!("{request:?}") };

@@ -1,16 +1,16 @@
-//! A client that writes what a test says, byte for byte, and reads what comes.
+//! A client that writes exactly the bytes that a test gives, and reads the reply.
 
 use kvclient::api::{Applied, ErrorCode, ErrorReply};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Longest wait for anything to arrive; far beyond what a healthy server takes.
+/// Longest wait for anything to arrive; far beyond the time that a healthy server takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) struct Wire {
     stream: TcpStream,
-    /// Read, but not yet part of a reply.
+    /// Bytes that were read, but are not part of a reply yet.
     buffered: Vec<u8>,
 }
 
@@ -27,7 +27,7 @@ impl Reply {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The body, without the newline with which JSON ends.
+    /// Returns the body, without the newline at the end of JSON.
     pub(super) fn text(&self) -> &str {
         let text = std::str::from_utf8(&self.body).unwrap();
         text.strip_suffix('\n').unwrap_or(text)
@@ -37,7 +37,7 @@ impl Reply {
         serde_json::from_slice(&self.body).unwrap_or_else(|cause| panic!("{cause}: {self:?}"))
     }
 
-    /// What a table of failures compares.
+    /// Returns the values that a table of failures compares.
     pub(super) fn failure(&self) -> (u16, ErrorCode, Applied) {
         let error = self.error().error;
         assert_eq!(self.header("content-type"), Some("application/json"));
@@ -53,8 +53,8 @@ impl Wire {
         Self { stream, buffered: Vec::new() }
     }
 
-    /// Sends `head` (request line and header lines) and `body` as they are, with `Host` and `Content-Length`
-    /// where the head does not have them, and reads the reply.
+    /// Sends `head` (request line and header lines) and `body` unchanged, adds `Host` and `Content-Length` if the head
+    /// lacks them, and reads the reply.
     pub(super) fn request(&mut self, head: &str, body: impl AsRef<[u8]>) -> Reply {
         let body = body.as_ref();
         let mut request = head.to_owned();
@@ -75,7 +75,7 @@ impl Wire {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Another handle, to write while a test reads.
+    /// Returns another handle, to write while a test reads.
     pub(super) fn writer(&self) -> TcpStream {
         self.stream.try_clone().unwrap()
     }
@@ -84,7 +84,7 @@ impl Wire {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// The next reply; its body, if it has one, is as long as it says.
+    /// Returns the next reply. If it has a body, that is as long as its header says.
     pub(super) fn reply(&mut self, has_body: bool) -> Reply {
         let head = self.read_through("\r\n\r\n");
         let mut lines = head.trim_end().split("\r\n");
@@ -104,7 +104,7 @@ impl Wire {
         reply
     }
 
-    /// Reads up to and with `end`.
+    /// Reads up to and including `end`.
     pub(super) fn read_through(&mut self, end: &str) -> String {
         loop {
             if let Some(at) = self.buffered.windows(end.len()).position(|window| window == end.as_bytes()) {
@@ -115,7 +115,7 @@ impl Wire {
         }
     }
 
-    /// Whether the server closes the connection without sending anything more.
+    /// Returns whether the server closes the connection without sending anything more.
     pub(super) fn is_closed(&mut self) -> bool {
         let read = self.read_more();
         match read {
