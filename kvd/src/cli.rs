@@ -7,7 +7,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
-/// What the exit code tells a supervisor.
+/// Exit codes of the daemon, for supervisors.
 pub mod exit_code {
     /// Stopped as asked.
     pub const DONE: u8 = 0;
@@ -21,7 +21,7 @@ pub mod exit_code {
     pub const INTERRUPTED: u8 = 130;
 }
 
-/// Where a node listens if nothing else is said.
+/// Default listen address of a node.
 pub(crate) const LISTEN: &str = "127.0.0.1:8081";
 
 const ABOUT: &str = "A replicated key-value store. Run three nodes; lose any one and keep every acknowledged write.";

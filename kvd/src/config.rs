@@ -31,7 +31,7 @@ pub const OPEN_FILES_MIN: u64 = 96;
 /// Number of open files and connections that suffices for everything that a node does.
 pub const OPEN_FILES_MAX: u64 = 16_384;
 
-/// Where a node keeps its log.
+/// Storage of a node's log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum StorageKind {
     /// In the data directory: survives crashes and power failures.
@@ -80,17 +80,17 @@ pub struct Options {
     pub peers: Vec<String>,
     /// Client URLs of nodes of an existing cluster to join. Empty if the node forms a cluster.
     pub join: Vec<String>,
-    /// Whether the node stays a learner in the cluster that it joins.
+    /// True if the node stays a learner in the cluster that it joins.
     pub learner: bool,
-    /// Where the node keeps its data.
+    /// Data directory of the node.
     pub data_dir: PathBuf,
     /// URL at which clients reach the node, if that is not the address it listens on.
     pub advertise_client_url: Option<String>,
     /// URL at which the other nodes reach the node, if that is not its URL among the peers.
     pub advertise_peer_url: Option<String>,
-    /// Whether the node must have data by now. If the data is missing, the node does not found a cluster.
+    /// True if the node must have data by now. If the data is missing, the node does not found a cluster.
     pub expect_data: bool,
-    /// Where the log is kept.
+    /// Storage of the log.
     pub storage: StorageKind,
     /// Silence after which a leader sends a heartbeat, in milliseconds.
     pub heartbeat_ms: u64,
@@ -160,20 +160,20 @@ pub struct Config {
     pub peers: Vec<Peer>,
     /// URLs of nodes of the cluster to join: origins, without a trailing slash. Empty for a node that forms a cluster.
     pub join: Vec<String>,
-    /// Whether the node stays a learner in that cluster.
+    /// True if the node stays a learner in that cluster.
     pub learner: bool,
-    /// Where the node keeps its data.
+    /// Data directory of the node.
     pub data_dir: PathBuf,
     /// URL at which clients reach the node: an origin, without a trailing slash.
     pub client_url: String,
     /// URL at which the other nodes reach the node: an origin, without a trailing slash.
     pub peer_url: String,
-    /// Whether no setting gives `peer_url`, so that it equals the client URL. A URL that the cluster has recorded is
+    /// True if no setting gives `peer_url`, so that it equals the client URL. A URL that the cluster has recorded is
     /// better then; see [`Config::use_recorded`].
     pub is_peer_url_guessed: bool,
-    /// Whether the node must have data by now. If the data is missing, the node does not found a cluster.
+    /// True if the node must have data by now. If the data is missing, the node does not found a cluster.
     pub expect_data: bool,
-    /// Where the log is kept.
+    /// Storage of the log.
     pub storage: StorageKind,
     /// Timings and limits of consensus.
     pub raft: raft::Settings,

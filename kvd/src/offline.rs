@@ -145,7 +145,7 @@ pub(crate) fn recover(args: RecoverArgs) -> Done {
     Ok(())
 }
 
-/// How the node will be started afterwards, as far as that is known.
+/// Start of the node afterwards, as far as it is known.
 struct Start {
     name: String,
     listen: Option<String>,

@@ -250,7 +250,7 @@ impl StopSignals {
 async fn stdin_ends(stdin: &mut Option<JoinHandle<()>>) {
     match stdin {
         Some(reading) => {
-            // If the reading task panics, nobody reads any more.
+            // If the reading task panics, nobody reads any longer.
             let _ = reading.await;
             *stdin = None;
         }

@@ -38,7 +38,7 @@ const UNACKNOWLEDGED_TIME_MAX: Duration = Duration::from_secs(5);
 /// closed.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// Idle connections kept for each node: as many as this node has requests in flight to a leader.
+/// Idle connections kept for each node: the most requests that this node has in flight to a leader.
 const IDLE_MAX: usize = 256;
 
 /// Sends requests to other nodes. Clones share their connections.

@@ -115,7 +115,7 @@ pub(super) struct Dialler {
     began: Instant,
 }
 
-/// How an attempt to connect ended.
+/// Outcome of an attempt to connect.
 enum Dialled {
     Accepted(Box<Socket>, Written, Box<Hello>),
     /// The peer refused the connection, with a reason.
@@ -128,7 +128,7 @@ enum Dialled {
     Overtaken,
 }
 
-/// How a stream ended.
+/// End of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
     /// The stream was closed, or broke.

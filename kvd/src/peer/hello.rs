@@ -90,11 +90,11 @@ pub struct Hello {
     /// in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub founders: Vec<Founder>,
-    /// A cluster that a forming node knows of, because one of its configured peers was part of it. So there was data,
-    /// and no cluster is founded anew with this node.
+    /// A cluster that a forming node knows of, because one of the nodes that it was told about was part of it. So there
+    /// was data, and no cluster is founded anew with this node.
     #[serde(default, with = "hex_option", skip_serializing_if = "Option::is_none")]
     pub remembers: Option<u64>,
-    /// Whether a forming node was told to expect data (`--expect-data`), and therefore does not found a cluster without
+    /// True if a forming node was told to expect data (`--expect-data`), and therefore does not found a cluster without
     /// it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expects_data: bool,
@@ -103,7 +103,7 @@ pub struct Hello {
     /// whose version draws none.
     #[serde(default, with = "hex", skip_serializing_if = "is_zero")]
     pub incarnation: u64,
-    /// Whether the node asks to join a cluster (`--join`), and founds none.
+    /// True if the node asks to join a cluster (`--join`), and founds none.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub joins: bool,
     /// The newest level that the node knows, or is set to know; the first level, if its version had no levels. See

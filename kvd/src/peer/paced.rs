@@ -131,7 +131,7 @@ struct Gauge {
     buffer_bytes: u64,
     /// Time since which the buffer has been full without a pause, and the bytes taken meanwhile.
     measuring: Option<(u64, u64)>,
-    /// Whether the buffer was full at the last write.
+    /// True if the buffer was full at the last write.
     is_blocked: bool,
     /// Time of the last write.
     busy_ms: u64,

@@ -26,7 +26,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// second after the other has taken its place.
 const CLONED_FOR: Duration = Duration::from_secs(15);
 
-/// Sighting of a process that was alive at some moment after `since`.
+/// Sighting of a process that was alive at `since` or at some moment after it.
 #[derive(Clone, Debug)]
 pub(super) struct Sighting {
     pub(super) node: NodeId,

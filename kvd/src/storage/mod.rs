@@ -8,7 +8,7 @@
 //! | `identity.json` | who this node is ([`Identity`]) |
 //! | `wal-<number>.log` | the segments of the write-ahead log ([`wal`]) |
 //! | `snapshot-<index>-<term>.snap` | what the log said up to that entry ([`snapshot`]) |
-//! | `staged-*`, `before-*`, `replacement` | the staged new files of a replacement, the old files put aside, and its progress |
+//! | `staged-*`, `before-*`, `replacement` | staged new files, old files put aside, and the progress of a replacement |
 //! | `*.tmp` | a file under construction, which the next start throws away |
 //!
 //! All I/O goes through [`Disk`], so that tests can cut the power between any two steps. Nothing in this module decides

@@ -5,13 +5,13 @@
 //! keeps, so they are defined in a place that clients share: [`kvclient::snapshot`].
 //!
 //! # Words
-//! | word | what it is |
+//! | word | meaning |
 //! |---|---|
-//! | [`SnapshotPlace`](crate::raft::SnapshotPlace) | where a snapshot ends: last entry, cluster time, configuration. All that consensus knows of it |
-//! | [`Summary`](kvclient::snapshot::Summary) | what its data comes to: revision, keys, hash. All that the state machine says of it, and clients read it too |
-//! | [`SnapshotMeta`] | what a snapshot begins with: its cluster, its place, its summary |
-//! | [`Head`](kvclient::snapshot::Head) | the same in bytes, as clients read it: neither place nor summary means anything to them |
-//! | [`SnapshotFile`] | proof that a snapshot is durable, and where it ends |
+//! | [`SnapshotPlace`](crate::raft::SnapshotPlace) | end of a snapshot: last entry, cluster time, configuration. Everything that consensus knows of it |
+//! | [`Summary`](kvclient::snapshot::Summary) | summary of its data by the state machine: revision, keys, hash. Clients read it too |
+//! | [`SnapshotMeta`] | beginning of a snapshot: its cluster, its place, its summary |
+//! | [`Head`](kvclient::snapshot::Head) | the same in bytes, as clients read it: place and summary are opaque to them |
+//! | [`SnapshotFile`] | proof that a snapshot is durable, with its last entry |
 //!
 //! # Files
 //! `snapshot-<index>-<term>.snap` is named for the last entry in it. It is written under a temporary name, synced, and

@@ -23,7 +23,7 @@ pub(super) struct Recovered {
     pub(super) checkpoint: Checkpoint,
     pub(super) index: Index,
     pub(super) terms: LogTerms,
-    /// Whether the log has the base, or begins right after it. If not, none of its entries count.
+    /// True if the log has the base, or begins right after it. If not, none of its entries count.
     pub(super) follows_base: bool,
     /// The last segment, which is appended to.
     pub(super) active: ActiveSegment,
