@@ -1,4 +1,4 @@
-//! A short, fixed set of runs of the simulator; see [`sim`] for what it is. Long runs are for
+//! A short, fixed set of simulator runs; see [`sim`] for how the simulator works. For long runs, use
 //!
 //!     cargo run --release -p kvd --example simulate -- --seeds 0..100000 --minutes 30
 
@@ -6,10 +6,10 @@ mod sim;
 
 use std::ops::Range;
 
-/// With [`RARE`] these have every kind of fault and event.
+/// Together with [`RARE`], these seeds cover every kind of fault and event.
 const SEEDS: Range<u64> = 0..140;
 
-/// Runs that have what most have not. Any change of what a run draws makes others of them.
+/// Seeds whose runs contain rare events. Any change to what a run draws makes different runs of them.
 const RARE: &[u64] = &[184, 186, 201, 210, 215, 254, 288, 292, 319];
 
 fn run_all(seeds: Range<u64>) -> (u64, u64) {

@@ -1,5 +1,5 @@
-//! A cluster lets nodes in: those that join or return ask members, one after the other, as [`kvd::bootstrap`] has it, and
-//! the members decide by the code that the server runs.
+//! Admission to a cluster. Nodes that join or return ask members, one after the other, as in [`kvd::bootstrap`], and
+//! the members decide with the server's own code.
 
 use super::coverage::Kind;
 use super::entrants::{EntrantEvent, Phase};
@@ -15,14 +15,14 @@ use std::collections::BTreeMap;
 
 const MS: Micros = 1_000;
 
-/// Time for a connection to be made, and for an answer, as in the server. Microseconds.
+/// Timeout for connecting, and for an answer, as in the server. Microseconds.
 const CONNECT_TIMEOUT: Micros = 3_000 * MS;
 pub(super) const ANSWER_TIMEOUT: Micros = 8_000 * MS;
 
-/// A node that joins is told of no more members than these.
+/// Maximum number of members that a joining node is told of.
 const TOLD_OF_MAX: usize = 3;
 
-/// All nodes that ask to be let in.
+/// All nodes that ask to be admitted.
 #[derive(Debug, Default)]
 pub(crate) struct Admissions {
     begun: u64,
@@ -38,7 +38,7 @@ struct Asker {
 }
 
 impl World {
-    /// A node begins to ask at these URLs.
+    /// Starts asking at these URLs.
     pub(super) fn ask_cluster(&mut self, id: NodeId, urls: Vec<String>, wish: Wish, is_member: bool) -> Checked {
         let Some((life, _)) = self.nodes[&id].running() else { return Ok(()) };
         self.admissions.begun += 1;
@@ -55,12 +55,12 @@ impl World {
         self.admissions.askers.contains_key(&id)
     }
 
-    /// The life in which a node asks, if it still does.
+    /// Returns the incarnation in which a node asks, if it still does.
     pub(super) fn asker(&self, id: NodeId, number: u64) -> Option<Life> {
         self.admissions.askers.get(&id).filter(|asker| asker.number == number).map(|asker| asker.life)
     }
 
-    /// Goes on until there is something to wait for.
+    /// Runs the node's admission until it has to wait for something.
     pub(super) fn ask_on(&mut self, id: NodeId) -> Checked {
         while let Some(asker) = self.admissions.askers.get_mut(&id) {
             let number = asker.number;
@@ -93,7 +93,7 @@ impl World {
         self.ask_on(id)
     }
 
-    /// What has come of a round of questions.
+    /// Handles the outcome of a round of questions.
     fn admission_news(&mut self, id: NodeId, news: JoinNews) -> Checked {
         let Some(entrant) = self.entrant(id) else {
             if matches!(news, JoinNews::Removed(_)) {
@@ -116,7 +116,7 @@ impl World {
         }
     }
 
-    /// Asks whoever lives at a URL.
+    /// Asks the node that listens at a URL.
     fn ask_member(&mut self, id: NodeId, number: u64, url: &str) {
         let to = self.node_at(url);
         let silent = Answer::News(JoinNews::Silent(format!("{url} does not answer")));
@@ -142,7 +142,7 @@ impl World {
         self.queue.schedule(self.now + after, Event::Entrant(EntrantEvent::Told(id, number, answer)));
     }
 
-    /// What a member says to a node that asks to be let in, if this is what has come of the change.
+    /// Answer of a member to a node that asks to be admitted, given the result of the change.
     pub(super) fn admission_answer(&self, member: NodeId, result: &Result<(), ChangeError>) -> Answer {
         let Some(process) = self.nodes[&member].process() else {
             return Answer::News(JoinNews::Waits("its process is gone".into()));
@@ -161,7 +161,7 @@ impl World {
         }
     }
 
-    /// URLs of a few members, by which a node is to join.
+    /// Draws the URLs of a few members for a node that will join.
     pub(super) fn draw_join_urls(&mut self) -> Vec<String> {
         let configuration = self.last_configuration().cloned().unwrap_or_default();
         let mut urls = self.urls_of(&configuration, |_| true);
@@ -170,13 +170,13 @@ impl World {
         urls
     }
 
-    /// URLs of these members.
+    /// Returns the URLs of these members.
     pub(super) fn urls_of(&self, configuration: &Configuration, is_told_of: impl Fn(NodeId) -> bool) -> Vec<String> {
         let members = configuration.members.iter().filter(|(id, _)| is_told_of(**id));
         members.map(|(_, info)| info.client_url.clone()).collect()
     }
 
-    /// A member that has nothing from its cluster yet asks whether it is still wanted.
+    /// Lets a member that has received nothing from its cluster yet ask whether it is still wanted.
     pub(super) fn ask_whether_still_wanted(&mut self, id: NodeId) -> Checked {
         let node = &self.nodes[&id];
         if node.raft().is_none_or(|raft| *raft.configuration() != Configuration::default()) {
@@ -189,7 +189,7 @@ impl World {
         self.ask_cluster(id, urls, wish, true)
     }
 
-    /// It has something by now.
+    /// Stops asking once the member has received something.
     pub(super) fn stop_asking_if_fed(&mut self, id: NodeId) {
         let is_fed = |raft: &kvd::raft::Raft| *raft.configuration() != Configuration::default();
         if self.is_asking(id) && self.nodes[&id].raft().is_some_and(is_fed) {

@@ -1,6 +1,6 @@
-//! Runs in which data is lost beyond what a cluster survives, for as long as somebody remembers that there was some: a
-//! member that has its data, or a node that has met one since it started. Then nothing may be founded anew, whoever is
-//! started again when, and in the end all who wait say what they wait for.
+//! Runs that lose more data than a cluster survives, while at least one node still remembers that there was data: a
+//! member that has its data, or a node that has met one since it started. No node may found a new cluster then,
+//! whichever nodes restart and whenever they do. In the end, every waiting node says what it is waiting for.
 
 use super::coverage::Kind;
 use super::entrants::Entrant;
@@ -11,30 +11,31 @@ use super::node::Node;
 use super::world::World;
 use kvd::raft::NodeId;
 
-/// Nothing is founded for so long once faults have stopped. Microseconds.
+/// Time after the end of the faults during which no cluster may be founded. Microseconds.
 const HELD_FOR: Micros = 3_000_000;
 
-/// Of what happens to the nodes, so many are disks that are lost; the others are processes that are killed.
+/// Percentage of losses that are lost disks; the others are killed processes.
 const LOST_PERCENT: u32 = 50;
 
-/// Of the nodes that come to remember the cluster, after so many one is made to forget it that did before.
+/// When another node comes to remember the cluster, the chance that one which remembered it before is made to forget
+/// it. Percent.
 const FORGOTTEN_PERCENT: u32 = 70;
 
-/// How long after that, at the mean. Microseconds.
+/// Mean delay before that. Microseconds.
 const FORGOTTEN_AFTER: Micros = 20_000;
 
-/// A node that has lost something is started again within one of these times. Microseconds.
+/// Choices of the time within which a node that has lost something is started again. Microseconds.
 pub(super) const STARTED_WITHIN: [Micros; 3] = [1_000, 30_000, 500_000];
 
 impl World {
-    /// Something happens to any of the nodes.
+    /// Inflicts a loss on a random node.
     pub(super) fn bereave(&mut self) -> Checked {
         let number = self.chance.within(1..self.plan.nodes + 1);
         let victim = self.node_at(&format!("http://n{number}"));
         self.bereave_one(victim)
     }
 
-    /// A node has come to remember the cluster: now one may forget it that did before.
+    /// Handles a node that has come to remember the cluster: a node that remembered it before may now forget.
     pub(super) fn pass_memory_on(&mut self, to: NodeId) {
         if self.is_calm || !self.plan.bereaves() || !self.chance.percent(FORGOTTEN_PERCENT) {
             return;
@@ -47,7 +48,7 @@ impl World {
         }
     }
 
-    /// A node loses its disk, or what its process knows, unless it is the last to know of the cluster.
+    /// Takes the disk of a node, or the knowledge of its process, unless it is the last node to know of the cluster.
     pub(super) fn bereave_one(&mut self, victim: NodeId) -> Checked {
         let loses_disk = self.chance.percent(LOST_PERCENT);
         let keeps = !loses_disk && self.nodes[&victim].has_data;
@@ -58,13 +59,13 @@ impl World {
         if loses_disk { self.lose_disk(victim) } else { self.kill(victim) }
     }
 
-    /// Whether a node knows of the cluster.
+    /// Returns whether a node knows of the cluster.
     fn remembers(&self, node: &Node) -> bool {
         let is_there = !self.dead.contains(&node.id);
         is_there && (node.has_data || node.entrant().is_some_and(Entrant::remembers))
     }
 
-    /// Whether too much of the cluster is lost for it ever to serve again.
+    /// Returns whether too much of the cluster is lost for it ever to serve again.
     pub(super) fn is_bereft(&self) -> bool {
         let lost = self.lost();
         let mut possible = self.invariants.possible_configurations();
@@ -76,7 +77,8 @@ impl World {
         self.plan.bereaves() && self.is_founded() && is_doomed
     }
 
-    /// Nobody founds a cluster in the place of the one that is lost, and all who wait know that there was one.
+    /// Checks that no node founds a cluster in place of the lost one, and that all waiting nodes know that there was
+    /// one.
     pub(super) fn check_held(&mut self, limit_ms: u64) -> Checked {
         self.coverage.count(Kind::Bereft);
         let knows = |world: &Self| world.nodes.values().filter_map(Node::entrant).all(Entrant::is_held);

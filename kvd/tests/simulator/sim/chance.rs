@@ -14,7 +14,7 @@ impl Chance {
         Self(StdRng::seed_from_u64(seed))
     }
 
-    /// Any number at all: for seeds of parts that have a generator of their own.
+    /// Returns any number: a seed for a part that has its own generator.
     pub(crate) fn any(&mut self) -> u64 {
         self.0.next_u64()
     }
@@ -23,7 +23,7 @@ impl Chance {
         self.0.random_range(range)
     }
 
-    /// True this often, in thousandths.
+    /// Returns true with this probability, in thousandths.
     pub(crate) fn permille(&mut self, permille: u32) -> bool {
         permille > 0 && self.0.random_range(0..1000) < permille
     }
@@ -32,17 +32,17 @@ impl Chance {
         self.permille(percent * 10)
     }
 
-    /// One of these.
+    /// Returns one of these.
     pub(crate) fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
         *choices.choose(&mut self.0).expect("something to choose from")
     }
 
-    /// One of these, if there is any.
+    /// Returns one of these, if there are any.
     pub(crate) fn any_of<T: Copy>(&mut self, choices: &[T]) -> Option<T> {
         choices.choose(&mut self.0).copied()
     }
 
-    /// One of these, the likelier the greater its weight.
+    /// Returns one of these, with probability proportional to its weight.
     pub(crate) fn weighted<T: Copy>(&mut self, choices: &[(T, u32)]) -> T {
         let total: u32 = choices.iter().map(|(_, weight)| weight).sum();
         let mut at = self.0.random_range(0..total);
@@ -59,7 +59,7 @@ impl Chance {
         items.shuffle(&mut self.0);
     }
 
-    /// A waiting time of this mean, exponentially distributed, as of arrivals that know nothing of each other.
+    /// Returns an exponentially distributed waiting time with this mean, as between independent arrivals.
     pub(crate) fn exponential(&mut self, mean: u64) -> u64 {
         let uniform: f64 = self.0.random();
         (-(1.0 - uniform).ln() * mean as f64) as u64

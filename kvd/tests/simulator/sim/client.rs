@@ -1,8 +1,8 @@
-//! Clients: each does one thing after the other, and takes nothing for granted.
+//! Clients. Each makes one request at a time, and relies only on the answers that it has received.
 //!
-//! A request that is not answered, or answered with an error that may pass, is repeated under the same request id, at
-//! the same node or another. One that is given up has an unknown outcome, unless every copy of it is known to have
-//! come to nothing. What clients saw becomes the history that is checked for linearizability in the end.
+//! A client retries a request that gets no answer, or a temporary error, under the same request id, at the same node or
+//! another. An abandoned request has an unknown outcome, unless every copy of it is known to have had no effect. The
+//! answers that clients saw form the history that is checked for linearizability in the end.
 
 use super::coverage::Kind;
 use super::events::{Ask, Event, Micros};
@@ -14,13 +14,13 @@ use kvd::node::{ReadError, WriteError};
 use kvd::raft::NodeId;
 use std::collections::BTreeMap;
 
-/// Place of a client among the clients.
+/// Index of a client in the list of clients.
 pub(crate) type ClientId = usize;
 
-/// Names one sending of one request.
+/// Identifies one sending of one request.
 pub(crate) type AttemptId = u64;
 
-/// Redirects that are followed at once; then the client waits a little.
+/// Redirects that a client follows at once; after that it waits a little.
 const HOPS_MAX: u32 = 3;
 
 /// A client gives a request up after this many times its patience.
@@ -28,7 +28,7 @@ const PATIENCE_TIMES: u64 = 3;
 
 const MS: Micros = 1_000;
 
-/// A client that rests looks again after so long. Microseconds.
+/// Time until a resting client looks again. Microseconds.
 const RESTS_FOR: Micros = 50 * MS;
 
 /// A client.
@@ -38,26 +38,26 @@ pub(crate) struct Client {
     /// Number of its last request.
     seq: u64,
     leader: Option<NodeId>,
-    /// The one node that it reads from, if it is faithful.
+    /// The only node that it reads from, if it is faithful.
     reads_from: Option<NodeId>,
-    /// What it last saw of each key: the number of the value, and the revision that wrote it.
+    /// For each key, the number of the last value that it saw and the revision that wrote it.
     seen: BTreeMap<u64, (u64, Revision)>,
     doing: Option<Doing>,
-    /// Number of its latest turn; earlier ones are void.
+    /// Number of its latest turn; earlier turns are void.
     turn: u64,
 }
 
-/// What a client is about.
+/// The request that a client is making.
 #[derive(Debug)]
 struct Doing {
     key: u64,
     what: What,
     invoked: Moment,
     give_up_at: Micros,
-    /// How often it was sent; what has not been answered.
+    /// Times that it was sent, and copies that have not been answered.
     sent: u32,
     open: Vec<AttemptId>,
-    /// Some copy of it may have taken effect, or may yet.
+    /// True if some copy may have taken effect, or may still.
     unknown: bool,
     hops: u32,
 }
@@ -76,25 +76,25 @@ pub(crate) struct Attempt {
     pub(crate) sent: Moment,
 }
 
-/// What a client is answered.
+/// Answer to a client.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
     Written(Result<Outcome, WriteError>),
     Read(Result<Option<Item>, ReadError>),
-    /// Nobody listens there: the request was taken by nobody.
+    /// Nothing listens there: no node took the request.
     Refused,
-    /// The connection was closed before there was an answer.
+    /// The connection was closed before an answer arrived.
     Closed,
 }
 
-/// The value of this number: its digits, and as much padding as is missing to `length` bytes.
+/// Returns the value with this number: its digits, padded to `length` bytes.
 fn value_bytes(number: u64, length: usize) -> Bytes {
     let mut value = number.to_string().into_bytes();
     value.resize(value.len().max(length), b'.');
     value.into()
 }
 
-/// The number that a value was written under; see [`value_bytes`].
+/// Returns the number of a value; see [`value_bytes`].
 pub(crate) fn value_number(value: &[u8]) -> u64 {
     let digits: Vec<u8> = value.iter().copied().take_while(u8::is_ascii_digit).collect();
     String::from_utf8_lossy(&digits).parse().expect("every value begins with its number")
@@ -105,7 +105,7 @@ pub(crate) fn key_bytes(key: u64) -> Bytes {
 }
 
 impl Reply {
-    /// Tells replies apart: by their kinds, and by the revision that a good one names.
+    /// Distinguishes replies by their kinds, and successful replies by revision.
     fn number(&self) -> u64 {
         match self {
             Self::Written(Ok(Outcome::Set { revision, .. } | Outcome::Deleted { revision, .. })) => 10 + revision,
@@ -132,7 +132,7 @@ impl Client {
         }
     }
 
-    /// From now on it reads from anyone: the node that it read from may never come back.
+    /// Makes the client read from any node from now on: the node that it read from may never come back.
     pub(crate) fn lose_faith(&mut self) {
         self.reads_from = None;
     }
@@ -143,7 +143,7 @@ impl Client {
 }
 
 impl World {
-    /// A client begins something, or sends once more what it is about.
+    /// Starts a client's next request, or retries the one that it is making.
     pub(crate) fn client_turn(&mut self, id: ClientId, turn: u64) {
         if turn != self.clients[id].turn {
             return;
@@ -204,8 +204,8 @@ impl World {
         What::Write { command: Command { operation, request }, call }
     }
 
-    /// A condition, and what it comes to in a history, where revisions are not known: of the value that was written at
-    /// a revision there is only one.
+    /// Draws a condition, and returns it together with its equivalent in the history. The history knows no revisions,
+    /// but each revision of a key has only one value.
     fn draw_condition(&mut self, id: ClientId, key: u64) -> (Option<kv::Condition>, Option<Condition>) {
         let seen = self.clients[id].seen.get(&key).copied();
         match (self.chance.within(0..6), seen) {
@@ -221,7 +221,7 @@ impl World {
         }
     }
 
-    /// Whom a client asks: a write mostly the leader it knows, a read anyone.
+    /// Chooses the node to ask: for a write mostly the leader that the client knows, for a read any node.
     fn choose_node(&mut self, id: ClientId) -> NodeId {
         let client = &self.clients[id];
         let leader = client.leader;
@@ -230,7 +230,7 @@ impl World {
             && self.chance.percent(15)
             && let Some(deposed) = self.deposed_leader().filter(|deposed| !self.hindered.contains(deposed))
         {
-            // Nobody would know to ask it, and there is no better place to be told something old.
+            // No client would know to ask this node, and no other is as likely to return stale data.
             return deposed;
         }
         let client = &self.clients[id];
@@ -269,7 +269,7 @@ impl World {
         self.queue.schedule(self.now + patience, Event::AttemptTimeout(attempt));
     }
 
-    /// A node has answered, and the answer is on its way.
+    /// Sends a node's answer on its way to the client.
     pub(crate) fn reply_later(&mut self, attempt: AttemptId, reply: Reply) {
         let Some(Attempt { to, .. }) = self.attempts.get(&attempt) else { return };
         if !self.network.loses_client_message(*to, &mut self.chance) {
@@ -278,14 +278,14 @@ impl World {
         }
     }
 
-    /// Waited in vain: the request may be lost, or on its way, or done.
+    /// Handles a client's timeout: the request may be lost, in flight or done.
     pub(crate) fn attempt_timed_out(&mut self, attempt: AttemptId) {
         let Some(Attempt { client: id, .. }) = self.attempts.remove(&attempt) else { return };
         let Some(doing) = &mut self.clients[id].doing else { return };
         if let Some(place) = doing.open.iter().position(|open| *open == attempt) {
             doing.open.remove(place);
             doing.unknown = true;
-            // Whoever does not answer may never.
+            // A leader that does not answer may never answer.
             self.clients[id].leader = None;
             self.turn_later(id, 0);
         }
@@ -311,7 +311,7 @@ impl World {
                 self.turn_later(id, backoff);
             }
             Reply::Written(Ok(Outcome::StaleRequest { .. })) => {
-                // It has been applied, and with what outcome is forgotten.
+                // It has been applied, but its outcome has been forgotten.
                 self.coverage.count(Kind::ReplyDropped);
                 doing.unknown = true;
                 self.give_up(id);
@@ -373,7 +373,7 @@ impl World {
             }
             Outcome::ConditionFailed { current } => {
                 self.coverage.count(Kind::ConditionFailed);
-                // A repeat is shown the item as it is by then.
+                // The answer to a repeat shows the item as it is at that later time.
                 let current = (times == 1).then(|| current.as_ref().map(seen_item));
                 Answer::ConditionFailed { current }
             }
@@ -395,7 +395,7 @@ impl World {
             client.seen.insert(key, (value_number(&item.value), item.mod_revision));
         }
         if !stale {
-            // Every sending is a read of its own, so this one began when it was sent.
+            // Each sending is a separate read, so this one began when it was sent.
             let answer = Some(Answer::Found(item.map(seen_item)));
             self.history.push(Seen { key, invoked: sent.sent, returned: Some(self.moment), call: Call::Get, answer });
         }

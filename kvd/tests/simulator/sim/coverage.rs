@@ -1,11 +1,11 @@
-//! What happened, and how often: a set of runs in which a fault never hit proves nothing about it.
+//! Counts of what happened: a set of runs in which a fault never hit proves nothing about that fault.
 
 use std::fmt::{self, Display, Formatter};
 use std::ops::AddAssign;
 
 macro_rules! kinds {
     ($($group:literal: [$($kind:ident = $name:literal),* $(,)?]),* $(,)?) => {
-        /// Something worth counting.
+        /// An event worth counting.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Kind { $($($kind),*),* }
 
@@ -254,7 +254,7 @@ impl Coverage {
         self.counts[kind as usize]
     }
 
-    /// Names of all that never happened.
+    /// Returns the names of all kinds that never happened.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
         let missing = Kind::ALL.iter().filter(|(kind, ..)| self.of(*kind) == 0);
         missing.map(|(_, _, name)| *name).collect()
@@ -270,7 +270,7 @@ impl AddAssign<&Self> for Coverage {
 }
 
 impl Display for Coverage {
-    /// A line for each kind, by group.
+    /// Writes a line for each kind, by group.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mut last_group = "";
         for (kind, group, name) in Kind::ALL {

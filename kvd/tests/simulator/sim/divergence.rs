@@ -1,7 +1,7 @@
-//! Replicas compare their states all the while, under every fault: none that is well may ever find that it has
-//! diverged. In some runs a difference is planted in the end, and must be found, by whose it is and nobody else.
+//! Replicas compare their states throughout the run, under every fault. No healthy replica may ever find that it has
+//! diverged. Some runs plant a difference at the end: the node that holds it must find it, and no other node may.
 //!
-//! All that is random here comes from a generator of its own, so that it moves nothing else in a run.
+//! All randomness here comes from a separate generator, so that it changes nothing else in a run.
 
 use super::chance::Chance;
 use super::coverage::Kind;
@@ -17,20 +17,19 @@ use kvd::raft::{NodeId, RoleName};
 
 const MS: Micros = 1_000;
 
-/// How often the nodes ask each other.
+/// Interval at which the nodes ask each other.
 const EVERY: Micros = 400 * MS;
 
-/// A difference is found within this many rounds of questions, once there is a leader. An answer is late or lost at
-/// times.
+/// Rounds of questions within which a difference is found once there is a leader. Some answers are late or lost.
 const ROUNDS_MAX: u64 = 20;
 
-/// What is drawn here.
+/// State of the comparisons, with their generator.
 #[derive(Debug)]
 pub(crate) struct Comparisons {
     chance: Chance,
-    /// The node in whose state a difference was planted, which is there yet.
+    /// The node whose state holds a planted difference now.
     planted: Option<NodeId>,
-    /// The same, be it gone by now: what it said of its states may still be believed.
+    /// The same node, even after its difference is gone: the states that it reported may still be believed.
     ever_planted: Option<NodeId>,
 }
 
@@ -39,7 +38,7 @@ impl Comparisons {
         Self { chance: Chance::new(seed ^ 0xd1ff_e4e5_ce5a_11ed), planted: None, ever_planted: None }
     }
 
-    /// Whether a difference was planted in the state of this node.
+    /// Returns whether a difference was planted in the state of this node.
     pub(super) fn has_strayed(&self, id: NodeId) -> bool {
         self.planted == Some(id)
     }
@@ -51,7 +50,7 @@ impl World {
         self.queue.schedule(at, Event::CompareStates);
     }
 
-    /// Every node asks every other, if both are there and hear each other, and is answered sooner or later.
+    /// Lets every node ask every other that runs and is reachable; each answer arrives sooner or later.
     pub(super) fn compare_states(&mut self) -> Checked {
         self.compare_states_later();
         for to in self.all_nodes() {
@@ -72,7 +71,7 @@ impl World {
         Ok(())
     }
 
-    /// A node learns what the states of another were.
+    /// Delivers the states of one node to another.
     pub(super) fn states_arrive(&mut self, to: NodeId, life: Life, from: NodeId, states: Vec<AppliedState>) -> Checked {
         let (planted, ever_planted) = (self.comparisons.planted, self.comparisons.ever_planted);
         let Some(process) = self.process(to).filter(|process| process.life == life && !process.paused) else {
@@ -93,7 +92,7 @@ impl World {
         ensure!("Divergence", planted == Some(to), "n{} takes itself for diverged: {divergence}", to.0);
         self.trace.note(|| format!("n{} has diverged: {divergence}", to.0));
         self.coverage.count(Kind::DivergenceFound);
-        // It takes part no more, and refuses to start.
+        // It no longer takes part, and refuses to start.
         self.close_connections(to);
         self.node(to).state = State::Refused;
         self.nodes[&to].disk.kill();
@@ -101,7 +100,7 @@ impl World {
         Ok(())
     }
 
-    /// A node goes on from the state of another: what was planted in its own is gone.
+    /// Handles a node that continues from another's state: the difference planted in its own state is gone.
     pub(super) fn state_replaced(&mut self, id: NodeId) {
         if self.comparisons.has_strayed(id) {
             self.comparisons.planted = None;
@@ -109,16 +108,16 @@ impl World {
         }
     }
 
-    /// In some runs in which all nodes are well by now, one of them comes to hold what the others do not. It finds out,
-    /// and the others go on without it.
+    /// In some runs whose nodes are all healthy by now, plants a difference in one of them. That node must find it, and
+    /// the other nodes must continue without it.
     pub(super) fn check_divergence_is_found(&mut self) -> Checked {
         let is_majority_without_one = 2 * self.healthy().count().saturating_sub(1) > self.nodes.len();
-        // Not a leader: who falls behind would need a snapshot of it, and must not get one.
+        // Not a leader: a follower that falls behind would need its snapshot, and must not get one.
         let leads = |node: &Node| node.role() == Some(RoleName::Leader);
         let all: Vec<NodeId> = self.healthy().filter(|node| !leads(node)).map(|node| node.id).collect();
         let is_possible = self.plan.ending == Ending::All
             && self.plan.members.is_none()
-            // A session is planted, and must not be forgotten.
+            // The difference is a session, and must not be forgotten.
             && self.plan.remembers_all_sessions()
             && is_majority_without_one
             && !all.is_empty();
@@ -131,7 +130,7 @@ impl World {
         let request = Some(RequestId { client: "nobody".into(), seq: 1 });
         let time = process.replica.raft().log().last_time().0;
         let mut store = process.replica.store().write().expect("nothing panics while it holds the store");
-        // It changes no item and no revision, so that nobody else would ever notice.
+        // It changes no item and no revision, so nothing else would ever reveal it.
         let _ = store.apply(time, &Command { operation, request });
         drop(store);
         self.trace.note(|| format!("n{} has diverged, and does not know it yet", strays.0));

@@ -1,10 +1,10 @@
 //! How a run ends: faults stop, and the cluster must serve again within a bound (liveness).
 //!
-//! In some runs everything works again; in some only a majority, drawn at random, while the others are dead for ever;
-//! in some the links within a majority, while all other links work in both directions, in one, or not at all; and in
-//! some the disks of a minority stay stuck or full, its processes stand still, or its bulk lanes are dead, for ever.
-//! A minority, while members come and go, is one that all configurations that may yet come can do without. Clients go on
-//! all the while, since that is when mistakes show.
+//! In some runs everything works again. In others only a randomly drawn majority does, while the remaining nodes stay
+//! dead. In others only the links within a majority are sure to work, while all other links work in both directions, in
+//! one, or not at all. In the rest, the disks of a minority stay stuck or full, its processes stay paused, or its bulk
+//! lanes stay dead. While members change, a minority is a set of nodes that every possible later configuration can do
+//! without. Clients keep writing throughout, since that is when mistakes show.
 
 use super::admissions::ANSWER_TIMEOUT;
 use super::client::{Client, key_bytes};
@@ -25,45 +25,45 @@ use std::collections::BTreeSet;
 
 const NAME: &str = "Liveness";
 
-/// Within this many of the longest election timeouts there is a leader that serves.
+/// Longest election timeouts within which a leader serves again.
 pub(super) const ELECTION_TIMEOUTS_MAX: u64 = 20;
 
-/// A cluster that makes progress has this many times as long.
+/// Factor by which a cluster that makes progress may exceed that limit.
 const PROGRESS_TIMES: u64 = 8;
 
-/// Clocks may be slow by a fifth.
+/// Clocks may be up to a fifth slow.
 const SLOWEST_CLOCK: (u64, u64) = (5, 4);
 
 /// Acknowledged writes that show that the cluster serves.
 const WRITES_WANTED: u64 = 3;
 
-/// From now on clients wait no longer than this for an answer. Milliseconds.
+/// Longest time that clients wait for an answer from now on. Milliseconds.
 const CLIENT_PATIENCE_MS: u64 = 500;
 
-/// And as long as so many values of every client take on a slow link: whoever waits for less than the line of all
-/// others gives up before its turn.
+/// They also wait for the time that this many values of every client take on a slow link: with less patience than the
+/// whole queue takes, a client gives up before its turn.
 const CLIENT_PATIENCE_VALUES: u64 = 2;
 
-/// A value waits behind no more than so many others on a slow link.
+/// Largest number of values queued ahead of another on a slow link.
 const VALUES_AHEAD_MAX: u64 = 40;
 
-/// And between two requests they pause no longer, at the mean. Microseconds.
+/// Mean pause of clients between two requests, at most. Microseconds.
 const CLIENT_PAUSE_US_MAX: Micros = 10_000;
 
-/// And no more of what they do is reading, since writes are waited for.
+/// Largest share of reads among requests, since the run waits for writes.
 const CLIENT_READ_PERCENT_MAX: u32 = 40;
 
-/// A node that waits to be let in asks no more nodes than so many that do not answer, one after the other.
+/// Largest number of unresponsive nodes that a node waiting for admission asks in sequence.
 const ASKED_IN_VAIN_MAX: u64 = 4;
 
-/// Whoever operates the cluster looks this often whether all who wait can be let in. Microseconds.
+/// Interval at which the operator checks that all waiting nodes can be admitted. Microseconds.
 const CORRECTED_EVERY: Micros = 1_000_000;
 
-/// How long a write to a healthy disk takes, at the mean. Microseconds.
+/// Mean duration of a write to a healthy disk. Microseconds.
 const CALM_DISK_US: Micros = 300;
 
 impl World {
-    /// Stops all faults and checks what must come true then.
+    /// Stops all faults, and checks what must then become true.
     pub(crate) fn end(&mut self) -> Checked {
         self.trace.note(|| "faults stop".into());
         self.stop_faults()?;
@@ -89,13 +89,13 @@ impl World {
         self.check_stability()?;
         self.check_divergence_is_found()?;
         self.clients_stop = true;
-        // Clients give up at last, and nodes answer by their own time limit.
+        // Clients eventually give up, and nodes answer within their own time limit.
         let clients_ms = 4 * client_ms + 2 * self.plan.request_timeout_ms;
         self.wait_for("every client has its answer or has given up", patience_ms + clients_ms, |world| {
             world.clients.iter().all(Client::is_idle)
         })?;
         if !links_stay_dead {
-            // Who waits may ask nodes first that stand still for ever.
+            // A waiting node may first ask nodes that stay paused for ever.
             let waits = self.nodes.values().any(|node| node.entrant().is_some());
             let admission_ms = if waits { ASKED_IN_VAIN_MAX * ANSWER_TIMEOUT / 1_000 } else { 0 };
             let limit = patience_ms + 2 * self.plan.request_timeout_ms + admission_ms;
@@ -117,8 +117,8 @@ impl World {
         }
         let applied_again = self.invariants.model.applied_again();
         self.coverage.add(Kind::AppliedAgain, applied_again.len() as u64);
-        // A write that came after its client was forgotten was applied again, and a history of single writes says nothing of
-        // its key. The model judges whether it might be.
+        // A write that arrived after its client's session was forgotten was applied again. A history in which each
+        // write happens once says nothing about its key. The model judges whether a repeat was allowed.
         self.history.retain(|seen| !applied_again.contains(&key_bytes(seen.key)));
         linearizability::check(&self.history)
             .map_err(|violation| Violation { invariant: "Linearizability", what: violation.to_string() })
@@ -129,7 +129,7 @@ impl World {
         self.calm_since = self.moment;
         self.network.calm_down();
         self.calm_streams();
-        // To this they are mended from now on.
+        // Disks are mended to this speed from now on.
         self.plan.disk_mean_us = CALM_DISK_US;
         let all = self.all_nodes();
         let others = self.draw_others(&all);
@@ -173,12 +173,12 @@ impl World {
         self.correct_flags()
     }
 
-    /// Whoever operates the cluster sees to it that all who wait can be let in: each is told of a member that is well, and
-    /// none expects data that is not there.
+    /// Acts as the operator who makes sure that all waiting nodes can be admitted: each is given the URL of a healthy
+    /// member, and none expects data that is not there.
     pub(super) fn correct_flags(&mut self) -> Checked {
         self.queue.schedule(self.now + CORRECTED_EVERY, Event::CorrectFlags);
         if self.is_bereft() {
-            // What they know would be lost.
+            // Restarting them would lose what they know.
             return Ok(());
         }
         let configuration = self.last_configuration().cloned().unwrap_or_default();
@@ -204,7 +204,7 @@ impl World {
         Ok(())
     }
 
-    /// Whether a node without data is let in by what it was told when it was started.
+    /// Returns whether a node without data can be admitted with the flags it was started with.
     fn finds_its_way(&self, node: &Node, configuration: &Configuration, well: &BTreeSet<NodeId>) -> bool {
         if node.way_in != WayIn::Forms {
             return node.join_urls.iter().any(|url| well.contains(&self.node_at(url)));
@@ -214,13 +214,13 @@ impl World {
         may_return && self.founder_names().iter().any(|name| well.contains(&self.node_at(&format!("http://{name}"))))
     }
 
-    /// Whether a node can serve again: its data is not damaged in a way that it would notice when it starts.
+    /// Returns whether a node can serve again: its data has no damage that it would notice on start.
     fn is_usable(&self, id: NodeId) -> bool {
         !matches!(self.nodes[&id].state, State::Refused) && !self.nodes[&id].damaged
     }
 
-    /// Those whom the cluster can do without, drawn at random, but for all that cannot serve again. Leaders are among them
-    /// more often than others, since it is their absence that must be noticed.
+    /// Draws nodes that the cluster can do without, in addition to those that cannot serve again. Leaders are drawn
+    /// more often than other nodes, since their absence must be noticed.
     fn draw_others(&mut self, all: &[NodeId]) -> Vec<NodeId> {
         let (mut usable, mut others): (Vec<NodeId>, Vec<NodeId>) = all.iter().partition(|id| self.is_usable(**id));
         self.chance.shuffle(&mut usable);
@@ -236,7 +236,7 @@ impl World {
             let configuration = world.last_configuration();
             configuration.is_some_and(|configuration| configuration.members.contains_key(&id))
         };
-        // One that comes under the name of another may yet have to take its place.
+        // A node that joins under the name of another may still have to take its place.
         for id in usable {
             let lost = self.lost().into_iter().chain(others.iter().copied()).collect();
             if is_member(self, id) && self.may_lose_beside(id, lost) && self.chance.percent(70) {
@@ -246,8 +246,8 @@ impl World {
         others
     }
 
-    /// From now on something is wrong with a node that never ends: its disk answers no more, or has no space left, or
-    /// its process stands still, or its bulk lanes are dead.
+    /// Inflicts a permanent fault on a node: its disk no longer answers or has no space left, its process stays paused,
+    /// or its bulk lanes are dead.
     fn hinder(&mut self, id: NodeId) {
         self.hindered.push(id);
         let ways = if self.network.is_loose() { 3 } else { 4 };
@@ -271,7 +271,7 @@ impl World {
             _ => {
                 if let Some(process) = self.process(id) {
                     process.paused = true;
-                    // Nobody wakes it any more.
+                    // No event resumes it any more.
                     process.life = Life::MAX;
                 }
                 self.coverage.count(Kind::PausedForEver);
@@ -292,7 +292,7 @@ impl World {
         dead
     }
 
-    /// Nodes that should work by now.
+    /// Returns the nodes that should work by now.
     pub(super) fn living(&self) -> impl Iterator<Item = &Node> {
         let configuration = self.last_configuration();
         let is_member = move |id| configuration.is_none_or(|configuration| configuration.members.contains_key(&id));
@@ -300,7 +300,7 @@ impl World {
         self.nodes.values().filter(is_up).filter(move |node| is_member(node.id))
     }
 
-    /// Those of them that nothing is wrong with.
+    /// Returns those of them that have no fault.
     pub(super) fn healthy(&self) -> impl Iterator<Item = &Node> {
         self.living().filter(|node| !self.hindered.contains(&node.id))
     }
@@ -330,13 +330,13 @@ impl World {
         }) && self.healthy().all(is_idle)
     }
 
-    /// Whether all who can be members are what they are to be.
+    /// Returns whether all nodes that can be members have their intended roles.
     fn have_members_settled(&self) -> bool {
         let possible = self.invariants.possible_configurations();
         let [configuration] = possible[..] else { return false };
-        // One with which something is wrong for ever may be heard or not.
+        // A node with a permanent fault may be heard or not.
         let lives = |id: NodeId| self.nodes[&id].process().is_some();
-        // It may only come in the place of a member of its name, and there is none.
+        // It may only take the place of a member with its name, and there is none.
         let is_turned_away = |node: &Node| {
             let names = &mut configuration.members.values().map(|info| &info.name);
             node.entrant().is_some_and(Entrant::is_to_return) && !names.any(|name| *name == node.info.name)
@@ -346,7 +346,7 @@ impl World {
             Goal::Voter => self.is_beyond_reach(*id),
             Goal::Replace(old) => self.is_beyond_reach(*id) || lives(*old),
         };
-        // Its name is that of a member that lives, so it waits for ever.
+        // A live member has its name, so it waits for ever.
         let is_taken = |node: &Node| {
             let mut members = configuration.members.iter();
             members.any(|(id, info)| *id != node.id && info.name == node.info.name && lives(*id))
@@ -359,12 +359,12 @@ impl World {
         !configuration.is_joint() && configuration.learners.iter().all(is_done) && self.nodes.values().all(has_come)
     }
 
-    /// Whether a node may never answer any more.
+    /// Returns whether a node may never answer again.
     fn is_beyond_reach(&self, id: NodeId) -> bool {
         self.nodes[&id].process().is_none() || self.hindered.contains(&id)
     }
 
-    /// Every living node has the state that the model has, key by key, and nothing left over.
+    /// Checks that every live node has the same state as the model, key by key, and no other keys.
     fn check_states(&self) -> Checked {
         for node in self.healthy() {
             let replica = &node.process().expect("a settled node runs").replica;
@@ -390,21 +390,21 @@ impl World {
         Ok(())
     }
 
-    /// Grows with every entry that is committed or applied anywhere.
+    /// Returns a number that grows with every entry committed or applied on any node.
     fn progress(&self) -> u64 {
         let applied = self.living().filter_map(Node::raft).map(|raft| raft.log().applied_index().0);
         self.invariants.committed_index().0 + applied.sum::<u64>()
     }
 
-    /// What every node is doing.
+    /// Describes the state of every node.
     pub(super) fn describe(&self) -> String {
         let hindered: Vec<u64> = self.hindered.iter().map(|id| id.0).collect();
         let nodes: Vec<String> = self.nodes.values().map(describe).collect();
         format!("{:?}, hindered {hindered:?}; {}", self.plan.ending, nodes.join("; "))
     }
 
-    /// Waits until something is reached, for no longer than the limit since the last thing that led on to it. A cluster
-    /// that works off what has piled up, one entry a message, is alive; one that goes on so for long is not.
+    /// Waits until `reached` holds. The limit restarts with each sign of progress: a cluster that works off a backlog,
+    /// one entry per message, is alive. The total wait is limited as well.
     pub(super) fn wait_for(&mut self, what: &str, limit_ms: u64, reached: impl Fn(&Self) -> bool) -> Checked {
         let limit = limit_ms * 1_000;
         let last_end = self.now + PROGRESS_TIMES * limit;

@@ -1,9 +1,9 @@
-//! Nodes on their way into a cluster. They have no data yet: they found a cluster with their peers, return to the one that
-//! an earlier life of theirs was part of, or join one.
+//! Nodes on their way into a cluster. They have no data yet: they found a cluster with their peers, return to the
+//! cluster that an earlier incarnation belonged to, or join one.
 //!
-//! What they decide is what the daemon decides ([`kvd::bootstrap`]). This file stands in for the task that runs it, and for
-//! the disk that it begins on; how nodes introduce themselves to each other is in [`super::introductions`], and how a
-//! cluster lets them in in [`super::admissions`].
+//! Their decisions are the daemon's own ([`kvd::bootstrap`]). This file stands in for the task that runs the daemon,
+//! and for its disk before it has data. See [`super::introductions`] for how nodes introduce themselves to each other,
+//! and [`super::admissions`] for how a cluster admits them.
 
 use super::coverage::Kind;
 use super::events::{Event, Life, Micros};
@@ -19,16 +19,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const MS: Micros = 1_000;
 
-/// What happens to a process that stands still is looked at again after this time. Microseconds.
+/// Delay after which an event for a paused process is looked at again. Microseconds.
 const LOOKED_EVERY: Micros = 50 * MS;
 
-/// A node that expects data and has none is started without the flag after this time, at the mean. Microseconds.
+/// Mean time after which a node that expects data and has none is restarted without the flag. Microseconds.
 const CORRECTED_AFTER: Micros = 1_000 * MS;
 
 /// How a node is started while it has no data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WayIn {
-    /// As one of the founders on whom all agree from the start.
+    /// As one of the founders, which all nodes know from the start.
     Founds,
     /// With the names of its peers (`--peers`).
     Forms,
@@ -36,14 +36,14 @@ pub(crate) enum WayIn {
     Joins { stays_learner: bool },
 }
 
-/// Something that happens to such a node.
+/// An event of such a node.
 #[derive(Clone, Debug)]
 pub(crate) enum EntrantEvent {
     /// A pause between two attempts to dial is over.
     Dials(Dial),
-    /// An introduction reaches whoever is there by now.
+    /// An introduction reaches the process that runs there by now.
     Reaches(Dial, Box<Hello>),
-    /// An answer arrives, or word that nobody listens there.
+    /// An answer arrives, or a notice that nothing listens there.
     Answered(Dial, Option<Box<Hello>>),
     /// An attempt may be given up for another one.
     Overtaken(Dial),
@@ -53,11 +53,11 @@ pub(crate) enum EntrantEvent {
     Told(NodeId, u64, Answer),
     /// The time that a write takes is over.
     Written(NodeId, Life),
-    /// Someone starts the node again, without the flag that was wrong.
+    /// The operator restarts the node without the flag that was wrong.
     Corrected(NodeId, Life),
 }
 
-/// A process that is part of no cluster yet.
+/// A process that does not belong to a cluster yet.
 #[derive(Debug)]
 pub(crate) struct Entrant {
     pub(crate) life: Life,
@@ -77,7 +77,7 @@ pub(super) enum Phase {
     Beginning {
         beginning: Box<Beginning>,
         founders: BTreeSet<NodeId>,
-        /// It knows of the cluster from others.
+        /// Other nodes told it of the cluster.
         is_told: bool,
         writing: Option<ToWrite>,
     },
@@ -89,7 +89,7 @@ pub(super) struct Meeting {
     pub(super) forming: Forming,
     /// Attempts to dial the peers, by their names.
     pub(super) dials: BTreeMap<String, Dialling>,
-    /// What each has answered last.
+    /// Last answer of each peer.
     pub(super) heard: BTreeMap<String, Hello>,
 }
 
@@ -101,7 +101,7 @@ impl Entrant {
         }
     }
 
-    /// The nodes with which it founds a cluster, as far as it has met them.
+    /// Returns the nodes with which it founds a cluster, as far as it has met them.
     pub(super) fn founders(&self) -> BTreeSet<NodeId> {
         match &self.phase {
             Phase::Forming(meeting) => meeting.heard.values().map(Hello::node_id).collect(),
@@ -110,7 +110,7 @@ impl Entrant {
         }
     }
 
-    /// Whether it knows of a cluster that somebody has written down.
+    /// Returns whether it knows of a cluster that some node has on its disk.
     pub(super) fn remembers(&self) -> bool {
         match &self.phase {
             Phase::Forming(meeting) => meeting.forming.remembers().is_some(),
@@ -119,7 +119,7 @@ impl Entrant {
         }
     }
 
-    /// What it waits for, as a sentence.
+    /// Describes in a sentence what the node is waiting for.
     pub(super) fn waiting_for(&self) -> String {
         match &self.phase {
             Phase::Forming(meeting) => meeting.forming.waiting_for(),
@@ -132,7 +132,7 @@ impl Entrant {
         matches!(&self.phase, Phase::Forming(meeting) if meeting.forming.is_to_return())
     }
 
-    /// Whether it founds nothing, since it knows or expects that there is something.
+    /// Returns whether it founds nothing because it knows of a cluster or expects data.
     pub(super) fn is_held(&self) -> bool {
         matches!(&self.phase, Phase::Forming(meeting) if meeting.forming.is_held() || meeting.forming.is_to_return())
     }
@@ -143,12 +143,12 @@ impl World {
         self.node(id).entrant_mut()
     }
 
-    /// A process has started on a disk without data.
+    /// Handles a process that has started on a disk without data.
     pub(super) fn entrant_started(&mut self, id: NodeId) -> Checked {
         self.nodes[&id].disk.keep_power();
         self.trace.note(|| format!("n{} starts without data", id.0));
         let node = self.node(id);
-        // What was begun, if anything, is not there.
+        // An unfinished beginning, if any, is not on the disk.
         node.unfinished = None;
         let Some(entrant) = node.entrant_mut() else { return Ok(()) };
         let (life, expects_data) = (entrant.life, entrant.hello.expects_data);
@@ -209,7 +209,7 @@ impl World {
         }
     }
 
-    /// A peer has introduced itself to a node that forms a cluster, where that has dialled it.
+    /// Handles the introduction of a peer that a forming node has dialled.
     pub(super) fn meets(&mut self, id: NodeId, name: &str, hello: &Hello) -> Checked {
         let Some(meeting) = self.entrant(id).and_then(Entrant::meeting) else { return Ok(()) };
         meeting.heard.insert(name.to_owned(), hello.clone());
@@ -219,7 +219,7 @@ impl World {
         }
     }
 
-    /// A node has introduced itself to one that forms a cluster by dialling it.
+    /// Handles the introduction of a node that has dialled a forming node.
     pub(super) fn dialled_by(&mut self, id: NodeId, hello: &Hello) -> Checked {
         let Some(meeting) = self.entrant(id).and_then(Entrant::meeting) else { return Ok(()) };
         if meeting.forming.dialled_by(hello) == Heard::News {
@@ -228,7 +228,7 @@ impl World {
         self.follow_forming(id)
     }
 
-    /// Does what follows from what a node knows of its peers by now.
+    /// Acts on what a node now knows of its peers.
     pub(super) fn follow_forming(&mut self, id: NodeId) -> Checked {
         let Some(entrant) = self.entrant(id) else { return Ok(()) };
         let Phase::Forming(meeting) = &mut entrant.phase else { return Ok(()) };
@@ -256,7 +256,7 @@ impl World {
         self.ask_cluster(id, urls, Wish::Return, false)
     }
 
-    /// The founders are known to a node: it has fixed them, or was told of them.
+    /// Handles a node that knows the founders: it has fixed them itself, or was told of them.
     fn found(&mut self, id: NodeId, founders: &[Founder], is_told: bool) -> Checked {
         let founding = founding_configuration(founders);
         self.trace.note(|| format!("n{} founds, told by another: {is_told}, with {founding:?}", id.0));
@@ -270,7 +270,7 @@ impl World {
         self.begin_log(id, Beginning::of_founders(founders), is_told)
     }
 
-    /// A cluster has let a node in.
+    /// Handles the admission of a node to a cluster.
     pub(super) fn let_in(&mut self, id: NodeId, cluster: ClusterIdentity) -> Checked {
         let returns = self.entrant(id).is_some_and(|entrant| entrant.meeting().is_some());
         self.coverage.count(if returns { Kind::Returned } else { Kind::Joined });
@@ -300,7 +300,7 @@ impl World {
         Ok(())
     }
 
-    /// The write under way takes no longer than one that begins now.
+    /// Makes the write under way take no longer than one that begins now.
     pub(super) fn write_soon(&mut self, id: NodeId) {
         let at = self.now + self.disk_time(id);
         let Some(entrant) = self.entrant(id) else { return };
@@ -310,7 +310,7 @@ impl World {
         }
     }
 
-    /// Something with which a member begins is written.
+    /// Handles the end of a write of a new member's first data.
     fn begun(&mut self, id: NodeId) -> Checked {
         if self.nodes[&id].disk_is_stuck {
             return Ok(());
@@ -331,7 +331,7 @@ impl World {
         }
     }
 
-    /// A node has these founders at the beginning of its log.
+    /// Handles a node whose log begins with these founders.
     pub(super) fn log_begins(&mut self, id: NodeId, founders: &Configuration) -> Checked {
         if self.invariants.founding.log_begins(id, founders)? {
             self.coverage.count(Kind::ClusterFounded);
@@ -350,7 +350,8 @@ impl World {
         }
     }
 
-    /// A process that is part of no cluster yet ends in the middle of whatever it does, after so many changes to its disk.
+    /// Ends a process that does not belong to a cluster yet in the middle of its work, after this many changes to its
+    /// disk.
     pub(super) fn crash_entrant(&mut self, id: NodeId, changes: u64) {
         self.coverage.count(Kind::EntrantCrashed);
         self.stop_asking(id);
@@ -362,7 +363,7 @@ impl World {
             Phase::Forming(_) | Phase::Joining => None,
         });
         if let Some(to_write) = writing {
-            // What becomes of it nobody is told.
+            // No one is told the result.
             let _ = node.begin_with(&to_write);
             if !disk.has_power() {
                 self.coverage.count(Kind::CrashWhileBeginning);
@@ -371,12 +372,12 @@ impl World {
         self.node(id).state = State::Down;
     }
 
-    /// Names of the nodes that the run begins with.
+    /// Names of the nodes that the run starts with.
     pub(super) fn founder_names(&self) -> Vec<String> {
         (1..=self.plan.nodes).map(|number| format!("n{number}")).collect()
     }
 
-    /// A process that is part of no cluster yet ends, and is started again at once, by other flags.
+    /// Ends a process that does not belong to a cluster yet, and restarts it at once with other flags.
     pub(super) fn start_again(&mut self, id: NodeId) -> Checked {
         if self.entrant(id).is_none() {
             return Ok(());
@@ -389,7 +390,7 @@ impl World {
     }
 }
 
-/// The founders in what a log begins with.
+/// Returns the founders from the first records of a log.
 pub(super) fn founders_in(records: &[Record]) -> Option<&Configuration> {
     records.iter().find_map(|record| match record {
         Record::Entry(entry) => match &entry.payload {

@@ -1,4 +1,4 @@
-//! What is yet to happen, in the order of time.
+//! The queue of future events, ordered by time.
 
 use super::client::{AttemptId, ClientId, Reply};
 use super::entrants::EntrantEvent;
@@ -16,15 +16,15 @@ use std::collections::BinaryHeap;
 /// Simulated time in microseconds since the run began.
 pub(crate) type Micros = u64;
 
-/// Number of a process of a node; events meant for an earlier one come to nothing.
+/// Number of an incarnation of a node. Events addressed to an earlier incarnation are dropped.
 pub(crate) type Life = u64;
 
-/// Something that happens.
+/// An event.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    /// A node looks at its timers.
+    /// A node checks its timers.
     Tick(NodeId, Life),
-    /// A node carries out what it left for later.
+    /// A node carries out the effects that it deferred.
     CarryOut(NodeId, Life),
     /// A frame arrives, if its link still works.
     Arrive(Envelope),
@@ -34,27 +34,27 @@ pub(crate) enum Event {
     FrameLeaves(StreamNumber),
     /// The next frame on a stream arrives, if its link works.
     FrameArrives(StreamNumber),
-    /// Someone looks whether anything moves on a stream.
+    /// Checks whether anything moves on a stream.
     JudgeStream(StreamNumber),
-    /// Word arrives that the process at the other end of a stream is gone.
+    /// The notice arrives that the process at the other end of a stream is gone.
     StreamCloses(StreamNumber),
     /// The time that a write takes is over.
     WriteDone(NodeId, Life, WriteId),
     /// The time that reading back takes is over.
     FetchDone(NodeId, Life, Fetch),
-    /// A node makes a segment of its log ahead of use.
+    /// A node creates a log segment ahead of use.
     MakeSpare(NodeId, Life),
-    /// A node seals its log, if that has been idle.
+    /// A node seals its log if the log has been idle.
     Seal(NodeId, Life),
     /// A node writes the next piece of the snapshot that it takes.
     SnapshotPiece(NodeId, Life),
-    /// The next piece of a snapshot arrives, if it does.
+    /// The next piece of a snapshot arrives, unless it is lost.
     TransferPiece(TransferId),
-    /// A leader is told what became of a snapshot that it sent.
+    /// A leader learns the outcome of a snapshot transfer.
     SnapshotSent { to: NodeId, life: Life, sent: SnapshotSent },
     /// `at` finds that the process of `peer` is gone.
     PeerLost { at: NodeId, peer: NodeId },
-    /// A node is started, unless it runs.
+    /// A node is started, unless it is running.
     Start(NodeId),
     /// A paused node goes on.
     Resume(NodeId, Life),
@@ -64,44 +64,44 @@ pub(crate) enum Event {
     Reply { attempt: AttemptId, reply: Reply },
     /// A client has waited long enough for an answer.
     AttemptTimeout(AttemptId),
-    /// A client does what it does next.
+    /// A client takes its next step.
     ClientTurn(ClientId, u64),
-    /// Something goes wrong.
+    /// A fault occurs.
     Fault,
-    /// Someone changes the members, or a disk is lost.
+    /// The operator changes the members, or a disk is lost.
     Operate,
-    /// Something happens to a request to change the members.
+    /// An event of a request to change the members.
     Change(ChangeEvent),
-    /// Something happens to a node on its way into a cluster.
+    /// An event of a node on its way into a cluster.
     Entrant(EntrantEvent),
-    /// A node learns that it is a member no more.
+    /// A node learns that it is no longer a member.
     ToldRemoved(NodeId, Life),
     /// A node is made to forget what it knows of the cluster.
     Bereave(NodeId),
-    /// Someone looks after a change of the members that is to be overtaken.
+    /// Follows up on a member change that is to be overtaken.
     Overtake,
-    /// Someone sees to those who cannot be let in by what they were told.
+    /// The operator corrects the flags of nodes that cannot be admitted with those they have.
     CorrectFlags,
-    /// Someone wants another leader.
+    /// A client asks for a transfer of leadership.
     HandOver,
-    /// The nodes ask each other what their states are.
+    /// The nodes ask each other for their states.
     CompareStates,
-    /// An answer to that arrives.
+    /// An answer to that question arrives.
     StatesArrive { to: NodeId, life: Life, from: NodeId, states: Vec<AppliedState> },
-    /// Something goes wrong with a leader that has just been elected.
+    /// A fault hits a leader that has just been elected.
     Strike(NodeId),
-    /// A leader whose snapshot is to outlive it makes room for another.
+    /// A leader whose snapshot is to outlive it makes way for another leader.
     Succeed { leader: NodeId, successor: NodeId, tries: u64 },
     /// A follower falls behind.
     FallBehind,
     /// A process is killed.
     Kill(NodeId),
-    /// Something that was wrong ends, unless something else of its kind has gone wrong there since.
+    /// A fault ends, unless a later fault of its kind has hit the same node since.
     Mend { fault: Fault, victim: NodeId, other: NodeId, number: u64 },
 }
 
 impl Event {
-    /// Tells the kinds of events apart.
+    /// Distinguishes the kinds of events.
     pub(crate) fn number(&self) -> u64 {
         match self {
             Self::Tick(..) => 1,
@@ -146,7 +146,7 @@ impl Event {
     }
 }
 
-/// What a request asks a node for.
+/// The operation that a request asks a node for.
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
     Write(Command),
@@ -156,7 +156,7 @@ pub(crate) enum Ask {
     StaleRead(u64),
 }
 
-/// All that is yet to happen.
+/// All future events.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     heap: BinaryHeap<Reverse<Scheduled>>,
@@ -166,7 +166,7 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 struct Scheduled {
     at: Micros,
-    /// Of what happens at one time, what was scheduled first happens first.
+    /// Number of events scheduled so far. Events due at the same time happen in the order in which they were scheduled.
     number: u64,
     event: Event,
 }

@@ -1,4 +1,4 @@
-//! What goes wrong in a run, and for how long.
+//! Faults of a run, and how long each lasts.
 
 use super::coverage::Kind;
 use super::events::{Event, Micros};
@@ -11,58 +11,58 @@ use kvd::raft::{NodeId, RoleName};
 use std::collections::BTreeSet;
 use testkit::faulty_disk::{Call, Fault as DiskFault};
 
-/// Something that goes wrong.
+/// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
     // --- The network -----------------------------------------------------------------------------
-    /// Two parts that work within and do not reach each other.
+    /// Two partitions: nodes reach each other within a partition, but not across.
     Split,
-    /// One node reaches nobody, and nobody reaches it.
+    /// One node can reach no other, and no other can reach it.
     Isolate,
-    /// One node hears nobody, or is heard by nobody, or one of its links is dead in one direction.
+    /// One node receives nothing, or nothing that it sends arrives, or one of its links is dead in one direction.
     OneWay,
     /// Two halves that reach each other only through one node.
     Bridge,
-    /// Each node reaches its two neighbours alone.
+    /// Each node reaches only its two neighbours.
     Ring,
-    /// A link that works and fails in turn.
+    /// A link that alternates between working and failing.
     Flap,
     /// A link on which everything takes seconds.
     Clog,
     /// Nothing moves on one of the lanes of a node, or both, on some links.
     KillLanes,
-    /// Lanes that break and can be dialled anew.
+    /// Lanes break; they can be dialled again.
     BreakLanes,
-    /// A lane on which everything takes long.
+    /// A lane with a long delay.
     SlowLane,
     /// A broken link is taken for a dead peer.
     FalsePeerLost,
     /// Clients do not reach a node.
     HideFromClients,
     // --- Processes -------------------------------------------------------------------------------
-    /// A process is killed; the operating system lives on.
+    /// A process is killed; the operating system keeps running.
     Kill,
     /// A machine loses its power.
     PowerCut,
     /// All machines lose their power.
     PowerCutAll,
-    /// A process stands still and later goes on.
+    /// A process is paused, and resumes later.
     Pause,
-    /// All processes stand still at once, as those of one machine that is suspended.
+    /// All processes are paused at once, as when the machine that they share is suspended.
     PauseAll,
     // --- Disks -----------------------------------------------------------------------------------
-    /// A coming call fails.
+    /// A future call fails.
     DiskError,
     /// There is no space for a while.
     DiskFull,
     /// Writes take long for a while.
     SlowDisk,
-    /// The write under way and all after it take until the disk answers again.
+    /// The write under way, and all later ones, wait until the disk answers again.
     StuckDisk,
-    /// Something that was written long ago is no longer what it was.
+    /// Data written long ago changes.
     Damage,
     // --- Clocks ----------------------------------------------------------------------------------
-    /// The wall clock of a node jumps, which is nobody's business.
+    /// The wall clock of a node jumps. No node may depend on it.
     WallClockJump,
 }
 
@@ -96,13 +96,13 @@ impl Fault {
 
 const MS: Micros = 1_000;
 
-/// Of the pauses while a snapshot is on its way, so many befall its receiver.
+/// While a snapshot is in flight, the percentage of pauses that hit its receiver.
 const RECEIVER_PAUSED_PERCENT: u32 = 60;
 
 const LANES: [Lane; 2] = [Lane::Prompt, Lane::Bulk];
 
 impl Fault {
-    /// Whether no process ends by it.
+    /// Returns whether the fault ends no process.
     pub(crate) fn leaves_processes_alone(self) -> bool {
         match self {
             Self::Split | Self::Isolate | Self::OneWay | Self::Bridge | Self::Ring | Self::Flap | Self::Clog => true,
@@ -113,7 +113,7 @@ impl Fault {
         }
     }
 
-    /// Of what is wrong with the same thing, the latest counts: a topology takes the place of the one before.
+    /// Key under which a fault replaces an earlier one: each new topology replaces the last.
     fn slot(self, victim: NodeId) -> (Self, NodeId) {
         match self {
             Self::Split | Self::Isolate | Self::OneWay | Self::Bridge | Self::Ring | Self::Flap => {
@@ -125,13 +125,13 @@ impl Fault {
 }
 
 impl World {
-    /// Something goes wrong somewhere.
+    /// Inflicts a fault on a random node.
     pub(crate) fn inflict(&mut self, fault: Fault) -> Checked {
         let victim = self.any_victim();
         self.inflict_on(fault, victim)
     }
 
-    /// A leader that has just been elected is struck: much depends on what it had time for.
+    /// Strikes a leader that has just been elected. Much depends on how much it has done by then.
     pub(crate) fn strike(&mut self, leader: NodeId) -> Checked {
         if self.is_calm {
             return Ok(());
@@ -141,7 +141,7 @@ impl World {
         self.inflict_on(fault, leader)
     }
 
-    /// Something goes wrong at a node. What breaks a topology replaces the one before.
+    /// Inflicts a fault on a node. A fault of the topology replaces the last one.
     fn inflict_on(&mut self, fault: Fault, victim: NodeId) -> Checked {
         match self.any_other_than(victim) {
             Some(other) => self.inflict_with(fault, victim, other),
@@ -262,13 +262,13 @@ impl World {
         Ok(())
     }
 
-    /// Writes of a node take so long for a while, at the mean.
+    /// Makes writes of a node take this long for a while, on average. Microseconds.
     pub(super) fn slow_disk(&mut self, id: NodeId, mean: Micros) {
         self.node(id).disk_mean_us = mean;
         self.mend_later(Fault::SlowDisk, id, id, 2_000);
     }
 
-    /// What was wrong for a while no longer is.
+    /// Ends a temporary fault.
     pub(crate) fn mend(&mut self, fault: Fault, victim: NodeId, other: NodeId, number: u64) {
         if self.present_faults.get(&fault.slot(victim)) != Some(&number) {
             return;
@@ -314,7 +314,7 @@ impl World {
         self.queue.schedule(at, Event::Mend { fault, victim, other, number });
     }
 
-    /// What goes wrong with a node that has no others.
+    /// Inflicts a fault on the only node of a cluster.
     fn inflict_on_one(&mut self, fault: Fault, victim: NodeId) -> Checked {
         match fault {
             Fault::Split
@@ -332,7 +332,7 @@ impl World {
         }
     }
 
-    /// Nothing moves any more on lanes of `one`, for a while or for as long as things go wrong.
+    /// Stops all traffic on lanes of `one`, for a while or for as long as faults occur.
     fn kill_lanes(&mut self, one: NodeId, other: NodeId) {
         let lanes = self.draw_lanes(one, other);
         let has = |wanted| lanes.iter().any(|of| of.lane == wanted);
@@ -348,7 +348,7 @@ impl World {
         self.mend_later(Fault::KillLanes, one, other, mean_ms);
     }
 
-    /// One lane or both: of one link, of all links from `one`, or of all to it.
+    /// Draws one lane or both, of one link, of all links from `one`, or of all links to it.
     fn draw_lanes(&mut self, one: NodeId, other: NodeId) -> Vec<LaneOf> {
         let lanes: &[Lane] = self.chance.one_of(&[&LANES[..], &[Lane::Prompt], &[Lane::Bulk], &[Lane::Bulk]]);
         let links: Vec<Link> = match self.chance.within(0..4) {
@@ -364,7 +364,7 @@ impl World {
         self.chance.any_of(&others)
     }
 
-    /// Trouble finds leaders more often than others.
+    /// Draws the victim of a fault: leaders more often than other nodes.
     pub(crate) fn any_victim(&mut self) -> NodeId {
         let leaders = self.leaders();
         match self.chance.any_of(&leaders) {
@@ -373,12 +373,12 @@ impl World {
         }
     }
 
-    /// All that believe they lead.
+    /// Returns all nodes that believe that they lead.
     pub(crate) fn leaders(&self) -> Vec<NodeId> {
         self.nodes.values().filter(|node| node.role() == Some(RoleName::Leader)).map(|node| node.id).collect()
     }
 
-    /// Whoever believes to lead while another leads a later term.
+    /// Returns a node that believes that it leads while another leads a later term.
     pub(crate) fn deposed_leader(&self) -> Option<NodeId> {
         let leaders = self.leaders();
         let oldest = leaders.iter().min_by_key(|id| self.nodes[id].term());
@@ -392,7 +392,7 @@ impl World {
             .flat_map(move |other| [(one, other), (other, one)])
     }
 
-    /// Splits the cluster in two, with `one` in the smaller part.
+    /// Splits the cluster in two, with `one` in the smaller partition.
     fn split(&mut self, one: NodeId) {
         let mut others: Vec<NodeId> = self.all_nodes().into_iter().filter(|id| *id != one).collect();
         self.chance.shuffle(&mut others);
@@ -434,13 +434,13 @@ impl World {
         self.coverage.count(Kind::Bridge);
     }
 
-    /// From now on a minority hears nobody but each other.
+    /// Lets the nodes of a minority hear only each other from now on.
     fn hear_nobody_else(&mut self, minority: BTreeSet<NodeId>) {
         let raft_of = |id: &NodeId| self.nodes[id].raft();
         if self.plan.members.is_some()
             && minority.iter().any(|id| raft_of(id).is_none_or(|raft| self.invariants.may_decide(raft, &minority)))
         {
-            // They are, or may come to be, a majority of fewer voters.
+            // They are a majority of a smaller set of voters, or may become one.
             return;
         }
         if self.plan.members.is_some() {
@@ -455,7 +455,7 @@ impl World {
         self.chance.shuffle(&mut nodes);
         let length = nodes.len();
         if length <= 3 {
-            // Everyone is everyone's neighbour.
+            // All nodes are neighbours.
             return;
         }
         let adjoin = |a: usize, b: usize| (a + 1) % length == b || (b + 1) % length == a;
@@ -466,8 +466,8 @@ impl World {
         self.coverage.count(Kind::Ring);
     }
 
-    /// Damages what a node wrote long ago, unless so many nodes are damaged that a majority could be. Who is no member
-    /// yet may become one that counts.
+    /// Damages data that a node wrote long ago, unless so many nodes are damaged that they could be a majority. A node
+    /// that is not a member yet may become one that counts.
     fn damage(&mut self, victim: NodeId) {
         let is_member =
             self.last_configuration().is_some_and(|configuration| configuration.members.contains_key(&victim));

@@ -1,5 +1,5 @@
-//! Leadership handed over: leaders are asked to, whoever the target and whatever state it is in, and what comes of it is
-//! counted.
+//! Transfer of leadership. Leaders are asked to transfer leadership to any target, in whatever state it is, and the
+//! outcomes are counted.
 
 use super::coverage::Kind;
 use super::events::Event;
@@ -9,22 +9,22 @@ use super::world::World;
 use kvd::node::{HandOver, HandOverError};
 use kvd::raft::{Body, Instant, Message, NodeId, Raft, RoleName, Term};
 
-/// Who asks for a hand-over learns what became of it within the time limit of requests and this much more. Milliseconds of
-/// the node's own clock.
+/// A caller that asks for a transfer learns the outcome within the time limit of requests plus this slack. Milliseconds
+/// of the node's own clock.
 const ANSWER_SLACK_MS: u64 = 100;
 
-/// So often a hand-over may fail in a cluster in which all is well: by a message that was long on its way, or the end of
-/// a node whose disk is damaged.
+/// Transfers that may fail in a healthy cluster: because of a message that was in flight for long, or the end of a node
+/// with a damaged disk.
 const ACCIDENTS_MAX: usize = 3;
 
-/// A hand-over that a process was asked for.
+/// A transfer that a process was asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AskedHandOver {
     hand_over: HandOver,
     since: Instant,
 }
 
-/// What a node was when a message arrived.
+/// State of a node when a message arrived.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Before {
     term: Term,
@@ -36,7 +36,7 @@ impl Before {
         Self { term: raft.term(), leader: raft.leader() }
     }
 
-    /// A node campaigns at the word of the leader that it follows, in that leader's term, and at nobody else's.
+    /// Checks that a node campaigns only when the leader that it follows tells it to, in that leader's term.
     pub(super) fn check(self, from: NodeId, message: &Message, raft: &Raft) -> Checked {
         let Self { term, leader } = self;
         if message.body != Body::TimeoutNow || raft.role() != RoleName::Candidate || raft.term() == term {
@@ -55,7 +55,7 @@ impl Before {
 }
 
 impl World {
-    /// Someone will want another leader, again and again, if that is part of this run.
+    /// Schedules repeated requests for a transfer, if they are part of this run.
     pub(super) fn hand_over_later(&mut self) {
         if let Some(mean_ms) = self.plan.hand_over_every_ms {
             let at = self.now + self.chance.exponential(mean_ms * 1_000);
@@ -63,8 +63,8 @@ impl World {
         }
     }
 
-    /// A leader is asked to hand over, to whom it likes or to a node that may be behind, or dead; now and then a node that
-    /// does not lead is asked.
+    /// Asks a leader to transfer leadership, to a target of its choice or to a node that may be behind or dead. Now and
+    /// then asks a node that does not lead.
     pub(super) fn want_another_leader(&mut self) -> Checked {
         if self.is_calm {
             return Ok(());
@@ -79,7 +79,7 @@ impl World {
         self.input(asked, Input::HandOver(to))
     }
 
-    /// A node is asked to hand leadership over, to this node or to whom it chooses.
+    /// Asks a node to transfer leadership to this node, or to a target of its choice.
     pub(super) fn hand_over(&mut self, id: NodeId, to: Option<NodeId>) -> Checked {
         let since = self.nodes[&id].time(self.now);
         let Some(process) = self.process(id) else { return Ok(()) };
@@ -110,7 +110,7 @@ impl World {
         self.after_input(id)
     }
 
-    /// Whoever asked is told what became of it.
+    /// Reports the outcome of finished transfers to their callers.
     pub(super) fn hand_overs_end(&mut self, id: NodeId) {
         let Some(process) = self.nodes.get_mut(&id).and_then(Node::process_mut) else { return };
         let replica = &process.replica;
@@ -125,10 +125,10 @@ impl World {
         }
     }
 
-    /// Nobody waits for ever for what becomes of a hand-over.
+    /// Checks that no caller waits for ever for the outcome of a transfer.
     pub(super) fn check_hand_overs_in_time(&self, id: NodeId) -> Checked {
         let time = self.nodes[&id].time(self.now);
-        // An effect left for later may hold the answer.
+        // A deferred effect may hold the answer.
         let Some(process) = self.nodes[&id].process().filter(|process| !process.will_carry_out) else { return Ok(()) };
         let waited = process.hand_overs.iter().map(|asked| time.ms_since(asked.since)).max().unwrap_or_default();
         let allowed = self.plan.request_timeout_ms + ANSWER_SLACK_MS;
@@ -136,7 +136,7 @@ impl World {
         Ok(())
     }
 
-    /// In a cluster in which all is well leadership goes where it is told to, within the patience of the leader.
+    /// Checks that in a healthy cluster leadership goes to the requested target, within the leader's patience.
     pub(super) fn check_hand_over(&mut self) -> Checked {
         let patience = 2 * self.plan.settings.election_timeout_max_ms * 1_000;
         let mut accidents = Vec::new();

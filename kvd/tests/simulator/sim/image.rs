@@ -1,9 +1,9 @@
-//! What a node's disk must hold: the sum of all writes that were reported durable.
+//! Expected contents of a node's disk: the sum of all writes that were reported durable.
 
 use kvd::raft::{Entry, HardState, LogBase, LogIndex, LogRestart, LogWrite, Payload, Record, Term};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Hash of everything that an entry says.
+/// Hash of the whole content of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Digest(u64);
 
@@ -21,7 +21,7 @@ impl Digest {
     }
 }
 
-/// A log and a hard state. Entries that a snapshot has taken the place of are remembered here like all others.
+/// A log and a hard state. Entries that a snapshot has replaced are kept here like all others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Image {
     pub(crate) hard_state: HardState,
@@ -54,8 +54,8 @@ impl Image {
         }
     }
 
-    /// The same once a snapshot that ends with `last` is the state (paper Figure 13, steps 6 and 7). `committed` is
-    /// everything that was committed, as far as it is known and at least up to there.
+    /// Returns the image once a snapshot that ends with `last` has become the state (paper Figure 13, steps 6 and 7).
+    /// `committed` holds all committed entries that are known, at least up to `last`.
     fn after_snapshot(mut self, last: LogBase, committed: &[(Term, Digest)]) -> Self {
         if self.term_at(last.index) != Some(last.term) {
             self.entries = committed[..last.index.0 as usize].to_vec();
@@ -68,33 +68,34 @@ impl Image {
     }
 }
 
-/// What a disk holds: the newest snapshot, and what the log says by itself while that is another thing.
+/// Contents of a disk: the newest snapshot, and the log by itself where the two differ.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DiskImage {
-    /// What a start would find.
+    /// State that a start would recover.
     log: Image,
     snapshot: LogBase,
-    /// What the log says, until it has reached the end of the snapshot or begun anew after it.
+    /// Contents of the log by itself, until it has reached the end of the snapshot or restarted after it.
     behind: Option<Image>,
 }
 
 impl DiskImage {
-    /// What a node starts from.
+    /// Returns the state that a node starts from.
     pub(crate) fn log(&self) -> &Image {
         &self.log
     }
 
-    /// What the log says by itself, which may be behind the snapshot: entries are applied before they are durable here.
+    /// Returns the contents of the log by itself. It may be behind the snapshot, since a node applies entries before
+    /// they are durable on its own disk.
     pub(crate) fn written(&self) -> &Image {
         self.behind.as_ref().unwrap_or(&self.log)
     }
 
-    /// Where the newest durable snapshot ends.
+    /// Returns the end of the newest durable snapshot.
     pub(crate) fn snapshot(&self) -> LogBase {
         self.snapshot
     }
 
-    /// A write to the log is durable.
+    /// Handles a write to the log that is now durable.
     pub(crate) fn write(&mut self, write: &LogWrite) {
         if let Some(mut behind) = self.behind.take() {
             apply(&mut behind, write, &self.log.entries);
@@ -107,8 +108,8 @@ impl DiskImage {
         }
     }
 
-    /// A snapshot is durable that ends with `last`. `committed` tells everything that was committed, where the log has not
-    /// got that far.
+    /// Handles a durable snapshot that ends with `last`. `committed` returns all committed entries, in case the log has
+    /// not got that far.
     pub(crate) fn snapshot_written(&mut self, last: LogBase, committed: impl FnOnce() -> Vec<(Term, Digest)>) {
         if last.index <= self.snapshot.index {
             return;
@@ -124,7 +125,7 @@ impl DiskImage {
         }
     }
 
-    /// The log says this by itself. What the snapshot holds is in `self.log` by then.
+    /// Sets the contents of the log by itself. `self.log` holds the contents of the snapshot by then.
     fn settle(&mut self, log: Image) {
         if log.term_at(self.snapshot.index) == Some(self.snapshot.term) {
             self.log = log.after_snapshot(self.snapshot, &[]);
@@ -134,8 +135,8 @@ impl DiskImage {
         }
     }
 
-    /// What a start may find, with a snapshot that ends with `last`: without the write that a crash interrupted, begun anew
-    /// as that write wanted it and no further, or with all of it.
+    /// Returns the states that a start may find, with a snapshot that ends with `last`: without the write that a crash
+    /// interrupted, restarted as that write wanted but without the rest of it, or with all of it.
     fn candidates(&self, unfinished: Option<&LogWrite>, last: LogBase, committed: &[(Term, Digest)]) -> Vec<Image> {
         let told = self.behind.clone().unwrap_or_else(|| self.log.clone());
         let restart = unfinished.filter(|write| write.restart.is_some());
@@ -149,8 +150,8 @@ impl DiskImage {
         std::iter::once(told).chain(changed).map(|log| log.after_snapshot(last, committed)).collect()
     }
 
-    /// What a start has found agrees with: the image of it, and whether it has the interrupted write, or what was
-    /// expected instead.
+    /// Compares what a start has found with the expected states. Returns the image that matches, and whether it
+    /// contains the interrupted write; otherwise a description of the expected states.
     pub(crate) fn find(
         &self,
         unfinished: Option<&LogWrite>,
@@ -158,7 +159,7 @@ impl DiskImage {
         committed: &[(Term, Digest)],
     ) -> Result<(Self, bool), Vec<Image>> {
         let candidates = self.candidates(unfinished, found.snapshot, committed);
-        // With an older snapshot, the log may know less of what is committed than the damaged one did.
+        // With an older snapshot, the log may know fewer committed entries than the damaged snapshot did.
         let is_older = found.snapshot.index < self.snapshot.index;
         let commit_fits = |known: LogIndex| found.commit == known || is_older && found.commit < known;
         let fits = |candidate: &Image| found.is(candidate) && commit_fits(candidate.commit);
@@ -181,7 +182,7 @@ fn apply(log: &mut Image, write: &LogWrite, committed: &[(Term, Digest)]) {
     log.write(&write.records);
 }
 
-/// What a start has found on a disk.
+/// State that a start has found on a disk.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) hard_state: HardState,
@@ -190,7 +191,7 @@ pub(crate) struct Found {
     /// Its entries.
     pub(crate) entries: Vec<(Term, Digest)>,
     pub(crate) commit: LogIndex,
-    /// Where its snapshot ends.
+    /// End of its snapshot.
     pub(crate) snapshot: LogBase,
 }
 

@@ -1,8 +1,8 @@
 //! Nodes without data dial their peers, and both ends introduce themselves, as [`kvd::peer`] has it.
 //!
-//! Whoever dials a peer dials it again and again, with pauses, one attempt after the other; a sign of life makes it dial at
-//! once. An introduction is what its sender is at the moment when it leaves: by the time at which it arrives, the process
-//! may be gone, and another be there in its place. As TCP does, packets that are lost are sent again.
+//! A node keeps dialling each peer, one attempt after the other, with pauses; a sign of life makes it dial at once. An
+//! introduction describes its sender at the moment when it leaves. When it arrives, that process may be gone, and
+//! another may run in its place. As with TCP, lost packets are sent again.
 
 use super::coverage::Kind;
 use super::entrants::{Entrant, EntrantEvent};
@@ -14,47 +14,48 @@ use kvd::raft::NodeId;
 
 const MS: Micros = 1_000;
 
-/// Time for a connection to be made, and answered, as in the dialler. Microseconds.
+/// Timeout for connecting, and for the answer, as in the dialler. Microseconds.
 const CONNECT_TIMEOUT: Micros = 3_000 * MS;
 
 /// Pauses between attempts, as in the dialler. Microseconds.
 const BACKOFF_MIN: Micros = 20 * MS;
 const BACKOFF_MAX: Micros = 500 * MS;
 
-/// An attempt under way for this long is given up for a new one at a sign of life, as in the dialler. Microseconds.
+/// Age from which a sign of life makes the dialler abandon an attempt for a new one, as in the real dialler.
+/// Microseconds.
 const DIAL_UNDISTURBED: Micros = 100 * MS;
 
-/// A packet that was lost is sent again after as long as this. Microseconds.
+/// Longest time after which a lost packet is sent again. Microseconds.
 const SENT_AGAIN: Micros = 1_000 * MS;
 
 /// One attempt to dial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Dial {
     pub(super) from: (NodeId, Life),
-    /// Who is dialled.
+    /// The peer that is dialled.
     name: String,
     attempt: u64,
 }
 
-/// What a node does to reach one of its peers.
+/// State of a node's attempts to reach one of its peers.
 #[derive(Debug, Default)]
 pub(super) struct Dialling {
     /// Numbers the attempts; only the last one counts.
     attempt: u64,
     since: Micros,
     is_under_way: bool,
-    /// The peer has shown a sign of life, and is to be dialled anew.
+    /// The peer has shown a sign of life, and must be dialled again.
     again: bool,
     pause: Micros,
 }
 
 impl World {
-    /// The node that lives where this name is configured to be.
+    /// Returns the node configured under this name.
     fn node_called(&self, name: &str) -> NodeId {
         self.node_at(&format!("http://{name}"))
     }
 
-    /// The node that lives at a URL: the latest life of the one that has it.
+    /// Returns the node at a URL: the latest node that has it.
     pub(super) fn node_at(&self, url: &str) -> NodeId {
         let digits = url.trim_start_matches("http://n").split('.').next().unwrap_or_default();
         let mut id = NodeId(digits.parse().expect("a URL of this network"));
@@ -68,7 +69,7 @@ impl World {
         self.entrant(id).and_then(Entrant::meeting).and_then(|meeting| meeting.dials.get_mut(name))
     }
 
-    /// The pause is over.
+    /// Dials when a pause is over.
     pub(super) fn dials(&mut self, dial: &Dial) {
         let (id, _) = dial.from;
         let is_due = |dialling: &mut Dialling| dialling.attempt == dial.attempt && !dialling.is_under_way;
@@ -77,7 +78,7 @@ impl World {
         }
     }
 
-    /// Begins an attempt to dial, in place of one that may be under way.
+    /// Starts an attempt to dial, replacing any attempt under way.
     pub(super) fn dial_peer(&mut self, id: NodeId, name: &str) {
         let now = self.now;
         let Some(entrant) = self.entrant(id) else { return };
@@ -90,7 +91,7 @@ impl World {
         self.queue.schedule(at, Event::Entrant(EntrantEvent::Reaches(dial, Box::new(hello))));
     }
 
-    /// The peer shows signs of life: dials it at once, or as soon as the attempt under way is over.
+    /// Handles a sign of life of the peer: dials it at once, or as soon as the attempt under way is over.
     pub(super) fn redial(&mut self, id: NodeId, name: &str) {
         let now = self.now;
         let Some(life) = self.entrant(id).map(|entrant| entrant.life) else { return };
@@ -105,7 +106,7 @@ impl World {
         }
     }
 
-    /// An attempt that takes long is given up for another.
+    /// Abandons an attempt that takes long, and starts another.
     pub(super) fn overtaken(&mut self, dial: &Dial) {
         let (id, _) = dial.from;
         let is_wanted = |dialling: &mut Dialling| dialling.attempt == dial.attempt && dialling.is_under_way;
@@ -115,7 +116,7 @@ impl World {
         }
     }
 
-    /// Whether an attempt still counts, for whoever looks on from outside.
+    /// Returns whether an attempt still counts, as seen from outside.
     fn is_under_way(&self, dial: &Dial) -> bool {
         let (id, life) = dial.from;
         let dialling = self.nodes[&id].entrant().filter(|entrant| entrant.life == life).and_then(|entrant| {
@@ -128,7 +129,7 @@ impl World {
         })
     }
 
-    /// A packet does not get there, and is sent again.
+    /// Sends a lost packet again.
     fn send_again(&mut self, dial: &Dial, event: EntrantEvent) -> Checked {
         self.coverage.count(Kind::IntroductionLost);
         let at = self.now + self.chance.within(20 * MS..SENT_AGAIN);
@@ -139,7 +140,7 @@ impl World {
         self.attempt_ends(dial)
     }
 
-    /// An introduction reaches the other end.
+    /// Delivers an introduction to the other end.
     pub(super) fn introduced(&mut self, dial: Dial, hello: Box<Hello>) -> Checked {
         let (from, to) = (dial.from.0, self.node_called(&dial.name));
         let reaches = self.network.works((from, to), self.now)
@@ -156,7 +157,7 @@ impl World {
         if is_there { self.dialled_by(to, &hello) } else { Ok(()) }
     }
 
-    /// An answer is there, or word that nobody listens.
+    /// Handles an answer, or the notice that nothing listens.
     pub(super) fn dial_answered(&mut self, dial: Dial, answer: Option<Box<Hello>>) -> Checked {
         let (id, to) = (dial.from.0, self.node_called(&dial.name));
         if !self.is_under_way(&dial) {
@@ -181,7 +182,7 @@ impl World {
         }
     }
 
-    /// An attempt has found nobody.
+    /// Handles an attempt that has reached no node.
     fn attempt_ends(&mut self, dial: &Dial) -> Checked {
         let (id, life) = dial.from;
         let is_present = self.nodes[&id].entrant().is_some_and(|entrant| entrant.life == life);
@@ -196,7 +197,7 @@ impl World {
         self.follow_forming(id)
     }
 
-    /// The next attempt comes after a pause, or at once if it is wanted by now.
+    /// Schedules the next attempt after a pause, or at once if it is wanted by now.
     fn pause_after(&mut self, dial: &Dial) {
         let id = dial.from.0;
         let Some(dialling) = self.dialling(id, &dial.name) else { return };

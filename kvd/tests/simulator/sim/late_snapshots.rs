@@ -1,8 +1,8 @@
-//! Snapshots that outlive their leaders: one is held back at its receiver's disk while leaders change, and becomes its
-//! state in another term and another role, when its log may be more than what the snapshot holds.
+//! Snapshots that outlive their leaders. A snapshot is held back at its receiver's disk while leaders change, and is
+//! installed in a later term and another role. The receiver's log may then hold more than the snapshot does.
 //!
-//! That takes a leader that can feed the receiver from its log, and does not know yet how far that is committed. So the
-//! node that is to lead next often starts anew, is struck once it leads, and some nodes keep their logs whole.
+//! This takes a leader that can feed the receiver from its log, and does not know yet how far that log is committed. So
+//! the node that will lead next is often restarted and is struck once it leads, and some nodes keep their whole logs.
 
 use super::coverage::Kind;
 use super::events::{Event, Micros};
@@ -14,22 +14,22 @@ use kvd::raft::{NodeId, RoleName};
 
 const MS: Micros = 1_000;
 
-/// How long a snapshot is held back at most, if its receiver does not stand for election before. Microseconds.
+/// Longest time that a snapshot is held back, unless its receiver campaigns before. Microseconds.
 const HELD_BACK_MAX: Micros = 6_000 * MS;
 
-/// In runs with late snapshots a follower falls behind so often, at the mean. Microseconds.
+/// In runs with late snapshots, the mean time between followers that fall behind. Microseconds.
 const FALLS_BEHIND_EVERY: Micros = 700 * MS;
 
-/// How often a leader is asked to hand over, before it is struck, and at which distance. Microseconds.
+/// Times that a leader is asked for a transfer before it is struck, and the interval. Microseconds.
 const TRIES: u64 = 4;
 const RETRY_AFTER: Micros = 200 * MS;
 
-/// Of snapshots whose receiver stands for election: those that arrive then.
+/// Percentage of snapshots that arrive when their receiver campaigns.
 const ARRIVES_AT_CANDIDATE_PERCENT: u32 = 80;
 
 impl World {
-    /// A follower is away for so long that the leader lets go of the log that it lacks; this happens again and again in
-    /// runs with late snapshots.
+    /// Keeps a follower away until the leader drops the part of the log that it lacks. Repeats in runs with late
+    /// snapshots.
     pub(super) fn fall_behind(&mut self) -> Checked {
         if self.is_calm || self.plan.late_snapshots_percent == 0 {
             return Ok(());
@@ -38,11 +38,11 @@ impl World {
         self.queue.schedule(self.now + pause, Event::FallBehind);
         let [leader] = self.leaders()[..] else { return Ok(()) };
         if !self.transfers.is_empty() || self.nodes.values().any(|node| node.process().is_none_or(|it| it.paused)) {
-            // Enough is going on.
+            // There is enough going on.
             return Ok(());
         }
         let others: Vec<NodeId> = self.all_nodes().into_iter().filter(|id| *id != leader).collect();
-        // Those that keep their logs whole are to lead next.
+        // The nodes that keep their whole logs will lead next.
         let takes_snapshots: Vec<NodeId> =
             others.iter().copied().filter(|id| self.plan.snapshot_log_bytes_of(*id).is_some()).collect();
         let Some(one) = self.chance.any_of(&takes_snapshots).or_else(|| self.chance.any_of(&others)) else {
@@ -56,8 +56,8 @@ impl World {
         Ok(())
     }
 
-    /// The node that is to lead while a snapshot is on its way, if this one is to be late: its log reaches back to that
-    /// of the receiver.
+    /// Draws the node that will lead while a snapshot is in flight, if this snapshot is to be late: its log reaches
+    /// back to the end of the receiver's log.
     pub(super) fn draw_successor(&mut self, leader: NodeId, receiver: NodeId) -> Option<NodeId> {
         if self.is_calm || !self.chance.percent(self.plan.late_snapshots_percent) {
             return None;
@@ -72,12 +72,12 @@ impl World {
         self.chance.any_of(&fitting)
     }
 
-    /// Until when a snapshot that is sent now is held back.
+    /// Draws the time until which a snapshot sent now is held back.
     pub(super) fn draw_holding_back(&mut self) -> Micros {
         self.now + self.chance.within(1_000 * MS..HELD_BACK_MAX)
     }
 
-    /// A snapshot lies at its receiver, and is to outlive the leader that sent it.
+    /// Handles a snapshot that lies at its receiver, and is to outlive the leader that sent it.
     pub(super) fn outlive_leader(&mut self, leader: NodeId, receiver: NodeId, successor: NodeId) -> Checked {
         self.coverage.count(Kind::LateSnapshot);
         self.trace.note(|| format!("n{}'s snapshot for n{} is to outlive it", leader.0, receiver.0));
@@ -92,8 +92,9 @@ impl World {
         Ok(())
     }
 
-    /// All but the receiver of a late snapshot are killed, and start again, the leader last: of what is committed they know
-    /// only what their logs say, and who leads next feeds the receiver what it does not yet know to be committed.
+    /// Kills all nodes but the receiver of a late snapshot and restarts them, the leader last. They then know only what
+    /// their own logs show to be committed, and the next leader sends the receiver entries that it does not yet know to
+    /// be committed.
     fn start_others_anew(&mut self, leader: NodeId, receiver: NodeId) -> Checked {
         for id in self.all_nodes().into_iter().filter(|id| *id != receiver) {
             self.kill(id)?;
@@ -104,7 +105,7 @@ impl World {
         Ok(())
     }
 
-    /// A leader makes room for another: it hands over, or is gone.
+    /// Makes a leader give way to another: it transfers leadership, or is killed.
     pub(super) fn succeed(&mut self, leader: NodeId, successor: NodeId, tries: u64) -> Checked {
         if self.is_calm || self.nodes[&leader].role() != Some(RoleName::Leader) {
             return Ok(());
@@ -116,7 +117,7 @@ impl World {
         self.input(leader, Input::HandOver(Some(successor)))
     }
 
-    /// A node stands for election: what was held back may arrive now.
+    /// Handles a node that campaigns: a snapshot that was held back may arrive now.
     pub(super) fn stands_for_election(&mut self, id: NodeId) {
         let Self { transfers, chance, queue, now, .. } = self;
         let is_held = |transfer: &Transfer| transfer.to == id && transfer.has_come() && transfer.held_until > *now;
@@ -129,8 +130,9 @@ impl World {
         }
     }
 
-    /// The receiver of a late snapshot has from another leader what the snapshot holds, in memory alone, and does not know
-    /// it to be committed: that leader is struck, and who sent the snapshot is there again to vote.
+    /// Strikes the new leader once the receiver of a late snapshot has from it the entries that the snapshot holds, in
+    /// memory only, and does not know that they are committed. The node that sent the snapshot is running again and can
+    /// vote.
     pub(super) fn strike_successor(&mut self, receiver: NodeId) {
         if self.transfers.is_empty() || self.is_calm {
             return;
@@ -140,7 +142,8 @@ impl World {
         let Some(leader) = leader.filter(|leader| *leader != receiver) else { return };
         let is_fed = |transfer: &Transfer| {
             let is_other = transfer.to == receiver && transfer.from.0 != leader && transfer.strikes;
-            // With an entry of that leader it has more than who sent the snapshot, so that it gets its vote.
+            // With an entry of that leader, its log is more up to date than that of the node that sent the snapshot, so
+            // it gets that node's vote.
             let is_all_there = log.last_index() > transfer.last && log.last_term() == raft.term();
             let is_in_memory = is_all_there && log.durable_index() < transfer.last;
             is_other && transfer.held_until > self.now && is_in_memory && log.commit_index() < transfer.last
@@ -150,7 +153,7 @@ impl World {
             let sender = transfer.from.0;
             let mean = self.chance.one_of(&[1, 5 * MS, 50 * MS]);
             let at = self.now + self.chance.exponential(mean);
-            // One that is dead is missed at once.
+            // The other nodes notice a dead leader at once.
             let is_killed = self.chance.percent(60);
             self.queue.schedule(at, if is_killed { Event::Kill(leader) } else { Event::Strike(leader) });
             self.queue.schedule(at, Event::Start(sender));

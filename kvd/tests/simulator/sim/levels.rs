@@ -1,7 +1,7 @@
 //! Upgrades: nodes that run different versions, of which the older ones know fewer levels.
 //!
-//! A version is drawn whenever a process starts, so in runs with an upgrade nodes come back as the newer version, and some as
-//! the older one again. Nodes say what they know whenever one opens a stream to another.
+//! A version is drawn whenever a process starts, so in runs with an upgrade nodes restart as the newer version, and
+//! some as the older one again. Nodes announce the levels that they know whenever one opens a stream to another.
 
 use super::chance::Chance;
 use super::coverage::Kind;
@@ -11,15 +11,15 @@ use super::world::World;
 use kvd::kv::Level;
 use kvd::raft::NodeId;
 
-/// The versions of a run. They have a generator of their own.
+/// The versions of a run. They have their own generator.
 #[derive(Debug)]
 pub(super) struct Versions {
     chance: Chance,
-    /// How often a process that starts is of the older version.
+    /// Chance that a starting process is of the older version. Percent.
     older_percent: u32,
 }
 
-/// Keeps the draws of versions apart from those of everything else.
+/// Separates the draws of versions from all other draws.
 const SALT: u64 = 0x1e7e_15a7;
 
 impl Versions {
@@ -31,11 +31,11 @@ impl Versions {
 }
 
 impl World {
-    /// A process is about to start: which version of the program is it?
+    /// Draws the program version of a process that is about to start.
     pub(super) fn draw_version(&mut self, id: NodeId) {
         let is_older = self.versions.chance.percent(self.versions.older_percent);
         let before = self.nodes[&id].level_max;
-        // Who was upgraded to be let in is not rolled back before it is.
+        // A node that was upgraded to be admitted is not rolled back before it is admitted.
         let is_waiting = !self.nodes[&id].has_data && before > Level::FIRST && self.nodes[&id].lives > 0;
         let level = if is_older && !self.is_calm && !is_waiting { Level::FIRST } else { Level::NEWEST };
         if self.nodes[&id].lives > 0 && level != before {
@@ -50,7 +50,7 @@ impl World {
         node.level_ever = node.level_ever.max(level);
     }
 
-    /// A node that is not let in, since it is of the older version, is upgraded.
+    /// Upgrades a node that is not admitted because it is of the older version.
     pub(super) fn upgrade_entrant(&mut self, id: NodeId) -> Checked {
         let raised = self.nodes.values().filter_map(Node::process).map(|process| process.replica.level()).max();
         if raised.is_none_or(|raised| raised <= self.nodes[&id].level_max) {
@@ -61,7 +61,8 @@ impl World {
         Ok(())
     }
 
-    /// A node is sent what its version does not know. In the end somebody reads what it says, and upgrades it.
+    /// Handles a node that was sent something that its version does not know. An operator eventually reads its message
+    /// and upgrades it.
     pub(super) fn is_left_behind(&mut self, id: NodeId) -> Checked {
         self.coverage.count(Kind::LevelRefused);
         if self.is_calm && !self.hindered.contains(&id) {
@@ -70,19 +71,19 @@ impl World {
         Ok(())
     }
 
-    /// The data has a level that the version does not know: the newer one is started instead.
+    /// Starts the newer version instead, since the data has a level that the older one does not know.
     pub(super) fn undo_roll_back(&mut self, id: NodeId) {
         self.coverage.count(Kind::RolledBackTooLate);
         self.runs_version(id, Level::NEWEST);
     }
 
-    /// Two nodes introduce themselves to each other.
+    /// Lets two nodes introduce themselves to each other.
     pub(super) fn meet(&mut self, one: NodeId, other: NodeId) {
         self.is_told(one, other);
         self.is_told(other, one);
     }
 
-    /// A node hears what the present version of another knows.
+    /// Tells a node which level the present version of another knows.
     pub(super) fn is_told(&mut self, id: NodeId, of: NodeId) {
         let level = self.nodes[&of].level_max;
         if let Some(Process { replica, life, paused: false, .. }) = self.process(id) {
@@ -92,7 +93,7 @@ impl World {
         }
     }
 
-    /// The level is what all members know, unless one of them can tell nobody.
+    /// Returns whether the level is the newest that all members know, unless one of them can tell no other.
     pub(super) fn is_level_raised(&self) -> bool {
         let Some(configuration) = self.last_configuration() else { return false };
         let members = || configuration.members.keys().map(|member| &self.nodes[member]);

@@ -1,13 +1,13 @@
-//! Changes of the members as they are asked for over HTTP: by the names of nodes, of a leader or of whoever is taken for
-//! one, and again where an answer is lost. The nodes decide by the code that the server runs ([`MemberChanges`]).
+//! Member changes as they are requested over HTTP: by node name, sent to the leader or to a node believed to be the
+//! leader, and retried when an answer is lost. The nodes decide with the server's own code ([`MemberChanges`]).
 //!
 //! The rules:
-//! - What is answered with success was so, committed, at a moment between question and answer; so was what is answered with
-//!   "no such member" or "was removed". A leader that was deposed may not answer from what it remembers.
-//! - What is refused has not happened by this request, and never will.
-//! - Nobody leaves or votes but who had the name when the request was first looked at, and a replacement leaves as many
-//!   voters as there were.
-//! - Everyone is answered in time.
+//! - A success answer was true, and committed, at some moment between request and answer; so was an answer of
+//!   "no such member" or "was removed". A deposed leader may not answer from memory.
+//! - A refused change has not happened through this request, and never will.
+//! - Only nodes that had the name when the request was first checked are removed or promoted, and a replacement leaves
+//!   the number of voters unchanged.
+//! - Every request is answered in time.
 
 use super::admissions::ANSWER_TIMEOUT;
 use super::coverage::Kind;
@@ -26,37 +26,37 @@ const NAME: &str = "Changes on Request";
 
 const MS: Micros = 1_000;
 
-/// So often an operator asks for the same.
+/// Times that an operator repeats a request.
 const TRIES_MAX: u32 = 5;
 
-/// A node answers within its time limit and this much more. Milliseconds of its own clock.
+/// Slack within which a node answers after its time limit. Milliseconds of its own clock.
 const ANSWER_SLACK_MS: u64 = 100;
 
-/// Names one sending of one request.
+/// Identifies one sending of one request.
 pub(crate) type ChangeId = u64;
 
-/// An answer, and the request that it answers.
+/// An answer, with the request that it answers.
 pub(crate) type ChangeAnswer = (ChangeId, Result<(), ChangeError>);
 
-/// What happens to such a request.
+/// An event of such a request.
 #[derive(Clone, Debug)]
 pub(crate) enum ChangeEvent {
     /// It arrives at a node.
     Arrives(NodeId, ChangeId),
     /// Its answer arrives.
     Answered(ChangeId, Result<(), ChangeError>),
-    /// Whoever asked has waited long enough.
+    /// The caller has waited for long enough.
     TimedOut(ChangeId),
-    /// Whoever asked asks again.
+    /// The caller repeats the request.
     Again(MemberChange, u32),
 }
 
-/// All requests that somebody waits for or may still happen, and what was committed meanwhile.
+/// All requests that a caller waits for or that may still take effect, and the configurations committed meanwhile.
 #[derive(Debug, Default)]
 pub(crate) struct MemberRequests {
     sent: ChangeId,
     open: BTreeMap<ChangeId, Asked>,
-    /// The configurations that were in force, each since this moment.
+    /// The configurations that were in force, each with the moment from which it was.
     history: Vec<(Moment, Configuration)>,
 }
 
@@ -65,15 +65,16 @@ struct Asked {
     change: MemberChange,
     tries: u32,
     at: Moment,
-    /// When it arrived, by the clock of the node that it was sent to.
+    /// Time of its arrival, by the clock of the node that it was sent to.
     since: Instant,
-    /// Who had the names that it names when a leader first looked at it: those that are to vote, and to leave.
+    /// Nodes that had the named names when a leader first checked the request: those to become voters, and those to
+    /// remove.
     named: Option<(BTreeSet<NodeId>, BTreeSet<NodeId>)>,
-    /// The entries by which it has begun, one after the other.
+    /// Entries by which it has begun, in order.
     begun: Vec<(LogIndex, Term)>,
-    /// Whoever asked waits no more.
+    /// The caller no longer waits.
     is_given_up: bool,
-    /// The node that asks to be let in, and the number by which it asks.
+    /// The node that asks to be admitted, and the number of its question.
     admits: Option<(NodeId, u64)>,
 }
 
@@ -81,7 +82,7 @@ fn called(configuration: &Configuration, name: &str) -> BTreeSet<NodeId> {
     configuration.members.iter().filter(|(_, info)| info.name == name).map(|(id, _)| *id).collect()
 }
 
-/// Who would vote and who would leave.
+/// Returns the nodes that would vote and those that would be removed.
 fn named_in(change: &MemberChange, configuration: &Configuration) -> (BTreeSet<NodeId>, BTreeSet<NodeId>) {
     let called = |name: &str| called(configuration, name);
     match change {
@@ -92,7 +93,7 @@ fn named_in(change: &MemberChange, configuration: &Configuration) -> (BTreeSet<N
     }
 }
 
-/// Whether it is so in one of these configurations, each of which was in force after the one before.
+/// Returns whether the change is in effect in one of these consecutive configurations.
 fn is_so(change: &MemberChange, configurations: &[&Configuration]) -> bool {
     let votes = |configuration: &Configuration, name: &str| {
         called(configuration, name).iter().any(|id| configuration.voters.contains(id))
@@ -119,7 +120,7 @@ fn is_so(change: &MemberChange, configurations: &[&Configuration]) -> bool {
 }
 
 impl World {
-    /// Somebody asks this node for a change of the members.
+    /// Asks this node for a member change.
     pub(super) fn ask_for(&mut self, to: NodeId, change: MemberChange, tries: u32) {
         let request = self.open_request(to, change, tries, None);
         if !self.network.loses_client_message(to, &mut self.chance) {
@@ -130,13 +131,13 @@ impl World {
         self.queue.schedule(self.now + patience, Event::Change(ChangeEvent::TimedOut(request)));
     }
 
-    /// The same, by a question that is there after this time, and by somebody who waits for as long as it takes.
+    /// Does the same with a request that arrives after this time, for a caller that waits as long as it takes.
     pub(super) fn ask_patiently(&mut self, to: NodeId, change: MemberChange, after: Micros) {
         let request = self.open_request(to, change, TRIES_MAX, None);
         self.queue.schedule(self.now + after, Event::Change(ChangeEvent::Arrives(to, request)));
     }
 
-    /// A node asks this one to be let in.
+    /// Asks a node to admit another node.
     pub(super) fn ask_for_admission(&mut self, to: NodeId, change: MemberChange, asker: (NodeId, u64)) {
         let request = self.open_request(to, change, 0, Some(asker));
         let at = self.now + self.network.delay(&mut self.chance);
@@ -165,14 +166,14 @@ impl World {
         request
     }
 
-    /// Draws what an operator asks for.
+    /// Draws a request of the operator.
     pub(super) fn draw_request(&mut self, configuration: &Configuration) -> Option<MemberChange> {
         let name_of = |id: &NodeId| configuration.members[id].name.as_str();
         let all: Vec<&str> = configuration.members.keys().map(name_of).collect();
         let learners: Vec<&str> = configuration.learners.keys().map(name_of).collect();
         let (any, learner) = (self.chance.any_of(&all)?, self.chance.any_of(&learners));
         if let Some(id) = self.chance.any_of(&configuration.removed).filter(|_| self.chance.percent(10)) {
-            // Its process may run on, and its operator know nothing of the removal.
+            // Its process may still run, and its operator may know nothing of the removal.
             return Some(addition(&self.nodes[&id], false, false));
         }
         let any = if self.chance.percent(5) { "n99" } else { any };
@@ -182,13 +183,14 @@ impl World {
             3..7 => MemberChange::Remove { name, force: self.chance.percent(15) },
             _ => {
                 let new = learner.filter(|_| self.chance.percent(80)).or_else(|| self.chance.any_of(&all))?;
-                // Which HTTP refuses before.
+                // HTTP refuses such a request earlier.
                 (new != any).then_some(MemberChange::Replace { old: name, new: new.to_owned() })?
             }
         })
     }
 
-    /// A leader that has been deposed and does not know it yet is asked for what is so as far as it knows, and is not any more.
+    /// Asks a deposed leader that does not know it yet for a change that is in effect as far as it knows, and no longer
+    /// is.
     pub(super) fn ask_the_deposed(&mut self) {
         let Some(deposed) = self.deposed_leader() else { return };
         let (Some(raft), Some(committed)) = (self.nodes[&deposed].raft(), self.last_configuration()) else { return };
@@ -211,7 +213,7 @@ impl World {
         }
     }
 
-    /// Whom an operator takes for the leader.
+    /// Returns the node that an operator takes for the leader.
     pub(super) fn whom_to_ask(&mut self) -> NodeId {
         let leaders = self.leaders();
         match self.chance.any_of(&leaders) {
@@ -254,7 +256,7 @@ impl World {
     }
 
     fn again_later(&mut self, change: MemberChange, tries: u32) {
-        // A node that joins asks by itself.
+        // A joining node retries by itself.
         if tries + 1 < TRIES_MAX && !matches!(change, MemberChange::Add { .. }) {
             let at = self.now + self.chance.within(MS..200 * MS);
             self.queue.schedule(at, Event::Change(ChangeEvent::Again(change, tries + 1)));
@@ -277,7 +279,7 @@ impl World {
         }
     }
 
-    /// A request has arrived at a node.
+    /// Handles a request that has arrived at a node.
     pub(super) fn members_asked(&mut self, id: NodeId, request: ChangeId) -> Checked {
         let time = self.nodes[&id].time(self.now);
         let timeout_ms = self.plan.request_timeout_ms;
@@ -295,7 +297,8 @@ impl World {
         }
     }
 
-    /// Before a node carries out what is to be done: begins what can begin. Returns who has an answer.
+    /// Begins the changes that can begin, before a node carries out its effects. Returns the requests that have an
+    /// answer.
     pub(super) fn go_on_with_changes(&mut self, id: NodeId) -> Result<Vec<ChangeAnswer>, Violation> {
         let (time, lost, is_calm) = (self.nodes[&id].time(self.now), self.lost(), self.is_calm);
         let Some(process) = self.nodes.get_mut(&id).and_then(Node::process_mut) else {
@@ -307,8 +310,8 @@ impl World {
         }
         let (before, voters_min) = (process.replica.raft().configuration().clone(), self.plan.voters_min());
         let open = &mut self.member_requests.open;
-        // One that would leave it to nodes that are lost to decide, or to too few, is withdrawn: nobody in his right mind
-        // waits for that.
+        // Withdraws a change that would leave decisions to lost nodes, or to too few: no sensible operator waits for
+        // that.
         let waiting: Vec<ChangeId> = changes.waiting().map(|(request, ..)| *request).collect();
         let harmful = |request: &ChangeId| {
             let change = &open[request].change;
@@ -334,7 +337,7 @@ impl World {
             self.coverage.count(Kind::HandOverToLeave);
         }
         let next = process.replica.raft().configuration();
-        // They are looked at in turn, and those after one that begins wait for it unseen.
+        // They are checked in turn, and those after one that begins wait unchecked.
         let begins = |request: &ChangeId| {
             let mut waiting = changes.waiting();
             waiting.any(|(waiting, _, begun)| {
@@ -369,7 +372,7 @@ impl World {
         Ok(ended)
     }
 
-    /// A node answers.
+    /// Checks the answer of a node.
     pub(super) fn change_ends(&mut self, id: NodeId, request: ChangeId, answer: Result<(), ChangeError>) -> Checked {
         self.note_configuration();
         self.trace.note(|| format!("n{} answers request {request}: {answer:?}", id.0));
@@ -429,7 +432,7 @@ impl World {
         Ok(())
     }
 
-    /// The process of a node is gone, and with it the connections of those who asked it to let them in.
+    /// Closes the connections of nodes that asked this node to admit them, since its process is gone.
     pub(super) fn close_admissions(&mut self, id: NodeId) {
         let Some(process) = self.nodes[&id].process() else { return };
         let waiting: Vec<ChangeId> = process.member_changes.waiting().map(|(request, ..)| *request).collect();
@@ -443,7 +446,7 @@ impl World {
         }
     }
 
-    /// Notes which configuration is in force. Returns whether it is another than before.
+    /// Notes the configuration in force. Returns whether it has changed.
     pub(super) fn note_configuration(&mut self) -> bool {
         let Some(now) = self.last_configuration() else { return false };
         let history = &self.member_requests.history;
@@ -455,12 +458,12 @@ impl World {
         is_new
     }
 
-    /// Whether somebody waits for a change on request, so that what is committed has to be noted.
+    /// Returns whether a caller waits for a member change, so that committed configurations have to be noted.
     pub(super) fn are_changes_open(&self) -> bool {
         !self.member_requests.open.is_empty()
     }
 
-    /// It could answer nobody while it stood still.
+    /// Extends the time to answer of a node that was paused: it could not answer meanwhile.
     pub(super) fn forgive_pause(&mut self, id: NodeId) {
         let time = self.nodes[&id].time(self.now);
         let Some(process) = self.nodes[&id].process() else { return };
@@ -471,7 +474,7 @@ impl World {
         }
     }
 
-    /// Everyone who asks is answered in time.
+    /// Checks that every caller is answered in time.
     pub(super) fn check_changes_in_time(&self, id: NodeId) -> Checked {
         let time = self.nodes[&id].time(self.now);
         let Some(process) = self.nodes[&id].process().filter(|process| !process.will_carry_out) else { return Ok(()) };
@@ -489,14 +492,14 @@ impl World {
     }
 }
 
-/// A node asks to become a member.
+/// Returns the request by which a node asks to become a member.
 pub(super) fn addition(node: &Node, learner: bool, returning: bool) -> MemberChange {
     let (MemberInfo { name, client_url, peer_url }, level) = (node.info.clone(), node.level_max.0);
     MemberChange::Add { node: node.id.0, name, client_url, peer_url, learner, returning, level }
 }
 
 impl Asked {
-    /// It has begun by going from one configuration to the next.
+    /// Checks a request that has begun by going from one configuration to the next.
     fn check_begun(&self, request: ChangeId, before: &Configuration, next: &Configuration) -> Checked {
         let Self { change, named, .. } = self;
         let what = || format!("request {request}, {change:?} of {named:?}, goes from {before:?} to {next:?}");

@@ -1,8 +1,8 @@
-//! Members come and go: what an operator does, what nodes do that join, and disks that are lost.
+//! Member changes: the operator's actions, joining nodes and lost disks.
 //!
-//! A node that has lost its disk comes back under its name with a new id, and is another node: the old one is dead for
-//! ever. So losing a disk is like a death, and no more than a minority may die before others have taken their places:
-//! see [`World::may_lose`].
+//! A node that has lost its disk returns under its name with a new id, and is a different node; the old node is dead
+//! for ever. So losing a disk is like a death, and no more than a minority may die before other nodes have replaced
+//! them: see [`World::may_lose`].
 
 use super::bereavement::STARTED_WITHIN;
 use super::coverage::Kind;
@@ -17,24 +17,24 @@ use std::collections::BTreeSet;
 
 const MS: Micros = 1_000;
 
-/// No node is made beyond so many, but in the place of one that is lost.
+/// Number of nodes beyond which a node is only created to replace a lost one.
 const MEMBERS_MAX: usize = 7;
 
-/// How members come and go in a run.
+/// Member changes of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MembersPlan {
-    /// Mean time between two things that the operator does. Milliseconds.
+    /// Mean time between two actions of the operator. Milliseconds.
     pub(crate) every_ms: u64,
-    /// Of these things, how many are disks that are lost.
+    /// Percentage of these actions that are lost disks.
     pub(crate) wipes_percent: u32,
 }
 
-/// Of the nodes that come back without their disk and were to found the cluster, so many are told of their peers as before;
-/// the others are to join.
+/// Percentage of founders that are given their peers again when they return without their disk; the others are told to
+/// join.
 const RETURNS_PERCENT: u32 = 60;
 
 impl World {
-    /// The operator does something, or a disk is lost.
+    /// Lets the operator act, or a disk be lost.
     pub(crate) fn operate(&mut self) -> Checked {
         let Some(plan) = self.plan.members.filter(|_| !self.is_calm) else { return Ok(()) };
         let pause = self.chance.exponential(plan.every_ms * MS);
@@ -57,7 +57,7 @@ impl World {
                 Ok(())
             }
             3 if self.chance.percent(30) && self.nodes_alive() < MEMBERS_MAX => {
-                // One node too many, which takes the name of one that may be alive and well.
+                // One node too many, under the name of a node that may be healthy.
                 let names: Vec<&MemberInfo> = configuration.members.values().collect();
                 let Some(name) = self.chance.any_of(&names).map(|info| info.name.clone()) else { return Ok(()) };
                 self.coverage.count(Kind::SecondOfItsName);
@@ -81,7 +81,7 @@ impl World {
         }
     }
 
-    /// Some learners are to vote, and some members to go.
+    /// Draws learners to promote and members to remove.
     fn draw_change(&mut self, configuration: &Configuration) -> MembershipChange {
         let some = |world: &mut Self, ids: Vec<NodeId>, most: u64| -> BTreeSet<NodeId> {
             let mut ids = ids;
@@ -101,15 +101,15 @@ impl World {
         MembershipChange { promote, remove, ..MembershipChange::default() }
     }
 
-    /// Asks someone who believes to lead.
+    /// Asks a node that believes that it leads.
     fn ask_for_change(&mut self, change: MembershipChange) -> Checked {
         let leaders = self.leaders();
         let Some(leader) = self.chance.any_of(&leaders) else { return Ok(()) };
         if self.stands_still(leader) { Ok(()) } else { self.input(leader, Input::Change(Box::new(change))) }
     }
 
-    /// A node that believes to lead is asked for a change. One that would leave it to nodes that are lost to decide, or to too
-    /// few, is asked for by nobody in his right mind.
+    /// Asks a node that believes that it leads for a change. Skips a change that would leave decisions to lost nodes,
+    /// or to too few: no sensible operator asks for that.
     pub(super) fn change_members(&mut self, id: NodeId, change: &MembershipChange) -> Checked {
         let Some(raft) = self.nodes[&id].raft() else { return Ok(()) };
         let next = after(raft.configuration(), &change.promote, &change.remove);
@@ -142,7 +142,7 @@ impl World {
         id
     }
 
-    /// Counts a node that has come to vote.
+    /// Counts a node that has become a voter.
     pub(super) fn note_vote(&mut self, id: NodeId) {
         let node = self.node(id);
         let votes = |node: &Node| node.raft().is_some_and(|raft| raft.configuration().voters.contains(&id));
@@ -155,7 +155,7 @@ impl World {
         self.coverage.count(kind);
     }
 
-    /// The disk of a node is lost, if the cluster does without it. Before there is one, none is needed.
+    /// Loses the disk of a node, if the cluster can do without it. Before there is a cluster, no disk is needed.
     fn lose_a_disk(&mut self) -> Checked {
         let victim = self.any_victim();
         let node = &self.nodes[&victim];
@@ -171,8 +171,8 @@ impl World {
         self.lose_disk(victim)
     }
 
-    /// Whether the cluster that may be founded at any moment does without a node. The first by name founds it, and counts on
-    /// those who have answered it.
+    /// Returns whether the cluster that may be founded at any moment can do without a node. The first node by name
+    /// founds it, and counts on the nodes that have answered it.
     fn may_lose_founder(&self, victim: NodeId) -> bool {
         let first = self.node_at("http://n1");
         let founders = self.nodes[&first].founders();
@@ -180,7 +180,7 @@ impl World {
         victim == first || 2 * lost < self.plan.nodes
     }
 
-    /// The disk of a node is lost, and all that was on it. It comes back under its name, as another.
+    /// Loses the disk of a node with all its data. The node returns under its name, as a new node.
     pub(super) fn lose_disk(&mut self, victim: NodeId) -> Checked {
         let (info, way_in) = (self.nodes[&victim].info.clone(), self.nodes[&victim].way_in);
         self.coverage.count(if self.is_founded() { Kind::DiskLost } else { Kind::DiskLostBefore });
@@ -196,7 +196,7 @@ impl World {
             return Ok(());
         }
         self.dead.push(victim);
-        // Without peers it has nobody to return to, and would found a cluster of its own.
+        // Without peers it has no cluster to return to, and would found its own.
         let has_peers = self.plan.nodes > 1;
         let returns = self.plan.bereaves() || has_peers && self.chance.percent(RETURNS_PERCENT);
         let way_in = match way_in {
@@ -209,12 +209,12 @@ impl World {
         Ok(())
     }
 
-    /// Whether there is a cluster.
+    /// Returns whether there is a cluster.
     pub(super) fn is_founded(&self) -> bool {
         self.founders.is_some() || self.invariants.founding.founded().is_some()
     }
 
-    /// Draws by which flags a node is started, as long as it has no data.
+    /// Draws the flags with which a node is started while it has no data.
     pub(super) fn draw_flags(&mut self, id: NodeId) {
         if self.nodes[&id].has_data {
             return;
@@ -234,9 +234,9 @@ impl World {
         }
     }
 
-    /// Nodes that are members no more go on until someone shuts them down.
+    /// Shuts down nodes that are no longer members: they run until an operator stops them.
     fn shut_down_removed(&mut self, configuration: &Configuration) -> Checked {
-        // While a joint configuration is in force, those who leave are needed yet.
+        // While a joint configuration is in force, the removed members are still needed.
         for id in configuration.removed.iter().filter(|id| !configuration.members.contains_key(id)) {
             if !self.dead.contains(id) && self.nodes[id].running().is_some() {
                 self.crash(*id)?;
@@ -247,7 +247,7 @@ impl World {
         Ok(())
     }
 
-    /// The members as they are committed.
+    /// Returns the last committed configuration.
     pub(crate) fn last_configuration(&self) -> Option<&Configuration> {
         self.invariants.possible_configurations().first().copied()
     }
@@ -256,21 +256,23 @@ impl World {
         self.nodes.len() - self.dead.len()
     }
 
-    /// Whether a node may be lost for ever: all that may yet come to decide does without it and those that are lost already.
+    /// Returns whether a node may be lost for ever: every configuration that may yet decide can do without it and the
+    /// nodes that are lost already.
     pub(crate) fn may_lose(&self, victim: NodeId) -> bool {
         self.may_lose_beside(victim, self.lost())
     }
 
-    /// The same with all of these lost as well.
+    /// Returns the same with all of these nodes lost as well.
     pub(super) fn may_lose_beside(&self, victim: NodeId, mut lost: BTreeSet<NodeId>) -> bool {
         lost.insert(victim);
         let possible = self.invariants.possible_configurations();
-        // Who founds it too learns of that from one that has it written down.
+        // A node that founds the cluster too learns of the decision from one that has written it down.
         let is_known = self.nodes.values().any(|node| node.has_data && !lost.contains(&node.id));
         is_known && !possible.is_empty() && possible.into_iter().all(|configuration| survives(configuration, &lost))
     }
 
-    /// Nodes that will not be back, that are left out in the end, or whose data is damaged so that they may not.
+    /// Returns the nodes that will not return, that are left out in the end, or that may not return because their data
+    /// is damaged.
     pub(super) fn lost(&self) -> BTreeSet<NodeId> {
         self.nodes.values().filter(|node| self.is_lost(node)).map(|node| node.id).collect()
     }
@@ -281,7 +283,7 @@ impl World {
     }
 }
 
-/// The members as they are once these vote and those are gone.
+/// Returns the configuration once these nodes vote and those are removed.
 pub(super) fn after(before: &Configuration, promote: &BTreeSet<NodeId>, remove: &BTreeSet<NodeId>) -> Configuration {
     let mut next = before.clone();
     next.outgoing.clear();
@@ -291,8 +293,8 @@ pub(super) fn after(before: &Configuration, promote: &BTreeSet<NodeId>, remove: 
     next
 }
 
-/// Whether a configuration has a quorum without those that are lost, also when learners have become what they are to be:
-/// all of them, or of those that are lost as many as there are.
+/// Returns whether a configuration has a quorum without the lost nodes, also once learners have been promoted as
+/// intended: either all of them, or as many of the lost ones as there are.
 pub(super) fn survives(configuration: &Configuration, lost: &BTreeSet<NodeId>) -> bool {
     let fulfilled = |which: &dyn Fn(NodeId) -> bool| {
         let mut next = Configuration { outgoing: BTreeSet::new(), ..configuration.clone() };
@@ -312,7 +314,7 @@ pub(super) fn survives(configuration: &Configuration, lost: &BTreeSet<NodeId>) -
     decides(configuration) && decides(&fulfilled(&|_| true)) && decides(&fulfilled(&|id| lost.contains(&id)))
 }
 
-/// What a configuration says of a node that has its name of itself.
+/// Returns how a node with its own name describes itself in a configuration.
 pub(crate) fn info_of(id: u64) -> MemberInfo {
     let url = format!("http://n{id}");
     MemberInfo { name: format!("n{id}"), client_url: url.clone(), peer_url: url }

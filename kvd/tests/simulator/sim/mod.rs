@@ -1,17 +1,17 @@
 //! The simulator: whole clusters of real replicas over the real storage code, on a simulated network, disk and clock,
 //! in one thread, from one seed.
 //!
-//! A run draws a [`plan`] from its seed, then lets one event happen after the other in simulated time ([`world`]). What
-//! it simulates: the network between nodes ([`network`], [`streams`]), processes that die and stand still and disks that lie and
-//! fail ([`node`], over [`testkit::faulty_disk::FaultyDisk`]), [`client`]s that retry, and the [`faults`] that befall them all.
-//! What it does not simulate is everything else: consensus, the state machine, the log and its recovery, and the frames
-//! between nodes are the code that the daemon runs.
+//! A run draws a [`plan`] from its seed, then executes one event after the other in simulated time ([`world`]). It
+//! simulates the network between nodes ([`network`], [`streams`]), processes that die or are paused and disks that lie
+//! and fail ([`node`], over [`testkit::faulty_disk::FaultyDisk`]), [`client`]s that retry, and the [`faults`] that hit
+//! them all. Everything else is real: consensus, the state machine, the log and its recovery, and the frames between
+//! nodes are the code that the daemon runs.
 //!
 //! After every event the [`invariants`] are checked. In the [`ending`] faults stop and the cluster must serve again;
 //! then the history that clients saw is checked for linearizability.
 //!
-//! The same seed gives the same run: all that is random comes from one generator ([`chance`]; [`divergence`] has its
-//! own), nothing reads a clock, and nothing is iterated whose order is left open.
+//! The same seed gives the same run: all randomness comes from one generator ([`chance`]; [`divergence`] has its own),
+//! nothing reads a clock, and no collection without a fixed order is iterated.
 
 mod admissions;
 mod bereavement;

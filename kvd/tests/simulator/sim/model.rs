@@ -1,49 +1,49 @@
-//! What the store should be: the committed commands, applied by a model that shares no code with it and forgets nothing.
+//! Model of the store: applies the committed commands, shares no code with the store, and forgets nothing.
 
 use bytes::Bytes;
 use kvd::kv::{Command, Condition, Item, Operation, Outcome, RequestId, Revision, SessionLimits};
 use kvd::raft::LogIndex;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// Idle sessions that go with one command.
+/// Idle sessions that are dropped with one command.
 const FORGOTTEN_AT_ONCE: usize = 16;
 
-/// Replies up to this length are never dropped.
+/// Length up to which replies are never dropped.
 const SHORT_REPLY_BYTES: usize = 64;
 
 /// The history of a store.
 #[derive(Debug)]
 pub(crate) struct Model {
-    /// Every item that ever stood under a key, by the revision that put it there.
+    /// Every item that a key ever had, by the revision that wrote it.
     keys: BTreeMap<Bytes, BTreeMap<Revision, Option<Item>>>,
     revision: Revision,
     /// The revision after each entry, from index zero on.
     revisions: Vec<Revision>,
-    /// What each request came to, whenever it was taken for new.
+    /// Outcomes of each request, one for each time that it was taken for new.
     // Looked up and never iterated over.
     outcomes: HashMap<(String, u64), Vec<Expected>>,
     newest: HashMap<String, u64>,
     limits: SessionLimits,
-    /// What is remembered of each client at present.
+    /// Present session of each client.
     sessions: BTreeMap<String, Session>,
     now_ms: u64,
     /// Requests whose replies were dropped.
     // Looked up and never iterated over.
     dropped: HashSet<(String, u64)>,
-    /// The keys of writes that were applied once more, since they came after their sessions were forgotten.
+    /// Keys of writes that were applied once more because they arrived after their sessions were forgotten.
     applied_again: Vec<Bytes>,
 }
 
-/// What is remembered of a client.
+/// State remembered of a client.
 #[derive(Debug)]
 struct Session {
     newest: u64,
     last_used_ms: u64,
-    /// None once dropped.
+    /// `None` once dropped.
     reply_bytes: Option<usize>,
 }
 
-/// What a request came to when it was applied.
+/// Outcome of a request when it was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
     Set {
@@ -56,7 +56,7 @@ pub(crate) enum Expected {
         deleted: bool,
         prev: Option<Item>,
     },
-    /// With whatever stood there when it was answered.
+    /// With the item that the key had when it was answered.
     ConditionFailed,
     /// A newer request of the client had been applied before.
     Stale,
@@ -65,7 +65,7 @@ pub(crate) enum Expected {
 }
 
 impl Expected {
-    /// Whether a client may be told this.
+    /// Returns whether a client may be given this outcome.
     pub(crate) fn agrees(&self, outcome: &Outcome) -> bool {
         match outcome.clone() {
             Outcome::Set { revision, created, prev } => *self == Self::Set { revision, created, prev },
@@ -142,7 +142,7 @@ impl Model {
         self.now_ms - session.last_used_ms >= self.limits.idle_ms_max
     }
 
-    /// With each command a few of the sessions go that are idle, the longest unused first.
+    /// Drops a few idle sessions with each command, the longest unused first.
     fn forget_idle(&mut self) {
         let mut idle: Vec<(u64, String)> = Vec::new();
         for (client, session) in &self.sessions {
@@ -210,12 +210,12 @@ impl Model {
         self.item_at(key, Revision::MAX)
     }
 
-    /// What stood under a key at a revision.
+    /// Returns the item of a key at a revision.
     pub(crate) fn item_at(&self, key: &[u8], revision: Revision) -> Option<&Item> {
         self.keys.get(key)?.range(..=revision).next_back()?.1.as_ref()
     }
 
-    /// All keys and their items as they are now, in order.
+    /// Returns all keys and their current items, in order.
     pub(crate) fn items(&self) -> Vec<(Vec<u8>, Item)> {
         let newest = |(key, items): (&Bytes, &BTreeMap<Revision, Option<Item>>)| {
             let item = items.values().next_back()?.clone()?;
@@ -224,34 +224,35 @@ impl Model {
         self.keys.iter().filter_map(newest).collect()
     }
 
-    /// The revision once everything up to `index` is applied. Zero where that is not committed.
+    /// Returns the revision once everything up to `index` is applied; zero if `index` is not committed.
     pub(crate) fn revision_at(&self, index: LogIndex) -> Revision {
         self.revisions.get(index.0 as usize).copied().unwrap_or(0)
     }
 
-    /// The newest request of a client that is committed.
+    /// Returns the newest committed request of a client.
     pub(crate) fn newest_of(&self, client: &str) -> u64 {
         self.newest.get(client).copied().unwrap_or(0)
     }
 
-    /// Whether the reply to a request has been dropped, so that it may be called stale though it is the newest of its client.
+    /// Returns whether the reply to a request has been dropped, so that the request may be called stale although it is
+    /// the newest of its client.
     pub(crate) fn has_dropped(&self, request: &RequestId) -> bool {
         self.dropped.contains(&(request.client.clone(), request.seq))
     }
 
-    /// What a committed request came to: several things if it was applied again after its session was forgotten.
+    /// Returns the outcomes of a committed request: several if it was applied again after its session was forgotten.
     pub(crate) fn outcomes_of(&self, request: &RequestId) -> &[Expected] {
         self.outcomes.get(&(request.client.clone(), request.seq)).map_or(&[], Vec::as_slice)
     }
 
-    /// The keys of writes that were applied once more, since they came after their sessions were forgotten.
+    /// Returns the keys of writes that were applied once more because they arrived after their sessions were forgotten.
     pub(crate) fn applied_again(&self) -> &[Bytes] {
         &self.applied_again
     }
 }
 
 impl Expected {
-    /// How long the reply is that is kept for repeats.
+    /// Returns the length of the reply that is kept for repeats.
     fn reply_bytes(&self) -> Option<usize> {
         let outcome = match self.clone() {
             Self::Set { revision, created, prev } => Outcome::Set { revision, created, prev },

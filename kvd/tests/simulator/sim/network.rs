@@ -1,10 +1,10 @@
-//! The network between nodes: delay, loss, duplication, reordering, garbling, and links that do not work.
+//! The network between nodes: delay, loss, duplication, reordering, corruption, and links that do not work.
 //!
-//! Nodes are reached by the frames of the real wire format, so that every message of a run goes through encoding and
-//! decoding. A link has a direction; each can be cut, clogged or flapping on its own.
+//! Nodes exchange frames of the real wire format, so that every message of a run is encoded and decoded. A link has a
+//! direction; each direction can be cut, clogged or flapping on its own.
 //!
-//! In some runs messages travel as [`super::streams`] carry them. In the others the network is *loose*, which is worse than
-//! what TCP makes of any: each message for itself may be lost, doubled, late, or overtaken.
+//! In some runs messages travel on streams (see [`super::streams`]). In the others the network is *loose*, which is
+//! worse than TCP makes any network: each message may be lost, duplicated, delayed or overtaken on its own.
 
 use super::chance::Chance;
 use super::coverage::{Coverage, Kind};
@@ -16,51 +16,52 @@ use kvd::peer;
 use kvd::raft::{Body, Message, NodeId, Term};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// A doubled message may come again as late as this. Microseconds.
+/// Latest time at which a duplicate arrives. Microseconds.
 const ECHO_US_MAX: Micros = 5_000_000;
 
-/// Or as soon as this. Microseconds.
+/// Earliest such time. Microseconds.
 const ECHO_SOON_US: Micros = 500;
 
-/// Frames kept to be replayed out of the blue.
+/// Frames kept to be replayed at random times.
 const MEMORY_FRAMES: usize = 64;
 
-/// In thousandths of all frames: kept.
+/// Thousandths of all frames that are kept.
 const REMEMBERED_PERMILLE: u32 = 20;
 
-/// Frames of the past that a node is sent when it starts again, at most.
+/// Most old frames that a node is sent when it restarts.
 const REPLAYED_MAX: u64 = 4;
 
-/// Of each link, the last acknowledgement of so many terms is kept.
+/// Number of terms for which the last acknowledgement on each link is kept.
 const TERMS_KEPT: usize = 8;
 
-/// Of the followers of a new leader: one of their acknowledgements of earlier terms arrives now.
+/// Percentage of a new leader's followers whose acknowledgement of an earlier term arrives now.
 const ACKNOWLEDGED_LATE_PERCENT: u32 = 50;
 
-/// How long after the election, at the mean: a leader takes only what its log has reached. Microseconds.
+/// Mean delay of that after the election: a leader accepts only acknowledgements up to the end of its log.
+/// Microseconds.
 const ACKNOWLEDGED_LATE_US: [Micros; 4] = [1_000, 10_000, 100_000, 500_000];
 
-/// Of each link, so many of the last answers to questions for a read index are kept.
+/// Number of last answers to read index requests that are kept for each link.
 const READ_ANSWERS_KEPT: usize = 8;
 
-/// Of the questions for a read index: the answer to an earlier one arrives just then.
+/// Percentage of read index requests at which the answer to an earlier one arrives.
 const READ_ANSWERED_LATE_PERCENT: u32 = 20;
 
 /// From sender to receiver.
 pub(crate) type Link = (NodeId, NodeId);
 
-/// A frame on its way.
+/// A frame in flight.
 #[derive(Clone, Debug)]
 pub(crate) struct Envelope {
     pub(crate) from: NodeId,
     pub(crate) to: NodeId,
     pub(crate) frame: Bytes,
-    /// Whether it was damaged on its way.
+    /// Whether it was damaged in flight.
     pub(crate) garbled: bool,
 }
 
 impl Envelope {
-    /// Damages the frame: a bit of it is another, or its end is missing.
+    /// Damages the frame: flips a bit, or cuts off its end.
     fn garble(&mut self, chance: &mut Chance) {
         let place = chance.within(0..self.frame.len() as u64) as usize;
         let mut frame = self.frame.to_vec();
@@ -78,30 +79,30 @@ impl Envelope {
 #[derive(Debug)]
 pub(crate) struct Network {
     plan: NetworkPlan,
-    /// A message later than this has outlived the patience of every follower. Microseconds.
+    /// Delay after which a message has outlived the patience of every follower. Microseconds.
     late_us: Micros,
     cut: BTreeSet<Link>,
-    /// Links that work and fail in turn, each for so long. Microseconds.
+    /// Links that alternate between working and failing, with the length of each phase. Microseconds.
     flapping: BTreeMap<Link, Micros>,
-    /// Links with this much more delay. Microseconds.
+    /// Additional delay of clogged links. Microseconds.
     clogged: BTreeMap<Link, Micros>,
-    /// Lanes on which nothing moves, and since when.
+    /// Lanes on which nothing moves, with the time since which.
     dead: BTreeMap<LaneOf, Micros>,
-    /// Those of them that are never mended.
+    /// Dead lanes that are never mended.
     dead_for_ever: BTreeSet<LaneOf>,
-    /// Lanes with this much more delay. Microseconds.
+    /// Additional delay of slow lanes. Microseconds.
     slow: BTreeMap<LaneOf, Micros>,
-    /// Machines without power, which do not even say that nobody is there.
+    /// Machines without power. They do not even refuse connections.
     off: BTreeSet<NodeId>,
-    /// When the last message on a link arrives.
+    /// Time at which the last message on a link arrives.
     last_arrival: BTreeMap<Link, Micros>,
-    /// Nodes that clients do not reach.
+    /// Nodes that clients cannot reach.
     hidden: BTreeSet<NodeId>,
-    /// Frames of the past.
+    /// Old frames.
     memory: Vec<Envelope>,
-    /// The last acknowledgement that each follower sent in each of its latest terms, arrived or not.
+    /// Last acknowledgement of each follower in each of its latest terms, whether it arrived or not.
     acknowledgements: BTreeMap<Link, BTreeMap<Term, Envelope>>,
-    /// The last answers to questions for a read index, arrived or not.
+    /// Last answers to read index requests, whether they arrived or not.
     read_answers: BTreeMap<Link, VecDeque<Envelope>>,
 }
 
@@ -125,7 +126,7 @@ impl Network {
         }
     }
 
-    /// Sends a message, which may arrive once, more than once, or never.
+    /// Sends a message, which may arrive once, several times or never.
     pub(crate) fn send(
         &mut self,
         link: Link,
@@ -179,7 +180,7 @@ impl Network {
         queue.schedule(at, Event::Arrive(envelope));
     }
 
-    /// A node begins a new life, and may be sent again what was meant for an earlier one.
+    /// Starts a node's new incarnation, and may send it frames that were meant for an earlier one.
     pub(crate) fn replay_to(
         &self,
         node: NodeId,
@@ -212,7 +213,7 @@ impl Network {
         kept.drain(..kept.len().saturating_sub(READ_ANSWERS_KEPT));
     }
 
-    /// A node asks for a read index, and may hear now what it was answered before, perhaps in an earlier life.
+    /// Handles a read index request: an earlier answer, perhaps to an earlier incarnation, may arrive now.
     fn answer_read_late(
         &self,
         (asker, asked): Link,
@@ -231,8 +232,8 @@ impl Network {
         }
     }
 
-    /// A node leads again, and may hear now what its followers acknowledged while it led before: of entries that they
-    /// may have cut off since.
+    /// Handles a node that leads again: acknowledgements from its earlier leadership may arrive now, for entries that
+    /// its followers may have cut off since.
     pub(crate) fn acknowledge_late(
         &self,
         leader: NodeId,
@@ -255,7 +256,7 @@ impl Network {
         }
     }
 
-    /// A frame of an earlier term, or an earlier life of either end.
+    /// Returns a frame of an earlier term, or of an earlier incarnation of either end.
     fn any_of_the_past(&self, chance: &mut Chance, fits: impl Fn(&Envelope) -> bool) -> Option<Envelope> {
         let fitting: Vec<&Envelope> = self.memory.iter().filter(|envelope| fits(envelope)).collect();
         chance.any_of(&fitting).cloned()
@@ -269,7 +270,7 @@ impl Network {
         self.memory[place] = envelope;
     }
 
-    /// The time that a message takes, to a node or a client.
+    /// Draws the time that a message takes to a node or a client.
     pub(crate) fn delay(&self, chance: &mut Chance) -> Micros {
         let NetworkPlan { delay_min_us, delay_mean_us, spike_permille, .. } = self.plan;
         if chance.permille(spike_permille) {
@@ -278,12 +279,12 @@ impl Network {
         delay_min_us + chance.exponential(delay_mean_us)
     }
 
-    /// Whether a message from a client, or to one, is lost.
+    /// Returns whether a message from or to a client is lost.
     pub(crate) fn loses_client_message(&self, node: NodeId, chance: &mut Chance) -> bool {
         self.hidden.contains(&node) || chance.permille(self.plan.lost_permille)
     }
 
-    /// Damages a piece of a snapshot as often as a frame. Returns whether it did.
+    /// Damages a piece of a snapshot with the same probability as a frame. Returns whether it did.
     pub(crate) fn garbles(&self, piece: &mut [u8], chance: &mut Chance) -> bool {
         let is_garbled = !piece.is_empty() && chance.permille(self.plan.garbled_permille);
         if is_garbled {
@@ -293,7 +294,7 @@ impl Network {
         is_garbled
     }
 
-    /// Damages a frame as often as that happens. Returns whether it did.
+    /// Damages a frame with the plan's probability. Returns whether it did.
     pub(crate) fn garbles_frame(&self, envelope: &mut Envelope, chance: &mut Chance) -> bool {
         let is_garbled = chance.permille(self.plan.garbled_permille);
         if is_garbled {
@@ -302,23 +303,23 @@ impl Network {
         is_garbled
     }
 
-    /// Whether messages travel each for itself, and not on streams.
+    /// Returns whether messages travel one by one instead of on streams.
     pub(crate) fn is_loose(&self) -> bool {
         !self.plan.streams
     }
 
-    /// Whether answers that take as long as this are out of the question, as long as nothing is wrong with their links.
+    /// Returns whether answers cannot take this long while nothing is wrong with their links.
     pub(crate) fn is_prompt(&self, patience: Micros) -> bool {
         let NetworkPlan { spike_permille, delay_min_us, delay_mean_us, .. } = self.plan;
         spike_permille == 0 && delay_min_us + 30 * delay_mean_us < patience
     }
 
-    /// How much a link carries in a second.
+    /// Bytes that a link carries per second.
     pub(crate) fn bytes_per_s(&self) -> Option<u64> {
         self.plan.bytes_per_s
     }
 
-    /// Nothing moves on a lane from now on, until it is mended.
+    /// Stops all traffic on a lane until it is mended.
     pub(crate) fn kill_lane(&mut self, lane: LaneOf, now: Micros) {
         self.dead.entry(lane).or_insert(now);
     }
@@ -350,7 +351,7 @@ impl Network {
         self.slow.remove(&lane);
     }
 
-    /// By how much all that travels on a lane is late.
+    /// Additional delay of everything on a lane.
     pub(crate) fn lag(&self, lane: LaneOf) -> Micros {
         let clogged = self.clogged.get(&lane.link).copied().unwrap_or(0);
         clogged + self.slow.get(&lane).copied().unwrap_or(0)
@@ -397,13 +398,13 @@ impl Network {
         self.hidden.remove(&node);
     }
 
-    /// No link is cut or flapping any more.
+    /// Mends all cut and flapping links.
     pub(crate) fn heal_cuts(&mut self) {
         self.cut.clear();
         self.flapping.clear();
     }
 
-    /// Nothing is wrong with the network any more, but for links that are cut afterwards.
+    /// Ends all faults of the network. Links that are cut afterwards stay cut.
     pub(crate) fn calm_down(&mut self) {
         self.heal_cuts();
         self.clogged.clear();
@@ -413,7 +414,7 @@ impl Network {
         self.memory.clear();
         self.acknowledgements.clear();
         self.read_answers.clear();
-        // What is sent from now on does not queue behind what was sent over bad links.
+        // Messages sent from now on do not queue behind those sent over bad links.
         self.last_arrival.clear();
         let NetworkPlan { streams, bytes_per_s, socket_bytes, .. } = self.plan;
         self.plan = NetworkPlan { streams, bytes_per_s, socket_bytes, ..NetworkPlan::CALM };

@@ -1,8 +1,7 @@
-//! One node: a process over a disk, with a clock of its own.
+//! One node: a process over a disk, with its own clock.
 //!
-//! The process is the real replica over the real log, put together as the server does it. What the server leaves to
-//! threads and timers, the world schedules: when a write is done, when timers are looked at, when effects are carried
-//! out.
+//! The process is the real replica over the real log, assembled as in the server. The world schedules what threads and
+//! timers do in the server: the end of a write, a check of the timers, the execution of effects.
 
 use super::chance::Chance;
 use super::client::AttemptId;
@@ -30,58 +29,58 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 use testkit::faulty_disk::{FaultyDisk, Seed};
 
-/// A node, in all its lives.
+/// A node, in all its incarnations.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) info: MemberInfo,
     /// How it is started while it has no data.
     pub(crate) way_in: WayIn,
-    /// Where it asks to be let in, if it joins.
+    /// URLs at which it asks to be admitted, if it joins.
     pub(crate) join_urls: Vec<String>,
     /// It is told to expect data (`--expect-data`).
     pub(crate) expects_data: bool,
     /// Its disk says that it is a member.
     pub(crate) has_data: bool,
-    /// Its disk is lost.
+    /// Its disk has been lost.
     pub(crate) has_lost_disk: bool,
-    /// The node that has come in its place, with a new disk and id.
+    /// The node that has replaced it, with a new disk and id.
     pub(crate) next_life: Option<NodeId>,
-    /// It has come in the place of another.
+    /// It has replaced another node.
     pub(crate) is_next_life: bool,
-    /// It has become a voter, and was none when it was made.
+    /// It has become a voter, and was not one when it was created.
     pub(crate) has_come_to_vote: bool,
     pub(crate) disk: FaultyDisk,
-    /// How long a write takes, at the mean. Microseconds.
+    /// Mean duration of a write. Microseconds.
     pub(crate) disk_mean_us: Micros,
-    /// Writes are not done until this is over.
+    /// No write completes until this is false.
     pub(crate) disk_is_stuck: bool,
-    /// A bit was flipped of what it had made durable.
+    /// A bit of its durable data was flipped.
     pub(crate) damaged: bool,
     pub(crate) state: State,
     pub(crate) lives: Life,
-    /// The newest level that the version knows which runs now, or is to start.
+    /// The newest level known to the version that runs now or will start.
     pub(crate) level_max: Level,
-    /// The newest level that any of its versions has known.
+    /// The newest level known to any of its versions so far.
     pub(crate) level_ever: Level,
-    /// What its disk must hold.
+    /// Expected contents of its disk.
     pub(crate) image: DiskImage,
-    /// The write that a crash interrupted: its disk holds all of it or nothing.
+    /// The write that a crash interrupted: its disk holds all of it or none of it.
     pub(crate) unfinished: Option<LogWrite>,
     clock_permille: u64,
-    /// By how much the wall clock is ahead of the monotonic one. Milliseconds.
+    /// Lead of the wall clock over the monotonic clock. Milliseconds.
     wall_clock_ahead_ms: i64,
 }
 
-/// What a node is doing.
+/// State of a node.
 #[derive(Debug)]
 pub(crate) enum State {
     /// No process runs.
     Down,
     Running(Box<Process>),
-    /// A process runs that is part of no cluster yet.
+    /// A process runs that does not belong to a cluster yet.
     Entering(Box<Entrant>),
-    /// Its data is damaged, and it will not start any more.
+    /// Its data is damaged, and it will not start again.
     Refused,
 }
 
@@ -90,37 +89,39 @@ pub(crate) enum State {
 pub(crate) struct Process {
     pub(crate) life: Life,
     pub(crate) cluster: ClusterIdentity,
-    /// How it introduces itself.
+    /// Its introduction to other nodes.
     pub(crate) hello: Hello,
     pub(crate) replica: Replica<AttemptId, AttemptId>,
     pub(crate) wal: Wal,
     pub(crate) writing: Option<LogWrite>,
-    /// A segment of its log is to be made ahead of use.
+    /// A log segment will be created ahead of use.
     pub(crate) spare_is_due: bool,
-    /// Its log will be looked at, to be sealed if it is idle.
+    /// Its log will be checked, and sealed if it is idle.
     pub(crate) seal_is_due: bool,
     pub(crate) last_write: Micros,
-    /// How far its log itself shows that entries are committed: none beyond it may go, whatever has a snapshot.
+    /// Index up to which the log by itself shows that entries are committed. No later entry may be dropped, whatever a
+    /// snapshot holds.
     pub(crate) logged_commit: LogIndex,
-    /// Up to here what was cut off may lie among what is in its log, and takes space until that goes.
+    /// Index up to which entries that were cut off may still be in the log's files. They take space until those are
+    /// deleted.
     pub(crate) cut_up_to: LogIndex,
-    /// When the write under way was begun.
+    /// Time at which the write under way began.
     pub(crate) writing_since: Micros,
-    /// Its newest snapshot, and where it ends.
+    /// Its newest snapshot, with its end.
     pub(crate) snapshot: Option<SnapshotFile>,
-    /// The snapshot that it is taking.
+    /// The snapshot that it is writing.
     pub(crate) taking: Option<SnapshotWriter>,
     pub(crate) paused: bool,
-    /// Snapshots that were given up while it stood still, each with the life that received it.
+    /// Snapshots that were abandoned while it was paused, each with the incarnation that received it.
     pub(crate) abandoned: Vec<(Life, Receiving)>,
-    /// What has arrived since it was paused.
+    /// Inputs that have arrived since it was paused.
     pub(crate) waiting: Vec<Input>,
-    /// It has left something for later.
+    /// It has deferred effects.
     pub(crate) will_carry_out: bool,
-    /// Requests that it has yet to answer.
+    /// Requests that it has not answered yet.
     pub(crate) asked: BTreeMap<AttemptId, Asked>,
     pub(crate) hand_overs: Vec<AskedHandOver>,
-    /// Requests to change the members.
+    /// Requests for member changes.
     pub(crate) member_changes: MemberChanges<ChangeId>,
     started: Micros,
     _lock: DirLock,
@@ -131,13 +132,13 @@ pub(crate) struct Process {
 pub(crate) struct Asked {
     pub(crate) since: Instant,
     pub(crate) ask: Ask,
-    /// What was committed anywhere by then.
+    /// Last index committed on any node by then.
     pub(crate) floor: LogIndex,
-    /// Where in the log its entry stands, if it became one.
+    /// Place of its entry in the log, if it became one.
     pub(crate) place: Option<(LogIndex, Term)>,
 }
 
-/// What arrives at a process.
+/// An input of a process.
 #[derive(Debug)]
 pub(crate) enum Input {
     Tick,
@@ -154,24 +155,24 @@ pub(crate) enum Input {
     PeerLost(NodeId),
     BulkOpened(NodeId),
     BulkStalled(NodeId),
-    /// It is made to change the members.
+    /// It is told to change the members.
     Change(Box<MembershipChange>),
     /// It is asked to change the members.
     AskMembers(ChangeId),
     ToldRemoved,
     Request(AttemptId, Ask),
-    /// Leadership is to be handed over.
+    /// It is asked to transfer leadership.
     HandOver(Option<NodeId>),
 }
 
-/// How a start ended, if not well.
+/// Outcome of a start that failed.
 #[derive(Debug)]
 pub(crate) enum StartFailure {
     /// The version does not know the level of the data.
     TooOld,
-    /// The disk failed, or the power: it may work next time.
+    /// The disk or the power failed: the next start may succeed.
     ForNow(String),
-    /// The data is no good.
+    /// The data is unusable.
     ForEver(String),
 }
 
@@ -233,7 +234,7 @@ impl Node {
         }
     }
 
-    /// The life of the process that runs, part of a cluster or not, and whether it stands still.
+    /// Returns the incarnation of the running process, in a cluster or not, and whether it is paused.
     pub(crate) fn running(&self) -> Option<(Life, bool)> {
         match &self.state {
             State::Running(process) => Some((process.life, process.paused)),
@@ -242,14 +243,14 @@ impl Node {
         }
     }
 
-    /// The nodes with which it founds a cluster, if it does so at this moment.
+    /// Returns the nodes with which it would found a cluster at this moment.
     pub(crate) fn founders(&self) -> BTreeSet<NodeId> {
         let left_by_crash = self.unfinished.iter().filter_map(|write| founders_in(&write.records));
         let left_by_crash = left_by_crash.flat_map(|founders| founders.members.keys().copied());
         left_by_crash.chain(self.entrant().into_iter().flat_map(Entrant::founders)).collect()
     }
 
-    /// How the process that runs introduces itself.
+    /// Returns the introduction of the running process.
     pub(crate) fn hello(&self) -> Option<&Hello> {
         match &self.state {
             State::Running(process) => Some(&process.hello),
@@ -258,13 +259,13 @@ impl Node {
         }
     }
 
-    /// A process of the node is reached at another address from now on.
+    /// Gives the node another address from now on.
     pub(crate) fn move_to(&mut self, number: u64) {
         let url = format!("http://n{}.{number}", self.id.0);
         (self.info.client_url, self.info.peer_url) = (url.clone(), url);
     }
 
-    /// It has an empty disk, and is taken for the node that it was.
+    /// Gives the node an empty disk while it is still taken for the same node.
     pub(crate) fn replace_disk(&mut self, chance: &mut Chance) {
         self.disk = FaultyDisk::new(Seed(chance.any()));
         (self.image, self.unfinished) = (DiskImage::default(), None);
@@ -284,12 +285,12 @@ impl Node {
         self.raft().map(Raft::role)
     }
 
-    /// Its term, in memory or on disk.
+    /// Returns its term, in memory or on disk.
     pub(crate) fn term(&self) -> Term {
         self.raft().map_or(self.image.log().hard_state.term, Raft::term)
     }
 
-    /// What its process takes for the time.
+    /// Returns the time by its process's own clock.
     pub(crate) fn time(&self, now: Micros) -> Instant {
         let started = self.process().map_or(now, |process| process.started);
         let monotonic_ms = (now - started) * self.clock_permille / 1_000_000;
@@ -303,23 +304,23 @@ impl Node {
         self.wall_clock_ahead_ms += by_ms;
     }
 
-    /// Lets the disk take this many bytes more, and then no more.
+    /// Limits the disk to this many more bytes.
     pub(crate) fn fill_disk(&self, room_bytes: u64) {
         let names = self.disk.list().unwrap_or_default();
         let used: usize = names.iter().filter_map(|name| self.disk.contents(name)).map(|bytes| bytes.len()).sum();
         self.disk.set_capacity_bytes(Some(used as u64 + room_bytes));
     }
 
-    /// Damages what was written long ago: anything but the last write, the loss of which nobody could tell from that
-    /// of an unfinished one. In a log that is idle that is the seal, and no record. Returns how, if there was something
-    /// to damage.
+    /// Damages data that was written long ago: anything but the last write, since nothing could distinguish its loss
+    /// from that of an unfinished write. In an idle log the last write is the seal, which is not a record. Returns the
+    /// kind of damage, if there was something to damage.
     pub(crate) fn damage(&mut self, chance: &mut Chance) -> Option<Kind> {
         let sectors = self.disk.old_bytes();
         let mut any = || Some(sectors.get(chance.within(0..sectors.len().max(1) as u64) as usize)?.clone());
         let (one, other) = (any()?, any()?);
         self.damaged = true;
         if chance.percent(30) {
-            // A write that went astray.
+            // A misdirected write.
             let length = (one.1.end - one.1.start).min(other.1.end - other.1.start) as usize;
             self.disk.stray_write((&other.0, other.1.start), (&one.0, one.1.start), length);
             return Some(Kind::StrayWrite);
@@ -328,8 +329,8 @@ impl Node {
         Some(Kind::BitFlip)
     }
 
-    /// Starts a process with what is on the disk. The first one of a founder founds the cluster, if all agree on `founders`
-    /// from the start.
+    /// Starts a process from the disk. The first process of a founder founds the cluster, if all nodes agree on
+    /// `founders` from the start.
     pub(crate) fn start(
         &mut self,
         plan: &Plan,
@@ -375,7 +376,7 @@ impl Node {
         data::open(&disk, options, |_: &ClusterIdentity| Ok::<(), DataError>(()))
     }
 
-    /// How it introduces itself as long as there is no more to say.
+    /// Returns its introduction while it has nothing more to report.
     fn introduction(&self) -> Hello {
         let hello = Hello::new(self.id, self.info.clone(), self.level_max.0);
         Hello { version: "simulated".into(), incarnation: self.lives, ..hello }
@@ -400,7 +401,7 @@ impl Node {
         self.state = State::Entering(Box::new(entrant));
     }
 
-    /// Makes durable what a process without data begins with.
+    /// Makes the first data of a process without data durable.
     pub(super) fn begin_with(&mut self, to_write: &ToWrite) -> Result<(), StartFailure> {
         let State::Entering(mut entrant) = std::mem::replace(&mut self.state, State::Down) else { return Ok(()) };
         let written = self.write_beginning(to_write, &mut entrant.wal, &mut entrant.identity);
@@ -408,7 +409,7 @@ impl Node {
         written
     }
 
-    /// Makes durable what a member begins with.
+    /// Makes the first data of a member durable.
     fn write_beginning(
         &mut self,
         to_write: &ToWrite,
@@ -422,7 +423,7 @@ impl Node {
                 let _ = wal.append(records).map_err(DataError::from)?;
                 self.image.write(&write);
                 self.unfinished = None;
-                // Of a founder the log says so by itself.
+                // A founder's log shows by itself that it is a member.
                 self.has_data |= records.iter().any(|record| matches!(record, Record::Entry(_)));
             }
             ToWrite::Identity(cluster) => {
@@ -434,7 +435,7 @@ impl Node {
         Ok(())
     }
 
-    /// A process that had no data is a member.
+    /// Turns a process that had no data into a member.
     pub(super) fn become_member(
         &mut self,
         plan: &Plan,
@@ -496,7 +497,7 @@ impl Node {
     }
 }
 
-/// What a process is made of that has its data open.
+/// Parts of a process that has its data open.
 struct Member {
     life: Life,
     hello: Hello,
@@ -511,11 +512,11 @@ struct Member {
 pub(crate) enum Start {
     /// It is a member of its cluster.
     Replica(Started),
-    /// It is part of none yet.
+    /// It does not belong to a cluster yet.
     Entrant,
 }
 
-/// What a start found.
+/// Results of a start.
 #[derive(Debug)]
 pub(crate) struct Started {
     pub(crate) found: Found,
@@ -523,7 +524,7 @@ pub(crate) struct Started {
     pub(crate) torn: bool,
 }
 
-/// What a log says, as its own reader reads it.
+/// Returns the contents of a log, as its own reader reads it.
 fn read_log(
     wal: &Wal,
     hard_state: HardState,

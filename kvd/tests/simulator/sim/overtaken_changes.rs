@@ -1,10 +1,10 @@
-//! Changes of the members that are overtaken. A leader begins to remove a node, and is cut off before anybody hears of it;
-//! another leader removes that node, whose name a new one takes; and the first leads again, and goes on with what it was
-//! asked for.
+//! Member changes that are overtaken. A leader begins to remove a node, and is cut off before any other node hears of
+//! it. Another leader removes that node, and a new node takes its name. Then the first leader leads again, and resumes
+//! the change that it was asked for.
 //!
-//! Chance alone hardly ever brings that about in this order, so runs that are drawn for it see to it step by step. The
-//! first leader learns late that its entry is lost: what others commit meanwhile is less than the writes that stand before
-//! it. So clients rest meanwhile.
+//! Chance alone hardly ever produces this order, so runs drawn for it produce it step by step. The first leader takes a
+//! while to learn that its entry is lost, because the other nodes commit fewer entries meanwhile than the writes that
+//! precede it. So clients rest meanwhile.
 
 use super::coverage::Kind;
 use super::entrants::WayIn;
@@ -19,26 +19,26 @@ use std::collections::BTreeSet;
 
 const MS: Micros = 1_000;
 
-/// Between two such changes, at the mean. Microseconds.
+/// Mean time between two such changes. Microseconds.
 const BEGUN_EVERY: Micros = 700 * MS;
 
-/// How often is looked what has become of the last step. Microseconds.
+/// Interval at which the outcome of the last step is checked. Microseconds.
 const LOOKED_EVERY: Micros = 10 * MS;
 
-/// What is asked for is asked for again after so long. Microseconds.
+/// Interval at which a request is repeated. Microseconds.
 const ASKED_EVERY: Micros = 200 * MS;
 
-/// A leader that is cut off takes writes for so long before it is asked for a change. Microseconds.
+/// Time for which a leader that is cut off takes writes before it is asked for a change. Microseconds.
 const WRITES_PILE_UP: Micros = 60 * MS;
 
-/// After so long the first leader has no time left. Microseconds.
+/// Time after which the first leader has no time left. Microseconds.
 const GIVEN_UP_AFTER: Micros = 4_500 * MS;
 
-/// A change that is about to be overtaken.
+/// A change that will be overtaken.
 #[derive(Clone, Debug)]
 pub(crate) struct Overtaken {
     first_leader: NodeId,
-    /// The node that is to be removed.
+    /// The node to remove.
     meant: NodeId,
     name: String,
     step: Step,
@@ -48,21 +48,21 @@ pub(crate) struct Overtaken {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// Another leader is to remove the node.
+    /// Another leader has to remove the node.
     Remove,
-    /// A new node is to take its name.
+    /// A new node has to take its name.
     Rename(NodeId),
-    /// The first is to lead again.
+    /// The first leader has to lead again.
     LeadAgain,
 }
 
 impl World {
-    /// Clients begin nothing, and repeat nothing.
+    /// Returns whether clients start and repeat no requests.
     pub(super) fn do_clients_rest(&self) -> bool {
         self.overtaken.as_ref().is_some_and(|it| self.now >= it.begun + WRITES_PILE_UP)
     }
 
-    /// Looks after a change that is about to be overtaken, or begins one.
+    /// Follows up on a change that will be overtaken, or begins one.
     pub(super) fn overtake(&mut self) -> Checked {
         if self.is_calm || !self.plan.overtakes_changes {
             self.overtaken = None;
@@ -80,7 +80,7 @@ impl World {
         }
     }
 
-    /// A leader is cut off from all other nodes, takes writes, and is then asked to remove one of them.
+    /// Cuts a leader off from all other nodes, lets it take writes, and then asks it to remove one of them.
     fn cut_leader_off(&mut self) -> Checked {
         let [first_leader] = self.leaders()[..] else { return Ok(()) };
         let Some(configuration) = self.last_configuration().filter(|it| !it.is_joint()).cloned() else {

@@ -1,15 +1,15 @@
-//! Panics as findings: with the place where they happened, and without a word on standard error.
+//! Panics as findings, with their location, and without output on standard error.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{self, PanicHookInfo, UnwindSafe};
 use std::sync::Once;
 
-/// What a run panicked with.
+/// A panic of a run.
 #[derive(Debug)]
 pub(crate) struct Panic {
     /// Place and message.
     pub(crate) what: String,
-    /// It happened in the simulator itself, which is then what is wrong.
+    /// It happened in the simulator itself, which is then at fault.
     pub(crate) in_simulator: bool,
 }
 
@@ -18,8 +18,8 @@ thread_local! {
     static CAUGHT: RefCell<Option<Panic>> = const { RefCell::new(None) };
 }
 
-/// Calls something, and turns its panic into a value. Panics of other threads, and of this one at other times, are told
-/// to people as ever.
+/// Calls a function, and turns its panic into a value. Panics of other threads, and of this thread at other times, are
+/// printed as usual.
 pub(crate) fn catch<T>(call: impl FnOnce() -> T + UnwindSafe) -> Result<T, Panic> {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {

@@ -1,7 +1,8 @@
-//! What a run is like, drawn from its seed: how many nodes, which limits, how bad a network, which faults and how often.
+//! The plan of a run, drawn from its seed: number of nodes, limits, quality of the network, kinds and frequency of
+//! faults.
 //!
-//! Each run has a mix of its own (swarm testing): a mix that is always the same misses what only shows when some fault
-//! is absent, or overwhelming.
+//! Each run has its own mix (swarm testing): a mix that is always the same misses defects that only show when some
+//! fault is absent, or overwhelming.
 
 use super::chance::Chance;
 use super::events::Micros;
@@ -10,98 +11,98 @@ use super::members::MembersPlan;
 use kvd::kv::SessionLimits;
 use kvd::raft::{NodeId, Settings};
 
-/// What a run is like.
+/// The plan of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) nodes: u64,
     pub(crate) settings: Settings,
     pub(crate) request_timeout_ms: u64,
     pub(crate) segment_bytes: u64,
-    /// A snapshot is taken once the log has grown by so many bytes since the last; never, without.
+    /// Growth of the log since the last snapshot that leads to the next; `None`: never.
     pub(crate) snapshot_log_bytes: Option<u64>,
-    /// Nodes that never take a snapshot, and keep their logs whole, among the first ones.
+    /// Which of the first nodes never take a snapshot, and keep their whole logs.
     pub(crate) takes_no_snapshots: Vec<bool>,
-    /// Snapshots that are held back on their way while leaders change.
+    /// Percentage of snapshots that are held back in flight while leaders change.
     pub(crate) late_snapshots_percent: u32,
-    /// Bytes of log that stay behind a snapshot.
+    /// Bytes of log that are kept behind a snapshot.
     pub(crate) keep_log_bytes: u64,
-    /// More stays for followers that are behind, in proportion to the snapshot, as in the server.
+    /// Keep more log for followers that are behind, in proportion to the snapshot, as in the server.
     pub(crate) keeps_log_for_snapshots: bool,
-    /// About how many bytes of a snapshot are written, and sent, at a time.
+    /// Approximate size of the pieces in which a snapshot is written and sent. Bytes.
     pub(crate) snapshot_piece_bytes: usize,
-    /// Writes to disk are often shorter than asked for, or interrupted.
+    /// Writes to disk are often shorter than requested, or interrupted.
     pub(crate) short_writes: bool,
-    /// How long a write to a healthy disk takes, at the mean. Microseconds.
+    /// Mean duration of a write to a healthy disk. Microseconds.
     pub(crate) disk_mean_us: Micros,
-    /// How fast the clock of each node goes, in thousandths.
+    /// Speed of each node's clock, in thousandths.
     pub(crate) clock_permille: Vec<u64>,
-    /// Timers are looked at this often. Milliseconds.
+    /// Interval at which timers are checked. Milliseconds.
     pub(crate) tick_ms: u64,
-    /// In percent of what happens to a node: what follows is left for later, so that several calls are answered together.
+    /// Percentage of inputs whose effects are deferred, so that several inputs are handled together.
     pub(crate) batched_percent: u32,
     pub(crate) network: NetworkPlan,
     pub(crate) clients: ClientPlan,
-    /// Bounds on what is remembered of clients.
+    /// Bounds on client sessions.
     pub(crate) session_limits: SessionLimits,
-    /// Members come and go, or stay as they are.
+    /// Member changes; `None`: the members stay as they are.
     pub(crate) members: Option<MembersPlan>,
-    /// Changes of the members that one leader begins are overtaken by those of another.
+    /// Member changes that one leader begins are overtaken by those of another.
     pub(crate) overtakes_changes: bool,
-    /// The nodes form the cluster first, on empty disks; or all begin with it.
+    /// The nodes first form the cluster, on empty disks; `None`: all start as its members.
     pub(crate) forming: Option<FormingPlan>,
     /// Mean time between two faults. Milliseconds.
     pub(crate) fault_every_ms: u64,
-    /// Which faults, with their weights. Empty where nothing goes wrong at all.
+    /// Kinds of faults, with their weights. Empty if no faults occur.
     pub(crate) faults: Vec<(Fault, u32)>,
-    /// Mean time between two requests to hand leadership over, where there are any. Milliseconds.
+    /// Mean time between two requests for a transfer of leadership, if there are any. Milliseconds.
     pub(crate) hand_over_every_ms: Option<u64>,
-    /// Links that are cut work again after this time, at the mean. Milliseconds.
+    /// Mean time until cut links work again. Milliseconds.
     pub(crate) links_broken_ms: u64,
-    /// New leaders to whom something happens at once.
+    /// Percentage of new leaders that are struck.
     pub(crate) struck_percent: u32,
-    /// And how long after its election, at the mean. Microseconds.
+    /// Mean delay of that after the election. Microseconds.
     pub(crate) struck_after_us: Micros,
-    /// How long things go wrong. Milliseconds.
+    /// Time for which faults occur. Milliseconds.
     pub(crate) chaos_ms: u64,
     pub(crate) ending: Ending,
 }
 
-/// How nodes come to form a cluster.
+/// Formation of a cluster.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FormingPlan {
-    /// How much later than others nodes are started for the first time, at the mean. Milliseconds.
+    /// Mean delay of a node's first start relative to other nodes. Milliseconds.
     pub(crate) late_ms: u64,
-    /// Starts without data that say that there should be some.
+    /// Percentage of starts without data with a flag that says that there should be data.
     pub(crate) expects_percent: u32,
-    /// Starts at another address than before.
+    /// Percentage of starts at a new address.
     pub(crate) moves_percent: u32,
-    /// Data is lost beyond what the cluster survives, as long as somebody remembers it.
+    /// The run loses more data than the cluster survives, as long as some node remembers it.
     pub(crate) bereaves: bool,
 }
 
-/// How bad the network is.
+/// Quality of the network.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NetworkPlan {
     pub(crate) delay_min_us: Micros,
-    /// Mean of the exponential delay on top. Microseconds.
+    /// Mean of the exponential part of the delay. Microseconds.
     pub(crate) delay_mean_us: Micros,
-    /// Messages that take up to five seconds.
+    /// Thousandths of messages that take up to five seconds.
     pub(crate) spike_permille: u32,
     pub(crate) lost_permille: u32,
     pub(crate) doubled_permille: u32,
     pub(crate) garbled_permille: u32,
     /// Messages of one link never overtake each other.
     pub(crate) in_order: bool,
-    /// Messages travel on streams, and not each for itself.
+    /// Messages travel on streams instead of one by one.
     pub(crate) streams: bool,
-    /// How much a link carries in a second; without, as much as there is.
+    /// Bytes that a link carries per second; `None`: unlimited.
     pub(crate) bytes_per_s: Option<u64>,
-    /// So much the sockets of one stream hold for a process that stands still.
+    /// Bytes that the sockets of one stream hold for a paused process.
     pub(crate) socket_bytes: usize,
 }
 
 impl NetworkPlan {
-    /// Hardly any message takes longer. Microseconds.
+    /// Delay that hardly any message exceeds. Microseconds.
     pub(crate) fn delay_max_us(&self) -> Micros {
         let spike_us = if self.spike_permille > 0 { 5_000_000 } else { 0 };
         spike_us + self.delay_min_us + 30 * self.delay_mean_us
@@ -122,63 +123,63 @@ impl NetworkPlan {
     };
 }
 
-/// Who uses the store, and how.
+/// The clients and their requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClientPlan {
     pub(crate) number: usize,
-    /// Keys in use. The last of them sees only reads and conditional writes, so that no write of unknown outcome may
-    /// explain whatever happens to it.
+    /// Keys in use. The last one only gets reads and conditional writes, so that a write of unknown outcome cannot
+    /// explain every value that it shows.
     pub(crate) keys: u64,
     /// Mean pause between two requests. Microseconds.
     pub(crate) pause_us: Micros,
-    /// Length of values: a number, and as much as is missing.
+    /// Length of values: a number, padded to this length.
     pub(crate) value_bytes: usize,
-    /// How long a client waits for an answer. Milliseconds.
+    /// Time for which a client waits for an answer. Milliseconds.
     pub(crate) patience_ms: u64,
     pub(crate) read_percent: u32,
-    /// Clients that read from one node alone, whatever becomes of it.
+    /// Percentage of clients that read from one node only, whatever happens to it.
     pub(crate) faithful_percent: u32,
-    /// Of the writes.
+    /// Percentage of writes that are conditional.
     pub(crate) conditional_percent: u32,
-    /// Requests sent to two nodes at once.
+    /// Percentage of requests sent to two nodes at once.
     pub(crate) hedged_percent: u32,
 }
 
-/// What works in the end.
+/// The parts of the cluster that work at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Everything, but for nodes whose data is damaged.
+    /// Everything, except for nodes with damaged data.
     All,
-    /// A majority, drawn at random. The others are dead for ever. Where members change, who is not needed by any
-    /// configuration that may yet come.
+    /// A randomly drawn majority. The other nodes are dead for ever. While members change, only nodes that no possible
+    /// later configuration needs are dead.
     Majority,
-    /// The links within a majority. Other nodes live, and each of their links works in both directions, in one, or not
-    /// at all.
+    /// The links within a majority. The other nodes run, and each of their links works in both directions, in one, or
+    /// not at all.
     Partial,
-    /// All links. Of a minority the disks are stuck or full, or the processes stand still, for ever.
+    /// All links. The disks of a minority are stuck or full, or its processes are paused, for ever.
     Hindered,
 }
 
-/// Of all runs, so many lose more data than the cluster survives.
+/// Percentage of all runs that lose more data than the cluster survives.
 const BEREAVED_PERCENT: u64 = 8;
 
-/// And in so many more, changes of the members are overtaken.
+/// The same plus the percentage of runs in which member changes are overtaken.
 const OVERTAKEN_PERCENT: u64 = BEREAVED_PERCENT + 4;
 
 impl Plan {
-    /// After how much log this node takes a snapshot, if it does.
+    /// Returns the growth of the log after which this node takes a snapshot, if it does.
     pub(crate) fn snapshot_log_bytes_of(&self, id: NodeId) -> Option<u64> {
         let takes_none = self.takes_no_snapshots.get(id.0 as usize - 1).copied().unwrap_or(false);
         self.snapshot_log_bytes.filter(|_| !takes_none)
     }
 
-    /// Whether sessions have all the room and time that they may need.
+    /// Returns whether sessions have all the room and time that they may need.
     pub(crate) fn remembers_all_sessions(&self) -> bool {
         let usual = SessionLimits::default();
         self.session_limits.idle_ms_max == usual.idle_ms_max && self.session_limits.sessions_max == usual.sessions_max
     }
 
-    /// Whether nothing goes wrong until the end.
+    /// Returns whether no fault occurs until the end.
     pub(crate) fn is_quiet(&self) -> bool {
         self.faults.is_empty()
     }
@@ -223,7 +224,7 @@ impl Plan {
         };
         let plan = if plan.late_snapshots_percent > 0 { plan.with_late_snapshots(chance) } else { plan };
         let is_drawn = network.streams && chance.percent(if is_quiet { 60 } else { 20 });
-        // A node alone has no link that holds it back, and would write large values without end.
+        // A single node has no link that holds it back, and would write large values without limit.
         let is_slow = is_drawn && nodes > 1 && plan.late_snapshots_percent == 0;
         let plan = if is_slow { plan.over_slow_links(chance) } else { plan };
         let plan = Self { forming: draw_forming(chance, is_quiet), ..plan };
@@ -235,8 +236,8 @@ impl Plan {
         }
     }
 
-    /// The same in a cluster in which all is well but for leaders that are cut off when they have begun to change the
-    /// members. Clients write much, one after the other.
+    /// Returns the plan for a cluster that is healthy except for leaders that are cut off when they have begun to
+    /// change the members. Clients write much, one write after the other.
     fn where_changes_are_overtaken(mut self, chance: &mut Chance) -> Self {
         (self.nodes, self.forming, self.overtakes_changes) = (5, None, true);
         self.clock_permille.resize(5, 1_000);
@@ -250,8 +251,8 @@ impl Plan {
         self
     }
 
-    /// The same in a cluster that loses more data than it survives, and has to do with little else: what matters is who
-    /// knows of it when.
+    /// Returns the plan for a cluster that loses more data than it survives, and has few other faults: what matters is
+    /// which node knows of it at what time.
     fn bereaved(mut self, chance: &mut Chance) -> Self {
         self.nodes = chance.one_of(&[2, 3, 3, 3, 5]);
         self.clock_permille.resize(self.nodes as usize, 1_000);
@@ -266,17 +267,17 @@ impl Plan {
         self
     }
 
-    /// Whether data is lost beyond what the cluster survives.
+    /// Returns whether the run loses more data than the cluster survives.
     pub(crate) fn bereaves(&self) -> bool {
         self.forming.is_some_and(|forming| forming.bereaves)
     }
 
-    /// The same with snapshots that are taken often, and some nodes that keep their logs whole, so that a leader that has
-    /// compacted its own is followed by one that has not.
+    /// Returns the plan with frequent snapshots, and some nodes that keep their whole logs, so that a leader that has
+    /// compacted its log is followed by one that has not.
     fn with_late_snapshots(mut self, chance: &mut Chance) -> Self {
         self.snapshot_log_bytes = Some(chance.one_of(&[500, 500, 3_000]));
         self.keep_log_bytes = chance.one_of(&[0, 0, 500]);
-        // Many small writes, that wait for each other before the disk.
+        // Many small writes, which queue for the disk.
         self.clients.number = chance.one_of(&[4, 8, 16]);
         self.clients.pause_us = chance.one_of(&[1_000, 10_000]);
         self.clients.value_bytes = 8;
@@ -289,8 +290,8 @@ impl Plan {
         self
     }
 
-    /// The same in a cluster of three with little else in the way, so that who leads next needs the receiver's disk, and
-    /// commits nothing for as long as that is slow.
+    /// Returns the plan for a cluster of three with few other faults, so that the next leader needs the receiver's
+    /// disk, and commits nothing while that disk is slow.
     fn where_they_meet_candidates(mut self, chance: &mut Chance) -> Self {
         (self.nodes, self.members, self.ending) = (3, None, Ending::All);
         self.clock_permille.resize(3, 1_000);
@@ -298,8 +299,8 @@ impl Plan {
         self.network = NetworkPlan { streams: self.network.streams, ..NetworkPlan::CALM };
         self.disk_mean_us = chance.one_of(&[300, 1_000, 20_000]);
         self.snapshot_piece_bytes = 4_000;
-        // The snapshot ends with the last entry or nearly, so that who leads next does not know that to be committed; and it
-        // feeds the receiver all that it lacks at once.
+        // The snapshot ends with the last entry or nearly so, which means that the next leader does not know that entry
+        // to be committed; and it sends the receiver everything that it lacks at once.
         (self.snapshot_log_bytes, self.keep_log_bytes, self.late_snapshots_percent) = (Some(1), 0, 100);
         (self.clients.number, self.clients.pause_us, self.clients.read_percent) = (4, 300_000, 10);
         let usual = Settings::default();
@@ -312,8 +313,8 @@ impl Plan {
         self
     }
 
-    /// The same over slow links, which large values take long to pass. The limits are in proportion to the rate as they are
-    /// at 20 Mbit/s by default, or smaller.
+    /// Returns the plan for slow links, on which large values take long. The limits have the same proportion to the
+    /// rate as by default at 20 Mbit/s, or smaller.
     fn over_slow_links(mut self, chance: &mut Chance) -> Self {
         let (bytes_per_s, value_bytes) = chance.weighted(&[
             ((50_000, 2_000), 6),
@@ -340,18 +341,18 @@ impl Plan {
         self
     }
 
-    /// Fewest voters that changes of the members leave. A lone voter commits at the rate of its disk: over slow links it
-    /// would write more large values than they carry to any learner, as a node alone would.
+    /// Fewest voters that member changes leave. A single voter commits at the speed of its disk: over slow links it
+    /// would write more large values than they can carry to a learner, as a single node would.
     pub(crate) fn voters_min(&self) -> usize {
         if self.network.bytes_per_s.is_some() { 2 } else { 1 }
     }
 
-    /// No entry is longer: two values, one of them in its condition, and what stands around them.
+    /// Largest entry: two values, one of them in its condition, and their framing.
     pub(crate) fn entry_bytes_max(&self) -> usize {
         2 * self.clients.value_bytes + 4_096
     }
 
-    /// How long a value takes from one node to another. Milliseconds.
+    /// Time that a value takes from one node to another. Milliseconds.
     pub(crate) fn value_ms(&self) -> u64 {
         self.network.bytes_per_s.map_or(0, |rate| self.clients.value_bytes as u64 * 1_000 / rate)
     }
@@ -421,7 +422,7 @@ fn draw_clients(chance: &mut Chance) -> ClientPlan {
     }
 }
 
-/// In most runs sessions have all the room they may need; in some they are few, or forgotten soon.
+/// In most runs sessions have all the room they may need; in some they are few, or soon forgotten.
 fn draw_session_limits(chance: &mut Chance) -> SessionLimits {
     let usual = SessionLimits::default();
     if chance.percent(75) {

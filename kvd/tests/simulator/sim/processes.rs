@@ -1,4 +1,4 @@
-//! Processes that start, stand still, and end: by themselves, killed, or with the power.
+//! Processes that start, are paused, and end: by themselves, killed, or through a power cut.
 
 use super::client::{AttemptId, Reply};
 use super::coverage::Kind;
@@ -14,7 +14,7 @@ use testkit::faulty_disk::{Call, Fault as DiskFault};
 const MS: Micros = 1_000;
 
 impl World {
-    /// A process ends by itself: its disk failed. It is started again before long.
+    /// Handles a process that ends by itself because its disk failed. It is soon restarted.
     pub(super) fn end_process(&mut self, id: NodeId, why: &str) -> Checked {
         self.trace.note(|| format!("n{} ends: {why}", id.0));
         self.close_connections(id);
@@ -51,7 +51,7 @@ impl World {
         Ok(())
     }
 
-    /// Ends a process in the middle of whatever it does.
+    /// Ends a process in the middle of its work.
     pub(super) fn crash(&mut self, id: NodeId) -> Checked {
         self.trace.note(|| format!("n{} crashes", id.0));
         self.stop_asking(id);
@@ -75,7 +75,7 @@ impl World {
             self.coverage.count(Kind::CrashWhileMakingSpare);
         }
         if let Some(writing) = writing {
-            // What becomes of it nobody is told.
+            // No one is told the result.
             let _ = wal.write(&writing);
             self.node(id).unfinished = Some(writing);
             if !disk.has_power() {
@@ -102,7 +102,7 @@ impl World {
         }
     }
 
-    /// The operating system closes the connections of a process that is gone, and refuses new ones.
+    /// Closes the connections of a process that is gone, and refuses new ones, as the operating system does.
     pub(super) fn peers_notice(&mut self, gone: NodeId) {
         if !self.network.is_loose() {
             return self.streams_close(gone);
@@ -172,7 +172,7 @@ impl World {
         }
     }
 
-    /// A start may be interrupted by a power cut, or meet a disk that fails.
+    /// Troubles a start with a power cut or a disk error.
     fn trouble_start(&mut self, id: NodeId) {
         if self.is_calm || self.plan.is_quiet() {
             return;
@@ -196,10 +196,10 @@ impl World {
         }
         let founders = self.nodes[&id].hello().map(|hello| founding_configuration(&hello.founders)).unwrap_or_default();
         if !founders.members.is_empty() {
-            // What a crash has left of a beginning may be all of it.
+            // The beginning that a crash has left may be complete.
             self.log_begins(id, &founders)?;
         }
-        // A power cut that was due during the start and did not come is off.
+        // Cancels a power cut that was due during the start and did not happen.
         self.nodes[&id].disk.keep_power();
         let node = &self.nodes[&id];
         let (image, is_kept) = self.invariants.restarted(node, found)?;
@@ -239,7 +239,7 @@ impl World {
         self.pause_for(id, length);
     }
 
-    /// How long somebody stands still. Microseconds.
+    /// Draws the length of a pause. Microseconds.
     pub(super) fn draw_pause(&mut self) -> Micros {
         let length = self.chance.one_of(&[20 * MS, 200 * MS, 1_000 * MS, 5_000 * MS, 30_000 * MS]);
         self.chance.within(MS..length)
@@ -265,7 +265,7 @@ impl World {
         self.queue.schedule(self.now + length, Event::Resume(id, life));
     }
 
-    /// Everything that has arrived meanwhile is there at once.
+    /// Resumes a process: all inputs that arrived meanwhile are processed at once.
     pub(crate) fn resume(&mut self, id: NodeId, life: u64) -> Checked {
         if let Some(entrant) = self.entrant(id).filter(|entrant| entrant.life == life) {
             entrant.paused = false;
@@ -284,16 +284,16 @@ impl World {
         self.forget_owing(id);
         self.forgive_pause(id);
         let Some(process) = self.process(id) else { return Ok(()) };
-        // It could answer nobody meanwhile, so the time it has for that begins anew.
+        // It could not answer meanwhile, so its time to answer starts again.
         process.asked.values_mut().for_each(|asked| asked.since = time);
         let mut waiting = std::mem::take(&mut process.waiting);
         if self.chance.percent(70) {
-            // As in the server: a node hears what has waited for it before its timers judge the silence. In some cases
-            // timers come first all the same, since nothing may rest on this.
+            // As in the server, a node processes waiting inputs before its timers judge the silence. In some cases
+            // timers come first nevertheless, since correctness must not depend on this order.
             waiting.sort_by_key(|input| matches!(input, Input::Tick | Input::CarryOut));
         }
         for input in waiting {
-            // It may end on the way, by a disk that fails.
+            // The process may end meanwhile if its disk fails.
             self.input_of_life(id, life, input)?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Replicas at work: what arrives at a process, and what it asks for in turn. What the server's own task does.
+//! Replicas at work: the inputs of a process, and its effects. Corresponds to the server's own task.
 
 use super::coverage::Kind;
 use super::events::{Ask, Event, Life, Micros};
@@ -11,7 +11,7 @@ use kvd::node::Effects;
 use kvd::peer::Lane;
 use kvd::raft::{Body, NodeId, Refusal, RoleName};
 
-/// What happens to a process that stands still must wait somewhere: sockets hold this much.
+/// Number of inputs that wait for a paused process: sockets hold this much.
 const WAITING_INPUTS_MAX: usize = 2_000;
 
 const MS: Micros = 1_000;
@@ -25,7 +25,7 @@ impl World {
         if self.is_life(id, life) { self.input(id, input) } else { Ok(()) }
     }
 
-    /// Something has arrived at a node, which takes it in unless it is down or stands still.
+    /// Delivers an input to a node, which processes it unless it is down or paused.
     pub(super) fn input(&mut self, id: NodeId, input: Input) -> Checked {
         let now = self.now;
         let floor = self.invariants.committed_index();
@@ -33,7 +33,7 @@ impl World {
         let time = node.time(now);
         let Some(process) = node.process_mut() else { return Ok(()) };
         if process.paused {
-            // Timers that ran out during a pause run out once.
+            // Timers that expired during a pause fire once.
             let is_late_tick =
                 matches!(input, Input::Tick) && process.waiting.iter().any(|waiting| matches!(waiting, Input::Tick));
             let is_too_much = matches!(input, Input::Message(..)) && process.waiting.len() >= WAITING_INPUTS_MAX;
@@ -123,7 +123,7 @@ impl World {
         self.after_input(id)
     }
 
-    /// What follows from an input is carried out at once, or a little later with what follows from the next ones.
+    /// Carries out the effects of an input at once, or a little later together with those of the next inputs.
     pub(super) fn after_input(&mut self, id: NodeId) -> Checked {
         self.check(id)?;
         if self.chance.percent(self.plan.batched_percent) {
@@ -183,7 +183,7 @@ impl World {
         Ok(())
     }
 
-    /// Does what a replica asks for.
+    /// Carries out the effects of a replica.
     pub(super) fn carry_out(&mut self, id: NodeId) -> Checked {
         let changes_ended = self.go_on_with_changes(id)?;
         let Some(process) = self.nodes.get_mut(&id).and_then(Node::process_mut) else { return Ok(()) };
@@ -191,7 +191,7 @@ impl World {
         let Effects { send, bulk, write, fetch, snapshots, writes, reads } = process.replica.effects();
         let has_unapplied = process.replica.has_unapplied();
         self.invariants.bounds.check_memory(id, &process.replica)?;
-        // What is committed and applied by now is what answers rest on.
+        // Answers rely on the entries that are committed and applied by now.
         self.check(id)?;
         let bulk = bulk.into_iter().map(|sent| (Lane::Bulk, sent));
         for (lane, (to, message)) in bulk.chain(send.into_iter().map(|sent| (Lane::Prompt, sent))) {

@@ -1,4 +1,4 @@
-//! What reaches a node from outside, and the answers that leave it.
+//! Requests that reach a node from outside, and its answers.
 
 use super::client::{AttemptId, Reply, key_bytes};
 use super::coverage::Kind;
@@ -12,8 +12,8 @@ use kvd::node::{ReadError, WriteError};
 use kvd::peer;
 use kvd::raft::{NodeId, RoleName};
 
-/// A node answers within its time limit and this much more: timers are looked at now and then. Milliseconds of its own
-/// clock.
+/// Slack within which a node answers after its time limit: timers are checked only at intervals. Milliseconds of its
+/// own clock.
 const ANSWER_SLACK_MS: u64 = 100;
 
 impl World {
@@ -31,11 +31,11 @@ impl World {
             Ok(message) => {
                 ensure!("Checked Frames", !garbled, "a garbled frame from n{} is read as {message:?}", from.0);
                 self.trace.message("  arrives: ", *from, *to, &message);
-                // Two frames with the same checksum say the same.
+                // Two frames with the same checksum have the same content.
                 let checksum = frame[1..5].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
                 self.trace.mix_all(&[from.0, message.term.0, checksum]);
                 if self.network.is_loose() {
-                    // There are no streams, at the beginning of which nodes say what they know.
+                    // There are no streams, at the start of which nodes announce the levels that they know.
                     self.is_told(*to, *from);
                 }
                 self.input(*to, Input::Message(*from, message))
@@ -47,7 +47,7 @@ impl World {
         }
     }
 
-    /// The connection of a node is refused, since it is a member no more, and it is told why.
+    /// Refuses the connection of a node that is no longer a member, and tells it why.
     pub(super) fn tell_removed(&mut self, id: NodeId) {
         if let Some(process) = self.nodes[&id].process() {
             let life = process.life;
@@ -56,7 +56,7 @@ impl World {
         }
     }
 
-    /// Whether one node knows for certain that another is a member no more.
+    /// Returns whether one node knows for certain that another is no longer a member.
     pub(super) fn is_removed_for(&self, id: NodeId, other: NodeId) -> bool {
         let raft = self.nodes[&id].raft();
         raft.is_some_and(|raft| raft.are_members_settled() && raft.configuration().removed.contains(&other))
@@ -75,7 +75,7 @@ impl World {
         Ok(())
     }
 
-    /// A request has its answer: each gets one.
+    /// Takes a request that has its answer: each gets exactly one.
     pub(super) fn take_asked(&mut self, id: NodeId, attempt: AttemptId) -> Result<Asked, Violation> {
         let asked = self.process(id).and_then(|process| process.asked.remove(&attempt));
         let twice = || Violation {
@@ -157,12 +157,12 @@ impl World {
         Ok(())
     }
 
-    /// Every request is answered within its time, whatever becomes of it.
+    /// Checks that every request is answered in time, whatever its outcome.
     pub(super) fn check_answers_in_time(&mut self, id: NodeId) -> Checked {
         let node = &self.nodes[&id];
         let time = node.time(self.now);
         let Some(process) = node.process() else { return Ok(()) };
-        // An effect left for later may hold an answer.
+        // A deferred effect may hold an answer.
         if process.will_carry_out {
             return Ok(());
         }

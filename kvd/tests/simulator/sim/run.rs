@@ -1,4 +1,4 @@
-//! One run, from a seed to its end, and what is said of it when it fails.
+//! One run, from a seed to its end, and the report if it fails.
 
 use super::coverage::Coverage;
 use super::events::Micros;
@@ -9,13 +9,13 @@ use super::world::World;
 use std::fmt::{self, Display, Formatter};
 use std::panic::AssertUnwindSafe;
 
-/// What a run that went well came to.
+/// Results of a successful run.
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
     pub(crate) events: u64,
     /// Simulated time in microseconds.
     pub(crate) time: Micros,
-    /// Over all events: the same for the same seed.
+    /// Hash over all events: the same for the same seed.
     pub(crate) hash: u64,
     pub(crate) coverage: Coverage,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Failure {
     /// Number of the event after which it showed.
     pub(crate) event: u64,
     pub(crate) violation: Violation,
-    /// What happened before.
+    /// Events that led to it.
     pub(crate) trace: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ impl Display for Failure {
     }
 }
 
-/// Runs a seed to its end. A failure is run a second time, to write down what led to it.
+/// Runs a seed to its end. A failed run is run a second time, to record the events that led to the failure.
 pub(crate) fn run(seed: u64) -> Result<Summary, Box<Failure>> {
     match attempt(seed, None) {
         Ok(world) => Ok(summary_of(&world)),
@@ -78,7 +78,7 @@ struct Failed {
 
 fn attempt(seed: u64, fails_at: Option<u64>) -> Result<World, Failed> {
     let mut world = World::new(seed, Trace::new(fails_at));
-    // A panic is a finding like any other; the world is only read afterwards.
+    // A panic is a finding like any other; afterwards the world is only read.
     let ended = panics::catch(AssertUnwindSafe(|| run_to_end(&mut world)));
     let violation = match ended {
         Ok(Ok(())) => return Ok(world),

@@ -1,5 +1,5 @@
-//! Snapshots: nodes take them piece by piece while they go on, let their logs go behind them, and send them to
-//! followers that need them. What the server's snapshot tasks do.
+//! Snapshots: nodes take them piece by piece while they keep working, compact their logs behind them, and send them to
+//! followers that need them. Corresponds to the server's snapshot tasks.
 
 use super::coverage::Kind;
 use super::events::{Event, Life, Micros};
@@ -17,57 +17,58 @@ use std::sync::Arc;
 
 const MS: Micros = 1_000;
 
-/// A transfer of which nothing moves for so long ends, at both ends, as in the server. Microseconds.
+/// Time without progress after which both ends give a transfer up, as in the server. Microseconds.
 const STALL_MAX: Micros = 5_000 * MS;
 
-/// In runs with pauses: pieces after which the receiver stands still.
+/// In runs with pauses: thousandths of pieces after which the receiver is paused.
 const PAUSED_PERMILLE: u32 = 15;
 
-/// How often a transfer that stands still is looked at. Microseconds.
+/// Interval at which a stalled transfer is checked. Microseconds.
 const LOOKED_EVERY: Micros = 100 * MS;
 
-/// Between the end of a transfer and word of it to consensus, as in the server. Microseconds.
+/// Delay between the end of a transfer and the report to consensus, as in the server. Microseconds.
 const RETRY_AFTER: Micros = 1_000 * MS;
 
-/// The log that stays for followers that are behind, in snapshots or in what leads to the next one, as in the server.
+/// Log kept for followers that are behind, as a multiple of the snapshot or of the growth that leads to the next one,
+/// as in the server.
 const BEHIND_FACTOR: u64 = 4;
 
-/// The log counts its bytes to within as many.
+/// Precision with which the log counts its bytes.
 const LOG_COUNTED_BYTES: u64 = 64 << 10;
 
-/// Names a snapshot on its way.
+/// Identifies a snapshot in flight.
 pub(crate) type TransferId = u64;
 
-/// A snapshot on its way from one node to another.
+/// A snapshot in flight from one node to another.
 #[derive(Debug)]
 pub(crate) struct Transfer {
     pub(super) from: (NodeId, Life),
     pub(super) to: NodeId,
     term: Term,
-    /// Where it ends.
+    /// Its last index.
     pub(super) last: LogIndex,
     bytes: Vec<u8>,
     position: usize,
-    /// When something of it moved last.
+    /// Time of the last progress.
     moved: Micros,
-    /// The receiving end, of this life of the node.
+    /// The receiving end, in this incarnation of the node.
     receiving: Option<(Life, Receiving)>,
-    /// Its sender thinks no more of it.
+    /// Its sender has forgotten it.
     pub(super) is_forgotten: bool,
-    /// Once all of it has come, the receiver's disk holds it back until then, or until its node stands for election.
+    /// Once all of it has arrived, the receiver's disk holds it back until this time, or until its node campaigns.
     pub(super) held_until: Micros,
-    /// The leader that feeds its receiver from the log meanwhile is struck once it has.
+    /// The leader that meanwhile feeds its receiver from the log is struck once it has done so.
     pub(super) strikes: bool,
 }
 
 impl Transfer {
-    /// All of it has come, and has yet to be made durable.
+    /// All of it has arrived, and is not durable yet.
     pub(super) fn has_come(&self) -> bool {
         self.receiving.is_some() && self.position == self.bytes.len()
     }
 }
 
-/// What became of a snapshot that was sent, as its sender is told.
+/// Outcome of a snapshot transfer, as reported to the sender.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SnapshotSent {
     to: NodeId,
@@ -76,7 +77,7 @@ pub(crate) struct SnapshotSent {
 }
 
 impl World {
-    /// Begins a snapshot if the log has grown enough since the last.
+    /// Starts a snapshot if the log has grown enough since the last.
     pub(super) fn snapshot_if_due(&mut self, id: NodeId) -> Checked {
         let every_bytes = self.plan.snapshot_log_bytes_of(id);
         let node = self.nodes.get_mut(&id).expect("a node of this cluster");
@@ -106,7 +107,7 @@ impl World {
         }
     }
 
-    /// The next piece of the snapshot that a node takes.
+    /// Writes the next piece of the snapshot that a node is taking.
     pub(super) fn snapshot_piece(&mut self, id: NodeId) -> Checked {
         let bytes_max = self.plan.snapshot_piece_bytes;
         let Some(process) = self.process(id) else { return Ok(()) };
@@ -130,7 +131,7 @@ impl World {
         }
     }
 
-    /// For want of space a node only goes without its snapshot; else it ends.
+    /// Handles a failed snapshot: without space the node only does without it; on any other error it ends.
     fn snapshot_failed(&mut self, id: NodeId, failure: &StorageError) -> Checked {
         if let Some(process) = self.process(id) {
             let store = process.replica.store();
@@ -143,7 +144,7 @@ impl World {
         self.end_process(id, &failure.to_string())
     }
 
-    /// A snapshot of a node is durable: older ones go.
+    /// Handles a durable snapshot: older ones are deleted.
     fn snapshot_durable(&mut self, id: NodeId, file: SnapshotFile) -> Checked {
         let last = file.last();
         let Self { nodes, invariants, .. } = self;
@@ -157,7 +158,7 @@ impl World {
         removed.or_else(|failure| self.end_process(id, &failure.to_string()))
     }
 
-    /// Lets the log go, as far as the newest snapshot allows.
+    /// Compacts the log as far as the newest snapshot allows.
     pub(super) fn compact(&mut self, id: NodeId) -> Checked {
         let recent_bytes = self.plan.keep_log_bytes;
         let is_like_server = self.plan.keeps_log_for_snapshots;
@@ -191,7 +192,7 @@ impl World {
         }
     }
 
-    /// What a node keeps of its log for others is bounded, whoever they are and however slow.
+    /// Checks that the log that a node keeps for other nodes is bounded, whichever and however slow they are.
     fn check_kept_log(&self, id: NodeId, bytes_max: u64) -> Checked {
         let Some(process) = self.nodes[&id].process() else { return Ok(()) };
         let reader = process.wal.reader();
@@ -199,10 +200,11 @@ impl World {
             return Ok(());
         }
         let bytes = reader.bytes_since(reader.first_index().previous());
-        // Segments go as a whole, and the first may begin with entries that need not stay. One write may be longer.
+        // Segments are deleted as a whole, and the first may begin with entries that could go. One write may exceed its
+        // segment.
         let write_bytes_max = self.plan.settings.write_bytes_max + self.plan.entry_bytes_max();
         let more_bytes = self.plan.segment_bytes.max(LOG_COUNTED_BYTES) + write_bytes_max as u64;
-        // Between its marks the log guesses, as if entries were all alike.
+        // Between its marks the log estimates sizes as if all entries were of the same size.
         let bytes_max = bytes_max * 3 / 2 + 2 * more_bytes;
         ensure!(
             "Bounded",
@@ -213,7 +215,7 @@ impl World {
         Ok(())
     }
 
-    /// The log no longer follows these snapshots: their receivers would need others at once.
+    /// Ends transfers of snapshots that the log no longer follows: their receivers would at once need newer ones.
     fn end_outdated_transfers(&mut self, from: NodeId, point: LogIndex) {
         let is_outdated = |transfer: &Transfer| transfer.from.0 == from && transfer.last < point;
         let outdated: Vec<TransferId> =
@@ -227,7 +229,7 @@ impl World {
         }
     }
 
-    /// A follower is to be sent the newest snapshot.
+    /// Sends a follower the newest snapshot.
     pub(super) fn send_snapshot(
         &mut self,
         from: NodeId,
@@ -235,7 +237,7 @@ impl World {
         SendSnapshot { to, term }: SendSnapshot,
     ) -> Checked {
         if !self.is_life(from, life) {
-            // Its disk has failed with the one before.
+            // Its disk has failed while it read the last one.
             return Ok(());
         }
         let node = &self.nodes[&from];
@@ -245,7 +247,7 @@ impl World {
         };
         let is_same = |other: &&mut Transfer| other.from == (from, life) && other.to == to && !other.is_forgotten;
         if let Some(other) = self.transfers.values_mut().find(is_same) {
-            // It led before and was not told how that one ended. One is enough.
+            // It led before, and was not told the outcome of that transfer. One is enough.
             let before = other.term;
             ensure!("Bounded", before < term, "n{} sends n{} a second snapshot in term {term}", from.0, to.0);
             other.is_forgotten = true;
@@ -276,7 +278,7 @@ impl World {
         }
     }
 
-    /// A leader stops sending to followers that need no snapshot any more.
+    /// Stops transfers of a leader to followers that no longer need a snapshot.
     pub(super) fn stop_needless_transfers(&mut self, from: NodeId, life: Life) {
         let Some(raft) = self.nodes[&from].raft() else { return };
         let is_needless = |transfer: &Transfer| {
@@ -290,7 +292,7 @@ impl World {
         }
     }
 
-    /// A sender gives a transfer up. If all of it has come, its receiver goes on with it.
+    /// Makes a sender give a transfer up. If all of it has arrived, its receiver continues with it.
     fn forget_transfer(&mut self, id: TransferId) {
         let Some(mut transfer) = self.transfers.remove(&id) else { return };
         self.tell_sender(&mut transfer, None);
@@ -308,7 +310,7 @@ impl World {
         self.queue.schedule(at, Event::TransferPiece(id));
     }
 
-    /// Nothing of a transfer moves for now: it waits, until one of its ends gives it up.
+    /// Handles a stalled transfer: it waits until one of its ends gives it up.
     fn transfer_stands_still(&mut self, id: TransferId, mut transfer: Transfer) {
         if self.now - transfer.moved < STALL_MAX {
             self.transfers.insert(id, transfer);
@@ -320,12 +322,12 @@ impl World {
         self.abandon(transfer);
     }
 
-    /// Those who are being sent a snapshot.
+    /// Returns the nodes that are being sent a snapshot.
     pub(super) fn receivers(&self) -> Vec<NodeId> {
         self.transfers.values().map(|transfer| transfer.to).collect()
     }
 
-    /// The next piece of a snapshot on its way, or the end of its way.
+    /// Delivers the next piece of a snapshot in flight, or ends the transfer.
     pub(super) fn transfer_piece(&mut self, id: TransferId) -> Checked {
         match self.transfers.get(&id) {
             None => Ok(()),
@@ -340,12 +342,12 @@ impl World {
         let is_broken = self.network.loses_client_message(to, &mut self.chance)
             || transfer.is_forgotten
             || !self.is_life(from, transfer.from.1)
-            // Whoever gets it would stray as well, and in time so would a majority.
+            // Its receiver would diverge as well, and in time so would a majority.
             || self.comparisons.has_strayed(from);
         let is_cut = !self.network.works((from, to), self.now) || !self.network.works((to, from), self.now);
         let is_mute = |id| self.stands_still(id) || self.nodes[&id].process().is_none() && self.network.is_off(id);
         if !is_broken && (is_cut || is_mute(from) || is_mute(to)) {
-            // The systems between hold what is on its way, and neither end knows more.
+            // The network holds the pieces in flight, and neither end knows more.
             self.transfer_stands_still(id, transfer);
             return Ok(());
         }
@@ -400,7 +402,8 @@ impl World {
         successor.map_or(Ok(()), |successor| self.outlive_leader(from, to, successor))
     }
 
-    /// All of a snapshot has come, and its receiver's disk makes it durable, whatever has become of its sender since.
+    /// Handles a snapshot that has arrived completely: its receiver's disk makes it durable, whatever has happened to
+    /// its sender since.
     fn transfer_ends(&mut self, id: TransferId) -> Checked {
         let Some(mut transfer) = self.transfers.remove(&id) else { return Ok(()) };
         let to = transfer.to;
@@ -431,12 +434,12 @@ impl World {
         }
     }
 
-    /// Whether a process runs and stands still.
+    /// Returns whether a process runs and is paused.
     pub(super) fn stands_still(&self, id: NodeId) -> bool {
         self.nodes[&id].process().is_some_and(|process| process.paused)
     }
 
-    /// Whether a process receives a snapshot already: one at a time, as in the server.
+    /// Returns whether a process already receives a snapshot: one at a time, as in the server.
     fn receives_another(&self, to: NodeId, life: Life) -> bool {
         let is_receiving = |other: &Transfer| other.receiving.as_ref().is_some_and(|(of, _)| *of == life);
         self.transfers.values().any(|other| other.to == to && is_receiving(other))
@@ -456,7 +459,8 @@ impl World {
         }
     }
 
-    /// What a receiver has of it is removed, unless it has ended since. One that stands still finds out when it goes on.
+    /// Removes a receiver's partial snapshot, unless the receiver has ended since. A paused receiver notices when it
+    /// resumes.
     fn abandon(&mut self, Transfer { to, receiving, .. }: Transfer) {
         let Some((life, receiving)) = receiving else { return };
         match self.process(to) {
@@ -466,7 +470,7 @@ impl World {
         }
     }
 
-    /// The sender hears what became of its snapshot, or sooner or later that the connection is broken.
+    /// Tells the sender the outcome of its snapshot, or sooner or later that the connection is broken.
     fn tell_sender(&mut self, transfer: &mut Transfer, last: Option<LogIndex>) {
         let is_heard = self.network.works((transfer.to, transfer.from.0), self.now);
         let (last, after) = if is_heard { (last, self.network.delay(&mut self.chance)) } else { (None, STALL_MAX) };
@@ -492,7 +496,7 @@ impl World {
         self.after_input(id)
     }
 
-    /// A snapshot has arrived at a node and is durable there.
+    /// Handles a snapshot that has arrived at a node and is durable there.
     fn snapshot_received(&mut self, id: NodeId, received: Received) -> Checked {
         self.snapshot_durable(id, received.file.clone())?;
         self.input(id, Input::Snapshot(Box::new(received)))
@@ -504,7 +508,7 @@ impl World {
         let is_candidate = process.replica.raft().role() == RoleName::Candidate;
         let is_news = process.replica.wants_snapshot(last);
         if is_news {
-            // What it was writing down is no more.
+            // The snapshot that it was writing is obsolete.
             if let Some(writer) = process.taking.take() {
                 let _ = writer.abandon();
             }
@@ -521,8 +525,8 @@ impl World {
         self.after_input(id)
     }
 
-    /// A process ends in the middle of the snapshot that it takes, and those that it is sent: what is left of them lies
-    /// where it was.
+    /// Ends a process in the middle of the snapshot that it is taking and those that it is receiving. Their partial
+    /// files stay where they were.
     pub(super) fn crash_while_snapshotting(&mut self, process: &mut Process, bytes_max: usize) {
         let Some(mut writer) = process.taking.take() else { return };
         let ended = loop {
@@ -538,14 +542,14 @@ impl World {
     }
 }
 
-/// Whether a process should be taking a snapshot, where one is taken at all.
+/// Returns whether a process should be taking a snapshot, if it takes any.
 pub(super) fn owes_snapshot(process: &Process, every_bytes: Option<u64>) -> bool {
     let since = process.snapshot.as_ref().map_or(LogIndex(0), |file| file.last().index);
     let applied = process.replica.raft().log().applied_index();
     every_bytes.is_some_and(|bytes| is_snapshot_due(since, applied, &process.wal.reader(), bytes))
 }
 
-/// Writes the next piece; false once there is none.
+/// Writes the next piece; returns false once there is none.
 fn write_piece(process: &mut Process, writer: &mut SnapshotWriter, bytes_max: usize) -> Result<bool, StorageError> {
     let store = process.replica.store().read().expect("nothing panics while it holds the store");
     let piece = store.snapshot_piece(bytes_max).expect("a snapshot was begun");
@@ -562,7 +566,7 @@ fn end_snapshot(process: &mut Process, writer: SnapshotWriter) -> Result<Snapsho
     writer.finish()
 }
 
-/// The bytes of a snapshot, which have been checked.
+/// Returns the bytes of a snapshot, which have been verified.
 fn read_file(disk: &dyn Disk, file: &SnapshotFile) -> Result<Vec<u8>, StorageError> {
     let mut source = SnapshotBytes::open(disk, file.last())?;
     let (mut bytes, mut chunk) = (Vec::new(), Vec::new());

@@ -1,9 +1,9 @@
-//! Stability: a leader that a quorum hears is disturbed by nobody (PreVote, thesis §9.6; and voters that hear a leader
-//! help to elect nobody, paper §6).
+//! Stability: no node disturbs a leader that a quorum hears (PreVote, thesis §9.6; and voters that hear a leader do not
+//! help to elect another, paper §6).
 //!
-//! Only the leader's own end is a reason for another: that of a node whose disk is damaged or full may come at any
-//! time. Some node may be in a later term from before, and say so late; and a word of that leader to campaign may come
-//! late.
+//! Only the end of the leader itself is a reason for another leader; a node whose disk is damaged or full may end at
+//! any time. A node may be in a later term from before, and its message may arrive late; so may a message in which that
+//! leader tells a node to campaign.
 
 use super::coverage::Kind;
 use super::ending::ELECTION_TIMEOUTS_MAX;
@@ -16,31 +16,31 @@ use kvd::raft::{NodeId, RoleName, Term};
 
 const NAME: &str = "Stability";
 
-/// Beside the time that its value takes on a link, a write takes so long. Microseconds.
+/// Time that a write takes in addition to its value's time on a link. Microseconds.
 const TURN_US: Micros = 100_000;
 
-/// Of what could be written in the best case, one in so many is.
+/// Divisor of the writes possible in the best case that gives those expected.
 const FAIR_PART: u64 = 4;
 
-/// After this many of the longest election timeouts, those who followed a leader that they hear no more have noticed.
+/// Longest election timeouts after which followers that no longer hear their leader have noticed.
 const SETTLED_ELECTION_TIMEOUTS: u64 = 2;
 
-/// For this many more of them nobody else is elected then.
+/// Further longest election timeouts for which no other node is elected then.
 const STABLE_ELECTION_TIMEOUTS: u64 = 10;
 
-/// A leader does not wait for longer than so many of them for a write to its disk.
+/// Longest election timeouts beyond which a leader does not wait for a write to its disk.
 const STUCK_ELECTION_TIMEOUTS: u64 = 8;
 
-/// So often a node may yet be heard that is in a later term: where links stay dead, or by a message that was long on
-/// its way, be its sender dead by now.
+/// Times that a node in a later term may still be heard: where links stay dead, or through a message that was in flight
+/// for long, even if its sender is dead by now.
 const LATE_TERMS_MAX: usize = 2;
 
-/// A node whose disk is full may be elected again after its end; more often than this nobody looks on.
+/// A node with a full disk may be elected again after its end; this limits how often the check starts again.
 const OWN_ENDS_MAX: usize = 5;
 
 impl World {
-    /// In a run in which nothing goes wrong until `end`, the first leader that all follow is the last: not even slow
-    /// disks are a reason for another.
+    /// Checks that in a run without faults until `end`, the first leader that all nodes follow is the last: not even
+    /// slow disks are a reason for another.
     pub(super) fn check_undisturbed(&mut self, end: Micros) -> Checked {
         self.coverage.count(Kind::QuietRun);
         let reign = self.wait_for_leader()?;
@@ -55,8 +55,8 @@ impl World {
         self.check_goodput(acknowledged, since)
     }
 
-    /// On links that work, however slow, writes get through: of those that the links could carry since then, or that the
-    /// clients ask for at the most, a fair part was acknowledged.
+    /// Checks that writes get through on links that work, however slow: a fair part of those that the links could carry
+    /// since then, or that the clients request at most, was acknowledged.
     fn check_goodput(&self, acknowledged_before: u64, since: Micros) -> Checked {
         let clients = self.plan.clients;
         let (number, value_us) = (clients.number as u64, self.plan.value_ms() * 1_000);
@@ -77,7 +77,7 @@ impl World {
         Ok(())
     }
 
-    /// With faults stopped, a leader lasts.
+    /// Checks that a leader lasts once faults have stopped.
     pub(super) fn check_stability(&mut self) -> Checked {
         let patience = self.plan.settings.election_timeout_max_ms * 1_000;
         let mut changes = Vec::new();
@@ -99,9 +99,10 @@ impl World {
         Err(Violation { invariant: NAME, what })
     }
 
-    /// A leader that lasts while clients write has a disk that completes writes: else it would have handed over, since
-    /// all others that work are a quorum, and hear each other. Over slow links acknowledgements come late, be the disks
-    /// as they may: there it hands over once it takes no more writes, and the others have all.
+    /// Checks that a leader that lasts while clients write has a disk that completes writes: otherwise it would have
+    /// transferred leadership, since all other working nodes are a quorum and hear each other. Over slow links
+    /// acknowledgements come late, however good the disks are: there it transfers leadership once it takes no more
+    /// writes and the other nodes have all entries.
     fn check_disk_of_leader(&self, leader: NodeId) -> Checked {
         if self.plan.network.bytes_per_s.is_some() {
             return Ok(());
@@ -115,14 +116,14 @@ impl World {
         Ok(())
     }
 
-    /// A few followers no longer hear a leader that is idle, so that their logs are as good as its own; the others do,
-    /// and nobody is elected.
+    /// Lets a few followers no longer hear a leader that is idle, so that their logs are as good as the leader's. The
+    /// other followers still hear it, and no node may be elected.
     pub(super) fn check_unheard_leader(&mut self) -> Checked {
         let Some((leader, term)) = self.followed_leader() else { return Ok(()) };
         let mut others: Vec<NodeId> = self.healthy().map(|node| node.id).filter(|id| *id != leader).collect();
-        // With the leader the others are more than half of all.
+        // With the leader, the followers that still hear it are more than half of all nodes.
         let few = (others.len() + 1).saturating_sub(self.nodes.len() / 2 + 1);
-        // One with something wrong may yet have to hand over, be it late over slow links.
+        // A leader with a fault may still have to transfer leadership, late over slow links.
         if few == 0 || self.handed_over.contains(&term) || self.hindered.contains(&leader) {
             return Ok(());
         }
@@ -136,15 +137,15 @@ impl World {
         Ok(())
     }
 
-    /// Waits for a leader who is followed. Returns who that is, and its term.
+    /// Waits for a leader that is followed. Returns its id and term.
     fn wait_for_leader(&mut self) -> Result<(NodeId, Term), Violation> {
         let limit = ELECTION_TIMEOUTS_MAX * self.plan.settings.election_timeout_max_ms;
         self.wait_for("one leader is followed", limit, |world| world.followed_leader().is_some())?;
         Ok(self.followed_leader().expect("it has just been waited for"))
     }
 
-    /// Looks on until the end, and returns what became of the leader if anything did. Once all is settled, nobody
-    /// brings about a later term as long as it leads.
+    /// Watches until the end, and returns any event that ended the leadership. Once the cluster has settled, no node
+    /// causes a later term while the leader leads.
     fn watch(
         &mut self,
         (leader, term): (NodeId, Term),
@@ -165,7 +166,8 @@ impl World {
                     let entered = self.nodes[id].term();
                     let what = format!("n{} leads term {term}, and n{} enters term {entered}", leader.0, id.0);
                     if self.handed_over.contains(&term) || !self.is_voter(leader) {
-                        // Told to by this leader, long ago; or it leaves, and leads until its removal is known to all.
+                        // This leader told it to campaign, long ago; or the leader is being removed, and leads until
+                        // all know of its removal.
                         return Ok(Some(what));
                     }
                     return Err(Violation { invariant: NAME, what });
@@ -175,17 +177,17 @@ impl World {
         Ok(None)
     }
 
-    /// Whether a node is a voter, as the members are committed.
+    /// Returns whether a node is a voter in the last committed configuration.
     fn is_voter(&self, id: NodeId) -> bool {
         self.last_configuration().is_none_or(|configuration| configuration.voters.contains(&id))
     }
 
-    /// The latest term that anyone has reason to be in, since someone was in it before, dead or alive.
+    /// Returns the latest term that any node has reason to be in, since some node was in it before, dead or alive.
     fn latest_term(&self) -> Term {
         self.nodes.values().map(Node::term).max().unwrap_or_default()
     }
 
-    /// The leader whom all healthy nodes follow, and its term; a majority where links are dead.
+    /// Returns the leader that all healthy nodes follow, with its term; a majority is enough where links are dead.
     pub(super) fn followed_leader(&self) -> Option<(NodeId, Term)> {
         let leads = |node: &&Node| node.role() == Some(RoleName::Leader);
         let leader = self.living().filter(leads).max_by_key(|node| node.term())?;

@@ -1,13 +1,13 @@
 //! Streams between nodes, as TCP and the diallers of [`kvd::peer`] make them: two lanes for each directed pair.
 //!
-//! On a stream frames stay in order and none is lost by itself. Where the path does not work they wait, and go on when it
-//! works again, unless the sender has given the stream up by then: on the prompt lane after a long silence, on the bulk
-//! lane as soon as nothing has moved for two election timeouts. A stream that breaks takes along all that was on its
-//! way. Then the lane is dialled anew, and the node is told what the real dialler would tell it; whether a bulk lane
-//! counts as stalled the real [`BulkWatch`] judges.
+//! Frames stay in order on a stream, and none is lost by itself. If the path does not work they wait, and continue when
+//! it works again, unless the sender has given the stream up by then: on the prompt lane after a long silence, on the
+//! bulk lane as soon as nothing has moved for two election timeouts. A stream that breaks loses everything in flight.
+//! Then the lane is dialled again, and the node is told what the real dialler would tell it. The real [`BulkWatch`]
+//! decides whether a bulk lane counts as stalled.
 //!
-//! A link may have a rate: frames take time by their size, those of the two lanes side by side. A receiver that stands still
-//! takes in what its sockets hold, and then nothing more.
+//! A link may have a rate: frames take time by their size, and those of the two lanes travel side by side. A paused
+//! receiver takes in as much as its sockets hold, and then nothing more.
 
 use super::coverage::Kind;
 use super::events::{Event, Life, Micros};
@@ -27,32 +27,33 @@ const MS: Micros = 1_000;
 /// Messages queued for one lane, as in the dialler.
 const QUEUE_MESSAGES_MAX: usize = 512;
 
-/// A stream on which the peer shows no sign of life for so long is given up, as in the dialler. Microseconds.
+/// Silence of the peer after which a stream is given up, as in the dialler. Microseconds.
 const SILENCE_MAX: Micros = 5_000 * MS;
 
-/// A stream that lasted for so long is dialled anew at once when it ends, as in the dialler. Microseconds.
+/// Age from which a stream that ends is dialled again at once, as in the dialler. Microseconds.
 const GOOD_STREAM_MIN: Micros = 1_000 * MS;
 
 /// Pauses between attempts to dial, as in the dialler. Microseconds.
 const BACKOFF_MIN: Micros = 20 * MS;
 const BACKOFF_MAX: Micros = 500 * MS;
 
-/// An attempt that nobody answers takes up to this long: TCP tries again after a second. Microseconds.
+/// Longest duration of an unanswered attempt: TCP retries after a second. Microseconds.
 const UNANSWERED_MAX: Micros = 1_000 * MS;
 
-/// How often a stream is looked at, by lane. Microseconds.
+/// Interval at which a stream is checked, by lane. Microseconds.
 const JUDGED_EVERY: [(Lane, Micros); 2] = [(Lane::Prompt, 500 * MS), (Lane::Bulk, 150 * MS)];
 
-/// A prompt frame waits no longer than this behind bulk on the same path; see `paced` in [`kvd::peer`]. Microseconds.
+/// Longest time that a prompt frame waits behind bulk frames on the same path; see `paced` in [`kvd::peer`].
+/// Microseconds.
 const BEHIND_BULK_MAX: Micros = 25 * MS;
 
-/// A leader that gets no entries through to a quorum for so many of the longest election timeouts has stepped down.
+/// Longest election timeouts without entries getting through to a quorum after which a leader has stepped down.
 const DEAD_ELECTION_TIMEOUTS: u64 = 12;
 
-/// Lanes on which all has been well for so many of them are no reason to step down.
+/// Longest election timeouts after which lanes that have been healthy are no reason to step down.
 const WELL_ELECTION_TIMEOUTS: u64 = 10;
 
-/// Names a stream.
+/// Identifies a stream.
 pub(crate) type StreamNumber = u64;
 
 /// A lane of a link.
@@ -62,13 +63,13 @@ pub(crate) struct LaneOf {
     pub(crate) lane: Lane,
 }
 
-/// All streams, and who dials them.
+/// All streams, and their diallers.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     streams: BTreeMap<StreamNumber, Stream>,
     opened: StreamNumber,
     diallers: BTreeMap<LaneOf, Dialler>,
-    /// Since when a leader has had entries that are not committed: in which life and term.
+    /// Time since which a leader has had uncommitted entries, with its incarnation and term.
     owing: BTreeMap<NodeId, (Life, Term, Micros)>,
 }
 
@@ -76,32 +77,32 @@ pub(crate) struct Streams {
 #[derive(Debug)]
 struct Stream {
     of: LaneOf,
-    /// The life of the receiver that accepted it.
+    /// The incarnation of the receiver that accepted it.
     to_life: Life,
     opened: Micros,
-    /// Frames that have yet to leave.
+    /// Frames that have not left yet.
     queue: VecDeque<(Term, Bytes)>,
     /// A frame that is leaving.
     leaving: Option<Bytes>,
-    /// Frames on their way, with when they arrive.
+    /// Frames in flight, with their arrival times.
     on_way: VecDeque<(Micros, Envelope)>,
     /// Nothing more leaves until something arrives.
     is_blocked: bool,
     last_arrival: Micros,
-    /// When the next one is looked for.
+    /// Time at which the next arrival is checked.
     next_arrival: Micros,
-    /// When something moved last, and the peer showed a sign of life.
+    /// Time of the last movement, and of the peer's last sign of life.
     moved: Micros,
     heard: Micros,
     was_sent: bool,
     is_answered: bool,
-    /// Bytes that the sockets of a receiver hold that stands still.
+    /// Bytes that the sockets of a paused receiver hold.
     held_bytes: usize,
-    /// The process of the sender is gone; what is on its way still arrives.
+    /// The process of the sender is gone; frames in flight still arrive.
     is_orphan: bool,
 }
 
-/// The end that dials, of one life of a node.
+/// The dialling end, of one incarnation of a node.
 #[derive(Debug)]
 struct Dialler {
     life: Life,
@@ -111,34 +112,34 @@ struct Dialler {
     backoff: Micros,
     latest_term: Term,
     watch: BulkWatch,
-    /// When all was not well with the lane for the last time; still to come if a frame on its way is late.
+    /// Time at which the lane last had trouble; in the future if a frame in flight is late.
     troubled: Micros,
 }
 
-/// How a stream ended.
+/// Outcome of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
     Broken,
     Stalled,
 }
 
-/// What becomes of a frame at the end of a lane.
+/// Fate of a frame at the end of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
-    /// It is taken in.
+    /// It is processed.
     Taken,
-    /// Sockets hold it for a process that stands still.
+    /// Sockets hold it for a paused process.
     Held,
-    /// It does not get there for now.
+    /// It cannot get there for now.
     Nowhere,
-    /// Somebody is there who is part of no cluster yet, and says so.
+    /// The process there does not belong to a cluster yet, and says so.
     Declined,
-    /// Nobody is there who would take it, and the sender is told so.
+    /// No process there would take it, and the sender is told so.
     Refused,
 }
 
 impl World {
-    /// A process has started: it dials everyone.
+    /// Dials all other nodes for a process that has started.
     pub(super) fn dial_all(&mut self, from: NodeId) {
         for to in self.all_nodes() {
             if to != from && !self.network.is_loose() {
@@ -147,7 +148,7 @@ impl World {
         }
     }
 
-    /// The dialler of a lane, which begins to dial if there was none.
+    /// Returns the dialler of a lane, which starts to dial if it is new.
     fn dialler_of(&mut self, of: LaneOf) {
         let Some(life) = self.nodes[&of.link.0].process().map(|process| process.life) else { return };
         if self.streams.diallers.get(&of).is_some_and(|dialler| dialler.life == life) {
@@ -167,7 +168,7 @@ impl World {
         self.dial_later(of, 0);
     }
 
-    /// As the server sets it.
+    /// Returns the limit that the server sets.
     fn bulk_stall_max(&self) -> Micros {
         2 * self.plan.settings.election_timeout_max_ms * MS
     }
@@ -194,7 +195,7 @@ impl World {
         self.dial_later(of, pause);
     }
 
-    /// What becomes of a frame that goes along this lane now, if its receiver lives this life, or any.
+    /// Returns the fate of a frame that travels along this lane now, if its receiver is in this incarnation, or in any.
     fn reach(&self, of: LaneOf, to_life: Option<Life>, held_bytes: usize) -> Reach {
         let to = of.link.1;
         if !self.network.works(of.link, self.now) || self.network.is_dead(of) || self.network.is_off(to) {
@@ -213,7 +214,7 @@ impl World {
         }
     }
 
-    /// An attempt to dial ends.
+    /// Handles the end of an attempt to dial.
     pub(super) fn dial(&mut self, of: LaneOf, attempt: u64) -> Checked {
         let (from, to) = of.link;
         let Some(dialler) = self.streams.diallers.get(&of) else { return Ok(()) };
@@ -229,7 +230,7 @@ impl World {
             let now_ms = self.now / MS;
             let watch = &mut self.streams.diallers.get_mut(&of).expect("it was there just now").watch;
             if !is_prompt_open {
-                // It is dialled when that opens.
+                // It is dialled when that lane opens.
                 watch.peer_gone();
                 return Ok(());
             }
@@ -273,7 +274,7 @@ impl World {
         let (from, to) = of.link;
         let to_life = self.nodes[&to].process().expect("it has just accepted").life;
         let now = self.now;
-        // A newer stream takes the place of the one before.
+        // A newer stream replaces the last one.
         self.streams.streams.retain(|_, stream| stream.of != of);
         self.streams.opened += 1;
         let number = self.streams.opened;
@@ -375,7 +376,7 @@ impl World {
         stream.is_some_and(|stream| stream.leaving.is_some())
     }
 
-    /// All of a frame is on its way.
+    /// Handles a frame that has left completely.
     pub(super) fn frame_leaves(&mut self, number: StreamNumber) {
         let Some(stream) = self.streams.streams.get_mut(&number) else { return };
         if let Some(frame) = stream.leaving.take() {
@@ -399,16 +400,16 @@ impl World {
             self.look_for_frame(number, at);
         }
         if lag > 0 {
-            // All that leaves later waits for it, be the lane as fast as before by then.
+            // Everything sent later waits for it, even if the lane is as fast as before by then.
             self.is_troubled_until(of, at);
         }
     }
 
-    /// All is not well with a lane before then.
+    /// Notes that a lane has trouble until then.
     ///
-    /// The frames themselves tell, beside the look at each stream from time to time ([`JUDGED_EVERY`]): that of a prompt
-    /// lane is longer apart than the patience of a leader, which misses a follower after one election timeout without an
-    /// answer, and links flap faster than anyone looks.
+    /// Frames report it themselves, in addition to the periodic check of each stream ([`JUDGED_EVERY`]): the interval
+    /// of a prompt lane's checks is longer than the patience of a leader, which misses a follower after one election
+    /// timeout without an answer, and links flap faster than the checks notice.
     fn is_troubled_until(&mut self, of: LaneOf, until: Micros) {
         if let Some(dialler) = self.streams.diallers.get_mut(&of) {
             dialler.troubled = dialler.troubled.max(until);
@@ -422,7 +423,7 @@ impl World {
         }
     }
 
-    /// The network is good from now on: what is late arrives.
+    /// Makes the network good from now on: late frames arrive.
     pub(super) fn calm_streams(&mut self) {
         let late: Vec<StreamNumber> = self.streams.streams.keys().copied().collect();
         for number in late {
@@ -440,7 +441,7 @@ impl World {
         }
     }
 
-    /// The first frame on its way is there, if the path works.
+    /// Delivers the first frame in flight, if the path works.
     pub(super) fn frame_arrives(&mut self, number: StreamNumber) -> Checked {
         let Some(stream) = self.streams.streams.get(&number) else { return Ok(()) };
         if stream.next_arrival != self.now {
@@ -485,7 +486,7 @@ impl World {
         }
         self.pump(number);
         self.arrive(&envelope)?;
-        // Whoever does not understand a frame closes the stream.
+        // A receiver that does not understand a frame closes the stream.
         if envelope.garbled { self.stream_ends(number, Ended::Broken) } else { Ok(()) }
     }
 
@@ -496,7 +497,7 @@ impl World {
         self.queue.schedule(self.now + every, Event::JudgeStream(number));
     }
 
-    /// Looks whether anything moves on a stream. Pings see to it that something would.
+    /// Checks whether anything moves on a stream. Pings make sure that something would.
     pub(super) fn judge_stream(&mut self, number: StreamNumber) -> Checked {
         let Some(stream) = self.streams.streams.get(&number) else { return Ok(()) };
         let of = stream.of;
@@ -545,7 +546,7 @@ impl World {
         }
     }
 
-    /// A stream ends, with all that is on its way, and is dialled anew.
+    /// Ends a stream, with everything in flight, and dials it again.
     fn stream_ends(&mut self, number: StreamNumber, how: Ended) -> Checked {
         let Some(stream) = self.streams.streams.remove(&number) else { return Ok(()) };
         let (of, now) = (stream.of, self.now);
@@ -579,7 +580,7 @@ impl World {
         if of.lane == Lane::Bulk { self.report_stall(of) } else { Ok(()) }
     }
 
-    /// Tells a node that one of its bulk lanes is stalled, if that is due.
+    /// Reports to a node that one of its bulk lanes is stalled, if the report is due.
     fn report_stall(&mut self, of: LaneOf) -> Checked {
         let now_ms = self.now / MS;
         if !dialler_watch(&mut self.streams, of).take_due(now_ms) {
@@ -598,7 +599,7 @@ impl World {
         }
     }
 
-    /// A process is gone: what it had on its way may still arrive, and it dials no more.
+    /// Handles a process that is gone: its frames in flight may still arrive, and it no longer dials.
     pub(super) fn process_gone(&mut self, id: NodeId) {
         self.streams.diallers.retain(|of, _| of.link.0 != id);
         self.streams.owing.remove(&id);
@@ -623,7 +624,7 @@ impl World {
         }
     }
 
-    /// The operating system closes the streams of a process that is gone.
+    /// Closes the streams of a process that is gone, as the operating system does.
     pub(super) fn streams_close(&mut self, gone: NodeId) {
         let streams = self.streams.streams.iter().filter(|(_, stream)| stream.of.link.1 == gone);
         let numbers: Vec<StreamNumber> = streams.map(|(number, _)| *number).collect();
@@ -633,7 +634,7 @@ impl World {
         }
     }
 
-    /// Word arrives that the process at the other end of a stream is gone.
+    /// Handles the notice that the process at the other end of a stream is gone.
     pub(super) fn stream_closes(&mut self, number: StreamNumber) -> Checked {
         let Some(stream) = self.streams.streams.get(&number) else { return Ok(()) };
         let (of, to_life) = (stream.of, stream.to_life);
@@ -641,8 +642,9 @@ impl World {
         if works && !self.is_life(of.link.1, to_life) { self.stream_ends(number, Ended::Broken) } else { Ok(()) }
     }
 
-    /// A leader that gets no entries through must not go on only because its heartbeats are answered; and one that gets
-    /// them through to a quorum has no reason to make way. `was`: before it looked at its timers.
+    /// Checks that a leader that gets no entries through does not keep leading only because its heartbeats are
+    /// answered, and that a leader that gets them through to a quorum does not step down. `was`: its state before it
+    /// checked its timers.
     pub(super) fn check_lanes(&mut self, id: NodeId, was: &LeaderBefore) -> Checked {
         if self.network.is_loose() {
             return Ok(());
@@ -687,7 +689,7 @@ impl World {
                 to == id || is_asked && is_well((to, id), Lane::Prompt)
             };
             let what = "makes way, and its entries get through to a quorum";
-            // Where answers may take as long as an election, anyone may be missed.
+            // Where answers may take as long as an election timeout, any follower may be missed.
             let is_sure = self.network.is_prompt(patience);
             ensure!(NAME, !is_sure || !is_quorum(&was.configuration, is_well), "n{} {what}", id.0);
             self.coverage.count(Kind::MadeWay);
@@ -696,7 +698,7 @@ impl World {
         Ok(())
     }
 
-    /// A process was paused: nobody is to hold that time against it.
+    /// Forgets since when a paused process has had uncommitted entries: the pause must not count against it.
     pub(super) fn forget_owing(&mut self, id: NodeId) {
         self.streams.owing.remove(&id);
     }
@@ -706,7 +708,7 @@ fn dialler_watch(streams: &mut Streams, of: LaneOf) -> &mut BulkWatch {
     &mut streams.diallers.get_mut(&of).expect("whoever has a stream, or dials").watch
 }
 
-/// A leader before it looks at its timers.
+/// State of a leader before it checks its timers.
 #[derive(Debug)]
 pub(super) struct LeaderBefore {
     makes_way: bool,

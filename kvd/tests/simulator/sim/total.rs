@@ -1,22 +1,22 @@
-//! What many runs come to.
+//! Results of many runs.
 
 use super::coverage::Coverage;
 use super::run::{Failure, Summary, run};
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-/// What all runs that went well came to.
+/// Results of all successful runs.
 #[derive(Debug, Default)]
 pub(crate) struct Total {
     pub(crate) seeds: u64,
     pub(crate) events: u64,
-    /// Over all events of all runs.
+    /// Hash over all events of all runs.
     pub(crate) hash: u64,
     simulated: Duration,
     coverage: Coverage,
 }
 
-/// Runs one seed after the other, until one fails or `go_on` says that it is enough.
+/// Runs one seed after the other, until one fails or `go_on` returns false.
 pub(crate) fn run_all(
     seeds: impl IntoIterator<Item = u64>,
     mut go_on: impl FnMut(&Total) -> bool,
@@ -40,7 +40,7 @@ impl Total {
         self.coverage += coverage;
     }
 
-    /// Names of all that never happened: these runs prove nothing about it.
+    /// Returns the names of all kinds that never happened: these runs prove nothing about them.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
         self.coverage.missing()
     }

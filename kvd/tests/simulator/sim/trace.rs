@@ -1,17 +1,17 @@
-//! What happened: a hash over all events, by which two runs are compared, and the last of them in the notation of the
-//! scripts, for those who look for the cause of a failure.
+//! Record of a run: a hash over all events, by which two runs are compared, and the last events in the notation of the
+//! scripts, for developers who look for the cause of a failure.
 //!
-//! Writing everything down costs more than running it. So a run writes nothing; one that fails is run again from its
-//! seed, and this time the events before the failure are written down.
+//! Recording everything costs more than the run itself. So a run records no events; a failed run is repeated from its
+//! seed, and then the events before the failure are recorded.
 
 use super::events::Micros;
 use super::notation;
 use kvd::raft::{Message, NodeId};
 
-/// Events written down before a failure.
+/// Events recorded before a failure.
 const EVENTS_SHOWN: u64 = 9_000_000;
 
-/// What a run leaves behind.
+/// Record of a run.
 #[derive(Debug)]
 pub(crate) struct Trace {
     events: u64,
@@ -23,12 +23,12 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// `fails_at` says at which event an earlier run of the same seed failed.
+    /// `fails_at` is the event at which an earlier run of the same seed failed.
     pub(crate) fn new(fails_at: Option<u64>) -> Self {
         Self { events: 0, hash: 0xcbf2_9ce4_8422_2325, fails_at, now: 0, lines: Vec::new() }
     }
 
-    /// The next event begins; `kind` tells it from others.
+    /// Begins the next event; `kind` distinguishes it from others.
     pub(crate) fn event(&mut self, now: Micros, kind: u64) {
         self.events += 1;
         self.now = now;
@@ -36,12 +36,12 @@ impl Trace {
         self.mix(kind);
     }
 
-    /// Takes a number into the hash.
+    /// Adds a number to the hash.
     pub(crate) fn mix(&mut self, number: u64) {
         self.hash = (self.hash.rotate_left(5) ^ number).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
 
-    /// Takes in something that happened to a node.
+    /// Adds a node's event to the hash.
     pub(crate) fn mix_all(&mut self, numbers: &[u64]) {
         numbers.iter().for_each(|number| self.mix(*number));
     }
@@ -54,7 +54,7 @@ impl Trace {
         self.hash
     }
 
-    /// Writes a line down, if it is wanted.
+    /// Records a line, if lines are recorded.
     pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
         let wanted = self.fails_at.is_some_and(|at| self.events + EVENTS_SHOWN >= at);
         if wanted {
@@ -62,7 +62,7 @@ impl Trace {
         }
     }
 
-    /// Writes down what becomes of a message, which stands before it.
+    /// Records the fate of a message; the fate comes first.
     pub(crate) fn message(&mut self, fate: &str, from: NodeId, to: NodeId, message: &Message) {
         self.note(|| format!("{fate}{}", notation::envelope(from, to, message)));
     }

@@ -1,9 +1,9 @@
-//! A cluster, its clients and its surroundings, in which one event happens after the other.
+//! A cluster, its clients and its environment, in which one event happens after the other.
 //!
-//! The world stands in for what surrounds a replica in the server: the task that feeds it, the thread that writes its
-//! log, the streams between nodes, the clients. After each event the invariants are checked. What an event does stands
-//! beside: in [`super::replicas`], [`super::writes`], [`super::processes`], [`super::requests`], [`super::client`] and
-//! [`super::faults`].
+//! The world stands in for the environment of a replica in the server: the task that feeds it, the thread that writes
+//! its log, the streams between nodes, the clients. After each event the invariants are checked. The effects of events
+//! are in other files: [`super::replicas`], [`super::writes`], [`super::processes`], [`super::requests`],
+//! [`super::client`] and [`super::faults`].
 
 use super::admissions::Admissions;
 use super::chance::Chance;
@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const MS: Micros = 1_000;
 
-/// Everything there is in a run.
+/// The whole state of a run.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) plan: Plan,
@@ -42,38 +42,38 @@ pub(crate) struct World {
     pub(crate) moment: Moment,
     pub(crate) queue: Queue,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
-    /// The founders, if all agree on them from the start.
+    /// The founders, if all nodes agree on them from the start.
     pub(super) founders: Option<Configuration>,
     pub(crate) network: Network,
     pub(super) streams: Streams,
     pub(crate) clients: Vec<Client>,
-    /// Clients begin nothing any more.
+    /// Clients start no more requests.
     pub(crate) clients_stop: bool,
-    /// Nothing goes wrong any more, since that moment.
+    /// No more faults occur, since `calm_since`.
     pub(crate) is_calm: bool,
     pub(crate) calm_since: Moment,
-    /// Writes that were begun since then and have been answered.
+    /// Answered writes that were begun since then.
     pub(crate) served: u64,
-    /// Numbers the faults, and says which of them is the present one of its kind at its node.
+    /// Number of faults so far; used to recognise the latest fault of its kind at a node.
     pub(crate) faults_inflicted: u64,
     pub(crate) present_faults: BTreeMap<(Fault, NodeId), u64>,
     /// Nodes that are dead for ever.
     pub(crate) dead: Vec<NodeId>,
-    /// Nodes with which something is wrong for ever.
+    /// Nodes with a permanent fault.
     pub(crate) hindered: Vec<NodeId>,
-    /// Nodes that the cluster must do without in the end, since they are dead, hindered, or badly linked.
+    /// Nodes that the cluster must do without in the end: they are dead, hindered, or badly linked.
     pub(crate) left_out: Vec<NodeId>,
-    /// Terms whose leaders were asked to hand over: a TimeoutNow of theirs may still be on its way.
+    /// Terms whose leaders were asked for a transfer: their TimeoutNow may still be in flight.
     pub(crate) handed_over: BTreeSet<Term>,
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
     pub(super) admissions: Admissions,
     pub(super) overtaken: Option<Overtaken>,
     pub(super) member_requests: MemberRequests,
     pub(crate) attempts_sent: u64,
-    /// Snapshots on their way.
+    /// Snapshots in flight.
     pub(super) transfers: BTreeMap<TransferId, Transfer>,
     pub(super) transfers_begun: TransferId,
-    /// Numbers the values that are written.
+    /// Number of values written so far.
     pub(crate) values: u64,
     pub(crate) history: Vec<Operation>,
     pub(crate) invariants: Invariants,
@@ -82,7 +82,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A world in which the nodes are about to start for the first time.
+    /// Returns a world whose nodes are about to start for the first time.
     pub(crate) fn new(seed: u64, trace: Trace) -> Self {
         let mut chance = Chance::new(seed);
         let plan = Plan::draw(&mut chance);
@@ -193,7 +193,7 @@ impl World {
         self.node(id).process_mut()
     }
 
-    /// A node finds that the process of another is gone.
+    /// Tells a node that the process of another is gone.
     pub(super) fn peer_lost(&mut self, at: NodeId, peer: NodeId) -> Checked {
         self.coverage.count(Kind::PeerLost);
         if self.nodes[&at].raft().is_some_and(|raft| raft.leader() == Some(peer)) {
@@ -202,7 +202,7 @@ impl World {
         self.input(at, Input::PeerLost(peer))
     }
 
-    /// Lets everything happen until this time.
+    /// Executes all events until this time.
     pub(crate) fn run_until(&mut self, end: Micros) -> Checked {
         while self.now < end {
             self.step()?;
@@ -210,7 +210,7 @@ impl World {
         Ok(())
     }
 
-    /// Lets the next event happen.
+    /// Executes the next event.
     pub(crate) fn step(&mut self) -> Checked {
         let (at, event) = self.queue.next().expect("timers never end");
         self.now = at;

@@ -1,4 +1,4 @@
-//! Disks at work: writes to the log, which take their time, and entries read back. What the server's log writer does.
+//! Disks at work: writes to the log, which take time, and entries read back. Corresponds to the server's log writer.
 
 use super::coverage::Kind;
 use super::events::{Event, Micros};
@@ -9,10 +9,10 @@ use kvd::raft::{Fetch, LogIndex, LogWrite, NodeId, Record, WriteId};
 use kvd::storage::StorageError;
 use kvd::storage::wal::Appended;
 
-/// A log that has been idle for so long is sealed, as in the server. Microseconds.
+/// Idle time after which a log is sealed, as in the server. Microseconds.
 const SEAL_AFTER: Micros = 200_000;
 
-/// A segment, which is filled with zeros and synced more than once, takes this many times as long as a write.
+/// A segment is filled with zeros and synced more than once. It takes this many times as long as a write.
 const SPARE_TIMES: u64 = 20;
 
 impl World {
@@ -43,14 +43,14 @@ impl World {
         Ok(())
     }
 
-    /// A disk that was stuck answers again.
+    /// Makes a stuck disk answer again.
     pub(crate) fn unstick(&mut self, id: NodeId) {
         if std::mem::take(&mut self.node(id).disk_is_stuck) {
             self.finish_soon(id);
         }
     }
 
-    /// The write under way takes no longer than one that begins now.
+    /// Makes the write under way take no longer than one that begins now.
     pub(super) fn finish_soon(&mut self, id: NodeId) {
         self.write_soon(id);
         let at = self.now + self.disk_time(id);
@@ -107,7 +107,7 @@ impl World {
         }
     }
 
-    /// A segment that was begun used the spare up.
+    /// Handles a new segment, which has used up the spare.
     fn appended(&mut self, id: NodeId, appended: Appended) {
         if !appended.began_segment {
             return;
@@ -120,7 +120,7 @@ impl World {
         self.queue.schedule(at, Event::MakeSpare(id, life));
     }
 
-    /// Looks at the log of a node after a while, to seal it if it is idle by then.
+    /// Schedules a check of a node's log, to seal it if it is idle by then.
     pub(super) fn seal_later(&mut self, id: NodeId, after: Micros) {
         let at = self.now + after;
         let Some(process) = self.process(id) else { return };
@@ -138,7 +138,7 @@ impl World {
         process.seal_is_due = false;
         let idle = now - process.last_write;
         if is_stuck || process.writing.is_some() || process.wal.is_sealed() {
-            // After the next write it is looked at again.
+            // It is checked again after the next write.
             return Ok(());
         }
         if idle < SEAL_AFTER {
@@ -158,14 +158,14 @@ impl World {
     pub(super) fn make_spare(&mut self, id: NodeId) -> Checked {
         if let Some(process) = self.process(id) {
             process.spare_is_due = false;
-            // Without a spare the log makes its segments itself.
+            // Without a spare, the log creates its segments itself.
             let _ = process.wal.spare_maker().make();
         }
         Ok(())
     }
 }
 
-/// Where a write cuts off what follows.
+/// Index from which a write cuts off entries.
 fn cut_at(write: &LogWrite) -> LogIndex {
     let cuts = write.records.iter().filter_map(|record| match record {
         Record::Truncate { from } => Some(*from),
@@ -174,7 +174,7 @@ fn cut_at(write: &LogWrite) -> LogIndex {
     cuts.max().unwrap_or_default()
 }
 
-/// How far a write says that entries are committed.
+/// Commit index that a write records.
 fn logged_commit(write: &LogWrite) -> LogIndex {
     let said = write.records.iter().filter_map(|record| match record {
         Record::Commit(index) => Some(*index),

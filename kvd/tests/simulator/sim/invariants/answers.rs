@@ -1,5 +1,6 @@
-//! What clients are told is true: a write that was acknowledged is committed, with the outcome it had there; one that
-//! was refused by every node it reached is not and never will be; each is applied once; each request is answered once.
+//! Answers to clients are true. An acknowledged write is committed, with the outcome that it had there. A write that
+//! every node it reached refused is not committed, and never will be. Each write is applied once. Each request is
+//! answered once.
 
 use super::super::model::Model;
 use super::{Checked, Place, ensure};
@@ -9,12 +10,12 @@ use std::collections::{HashMap, HashSet};
 
 const NAME: &str = "Honest Answers";
 
-/// What was sent and what became of it.
+/// Requests that were sent, and their outcomes.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     // Looked up and never iterated over.
     copies: HashMap<RequestKey, Copies>,
-    /// Where entries stood whose writes were refused.
+    /// Places of the entries whose writes were refused.
     refused: HashSet<Place>,
 }
 
@@ -23,9 +24,9 @@ type RequestKey = (String, u64);
 /// Copies of one request.
 #[derive(Clone, Copy, Debug, Default)]
 struct Copies {
-    /// Sent, and not refused for certain.
+    /// Copies that were sent and not refused for certain.
     possible: u32,
-    /// Entries of it that were committed.
+    /// Committed entries of the request.
     committed: u32,
     /// Nodes that acknowledged one.
     acknowledged: u32,
@@ -36,19 +37,19 @@ fn key_of(request: &RequestId) -> RequestKey {
 }
 
 impl Answers {
-    /// A copy of a request is sent.
+    /// Notes that a copy of a request is sent.
     pub(crate) fn sent(&mut self, request: &RequestId) {
         self.copies.entry(key_of(request)).or_default().possible += 1;
     }
 
-    /// A copy was refused: it has changed nothing and never will.
+    /// Notes that a copy was refused: it has changed nothing and never will.
     pub(crate) fn refused(&mut self, request: &RequestId) -> Checked {
         let copies = self.copies.entry(key_of(request)).or_default();
         copies.possible -= 1;
         copies.check(request)
     }
 
-    /// A write was refused that had become an entry; `committed` is the term of the entry that is committed there.
+    /// Checks a refused write that had become an entry; `committed` is the term of the entry committed at its index.
     pub(super) fn entry_refused(&mut self, place: Place, committed: Option<Term>) -> Checked {
         let (index, term) = place;
         ensure!(NAME, committed != Some(term), "a write is refused, and its entry {index} of term {term} is committed");
@@ -56,7 +57,7 @@ impl Answers {
         Ok(())
     }
 
-    /// An entry is committed.
+    /// Checks an entry that is committed.
     pub(super) fn entry_committed(&self, place: Place) -> Checked {
         let (index, term) = place;
         let is_refused = self.refused.contains(&place);
@@ -64,20 +65,21 @@ impl Answers {
         Ok(())
     }
 
-    /// An entry of a request is committed.
+    /// Checks a committed entry of a request.
     pub(crate) fn committed(&mut self, request: &RequestId) -> Checked {
         let copies = self.copies.entry(key_of(request)).or_default();
         copies.committed += 1;
         copies.check(request)
     }
 
-    /// A node acknowledges a write with an outcome.
+    /// Checks a node's acknowledgement of a write, and its outcome.
     pub(crate) fn acknowledged(&mut self, request: &RequestId, outcome: &Outcome, model: &Model) -> Checked {
         let name = format!("{}#{}", request.client, request.seq);
         let expected = model.outcomes_of(request);
         ensure!(NAME, !expected.is_empty(), "{name} is acknowledged with {outcome:?}, and not committed");
         if let Outcome::StaleRequest { .. } = outcome {
-            // A copy that was long on its way: its client has had a newer request applied, and waits for this no more.
+            // This copy was in flight for long: a newer request of its client has been applied, and the client no
+            // longer waits for this one.
             let newest = model.newest_of(&request.client);
             let may_be = newest > request.seq || newest == request.seq && model.has_dropped(request);
             ensure!(NAME, may_be, "{name} is called stale, and the newest of its client is {newest}");
@@ -89,7 +91,7 @@ impl Answers {
         Ok(())
     }
 
-    /// Whether more than one copy of a request was acknowledged.
+    /// Returns whether more than one copy of a request was acknowledged.
     pub(crate) fn is_repeated(&self, request: &RequestId) -> bool {
         self.copies.get(&key_of(request)).is_some_and(|copies| copies.acknowledged > 1)
     }

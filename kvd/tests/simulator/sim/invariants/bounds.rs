@@ -1,5 +1,5 @@
-//! What must stay bounded: what a leader has on its way to each follower, the entries in memory, the terms that a minority
-//! gains that hears nobody else (PreVote, thesis §9.6); and what must be nothing once all is quiet.
+//! Bounds: the messages that a leader has in flight to each follower, the entries in memory, and the terms that an
+//! isolated minority gains (PreVote, thesis §9.6). And quantities that must be zero once all is quiet.
 
 use super::{Checked, ensure};
 use kvd::node::Replica;
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 const NAME: &str = "Bounded";
 
-/// The limits of a run, and who is cut off from all others.
+/// The limits of a run, and the nodes that are cut off.
 #[derive(Debug)]
 pub(crate) struct Bounds {
     window_messages_max: usize,
@@ -18,7 +18,7 @@ pub(crate) struct Bounds {
     cut_off: Option<CutOff>,
 }
 
-/// Nodes that are too few to elect anyone and hear nobody but each other.
+/// Nodes that hear only each other, and are too few to elect a leader.
 #[derive(Debug)]
 struct CutOff {
     members: BTreeSet<NodeId>,
@@ -37,17 +37,18 @@ impl Bounds {
         }
     }
 
-    /// From now on these few, the latest of whose terms is `term`, hear nobody but each other.
+    /// Notes that these few nodes, with `term` as their latest term, hear only each other from now on.
     pub(crate) fn cut_off(&mut self, members: BTreeSet<NodeId>, term: Term) {
         self.cut_off = Some(CutOff { members, term });
     }
 
-    /// A message has reached a node.
+    /// Notes that a message has reached a node.
     pub(crate) fn heard(&mut self, to: NodeId, from: NodeId) {
         self.cut_off.take_if(|cut_off| cut_off.members.contains(&to) && !cut_off.members.contains(&from));
     }
 
-    /// A node has started in this term: the write that a crash interrupted may have held a later one than was known.
+    /// Notes that a node has started in this term: the write that a crash interrupted may have held a later term than
+    /// was known.
     pub(super) fn restarted(&mut self, id: NodeId, term: Term) {
         if let Some(cut_off) = self.cut_off.as_mut().filter(|cut_off| cut_off.members.contains(&id)) {
             cut_off.term = cut_off.term.max(term);
@@ -59,7 +60,7 @@ impl Bounds {
         if let Some(CutOff { members, term: before }) = &self.cut_off
             && members.contains(&id)
         {
-            // One of them may have been told that it can win just before.
+            // One of them may have been told that it can win just before it was cut off.
             let term = raft.term();
             ensure!(NAME, term.0 <= before.0 + 1, "n{} is cut off, and goes from term {before} to {term}", id.0);
         }
@@ -72,21 +73,21 @@ impl Bounds {
                 "n{} has {messages} messages on their way to n{to}",
                 id.0
             );
-            // The last message may reach beyond the window.
+            // The last message may exceed the window.
             let bytes_max = self.window_bytes_max + self.message_bytes_max;
             ensure!(NAME, bytes < bytes_max, "n{} has {bytes} bytes on their way to n{to}", id.0);
         }
         Ok(())
     }
 
-    /// A replica has said what is to be done: of what is in memory it has forgotten all that it may.
+    /// Checks that a replica has forgotten all that it may forget, once it has returned its effects.
     pub(crate) fn check_memory<W, R>(&self, id: NodeId, replica: &Replica<W, R>) -> Checked {
-        // Each read that consensus keeps has someone who waits for it. A member has one question that waits, and one that is
-        // being confirmed, perhaps on behalf of reads that have expired since.
+        // Each read that consensus keeps has a caller that waits for it. A member may have one question waiting, and
+        // one being confirmed, perhaps for reads that have expired since.
         let (kept, waiting) = (replica.raft().waiting_reads(), replica.waiting_reads());
         let configuration = replica.raft().configuration();
         let asking = configuration.members.len() + configuration.removed.len();
-        // And one proves that the leader still leads.
+        // One more proves that the leader still leads.
         ensure!(NAME, kept <= waiting + 2 * asking + 1, "n{} keeps {kept} reads, and {waiting} wait", id.0);
         let log = replica.raft().log();
         let bytes = log.memory_bytes();
@@ -104,7 +105,7 @@ impl Bounds {
         Ok(())
     }
 
-    /// Nothing is asked and nothing is under way any more.
+    /// Checks a cluster in which no request is pending and nothing is in flight.
     pub(crate) fn check_idle<W, R>(
         &self,
         id: NodeId,

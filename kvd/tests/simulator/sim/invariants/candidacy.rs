@@ -1,5 +1,5 @@
-//! Candidacy: what a vote was asked for with is what the node still has when it counts it. A voter compares the end of
-//! its log with the one that a RequestVote claims (paper §5.4.1), and that only makes a winner have every committed
+//! Candidacy: when a node counts a vote, it still has the log with which it asked for that vote. A voter compares the
+//! end of its log with the end that a RequestVote claims (paper §5.4.1). That only makes a winner have every committed
 //! entry (§5.4.3) if the claim holds for as long as the votes count.
 
 use super::super::node::Node;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 const NAME: &str = "Candidacy";
 
-/// The claim that each node made last.
+/// The last claim of each node.
 #[derive(Debug, Default)]
 pub(super) struct Candidacy {
     claims: BTreeMap<NodeId, Claim>,
@@ -18,14 +18,15 @@ pub(super) struct Candidacy {
 /// The end of its sender's log, as a RequestVote states it.
 #[derive(Clone, Copy, Debug)]
 struct Claim {
-    /// The term in which votes are asked for.
+    /// Term of the election.
     term: Term,
     last_index: LogIndex,
     last_term: Term,
 }
 
 impl Candidacy {
-    /// A message leaves a node. One that has waited for the disk may ask for votes that nobody counts any more.
+    /// Notes a RequestVote that leaves a node. A message that has waited for the disk may ask for votes that are no
+    /// longer counted.
     pub(super) fn message_leaves(&mut self, node: &Node, message: &Message) -> Checked {
         if let Body::RequestVote { last_log_index, last_log_term, .. } = message.body {
             let claim = Claim { term: message.term, last_index: last_log_index, last_term: last_log_term };
@@ -34,7 +35,7 @@ impl Candidacy {
         node.raft().map_or(Ok(()), |raft| self.check(raft))
     }
 
-    /// A node has changed: while it counts votes, and once they have made it a leader, its log has what it claimed.
+    /// Checks that a node still has the log it claimed, while it counts votes and once they have made it leader.
     pub(super) fn check(&self, raft: &Raft) -> Checked {
         let counts = matches!(raft.role(), RoleName::Candidate | RoleName::Leader);
         let Some(claim) = self.claims.get(&raft.id()).filter(|claim| counts && claim.term == raft.term()) else {

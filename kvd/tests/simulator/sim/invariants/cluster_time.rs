@@ -1,4 +1,5 @@
-//! Cluster time never falls from one committed entry to the next, whoever led: sessions expire by it.
+//! Cluster time never decreases from one committed entry to the next, even when the leader changes: sessions expire by
+//! it.
 
 use super::{Checked, ensure};
 use kvd::raft::{ClusterTime, Entry};
@@ -12,7 +13,7 @@ pub(super) struct ClusterTimeNeverFalls {
 }
 
 impl ClusterTimeNeverFalls {
-    /// The next entry is committed.
+    /// Checks the next committed entry.
     pub(super) fn check(&mut self, entry: &Entry) -> Checked {
         let (before, time) = (self.newest, entry.time);
         ensure!(NAME, time >= before, "entry {} is of the time {}, after one of {}", entry.index, time.0, before.0);

@@ -1,5 +1,5 @@
-//! What is committed is on the disks of a majority of its configuration, even if everything unsynced were lost at this
-//! moment, and it never changes: not on this node or another, not at any time (paper §5.3, §5.4).
+//! A committed entry is on the disks of a majority of its configuration, even if all unsynced data were lost at this
+//! moment. It never changes, on any node, at any time (paper §5.3, §5.4).
 
 use super::super::node::Node;
 use super::configuration::Configurations;
@@ -14,18 +14,19 @@ const IMMUTABLE: &str = "Committed is Immutable";
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Committed {
     pub(super) term: Term,
-    /// The term of the first node that said so.
+    /// Term of the first node that reported it committed.
     pub(super) in_term: Term,
 }
 
-/// Everything that was ever committed.
+/// Every entry that was ever committed.
 #[derive(Debug)]
 pub(super) struct CommittedOnQuorum {
     entries: Vec<Committed>,
 }
 
 impl CommittedOnQuorum {
-    /// The first entry is the same at all founders, which write it by themselves: committed from the start.
+    /// Returns the state at the start: the first entry is the same on all founders, each of which writes it itself, so
+    /// it is committed from the start.
     pub(super) fn of_founders() -> Self {
         Self { entries: vec![Committed { term: Term(1), in_term: Term(1) }] }
     }
@@ -34,7 +35,7 @@ impl CommittedOnQuorum {
         &self.entries
     }
 
-    /// A node says that `index` is committed. Returns whether that is news.
+    /// Checks a node's report that `index` is committed. Returns whether the entry is newly committed.
     pub(super) fn check(
         &mut self,
         index: LogIndex,
@@ -44,7 +45,7 @@ impl CommittedOnQuorum {
     ) -> Result<bool, Violation> {
         let id = raft.id().0;
         if index < raft.log().base().index && index.0 <= self.entries.len() as u64 {
-            // It has it in its snapshot.
+            // The node has the entry in its snapshot.
             return Ok(false);
         }
         let Some(term) = raft.log().term_at(index) else {
@@ -57,7 +58,7 @@ impl CommittedOnQuorum {
             return Ok(false);
         }
         let holds = |id: NodeId| nodes.get(&id).is_some_and(|node| node.image.log().term_at(index) == Some(term));
-        // A leader that has just seen a joint configuration committed has gone on to the new one by now.
+        // A leader that has just seen a joint configuration committed already uses the new one.
         let joint = configurations.before_last(raft).filter(|before| before.is_joint());
         if !is_quorum(raft.configuration(), holds) && !joint.is_some_and(|joint| is_quorum(joint, holds)) {
             let on: Vec<String> = nodes.keys().filter(|id| holds(**id)).map(|id| format!("n{}", id.0)).collect();

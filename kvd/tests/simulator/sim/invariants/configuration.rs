@@ -1,7 +1,7 @@
-//! Each node uses the last configuration in its log, committed or not (paper §6), and configurations follow each other so
-//! that no two disjoint majorities can decide: any quorum of one meets any quorum of the next, a change begins when the
-//! one before it is committed, and only by a leader that has committed an entry of its own term. An id that was removed is
-//! never that of a member again: who bears it may have forgotten what it promised.
+//! Each node uses the last configuration in its log, committed or not (paper §6). Consecutive configurations never let
+//! two disjoint majorities decide: any quorum of one meets any quorum of the next; a change begins only when the
+//! previous one is committed, and only on a leader that has committed an entry of its own term. The id of a removed
+//! member never becomes a member again: the node that bears it may have forgotten its promises.
 
 use super::super::image::Image;
 use super::super::node::Node;
@@ -15,14 +15,14 @@ const NAME: &str = "Configuration in the Log";
 const STEPS: &str = "Configurations Intersect";
 const REMOVED: &str = "Removed for Ever";
 
-/// Every configuration that any node ever had in its log.
+/// Every configuration that any node has ever had in its log.
 #[derive(Debug, Default)]
 pub(crate) struct Configurations {
     known: BTreeMap<Place, Configuration>,
 }
 
 impl Configurations {
-    /// A node has changed. Returns whether a joint configuration is in force that nobody had before.
+    /// Checks a node that has changed. Returns whether it has a joint configuration in force that no node had before.
     pub(super) fn check(
         &mut self,
         raft: &Raft,
@@ -36,7 +36,7 @@ impl Configurations {
             ensure!(NAME, last == LogIndex(0), "n{id} has entries up to {last}, and no configuration");
             return Ok(false);
         }
-        // At the base or before it, it is of a snapshot, hence committed.
+        // At or before the base, it comes from a snapshot, hence it is committed.
         let term_of_committed = || committed.get(index.previous().0 as usize).map(|entry| entry.term);
         let term = raft.log().term_at(index).filter(|_| index > raft.log().base().index).or_else(term_of_committed);
         let Some(term) = term else { return Ok(false) };
@@ -52,7 +52,7 @@ impl Configurations {
         Ok(is_new && used.is_joint())
     }
 
-    /// A node has appended a configuration that nobody had before.
+    /// Checks a configuration that no node had appended before.
     fn appended(
         &mut self,
         raft: &Raft,
@@ -86,7 +86,7 @@ impl Configurations {
         Ok(())
     }
 
-    /// The configuration before that place in a node's log.
+    /// Returns the configuration before that place in a node's log.
     fn before(&self, raft: &Raft, (index, _): Place, committed: &[Committed]) -> Option<(Place, &Configuration)> {
         let log = raft.log();
         let is_in_log = |place: &Place| {
@@ -97,23 +97,23 @@ impl Configurations {
         before.map(|(place, configuration)| (*place, configuration))
     }
 
-    /// The configuration before the last one in a node's log.
+    /// Returns the configuration before the last one in a node's log.
     pub(super) fn before_last(&self, raft: &Raft) -> Option<&Configuration> {
         self.at(raft.configuration_index().previous(), |index| raft.log().term_at(index))
     }
 
-    /// The configuration in force at an entry of a log in which these are the terms.
+    /// Returns the configuration in force at an entry of a log with these terms.
     fn at(&self, index: LogIndex, term_at: impl Fn(LogIndex) -> Option<Term>) -> Option<&Configuration> {
         let mut up_to = self.known.range(..(index.next(), Term(0))).rev();
         up_to.find(|((index, term), _)| term_at(*index) == Some(*term)).map(|(_, configuration)| configuration)
     }
 
-    /// The last configuration on a disk.
+    /// Returns the last configuration on a disk.
     pub(super) fn of_image(&self, image: &Image) -> Option<&Configuration> {
         self.at(image.last_index(), |index| image.term_at(index))
     }
 
-    /// The last configuration that is committed, and all later ones that may yet be.
+    /// Returns the last committed configuration, and all later ones that may yet be committed.
     pub(super) fn possible(&self, committed: &[Committed]) -> Vec<&Configuration> {
         let last = self.known.iter().rev().find(|(place, _)| is_committed(place, committed));
         let open = self.known.range((LogIndex(committed.len() as u64 + 1), Term(0))..);
@@ -125,7 +125,7 @@ fn is_committed((index, term): &Place, committed: &[Committed]) -> bool {
     committed.get(index.previous().0 as usize).is_some_and(|entry| entry.term == *term)
 }
 
-/// A quorum of the one whose complement is a quorum of the other, if there is any.
+/// Returns a quorum of one configuration whose complement is a quorum of the other, if there is any.
 fn disjoint_quorums(one: &Configuration, other: &Configuration) -> Option<BTreeSet<NodeId>> {
     let all: Vec<NodeId> = [&one.voters, &one.outgoing, &other.voters, &other.outgoing]
         .into_iter()

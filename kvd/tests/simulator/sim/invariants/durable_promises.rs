@@ -1,5 +1,5 @@
-//! Nothing leaves a node that its own disk would forget (thesis §3.8), and no disk forgets: what a node finds when it
-//! starts is what it was told is durable, with the write that a crash interrupted or without it. That holds of damaged
+//! A node sends no promise that its own disk would forget (thesis §3.8), and no disk forgets: when a node starts, it
+//! finds all that was reported durable, with or without the write that a crash interrupted. This holds for damaged
 //! disks too: a node whose damage matters must not start.
 
 use super::super::image::{Digest, DiskImage, Found, Image};
@@ -10,7 +10,7 @@ use kvd::raft::{Body, Message, NodeId, Term};
 const NAME: &str = "Durable Promises";
 const RESTART: &str = "Durable over Restarts";
 
-/// A message leaves a node.
+/// Checks a message that leaves a node.
 pub(super) fn check(node: &Node, to: NodeId, Message { term, body }: &Message) -> Checked {
     let (id, durable) = (node.id.0, node.image.log().hard_state);
     ensure!(NAME, durable.term >= *term, "n{id} speaks in term {term} with {durable:?} on disk");
@@ -26,23 +26,23 @@ pub(super) fn check(node: &Node, to: NodeId, Message { term, body }: &Message) -
     if let Body::AppendAccepted { match_index, .. } = body
         && *term == durable.term
     {
-        // An answer of an earlier term may have waited for the disk, and a leader elected since may have replaced the
-        // entries that it names. It is then no other than one that was long on its way.
+        // An answer of an earlier term may have waited for the disk, while a leader elected since replaced the entries
+        // that it names. It is then like any message that was in flight for long.
         let last = node.image.log().last_index();
         ensure!(NAME, *match_index <= last, "n{id} acknowledges {match_index} with {last} on disk");
     }
     Ok(())
 }
 
-/// A node has started, and found this on its disk. Returns the image of it, and whether the write that a crash interrupted
-/// is part of it.
+/// Checks what a starting node has found on its disk. Returns the matching image, and whether it contains the write
+/// that a crash interrupted.
 pub(super) fn check_restart(
     node: &Node,
     found: &Found,
     committed: &[(Term, Digest)],
 ) -> Result<(DiskImage, bool), Violation> {
     let told = node.image.snapshot();
-    // An older snapshot will do where a damaged one was found out, and the log has all that was in it.
+    // An older snapshot is enough if damage was found in the newest one and the log still has its entries.
     ensure!(
         RESTART,
         found.snapshot.index >= told.index || node.damaged,

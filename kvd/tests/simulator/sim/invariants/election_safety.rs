@@ -1,5 +1,5 @@
-//! Election Safety: at most one leader can be elected in a given term (paper Figure 3). And what it rests on: a node
-//! votes for at most one candidate in a term, over all its lives.
+//! Election Safety: at most one leader can be elected in a given term (paper Figure 3). It rests on a second rule that
+//! is checked here too: a node votes for at most one candidate in a term, over all its incarnations.
 
 use super::{Checked, ensure};
 use kvd::raft::{NodeId, Term};
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 const NAME: &str = "Election Safety";
 
-/// Who led and who voted.
+/// Leaders and votes of each term.
 #[derive(Debug, Default)]
 pub(super) struct ElectionSafety {
     leaders: BTreeMap<Term, NodeId>,
@@ -21,7 +21,7 @@ impl ElectionSafety {
         Ok(())
     }
 
-    /// A vote leaves its voter, for itself or another.
+    /// Checks a vote that leaves its voter, for itself or for another candidate.
     pub(super) fn votes(&mut self, voter: NodeId, term: Term, candidate: NodeId) -> Checked {
         let first = *self.votes.entry((voter, term)).or_insert(candidate);
         ensure!(

@@ -1,9 +1,10 @@
-//! Founding: at most one cluster is founded, by founders who all begin with one configuration, and a node that lost its
-//! data promises nothing under the id that it had.
+//! Founding: at most one cluster is founded, all its founders begin with the same configuration, and a node that lost
+//! its data makes no promise under its old id.
 //!
-//! Whoever was the first to write down who the founders are founds the cluster. Nobody else may act upon founders that are
-//! not durable there: the first may be started again, and fix others. Nothing is founded over a cluster that somebody
-//! remembers, nor with a node that expects data; that runs lose no data of which nobody knows any more is up to them.
+//! The first node to write the list of founders to disk founds the cluster. No other node may act on a list that is not
+//! durable there: the first node may restart and fix a different list. No cluster is founded over one that some node
+//! remembers, nor with a node that expects data. The runs themselves make sure that they never lose data of which no
+//! node knows any more.
 
 use super::super::node::Node;
 use super::{Checked, Violation, ensure};
@@ -23,13 +24,13 @@ pub(crate) struct Founding {
 }
 
 impl Founding {
-    /// What it begins with.
+    /// Returns the configuration that the cluster began with.
     pub(crate) fn founded(&self) -> Option<&Configuration> {
         self.founded.as_ref()
     }
 
-    /// A node has decided who the founders are: by itself, while its peers and it have `said` this last, or as another has
-    /// told it.
+    /// Checks a node's decision on the founders, made by itself or told by another node. In the first case `said` is
+    /// the last introduction of the node and of each peer.
     pub(crate) fn decides<'a>(
         &self,
         id: NodeId,
@@ -56,8 +57,7 @@ impl Founding {
         }
     }
 
-    /// A node has these founders at the beginning of its log, which is durable. Returns whether the cluster is founded by
-    /// that.
+    /// Checks a node whose log durably begins with these founders. Returns whether this founds the cluster.
     pub(crate) fn log_begins(&mut self, id: NodeId, founders: &Configuration) -> Result<bool, Violation> {
         let is_new = self.founded.is_none();
         let founded = self.founded.get_or_insert_with(|| founders.clone());
@@ -65,7 +65,7 @@ impl Founding {
         Ok(is_new)
     }
 
-    /// A message leaves a node.
+    /// Checks a message that leaves a node.
     pub(super) fn message_leaves(node: &Node, message: &Message) -> Checked {
         let promises = match message.body {
             Body::RequestVote { .. } | Body::PreVote { .. } | Body::AppendAccepted { .. } => true,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 const NAME: &str = "Leader Append-Only";
 
-/// The end of each leader's log when last seen, in which life and term.
+/// The end of each leader's log when last seen, with its incarnation and term.
 #[derive(Debug, Default)]
 pub(super) struct LeaderAppendOnly {
     ends: BTreeMap<NodeId, (u64, Term, Place)>,

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 const NAME: &str = "Leader Completeness";
 
-/// An entry is committed: by what is on the disks at this moment, no node that lacks it could be elected. So the
+/// Checks a newly committed entry: given the disks at this moment, no node that lacks it could be elected. So the
 /// mistake of figure 8 shows when it is made, and not only if an election happens to follow.
 pub(super) fn check_committed(
     index: LogIndex,
@@ -28,7 +28,7 @@ pub(super) fn check_committed(
         // The rule by which voters judge a candidate's log (paper §5.4.1).
         let would_vote =
             |voter: NodeId| nodes.get(&voter).is_some_and(|voter| end(node.image.log()) >= end(voter.image.log()));
-        // It counts votes by the configuration in its own log, and does not stand for election unless that has it vote.
+        // It counts votes by the configuration in its own log, and only campaigns if it is a voter in that.
         let of_its_own = configurations.of_image(node.image.log()).filter(|of_its_own| of_its_own.is_voter(*id));
         ensure!(
             NAME,
@@ -42,9 +42,9 @@ pub(super) fn check_committed(
     Ok(())
 }
 
-/// A node has been elected.
+/// Checks a node that has been elected.
 pub(super) fn check_elected(leader: &Raft, committed: &[Committed]) -> Checked {
-    // What is before the base is in its snapshot, and a snapshot holds nothing else.
+    // Entries before the base are in its snapshot, and a snapshot holds only committed entries.
     let base = leader.log().base().index;
     let earlier = (1..).map(LogIndex).zip(committed).filter(|(_, entry)| entry.in_term < leader.term());
     let earlier = earlier.filter(|(index, _)| *index >= base);

@@ -1,6 +1,6 @@
-//! Known Levels: no state has a level that the node's version does not know; whoever proposes to raise the level has been told by a process of every other member, and has not found
-//! that one gone since, that it knows the level; and nobody is added to a log that asks for a level beyond what it has
-//! ever known.
+//! Known Levels: no state has a level that the node's version does not know. A node proposes to raise the level only if
+//! a process of every other member has told it that it knows the level, and the node has not found that process gone
+//! since. A node is never added to a log that requires a level beyond any that the node has ever known.
 
 use super::super::events::Life;
 use super::super::node::Node;
@@ -11,20 +11,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "Known Levels";
 
-/// What processes were told, and what they made of it.
+/// Levels that processes were told of, and how they used them.
 #[derive(Debug, Default)]
 pub(crate) struct Levels {
     processes: BTreeMap<NodeId, Told>,
 }
 
-/// What one process was told.
+/// Levels that one process was told of.
 #[derive(Debug, Default)]
 struct Told {
     life: Life,
     known: BTreeMap<NodeId, Level>,
-    /// The term in which it leads, and the last entry that has been looked at.
+    /// The term in which it leads, and the last entry that was checked.
     looked_at: (Term, LogIndex),
-    /// The members at the last look.
+    /// The members at the last check.
     members: BTreeSet<NodeId>,
 }
 
@@ -37,17 +37,17 @@ impl Levels {
         told
     }
 
-    /// A process is told what another one knows.
+    /// Notes that a process is told the level that another knows.
     pub(crate) fn met(&mut self, (id, life): (NodeId, Life), of: NodeId, level: Level) {
         self.told(id, life).known.insert(of, level);
     }
 
-    /// A process finds that another one is gone.
+    /// Notes that a process finds another one gone.
     pub(crate) fn lost(&mut self, (id, life): (NodeId, Life), peer: NodeId) {
         self.told(id, life).known.remove(&peer);
     }
 
-    /// A node has changed. Returns whether it proposes to raise the level.
+    /// Checks a node that has changed. Returns whether it proposes to raise the level.
     pub(super) fn check(
         &mut self,
         node: &Node,
@@ -72,7 +72,7 @@ impl Levels {
         let (looked_term, looked_index) = std::mem::replace(&mut told.looked_at, (term, last));
         let before = std::mem::replace(&mut told.members, members.clone());
         if looked_term != term {
-            // What it was elected with is others' doing.
+            // Earlier leaders appended the entries that it was elected with.
             return Ok(false);
         }
         let new = raft.log().entries_from(looked_index.next(), usize::MAX).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Log Matching: if two logs contain an entry with the same index and term, then the logs are identical in all entries
 //! up through the given index (paper Figure 3).
 //!
-//! By induction it is enough that entries of the same place say the same and stand behind the same entry.
+//! By induction it is enough that entries at the same place have the same content and the same predecessor.
 
 use super::super::image::{Digest, Image};
 use super::{Checked, Known, Place, ensure};
@@ -13,13 +13,13 @@ const NAME: &str = "Log Matching";
 /// Every entry that was ever sent or written.
 #[derive(Debug, Default)]
 pub(super) struct LogMatching {
-    // Looked up and never iterated over, so its order is nobody's business.
+    // Looked up and never iterated over, so its order does not matter.
     known: HashMap<Place, Known>,
     entries: HashMap<Place, Entry>,
 }
 
 impl LogMatching {
-    /// A node sends an entry or writes it, behind `before`.
+    /// Checks an entry that a node sends or writes, after `before`.
     pub(super) fn check(&mut self, id: NodeId, entry: &Entry, before: Place) -> Checked {
         ensure!(NAME, entry.index == before.0.next(), "n{} has entry {} behind {}", id.0, entry.index, before.0);
         let place = (entry.index, entry.term);
@@ -27,7 +27,7 @@ impl LogMatching {
         self.check_place(id, place, (Digest::of(entry), before.1))
     }
 
-    /// A node has found this log on its disk.
+    /// Checks the log that a node has found on its disk.
     pub(super) fn check_image(&mut self, id: NodeId, image: &Image) -> Checked {
         let mut before = Term(0);
         for (index, (term, digest)) in (1..).map(LogIndex).zip(&image.entries) {
@@ -49,12 +49,12 @@ impl LogMatching {
         Ok(())
     }
 
-    /// What an entry says that has been written or sent somewhere.
+    /// Returns the digest of an entry that some node has written or sent.
     pub(super) fn digest_at(&self, place: Place) -> Option<Digest> {
         self.known.get(&place).map(|(digest, _)| *digest)
     }
 
-    /// An entry that has been written or sent somewhere.
+    /// Returns an entry that some node has written or sent.
     pub(super) fn entry_at(&self, place: Place) -> Option<&Entry> {
         self.entries.get(&place)
     }

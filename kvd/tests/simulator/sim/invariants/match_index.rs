@@ -1,5 +1,5 @@
-//! What a leader believes of its followers is true: up to the match index, a follower has the leader's entries on its
-//! disk; and the next index lies behind it (paper Figure 2, volatile state on leaders).
+//! A leader's view of its followers is true: up to its match index, a follower has the leader's entries on its disk;
+//! the next index is greater than the match index (paper Figure 2, volatile state on leaders).
 
 use super::super::node::Node;
 use super::{Checked, ensure};
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 const NAME: &str = "Match Index";
 
-/// A leader has changed.
+/// Checks a leader that has changed.
 pub(super) fn check(leader: &Raft, nodes: &BTreeMap<NodeId, Node>) -> Checked {
     for progress in leader.followers() {
         let (id, follower) = (leader.id().0, progress.follower.0);
@@ -16,7 +16,7 @@ pub(super) fn check(leader: &Raft, nodes: &BTreeMap<NodeId, Node>) -> Checked {
         ensure!(NAME, next > matched, "n{id} believes that n{follower} matches up to {matched}, and sends {next} next");
         let Some(node) = nodes.get(&progress.follower) else { continue };
         if node.term() > leader.term() {
-            // It may have been given other entries since.
+            // The follower may have received other entries since.
             continue;
         }
         if matched < leader.log().base().index {

@@ -1,8 +1,8 @@
-//! What must hold after every event: each invariant in a file of its own, under its name in the paper where it has one.
+//! Invariants that must hold after every event: each in a file of its own, under its name in the paper if it has one.
 //!
-//! Everything is judged from outside: by what nodes say in public, what they send, what they hand to their disks and
-//! what they answer. Only what is committed is judged against a model of the store that shares no code with it
-//! ([`super::model`]).
+//! Everything is judged from outside: by the public state of the nodes, the messages that they send, the writes that
+//! they give to their disks, and their answers. Only committed entries are judged against a model of the store, which
+//! shares no code with it ([`super::model`]).
 
 mod answers;
 mod bounds;
@@ -51,12 +51,12 @@ use presence::Presence;
 use state_machine_safety::StateMachineSafety;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An invariant that does not hold.
+/// A violated invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
     /// Its name.
     pub(crate) invariant: &'static str,
-    /// What is wrong, with the values.
+    /// The violation, with the values.
     pub(crate) what: String,
 }
 
@@ -72,7 +72,7 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// All invariants, with what they remember.
+/// All invariants, with their state.
 #[derive(Debug)]
 pub(crate) struct Invariants {
     election_safety: ElectionSafety,
@@ -120,12 +120,12 @@ impl Invariants {
         }
     }
 
-    /// Everything up to here is committed.
+    /// Returns the last committed index.
     pub(crate) fn committed_index(&self) -> LogIndex {
         LogIndex(self.committed.entries().len() as u64)
     }
 
-    /// A node has changed.
+    /// Checks a node that has changed.
     pub(crate) fn node_changed(
         &mut self,
         id: NodeId,
@@ -168,7 +168,7 @@ impl Invariants {
         Ok(())
     }
 
-    /// A node says that the entry at `index` is committed.
+    /// Handles a node's report that the entry at `index` is committed.
     fn entry_committed(&mut self, index: LogIndex, raft: &Raft, nodes: &BTreeMap<NodeId, Node>) -> Checked {
         let is_new = self.committed.check(index, raft, nodes, &self.configurations)?;
         if is_new {
@@ -191,13 +191,13 @@ impl Invariants {
         Ok(())
     }
 
-    /// A node has said of a write that it took that it never takes effect.
+    /// Notes a node's answer that a write it took will never take effect.
     pub(crate) fn entry_refused(&mut self, place: Place) -> Checked {
         let committed = self.committed.entries().get(place.0.previous().0 as usize).map(|entry| entry.term);
         self.answers.entry_refused(place, committed)
     }
 
-    /// A node hands a write to its disk.
+    /// Checks a write that a node gives to its disk.
     pub(crate) fn write_begins(&mut self, node: &Node, write: &LogWrite, coverage: &mut Coverage) -> Checked {
         let log = node.image.written();
         let mut after = log.last_index();
@@ -223,7 +223,7 @@ impl Invariants {
         Ok(())
     }
 
-    /// A message leaves a node.
+    /// Checks a message that leaves a node.
     pub(crate) fn message_leaves(&mut self, node: &Node, to: NodeId, message: &Message) -> Checked {
         Founding::message_leaves(node, message)?;
         durable_promises::check(node, to, message)?;
@@ -246,14 +246,14 @@ impl Invariants {
         Ok(())
     }
 
-    /// This node is made to hold another state than it should, and must find out; or none is any more.
+    /// Notes that this node is made to hold a wrong state, which it must find; `None`: no node is any more.
     pub(crate) fn strays(&mut self, id: Option<NodeId>) {
         self.state_machine_safety.strays(id);
     }
 
-    /// A node has started, and found this on its disk.
+    /// Checks what a starting node has found on its disk.
     ///
-    /// Returns the image of its disk, and whether a write that a crash interrupted is part of it.
+    /// Returns the image of its disk, and whether it contains the write that a crash interrupted.
     pub(crate) fn restarted(&mut self, node: &Node, found: &Found) -> Result<(DiskImage, bool), Violation> {
         self.holds_what_is_committed(found.snapshot)?;
         let committed = self.committed_entries();
@@ -265,7 +265,7 @@ impl Invariants {
         Ok((image, is_kept))
     }
 
-    /// A snapshot that ends with `last` holds nothing but what was committed.
+    /// Checks that a snapshot that ends with `last` contains only committed entries.
     pub(crate) fn holds_what_is_committed(&self, last: LogBase) -> Checked {
         let committed = self.committed.entries();
         let term = last.index.0.checked_sub(1).map_or(Some(Term(0)), |place| Some(committed.get(place as usize)?.term));
@@ -273,20 +273,20 @@ impl Invariants {
         Ok(())
     }
 
-    /// The last configuration that is committed, and all later ones that may yet be.
+    /// Returns the last committed configuration, and all later ones that may yet be committed.
     pub(crate) fn possible_configurations(&self) -> Vec<&Configuration> {
         self.configurations.possible(self.committed.entries())
     }
 
-    /// Returns true if these nodes are a quorum of a configuration that one of them may come to use: the last in its log, the
-    /// one before, should that be cut off, or any that may be committed.
+    /// Returns true if these nodes are a quorum of a configuration that one of them may come to use: the last in its
+    /// log, the one before in case the last is cut off, or any that may be committed.
     pub(crate) fn may_decide(&self, raft: &Raft, some: &BTreeSet<NodeId>) -> bool {
         let used = [Some(raft.configuration()), self.configurations.before_last(raft)];
         let mut all = used.into_iter().flatten().chain(self.possible_configurations());
         all.any(|configuration| is_quorum(configuration, |id| some.contains(&id)))
     }
 
-    /// Everything that was committed.
+    /// Returns all committed entries.
     pub(crate) fn committed_entries(&self) -> Vec<(Term, Digest)> {
         let digest = |(index, entry): (LogIndex, &committed_on_quorum::Committed)| {
             Some((entry.term, self.log_matching.digest_at((index, entry.term))?))
@@ -295,8 +295,8 @@ impl Invariants {
     }
 }
 
-/// Whether more than half of the voters agree, and of the outgoing ones too while there are any. Counted in the most
-/// naive way, since the code under test is what else counts votes.
+/// Returns whether more than half of the voters agree, and more than half of the outgoing voters too while there are
+/// any. Counts in the most naive way, since the other code that counts votes is the code under test.
 pub(crate) fn is_quorum(configuration: &Configuration, agrees: impl Fn(NodeId) -> bool) -> bool {
     let majority = |voters: &BTreeSet<NodeId>| {
         let agreeing = voters.iter().filter(|id| agrees(**id)).count();
@@ -308,5 +308,5 @@ pub(crate) fn is_quorum(configuration: &Configuration, agrees: impl Fn(NodeId) -
 /// An entry by its place and content.
 type Place = (LogIndex, Term);
 
-/// An entry as remembered: what it says, and the term of the one before it.
+/// Known properties of an entry: its digest, and the term of the entry before it.
 type Known = (Digest, Term);

@@ -1,6 +1,6 @@
-//! Term, vote, commit index and applied index never go back while a node lives, and stand in order: applied, committed,
-//! last (paper Figure 2, "increases monotonically"). A term and a vote do not go back over restarts either, which is
-//! [`super::durable_promises`]'s to show.
+//! Term, vote, commit index and applied index never decrease during an incarnation, and stay in order: applied,
+//! committed, last (paper Figure 2, "increases monotonically"). Term and vote do not go back over restarts either;
+//! [`super::durable_promises`] checks that.
 
 use super::super::node::Node;
 use super::{Violation, ensure};
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 const NAME: &str = "Monotonic State";
 
-/// What each node said last.
+/// Last state of each node.
 #[derive(Debug, Default)]
 pub(super) struct MonotonicState {
     last: BTreeMap<NodeId, Seen>,
@@ -25,7 +25,7 @@ struct Seen {
 }
 
 impl MonotonicState {
-    /// Returns the commit index and role of the last time.
+    /// Returns the commit index and role at the last check.
     pub(super) fn check(&mut self, node: &Node, life: u64, raft: &Raft) -> Result<(LogIndex, RoleName), Violation> {
         let (id, log) = (node.id.0, raft.log());
         let (applied, commit, last) = (log.applied_index(), log.commit_index(), log.last_index());

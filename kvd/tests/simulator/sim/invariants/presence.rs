@@ -1,10 +1,10 @@
-//! Presence: a leader that begins a change of the voters has heard a majority of those that are to come, lately and in its
-//! term (a joint configuration without one can never be left again), and that majority could really take part a moment ago:
-//! none of it was dead, stood still, or waited for its disk. And who loses its place for being silent has been silent for
-//! the longest election timeout.
+//! Presence: a leader that begins a change of the voters has recently heard, in its own term, from a majority of the
+//! new voters; without one, a joint configuration can never be left. That majority could really take part a moment ago:
+//! none of it was dead, paused or waiting for its disk. And a member that is replaced for its silence has been silent
+//! for the longest election timeout.
 //!
-//! Time is that in which the leader was awake: what was sent while it stood still may not have been read yet. What others
-//! could really do is judged by the time of the world.
+//! The leader's time counts only while it is awake: it may not have read messages that were sent while it was paused.
+//! Whether other nodes could really take part is judged by the time of the world.
 
 use super::super::events::{Life, Micros};
 use super::super::node::Node;
@@ -16,46 +16,46 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "Presence";
 
-/// Who could take part so long ago may be counted on: word of it may be on its way, and a leader's patience is some
-/// hundreds of milliseconds. Microseconds.
+/// A node that could take part this recently may be counted on: news of its failure may be in flight, and a leader's
+/// patience is some hundreds of milliseconds. Microseconds.
 const LATELY: Micros = 1_000_000;
 
-/// The answers that each node had from the others.
+/// Answers that each node received from the others.
 #[derive(Debug)]
 pub(crate) struct Presence {
     timeout_ms: u64,
     heartbeat_ms: u64,
     nodes: BTreeMap<NodeId, Awake>,
-    /// When each node last did something, by the time of the world.
+    /// Last activity of each node, by the time of the world.
     awake_at: BTreeMap<NodeId, Micros>,
-    /// Hardly any message takes longer. Microseconds.
+    /// Delay that hardly any message exceeds. Microseconds.
     delay_max: Micros,
 }
 
-/// One life of a node.
+/// One incarnation of a node.
 #[derive(Debug)]
 struct Awake {
     life: Life,
     last: Instant,
-    /// For how long it was awake. Milliseconds.
+    /// Time that it was awake. Milliseconds.
     awake_ms: u64,
-    /// The term in which it leads, or led last, and when it was first seen to.
+    /// The term in which it leads or last led, and when it was first seen to lead.
     reign: (Term, u64),
-    /// Since when each is a member.
+    /// Time since which each member has been one.
     member_since: BTreeMap<NodeId, u64>,
-    /// When each answered last, and in which term.
+    /// Time and term of each member's last answer.
     heard: BTreeMap<NodeId, (Term, u64)>,
     asked: Asked,
 }
 
-/// The kinds of change that a node may have been asked for since it was looked at last.
+/// Kinds of change that a node may have been asked for since it was last checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Asked {
     #[default]
     Nothing,
-    /// Something that names who is to go.
+    /// A change that names the members to remove.
     Change,
-    /// That, or something that is to be done whoever is heard.
+    /// Such a change, or one that is forced whichever members are heard.
     Force,
 }
 
@@ -70,7 +70,7 @@ impl Presence {
         }
     }
 
-    /// It is now `time` at a node that is awake.
+    /// Notes the time `time` of a node that is awake.
     pub(crate) fn awake(&mut self, id: NodeId, life: Life, time: Instant, now: Micros, raft: &Raft) {
         self.awake_at.insert(id, now);
         let begins = |awake_ms| Awake {
@@ -98,7 +98,7 @@ impl Presence {
         }
     }
 
-    /// A message was taken in.
+    /// Notes a message that a node has processed.
     pub(crate) fn stepped(&mut self, id: NodeId, from: NodeId, message: &Message) {
         let is_answer = matches!(
             message.body,
@@ -107,30 +107,30 @@ impl Presence {
         let is_vote = matches!(message.body, Body::RequestVoteResponse { .. });
         if let Some(awake) = self.nodes.get_mut(&id).filter(|_| is_answer) {
             if is_vote && awake.reign.0 == message.term {
-                // It was not needed any more, and is not looked at.
+                // It was no longer needed, and is ignored.
                 return;
             }
             let heard = awake.heard.entry(from).or_insert((message.term, 0));
-            // One of an earlier term comes too late to say anything.
+            // An answer of an earlier term is too late to count.
             if message.term >= heard.0 {
                 *heard = (message.term, awake.awake_ms);
             }
         }
     }
 
-    /// A node may begin a change that it is asked for.
+    /// Notes that a node may begin a change that it was asked for.
     pub(crate) fn asked(&mut self, id: NodeId, asked: Asked) {
         if let Some(awake) = self.nodes.get_mut(&id) {
             awake.asked = asked;
         }
     }
 
-    /// All that a node was asked for is begun by now, or is not.
+    /// Notes that every change that a node was asked for has either begun or been refused.
     pub(super) fn looked_at(&mut self, id: NodeId) {
         self.asked(id, Asked::Nothing);
     }
 
-    /// A leader goes from one configuration to the next.
+    /// Checks a leader that goes from one configuration to the next.
     pub(super) fn check_change(
         &self,
         raft: &Raft,
@@ -164,7 +164,7 @@ impl Presence {
             );
         }
         if awake.asked == Asked::Nothing {
-            // One that was removed before has no place to lose, and a leader elected since does not even know it.
+            // A member that was removed before has no place to lose, and a leader elected since does not even know it.
             let loses_its_place = |old: &NodeId| before.members.contains_key(old);
             let takes = |(learner, goal): (&NodeId, &Goal)| match goal {
                 Goal::Replace(old) if next.voters.contains(learner) && loses_its_place(old) => Some(*old),
@@ -177,7 +177,7 @@ impl Presence {
         Ok(())
     }
 
-    /// Whether a node could take part in a quorum lately.
+    /// Returns whether a node could take part in a quorum recently.
     fn could_take_part(&self, node: &Node, now: Micros) -> bool {
         let is_lately = |at: Micros| now <= at + LATELY + self.delay_max;
         let hangs_since = node.process().and_then(|process| {
@@ -187,12 +187,12 @@ impl Presence {
         self.awake_at.get(&node.id).is_some_and(|at| is_lately(*at)) && hangs_since.is_none_or(is_lately)
     }
 
-    /// One loses its place since the leader takes it for silent.
+    /// Checks that a member replaced for its silence was silent for long enough.
     pub(crate) fn check_silent(&self, raft: &Raft, old: NodeId) -> Checked {
         let Some(awake) = self.nodes.get(&raft.id()) else { return Ok(()) };
         let answered = awake.heard_in(raft.term(), old).unwrap_or(0);
         let since = answered.max(awake.reign.1).max(awake.member_since.get(&old).copied().unwrap_or(0));
-        // A reign is seen a moment after it has begun.
+        // The start of a leadership is noticed with a short delay.
         let silent_ms = awake.awake_ms - since + self.heartbeat_ms;
         ensure!(
             NAME,
@@ -207,7 +207,7 @@ impl Presence {
 }
 
 impl Awake {
-    /// When that one answered last, if it has in this term.
+    /// Returns the time of a member's last answer, if it has answered in this term.
     fn heard_in(&self, term: Term, id: NodeId) -> Option<u64> {
         self.heard.get(&id).filter(|(heard_in, _)| *heard_in == term).map(|(_, at)| *at)
     }

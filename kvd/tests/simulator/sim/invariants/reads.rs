@@ -1,10 +1,12 @@
-//! Quick checks of reads, while the run goes on: a read shows what stood under the key at the revision it claims, it
-//! sees all that was committed anywhere before it reached its node, and stale reads of one process never go back.
+//! Quick checks of reads while the run goes on. A read shows the value of the key at the revision that it claims. It
+//! sees everything that was committed on any node before it reached its own node. Stale reads of one process never go
+//! back.
 //!
-//! A client may only count on what it was told. But a ReadIndex promises more (thesis §6.4): whoever had a quorum for
-//! committing an entry took it from every leader before, so no such leader is confirmed for a read that comes later.
+//! A client may only rely on what it was told, but a ReadIndex promises more (thesis §6.4): a leader that had a quorum
+//! for committing an entry took that quorum from every earlier leader, so no earlier leader is confirmed for a later
+//! read.
 //!
-//! Linearizability of the whole history is checked in the end.
+//! The linearizability of the whole history is checked at the end.
 
 use super::super::client::key_bytes;
 use super::super::model::Model;
@@ -16,15 +18,15 @@ use std::collections::BTreeMap;
 
 const NAME: &str = "Reads";
 
-/// What readers may rely on.
+/// State that readers may rely on.
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
-    /// The revision of the last stale read at each node, by life.
+    /// Revision of the last stale read at each node, by incarnation.
     stale: BTreeMap<(NodeId, u64), Revision>,
 }
 
 impl Reads {
-    /// A read is answered that reached its node when everything up to `floor` was committed.
+    /// Checks the answer to a read that reached its node when everything up to `floor` was committed.
     pub(crate) fn linearizable<W, R>(
         &self,
         replica: &Replica<W, R>,

@@ -1,8 +1,8 @@
 //! State Machine Safety: if a server has applied a log entry at a given index to its state machine, no other server
 //! will ever apply a different log entry for the same index (paper Figure 3).
 //!
-//! Stores at the same applied index have the same state hash, on all nodes and in all their lives; and they are what
-//! the model came to by then.
+//! Stores at the same applied index have the same state hash, on all nodes and in all incarnations, and match the state
+//! of the model at that index.
 
 use super::super::model::Model;
 use super::{Checked, ensure};
@@ -13,23 +13,23 @@ use std::collections::{BTreeMap, HashMap};
 
 const NAME: &str = "State Machine Safety";
 
-/// The states that were seen.
+/// State hashes seen so far.
 #[derive(Debug, Default)]
 pub(super) struct StateMachineSafety {
     // Looked up and never iterated over.
     hashes: HashMap<LogIndex, StateHash>,
     checked: BTreeMap<NodeId, LogIndex>,
-    /// A node that was made to hold another state.
+    /// A node that was made to hold a wrong state.
     strays: Option<NodeId>,
 }
 
 impl StateMachineSafety {
-    /// A node has begun a new life: what it comes up with is judged anew.
+    /// Notes a new incarnation of a node: the state that it starts with is judged anew.
     pub(super) fn restarted(&mut self, id: NodeId) {
         self.checked.remove(&id);
     }
 
-    /// This node is made to hold another state than it should.
+    /// Notes that this node is made to hold a wrong state.
     pub(super) fn strays(&mut self, id: Option<NodeId>) {
         self.strays = id;
     }
