@@ -1,11 +1,11 @@
 //! One cluster for all examples of a documentation.
 //!
-//! rustdoc compiles the examples into one program, and runs each in a process of its own, so no variable is shared between
-//! them. What they have in common is the process that starts them, and a directory named after it. There the first example
-//! leaves word of a host: its own program, started once more, which becomes the host when it comes to ask for the cluster.
-//! The host ends as soon as the process that starts the examples has, however it ended.
+//! rustdoc compiles the examples into one program, and runs each in its own process, so they share no variables. They
+//! share the process that starts them, and a directory named after it. There the first example leaves the address of a
+//! host: its own program, started once more, which becomes the host when it asks for the cluster. The host ends as soon
+//! as the process that starts the examples has ended, for whatever reason.
 //!
-//! Examples take turns, so that each has the cluster to itself, and none of the keys that they write is there at first.
+//! Examples take turns, so that each has the cluster to itself, and none of the keys that they write exists at first.
 
 use crate::in_process::InProcess;
 use crate::wait::until;
@@ -19,22 +19,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-/// Tells a process that it is to be the host, and whose end it waits for.
+/// Tells a process that it must be the host, and for which process's end it waits.
 const HOST_UNTIL_END_OF: &str = "TESTKIT_HOST_UNTIL_END_OF";
 
-/// File that the host holds locked while it lives, with the URL of a node on each line.
+/// File that the host keeps locked while it runs, with the URL of a node on each line.
 const ENDPOINTS: &str = "endpoints";
 
-/// File that is held locked by the example whose turn it is.
+/// File locked by the example whose turn it is.
 const TURN: &str = "turn";
 
-/// File with what the host says.
+/// File with the host's output.
 const LOG: &str = "log";
 
 /// All keys that examples write.
 const KEYS: [&str; 2] = ["color", "lock"];
 
-/// The cluster of the examples, as long as it is the turn of one of them.
+/// The cluster of the examples, during the turn of one of them.
 #[derive(Debug)]
 pub struct DocCluster {
     endpoints: Vec<String>,
@@ -42,12 +42,12 @@ pub struct DocCluster {
 }
 
 impl DocCluster {
-    /// Waits for a turn, and starts the cluster where no example before has.
+    /// Waits for a turn, and starts the cluster if no earlier example has.
     pub fn take_turn() -> Self {
         if let Ok(pid) = env::var(HOST_UNTIL_END_OF) {
             host_until_end_of(pid.parse().expect("the id of a process"));
         }
-        // Once, since that of an orphan is another, which may never end.
+        // Read once: an orphan has a different parent, which may never end.
         let parent = parent_id();
         let dir = dir_of_children(parent);
         fs::create_dir_all(&dir).expect("a directory");
@@ -59,18 +59,18 @@ impl DocCluster {
         Self { endpoints, _turn: turn }
     }
 
-    /// The nodes' URLs, in the order of their names: `node1`, `node2`, `node3`.
+    /// Returns the nodes' URLs, in the order of their names: `node1`, `node2`, `node3`.
     pub fn endpoints(&self) -> &[String] {
         &self.endpoints
     }
 }
 
-/// Where the children of a process find each other.
+/// Returns the directory where the children of a process find each other.
 fn dir_of_children(parent: u32) -> PathBuf {
     env::temp_dir().join(format!("kvd-examples-{parent}"))
 }
 
-/// The cluster of the host, if there is one that lives.
+/// Returns the cluster of the host, if a host is running.
 fn hosted(dir: &Path) -> Option<Vec<String>> {
     let file = File::open(dir.join(ENDPOINTS)).ok()?;
     match file.try_lock() {
@@ -83,12 +83,12 @@ fn hosted(dir: &Path) -> Option<Vec<String>> {
     }
 }
 
-/// Starts a host that lives as long as the parent of the examples, and waits for its cluster.
+/// Starts a host that runs as long as the parent of the examples, and waits for its cluster.
 fn start_host(dir: &Path, parent: u32) -> Vec<String> {
     let log = dir.join(LOG);
     let mut command = Command::new(env::current_exe().expect("the path of this program"));
     command.env(HOST_UNTIL_END_OF, parent.to_string()).stdin(Stdio::null()).stdout(Stdio::null());
-    // Whoever reads what the example says would wait for the end of the host as well.
+    // If the host shared its output, a reader of the example's output would wait for the end of the host as well.
     let mut host = command.stderr(File::create(&log).expect("a file")).spawn().expect("the host starts");
     until("there is a cluster for the examples", || {
         let ended = host.try_wait().expect("a child can be waited for");
@@ -97,23 +97,23 @@ fn start_host(dir: &Path, parent: u32) -> Vec<String> {
     })
 }
 
-/// Keeps a cluster for the children of a process, and ends this process after that one.
+/// Keeps a cluster running for the children of a process, and exits after that process has ended.
 fn host_until_end_of(parent: u32) -> ! {
-    /// Where all examples run as threads of one process, one of them is the host and the others wait here for its end.
+    /// If all examples run as threads of one process, one of them is the host and the others wait here for its end.
     static HOST: Mutex<()> = Mutex::new(());
     let _host = HOST.lock();
     let pid = i32::try_from(parent).ok().and_then(Pid::from_raw).expect("the id of a process");
     let Ok(parent_ends) = pidfd_open(pid, PidfdFlags::empty()) else { std::process::exit(0) };
     let cluster = InProcess::start(3);
     let dir = dir_of_children(parent);
-    // It has its name only when it is locked and complete.
+    // It gets its name only when it is locked and complete.
     let unfinished = dir.join(format!("{ENDPOINTS}.tmp"));
     let file = File::create(&unfinished).expect("a file");
     file.lock().expect("nobody else has it");
     fs::write(&unfinished, cluster.endpoints().join("\n")).expect("it can be written");
     fs::rename(&unfinished, dir.join(ENDPOINTS)).expect("it can be renamed");
     while poll(&mut [PollFd::new(&parent_ends, PollFlags::IN)], None).is_err() {}
-    // Should it stay behind, nobody takes it for that of a host.
+    // If it stays behind, no process takes it for the directory of a running host.
     let _ = fs::remove_dir_all(dir);
     std::process::exit(0)
 }

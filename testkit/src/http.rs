@@ -1,4 +1,4 @@
-//! As much HTTP as the tests need, so that they see every byte of a reply and hold connections open across pauses.
+//! As much HTTP as the tests need, so that they see every byte of a reply and can keep connections open across pauses.
 
 use kvclient::api::{ErrorBody, ErrorReply};
 use serde::de::DeserializeOwned;
@@ -6,7 +6,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// A daemon answers within its own time limit of five seconds, and a paused one once it goes on.
+/// A daemon answers within its own time limit of five seconds, and a paused one once it resumes.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A reply.
@@ -14,24 +14,24 @@ const READ_TIMEOUT: Duration = Duration::from_secs(20);
 pub struct Reply {
     /// Its status code.
     pub status: u16,
-    /// Names in lower case.
+    /// Header names in lower case, with their values.
     headers: Vec<(String, String)>,
     /// Its body.
     pub body: Vec<u8>,
 }
 
 impl Reply {
-    /// The value of a header, whose name is given in lower case.
+    /// Returns the value of a header; the name is given in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     #[track_caller]
     pub fn json<T: DeserializeOwned>(&self) -> T {
         serde_json::from_slice(&self.body).unwrap_or_else(|cause| panic!("{cause}: {} {}", self.status, self.text()))
@@ -55,7 +55,7 @@ impl Connection {
         Ok(Self { host: host.to_owned(), stream: BufReader::new(stream) })
     }
 
-    /// Sends a request and does not wait for its reply. `headers` are whole lines without their end.
+    /// Sends a request and does not wait for its reply. `headers` are whole lines without their line ends.
     pub fn send(&mut self, what: &str, headers: &[&str], body: &[u8]) -> io::Result<()> {
         let length = format!("content-length: {}", body.len());
         let mut request = self.head(what, &[&[length.as_str()], headers].concat());
@@ -74,12 +74,12 @@ impl Connection {
         self.stream.get_mut().write_all(bytes)
     }
 
-    /// Another handle, to send while this one waits for a reply.
+    /// Returns another handle, to send while this one waits for a reply.
     pub fn sender(&self) -> io::Result<TcpStream> {
         self.stream.get_ref().try_clone()
     }
 
-    /// Reads until the node closes the connection; what it sent until then. A reset closes it as well.
+    /// Reads until the node closes the connection; returns the bytes it sent until then. A reset closes it as well.
     ///
     /// # Errors
     /// If it is still open after this time without a byte.
@@ -102,7 +102,7 @@ impl Connection {
         head.into_bytes()
     }
 
-    /// The reply to the first request that has none yet.
+    /// Returns the reply to the first request that has none yet.
     pub fn receive(&mut self) -> io::Result<Reply> {
         let status_line = self.line()?;
         let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());
@@ -129,21 +129,21 @@ impl Connection {
     }
 }
 
-/// One request on a connection of its own.
+/// Sends one request on its own connection.
 pub(crate) fn get(url: &str, target: &str) -> io::Result<Reply> {
     let mut connection = Connection::open(url)?;
     connection.send(&format!("GET {target}"), &[], b"")?;
     connection.receive()
 }
 
-/// One request with a body on a connection of its own.
+/// Sends one request with a body on its own connection.
 pub(crate) fn post(url: &str, target: &str, body: impl AsRef<[u8]>) -> io::Result<Reply> {
     let mut connection = Connection::open(url)?;
     connection.send(&format!("POST {target}"), &[], body.as_ref())?;
     connection.receive()
 }
 
-/// The error that a reply carries.
+/// Returns the error in a reply.
 #[track_caller]
 pub fn error_of(reply: &Reply) -> ErrorBody {
     reply.json::<ErrorReply>().error

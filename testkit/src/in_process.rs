@@ -1,4 +1,4 @@
-//! Nodes within the process of a test: started in a moment, though never killed.
+//! Nodes in the process of a test: they start instantly, but cannot be killed.
 
 use kvd::config::{Config, OPEN_FILES_MAX, Options as NodeOptions, StorageKind};
 use kvd::server::{Server, listen};
@@ -7,21 +7,21 @@ use std::path::PathBuf;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-/// Nodes on free ports, with their data in memory and a runtime of their own. Dropping it stops them.
+/// Nodes on free ports, with their data in memory and their own runtime. Dropping it stops them.
 #[derive(Debug)]
 pub struct InProcess {
-    /// Until it is dropped.
+    /// `Some` until it is dropped.
     running: Option<(Runtime, Vec<Server>)>,
-    /// Others of its cluster go on when it is dropped.
+    /// Other nodes of its cluster continue when it is dropped.
     is_joiner: bool,
     endpoints: Vec<String>,
 }
 
-/// What the URL of a node begins with.
+/// Prefix of a node's URL.
 const HTTP: &str = "http://";
 
 impl InProcess {
-    /// Starts a cluster. It forms, and elects a leader, shortly after.
+    /// Starts a cluster, which forms and elects a leader shortly after.
     #[track_caller]
     pub fn start(nodes: u16) -> Self {
         let runtime = runtime();
@@ -43,8 +43,8 @@ impl InProcess {
         Self { running: Some((runtime, servers)), is_joiner: false, endpoints }
     }
 
-    /// Starts a single node that joins the cluster of the node at `url`: it is a member shortly after, or waits for that
-    /// cluster to be there.
+    /// Starts a single node that joins the cluster of the node at `url`: it becomes a member shortly after, or waits
+    /// until that cluster is there.
     #[track_caller]
     pub fn join(name: &str, url: &str) -> Self {
         let runtime = runtime();
@@ -58,13 +58,13 @@ impl InProcess {
         Self { running: Some((runtime, vec![server])), is_joiner: true, endpoints: vec![endpoint] }
     }
 
-    /// The nodes' URLs, in the order of their names: `node1`, `node2`, ...
+    /// Returns the nodes' URLs, in the order of their names: `node1`, `node2`, ...
     pub fn endpoints(&self) -> &[String] {
         &self.endpoints
     }
 }
 
-/// A free port, and the URL of the node that will serve there.
+/// Returns a free port, and the URL of the node that will serve there.
 fn free_listener() -> (TcpListener, String) {
     let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -83,7 +83,7 @@ fn runtime() -> Runtime {
 impl Drop for InProcess {
     fn drop(&mut self) {
         if let Some((runtime, servers)) = self.running.take() {
-            // A node that failed has said so, and there is nobody left to tell.
+            // A node that failed has reported it, and no one is left to tell.
             let is_joiner = self.is_joiner;
             let stop = |server: Server| async move {
                 if is_joiner { server.stop().await } else { server.stop_with_cluster().await }

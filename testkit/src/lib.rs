@@ -1,10 +1,10 @@
-//! What the tests of kvd, kvclient and kvctl share. Nothing in here is part of a program.
+//! Code shared by the tests of kvd, kvclient and kvctl. None of it is part of a program.
 //!
 //! | file | what it has |
-//! |---|---|
+//! | file | contents |
 //! | `wait` | waiting for a state, with a deadline: [`until`] |
 //! | `skip` | tests that this machine does not allow: [`skip`] |
-//! | `port` | ports that stay a test's own: [`Port`] |
+//! | `port` | ports reserved for one test: [`Port`] |
 //! | `http` | as much HTTP as it takes to see every byte of a reply: [`Connection`] |
 //! | `processes` | commands that end, nodes and clusters of real processes: [`run`], [`Node`], [`Cluster`] |
 //! | `in_process` | a cluster within the process of a test: [`InProcess`] |
@@ -13,13 +13,13 @@
 //! | `small_disk` | a file system that is soon full: [`SmallDisk`] |
 //! | `segment` | a node's log, for tests that damage it: [`change_segment`] |
 //! | `networks` | networks between nodes that can be cut: [`on_a_network`] |
-//! | [`linearizability`] | whether what clients saw can be explained |
+//! | [`linearizability`] | check whether a history of clients can be explained |
 //! | `clients` | load on a cluster, and recordings of what clients saw: [`Load`], [`Recorder`] |
-//! | [`faulty_disk`] | a disk in memory that loses, tears and refuses on purpose |
-//! | [`notation`] | how scripts and traces write what consensus does |
-//! | [`fuzz`] | what must hold of any bytes from outside |
+//! | [`faulty_disk`] | a disk in memory that loses, tears and refuses writes on purpose |
+//! | [`notation`] | notation of scripts and traces for the actions of consensus |
+//! | [`fuzz`] | properties of any bytes from outside |
 //!
-//! Each imports only from those above it.
+//! Each file imports only from those above it.
 
 mod clients;
 mod doc_cluster;

@@ -1,8 +1,7 @@
-//! How scripts write nodes, entries, messages, writes and state.
+//! Notation of scripts for nodes, entries, messages, writes and state.
 //!
-//! `n1` is the node with id 1. `3@2` is the entry at index 3, of term 2; behind it stands what was
-//! proposed, or nothing for the no-op that opens a term. Everything is written from what the core says
-//! in public, never from what it logs.
+//! `n1` is the node with id 1. `3@2` is the entry at index 3, of term 2, followed by the proposal, or by nothing for
+//! the no-op that opens a term. All output is derived from the public state of the core, never from its logs.
 
 use bytes::Bytes;
 use kvd::kv::{Command, Condition, Operation};
@@ -13,7 +12,7 @@ use kvd::raft::{
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
-/// A node as scripts name it.
+/// A node's name in scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name(pub NodeId);
 
@@ -71,7 +70,7 @@ impl Display for Terms {
     }
 }
 
-/// Name of what a message says, as in the paper.
+/// Returns the name of a message's body, as in the paper.
 pub fn kind(message: &Message) -> &'static str {
     match message.body {
         Body::PreVote { .. } => "PreVote",
@@ -166,7 +165,7 @@ pub fn configuration(configuration: &Configuration) -> String {
     text
 }
 
-/// `c2#5 set k3=17`, or the text itself where it is no command of the store.
+/// `c2#5 set k3=17`, or the text itself if it is not a command of the store.
 fn command(bytes: &Bytes) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let Ok(Command { operation, request }) = Command::decode(bytes) else { return text(bytes) };
@@ -218,8 +217,8 @@ pub fn role(raft: &Raft) -> String {
     }
 }
 
-/// `n1 leader          term 2 vote n1  durable 3 commit 3 applied 3  log 1 1 2`, the terms of all entries. Where the
-/// first are gone, `log 2@1 : 2` has one entry of term 2, which follows entry 2 of term 1.
+/// `n1 leader          term 2 vote n1  durable 3 commit 3 applied 3  log 1 1 2`, the terms of all entries. If the first
+/// entries are gone, `log 2@1 : 2` has one entry of term 2, which follows entry 2 of term 1.
 pub fn state(raft: &Raft) -> String {
     let log = raft.log();
     let base = log.base();

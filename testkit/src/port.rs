@@ -1,4 +1,4 @@
-//! Ports that stay ours, whether a daemon listens there at the moment or not.
+//! Ports reserved for a test, whether a daemon listens there at the moment or not.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use tokio::net::TcpSocket;
@@ -6,9 +6,9 @@ use tokio::net::TcpSocket;
 /// A port of 127.0.0.1 that belongs to a test until it is dropped.
 ///
 /// A node that is down leaves its port free, and with many tests at once something would take it: another test, or an
-/// outgoing connection for its own end. (Even the very connection that dials the dead node: a socket may connect to
-/// itself.) So each port is held by a socket that is bound and never listens. The kernel then gives the port to nobody
-/// by itself, refuses those who connect, and lets a daemon listen there, since both sides allow reuse.
+/// outgoing connection for its own end. (Even the connection that dials the dead node can: a socket may connect to
+/// itself.) So each port is held by a socket that is bound and never listens. The kernel then assigns the port to
+/// nothing else, refuses connections to it, and lets a daemon listen there, since both sides allow reuse.
 #[derive(Debug)]
 pub struct Port {
     number: u16,
@@ -16,12 +16,12 @@ pub struct Port {
 }
 
 impl Port {
-    /// Any that is free.
+    /// Reserves any free port.
     pub fn any() -> Self {
         Self::hold(0).expect("a free port")
     }
 
-    /// As many in a row.
+    /// Reserves this many consecutive ports.
     pub fn row(length: u16) -> Vec<Self> {
         for _ in 0..1000 {
             let first = Self::any();
@@ -34,12 +34,12 @@ impl Port {
         panic!("no {length} free ports in a row");
     }
 
-    /// Where a node on it is reached. Until there is one, connections are refused.
+    /// Returns the URL of a node on it. Until there is one, connections are refused.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.number)
     }
 
-    /// Its number.
+    /// Returns its number.
     pub fn number(&self) -> u16 {
         self.number
     }
@@ -47,7 +47,7 @@ impl Port {
     fn hold(number: u16) -> Option<Self> {
         let socket = TcpSocket::new_v4().ok()?;
         socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, number))).ok()?;
-        // Only now: a socket that allows reuse before it binds is given ports that others hold.
+        // Only now: a socket that allows reuse before it binds is given ports that other sockets hold.
         socket.set_reuseaddr(true).ok()?;
         Some(Self { number: socket.local_addr().ok()?.port(), _held: socket })
     }

@@ -1,11 +1,12 @@
-//! Tests that this machine or this user does not allow.
+//! Tests that need something this machine or this user does not have.
 
 use std::io::Write as _;
 
-/// With this variable in the environment, whatever would be skipped fails.
+/// With this variable in the environment, tests fail instead of being skipped.
 const FORBID_SKIPS: &str = "TESTKIT_FORBID_SKIPS";
 
-/// Says why a test shows nothing here. Past the capture of what tests print, so that nobody takes it for passed.
+/// Reports why a test is skipped. Bypasses the capture of test output, so that the test is not mistaken for one that
+/// passed.
 pub fn skip(why: &str) {
     let test = std::thread::current();
     let test = test.name().unwrap_or("a test");

@@ -1,22 +1,22 @@
-//! A disk of a few megabytes for one node: a file system in memory, in a mount namespace of its own, so that nothing of
-//! it outlives the test.
+//! A disk of a few megabytes for one node: a file system in memory, in its own mount namespace, so that nothing of it
+//! outlives the test.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// A small disk, mounted where only those see it who [`enter`](SmallDisk::enter) its namespace.
+/// A small disk, visible only to processes that [`enter`](SmallDisk::enter) its namespace.
 pub struct SmallDisk {
-    /// Keeps the namespace for as long as its standard input is open, so at most as long as this process lives.
+    /// Keeps the namespace while its standard input is open, hence no longer than this process runs.
     holder: Child,
     mounted_at: PathBuf,
 }
 
 impl SmallDisk {
-    /// A disk of that size at `path`.
+    /// Mounts a disk of this size at `path`.
     ///
     /// # Errors
-    /// Why this test may not mount one.
+    /// The reason why this test may not mount one.
     pub fn mount(path: &Path, mebibytes: u32) -> Result<Self, String> {
         std::fs::create_dir_all(path).expect("a directory");
         let script = format!("mount -t tmpfs -o size={mebibytes}m tmpfs \"$1\" && echo mounted && exec cat");
@@ -24,7 +24,7 @@ impl SmallDisk {
         command.args(["--mount", "sh", "-c", &script, "sh"]).arg(path);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let holder = command.spawn().map_err(|cause| format!("cannot run unshare: {cause}"))?;
-        // Dropped, it ends the holder.
+        // If dropped early, it ends the holder.
         let mut disk = Self { holder, mounted_at: path.to_owned() };
         let mut line = String::new();
         let output = disk.holder.stdout.as_mut().expect("a pipe");
@@ -37,12 +37,12 @@ impl SmallDisk {
         Err(why.trim().to_owned())
     }
 
-    /// What to run a command through so that it sees the disk.
+    /// Returns the command through which another command must run to see the disk.
     pub fn enter(&self) -> [String; 3] {
         ["nsenter".into(), format!("--mount=/proc/{}/ns/mnt", self.holder.id()), "--".into()]
     }
 
-    /// Gives it another size.
+    /// Changes its size.
     pub fn resize(&self, mebibytes: u32) {
         let [nsenter, namespace, end] = self.enter();
         let mut command = Command::new(nsenter);
@@ -53,7 +53,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // One that has ended needs no killing.
+        // A holder that has ended needs no killing.
         let _ = self.holder.kill();
         let _ = self.holder.wait();
     }

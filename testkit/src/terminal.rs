@@ -1,4 +1,4 @@
-//! A pseudo-terminal, at which a command asks somebody.
+//! A pseudo-terminal for commands that ask the user.
 
 use crate::processes::{KillOnDrop, wait_for_end};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -8,13 +8,13 @@ use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::thread;
 
-/// Runs a command at a terminal where this is typed; returns its exit code and what the terminal shows, which is also
-/// what was typed. The terminal does not tell its size.
+/// Runs a command at a terminal where this is typed. Returns its exit code and the text on the terminal, which includes
+/// the typed text. The terminal reports no size.
 pub fn run_at_terminal(command: &mut Command, typed: &str) -> (Option<i32>, String) {
     run_at_terminal_of(command, typed, (0, 0))
 }
 
-/// The same at a terminal of so many columns and rows.
+/// Does the same at a terminal with this many columns and rows.
 pub fn run_at_terminal_of(command: &mut Command, typed: &str, (columns, rows): (u16, u16)) -> (Option<i32>, String) {
     let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
     grantpt(&controller).expect("access to it");
@@ -26,11 +26,11 @@ pub fn run_at_terminal_of(command: &mut Command, typed: &str, (columns, rows): (
     let handle = || screen.try_clone().expect("another handle");
     command.stdin(handle()).stdout(handle()).stderr(handle());
     let mut child = KillOnDrop(command.spawn().expect("kvd starts"));
-    // The reader sees the end when nobody holds the other side any more.
+    // The reader sees the end once no process holds the other side.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     drop(screen);
     let mut controller = File::from(controller);
-    // A terminal keeps what is typed until somebody reads it.
+    // A terminal buffers typed text until a process reads it.
     controller.write_all(typed.as_bytes()).expect("somebody types");
     let reader = thread::spawn(move || {
         let (mut text, mut chunk) = (Vec::new(), [0; 4096]);

@@ -1,4 +1,4 @@
-//! Waiting for a state instead of a while.
+//! Waiting for a state instead of a fixed time.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 /// Long enough for the slowest machine, short enough for a test that hangs.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Pause between two looks.
+/// Pause between two checks.
 const POLL: Duration = Duration::from_millis(5);
 
-/// Looks until there is something to see, and fails after [`DEADLINE`].
+/// Polls until `look` returns a value, and fails after [`DEADLINE`].
 #[track_caller]
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();

@@ -1,4 +1,4 @@
-//! A client that behaves, and what it sees of the ill treatment of its cluster by others.
+//! A well-behaved client, and its view of a cluster that other clients mistreat.
 
 use crate::http::Connection;
 use crate::wait::until;
@@ -8,29 +8,29 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Pause after an answer: it looks on, and is no load.
+/// Pause after an answer: the client only observes, and puts no load on the cluster.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Asks for something again and again.
+/// Sends the same requests again and again.
 pub struct Bystander {
     stop: Arc<AtomicBool>,
     rounds: Arc<AtomicUsize>,
     thread: Option<JoinHandle<Seen>>,
 }
 
-/// What a bystander has seen.
+/// Observations of a bystander.
 #[derive(Debug)]
 pub struct Seen {
-    /// Questions that were answered.
+    /// Requests that were answered.
     pub answers: usize,
-    /// The longest that an answer took, retries included.
+    /// Longest time to an answer, retries included.
     pub slowest: Duration,
-    /// What went wrong, if anything.
+    /// Failures, if any.
     pub failures: Vec<String>,
 }
 
 impl Bystander {
-    /// One that writes a key and reads what it wrote.
+    /// Starts a bystander that writes a key and reads back its write.
     pub fn start(client: &Client) -> Self {
         let client = client.clone();
         Self::asking(move |round| {
@@ -46,7 +46,7 @@ impl Bystander {
         })
     }
 
-    /// One that reads a key of one node, which need not have a leader, over a connection that it keeps.
+    /// Starts a bystander that reads a key from one node, which need not have a leader, over one persistent connection.
     pub fn connected(mut connection: Connection, key: &str) -> Self {
         let what = format!("GET /get?consistency=stale&key={key}");
         Self::asking(move |_| {
@@ -83,14 +83,14 @@ impl Bystander {
         Self { stop, rounds, thread: Some(thread::spawn(look_on)) }
     }
 
-    /// Waits until it has asked as many more times, and was answered or not.
+    /// Waits until it has made this many more requests, answered or not.
     #[track_caller]
     pub fn look_on(&self, rounds: usize) {
         let target = self.rounds.load(Ordering::Relaxed) + rounds;
         until("a bystander is answered", || (self.rounds.load(Ordering::Relaxed) >= target).then_some(()));
     }
 
-    /// Stops after the answer to come, and tells.
+    /// Stops after the next answer, and returns the observations.
     pub fn stop(mut self) -> Seen {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().expect("stopped once");

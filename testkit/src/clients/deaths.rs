@@ -1,10 +1,10 @@
-//! Nodes go and come back under load, again and again.
+//! Nodes that repeatedly stop and return under load.
 
 use super::load::{Ledger, Load};
 use crate::processes::{Cluster, Node};
 use std::time::{Duration, Instant};
 
-/// How often nodes go, and what load they meet.
+/// Number of deaths, and the load during them.
 #[derive(Clone, Copy, Debug)]
 pub struct Deaths {
     /// Deaths in all.
@@ -16,13 +16,13 @@ pub struct Deaths {
 }
 
 impl Deaths {
-    /// Kills the leader, and starts it again each time. Returns what the writers saw, and the time without an
-    /// acknowledged write around each death. In the end all nodes have caught up.
+    /// Kills the leader each time, and starts it again. Returns the outcomes that the writers were told, and the time
+    /// without an acknowledged write around each death. In the end all nodes have caught up.
     pub fn of_leaders(self, cluster: &mut Cluster) -> (Ledger, Vec<Duration>) {
         self.by(cluster, |cluster, _| cluster.leader(), Node::kill, Node::start)
     }
 
-    /// The same for whoever is `chosen` in each round, by whatever makes a node `go` and `come` back.
+    /// Does the same to the node `chosen` in each round, with functions that make a node `go` and `come` back.
     pub fn by(
         self,
         cluster: &mut Cluster,

@@ -1,8 +1,8 @@
-//! Threads that write without end, and what they were told became of each write.
+//! Threads that write without end, and the outcome that they were told of each write.
 //!
-//! Every write has a key of its own, so whatever happens to it can be seen afterwards: one that was acknowledged must
-//! be there, one that was refused (`applied: no`) must not, one of unknown outcome may. And none may have been applied
-//! twice: each key stands at version 1, and the revision of the store counts every change there ever was.
+//! Each write has its own key, so its fate can be checked afterwards: an acknowledged write must be there, a refused
+//! one (`applied: no`) must not, one of unknown outcome may. And no write may have been applied twice: each key is at
+//! version 1, and the revision of the store counts every change ever made.
 
 use crate::http::Connection;
 use crate::processes::Node;
@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Pause of a writer after a write. The tests look for lost writes and not for the greatest rate, and the processors
-/// are needed for elections.
+/// Pause of a writer after a write. The tests look for lost writes and not for the highest rate, and elections need the
+/// processors.
 const PAUSE: Duration = Duration::from_millis(3);
 
 /// Reads sent ahead of their replies when a node is checked.
@@ -24,7 +24,7 @@ const READS_AHEAD: usize = 32;
 /// Revision of an empty store.
 const REVISION_EMPTY: u64 = 1;
 
-/// Writers at work.
+/// Running writers.
 pub struct Load {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
@@ -44,7 +44,7 @@ enum Outcome {
 }
 
 impl Load {
-    /// Starts as many writers, which share the client.
+    /// Starts this many writers, which share the client.
     pub fn start(client: &Client, writers: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::new(AtomicU64::new(0));
@@ -56,7 +56,7 @@ impl Load {
         Self { stop, acknowledged, writers }
     }
 
-    /// Waits until as many more writes have been acknowledged.
+    /// Waits until this many more writes have been acknowledged.
     #[track_caller]
     pub fn flow(&self, writes: u64) {
         let target = self.acknowledged.load(Ordering::Relaxed) + writes;
@@ -100,23 +100,23 @@ fn value_of(key: &str) -> String {
     format!("the value of {key}")
 }
 
-/// What the writers were told.
+/// Outcomes that the writers were told.
 pub struct Ledger {
     writes: Vec<Write>,
 }
 
 impl Ledger {
-    /// Number of writes that were acknowledged.
+    /// Returns the number of acknowledged writes.
     pub fn acknowledged(&self) -> usize {
         self.writes.iter().filter(|write| matches!(write.outcome, Outcome::Acknowledged(_))).count()
     }
 
-    /// Number of writes that were not.
+    /// Returns the number of other writes.
     pub fn failed(&self) -> usize {
         self.writes.len() - self.acknowledged()
     }
 
-    /// After each of these moments, the longest time without an acknowledgement until the next of them.
+    /// Returns, for each of these moments, the longest time without an acknowledgement before the next moment.
     pub fn gaps(&self, moments: &[Instant]) -> Vec<Duration> {
         let mut times: Vec<Instant> = self
             .writes
@@ -134,8 +134,8 @@ impl Ledger {
         moments.iter().enumerate().map(|(index, moment)| longest(*moment, moments.get(index + 1))).collect()
     }
 
-    /// Checks that each of these nodes holds, by itself, what was acknowledged, nothing that was refused, and nothing
-    /// twice. Nobody else may have written to the cluster, and all nodes must have caught up.
+    /// Checks that each of these nodes holds, by itself, every acknowledged write, no refused write, and nothing twice.
+    /// No other client may have written to the cluster, and all nodes must have caught up.
     #[track_caller]
     pub fn check(&self, nodes: &[Node]) {
         thread::scope(|scope| {
@@ -147,7 +147,7 @@ impl Ledger {
         });
     }
 
-    /// What is wrong with a node, if anything.
+    /// Returns the faults of a node, if there are any.
     fn check_node(&self, node: &Node) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut present = 0;
@@ -170,7 +170,7 @@ impl Ledger {
         wrong
     }
 
-    /// The items of all writes as this node has them, without asking the others.
+    /// Returns the items of all writes as this node holds them, without asking other nodes.
     fn read_all(&self, node: &Node) -> Vec<Option<Item>> {
         let mut connection = Connection::open(&node.url()).expect("the node answers");
         let mut items = Vec::with_capacity(self.writes.len());

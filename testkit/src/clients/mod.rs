@@ -1,4 +1,4 @@
-//! Clients of a cluster, which write down what they see for somebody to judge.
+//! Clients of a cluster, which record what they see so that it can be judged.
 
 mod bystander;
 mod deaths;

@@ -1,11 +1,11 @@
-//! How a cluster is, to compare with how it is after something was done to it.
+//! State of a cluster, to compare with its state after a test has put it under stress.
 
 use crate::processes::{Cluster, Node};
 use crate::wait::until;
 use kvclient::Client;
 
-/// Descriptors that a node may have more than before: a segment of the log and its spare, and connections of the
-/// clients that look.
+/// Descriptors that a node may have in addition to before: a log segment and its spare, and connections of clients that
+/// check the state.
 const OPEN_FILES_MARGIN: usize = 12;
 
 /// Leader, term, memory and descriptors of a cluster.
@@ -29,7 +29,7 @@ impl NodeVitals {
 }
 
 impl Vitals {
-    /// Of a cluster that serves.
+    /// Takes the state of a cluster that serves.
     #[track_caller]
     pub fn of(cluster: &Cluster) -> Self {
         write_and_read_on_all(cluster);
@@ -37,20 +37,20 @@ impl Vitals {
         Self { leader, term, nodes: cluster.nodes.iter().map(NodeVitals::of).collect() }
     }
 
-    /// How much more memory a node has had at its peak than when these were taken, in bytes.
+    /// Returns by how many bytes a node's peak memory has grown since these were taken.
     pub fn growth_at_peak(&self, cluster: &Cluster, node: usize) -> u64 {
         cluster[node].peak_memory_bytes().saturating_sub(self.nodes[node].memory_bytes)
     }
 
-    /// Checks that all is as it was: the same leader in the same term, connections closed, memory given back but for
-    /// `memory_bytes_kept`, and every node serves.
+    /// Checks that everything is as before: the same leader in the same term, connections closed, memory freed except
+    /// for `memory_bytes_kept`, and every node serves.
     #[track_caller]
     pub fn check(&self, cluster: &Cluster, memory_bytes_kept: u64) {
         assert_eq!(leadership(cluster), (self.leader.clone(), self.term), "leader and term");
         self.check_resources(cluster, memory_bytes_kept);
     }
 
-    /// The same where the leader had to change.
+    /// Does the same where the leader had to change.
     #[track_caller]
     pub fn check_resources(&self, cluster: &Cluster, memory_bytes_kept: u64) {
         write_and_read_on_all(cluster);
@@ -69,7 +69,7 @@ fn leadership(cluster: &Cluster) -> (String, u64) {
     (leader.name.clone(), leader.health().expect("it answers").term)
 }
 
-/// A write by way of each node, read on each node.
+/// Writes through each node, and reads each write on each node.
 #[track_caller]
 fn write_and_read_on_all(cluster: &Cluster) {
     let clients: Vec<Client> =

@@ -1,4 +1,4 @@
-//! What tests plan for the calls of a disk.
+//! Disk calls, and the faults that tests plan for them.
 
 use std::io;
 
@@ -26,17 +26,18 @@ pub enum Call {
 }
 
 impl Call {
-    /// Whether the call changes anything, so that a power cut before or after it makes a difference.
+    /// Returns whether the call changes anything, so that a power cut before or after it makes a difference.
     pub(super) fn is_change(self) -> bool {
         !matches!(self, Self::List | Self::Open | Self::Read)
     }
 }
 
-/// How a call fails.
+/// Kind of failure of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The device reports an error (`EIO`). A write may have been done in part. A sync keeps any part of what
-    /// it was to keep; the rest is lost at the next crash, whatever is synced later, though it can be read till then.
+    /// The device reports an error (`EIO`). A write may have been done in part. A sync keeps any part of the data that
+    /// it should make durable. The rest is lost at the next crash, even if it is synced again later, but can be read
+    /// until then.
     Io,
     /// There is no space left (`ENOSPC`). A write may have been done in part.
     NoSpace,

@@ -1,4 +1,4 @@
-//! The bytes of a file: those that a process sees, and those that a crash leaves.
+//! Contents of a file: the bytes that a process sees, and those that a crash leaves.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 
-/// The unit that reaches the disk as a whole or not at all.
+/// The unit that is written to the disk completely or not at all.
 pub const SECTOR_BYTES: usize = 512;
 
 /// The bytes of one file.
@@ -16,9 +16,9 @@ pub(super) struct Contents {
     pub(super) durable: Vec<u8>,
     /// Sectors written since the last sync.
     unsynced: BTreeSet<usize>,
-    /// How often the file was synced with something to write.
+    /// Number of syncs that had something to write.
     syncs: u32,
-    /// Where bytes were written since the last sync, and before it since the one before: first and end.
+    /// Ranges written since the last sync, and between the last two syncs: first and end.
     written: Range<usize>,
     synced_last: Range<usize>,
 }
@@ -60,7 +60,8 @@ impl Contents {
         }
     }
 
-    /// The durable bytes, sector by sector, that neither the last sync wrote nor anyone since; all if there was but one.
+    /// Returns the durable bytes, by sectors, that were not written by the last sync or since; all durable bytes if
+    /// there was only one sync.
     pub(super) fn old_bytes(&self) -> impl Iterator<Item = Range<u64>> {
         let last = if self.syncs == 1 { 0..0 } else { self.synced_last.clone() };
         let new = [last, self.written.clone()];
@@ -75,13 +76,13 @@ impl Contents {
         })
     }
 
-    /// Makes any part of what was not synced durable and forgets that the rest was to be.
+    /// Makes a random part of the unsynced data durable, and forgets that the rest was unsynced.
     pub(super) fn sync_in_part(&mut self, rng: &mut StdRng) {
         let unsynced = std::mem::take(&mut self.unsynced);
         if unsynced.is_empty() {
             return;
         }
-        // All or nothing as often as a mixture, since each finds other mistakes.
+        // All or nothing as often as a mixture, since each finds different mistakes.
         let kept: f64 = [0.0, 1.0, 0.5, 0.9][rng.random_range(0..4)];
         let length = match rng.random_range(0..3) {
             0 => self.durable.len(),
@@ -96,7 +97,7 @@ impl Contents {
         }
     }
 
-    /// Copies a sector to what is durable, as far as the durable length goes.
+    /// Makes a sector durable, as far as the durable length reaches.
     fn keep(&mut self, sector: usize) {
         let start = (sector * SECTOR_BYTES).min(self.durable.len());
         let range: Range<usize> = start..(start + SECTOR_BYTES).min(self.durable.len());
@@ -104,7 +105,7 @@ impl Contents {
     }
 }
 
-/// What is left of `range` before and after `hole`.
+/// Returns the parts of `range` before and after `hole`.
 fn without(range: &Range<usize>, hole: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
     let before = range.start..range.end.min(hole.start);
     let after = range.start.max(hole.end)..range.end;

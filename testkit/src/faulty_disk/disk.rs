@@ -1,4 +1,4 @@
-//! The disk as tests hold it and as storage sees it.
+//! The disk: the interface for tests and the implementation for storage.
 
 use super::call::{Call, Fault};
 use super::contents::Contents;
@@ -11,97 +11,97 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Decides all that is left to chance.
+/// Determines all random choices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed(pub u64);
 
-/// A directory in memory that keeps the letter of the [`Disk`] contract and no more. Clones share it.
+/// A directory in memory that keeps exactly the [`Disk`] contract and no more. Clones share it.
 #[derive(Clone, Debug)]
 pub struct FaultyDisk {
     state: Arc<Mutex<State>>,
 }
 
 impl FaultyDisk {
-    /// An empty directory that fails in no way until told to.
+    /// Returns an empty directory that never fails until told to.
     pub fn new(seed: Seed) -> Self {
         Self { state: Arc::new(Mutex::new(State::new(StdRng::seed_from_u64(seed.0)))) }
     }
 
-    /// Cuts the power and restores it: of what was not synced, any part is lost. All handles and the lock are
-    /// gone, and with them the planned failures.
+    /// Cuts the power and restores it: any part of the unsynced data is lost. All handles and the lock become invalid,
+    /// and planned failures are dropped.
     pub fn crash(&self) {
         self.state().crash();
     }
 
-    /// Kills the process that uses the disk, while the operating system lives on: all handles and the lock are
-    /// gone, and everything that was written can still be read, synced or not.
+    /// Kills the process that uses the disk, while the operating system keeps running: all handles and the lock become
+    /// invalid, and everything that was written can still be read, synced or not.
     pub fn kill(&self) {
         self.state().kill();
     }
 
-    /// Cuts the power during a coming call: the next that changes anything for zero, the one after for one, and
-    /// so on. That call may take effect; it and all later ones fail, until [`FaultyDisk::crash`].
+    /// Cuts the power during a future call: the next call that changes anything for zero, the one after for one, and so
+    /// on. That call may take effect; it and all later calls fail, until [`FaultyDisk::crash`].
     pub fn cut_power_after(&self, changes: u64) {
         self.state().changes_left = Some(changes);
     }
 
-    /// Takes back a power cut that has not come yet.
+    /// Cancels a power cut that has not happened yet.
     pub fn keep_power(&self) {
         self.state().changes_left = None;
     }
 
-    /// Whether there is power: not after a cut that has come.
+    /// Returns whether there is power: false after a power cut.
     pub fn has_power(&self) -> bool {
         self.state().powered
     }
 
-    /// Makes a coming call of this kind fail: the next for zero, the one after for one, and so on.
+    /// Makes a future call of this kind fail: the next for zero, the one after for one, and so on.
     pub fn fail_after(&self, call: Call, calls: u64, fault: Fault) {
         self.state().planned.push(Planned { call, calls_before: calls, fault });
     }
 
-    /// Lets no coming call fail, whatever was planned.
+    /// Cancels all planned failures.
     pub fn forget_planned_faults(&self) {
         self.state().planned.clear();
     }
 
-    /// Whether writes are often shorter than asked for, or interrupted, from now on.
+    /// Sets whether writes are often shorter than requested, or interrupted, from now on.
     pub fn set_short_writes(&self, short: bool) {
         self.state().short_writes = short;
     }
 
-    /// Limits the length of all files together; writes beyond it are short, or fail with `ENOSPC`.
+    /// Limits the total length of all files; writes beyond it are short, or fail with `ENOSPC`.
     pub fn set_capacity_bytes(&self, bytes: Option<u64>) {
         self.state().capacity_bytes = bytes;
     }
 
-    /// How many calls have failed that were planned to.
+    /// Returns the number of planned failures that have happened.
     pub fn failures(&self) -> u64 {
         self.state().failures
     }
 
-    /// How many writes have failed because the capacity was used up.
+    /// Returns the number of writes that failed because the capacity was used up.
     pub fn refusals_for_space(&self) -> u64 {
         self.state().refusals_for_space
     }
 
-    /// How often a call was made, successful or not.
+    /// Returns how often a call was made, successful or not.
     pub fn count(&self, call: Call) -> u64 {
         self.state().counts.get(&call).copied().unwrap_or(0)
     }
 
-    /// How often any call was made that changes something: the points at which the power can be cut.
+    /// Returns the number of calls that change something: the points at which the power can be cut.
     pub fn changes(&self) -> u64 {
         self.state().counts.iter().filter(|(call, _)| call.is_change()).map(|(_, count)| count).sum()
     }
 
-    /// The bytes of a file as a process sees them; `None` if there is no such file.
+    /// Returns the bytes of a file as a process sees them; `None` if there is no such file.
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.state();
         state.names.get(name).map(|file| state.files[file].live.clone())
     }
 
-    /// Puts a file there, or other bytes into it, durably and behind everyone's back.
+    /// Creates a file or replaces its bytes, durably, without a call that counts or fails.
     pub fn set_contents(&self, name: &str, bytes: &[u8]) {
         let state = &mut *self.state();
         let file = match state.names.get(name) {
@@ -116,14 +116,14 @@ impl FaultyDisk {
         state.files.insert(file, Contents::durable(bytes.to_vec()));
     }
 
-    /// Takes a file away, durably and behind everyone's back.
+    /// Deletes a file durably, without a call that counts or fails.
     pub fn lose(&self, name: &str) {
         let mut state = self.state();
         state.names.remove(name);
         state.durable_names.remove(name);
     }
 
-    /// Flips one bit of a file, on disk as in memory.
+    /// Flips one bit of a file, both on disk and in memory.
     ///
     /// # Panics
     /// If there is no such file or it ends before `offset`.
@@ -138,8 +138,8 @@ impl FaultyDisk {
         }
     }
 
-    /// Copies bytes of one file over those of another, or over others of the same, on disk as in memory: as if a write
-    /// had gone to the wrong place.
+    /// Copies bytes of one file over those of another, or over others of the same file, both on disk and in memory: as
+    /// if a write had gone to the wrong place.
     ///
     /// # Panics
     /// If there is no such file, or it is shorter.
@@ -154,8 +154,8 @@ impl FaultyDisk {
         kvd_disk::write_at(&mut contents.durable, to_offset, &bytes);
     }
 
-    /// Where bytes lie that were written long ago, by sectors: all durable ones of each file but those that were
-    /// written last, or since; and all of a file that was written once.
+    /// Returns the positions of bytes that were written long ago, by sectors: all durable bytes of each file except
+    /// those written by the last sync or since; and all bytes of a file that was synced once.
     pub fn old_bytes(&self) -> Vec<(String, Range<u64>)> {
         let state = self.state();
         let ranges = |(name, file): (&String, &FileId)| {
@@ -241,7 +241,7 @@ struct FaultyFile {
 }
 
 impl FaultyFile {
-    /// The disk, unless the process that opened this handle is dead.
+    /// Returns the disk, unless the process that opened this handle is dead.
     fn alive(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = self.disk.state();
         if state.life == self.life { Ok(state) } else { Err(io::Error::other("the handle died with its process")) }

@@ -1,9 +1,9 @@
-//! A disk in memory that misbehaves on purpose: power cuts, torn writes, full disks, failing calls, flipped bits. From one
-//! seed it does the same every time.
+//! A disk in memory that misbehaves on purpose: power cuts, torn writes, full disks, failing calls, flipped bits. The
+//! same seed always gives the same behaviour.
 //!
-//! What a process sees (*live*) and what a crash leaves (*durable*) are kept apart, for each sector of 512
-//! bytes and for each name. [`sync`](kvd_disk::File::sync) and [`sync_dir`](kvd_disk::Disk::sync_dir) move the one into the other;
-//! [`FaultyDisk::crash`] draws, for everything in between, whether it had reached the disk.
+//! The disk keeps the bytes that a process sees (*live*) apart from those that a crash leaves (*durable*), for each
+//! sector of 512 bytes and for each name. [`sync`](kvd_disk::File::sync) and [`sync_dir`](kvd_disk::Disk::sync_dir)
+//! make live bytes durable; for everything in between, [`FaultyDisk::crash`] draws whether it had reached the disk.
 
 mod call;
 mod contents;

@@ -1,11 +1,11 @@
-//! Names of files, and how they change.
+//! Names of files, and changes to them.
 
 use std::collections::BTreeMap;
 
-/// Tells files apart, whatever their names.
+/// Identifies a file, whatever its name.
 pub(super) type FileId = u64;
 
-/// What happened to a name.
+/// A change to a name.
 #[derive(Debug)]
 pub(super) enum NameChange {
     Create { name: String, file: FileId },
@@ -14,7 +14,7 @@ pub(super) enum NameChange {
 }
 
 impl NameChange {
-    /// Makes the change. It names the file it meant, since of two changes the earlier one may be lost.
+    /// Makes the change. The change names the file that it affects, since of two changes the earlier one may be lost.
     pub(super) fn apply(&self, names: &mut BTreeMap<String, FileId>) {
         match self {
             Self::Create { name, file } => {

@@ -1,4 +1,4 @@
-//! All that a faulty disk holds, and what becomes of each call.
+//! State of a faulty disk, and the fate of each call.
 
 use super::call::{Call, Fault};
 use super::contents::Contents;
@@ -9,15 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Weak;
 
-/// The directory, its files, and what is planned for them.
+/// The directory, its files, and the faults planned for them.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) rng: StdRng,
-    /// Grows when the process that uses the disk dies; older handles are dead.
+    /// Increases when the process that uses the disk dies; older handles are then invalid.
     pub(super) life: u64,
     pub(super) names: BTreeMap<String, FileId>,
     pub(super) durable_names: BTreeMap<String, FileId>,
-    /// What happened to names since the directory was last synced, in order.
+    /// Changes to names since the directory was last synced, in order.
     pub(super) unsynced_names: Vec<NameChange>,
     pub(super) files: BTreeMap<FileId, Contents>,
     pub(super) files_created: u64,
@@ -26,7 +26,7 @@ pub(super) struct State {
     pub(super) planned: Vec<Planned>,
     /// Whether there is power; without it every call fails and has no effect.
     pub(super) powered: bool,
-    /// How many more changing calls are made before the power goes during the one after.
+    /// Changing calls that are still made before the call during which the power is cut.
     pub(super) changes_left: Option<u64>,
     pub(super) short_writes: bool,
     pub(super) capacity_bytes: Option<u64>,
@@ -34,7 +34,7 @@ pub(super) struct State {
     pub(super) refusals_for_space: u64,
 }
 
-/// A call that is to fail.
+/// A call that will fail.
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) call: Call,
@@ -42,16 +42,16 @@ pub(super) struct Planned {
     pub(super) fault: Fault,
 }
 
-/// What becomes of a call.
+/// Fate of a call.
 pub(super) enum Fate {
     Succeeds,
     Fails(io::Error),
-    /// The power goes while it is under way: it may still have its effect, and gets no answer.
+    /// The power is cut during the call: it may still take effect, and gets no answer.
     PowerCut,
 }
 
 impl State {
-    /// An empty directory.
+    /// Returns an empty directory.
     pub(super) fn new(rng: StdRng) -> Self {
         Self {
             rng,
@@ -73,7 +73,7 @@ impl State {
         }
     }
 
-    /// Counts a call and decides what becomes of it.
+    /// Counts a call and decides its fate.
     pub(super) fn fate(&mut self, call: Call) -> io::Result<Fate> {
         if !self.powered {
             return Err(no_power());
@@ -98,7 +98,7 @@ impl State {
         })
     }
 
-    /// Decides a call that changes a name, and makes the change where it takes effect.
+    /// Decides the fate of a call that changes a name, and makes the change if it takes effect.
     pub(super) fn change_names(&mut self, call: Call, change: NameChange) -> io::Result<()> {
         let (takes_effect, answer) = match self.fate(call)? {
             Fate::Succeeds => (true, Ok(())),
@@ -126,7 +126,7 @@ impl State {
         self.files.get_mut(&file).expect("files go only when every handle to them is dead")
     }
 
-    /// How many of `wanted` bytes at `offset` the capacity lets in.
+    /// Returns how many of `wanted` bytes at `offset` fit into the capacity.
     fn room(&self, file: FileId, offset: u64, wanted: usize) -> usize {
         let Some(capacity) = self.capacity_bytes else { return wanted };
         let named: BTreeSet<FileId> = self.names.values().copied().collect();
@@ -135,7 +135,7 @@ impl State {
         wanted.min(end_max.saturating_sub(offset) as usize)
     }
 
-    /// Some first part of what was to be done, all and nothing included.
+    /// Draws the length of a prefix of the work, all and nothing included.
     fn some_of(&mut self, all: usize) -> usize {
         self.rng.random_range(0..=all)
     }
@@ -170,7 +170,7 @@ impl State {
                 contents.sync_in_part(&mut self.rng);
                 Err(error)
             }
-            // What had reached the disk is drawn with the rest, when it crashes.
+            // The part that had reached the disk is drawn with the rest, at the crash.
             Fate::PowerCut => Err(no_power()),
         }
     }
@@ -191,8 +191,8 @@ impl State {
         }
     }
 
-    /// Makes some changes of names durable: in half of all cases the first few, as a file system with a journal
-    /// would, else any. The others wait for the next sync.
+    /// Makes some changes of names durable: in half of all cases the first few, as a file system with a journal would,
+    /// otherwise any. The rest wait for the next sync.
     fn sync_names_in_part(&mut self) {
         let changes = std::mem::take(&mut self.unsynced_names);
         let first = if self.rng.random_bool(0.5) { Some(self.some_of(changes.len())) } else { None };

@@ -1,8 +1,9 @@
-//! Any bytes as the body of a request, and any query: each is carried out, or refused with a reason and without effect.
+//! Any bytes as the body of a request, and any query: each request is carried out, or refused with a reason and without
+//! effect.
 //!
-//! The first line says where the rest goes: `POST /set`, `POST /set?key=k octets` for a body of raw bytes,
-//! `GET /get?key=k`. It is sent to a real server of this process, and the reply is compared with the store behind it.
-//! The rest is read as each of the replies of the API as well, as clients do.
+//! The first line gives the destination of the rest: `POST /set`, `POST /set?key=k octets` for a body of raw bytes,
+//! `GET /get?key=k`. The request is sent to a real server of this process, and the reply is compared with the store
+//! behind it. The rest is also parsed as each of the replies of the API, as clients do.
 
 use kvclient::api::{
     AddMemberRequest, Applied, DeleteReply, DeleteRequest, ErrorCode, ErrorReply, GetReply, Health, LeaderEvent,
@@ -27,19 +28,19 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use warp::Filter as _;
 
-/// Small, so that bodies beyond it are found.
+/// Small, so that the fuzzer finds larger bodies.
 const VALUE_BYTES_MAX: usize = 1000;
 
 const METHODS: [&str; 4] = ["POST", "GET", "PUT", "DELETE"];
 
-/// Longer ones are refused with the headers.
+/// Longer targets are refused with the headers.
 const TARGET_BYTES_MAX: usize = 32 << 10;
 
 thread_local! {
     static SERVER: RefCell<Option<Server>> = const { RefCell::new(None) };
 }
 
-/// What must hold of any bytes.
+/// Checks any bytes.
 pub fn check(bytes: &[u8]) {
     let line_end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let body = bytes.get(line_end + 1..).unwrap_or_default();
@@ -48,7 +49,7 @@ pub fn check(bytes: &[u8]) {
     SERVER.with_borrow_mut(|server| server.get_or_insert_with(Server::start).check(&ask));
 }
 
-/// What is read comes back as it went.
+/// Checks that whatever can be parsed is the same after it is written and parsed again.
 fn check_types(json: &[u8]) {
     comes_back::<SetRequest>(json);
     comes_back::<DeleteRequest>(json);
@@ -84,14 +85,14 @@ struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    /// `None` where the line would be no HTTP: that is refused before any of this code sees it.
+    /// Returns `None` if the line is not HTTP: the server refuses it before any of this code sees it.
     fn parse(line: &'a [u8], body: &'a [u8]) -> Option<Self> {
         let mut words = str::from_utf8(line).ok()?.split(' ');
         let (method, target, last) = (words.next()?, words.next()?, words.next());
-        // What stands in a URI (RFC 3986 §2).
+        // Characters of a URI (RFC 3986 §2).
         let is_of_uri = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?[]@!$&'()*+,;=%".contains(&byte);
         let is_target = target.starts_with('/') && target.len() < TARGET_BYTES_MAX && target.bytes().all(is_of_uri);
-        // Those lead to other parts of the daemon, or to replies without an end.
+        // These lead to other parts of the daemon, or to endless replies.
         let is_elsewhere = target.starts_with("/raft") || target.starts_with("/leader/watch");
         (METHODS.contains(&method) && is_target && !is_elsewhere).then_some(Self {
             method,
@@ -101,18 +102,18 @@ impl<'a> Ask<'a> {
         })
     }
 
-    /// The body without the byte order mark that may stand before JSON.
+    /// Returns the body without the byte order mark that JSON may begin with.
     fn json(&self) -> &[u8] {
         self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(self.body)
     }
 
-    /// Whether it asks for a write, and for one of which kind.
+    /// Returns whether it requests a write, of this kind.
     fn is_post_to(&self, path: &str) -> bool {
         self.method == "POST" && self.target.split('?').next().is_some_and(|asked| asked.trim_end_matches('/') == path)
     }
 }
 
-/// What came of a request.
+/// Reply to a request.
 struct Reply {
     status: u16,
     closes: bool,
@@ -128,7 +129,7 @@ struct Server {
     _keep: (watch::Sender<View>, watch::Sender<LeaderEvent>, watch::Sender<()>),
 }
 
-/// Reaches no other node.
+/// Network without other nodes.
 #[derive(Debug)]
 struct Alone;
 
@@ -140,7 +141,7 @@ impl Forward for Alone {
 
 impl Server {
     fn start() -> Self {
-        // All of it in this thread, so that the fuzzer sees which code a request reaches.
+        // Everything runs in this thread, so that the fuzzer sees which code a request reaches.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (requests, mut inbox) = mpsc::channel(16);
         let (stop, stopping) = watch::channel(());
@@ -161,7 +162,7 @@ impl Server {
         let applied = Arc::clone(&store);
         runtime.spawn(async move {
             while let Some(request) = inbox.recv().await {
-                // Whoever asked may be gone.
+                // The caller may be gone.
                 match request {
                     Request::Write { command, reply, .. } => {
                         let command = Command::decode(&command).expect("only commands are proposed");
@@ -202,7 +203,7 @@ impl Server {
         assert!(is_client_error, "{} {}: {error:?}", ask.method, ask.target);
         assert_eq!((before.0, before.1), (after.0, after.1), "nothing changes: {error:?}");
         if !matches!(error.code, ErrorCode::ConditionFailed | ErrorCode::StaleRequest) {
-            // Those two are the outcome of a command; its session remembers it.
+            // These two are the outcome of a command; its session remembers it.
             assert!(before == after && error.applied == Applied::No, "{error:?}");
         }
     }
@@ -230,7 +231,7 @@ impl Server {
         }
     }
 
-    /// Revision, number of keys, and the sum of all that is in the store.
+    /// Returns the revision, the number of keys, and the hash of the whole store.
     fn state(&self) -> (u64, usize, StateHash) {
         let store = self.store.read().expect("no panic holds it");
         (store.revision(), store.len(), store.state_hash())
@@ -247,7 +248,7 @@ impl Server {
             if !reply.closes {
                 *connection = Some(stream);
             } else {
-                // The server waits for our end.
+                // The server waits until we close our end.
                 stream.shutdown().await?;
             }
             Ok(reply)
@@ -285,7 +286,7 @@ async fn exchange(stream: &mut BufReader<TcpStream>, ask: &Ask<'_>) -> io::Resul
     Ok(Reply { status, closes, body })
 }
 
-/// A store with something to read, to compare with and to delete.
+/// Returns a store with items to read, to compare with and to delete.
 fn filled() -> Store {
     let mut store = Store::default();
     for (key, value) in [("color", "blue"), ("k", "v")] {

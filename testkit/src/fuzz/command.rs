@@ -1,9 +1,9 @@
-//! Any bytes as the command in an entry: what a peer replicates, every node applies.
+//! Any bytes as the command in an entry: every node applies the commands that a peer replicates.
 
 use bytes::Bytes;
 use kvd::kv::{Command, DecodeError, Operation, Store};
 
-/// What must hold of any bytes.
+/// Checks any bytes.
 pub fn check(bytes: &[u8]) {
     let encoded = Bytes::copy_from_slice(bytes);
     match Command::decode(&encoded) {
@@ -12,7 +12,7 @@ pub fn check(bytes: &[u8]) {
             let key = command.operation.key().filter(|key| !key.is_empty());
             let shared = key.is_none_or(|key| encoded.as_ptr_range().contains(&key.as_ptr()));
             assert!(shared, "a key is not copied, so nothing is taken for a length that lies");
-            // Whatever a peer had replicated: nobody asks whether it is valid any more.
+            // A peer may have replicated any command, and it is not validated again.
             apply(&command);
         }
         Err(DecodeError::UnknownLevel(level)) => assert_eq!(bytes.first().copied().map(u32::from), Some(level.0)),
@@ -20,7 +20,7 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// Two replicas come to the same, and what they say of it is so.
+/// Checks that two replicas reach the same state, and that their outcomes are true.
 fn apply(command: &Command) {
     let mut replicas = [store(), store()];
     // The second time it is a repeat, if it has a request id.
@@ -33,7 +33,7 @@ fn apply(command: &Command) {
     }
 }
 
-/// A store with keys to change.
+/// Returns a store with keys to change.
 fn store() -> Store {
     let mut store = Store::default();
     for (key, value) in [("color", "blue"), ("k", "v")] {

@@ -1,4 +1,4 @@
-//! Any bytes as what a peer sends: a frame with a message of consensus, and the introduction before the first.
+//! Any bytes as a peer's data: a frame with a message of consensus, and the introduction before the first frame.
 
 use kvd::peer::{self, HELLO_HEADER, Hello};
 use kvd::raft::{
@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 /// Bytes of a frame before the message: version and checksum.
 const HEADER_BYTES: usize = 5;
 
-/// What must hold of any bytes.
+/// Checks any bytes.
 pub fn check(bytes: &[u8]) {
     decode(bytes);
-    // Few bytes have the right checksum. Behind it stands more that must hold.
+    // Few inputs have the right checksum. There is more to check in the code behind it.
     if let Some(message) = bytes.get(HEADER_BYTES..) {
         decode(&[&bytes[..1], &crc32c::crc32c(message).to_le_bytes(), message].concat());
     }
@@ -27,7 +27,7 @@ fn introduce(header: &str) {
         Ok(hello) => {
             let again = hello.to_header();
             assert!(again.bytes().all(|byte| matches!(byte, b' '..=b'~')), "no header: {again:?}");
-            // Escapes may make it longer than it may be.
+            // Escapes may make it longer than the limit.
             if again.len() <= header.len() {
                 assert_eq!(Hello::from_header(&again).as_ref(), Ok(&hello));
             }
@@ -64,7 +64,7 @@ fn size_of_entries(message: &Message) -> usize {
     entries.iter().map(payload).sum::<usize>() + entries.len()
 }
 
-/// What a node does with a message: it refuses it, or is none the worse for it.
+/// Delivers a message to a node: the node refuses it, or is not harmed by it.
 fn hear(raft: &mut Raft, from: NodeId, message: &Message) {
     let committed = raft.log().commit_index();
     if raft.refusal(from, message).is_none() {
@@ -76,12 +76,12 @@ fn hear(raft: &mut Raft, from: NodeId, message: &Message) {
     assert!(raft.log().commit_index() >= committed, "what is committed is so for ever");
 }
 
-/// Lets more time pass from then on than any timer waits, in steps as of a node that is awake.
+/// Lets more time than any timer waits pass from then on, in steps as of a node that is awake.
 fn tick_from(raft: &mut Raft, from_ms: u64) {
     (from_ms..from_ms + 500).step_by(5).for_each(|ms| raft.tick(Instant(ms)));
 }
 
-/// Carries out what a node asks of its disk.
+/// Carries out a node's disk effects.
 fn settle(raft: &mut Raft) -> Vec<Message> {
     let mut sent = Vec::new();
     loop {
@@ -94,7 +94,7 @@ fn settle(raft: &mut Raft) -> Vec<Message> {
     }
 }
 
-/// The first of three nodes: one entry committed, and one not, of term 2.
+/// Returns the first of three nodes, with one committed and one uncommitted entry, in term 2.
 fn follower() -> Raft {
     let info = |id: u64| MemberInfo {
         name: format!("node{id}"),
@@ -114,7 +114,7 @@ fn follower() -> Raft {
     Raft::new(NodeId(1), Settings::default(), 7, Restored { hard_state, log, configurations }, Instant(0))
 }
 
-/// The same after it was elected.
+/// Returns the same node after its election.
 fn leader() -> Raft {
     let mut raft = follower();
     let (asked_in, elected) = (raft.term(), raft.term().next());

@@ -7,10 +7,10 @@ const FILE: &str = "identity.json";
 /// Hexadecimal digits of its checksum.
 const DIGITS: usize = 8;
 
-/// What must hold of any bytes.
+/// Checks any bytes.
 pub fn check(bytes: &[u8]) {
     load(bytes);
-    // Few bytes have the right checksum. Behind it stands more that must hold.
+    // Few inputs have the right checksum. There is more to check in the code behind it.
     if let Some(sealed) = seal(bytes) {
         load(&sealed);
     }
@@ -27,7 +27,7 @@ fn load(bytes: &[u8]) {
             identity.save(&saved).expect("memory takes all");
             let again = Identity::load(&saved).expect("what was saved is read");
             assert_eq!(again, Some(identity));
-            // However it was spaced: the checksum in it is the one that we write.
+            // Whatever its spacing, the checksum in it is the one that we write.
             let checksum = last_field(&read(&saved));
             assert!(bytes.windows(checksum.len()).any(|window| window == checksum), "its checksum is wrong");
         }
@@ -44,13 +44,13 @@ fn read(disk: &MemoryDisk) -> Vec<u8> {
     bytes
 }
 
-/// The eight digits and the quotes at the end.
+/// Returns the eight digits and the quotes at the end.
 fn last_field(saved: &[u8]) -> Vec<u8> {
     let end = saved.iter().rposition(|byte| *byte == b'"').expect("a quote");
     saved[end - DIGITS - 1..=end].to_vec()
 }
 
-/// The same with the checksum of what is there: the last field.
+/// Returns the same bytes with the right checksum as the last field.
 fn seal(bytes: &[u8]) -> Option<Vec<u8>> {
     const FIELD: &[u8] = br#","crc32c":""#;
     let at = bytes.windows(FIELD.len()).rposition(|window| window == FIELD)?;

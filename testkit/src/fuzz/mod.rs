@@ -1,7 +1,7 @@
-//! What must hold of any bytes from outside: a function `check` for each place where they come in.
+//! Properties of any bytes from outside: a function `check` for each place where they enter the daemon.
 //!
-//! The fuzzer (`kvd/fuzz`) feeds these functions what it finds to reach new code; `kvd/tests/fuzz` feeds them the corpus, and
-//! random changes of it, with every ordinary run of the tests.
+//! The fuzzer (`kvd/fuzz`) calls these functions with inputs that reach new code; `kvd/tests/fuzz` calls them with the
+//! corpus, and with random changes of it, in every ordinary run of the tests.
 
 pub mod body;
 pub mod command;

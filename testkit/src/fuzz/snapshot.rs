@@ -1,7 +1,7 @@
-//! Any bytes as a snapshot: it is read as a whole, or it is refused, however its bytes are cut on their way.
+//! Any bytes as a snapshot: it is read as a whole, or it is refused, whatever pieces its bytes arrive in.
 //!
-//! What must come of them is read a second time here, in the plainest way, by the tables of offsets in
-//! `storage/snapshot/format.rs`. So both must agree on what is undamaged.
+//! The expected result is computed here a second time, in the plainest way, from the tables of offsets in
+//! `storage/snapshot/format.rs`. So both must agree on which parts are undamaged.
 
 use bytes::Bytes;
 use kvd::raft::LogIndex;
@@ -13,10 +13,10 @@ const HEADER_BYTES: usize = 32;
 const PART_HEADER_BYTES: usize = 12;
 const END: u8 = 3;
 
-/// What must hold of any bytes.
+/// Checks any bytes.
 pub fn check(bytes: &[u8]) {
     read(bytes);
-    // Few bytes have the right checksums. Behind them stands more that must hold.
+    // Few inputs have the right checksums. There is more to check in the code behind them.
     let mut sealed = bytes.to_vec();
     seal(&mut sealed);
     read(&sealed);
@@ -30,7 +30,7 @@ fn read(bytes: &[u8]) {
     let Ok(parts) = decoded else { return };
     assert_eq!(data_vouched_for(bytes).as_deref(), Some(&data_of(&parts)[..]), "what checksums vouch for");
 
-    // It says the same once it is written again, and so does a file of it.
+    // It has the same content after it is written again, and so does a file of it.
     assert_eq!(decode(&encode(&parts), 1000).as_ref(), Ok(&parts));
     let [Part::Head(head), .., Part::End(totals)] = &parts[..] else { panic!("{parts:?}") };
     let meta = SnapshotMeta::of(head.clone()).expect("it was decoded");
@@ -69,7 +69,7 @@ fn data_of(parts: &[Part]) -> Vec<Bytes> {
     parts.iter().filter_map(data).collect()
 }
 
-/// Writes a snapshot that begins as this one once it is read and written by a node.
+/// Writes a snapshot that begins like this one does once a node has read and written it.
 fn encode(parts: &[Part]) -> Vec<u8> {
     let Some(Part::Head(head)) = parts.first() else { panic!("{parts:?}") };
     let meta = SnapshotMeta::of(head.clone()).expect("it was decoded");
@@ -82,7 +82,7 @@ fn encode(parts: &[Part]) -> Vec<u8> {
     bytes
 }
 
-/// The data between the first part and the last, if all checksums are right and nothing is left over.
+/// Returns the data between the first part and the last, if all checksums are right and no bytes are left over.
 fn data_vouched_for(bytes: &[u8]) -> Option<Vec<Bytes>> {
     let (header, mut rest) = bytes.split_at_checked(HEADER_BYTES)?;
     let mut crc = header.get(28..)?;
@@ -108,8 +108,8 @@ fn body_bytes(part: &[u8]) -> Option<usize> {
     Some(u32::from_le_bytes(*part.first_chunk()?) as usize)
 }
 
-/// Puts the right checksums and totals wherever parts stand: what a disk never does by itself, but a mistake in whoever
-/// writes the snapshot might.
+/// Puts the right checksums and totals wherever parts are: a disk never does so by itself, but a defect in the writer
+/// of the snapshot might.
 fn seal(bytes: &mut [u8]) {
     let Some((header, mut rest)) = bytes.split_at_mut_checked(HEADER_BYTES) else { return };
     let crc = crc32c::crc32c(&header[..28]);

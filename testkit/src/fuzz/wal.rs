@@ -1,8 +1,8 @@
-//! Any bytes as the files of a log: it opens with what its checksums vouch for, or it does not open.
+//! Any bytes as the files of a log: it opens with the records that its checksums vouch for, or it does not open.
 //!
-//! The bytes are cut into segments wherever the magic of a segment stands. What must come of them is read a second
-//! time here, in the plainest way, by the tables of offsets in `storage/wal/format.rs` and `record.rs`. So both must
-//! agree on what is undamaged.
+//! The bytes are split into segments wherever the magic of a segment occurs. The expected result is computed here a
+//! second time, in the plainest way, from the tables of offsets in `storage/wal/format.rs` and `record.rs`. So both
+//! must agree on which records are undamaged.
 
 use kvd::raft::LogBase;
 use kvd::raft::{ClusterTime, Entry, HardState, LogIndex, NodeId, Payload, Record, Term};
@@ -10,7 +10,7 @@ use kvd::storage::wal::OpenedLog;
 use kvd::storage::{Disk, MemoryDisk, StorageError, Wal, WalOptions};
 use std::sync::Arc;
 
-/// The node whose log it is.
+/// The node that owns the log.
 const NODE: NodeId = NodeId(0xabcd);
 
 const SEGMENT_MAGIC: &[u8] = b"kvd-wal\n";
@@ -19,28 +19,28 @@ const BATCH_MAGIC: &[u8] = b"kvdB";
 const BATCH_HEADER_BYTES: usize = 40;
 const RECORD_HEADER_BYTES: usize = 8;
 
-/// Files beyond these show nothing new.
+/// Number of files beyond which nothing new shows.
 const SEGMENTS_MAX: usize = 8;
 
-/// What must hold of any bytes.
+/// Checks any bytes.
 pub fn check(bytes: &[u8]) {
     let mut segments = split(bytes);
     open(&segments);
-    // Few bytes have the right checksums. Behind them stands more that must hold.
+    // Few inputs have the right checksums. There is more to check in the code behind them.
     seal(&mut segments);
     open(&segments);
-    // The same log after a snapshot of its first entries, or of what was before them.
+    // The same log after a snapshot of its first entries, or of entries before them.
     let before = segments.first().and_then(|segment| number(segment, 56)).unwrap_or(1).wrapping_sub(1);
     for (entries, term) in [(0, 0), (0, 1), (1, 1), (2, 2), (9, 9)] {
         let base = LogBase { index: LogIndex(before.wrapping_add(entries)), term: Term(term) };
-        // More than any log reaches is nothing that a snapshot could hold.
+        // No log gets this far, so no snapshot can end there.
         if base.index.0 < 1 << 62 {
             open_after(&segments, base);
         }
     }
 }
 
-/// The first segment begins with the bytes, the others with their magic.
+/// Splits the bytes. The first segment begins with the first byte, the others with their magic.
 fn split(bytes: &[u8]) -> Vec<Vec<u8>> {
     let starts = (1..bytes.len()).filter(|at| bytes[*at..].starts_with(SEGMENT_MAGIC));
     let mut bounds: Vec<usize> = std::iter::once(0).chain(starts).take(SEGMENTS_MAX).collect();
@@ -48,7 +48,7 @@ fn split(bytes: &[u8]) -> Vec<Vec<u8>> {
     bounds.windows(2).map(|pair| bytes[pair[0]..pair[1]].to_vec()).collect()
 }
 
-/// A disk with these segments.
+/// Returns a disk with these segments.
 fn disk_of(segments: &[Vec<u8>]) -> Arc<dyn Disk> {
     let disk = MemoryDisk::new();
     let first = segments.first().and_then(|segment| number(segment, 24)).unwrap_or(1);
@@ -60,7 +60,7 @@ fn disk_of(segments: &[Vec<u8>]) -> Arc<dyn Disk> {
     Arc::new(disk)
 }
 
-/// Opens the log after a base; `None` if it is refused.
+/// Opens the log after a base; returns `None` if it is refused.
 fn read(disk: &Arc<dyn Disk>, base: LogBase, records: &mut Vec<Record>) -> Option<(Wal, OpenedLog)> {
     let options = WalOptions { segment_bytes: 2048, salt: 0x5a17, base };
     match Wal::open(Arc::clone(disk), options, NODE, &mut |record| records.push(record)) {
@@ -72,7 +72,7 @@ fn read(disk: &Arc<dyn Disk>, base: LogBase, records: &mut Vec<Record>) -> Optio
     }
 }
 
-/// What is handed on follows the base, and is found again.
+/// Checks that the recovered records follow the base, and are found again.
 fn open_after(segments: &[Vec<u8>], base: LogBase) {
     let disk = disk_of(segments);
     let mut records = Vec::new();
@@ -101,7 +101,7 @@ fn open(segments: &[Vec<u8>]) {
     let back = wal.reader().read(opened.first_index, opened.last_index, usize::MAX).expect("what was opened is read");
     assert_eq!(back, entries);
 
-    // It goes on from there.
+    // The log continues from there.
     let index = opened.last_index.next();
     let next = Record::Entry(Entry { index, term: Term(9), time: ClusterTime(9), payload: Payload::Noop });
     let _ = wal.append(std::slice::from_ref(&next)).expect("memory takes all");
@@ -111,7 +111,7 @@ fn open(segments: &[Vec<u8>]) {
     assert_eq!((again.split_last(), opened.torn_tail), (Some((&next, &records[..])), None));
 }
 
-/// The entries that stand after these records.
+/// Returns the entries that these records leave.
 fn replay(records: &[Record]) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     for record in records {
@@ -124,8 +124,7 @@ fn replay(records: &[Record]) -> Vec<Entry> {
     entries
 }
 
-/// A record without its types, as it stands in the file: type, variant, and what follows. Of a configuration only where
-/// it stands.
+/// A record without its types, as in the file: type, variant, and the rest. For a configuration, only its place.
 type Plain = (u8, u8, Vec<u8>);
 
 fn plain(record: &Record) -> Plain {
@@ -147,11 +146,11 @@ fn plain(record: &Record) -> Plain {
     }
 }
 
-/// The records of all batches that are undamaged and follow each other, up to the first of each segment that does not.
+/// Returns the records of all undamaged consecutive batches, up to the first batch of each segment that is not.
 fn vouched_for(segments: &[Vec<u8>]) -> Vec<Plain> {
     let mut records = Vec::new();
     let Some(header) = segments.first().filter(|segment| segment.len() >= SEGMENT_HEADER_BYTES) else { return records };
-    // A log whose first segments have gone begins with what they said.
+    // A log whose first segments were deleted begins with their state.
     let has_vote = header[12..16] == [1, 0, 0, 0];
     let (term, vote) = (&header[64..72], if has_vote { &header[72..80] } else { &[0; 8] });
     if has_vote || term != [0; 8] {
@@ -172,10 +171,10 @@ fn vouched_for(segments: &[Vec<u8>]) -> Vec<Plain> {
                 let shown = if head[4..6] == [3, 2] { &body[..24] } else { body };
                 let mut shown = shown.to_vec();
                 if head[4..6] == [1, 0] {
-                    // Nobody reads a vote that is not there.
+                    // A missing vote is never read.
                     shown[8..].fill(0);
                 }
-                // A commit of no entry says nothing.
+                // A commit of index zero has no meaning.
                 if head[4..6] != [4, 0] || shown != [0; 8] {
                     records.push((head[4], head[5], shown));
                 }
@@ -207,8 +206,8 @@ fn number(bytes: &[u8], offset: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(offset..offset + 8)?.try_into().expect("eight")))
 }
 
-/// Puts the right salts and checksums wherever headers stand, and the node's id: what a disk never does by itself, but
-/// a mistake in whoever writes the log might.
+/// Puts the right salts and checksums wherever headers are, and the node's id: a disk never does so by itself, but a
+/// defect in the writer of the log might.
 fn seal(segments: &mut [Vec<u8>]) {
     let mut chain: Option<[u8; 4]> = None;
     for segment in segments {

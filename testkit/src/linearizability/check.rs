@@ -1,4 +1,4 @@
-//! The judgement: each key by itself.
+//! The check of a history, one key at a time.
 
 use super::key_history::KeyHistory;
 use super::operation::Operation;
@@ -6,13 +6,13 @@ use super::search::Search;
 use super::violation::Violation;
 use std::collections::BTreeMap;
 
-/// Checks that each key's part of a history is linearizable, from keys that are absent at first.
+/// Checks that each key's part of a history is linearizable. All keys are absent at first.
 ///
 /// # Errors
-/// The first key of which no order fits, with the place from which on none does.
+/// The first key that no order explains, with the place from which on none fits.
 ///
 /// # Panics
-/// If the history is none: a value that two requests wrote, an answer without a return or to another question.
+/// If the history is malformed: a value that two requests wrote, or an answer without a return or to another question.
 pub fn check(history: &[Operation]) -> Result<(), Violation> {
     let mut keys: BTreeMap<u64, Vec<&Operation>> = BTreeMap::new();
     for operation in history {

@@ -1,15 +1,15 @@
-//! One key's part of a history, prepared for the search: what must be explained, what may help to, and what each says
-//! about the others.
+//! One key's part of a history, prepared for the search: operations that must be explained, operations that may help to
+//! explain them, and the constraints between them.
 
 use super::operation::{Answer, Call, Condition, Moment, Operation, Seen, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a key holds; `None` while it is absent.
+/// State of a key; `None` while it is absent.
 pub(super) type State = Option<Item>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Item {
-    /// `None` for any of the values that no answer and no condition names: nobody could tell one from another.
+    /// `None` for any value that no answer and no condition names: such values cannot be distinguished.
     pub(super) value: Option<Value>,
     /// Writes since the key was created.
     pub(super) version: u64,
@@ -21,7 +21,8 @@ impl Item {
     }
 }
 
-/// An operation as far as it can be told from others. Two of the same shape are interchangeable but for their times.
+/// An operation as far as it can be distinguished from others. Two operations of the same shape are interchangeable
+/// except for their times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     action: Action,
@@ -36,8 +37,8 @@ enum Action {
 }
 
 impl Shape {
-    /// The sequential specification: the state that the operation leads to if it is carried out in this one, or `None`
-    /// where its answer would be another. Without an answer it is one that takes effect.
+    /// The sequential specification: returns the state after the operation is carried out in this state, or `None` if
+    /// its answer would differ. An operation without an answer is taken to have an effect.
     pub(super) fn step(self, state: State) -> Option<State> {
         let shows = |seen: Option<Seen>| match (state, seen) {
             (Some(item), Some(seen)) => item.is(seen),
@@ -68,7 +69,7 @@ impl Shape {
         }
     }
 
-    /// The value that it writes, if that can be told from others.
+    /// Returns the value that it writes, if that can be distinguished from others.
     fn writes(self) -> Option<Value> {
         match self.action {
             Action::Set { value, .. } => value,
@@ -76,7 +77,7 @@ impl Shape {
         }
     }
 
-    /// How often its condition can hold: least where it names a value, most where there is none.
+    /// How often its condition can hold: least if it names a value, most if there is no condition.
     pub(super) fn reach(self) -> u8 {
         match self.condition() {
             Some(Condition::Value(_)) => 0,
@@ -85,7 +86,7 @@ impl Shape {
         }
     }
 
-    /// The same without its condition.
+    /// Returns the same shape without its condition.
     fn unconditional(self) -> Self {
         let action = match self.action {
             Action::Get => Action::Get,
@@ -95,12 +96,12 @@ impl Shape {
         Self { action, ..self }
     }
 
-    /// Whether it may end the life of the key.
+    /// Returns whether it may delete the key.
     pub(super) fn deletes(self) -> bool {
         matches!(self.action, Action::Delete { .. }) && !matches!(self.answer, Some(Answer::ConditionFailed { .. }))
     }
 
-    /// The value that must be there for the operation to take effect, if its condition names one.
+    /// Returns the value that must be there for the operation to take effect, if its condition names one.
     pub(super) fn depends_on(self) -> Option<Value> {
         match self.condition() {
             Some(Condition::Value(value)) => Some(value),
@@ -108,8 +109,8 @@ impl Shape {
         }
     }
 
-    /// The value that the operation saw, with its version where it saw that as well. An operation that saw nothing, or
-    /// only what was not there, saw no value.
+    /// Returns the value that the operation saw, with its version if it saw that as well. An operation that saw
+    /// nothing, or only that a value was not there, saw no value.
     fn saw(self) -> Option<(Value, Option<u64>)> {
         match self.answer {
             Some(Answer::Found(seen)) => seen.map(|seen| (seen.value, Some(seen.version))),
@@ -119,31 +120,31 @@ impl Shape {
     }
 }
 
-/// An operation that every order must take: it was answered, or its effect was seen.
+/// An operation that every order must contain: it was answered, or its effect was seen.
 #[derive(Debug)]
 pub(super) struct Required {
     pub(super) invoked: Moment,
-    /// When it was answered, or when an effect of it was.
+    /// Time of its answer, or of the first answer that shows its effect.
     pub(super) returned: Moment,
     pub(super) shape: Shape,
-    /// The version that it comes at, where an answer tells, and the required operation that was given the answer.
+    /// The version that it writes, if an answer shows it, with the required operation that got the answer.
     pub(super) version: Option<(u64, usize)>,
     /// Its number in the history of the key.
     pub(super) source: usize,
 }
 
-/// Operations of unknown outcome that an order may take or leave, all of one shape.
+/// Operations of unknown outcome, all of one shape, each of which an order may contain or not.
 #[derive(Debug)]
 pub(super) struct Optional {
     pub(super) shape: Shape,
-    /// When each was invoked, and its number in the history of the key; the earliest first.
+    /// Time at which each was invoked, and its number in the history of the key; the earliest first.
     pub(super) calls: Vec<(Moment, usize)>,
-    /// Those that do the same as these do, and on no condition.
+    /// Operations with the same effect and without a condition.
     pub(super) substitute: Option<usize>,
 }
 
 impl Optional {
-    /// Whether, after as many were used, there is another that was invoked by then.
+    /// Returns whether, after this many were used, there is another that was invoked by then.
     pub(super) fn is_called(&self, used: usize, by: Moment) -> bool {
         self.calls.get(used).is_some_and(|(invoked, _)| *invoked <= by)
     }
@@ -170,7 +171,7 @@ impl KeyHistory {
         for (source, (operation, shape)) in operations.iter().zip(&shapes).enumerate() {
             let (invoked, shape) = (operation.invoked, *shape);
             if let Some(returned) = deadlines[source] {
-                // Seen before it was invoked, it fits nowhere; the search finds out.
+                // A value seen before its write was invoked fits nowhere; the search finds out.
                 required.push(Required { invoked, returned: returned.max(invoked), shape, version: None, source });
             } else if shape.action != Action::Get {
                 match optional.iter_mut().find(|other| other.shape == shape) {
@@ -198,13 +199,13 @@ impl KeyHistory {
         Self { required, optional, seen_by }
     }
 
-    /// The required operations that saw this value.
+    /// Returns the required operations that saw this value.
     pub(super) fn seen_by(&self, value: Value) -> &[usize] {
         self.seen_by.get(&value).map_or(&[], Vec::as_slice)
     }
 }
 
-/// The values that an answer or a condition names.
+/// Returns the values that an answer or a condition names.
 fn named_values(operations: &[&Operation]) -> BTreeSet<Value> {
     let in_condition = |operation: &&Operation| match operation.call {
         Call::Get => None,
@@ -230,8 +231,8 @@ fn shape_of(operation: &Operation, named: &BTreeSet<Value>) -> Shape {
     Shape { action, answer: operation.answer }
 }
 
-/// For each operation, when it must have taken effect: once it was answered, or once someone was answered who saw what
-/// it wrote. `None` where it need not have.
+/// Returns, for each operation, the time by which it must have taken effect: when it was answered, or when an operation
+/// that saw its value was answered. `None` if it need not have taken effect.
 fn deadlines(operations: &[&Operation], shapes: &[Shape]) -> Vec<Option<Moment>> {
     let mut writers = BTreeMap::new();
     for (number, operation) in operations.iter().enumerate() {
@@ -254,8 +255,8 @@ fn deadlines(operations: &[&Operation], shapes: &[Shape]) -> Vec<Option<Moment>>
     deadlines
 }
 
-/// Tells each write the version that someone saw of it. A write on condition of a value comes at the next version after
-/// that of the value, so what is known of one is known of the other.
+/// Notes for each write the version of it that an operation saw. A write on condition of a value has the version after
+/// that of the value, so a known version of either gives that of the other.
 fn tell_versions(required: &mut [Required]) {
     let writers: BTreeMap<Value, usize> =
         required.iter().enumerate().filter_map(|(number, write)| Some((write.shape.writes()?, number))).collect();
@@ -275,7 +276,7 @@ fn tell_versions(required: &mut [Required]) {
     }
     while let Some((number, version, teller)) = told.pop() {
         if required[number].version.is_some() {
-            // Told otherwise as well, nothing will fit; the search finds out.
+            // If its version is known to be another as well, nothing will fit; the search finds out.
             continue;
         }
         required[number].version = Some((version, teller));

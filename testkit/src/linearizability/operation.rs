@@ -1,6 +1,6 @@
-//! The words of a history: who asked for what, when, and what came back.
+//! The vocabulary of a history: requests, their times, and their answers.
 
-/// When something happened. Only the order means something, so the unit is the caller's.
+/// Time of an event. Only the order matters, so the unit is the caller's.
 ///
 /// Different events may share a moment: an operation that returns at the moment when another is invoked is
 /// concurrent with it.
@@ -9,74 +9,73 @@ pub type Moment = u64;
 /// A value that was written: unique to the request that wrote it.
 pub type Value = u64;
 
-/// One request to the store, however often it had to be sent: invoked when it was sent first, returned when it was
-/// answered last. The store applies a request once, so it must show one effect.
+/// One request to the store, however often it had to be sent: invoked when it was first sent, returned when its last
+/// answer arrived. The store applies a request once, so it must show one effect.
 ///
-/// A request that is known to have failed is no part of a history.
+/// A request that is known to have failed is not part of a history.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    /// The one key that it is about.
+    /// The key of the request.
     pub key: u64,
-    /// When the client asked.
+    /// Time at which the client sent it.
     pub invoked: Moment,
     /// `None` if the outcome is unknown: it may take effect at any time from `invoked` on, or never.
     pub returned: Option<Moment>,
-    /// What it asked for.
+    /// The operation that it requested.
     pub call: Call,
-    /// There if and only if it returned.
+    /// `Some` if and only if it returned.
     pub answer: Option<Answer>,
 }
 
-/// What was asked for.
+/// Operation of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// To read the key.
+    /// Reads the key.
     Get,
-    /// To write a value.
+    /// Writes a value.
     Set {
         /// The value.
         value: Value,
-        /// On what condition, if any.
+        /// Its condition, if any.
         condition: Option<Condition>,
     },
-    /// To delete the key.
+    /// Deletes the key.
     Delete {
-        /// On what condition, if any.
+        /// Its condition, if any.
         condition: Option<Condition>,
     },
 }
 
-/// What must hold of the key for a write to be carried out, decided in the same moment.
+/// Condition of a write on the key, evaluated in the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// The key is not there.
     Absent,
     /// The key is there.
     Present,
-    /// The key holds this value. A condition on a revision says the same of the value that was written with it.
+    /// The key holds this value. A condition on a revision is equivalent to one on the value written with it.
     Value(Value),
 }
 
-/// What came back.
+/// Answer to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Of a read: what was there.
+    /// Answer to a read: the value that was there.
     Found(Option<Seen>),
-    /// The write was carried out. A delete without a condition of a key that is not there is carried out as well, and
-    /// changes nothing.
+    /// The write was carried out. An unconditional delete of an absent key is carried out as well, and changes nothing.
     Written {
         /// Whether the key was there before.
         existed: bool,
     },
     /// The condition did not hold, and nothing was changed.
     ConditionFailed {
-        /// What was there at that moment, if the answer is known to be of that moment: the answer to a repeated
-        /// request shows what is there by then.
+        /// The value at that moment, if the answer is known to be of that moment: the answer to a repeated request
+        /// shows the value at a later time.
         current: Option<Option<Seen>>,
     },
 }
 
-/// What a key holds.
+/// Value of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// The value.
@@ -86,7 +85,7 @@ pub struct Seen {
 }
 
 impl Operation {
-    /// Checks that its parts fit each other.
+    /// Checks that its parts are consistent.
     ///
     /// # Panics
     /// If the answer has no return, or is to another question.

@@ -1,15 +1,15 @@
-//! The search for an order in which the operations of one key come to the answers that were given.
+//! The search for an order in which the operations of one key give the answers that were given.
 
 use super::key_history::{Item, KeyHistory, Optional, State};
 use super::operation::{Moment, Value};
 use super::taken::Taken;
 use std::collections::{BTreeMap, HashMap};
 
-/// Different states in which the longest orders end, of which a violation tells.
+/// Different end states of the longest orders that a violation reports.
 const STATES_MAX: usize = 5;
 
-/// Configurations after which the search gives up. Histories that have an explanation take little more configurations
-/// than they have operations; to be sure that there is none can take more than anyone will wait for.
+/// Configurations after which the search gives up. Histories that have an explanation take few more configurations than
+/// they have operations; to be sure that there is none can take longer than is practical.
 const CONFIGURATIONS_MAX: usize = 2_000_000;
 
 /// The next operation of an order.
@@ -21,27 +21,27 @@ pub(super) enum Step {
     Optional(usize),
 }
 
-/// Why an operation cannot come next.
+/// Reason why an operation cannot come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Obstacle {
-    /// In this state its answer would be another.
+    /// In this state its answer would differ.
     Answer,
-    /// It would end the value that this operation saw, which has not come yet.
+    /// It would end the value that this operation saw, which has not been taken yet.
     EndsValueSeenBy(usize),
-    /// It would write another version than this operation saw.
+    /// It would write a version other than the one that this operation saw.
     VersionSeenBy(usize),
-    /// It would write the version that this operation must write, which has not come yet.
+    /// It would write the version that this operation must write, which has not been taken yet.
     TakesVersionOf(usize),
 }
 
-/// Where the longest orders end.
+/// End of the longest orders.
 #[derive(Debug)]
 pub(super) struct DeadEnd {
     /// One of them: the source of each operation, and the state that it leads to.
     pub(super) order: Vec<(usize, State)>,
-    /// The states in which they end, of one as long.
+    /// The end states of all orders of this length.
     pub(super) states: Vec<State>,
-    /// What would have to come next, and why it cannot.
+    /// Operations that would have to come next, and why they cannot.
     pub(super) blocked: Vec<(usize, Obstacle)>,
     /// Required operations that it takes.
     pub(super) taken: usize,
@@ -49,10 +49,10 @@ pub(super) struct DeadEnd {
     pub(super) gave_up: bool,
 }
 
-/// How many of the optional operations were used: kind and number, the kinds in order, those in use only.
+/// Number of optional operations used: kind and number, ordered by kind, only kinds in use.
 type Used = Vec<(usize, usize)>;
 
-/// A configuration to come back to, with what has not been tried there.
+/// A configuration to return to, with the steps that have not been tried there.
 struct Fork {
     order_length: usize,
     state: State,
@@ -61,15 +61,15 @@ struct Fork {
     choices: Vec<(Step, State)>,
 }
 
-/// What the next step must leave possible.
+/// Constraints on the next step.
 struct Promises {
-    /// Operations that saw the present value and are not taken; two of them are enough.
+    /// Operations that saw the present value and are not taken yet; two of them are enough.
     seen_by: Vec<usize>,
-    /// Operations that must write these versions in the present life of the key.
+    /// Operations that must write these versions before the key is deleted.
     versions: Vec<(u64, usize)>,
 }
 
-/// A search that is under way: the order so far, and what was tried.
+/// A search: the order so far, and the steps that were tried.
 pub(super) struct Search<'a> {
     history: &'a KeyHistory,
     order: Vec<(Step, State)>,
@@ -78,7 +78,7 @@ pub(super) struct Search<'a> {
     used: Used,
     /// The required operations that are not taken.
     waiting: Waiting,
-    /// For each configuration the least use of optional operations with which it was entered.
+    /// For each configuration, the least use of optional operations with which it was entered.
     entered: HashMap<(Taken, State), Vec<Used>>,
     longest: Option<DeadEnd>,
 }
@@ -97,13 +97,13 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Searches until an order has all required operations, or none can have.
+    /// Searches until an order has all required operations, or none can have them.
     pub(super) fn run(mut self) -> Result<(), DeadEnd> {
         let mut forks: Vec<Fork> = Vec::new();
         let calls = |optional: &Optional| optional.calls.len();
         let optional: usize = self.history.optional.iter().map(calls).sum();
         let straight_ahead = self.history.required.len() + optional;
-        // By so many steps an order is complete or has met a dead end, of which there is something to tell.
+        // After this many steps an order is complete or has met a dead end, so there is something to report.
         for _ in 0..straight_ahead + CONFIGURATIONS_MAX {
             self.take_what_changes_nothing();
             if self.waiting.is_empty() {
@@ -132,8 +132,8 @@ impl<'a> Search<'a> {
         DeadEnd { gave_up, ..longest }
     }
 
-    /// Takes all operations that fit as things are and leave them so. Whatever order there is with such an operation
-    /// at a later place, is one with it here as well, so there is no need to come back to this.
+    /// Takes all operations that fit and do not change the state. Any order that has such an operation at a later place
+    /// remains valid with the operation here, so there is no need to come back to this.
     fn take_what_changes_nothing(&mut self) {
         while let Some(number) = self.first_that_changes_nothing() {
             self.take(Step::Required(number), self.state);
@@ -144,18 +144,18 @@ impl<'a> Search<'a> {
         self.candidates().find(|number| self.history.required[*number].shape.step(self.state) == Some(self.state))
     }
 
-    /// The operations that may come next, since none that is not taken was over before they were invoked.
+    /// Returns the operations that may come next, since no operation that is not taken ended before they were invoked.
     fn candidates(&self) -> impl Iterator<Item = usize> {
         let mut earliest_return = Moment::MAX;
         self.waiting.iter().take_while(move |number| {
             let required = &self.history.required[*number];
-            // Those after it, which were invoked later, returned later than it was invoked.
+            // Operations after it were invoked later, so they returned later than it was invoked.
             earliest_return = earliest_return.min(required.returned);
             required.invoked <= earliest_return
         })
     }
 
-    /// Notes that the present configuration is entered; false if nothing new can come of it.
+    /// Notes that the present configuration is entered; returns false if nothing new can result from it.
     fn enter(&mut self) -> bool {
         let others = self.entered.entry((self.taken.clone(), self.state)).or_default();
         let history = self.history;
@@ -167,12 +167,12 @@ impl<'a> Search<'a> {
         true
     }
 
-    /// What may come next, with the state that it leads to; what should be tried first is last.
+    /// Returns the possible next steps, with the state that each leads to; the step to try first is last.
     fn choices(&self) -> Vec<(Step, State)> {
         let mut candidates: Vec<usize> = self.candidates().collect();
         let returned = |number: &usize| self.history.required[*number].returned;
         let earliest_return = candidates.iter().map(returned).min().expect("something waits");
-        // First those whose place is known: at another one they would not fit.
+        // First those with a known place: at any other place they would not fit.
         candidates.sort_by_key(|number| (self.history.required[*number].version.is_none(), returned(number)));
         let promises = self.promises();
 
@@ -187,8 +187,8 @@ impl<'a> Search<'a> {
                 choices.push((Step::Required(number), next));
             }
         }
-        // Last, so that an operation nobody has seen anything of is used where the answers need it. Of several that
-        // do the same here, one that can do it more rarely is used first.
+        // Last, so that an operation whose effect was never seen is used only where the answers need it. Of several
+        // with the same effect here, the one that is possible more rarely is used first.
         let optional = &self.history.optional;
         let is_there = |kind: &usize| optional[*kind].is_called(self.used_of(*kind), earliest_return);
         let mut kinds: Vec<usize> = (0..optional.len()).filter(is_there).collect();
@@ -206,10 +206,10 @@ impl<'a> Search<'a> {
         choices
     }
 
-    /// What the next step must leave possible.
+    /// Returns the constraints on the next step.
     fn promises(&self) -> Promises {
         let seen_by = self.value().map_or(&[][..], |value| self.history.seen_by(value)).iter().rev();
-        // The latest first: it is the one most likely to be missing.
+        // The latest first: it is the one most likely not to be taken yet.
         let seen_by = seen_by.copied().filter(|number| !self.taken.contains(*number)).take(2).collect();
         let mut versions = Vec::new();
         for number in self.candidates() {
@@ -222,7 +222,7 @@ impl<'a> Search<'a> {
         Promises { seen_by, versions }
     }
 
-    /// Whether a delete may yet come before this operation.
+    /// Returns whether a delete may still come before this operation.
     fn may_be_deleted_before(&self, number: usize) -> bool {
         let deadline = self.history.required[number].returned;
         let mut waiting = self.waiting.iter().take_while(|other| self.history.required[*other].invoked <= deadline);
@@ -231,7 +231,7 @@ impl<'a> Search<'a> {
             || optional.any(|(kind, other)| other.shape.deletes() && other.is_called(self.used_of(kind), deadline))
     }
 
-    /// The state that a step leads to.
+    /// Returns the state that a step leads to.
     fn follow(&self, step: Step, promises: &Promises) -> Result<State, Obstacle> {
         let (shape, version) = match step {
             Step::Required(number) => (self.history.required[number].shape, self.history.required[number].version),
@@ -281,14 +281,14 @@ impl<'a> Search<'a> {
         if let Some(ended) = self.value()
             && next != self.state
         {
-            // It never comes back, so what depends on it can never be used again, however much there is left of it.
+            // The value never returns, so operations that depend on it can never be used again, however many are left.
             self.used.retain(|(kind, _)| self.history.optional[*kind].shape.depends_on() != Some(ended));
         }
         self.state = next;
         self.order.push((step, next));
     }
 
-    /// Goes back to a fork; returns what has not been tried there.
+    /// Goes back to a fork; returns the steps that have not been tried there.
     fn step_back(&mut self, fork: Fork) -> Vec<(Step, State)> {
         for (step, _) in self.order.drain(fork.order_length..).rev() {
             if let Step::Required(number) = step {
@@ -301,7 +301,7 @@ impl<'a> Search<'a> {
         fork.choices
     }
 
-    /// Remembers the present order, from which nothing leads on, if none is longer.
+    /// Remembers the present order, which cannot be continued, if none is longer.
     fn note_dead_end(&mut self) {
         let taken = self.history.required.len() - self.waiting.len;
         match &mut self.longest {
@@ -314,7 +314,7 @@ impl<'a> Search<'a> {
             _ => {
                 let promises = self.promises();
                 let blocked = self.candidates().map(|number| {
-                    // Could it follow, then an order that takes it would have ended before this one does.
+                    // If it could follow, an order that takes it would have ended later than this one.
                     let obstacle = self.follow(Step::Required(number), &promises).expect_err("a dead end");
                     (self.history.required[number].source, obstacle)
                 });
@@ -324,7 +324,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The present order by the sources of its operations.
+    /// Returns the present order by the sources of its operations.
     fn sources(&self) -> Vec<(usize, State)> {
         let mut used = vec![0; self.history.optional.len()];
         let mut source = |step: Step| match step {
@@ -342,7 +342,7 @@ fn used_of(used: &Used, kind: usize) -> usize {
     used.binary_search_by_key(&kind, |(kind, _)| *kind).map_or(0, |at| used[at].1)
 }
 
-/// Whether with what `one` leaves of the optional operations all can be done that can be with what `other` leaves.
+/// Returns whether the optional operations that `one` leaves allow everything that those left by `other` allow.
 fn leaves_as_much(history: &KeyHistory, one: &Used, other: &Used) -> bool {
     let mut substitutes: BTreeMap<usize, usize> = BTreeMap::new();
     for (kind, used) in one {
@@ -356,12 +356,12 @@ fn leaves_as_much(history: &KeyHistory, one: &Used, other: &Used) -> bool {
     substitutes.iter().all(|(kind, needed)| used_of(one, *kind) + needed <= used_of(other, *kind))
 }
 
-/// Numbers in a row from which any can be taken out, and put back in the opposite order.
+/// Numbers in a row from which any can be removed, and reinserted in the opposite order.
 struct Waiting {
-    /// For each number the next one that is there; the last entry is the head and the end.
+    /// For each number, the next one that is present; the last entry is the head and the end.
     next: Vec<usize>,
     previous: Vec<usize>,
-    /// How many are there.
+    /// How many are present.
     len: usize,
 }
 

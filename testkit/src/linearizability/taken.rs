@@ -1,9 +1,10 @@
 //! The set of operations that an order has taken, small enough to be remembered by the thousand.
 
 /// A set of numbers, kept as bits from the first word that is not full to the last that is not empty. An order takes
-/// operations roughly as they were invoked, so this is as long as operations overlap, not as the history.
+/// operations roughly in the order of their calls, so its length depends on how much operations overlap, not on the
+/// length of the history.
 ///
-/// Equal sets are equal bits.
+/// Equal sets have equal bits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Taken {
     full_words: usize,

@@ -1,11 +1,11 @@
-//! What to tell of a history that has no explanation: the place from which on no order fits.
+//! Report on a history that has no explanation: the place from which on no order fits.
 
 use super::key_history::{Item, KeyHistory, State};
 use super::operation::{Answer, Call, Condition, Operation, Seen};
 use super::search::{DeadEnd, Obstacle};
 use std::fmt::{self, Display, Formatter};
 
-/// Operations of the longest order that are shown: its last ones.
+/// Operations of the longest order that are shown, counted from its end.
 const ORDER_SHOWN_MAX: usize = 12;
 
 /// A key whose part of the history no order explains. Its text is an excerpt around the place where none fits.
@@ -15,7 +15,7 @@ pub struct Violation {
 }
 
 impl Violation {
-    /// That of a key whose `operations` were prepared as `history`.
+    /// Returns the violation of a key whose `operations` were prepared as `history`.
     pub(super) fn new(key: u64, operations: &[&Operation], history: &KeyHistory, dead_end: DeadEnd) -> Self {
         let DeadEnd { order, states, blocked, taken, gave_up } = dead_end;
         let mut lines = vec![
@@ -102,7 +102,7 @@ impl Display for Line<'_> {
     }
 }
 
-/// What a client saw.
+/// A client's view of the key.
 struct Found(Option<Seen>);
 
 impl Display for Found {
@@ -114,7 +114,7 @@ impl Display for Found {
     }
 }
 
-/// What the key holds.
+/// Contents of the key.
 struct Holds(State);
 
 impl Display for Holds {

@@ -1,4 +1,4 @@
-//! Networks between the nodes of a cluster that can be cut.
+//! Networks between the nodes of a cluster, with links that can be cut.
 
 mod namespaces;
 mod network;

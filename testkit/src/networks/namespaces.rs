@@ -1,8 +1,8 @@
 //! A network of network namespaces: one for each node, and one for a router between them, where the clients are.
 //!
-//! All traffic stays inside. A link is cut by a rule of the router's that drops what comes from one node for another,
-//! in silence, as a broken cable would. All that is needed is `ip` (Debian package `iproute2`) and the right to make
-//! namespaces; those that a killed test leaves behind are in nobody's way.
+//! All traffic stays inside. A link is cut by a rule of the router that silently drops packets from one node to
+//! another, as a broken cable would. It needs `ip` (Debian package `iproute2`) and permission to create namespaces.
+//! Namespaces that a killed test leaves behind do no harm.
 
 use super::network::Network;
 use crate::processes::Node;
@@ -14,29 +14,29 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-/// Where nodes listen, each in a namespace of its own.
+/// Port of each node, in its own namespace.
 const PORT: u16 = 7000;
 
-/// Counts the networks of this process, to tell them apart. They are made one after the other: the very first one on a
-/// machine prepares it for the others.
+/// Number of networks of this process, to distinguish them. They are created one after the other: the very first one on
+/// a machine prepares it for the rest.
 static NETWORKS: Mutex<u32> = Mutex::new(0);
 
-/// A router, and as many nodes around it.
+/// A router, and this many nodes around it.
 pub struct Namespaces {
-    /// What the names of its namespaces begin with.
+    /// Prefix of its namespaces' names.
     prefix: String,
     size: usize,
 }
 
 impl Namespaces {
-    /// A network on which all links work.
+    /// Creates a network on which all links work.
     ///
     /// # Errors
-    /// Why this test may not make namespaces.
+    /// The reason why this test may not create namespaces.
     pub fn new(size: usize) -> Result<Self, String> {
         let mut count = NETWORKS.lock().expect("nobody panics with it");
         *count += 1;
-        // Dropped, it removes what there is of it.
+        // If dropped early, it removes the parts that exist.
         let network = Self { prefix: format!("kvd-test-{}-{count}", std::process::id()), size };
         network.build()?;
         Ok(network)
@@ -50,10 +50,10 @@ impl Namespaces {
         format!("{}-node{}", self.prefix, node + 1)
     }
 
-    /// From now on what each node sends leaves at so many Mbit/s, with room for 400 ms of it in the queue.
+    /// Limits what each node sends to this many Mbit/s from now on, with room for 400 ms of it in the queue.
     ///
     /// # Errors
-    /// Why this test may not.
+    /// The reason why this test may not.
     pub fn limit_rate(&self, mbit: u32) -> Result<(), String> {
         let limit = format!("tc qdisc replace dev eth0 root tbf rate {mbit}mbit burst 32kb latency 400ms");
         (0..self.size).try_for_each(|node| ip(&["netns", "exec", &self.namespace(node), "sh", "-c", &limit]))
@@ -117,14 +117,14 @@ impl Network for Namespaces {
 
 impl Drop for Namespaces {
     fn drop(&mut self) {
-        // Those that were not made are not there to be removed.
+        // Namespaces that were not created cannot be removed.
         for namespace in (0..self.size).map(|node| self.namespace(node)).chain([self.router()]) {
             let _ = ip(&["netns", "del", &namespace]);
         }
     }
 }
 
-/// The address of a node, in a network that it shares with its gateway alone.
+/// Returns the address of a node, in a network that it shares only with its gateway.
 fn address(node: usize) -> String {
     format!("10.77.{node}.2")
 }

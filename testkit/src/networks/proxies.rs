@@ -1,4 +1,4 @@
-//! A network of proxies on loopback: each node reaches each other one through a proxy of their own.
+//! A network of proxies on loopback: each node reaches each other node through a separate proxy.
 
 use super::network::Network;
 use crate::port::Port;
@@ -12,14 +12,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-/// Bytes forwarded at once.
+/// Bytes forwarded at a time.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// The proxies between as many nodes.
+/// The proxies between this many nodes.
 pub struct Proxies {
-    /// Ports of the nodes, until they are taken over by them.
+    /// Ports of the nodes, until the nodes take them.
     ports: Mutex<Vec<Option<Port>>>,
-    /// Where each node listens, and where one reaches another.
+    /// Port at which each node listens, and at which one node reaches another.
     numbers: BTreeMap<(usize, usize), u16>,
     /// Whether bytes pass from one node to another.
     passes: BTreeMap<(usize, usize), watch::Sender<bool>>,
@@ -29,7 +29,7 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// A network on which all links work.
+    /// Creates a network on which all links work.
     pub fn new(size: usize) -> Self {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_io().build().expect("a runtime");
@@ -70,7 +70,7 @@ impl Network for Proxies {
     fn enter(&self) {}
 }
 
-/// Forwards all connections to a node, each once it could have been made.
+/// Forwards all connections to a node, each as soon as the links would let it be made.
 async fn serve(listener: TcpListener, target: u16, there: watch::Receiver<bool>, back: watch::Receiver<bool>) {
     while let Ok((caller, _)) = listener.accept().await {
         let (mut there, mut back) = (there.clone(), back.clone());
@@ -89,7 +89,7 @@ async fn serve(listener: TcpListener, target: u16, there: watch::Receiver<bool>,
     }
 }
 
-/// Forwards bytes in one direction while they pass; those read before a cut are held back as well.
+/// Forwards bytes in one direction while they pass; bytes read before a cut are held back as well.
 async fn forward(source: &TcpStream, sink: &TcpStream, mut passes: watch::Receiver<bool>) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {

@@ -1,12 +1,12 @@
-//! A scenario that needs a network, and takes the best that this machine has.
+//! Runs a scenario on the best network that the machine supports.
 
 use super::{Namespaces, Network, Proxies};
 use std::thread;
 
-/// Runs a scenario with as many places for nodes as asked for, on a thread that is where the clients are.
+/// Runs a scenario with this many places for nodes, on a thread at the place of the clients.
 ///
-/// Namespaces drop packets, as a network does, and need the right to be made; without it the scenario runs over proxies
-/// on loopback, which hold bytes back.
+/// Namespaces drop packets, as a network does, but creating them needs permission; without it the scenario runs over
+/// proxies on loopback, which hold bytes back.
 pub fn on_a_network(size: usize, scenario: fn(&dyn Network)) {
     let network: Box<dyn Network> = match Namespaces::new(size) {
         Ok(namespaces) => Box::new(namespaces),

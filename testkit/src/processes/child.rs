@@ -11,7 +11,7 @@ pub(crate) struct KillOnDrop<C: BorrowMut<Child>>(pub(crate) C);
 
 impl<C: BorrowMut<Child>> Drop for KillOnDrop<C> {
     fn drop(&mut self) {
-        // One that has ended needs no killing.
+        // A process that has ended needs no killing.
         let _ = self.0.borrow_mut().kill();
         let _ = self.0.borrow_mut().wait();
     }
@@ -22,7 +22,8 @@ pub fn send_signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).expect("a child can be signalled");
 }
 
-/// The exit code of a process that should end soon; `None` if a signal killed it. Kills it before the test fails.
+/// Returns the exit code of a process that should end soon; `None` if a signal killed it. Kills it before the test
+/// fails.
 #[track_caller]
 pub fn wait_for_end(child: &mut Child) -> Option<i32> {
     let child = KillOnDrop(child);

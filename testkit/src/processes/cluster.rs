@@ -11,19 +11,19 @@ use tempfile::TempDir;
 /// See [`Cluster::start_calm`].
 const CALM_ELECTION_TIMEOUT: &str = "1500..2500";
 
-/// A cluster of processes: `node1`, `node2`, ..., which tests count from zero. Dropping it kills them.
+/// A cluster of processes: `node1`, `node2`, ..., which tests number from zero. Dropping it kills them.
 #[derive(Debug)]
 pub struct Cluster {
     /// Its nodes, running or not, in the order of their names.
     pub nodes: Vec<Node>,
-    /// Names given so far: none is given twice, whoever leaves.
+    /// Number of names given so far: none is given twice, even after its node has left.
     names: usize,
-    /// After the nodes, so that it is removed when nobody writes there any more.
+    /// After the nodes, so that it is removed when no node writes there any more.
     dir: TempDir,
 }
 
 impl Cluster {
-    /// A cluster that has formed and has a leader.
+    /// Starts a cluster, and waits until it has formed and has a leader.
     #[track_caller]
     pub fn start(size: usize) -> Self {
         let mut cluster = Self::prepare(size);
@@ -32,14 +32,14 @@ impl Cluster {
         cluster
     }
 
-    /// One whose leader changes only when it is made to: however short of processors the machine may be, nobody is
-    /// kept waiting for as long as it takes here to lose patience.
+    /// Starts a cluster whose leader changes only when a test makes it: even on a machine short of processors, no node
+    /// is delayed for as long as its election timeout here.
     #[track_caller]
     pub fn start_calm(size: usize) -> Self {
         Self::start_with(size, "--election-timeout-ms", CALM_ELECTION_TIMEOUT)
     }
 
-    /// One with a flag for every node.
+    /// Starts a cluster with a flag for every node.
     #[track_caller]
     pub fn start_with(size: usize, flag: &str, value: &str) -> Self {
         let mut cluster = Self::prepare(size);
@@ -49,7 +49,7 @@ impl Cluster {
         cluster
     }
 
-    /// The same of nodes that run another program and keep their data in memory.
+    /// Starts a cluster whose nodes run another program and keep their data in memory.
     #[track_caller]
     pub fn start_as(program: &Program, size: usize) -> Self {
         let mut cluster = Self::prepare(size);
@@ -63,7 +63,7 @@ impl Cluster {
         cluster
     }
 
-    /// Nodes that are yet to be started.
+    /// Returns nodes that have not been started yet.
     pub fn prepare(size: usize) -> Self {
         let dir = TempDir::new().expect("a directory");
         let node = |number| Node::new(&format!("node{number}"), Port::any(), dir.path());
@@ -75,17 +75,17 @@ impl Cluster {
         Self::of(nodes, dir)
     }
 
-    /// These nodes, whose data lies below `dir`, which is removed with them.
+    /// Returns a cluster of these nodes. Their data is below `dir`, which is removed with them.
     pub fn of(nodes: Vec<Node>, dir: TempDir) -> Self {
         Self { names: nodes.len(), nodes, dir }
     }
 
-    /// Another node that joins through the first one, yet to be started; returns its number.
+    /// Adds another node that joins through the first one, not started yet; returns its number.
     pub fn prepare_joiner(&mut self) -> usize {
         self.prepare_joiner_at(0)
     }
 
-    /// The same through another node.
+    /// Does the same through another node.
     pub fn prepare_joiner_at(&mut self, member: usize) -> usize {
         self.names += 1;
         let mut node = Node::new(&format!("node{}", self.names), Port::any(), self.dir.path());
@@ -105,17 +105,17 @@ impl Cluster {
         self.nodes.iter_mut().for_each(Node::kill);
     }
 
-    /// The URLs of all nodes.
+    /// Returns the URLs of all nodes.
     pub fn endpoints(&self) -> Vec<String> {
         self.nodes.iter().map(Node::url).collect()
     }
 
-    /// A client with default settings that knows all nodes.
+    /// Returns a client with default settings that knows all nodes.
     pub fn client(&self) -> Client {
         Client::connect(self.endpoints()).expect("URLs of nodes")
     }
 
-    /// The nodes that run; see [`Node::is_running`].
+    /// Returns the running nodes; see [`Node::is_running`].
     pub fn running(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|node| node.is_running())
     }
@@ -126,7 +126,7 @@ impl Cluster {
         self.leader_of(&(0..self.nodes.len()).filter(|number| self[*number].is_running()).collect::<Vec<_>>())
     }
 
-    /// The same for some of the nodes.
+    /// Does the same for some of the nodes.
     #[track_caller]
     pub fn leader_of(&self, nodes: &[usize]) -> usize {
         let name = until("the nodes agree on their leader", || {
@@ -140,18 +140,18 @@ impl Cluster {
         self.nodes.iter().position(|node| node.name == name).expect("a node of this cluster")
     }
 
-    /// The numbers of all other nodes.
+    /// Returns the numbers of all other nodes.
     pub fn others(&self, number: usize) -> Vec<usize> {
         (0..self.nodes.len()).filter(|other| *other != number).collect()
     }
 
-    /// The number of some node that does not lead.
+    /// Returns the number of a node that does not lead.
     #[track_caller]
     pub fn follower(&self) -> usize {
         (self.leader() + 1) % self.nodes.len()
     }
 
-    /// Waits until all running nodes have applied whatever the leader has in its log by now; returns that index.
+    /// Waits until all running nodes have applied everything that is now in the leader's log; returns the last index.
     #[track_caller]
     pub fn catch_up(&self) -> u64 {
         let leader = &self[self.leader()];
@@ -161,8 +161,8 @@ impl Cluster {
         target
     }
 
-    /// Waits until all nodes have applied all that any of them has, when nobody writes any more; their stores are then
-    /// at the same revision.
+    /// Waits until all nodes have applied everything that any of them has, once no client writes any more; their stores
+    /// are then at the same revision.
     #[track_caller]
     pub fn converge(&self) {
         until("all nodes have applied the same", || {

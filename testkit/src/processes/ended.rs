@@ -1,11 +1,11 @@
-//! Commands that end by themselves, and what is left to see of them.
+//! Commands that end by themselves, with their output.
 
 use super::child::{KillOnDrop, wait_for_end};
 use std::io::Read;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
-/// How a command ended, and what it said.
+/// Exit code and output of a command.
 #[derive(Debug)]
 pub struct Ended {
     /// Its exit code; `None` if a signal killed it.
@@ -17,7 +17,7 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// The error that standard error ends with, which is one line, after whatever was logged.
+    /// Returns the error in the last line of standard error, after any log lines.
     #[track_caller]
     pub fn error(&self) -> &str {
         let errors: Vec<&str> = self.stderr.lines().filter_map(|line| line.strip_prefix("error: ")).collect();
@@ -27,7 +27,7 @@ impl Ended {
         }
     }
 
-    /// The error that standard error consists of, which is one line, whatever was printed before.
+    /// Returns the error that is the only line of standard error, whatever was printed before.
     #[track_caller]
     pub fn only_error(&self) -> &str {
         let error = self.error();
@@ -35,7 +35,7 @@ impl Ended {
         error
     }
 
-    /// The same where nothing was printed.
+    /// Does the same, and checks that nothing was printed.
     #[track_caller]
     pub fn one_error(&self) -> &str {
         assert_eq!(self.stdout, "", "{self:?}");
@@ -61,7 +61,7 @@ pub fn run(command: &mut Command) -> Ended {
     Ended { code, stdout: joined(stdout), stderr: joined(stderr) }
 }
 
-/// Reads to the end on a thread of its own, so that a command that says much is not held up.
+/// Reads to the end on its own thread, so that a command with much output is not held up.
 fn read_beside(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();

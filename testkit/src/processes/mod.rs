@@ -1,4 +1,4 @@
-//! Real processes on loopback: started, killed, paused, asked and read over their shoulder.
+//! Real processes on loopback: tests start, kill, pause and query them, and read their logs.
 
 mod child;
 mod cluster;

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-/// The hard limit on open files of nodes that have been limited.
+/// The hard limit on open files of nodes that have a limit.
 const OPEN_FILES_MAX: u64 = 1024;
 
 /// Lines of a node's log that a failed test shows.
@@ -25,15 +25,15 @@ pub struct Node {
     /// Its name in the cluster.
     pub name: String,
     address: String,
-    /// Keeps the port of that address for this node, where others could take it.
+    /// Reserves the port of that address for this node, where other processes could take it.
     port: Option<Port>,
     program: Program,
-    /// What its processes are started through.
+    /// Command through which its processes are started.
     starter: Vec<String>,
     data_dir: PathBuf,
-    /// What its processes write to standard error, one after the other.
+    /// Standard error of its processes, one after the other.
     log: PathBuf,
-    /// The same for standard output.
+    /// Standard output of its processes, one after the other.
     output: PathBuf,
     /// Flags and their values.
     flags: BTreeMap<String, OsString>,
@@ -43,7 +43,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that keeps data and log in `dir`, to be started.
+    /// Returns a node that keeps data and log in `dir`, not started yet.
     pub fn new(name: &str, port: Port, dir: &Path) -> Self {
         let address = format!("127.0.0.1:{}", port.number());
         let mut node = Self::at(name, address, dir);
@@ -51,7 +51,7 @@ impl Node {
         node
     }
 
-    /// The same at an address that nobody else can take.
+    /// Does the same with an address that no other process can take.
     pub fn at(name: &str, address: String, dir: &Path) -> Self {
         let mut node = Self {
             name: name.to_owned(),
@@ -93,32 +93,32 @@ impl Node {
         self.program = program;
     }
 
-    /// Starts its processes from now on through a command that starts another one in its own place.
+    /// From now on, starts its processes through a command that replaces itself with another command.
     pub fn run_through(&mut self, starter: &[impl AsRef<str>]) {
         self.starter = starter.iter().map(|word| word.as_ref().to_owned()).collect();
     }
 
-    /// Where it listens: host and port.
+    /// Returns the host and port where it listens.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Where clients and other nodes reach it.
+    /// Returns the URL where clients and other nodes reach it.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where it keeps its data.
+    /// Returns its data directory.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
     }
 
-    /// The command line that starts it.
+    /// Returns the command line that starts it.
     pub fn command(&self) -> Command {
         self.command_with("--name", &self.name)
     }
 
-    /// The same with another value for one flag.
+    /// Does the same with another value for one flag.
     pub fn command_with(&self, flag: &str, value: impl Into<OsString>) -> Command {
         let mut flags = self.flags.clone();
         flags.insert(flag.to_owned(), value.into());
@@ -134,7 +134,7 @@ impl Node {
         self.start_as(self.command());
     }
 
-    /// Starts a process of another command line in its place.
+    /// Starts a process with another command line in its place.
     #[track_caller]
     pub fn start_as(&mut self, mut command: Command) {
         assert!(self.process.is_none(), "{} runs already", self.name);
@@ -142,12 +142,12 @@ impl Node {
         self.process = Some(command.stdout(open(&self.output)).stderr(open(&self.log)).spawn().expect("kvd starts"));
     }
 
-    /// Whether it was started, and neither killed nor paused.
+    /// Returns whether it was started, and neither killed nor paused.
     pub fn is_running(&self) -> bool {
         self.process.is_some() && !self.paused
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Sends SIGKILL, and waits until the process has ended.
     pub fn kill(&mut self) {
         let mut child = self.process.take().expect("a running node");
         self.paused = false;
@@ -155,7 +155,7 @@ impl Node {
         child.wait().expect("a child can be waited for");
     }
 
-    /// SIGTERM, and waits; returns the exit code.
+    /// Sends SIGTERM, and waits; returns the exit code.
     #[track_caller]
     pub fn terminate(&mut self) -> Option<i32> {
         self.signal(Signal::TERM);
@@ -170,7 +170,7 @@ impl Node {
         code
     }
 
-    /// Whether it has ended by itself, and with which exit code.
+    /// Returns the exit code if it has ended by itself.
     pub fn has_ended(&mut self) -> Option<Option<i32>> {
         let child = self.process.as_mut().expect("a running node");
         let status = child.try_wait().expect("a child can be waited for")?;
@@ -178,13 +178,13 @@ impl Node {
         Some(status.code())
     }
 
-    /// SIGSTOP: from now on it does nothing, and its connections stay open.
+    /// Sends SIGSTOP: from now on the process does nothing, and its connections stay open.
     pub fn pause(&mut self) {
         self.signal(Signal::STOP);
         self.paused = true;
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub fn resume(&mut self) {
         self.signal(Signal::CONT);
         self.paused = false;
@@ -195,12 +195,12 @@ impl Node {
         send_signal(self.process.as_ref().expect("a running node"), signal);
     }
 
-    /// Its resident memory in bytes.
+    /// Returns its resident memory in bytes.
     pub fn memory_bytes(&self) -> u64 {
         self.status_bytes("VmRSS:")
     }
 
-    /// The most resident memory that its process ever had, in bytes: the kernel keeps count, so no peak is missed.
+    /// Returns the peak resident memory of its process in bytes. The kernel tracks it, so no peak is missed.
     pub fn peak_memory_bytes(&self) -> u64 {
         self.status_bytes("VmHWM:")
     }
@@ -213,45 +213,45 @@ impl Node {
         kib * 1024
     }
 
-    /// How many files and connections it has open.
+    /// Returns the number of its open files and connections.
     pub fn open_files(&self) -> usize {
         let child = self.process.as_ref().expect("a running node");
         std::fs::read_dir(format!("/proc/{}/fd", child.id())).expect("the state of a process").count()
     }
 
-    /// Lets it have only so many files and connections open from now on. Those that it has stay.
+    /// Limits its open files and connections from now on. Those that are open stay open.
     pub fn limit_open_files(&self, limit: u64) {
         let child = self.process.as_ref().expect("a running node");
         let limit = Rlimit { current: Some(limit), maximum: Some(limit.max(OPEN_FILES_MAX)) };
         prlimit(Some(Pid::from_child(child)), Resource::Nofile, limit).expect("a child can be limited");
     }
 
-    /// What it says of itself; `None` while it does not answer.
+    /// Returns its health; `None` while it does not answer.
     pub fn health(&self) -> Option<Health> {
         self.get("/health").ok().map(|reply| reply.json())
     }
 
-    /// Asks it, over a connection for this one request.
+    /// Sends it a request, over a connection for this one request.
     pub fn get(&self, target: &str) -> std::io::Result<Reply> {
         http::get(&self.url(), target)
     }
 
-    /// The same with a body.
+    /// Does the same with a body.
     pub fn post(&self, target: &str, body: impl AsRef<[u8]>) -> std::io::Result<Reply> {
         http::post(&self.url(), target, body)
     }
 
-    /// What it has logged since its first start.
+    /// Returns its log since its first start.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// What it has printed since its first start.
+    /// Returns its output since its first start.
     pub fn output(&self) -> String {
         std::fs::read_to_string(&self.output).unwrap_or_default()
     }
 
-    /// Waits until it has logged a line with this in it, and returns the line.
+    /// Waits until it has logged a line that contains this text, and returns the line.
     #[track_caller]
     pub fn logged(&self, what: &str) -> String {
         let line = || self.log().lines().find(|line| line.contains(what)).map(str::to_owned);

@@ -1,11 +1,11 @@
-//! Where the program of a node comes from.
+//! The program of a node.
 
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Carries the command line of a node, one word a line, to a test binary that is to be one.
+/// Passes the command line of a node, one word per line, to a test binary that runs as that node.
 const COMMAND_LINE: &str = "TESTKIT_COMMAND_LINE";
 
 /// The program that a node runs.
@@ -13,14 +13,14 @@ const COMMAND_LINE: &str = "TESTKIT_COMMAND_LINE";
 pub enum Program {
     /// The binary `kvd`. Cargo builds it for the tests and benches of its own package, and for no others.
     Kvd,
-    /// The running test binary, started once more for its test of this name alone, which calls [`be_a_node`]. So the tests
-    /// of other packages need no binary of kvd, and meet no old one.
+    /// The running test binary, started again for only its test of this name, which calls [`be_a_node`]. So the tests
+    /// of other packages need no binary of kvd, and cannot run an outdated one.
     ThisTest(&'static str),
 }
 
 impl Program {
-    /// Runs it with these arguments, and none of the environment that would change what it does. `starter` is a command
-    /// that does nothing but to start another one in its own place, or nothing.
+    /// Returns the command that runs it with these arguments, without environment variables that would change its
+    /// behaviour. `starter` is a command that only replaces itself with another command, or empty.
     pub(super) fn command(&self, starter: &[String], arguments: impl IntoIterator<Item = OsString>) -> Command {
         let path = match self {
             Self::Kvd => kvd_binary(),
@@ -45,16 +45,16 @@ impl Program {
     }
 }
 
-/// The real binary, with none of the environment that would change what it does.
+/// Returns the command of the real binary, without environment variables that would change its behaviour.
 pub fn kvd() -> Command {
     Program::Kvd.command(&[], [])
 }
 
-/// Runs the daemon to its end if this process was started as a node by [`Program::ThisTest`]. As a test of its own it has
-/// nothing to show.
+/// Runs the daemon to its end if this process was started as a node by [`Program::ThisTest`]. Run as an ordinary test,
+/// it does nothing.
 pub fn be_a_node() {
     if let Ok(arguments) = env::var(COMMAND_LINE) {
-        // Its end is a signal, and whoever sent it knows.
+        // A signal ends it, and the sender of the signal knows the outcome.
         let _ = kvd::run(["kvd"].into_iter().chain(arguments.lines()).map(OsString::from));
     }
 }
@@ -63,7 +63,8 @@ fn this_binary() -> PathBuf {
     env::current_exe().expect("the path of this program")
 }
 
-/// Cargo names the binary to the processes of its package's tests. One that is started by hand finds it above its own folder.
+/// Returns the path of the binary. Cargo passes it to the tests of its package; a test started by hand finds it above
+/// its own folder.
 fn kvd_binary() -> PathBuf {
     let named = env::var_os("CARGO_BIN_EXE_kvd").map(PathBuf::from);
     let path = named.unwrap_or_else(|| this_binary().with_file_name("../kvd"));

@@ -8,12 +8,12 @@ use std::time::Instant;
 pub(super) struct Clock(Instant);
 
 impl Clock {
-    /// One that starts now.
+    /// Returns a clock that starts now.
     pub(super) fn start() -> Self {
         Self(Instant::now())
     }
 
-    /// Microseconds since the recording began.
+    /// Returns the microseconds since the recording began.
     pub(super) fn now(self) -> Moment {
         self.0.elapsed().as_micros().try_into().expect("a test does not take centuries")
     }

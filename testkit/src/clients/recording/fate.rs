@@ -1,4 +1,4 @@
-//! Outcomes of writes, whichever way they were sent.
+//! Outcomes of writes, however they were sent.
 
 use crate::http::Connection;
 use kvclient::api::ErrorReply;
@@ -6,7 +6,7 @@ use kvclient::{Applied, Error, Item};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What became of a write.
+/// Outcome of a write.
 pub(super) enum Fate<T> {
     /// It is applied, and this is the reply.
     Done(T),
@@ -40,8 +40,8 @@ impl<T> From<Result<T, Error>> for Fate<T> {
     }
 }
 
-/// Sends writes to one node, leader or not, as `curl` does: without a request id, and without a wish for redirects, so that
-/// a follower sends them on.
+/// Sends writes to one node, leader or not, as `curl` does: without a request id, and without asking for redirects, so
+/// that a follower forwards them.
 pub(super) struct OneNode {
     url: String,
     connection: Option<Connection>,

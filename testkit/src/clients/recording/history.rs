@@ -1,4 +1,4 @@
-//! What clients saw of a cluster, and whether a cluster that keeps its promises could have shown it.
+//! Observations of clients, and the check whether a correct cluster could have produced them.
 
 use super::clock::Clock;
 use super::keys::{KeyNames, seen};
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 
-/// What all clients saw.
+/// Observations of all clients.
 pub struct History {
     clock: Clock,
     names: KeyNames,
@@ -23,8 +23,8 @@ impl History {
         Self { clock, names, notes }
     }
 
-    /// Linearizable reads that those who are pinned to the node began within this time, and how many of these it
-    /// answered within it.
+    /// Returns how many linearizable reads the readers pinned to the node began within this time, and how many of these
+    /// the node answered within it.
     pub fn reads_at(&self, node: usize, during: &Range<Moment>) -> (usize, usize) {
         let begun = |read: &&NodeRead| read.node == node && during.contains(&read.invoked);
         let asked = self.notes.node_reads.iter().filter(begun);
@@ -32,21 +32,22 @@ impl History {
         (asked.count(), answered.count())
     }
 
-    /// Linearizable reads that those who are pinned to the node had begun at this moment, and had no answer to.
+    /// Returns the number of linearizable reads by readers pinned to the node that had begun at this moment and had no
+    /// answer yet.
     pub fn reads_under_way(&self, node: usize, moment: Moment) -> usize {
         let reads = self.notes.node_reads.iter().filter(|read| read.node == node);
         reads.filter(|read| (read.invoked..read.returned).contains(&moment)).count()
     }
 
-    /// Checks that all of it can be explained, together with what the nodes hold in the end, which must be the same on
-    /// each. All nodes must run.
+    /// Checks that all observations can be explained, together with the final contents of the nodes, which must be the
+    /// same on each. All nodes must be running.
     #[track_caller]
     pub fn check(self, cluster: &Cluster) {
         println!("{self}");
         self.judge(cluster);
     }
 
-    /// The same without a word.
+    /// Does the same without printing.
     #[track_caller]
     pub fn judge(mut self, cluster: &Cluster) {
         cluster.converge();
@@ -69,7 +70,7 @@ impl History {
     }
 
     /// Checks that the revision of the store never went back from one operation to a later one, and that each change
-    /// has one of its own.
+    /// has its own revision.
     fn check_revisions(&self) {
         let mut changes = BTreeSet::new();
         for revision in self.notes.revisions.iter().filter(|revision| revision.changed) {
@@ -90,8 +91,8 @@ impl History {
         }
     }
 
-    /// Checks of the reads that may be old that they saw what somebody had written by then, as everyone saw it, and
-    /// that no node went back in one life.
+    /// Checks that stale reads saw a value that a client had written by then, with the revision and version that all
+    /// clients saw, and that no node went back within one incarnation.
     fn check_stale_reads(&self) {
         let writes = self.notes.operations.iter().filter_map(|operation| match operation.call {
             Call::Set { value, .. } => Some((value, operation)),
@@ -139,7 +140,7 @@ impl Display for History {
     }
 }
 
-/// What a node holds by itself.
+/// Returns the item that a node holds by itself.
 fn read_stale(node: &Node, name: &str) -> Option<Item> {
     let reply = node.get(&format!("/get?consistency=stale&key={name}")).expect("it answers");
     match reply.status {

@@ -1,11 +1,11 @@
-//! The keys that clients of a recording fight over, and what they find there.
+//! The keys for which the clients of a recording compete, and the items that they find there.
 
 use crate::linearizability::Seen;
 use kvclient::Item;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
-/// Keys that are fought over, and keys that see only reads and conditional sets.
+/// Number of contended keys, and of keys that get only reads and conditional sets.
 const CONTENDED: u64 = 3;
 const GUARDED: u64 = 2;
 
@@ -14,35 +14,35 @@ pub(super) fn any_key(random: &mut StdRng) -> u64 {
     random.random_range(1..=CONTENDED + GUARDED)
 }
 
-/// What the keys of one history are called: nobody else writes to them, before or after.
+/// Names of the keys of one history. No other client writes to them, before or after.
 #[derive(Clone, Debug)]
 pub(super) struct KeyNames {
     prefix: String,
 }
 
 impl KeyNames {
-    /// Those that begin with `prefix`.
+    /// Returns names that begin with `prefix`.
     pub(super) fn beginning_with(prefix: &str) -> Self {
         Self { prefix: prefix.to_owned() }
     }
 
-    /// All keys by their numbers.
+    /// Returns all keys with their numbers.
     pub(super) fn all(&self) -> impl Iterator<Item = (u64, String)> {
         (1..=CONTENDED + GUARDED).map(|number| (number, self.name(number)))
     }
 
-    /// The name of a key.
+    /// Returns the name of a key.
     pub(super) fn name(&self, number: u64) -> String {
         format!("{}{}/{number}", self.prefix, if is_guarded(number) { "guarded" } else { "contended" })
     }
 }
 
-/// Whether a key sees only reads and conditional sets.
+/// Returns whether a key gets only reads and conditional sets.
 pub(super) fn is_guarded(number: u64) -> bool {
     number > CONTENDED
 }
 
-/// What a reader sees of an item.
+/// Returns the part of an item that a reader sees.
 pub(super) fn seen(item: &Item) -> Seen {
     let value = item.value_str().and_then(|value| value.parse().ok());
     Seen { value: value.unwrap_or_else(|| panic!("nobody wrote {item:?}")), version: item.version }

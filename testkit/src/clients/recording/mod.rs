@@ -1,12 +1,12 @@
-//! Clients that do everything there is to do, and write down what they were told, for [`History`] to judge.
+//! Clients that use every operation, and record the answers for [`History`] to judge.
 //!
-//! Writers use the real client. Some repeat a request until it has an outcome, as the client does by default; the
-//! others send it once, so that they meet the unknown outcomes, and the answers that are of that very moment. Some of these
-//! write at one node alone, which sends on what it cannot do itself. Readers
-//! are pinned to one node each, leader or not, cut off or not, and read from it both ways.
+//! Writers use the real client. Some repeat a request until it has an outcome, as the client does by default. The
+//! others send it once, so that they see unknown outcomes, and answers from the moment of the request. Some of these
+//! write at one node only, which forwards what it cannot do itself. Each reader is pinned to one node, leader or not,
+//! cut off or not, and reads from it both ways.
 //!
-//! A few keys are fought over, by writers of all kinds. Others see only reads and conditional sets: where nothing
-//! deletes and nothing is overwritten unseen, there is no unknown delete or write that would explain away a loss.
+//! Writers of all kinds compete for a few keys. Other keys get only reads and conditional sets: where nothing deletes
+//! and nothing is overwritten unseen, no unknown delete or write can explain away a loss.
 
 mod clock;
 mod fate;

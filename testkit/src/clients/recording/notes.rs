@@ -1,9 +1,9 @@
-//! What a client writes down.
+//! Notes of a client.
 
 use crate::linearizability::{Answer, Call, Moment, Operation, Seen};
 use kvclient::Item;
 
-/// One life of a node, as far as someone who reads from it can tell: as long as the connection lasts.
+/// One incarnation of a node, as far as its reader can tell: it lasts as long as the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Life {
     pub(super) node: usize,
@@ -11,10 +11,10 @@ pub(super) struct Life {
     pub(super) connection: usize,
 }
 
-/// A read that may be old.
+/// A stale read.
 #[derive(Debug)]
 pub(super) struct StaleRead {
-    /// Who answered, and the revision of its store where it said so; `None` if whoever liked did.
+    /// The node that answered, and the revision of its store if it reported one; `None` if any node could answer.
     pub(super) life: Option<(Life, Option<u64>)>,
     pub(super) key: u64,
     pub(super) returned: Moment,
@@ -30,20 +30,20 @@ pub(super) struct NodeRead {
     pub(super) answered: bool,
 }
 
-/// The revision of the store that a linearizable operation came to.
+/// Revision of the store after a linearizable operation.
 #[derive(Debug)]
 pub(super) struct Revision {
     pub(super) invoked: Moment,
     pub(super) returned: Moment,
     pub(super) revision: u64,
-    /// Whether the operation made this revision.
+    /// Whether the operation created this revision.
     pub(super) changed: bool,
 }
 
-/// What a client has written down.
+/// All notes of a client.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    /// All but writes that were refused and reads that were not answered: those have changed and seen nothing.
+    /// All operations except refused writes and unanswered reads, which have changed and seen nothing.
     pub(super) operations: Vec<Operation>,
     pub(super) stale_reads: Vec<StaleRead>,
     pub(super) node_reads: Vec<NodeRead>,
@@ -56,13 +56,13 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// Adds a linearizable read that was answered.
+    /// Adds an answered linearizable read.
     pub(super) fn add_read(&mut self, key: u64, invoked: Moment, returned: Moment, found: Option<Seen>) {
         let answer = Some(Answer::Found(found));
         self.operations.push(Operation { key, invoked, returned: Some(returned), call: Call::Get, answer });
     }
 
-    /// Adds what another client has written down.
+    /// Adds the notes of another client.
     pub(super) fn add(&mut self, other: Self) {
         self.operations.extend(other.operations);
         self.stale_reads.extend(other.stale_reads);

@@ -1,4 +1,4 @@
-//! Clients that read from one node alone.
+//! Clients that read from one node only.
 
 use super::keys::{any_key, seen};
 use super::notes::{Life, NodeRead, Notes, Revision, StaleRead};
@@ -10,16 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-/// How a reader reads.
+/// Consistency of a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consistency {
-    /// Sees whatever was acknowledged before it began.
+    /// Sees every write that was acknowledged before the read began.
     Linearizable,
-    /// Takes the node's word, however old.
+    /// Takes the node's own data, however old.
     Stale,
 }
 
-/// Reads from one node alone.
+/// Reads from one node only.
 pub(super) struct Reader {
     pub(super) life: Life,
     pub(super) url: String,
@@ -67,7 +67,7 @@ impl Reader {
         true
     }
 
-    /// What the node says is there; `None` if it does not answer that.
+    /// Returns the item that the node reports; `None` if it does not answer.
     fn exchange(
         &mut self,
         connection: &mut Option<Connection>,

@@ -1,4 +1,4 @@
-//! Clients at work, and how tests steer them.
+//! Running clients, and the means to control them in a test.
 
 use super::clock::Clock;
 use super::fate::OneNode;
@@ -20,27 +20,27 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Writers of either kind.
+/// Number of writers of each kind.
 const PATIENT: u64 = 2;
 const IMPATIENT: u64 = 2;
 
-/// Time for one exchange, and for all attempts of one that is repeated.
+/// Timeout of one exchange, and of all attempts of a repeated request.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Clients at work.
+/// Running clients.
 pub struct Recorder {
     shared: Arc<Shared>,
     clients: Vec<JoinHandle<Notes>>,
 }
 
 impl Recorder {
-    /// Starts the writers, and for each node one that writes at this node alone and one reader of either kind.
+    /// Starts the writers, and for each node a writer that writes only there and one reader of each kind.
     pub fn start(cluster: &Cluster) -> Self {
         Self::start_at(cluster, "")
     }
 
-    /// The same at keys whose names begin with `prefix`, for one history after the other of the same cluster.
+    /// Does the same with keys whose names begin with `prefix`, for several histories of one cluster.
     pub fn start_at(cluster: &Cluster, prefix: &str) -> Self {
         let shared = Arc::new(Shared {
             clock: Clock::start(),
@@ -78,7 +78,7 @@ impl Recorder {
         recorder
     }
 
-    /// Starts a reader at the node of this number, beside those that it has already.
+    /// Starts a reader at the node with this number, in addition to those that it already has.
     pub fn pin(&mut self, number: usize, node: &Node, consistency: Consistency) {
         let (shared, random) = (Arc::clone(&self.shared), StdRng::seed_from_u64(self.clients.len() as u64));
         let life = Life { node: number, reader: self.clients.len(), connection: 0 };
@@ -86,31 +86,30 @@ impl Recorder {
         self.clients.push(thread::spawn(|| reader.run()));
     }
 
-    /// The present moment of this recording.
+    /// Returns the present moment of this recording.
     pub fn now(&self) -> Moment {
         self.shared.clock.now()
     }
 
-    /// Waits until as many more writes have been acknowledged.
+    /// Waits until this many more writes have been acknowledged.
     #[track_caller]
     pub fn flow(&self, writes: u64) {
         grow("writes are acknowledged", &self.shared.acknowledged, writes);
     }
 
-    /// Waits until the node has answered as many more linearizable reads to those who are pinned to it.
+    /// Waits until the node has answered this many more linearizable reads of the readers pinned to it.
     #[track_caller]
     pub fn flow_at(&self, node: usize, reads: u64) {
         grow("reads are answered", &self.shared.answered[node], reads);
     }
 
-    /// Waits until those who are pinned to the node have asked it once more for a linearizable read, whether it
-    /// answers or not.
+    /// Waits until the readers pinned to the node have sent it one more linearizable read, whether it answers or not.
     #[track_caller]
     pub fn ask(&self, node: usize) {
         grow("a read is begun", &self.shared.asked[node], 1);
     }
 
-    /// Stops the clients; each finishes what it is at.
+    /// Stops the clients; each finishes its present request.
     pub fn stop(mut self) -> History {
         self.shared.stop.store(true, Ordering::Relaxed);
         let mut notes = Notes::default();

@@ -1,4 +1,4 @@
-//! Clients that write: through the real client, or at one node.
+//! Clients that write through the real client, or at one node.
 
 use super::fate::{Fate, OneNode};
 use super::keys::{any_key, is_guarded, seen};
@@ -16,14 +16,14 @@ use std::thread;
 /// Writes, and reads in between.
 pub(super) struct Writer {
     pub(super) client: Client,
-    /// Where all writes go, if not through the client.
+    /// The node to which all writes go, if they do not go through the client.
     pub(super) node: Option<OneNode>,
     /// Whether each request is sent once and never repeated.
     pub(super) sends_once: bool,
     pub(super) random: StdRng,
     pub(super) shared: Arc<Shared>,
     pub(super) notes: Notes,
-    /// The value of each key that was seen or written last, and the revision of that.
+    /// Last value of each key that was seen or written, with its revision.
     pub(super) known: BTreeMap<u64, (Value, u64)>,
 }
 
@@ -59,7 +59,7 @@ impl Writer {
         }
     }
 
-    /// The condition as the checker knows it: only values that are known were asked for.
+    /// Returns the condition in the checker's form: only known values occur in conditions.
     fn translated(&self, key: u64, condition: &Condition) -> linearizability::Condition {
         match condition {
             Condition::Absent => linearizability::Condition::Absent,
@@ -77,7 +77,7 @@ impl Writer {
         true
     }
 
-    /// Whichever node answers: of the order of such reads nothing is promised.
+    /// Reads from any node: the order of such reads is not guaranteed.
     fn get_stale(&mut self, key: u64) -> bool {
         let Ok(item) = self.client.get_stale(&self.shared.names.name(key)) else { return false };
         let returned = self.shared.clock.now();
@@ -117,7 +117,7 @@ impl Writer {
         self.written(key, invoked, Call::Delete { condition: translated }, fate)
     }
 
-    /// Notes what became of a write; whether there was an answer to it.
+    /// Notes the outcome of a write; returns whether it was answered.
     fn written(&mut self, key: u64, invoked: Moment, call: Call, fate: Fate<(Answer, Option<u64>)>) -> bool {
         let returned = self.shared.clock.now();
         let answer = match fate {
@@ -131,7 +131,7 @@ impl Writer {
             }
             Fate::ConditionFailed(current) => {
                 self.learn(key, current.as_ref());
-                // Asked for again, the answer shows what is there by then.
+                // If the request is repeated, the answer shows the item at that later time.
                 Some(Answer::ConditionFailed { current: self.sends_once.then(|| current.as_ref().map(seen)) })
             }
             Fate::Refused => {
