@@ -1,10 +1,10 @@
-//! How long a cluster takes no writes when its leader goes: three real processes under load from eight threads, default
-//! timings.
+//! Time for which a cluster takes no writes when its leader goes: three real processes under load from eight threads,
+//! with default timings.
 //!
 //!     cargo bench -p kvd --bench failover
 //!
-//! The leader is killed (`kill -9`), it falls silent without its connections being closed (`SIGSTOP`), and all nodes
-//! are restarted one after the other as in an upgrade (`SIGTERM`). A gap is the longest time between two acknowledged
+//! The leader is killed (`kill -9`), it falls silent while its connections stay open (`SIGSTOP`), and all nodes are
+//! restarted one after the other as in an upgrade (`SIGTERM`). A gap is the longest time between two acknowledged
 //! writes, of any of the threads, around each of these.
 
 use std::time::Duration;

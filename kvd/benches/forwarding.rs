@@ -1,5 +1,5 @@
-//! What a write costs that a follower sends on, beside one that the leader takes itself: three real processes, and the
-//! same writers at the one and at the other, in turn.
+//! Cost of a write that a follower forwards, compared with one sent to the leader: three real processes, and the same
+//! writers at a follower and at the leader in turn.
 //!
 //!     cargo bench -p kvd --bench forwarding
 
@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use testkit::{Cluster, Connection};
 
-/// Times that each way is measured with each number of writers.
+/// Times that each path is measured with each number of writers.
 const ROUNDS: usize = 5;
 
 const LASTS: Duration = Duration::from_secs(3);
@@ -40,7 +40,7 @@ fn main() {
     assert!(leaders.iter().all(|name| *name == leaders[0]), "the leader has changed meanwhile: measure again");
 }
 
-/// How long each write took of so many writers at a node, who write for a while.
+/// Returns the latency of each write, with this many writers that write at a node for a while.
 fn run(url: &str, writers: usize) -> Vec<Duration> {
     let began = Instant::now();
     thread::scope(|scope| {

@@ -1,10 +1,10 @@
-//! What snapshots cost a cluster with a large store: three real processes, 1,000,000 keys with values of 100 bytes,
-//! clients that write and read all the while.
+//! Cost of snapshots for a cluster with a large store: three real processes, 1,000,000 keys with values of 100 bytes,
+//! and clients that read and write throughout.
 //!
 //!     cargo bench -p kvd --bench snapshots
 //!
-//! Latencies are measured while no snapshot is written, and while the three nodes write one after the other; then what
-//! the nodes take in memory, and how long a node takes from its start until `/readyz` says that it serves, after `kill
+//! Latencies are measured while no snapshot is written, and while the three nodes write one after the other. Then
+//! follow the memory of the nodes, and the time from a node's start until `/readyz` says that it serves, after `kill
 //! -9` of all three.
 
 use hdrhistogram::Histogram;
@@ -19,14 +19,14 @@ use testkit::{Cluster, Node, until};
 const KEYS: usize = 1_000_000;
 const VALUE_BYTES: usize = 100;
 
-/// Threads that fill the store, and that measure: half of them write, half of them read.
+/// Threads that fill the store, and threads that measure: half of these write, half of them read.
 const FILLERS: usize = 16;
 const CLIENTS: usize = 8;
 
-/// Pause of a client between two requests: waits for a processor are not what is looked for.
+/// Pause of a client between two requests: the benchmark must not measure waits for a processor.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// How long is measured without snapshots.
+/// Duration of the measurement without snapshots.
 const CALM: Duration = Duration::from_secs(20);
 
 /// Snapshots of each node.
@@ -34,7 +34,7 @@ const SNAPSHOTS: usize = 5;
 
 const RESTARTS: usize = 5;
 
-/// The longest latency that is told from longer ones, in microseconds.
+/// Longest latency that is distinguished from longer ones, in microseconds.
 const LATENCY_MAX_US: u64 = 60_000_000;
 
 fn key(number: usize) -> String {
@@ -47,7 +47,7 @@ fn main() {
     let began = Instant::now();
     fill(&client);
     println!("{KEYS} keys with values of {VALUE_BYTES} bytes, written in {:.0} s", began.elapsed().as_secs_f64());
-    // So that what follows begins alike, whatever was written while the store grew.
+    // The measurements then start from the same state, whatever was written while the store grew.
     snapshot_all(&cluster);
 
     println!("\n{:<34} {:>9} {:>9} {:>9} {:>9} {:>9}", "latency in ms", "requests", "p50", "p99", "p99.9", "max");
@@ -107,8 +107,8 @@ fn fill(client: &Client) {
     });
 }
 
-/// Lets every node write a snapshot, one after the other; how many did. A backup is one, of all that was applied by
-/// then.
+/// Lets every node write a snapshot, one after the other; returns how many did. A backup writes one, of everything
+/// applied by then.
 fn snapshot_all(cluster: &Cluster) -> usize {
     for node in &cluster.nodes {
         let own = Client::connect([node.url()]).expect("the URL of a node");
@@ -121,7 +121,7 @@ fn memory(cluster: &Cluster) -> u64 {
     cluster.nodes.iter().map(Node::memory_bytes).max().unwrap_or_default()
 }
 
-/// Sends requests for as long as `meanwhile` takes, and prints how long they took.
+/// Sends requests for as long as `meanwhile` runs, and prints their latencies.
 fn measure(what: &str, client: &Client, meanwhile: impl FnOnce()) {
     let stop = AtomicBool::new(false);
     let (mut sets, mut gets) = (histogram(), histogram());

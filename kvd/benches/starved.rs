@@ -1,11 +1,11 @@
-//! How often a cluster changes its leader on a machine that has more to do than it can: three real processes under load
-//! from eight threads, default timings, beside threads that never rest.
+//! Number of leader changes on an overloaded machine: three real processes under load from eight threads, with default
+//! timings, next to threads that never rest.
 //!
 //!     cargo bench -p kvd --bench starved
 //!     cargo bench -p kvd --bench starved -- --seconds 300
 //!
-//! Nothing fails here, so each new term is a change of leader that nobody asked for. A node that the machine did not let
-//! run knows that, and does not take its own absence for that of its leader.
+//! Nothing fails here, so each new term is an unwanted change of leader. A node that got no processor time knows that,
+//! and does not take its own absence for that of its leader.
 
 use clap::Parser;
 use std::sync::atomic::{AtomicBool, Ordering};

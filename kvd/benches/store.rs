@@ -1,15 +1,15 @@
-//! What the state machine costs: memory per key and per session, commands and reads a second, snapshots.
+//! Cost of the state machine: memory per key and per session, commands and reads per second, snapshots.
 //!
 //! ```text
 //! cargo bench -p kvd --bench store -- --keys 1000000 --value-bytes 100
 //! ```
 //!
-//! One thread, no log, no network: the share of the store alone in what a node does. Memory is what the
-//! process gained in resident size (VmRSS), so it includes what the allocator and the tree waste. Each
-//! row is measured in a process of its own, which no earlier row has left any memory to.
+//! One thread, no log, no network: only the store's share of a node's work. Memory is the growth of the process's
+//! resident size (VmRSS), so it includes the overhead of the allocator and the tree. Each row is measured in a separate
+//! process, so no memory of an earlier row remains.
 //!
-//! Of snapshots, what matters is how long others wait: the longest piece, and the rate at which commands are applied
-//! between pieces. The memory that a restored store takes is less than that of the original, since its tree is full.
+//! For snapshots the delay of other requests matters: the longest piece, and the rate at which commands are applied
+//! between pieces. A restored store takes less memory than the original, since the nodes of its tree are full.
 
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
@@ -20,16 +20,16 @@ use std::time::{Duration, Instant};
 
 const KEY_BYTES: usize = 16;
 
-/// Clients that write under a request id; each repeats its name as a pooled connection would.
+/// Clients that write under a request id; each repeats its client name as a pooled connection would.
 const CLIENTS: usize = 64;
 
 /// Bytes of a snapshot's piece.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Commands applied between two pieces, where commands go on.
+/// Commands applied between two pieces, where commands continue.
 const COMMANDS_PER_PIECE: u64 = 100;
 
-/// Encoded commands prepared at a time, outside of what is measured, so that they take little memory.
+/// Encoded commands prepared at a time, outside the measurement, so that they take little memory.
 const BATCH: usize = 10_000;
 
 /// Measures the state machine of kvd: memory per key and per session, commands and reads a second, snapshots.
@@ -192,14 +192,14 @@ fn measure_snapshots(options: &Options, order: Order) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How long pieces took.
+/// Durations of pieces.
 #[derive(Default)]
 struct Pieces {
     total: Duration,
     longest_piece: Duration,
 }
 
-/// Takes a whole snapshot, and does something else between its pieces.
+/// Takes a whole snapshot, and runs something else between its pieces.
 fn take_snapshot(
     store: &mut Store,
     mut between: impl FnMut(&mut Store) -> anyhow::Result<()>,
@@ -221,7 +221,7 @@ fn take_snapshot(
     Ok(pieces)
 }
 
-/// Applies `count` commands, each decoded first as a replica has to. Returns the time that took.
+/// Applies `count` commands, each decoded first as a replica has to. Returns the duration.
 fn apply_all(store: &mut Store, count: u64, command: impl Fn(u64) -> Command) -> Duration {
     let mut elapsed = Duration::ZERO;
     for first in (0..count).step_by(BATCH) {
@@ -242,7 +242,7 @@ fn set(key: String, value_bytes: usize, request: Option<RequestId>) -> Command {
 }
 
 fn nth_key(order: Order, i: u64, keys: u64) -> String {
-    // A prime beyond any number of keys visits each of them once, in an order that looks random.
+    // A prime larger than any number of keys visits each key once, in an order that looks random.
     const STRIDE: u64 = 6_364_136_257;
     let number = match order {
         Order::Ascending => i,
@@ -255,7 +255,7 @@ fn rate(count: u64, elapsed: Duration) -> f64 {
     count as f64 / elapsed.as_secs_f64()
 }
 
-/// Memory of this process that is in RAM.
+/// Returns the memory of this process that is in RAM.
 fn resident_bytes() -> anyhow::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status").context("memory is measured on Linux only")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc/self/status")?;

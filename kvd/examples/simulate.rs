@@ -2,8 +2,8 @@
 //!
 //!     cargo run --release -p kvd --example simulate -- --seeds 0..100000 --minutes 30
 //!
-//! Each seed is a run of its own: a cluster, its clients, and a mix of faults. A run that shows a defect ends the
-//! program with the trace that led to it and the line that replays it.
+//! Each seed is a separate run: a cluster, its clients, and a mix of faults. A run that shows a defect ends the program
+//! with the trace that led to it and the line that replays it.
 
 #[path = "../tests/simulator/sim/mod.rs"]
 mod sim;
@@ -14,7 +14,8 @@ use std::ops::Range;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// So many runs in which some kind of fault or event never occurs are a failure: they prove less than they seem to.
+/// Number of runs from which it is a failure if some kind of fault or event never occurs: they prove less than they
+/// seem to.
 const SEEDS_THAT_COVER_ALL: u64 = 150;
 
 /// Whole clusters from one seed, under every fault they claim to survive.
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
             let seconds = began.elapsed().as_secs_f64();
             print!("{total}");
             println!("all correct, in {seconds:.0} s: {:.0} events a second", total.events as f64 / seconds);
-            // A handful of runs need not meet everything.
+            // A handful of runs need not cover every kind.
             if total.seeds < SEEDS_THAT_COVER_ALL || total.missing().is_empty() {
                 ExitCode::SUCCESS
             } else {

@@ -1,4 +1,4 @@
-//! What is done to the nodes: one thing at a time, on one node, which is all that a cluster of three has to bear. After
+//! Disturbances of the nodes: one at a time, on one node, which is all that a cluster of three has to survive. After
 //! each the cluster is whole again: three voters, all ready.
 
 use kvclient::{Client, Error};
@@ -10,13 +10,13 @@ use std::thread;
 use std::time::Duration;
 use testkit::{Cluster, Node, Recorder, until};
 
-/// Writes that must be acknowledged, and reads that a node must answer, before the next.
+/// Writes that must be acknowledged, and reads that a node must answer, before the next disturbance.
 const WRITES_BETWEEN: u64 = 100;
 
-/// A node that was killed or paused stays so for at most this long.
+/// Longest time for which a node stays killed or paused.
 const AWAY_MAX_MS: u64 = 1_500;
 
-/// What is done.
+/// Kind of disturbance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     KillLeader,
@@ -66,7 +66,7 @@ impl Display for Kind {
     }
 }
 
-/// Draws what is done, and does it.
+/// Draws and carries out disturbances.
 pub(crate) struct Disturber {
     random: StdRng,
     snapshot_log_bytes: u64,
@@ -77,7 +77,7 @@ impl Disturber {
         Self { random: StdRng::seed_from_u64(seed), snapshot_log_bytes }
     }
 
-    /// Does one thing, and waits until the cluster is whole again.
+    /// Carries out one disturbance, and waits until the cluster is whole again.
     #[track_caller]
     pub(crate) fn disturb(&mut self, cluster: &mut Cluster, recorder: &Recorder) -> Kind {
         recorder.flow(WRITES_BETWEEN);
@@ -142,7 +142,7 @@ impl Disturber {
         cluster[lost].kill();
         fs::remove_dir_all(cluster[lost].data_dir()).expect("its data can be removed");
         self.stay_away();
-        // Those whom its flags name may have left the cluster long ago.
+        // The nodes that its flags name may have left the cluster long ago.
         let others = cluster.nodes.iter().enumerate().filter(|(number, _)| *number != lost);
         let others: Vec<String> = others.map(|(_, node)| node.url()).collect();
         cluster[lost].remove_flag("--peers");
@@ -168,11 +168,11 @@ impl Disturber {
     }
 }
 
-/// Changes the members, however often the leader changes meanwhile.
+/// Changes the members, even if the leader changes several times meanwhile.
 #[track_caller]
 fn change(client: &Client, ask: impl Fn(&Client) -> Result<(), Error>) {
     until("the members are changed", || match ask(client) {
-        // What had begun when the leader changed is done already.
+        // A change that had begun when the leader changed is already complete.
         Ok(()) | Err(Error::MemberNotFound { .. }) => Some(()),
         // It has yet to catch up.
         Err(Error::ChangeRefused { .. }) => None,
@@ -180,7 +180,7 @@ fn change(client: &Client, ask: impl Fn(&Client) -> Result<(), Error>) {
     });
 }
 
-/// Stops a node that is not a member any more.
+/// Stops a node that is no longer a member.
 #[track_caller]
 fn dismiss(cluster: &mut Cluster, gone: usize) {
     let mut node = cluster.nodes.remove(gone);
@@ -188,7 +188,7 @@ fn dismiss(cluster: &mut Cluster, gone: usize) {
     fs::remove_dir_all(node.data_dir()).expect("its data can be removed");
 }
 
-/// Waits until all nodes vote, and nobody else, and all are ready.
+/// Waits until all these nodes and no others are voters, and all are ready.
 #[track_caller]
 fn until_whole(cluster: &Cluster) {
     until("all nodes are members and ready", || cluster.nodes.iter().all(|node| is_whole(cluster, node)).then_some(()));

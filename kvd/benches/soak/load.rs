@@ -1,5 +1,5 @@
-//! Writers at full speed. Each has keys of its own, which it overwrites without end, so that the store stays as large
-//! as it is; and it remembers of each key what may be there.
+//! Writers at full speed. Each has its own keys, which it overwrites without end, so that the store keeps its size. It
+//! remembers the possible values of each key.
 
 use hdrhistogram::Histogram;
 use kvclient::api::GetReply;
@@ -20,33 +20,33 @@ const VALUE_BYTES: usize = 100;
 /// Reads sent ahead of their replies when a node is checked.
 const READS_AHEAD: usize = 64;
 
-/// The longest latency that is told from longer ones, in microseconds.
+/// Longest latency that is distinguished from longer ones, in microseconds.
 const LATENCY_MAX_US: u64 = 60_000_000;
 
-/// Writers between two loads.
+/// Writers that are idle between two loads.
 pub(crate) struct Writers(Vec<Writer>);
 
 #[derive(Default)]
 struct Writer {
     number: usize,
-    /// Numbers its writes.
+    /// Number of its last write.
     last: u64,
     keys: Vec<Expected>,
 }
 
-/// What a key may hold.
+/// Possible contents of a key.
 #[derive(Clone, Default)]
 struct Expected {
     /// The number of the last write that was acknowledged.
     acknowledged: Option<u64>,
-    /// Those of which it is unknown whether they were ever applied, or will be.
+    /// Numbers of writes that may have been applied, or may be later.
     unknown: Vec<u64>,
 }
 
-/// What became of the writes of one load.
+/// Outcomes of the writes of one load.
 #[derive(Debug)]
 pub(crate) struct Written {
-    /// Latencies of the writes that were acknowledged, in microseconds.
+    /// Latencies of the acknowledged writes, in microseconds.
     pub(crate) latencies: Histogram<u64>,
     pub(crate) refused: u64,
     pub(crate) unknown: u64,
@@ -59,7 +59,7 @@ impl Default for Written {
     }
 }
 
-/// Writers at work.
+/// Running writers.
 pub(crate) struct Load {
     shared: Arc<Shared>,
     writers: Vec<JoinHandle<(Writer, Written)>>,
@@ -68,7 +68,7 @@ pub(crate) struct Load {
 struct Shared {
     began: Instant,
     stop: AtomicBool,
-    /// When a write was acknowledged last, and the longest time between two that was not asked for yet, in
+    /// Time of the last acknowledged write, and the longest gap between two that has not been taken yet, in
     /// microseconds.
     last: AtomicU64,
     longest_gap: AtomicU64,
@@ -80,7 +80,7 @@ impl Writers {
         Self((0..writers).map(writer).collect())
     }
 
-    /// Starts them all.
+    /// Starts all writers.
     pub(crate) fn start(self, client: Client) -> Load {
         let shared = Shared {
             began: Instant::now(),
@@ -97,8 +97,8 @@ impl Writers {
         Load { shared, writers }
     }
 
-    /// Checks that each node holds, by itself, what was acknowledged, or what may have been written after it. All nodes
-    /// must have caught up.
+    /// Checks that each node holds, by itself, the last acknowledged value of each key, or one that may have been
+    /// written after it. All nodes must have caught up.
     #[track_caller]
     pub(crate) fn check(&self, cluster: &Cluster) {
         for node in &cluster.nodes {
@@ -177,7 +177,7 @@ impl Shared {
 }
 
 impl Load {
-    /// The longest time between two acknowledged writes, of whichever writers, since this was asked last.
+    /// Returns the longest time between two acknowledged writes, of any writers, since the last call.
     pub(crate) fn take_longest_gap(&self) -> Duration {
         Duration::from_micros(self.shared.longest_gap.swap(0, Ordering::Relaxed))
     }

@@ -1,11 +1,12 @@
-//! A long life in half an hour: three real processes under load at full speed, while nodes are killed, paused, wiped,
-//! replaced and restarted, leadership is moved, and snapshots are taken every few megabytes of log.
+//! A long uptime compressed into half an hour: three real processes under load at full speed, while nodes are killed,
+//! paused, wiped, replaced and restarted, leadership is transferred, and a snapshot is taken every few megabytes of
+//! log.
 //!
 //!     cargo bench -p kvd --bench soak -- --minutes 30
 //!
-//! The time is cut into rounds. In each, clients record a history, which must be linearizable, and writers at full
-//! speed note what was acknowledged, which must be on every node in the end. A round is a line of the report: rates,
-//! latencies, and what the nodes take on disk and in memory, which must not grow from the first third of the rounds to
+//! The time is divided into rounds. In each round, clients record a history, which must be linearizable, and writers at
+//! full speed note their acknowledged writes, which must be on every node at the end. A round is a line of the report:
+//! rates, latencies, and the nodes' use of disk and memory, which must not grow from the first third of the rounds to
 //! the last.
 
 mod disturbances;

@@ -1,4 +1,4 @@
-//! What was measured: a line for each round, and a summary.
+//! Measurements: a line for each round, and a summary.
 
 use crate::disturbances::Kind;
 use crate::load::Written;
@@ -11,19 +11,19 @@ use testkit::Cluster;
 
 const MB: f64 = 1e6;
 
-/// What the nodes take may differ by this much and still be called flat: the allocator keeps what it once had, and a
-/// segment of the log is there or not.
+/// Factor by which the nodes' use of disk and memory may vary and still count as flat: the allocator keeps memory that
+/// it once had, and a log segment exists or not.
 const FLAT_FACTOR: f64 = 1.25;
 const FLAT_BYTES: f64 = 48.0 * MB;
 
-/// Rounds below which nothing is said of growth.
+/// Rounds below which growth is not judged.
 const ROUNDS_JUDGED: usize = 6;
 
 /// One round.
 #[derive(Default)]
 pub(crate) struct Round {
     gaps: Vec<(Kind, Duration)>,
-    /// The most that any node took at any moment of the round, in bytes.
+    /// Largest use by any node at any moment of the round, in bytes.
     disk: u64,
     memory: u64,
     time: Duration,
@@ -32,12 +32,12 @@ pub(crate) struct Round {
 }
 
 impl Round {
-    /// Something was done, and meanwhile there was this longest time without an acknowledged write.
+    /// Notes a disturbance, with the longest time without an acknowledged write during it.
     pub(crate) fn disturbed(&mut self, kind: Kind, gap: Duration) {
         self.gaps.push((kind, gap));
     }
 
-    /// Looks what the nodes take.
+    /// Measures the nodes' use of disk and memory.
     pub(crate) fn measure(&mut self, cluster: &Cluster) {
         for node in &cluster.nodes {
             self.disk = self.disk.max(bytes_on_disk(node.data_dir()));
@@ -74,10 +74,10 @@ impl Round {
     }
 }
 
-/// Bytes that the files of a directory take.
+/// Returns the bytes that the files of a directory occupy.
 fn bytes_on_disk(dir: &Path) -> u64 {
     let files = fs::read_dir(dir).into_iter().flatten();
-    // A file may go while it is looked at.
+    // A file may be deleted during the scan.
     files.filter_map(|file| file.ok()?.metadata().ok()).map(|metadata| metadata.blocks() * 512).sum()
 }
 
@@ -90,7 +90,7 @@ impl Report {
         self.0.len()
     }
 
-    /// A round has ended well.
+    /// Adds a round that has succeeded.
     pub(crate) fn add(&mut self, round: Round) {
         if self.0.is_empty() {
             println!("latencies and gaps in ms; disk and memory: the most that a node took, in MB");
@@ -116,7 +116,7 @@ impl Report {
     /// Prints the summary.
     ///
     /// # Panics
-    /// If what a node takes has grown.
+    /// If the nodes' use of disk or memory has grown.
     pub(crate) fn finish(&self) {
         let mut gaps: BTreeMap<Kind, Vec<Duration>> = BTreeMap::new();
         for (kind, gap) in self.0.iter().flat_map(|round| &round.gaps) {
