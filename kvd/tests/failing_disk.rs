@@ -1,8 +1,8 @@
 //! Whole nodes on disks that fail under them: errors, no space, calls that never return, and a panic.
 //!
-//! The nodes run in this process, each on a [`FaultyDisk`], and are driven by the real client. What storage does on
-//! such a disk, call by call, its own tests show; these show that the node draws the consequence: it stops, soon and
-//! with the reason, while the others go on with every write that was acknowledged.
+//! The nodes run in this process, each on a [`FaultyDisk`], and are driven by the real client. The behaviour of storage
+//! on such a disk, call by call, is covered by its own tests. These tests show that the node acts on it: it stops, soon
+//! and with the reason, while the other nodes continue with every acknowledged write.
 
 use kvclient::Client;
 use kvclient::api::NodeState;
@@ -19,7 +19,7 @@ use testkit::{DEADLINE, until};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-/// What the disk does when it is written to.
+/// Behaviour of the disk on a write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Mood {
     #[default]
@@ -32,7 +32,7 @@ enum Mood {
     Hangs,
     /// The code beneath a write has a defect.
     Panics,
-    /// The directory may not be written by this user.
+    /// The user may not write to the directory.
     Forbids,
 }
 
@@ -46,7 +46,7 @@ struct MoodyDisk {
 #[derive(Debug, Default)]
 struct MoodState {
     mood: Mood,
-    /// Writes that wait for a better mood.
+    /// Number of writes that wait for the mood to change.
     waiting: usize,
 }
 
@@ -154,17 +154,17 @@ impl File for MoodyFile {
     }
 }
 
-/// Nodes on disks of their own, which outlive them.
+/// Nodes, each on its own disk. The disks outlive the nodes.
 struct Cluster {
     runtime: Runtime,
     disks: Vec<MoodyDisk>,
-    /// `None` for one that was stopped.
+    /// `None` for a stopped node.
     servers: Vec<Option<Server>>,
     urls: Vec<String>,
 }
 
 impl Cluster {
-    /// Starts nodes on these disks, which form a cluster or find theirs again.
+    /// Starts nodes on these disks, which form a cluster or continue theirs.
     fn start(disks: Vec<MoodyDisk>) -> Self {
         let runtime = Runtime::new().unwrap();
         let _context = runtime.enter();
@@ -184,7 +184,7 @@ impl Cluster {
         Client::builder().endpoints(&self.urls).total_timeout(DEADLINE).build().unwrap()
     }
 
-    /// The number of the node that leads, as soon as one does.
+    /// Waits for a leader, and returns its number.
     fn leader(&self) -> usize {
         until("one of them leads", || {
             let health = |url: &String| self.client().health(url).ok();
@@ -192,7 +192,7 @@ impl Cluster {
         })
     }
 
-    /// Waits until a node has failed, and stops what is left of it.
+    /// Waits until a node has failed, and stops the rest of it.
     fn failure(&mut self, number: usize) -> FatalError {
         let mut server = self.servers[number].take().expect("a running node");
         let failure = self.runtime.block_on(async {
@@ -201,13 +201,13 @@ impl Cluster {
             assert_eq!(failure.to_string(), said, "stopping a node that has failed tells the same once more");
             failure
         });
-        // Its process would end by now. Here the threads for its disk live on until they notice; nobody waits for them, since
-        // a disk may hang.
+        // A real process would end by now. Here the threads for its disk run on until they notice; the test does not
+        // join them, since a disk may hang.
         until("its disk is let go", || lock_data_dir(&self.disks[number]).ok());
         failure
     }
 
-    /// Stops the nodes that run, each of which should be well.
+    /// Stops the running nodes, each of which should be healthy.
     fn stop(mut self) -> Vec<MoodyDisk> {
         for server in self.servers.iter_mut().filter_map(Option::take) {
             self.runtime.block_on(server.stop()).expect("a healthy node");
@@ -231,7 +231,7 @@ fn config(name: &str, listener: &TcpListener, peers: &[String]) -> Config {
     Config::check(options).unwrap()
 }
 
-/// Why a node on this disk does not start.
+/// Returns the reason why a node on this disk does not start.
 fn refusal(disk: impl Disk + 'static) -> StartError {
     let runtime = Runtime::new().unwrap();
     let _context = runtime.enter();
@@ -244,7 +244,7 @@ fn new_disks(nodes: usize) -> Vec<MoodyDisk> {
     (0..nodes).map(|_| MoodyDisk::new()).collect()
 }
 
-/// Writes keys of these numbers.
+/// Writes keys with these numbers.
 #[track_caller]
 fn write(client: &Client, numbers: std::ops::Range<usize>) {
     for number in numbers {
@@ -252,7 +252,7 @@ fn write(client: &Client, numbers: std::ops::Range<usize>) {
     }
 }
 
-/// Waits until the node at `url` has all keys of these numbers.
+/// Waits until the node at `url` has all keys with these numbers.
 #[track_caller]
 fn has_all(client: &Client, url: &str, keys: u64) {
     until(&format!("{url} has {keys} keys"), || client.health(url).ok().filter(|health| health.keys == keys));
@@ -272,7 +272,7 @@ fn when_the_disk_of_the_leader_fails_another_one_leads_and_nothing_acknowledged_
         assert!(failure.to_string().starts_with("--data-dir its-disk: cannot "), "{failure}");
         assert_ne!(cluster.leader(), leader);
 
-        // The power goes everywhere, and what the failing disk has lost meanwhile the others make good.
+        // The power fails everywhere, and the other disks make up for what the failing disk has lost meanwhile.
         let disks = cluster.stop();
         for disk in &disks {
             disk.set_mood(Mood::Good);
@@ -296,7 +296,7 @@ fn a_full_disk_ends_the_node_and_space_brings_it_back_with_everything_acknowledg
     let mut cluster = Cluster::start(new_disks(1));
     let client = cluster.client();
     client.set("key", "value").expect("there is space");
-    // Room for what the log has ready ahead of use, and for no more.
+    // Room for the segments that the log has created ahead of use, and no more.
     cluster.disks[0].disk.set_capacity_bytes(Some(0));
     let value = vec![b'v'; VALUE_BYTES_MAX];
     let hasty = Client::builder().endpoints(&cluster.urls).total_timeout(Duration::from_secs(5)).build().unwrap();
@@ -349,7 +349,7 @@ fn a_follower_whose_disk_hangs_delays_nobody_and_stops_in_time_all_the_same() {
         has_all(&client, url, 50);
     }
 
-    // One that does not.
+    // A disk that does not.
     cluster.disks[stops].set_mood(Mood::Hangs);
     write(&client, 50..60);
     cluster.disks[stops].wait_until_it_hangs();
@@ -367,13 +367,13 @@ fn a_follower_whose_disk_hangs_delays_nobody_and_stops_in_time_all_the_same() {
 #[test]
 fn a_node_whose_power_goes_at_any_point_of_its_first_start_begins_well_at_the_next() {
     let mut cuts = 0;
-    // The calls from 7 to 20 fill the first segment with zeros, one like the other.
+    // The calls from 7 to 20 all fill the first segment with zeros.
     for cut in (0..7).chain(21..46) {
         let disk = MoodyDisk::new();
         disk.disk.cut_power_after(cut);
         let has_ended = first_life(&disk);
         disk.disk.crash();
-        // Whatever it left, the node founds its cluster or finds it again.
+        // Whatever the cut left behind, the node founds its cluster or finds it again.
         let cluster = Cluster::start(vec![disk]);
         let client = cluster.client();
         client.set("color", "blue").expect("it serves");
@@ -388,7 +388,7 @@ fn a_node_whose_power_goes_at_any_point_of_its_first_start_begins_well_at_the_ne
     assert!(cuts > 15, "only {cuts} points were met");
 }
 
-/// Starts a single node that is to lead; whether the power went before it did.
+/// Starts a single node and waits until it leads; returns whether the power failed before.
 fn first_life(disk: &MoodyDisk) -> bool {
     let runtime = Runtime::new().unwrap();
     let _context = runtime.enter();
@@ -410,7 +410,7 @@ fn first_life(disk: &MoodyDisk) -> bool {
             () = serves => false,
         }
     });
-    // It ends as the power goes: without a word.
+    // It ends as in a power cut: without notice.
     runtime.shutdown_background();
     ended
 }
@@ -437,7 +437,7 @@ fn a_command_of_a_newer_version_is_refused_with_its_place() {
     let node_id: NodeId = Identity::load(&disk).unwrap().expect("an identity").node_id;
     let (mut wal, opened) = Wal::open(Arc::new(disk.clone()), WalOptions::new(1), node_id, &mut |_| {}).unwrap();
     let index: LogIndex = opened.last_index.next();
-    // Of a level that is known, an operation that is not.
+    // An unknown operation, of a known level.
     let payload = Payload::Command(vec![1, 200].into());
     let entry = Entry { index, term: Term(9), time: ClusterTime(1 << 60), payload };
     wal.append(&[Record::Entry(entry), Record::Commit(index)]).map(drop).unwrap();
@@ -484,7 +484,7 @@ fn a_leader_whose_disk_hangs_hands_over_and_says_that_it_is_not_ready_until_the_
     assert!(reply.status().as_u16() == 503 && text.contains("the disk has not completed a write for"), "{text}");
     write(&client, number..number + 20);
 
-    // It comes back as a follower, with all that it missed.
+    // It returns as a follower, with everything that it missed.
     cluster.disks[hangs].set_mood(Mood::Good);
     has_all(&client, &cluster.urls[hangs], number as u64 + 20);
     let health = client.health(&cluster.urls[hangs]).expect("it answers");
@@ -494,7 +494,7 @@ fn a_leader_whose_disk_hangs_hands_over_and_says_that_it_is_not_ready_until_the_
     cluster.stop();
 }
 
-/// A node whose newest snapshot a backup has just been made of.
+/// Returns a node of whose newest snapshot a backup has just been made.
 fn node_with_a_snapshot() -> (Cluster, String) {
     let cluster = Cluster::start(new_disks(1));
     write(&cluster.client(), 0..50);
@@ -508,14 +508,14 @@ fn newest_snapshot(disk: &MoodyDisk) -> String {
     names.max().expect("a snapshot")
 }
 
-/// Asks for a backup, which must have that many keys.
+/// Requests a backup, which must have this many keys.
 #[track_caller]
 fn back_up(cluster: &Cluster, keys: u64) {
     let info = cluster.client().save_snapshot(Vec::new(), |_| {}).expect("a whole backup");
     assert_eq!(info.summary.expect("a known summary").keys, keys);
 }
 
-/// The power goes, and the node has everything at its next start.
+/// Cuts the power, and checks that the node has everything at its next start.
 fn starts_again(cluster: Cluster, keys: u64) {
     let disks = cluster.stop();
     disks[0].disk.crash();
@@ -533,7 +533,7 @@ fn a_backup_that_meets_bit_rot_is_served_from_a_new_snapshot_and_the_node_lives(
     disk.disk.flip_bit(&name, intact.len() as u64 / 2, 3);
     let health = || cluster.client().health(&cluster.urls[0]).expect("it answers");
     assert_eq!(health().snapshots_damaged, 0, "nobody has read it");
-    // Nothing was applied since, so that a backup is of the newest snapshot, and the next one has the same name.
+    // Nothing has been applied since, so a backup is the newest snapshot, and the next snapshot has the same name.
     back_up(&cluster, 50);
     assert_eq!(health().snapshots_damaged, 1);
     assert!(disk.disk.contents(&name).is_some_and(|bytes| bytes.len() == intact.len()), "it was replaced");
@@ -568,7 +568,7 @@ fn without_space_for_another_snapshot_a_node_with_a_damaged_one_goes_on_and_refu
     assert!(refused.to_string().contains("space"), "{refused}");
     write(&cluster.client(), 0..5);
     disk.disk.set_capacity_bytes(None);
-    // Whoever asks is reason enough to try again.
+    // A request for a backup triggers another attempt.
     back_up(&cluster, 50);
     starts_again(cluster, 50);
 }
@@ -576,7 +576,7 @@ fn without_space_for_another_snapshot_a_node_with_a_damaged_one_goes_on_and_refu
 #[test]
 fn a_write_that_fails_in_place_of_a_damaged_snapshot_ends_the_node_and_the_next_start_refuses_the_damage() {
     let (mut cluster, _) = node_with_a_snapshot();
-    // The log goes on behind the snapshot only once it begins a new segment.
+    // The log only starts behind the snapshot once it begins a new segment.
     let client = cluster.client();
     let value = vec![b'v'; VALUE_BYTES_MAX];
     until("the log goes on behind a snapshot alone", || {

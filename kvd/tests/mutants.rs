@@ -1,9 +1,9 @@
-//! The simulator is measured by the defects it finds: each known mutant is put back and must be caught.
+//! The simulator is measured by the defects it finds: each known mutant is enabled and must be caught.
 //!
 //!     cargo test --release -p kvd --features mutants --test mutants -- --nocapture
 //!
-//! prints by which invariant each was caught, and after how many seeds. A mutant that stays green shows a hole in the
-//! simulator.
+//! prints the invariant that caught each, and the number of seeds it took. A mutant that is not caught shows a gap in
+//! the simulator.
 
 #[path = "simulator/sim/mod.rs"]
 mod sim;
@@ -13,11 +13,11 @@ use sim::Failure;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// A mutant is caught within as many.
+/// Number of seeds within which a mutant is caught.
 const SEEDS_MAX: u64 = 2_000;
 
-/// Seeds that caught the mutants which take longest to catch, tried before all others: any change of what a run draws
-/// makes others of them, and then the hunt goes through all, which takes minutes.
+/// Seeds that caught the mutants which take longest to catch, tried before all others. Any change to what a run draws
+/// invalidates them; then the hunt goes through all seeds, which takes minutes.
 const TRIED_FIRST: &[(Mutant, u64)] = &[
     (Mutant::FoundersFixedAtOnce, 1_373),
     (Mutant::PresenceOverAbsence, 958),
@@ -60,12 +60,13 @@ const TRIED_FIRST: &[(Mutant, u64)] = &[
     (Mutant::DivergedGoesOn, 8),
 ];
 
-/// Put back, these are shown by scripts and unit tests only. [`Mutant::HeartbeatWaitsForDisk`] delays reads and nothing else
-/// that runs judge. The others take events in an order that runs draw too rarely, or a part that they do not have:
-/// - [`Mutant::FollowsWithoutDisk`]: a removal while the disk of one who stays hangs, in a cluster that needs that one
-/// - [`Mutant::FoundersForgotten`]: the first founder loses its disk while another one writes down who the founders are
-/// - [`Mutant::RestartUnnoticed`]: a founder starts again between two answers, and has told another what it forgets by that
-/// - [`Mutant::StrangersUnheard`]: members that joined dial founders without data; in runs only those that form do
+/// Mutants that only scripts and unit tests catch. [`Mutant::HeartbeatWaitsForDisk`] only delays reads, among the
+/// things that runs check. The others need an order of events that runs draw too rarely, or a part that runs do not
+/// have:
+/// - [`Mutant::FollowsWithoutDisk`]: a removal while the disk of a remaining member hangs, in a cluster that needs it
+/// - [`Mutant::FoundersForgotten`]: the first founder loses its disk while another one writes down the list of founders
+/// - [`Mutant::RestartUnnoticed`]: a founder restarts between two answers, and forgets what it has told another node
+/// - [`Mutant::StrangersUnheard`]: members that joined dial founders without data; in runs only forming nodes dial
 const BY_SCRIPTS_ONLY: &[Mutant] = &[
     Mutant::HeartbeatWaitsForDisk,
     Mutant::FollowsWithoutDisk,
@@ -89,7 +90,7 @@ fn every_mutant_is_caught() {
     assert!(missed.is_empty(), "not caught within {SEEDS_MAX} seeds: {missed:?}");
 }
 
-/// Hunts every mutant, on as many threads as there are processors: each has a switch of its own.
+/// Hunts every mutant, on as many threads as there are processors: each mutant has its own switch.
 fn hunt_all() -> Vec<(Mutant, Option<Box<Failure>>)> {
     let next = AtomicUsize::new(0);
     let hunted: Vec<Mutant> = Mutant::ALL.iter().copied().filter(|mutant| !BY_SCRIPTS_ONLY.contains(mutant)).collect();

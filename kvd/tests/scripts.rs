@@ -1,14 +1,13 @@
-//! Consensus in slow motion: each script shows one rule, or one classic way to break it.
+//! Consensus in slow motion: each script shows one rule, or a classic violation of it.
 //!
-//! A script is a text file: commands, a line `---`, and the effects they had. Its name is the rule, and
-//! `scripts/README.md` says which script shows which rule of the paper. `interpreter/script.rs` documents the
-//! commands, `testkit/src/notation.rs` how effects are written. A script fails when effects differ from those
-//! recorded; after a change that is meant,
+//! A script is a text file: commands, a line `---`, and their effects. Its name is the rule; `scripts/README.md` lists
+//! the script for each rule of the paper. `interpreter/script.rs` documents the commands, `testkit/src/notation.rs` the
+//! notation of effects. A script fails when effects differ from the recorded ones. After an intended change,
 //!
 //!     UPDATE_GOLDENFILES=1 cargo test -p kvd --test scripts
 //!
-//! records them anew, and the difference is reviewed like code. A new script is found when this file is
-//! compiled again: touch it.
+//! records them again, and the difference is reviewed like code. A new script is only found when this file is compiled
+//! again: touch it.
 
 mod interpreter;
 
@@ -20,7 +19,7 @@ const INDEX: &str = "README.md";
 
 test_each_file::test_each_path! { in "./kvd/tests/scripts" => check }
 
-/// The index has to name the scripts; every other file is one.
+/// The index has to name the scripts; every other file is a script.
 fn check(path: &Path) {
     if path.ends_with(INDEX) { index_names_every_script(path) } else { run(path) }
 }
@@ -29,7 +28,7 @@ fn run(path: &Path) {
     goldenscript::run(&mut Script::default(), path).unwrap_or_else(|failure| panic!("{}: {failure}", path.display()));
 }
 
-/// What stands between backticks in the index is the name of a script.
+/// Checks that every text between backticks in the index is the name of a script.
 fn index_names_every_script(index: &Path) {
     let text = std::fs::read_to_string(index).expect("the index");
     let named: BTreeSet<&str> = text.split('`').skip(1).step_by(2).collect();

@@ -1,11 +1,11 @@
-//! What the crates of the workspace are built of, by their manifests.
+//! Dependencies between the crates of the workspace, from their manifests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// Each crate of the workspace, with those of the others that it is built of, on any system. What its tests need is not
-/// among them.
+/// Returns each crate of the workspace with the workspace crates that it depends on, on any system. Dependencies of its
+/// tests are not included.
 pub(crate) fn built_of(workspace: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let manifest = |folder: &str| fs::read_to_string(workspace.join(folder).join("Cargo.toml")).expect("a manifest");
     let root = manifest("");
@@ -18,13 +18,13 @@ pub(crate) fn built_of(workspace: &Path) -> BTreeMap<String, BTreeSet<String>> {
     manifests.iter().map(of_workspace).collect()
 }
 
-/// The folders of the crates of a workspace.
+/// Returns the folders of a workspace's crates.
 fn members(manifest: &str) -> Vec<&str> {
     let list = manifest.split("members = [").nth(1).and_then(|rest| rest.split(']').next()).expect("a list of members");
     list.split('"').skip(1).step_by(2).collect()
 }
 
-/// The name of a crate, which comes first in its manifest.
+/// Returns the name of a crate, which comes first in its manifest.
 fn name(manifest: &str) -> &str {
     manifest.split('"').nth(1).expect("a name")
 }

@@ -1,7 +1,8 @@
-//! Which file of a crate imports which.
+//! Imports between the files of a crate.
 //!
-//! Whoever imports a name imports the file that defines it, by whatever module he has it from: a module that only hands a
-//! name on is no station. A module that hands a name on and mentions it as well imports it like any other.
+//! A file that imports a name imports the file that defines it, through whatever module it gets the name: a module that
+//! only re-exports a name does not count. A module that re-exports a name and also mentions it imports it like any
+//! other.
 
 use crate::modules::{Module, Path as ModulePath};
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,16 +10,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::slice;
 
-/// More steps than any name takes from where it is used to where it is defined.
+/// Maximum number of steps from the use of a name to its definition; no name takes more.
 const STEPS_MAX: usize = 32;
 
-/// The modules of one crate, and the files that they are in.
+/// The modules of one crate, with their files.
 pub(crate) struct Crate {
     /// By their paths from the root, which is empty.
     modules: BTreeMap<ModulePath, (Module, PathBuf)>,
 }
 
-/// For each file those that it imports; all of them below the folder of sources.
+/// For each file, the files that it imports; all of them below the folder of sources.
 pub(crate) type Imports = BTreeMap<PathBuf, BTreeSet<PathBuf>>;
 
 impl Crate {
@@ -27,7 +28,7 @@ impl Crate {
         Self::read_with(root, &|file| fs::read_to_string(sources.join(file)).ok())
     }
 
-    /// The same where `source` has the text of each file that there is.
+    /// Does the same, with `source` returning the text of each file that exists.
     fn read_with(root: &str, source: &dyn Fn(&Path) -> Option<String>) -> Self {
         let mut all = Self { modules: BTreeMap::new() };
         let text = source(Path::new(root)).expect("a root");
@@ -37,7 +38,8 @@ impl Crate {
 
     fn read_file(&mut self, source: &dyn Fn(&Path) -> Option<String>, file: PathBuf, text: &str, path: ModulePath) {
         let module = Module::read(text);
-        // What the root and a `mod.rs` declare lies beside them, what others declare in a folder of their name.
+        // Modules declared by the root or a `mod.rs` are beside it; those of other files are in a folder with the
+        // file's name.
         let is_hub = path.is_empty() || file.ends_with("mod.rs");
         let folder = if is_hub { file.parent().expect("a folder").to_owned() } else { file.with_extension("") };
         for name in &module.files {
@@ -57,18 +59,18 @@ impl Crate {
         self.modules.insert(path, (module, file));
     }
 
-    /// All files that are part of the crate when it is not tested.
+    /// Returns all files that are part of the crate when it is not built for tests.
     pub(crate) fn files(&self) -> BTreeSet<&Path> {
         self.modules.values().map(|(_, file)| file.as_path()).collect()
     }
 
-    /// Names of what a file defines.
+    /// Returns the names that a file defines.
     pub(crate) fn definitions(&self, file: &Path) -> BTreeSet<&str> {
         let modules = self.modules.values().filter(|(_, of)| of == file);
         modules.flat_map(|(module, _)| module.definitions.iter().map(String::as_str)).collect()
     }
 
-    /// Which file imports which.
+    /// Returns the files that each file imports.
     pub(crate) fn imports(&self) -> Imports {
         let mut imports: Imports = self.files().into_iter().map(|file| (file.to_owned(), BTreeSet::new())).collect();
         for (from, (module, file)) in &self.modules {
@@ -81,7 +83,8 @@ impl Crate {
         imports
     }
 
-    /// The file that defines what `path` names in the module `from`; `None` if that is a module, or of another crate.
+    /// Returns the file that defines the name `path` in the module `from`; `None` if that is a module, or in another
+    /// crate.
     fn file_of(&self, from: &[String], path: &[String], steps: usize) -> Option<&PathBuf> {
         let steps = steps.checked_sub(1)?;
         let (first, rest) = path.split_first()?;
@@ -93,13 +96,13 @@ impl Crate {
                 let rest_below_parent = [&["self".to_owned()], rest].concat();
                 self.file_of(parent, &rest_below_parent, steps)
             }
-            // A name alone stands for what it was imported as.
+            // A name alone resolves to its import.
             _ if rest.is_empty() => None,
             _ => self.below(from, path, steps),
         }
     }
 
-    /// The same of a path that begins in `module`.
+    /// Does the same for a path that begins in `module`.
     fn below(&self, module: &[String], path: &[String], steps: usize) -> Option<&PathBuf> {
         let (first, rest) = path.split_first()?;
         if first == "super" {
@@ -122,12 +125,12 @@ impl Crate {
     }
 }
 
-/// The file, or the folder that it is in at this depth. A file and the folder of the same name are one.
+/// Returns the file, or the folder that contains it at this depth. A file and the folder of the same name are one.
 pub(crate) fn cut(file: &Path, depth: usize) -> PathBuf {
     file.with_extension("").components().take(depth).collect()
 }
 
-/// The same between the folders at this depth, and the files beside them.
+/// Returns the imports between the folders at this depth, and the files beside them.
 pub(crate) fn at_depth(imports: &Imports, depth: usize) -> Imports {
     let mut folded = Imports::new();
     for (file, imported) in imports {
@@ -138,7 +141,7 @@ pub(crate) fn at_depth(imports: &Imports, depth: usize) -> Imports {
     folded
 }
 
-/// Groups of files, or of folders, that import each other in a circle.
+/// Returns groups of files or folders that import each other in a circle.
 pub(crate) fn circles(imports: &Imports) -> Vec<BTreeSet<PathBuf>> {
     let reached: BTreeMap<&PathBuf, BTreeSet<&PathBuf>> =
         imports.keys().map(|file| (file, reach(imports, file))).collect();
@@ -150,7 +153,7 @@ pub(crate) fn circles(imports: &Imports) -> Vec<BTreeSet<PathBuf>> {
     circles.into_iter().collect()
 }
 
-/// The imports that no longer way stands for.
+/// Returns the imports that no longer path implies.
 pub(crate) fn without_detours(imports: &Imports) -> Vec<(&PathBuf, &PathBuf)> {
     let mut arrows = Vec::new();
     for (from, imported) in imports {
@@ -160,7 +163,7 @@ pub(crate) fn without_detours(imports: &Imports) -> Vec<(&PathBuf, &PathBuf)> {
     arrows
 }
 
-/// All files that this one imports, through others too.
+/// Returns all files that this one imports, directly or indirectly.
 fn reach<'a>(imports: &'a Imports, file: &PathBuf) -> BTreeSet<&'a PathBuf> {
     let mut reached = BTreeSet::new();
     let mut next: Vec<&PathBuf> = imports[file].iter().collect();

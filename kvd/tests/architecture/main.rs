@@ -1,8 +1,9 @@
-//! The architecture of the workspace, as `docs/architecture.md` tells it: which crate is built of which, which module of the
-//! daemon imports which, that no files import each other in a circle, and what the pure modules must not touch.
+//! The architecture of the workspace, as described in `docs/architecture.md`: which crate depends on which, which
+//! module of the daemon imports which, that no files import each other in a circle, and what the pure modules must not
+//! touch.
 //!
-//! Imports are read from the sources: see `modules` for what counts as one, and `graph` for where it leads. The page is
-//! held to them as they are to it, so that it cannot fall behind.
+//! Imports are read from the sources: see `modules` for what counts as an import, and `graph` for its target. The
+//! document must match the sources and the sources must match the document, so that it cannot become outdated.
 
 mod crates;
 mod graph;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 const PURE: &[&str] = &["raft", "kv", "node", "bootstrap"];
 
-/// What a pure module has no business with.
+/// Names that a pure module must not use.
 const IMPURE: &[&str] = &[
     "std::time",
     "std::fs",
@@ -38,7 +39,7 @@ const IMPURE: &[&str] = &[
     "tracing::",
 ];
 
-/// The sources of a crate of the workspace, and its root in there.
+/// The folder of each crate's sources, and its root in that folder.
 const CRATES: &[(&str, &str)] = &[
     ("kvd/src", "lib.rs"),
     ("kvclient/src", "lib.rs"),
@@ -56,13 +57,13 @@ fn daemon() -> Crate {
     Crate::read(&sources("kvd/src"), "lib.rs")
 }
 
-/// The module at the top that a file belongs to.
+/// Returns the top-level module that a file belongs to.
 fn module_of(file: &Path) -> String {
     let name = file.components().next().expect("a name").as_os_str().to_string_lossy();
     name.trim_end_matches(".rs").to_owned()
 }
 
-/// The code of a file of the daemon, without comments and without the tests at its end.
+/// Returns the code of a file of the daemon, without comments and without the tests at its end.
 fn code_of(file: &Path) -> String {
     let text = fs::read_to_string(sources("kvd/src").join(file)).expect("a readable source");
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
@@ -75,7 +76,7 @@ fn page() -> Page {
     Page::new(fs::read_to_string(&path).unwrap_or_else(|cause| panic!("{}: {cause}", path.display())))
 }
 
-/// The modules at the top of the daemon, with those that each imports. The root only hands them on.
+/// Returns the top-level modules of the daemon with the modules that each imports. The root only re-exports them.
 fn module_imports() -> Imports {
     let mut imports = graph::at_depth(&daemon().imports(), 1);
     let root = imports.remove(Path::new("lib")).expect("there is a root");
@@ -85,7 +86,7 @@ fn module_imports() -> Imports {
 
 #[test]
 fn crates_are_built_of_those_that_the_page_names() {
-    // That nothing for tests gets into a program is for this test to say, not for a reader of manifests.
+    // This test, not a reader of manifests, has to make sure that no test code gets into a program.
     assert_eq!(crates::built_of(&sources("")), page().crates(), "what crates are built of, and docs/architecture.md");
 }
 
@@ -136,7 +137,7 @@ fn no_files_and_no_folders_import_each_other_in_a_circle() {
     }
 }
 
-/// The imports that tie a circle, a line each.
+/// Returns the imports that form a circle, one per line.
 fn ties(imports: &Imports, circle: &BTreeSet<PathBuf>, depth: usize) -> String {
     let is_in_it = |file: &Path| circle.contains(&graph::cut(file, depth));
     let mut lines = Vec::new();
@@ -175,7 +176,7 @@ fn the_pure_core_stays_pure() {
 
 #[test]
 fn the_time_that_the_core_is_handed_is_no_wall_clock() {
-    // Timers that go by the wall clock fire at once when somebody sets it.
+    // Timers based on the wall clock fire at once when an operator sets the clock.
     for file in daemon().files() {
         if ["server", "peer"].contains(&module_of(file).as_str()) {
             assert!(!code_of(file).contains("SystemTime"), "{} reads the wall clock", file.display());

@@ -1,37 +1,37 @@
-//! What a module of a crate says of others: the names that it imports, and the paths that it mentions.
+//! A module's references to others: the names that it imports, and the paths that it mentions.
 
 use crate::tokens::{Token, tokens};
 use std::collections::BTreeSet;
 
-/// A path as it is written, such as `super::log::Log`.
+/// A path as written in the source, such as `super::log::Log`.
 pub(crate) type Path = Vec<String>;
 
 /// A module, in a file or in braces.
 #[derive(Debug, Default)]
 pub(crate) struct Module {
-    /// Modules that are files of their own, by their names. Those of tests are left out.
+    /// Names of the modules in their own files. Test modules are left out.
     pub(crate) files: Vec<String>,
     /// Modules in braces.
     pub(crate) inline: Vec<(String, Module)>,
     pub(crate) imports: Vec<Import>,
-    /// Names of the types, functions and constants in it.
+    /// Names of the types, functions and constants defined in it.
     pub(crate) definitions: BTreeSet<String>,
-    /// Paths beside imports, single names among them.
+    /// Paths outside imports, including single names.
     pub(crate) mentions: Vec<Path>,
 }
 
 /// A name that a module imports.
 #[derive(Debug)]
 pub(crate) struct Import {
-    /// `*` for all that is in there.
+    /// `*` for everything in the path.
     pub(crate) name: String,
     pub(crate) path: Path,
-    /// Whether other modules may have it from here.
+    /// Whether other modules may import it from here.
     pub(crate) is_public: bool,
 }
 
 impl Module {
-    /// Reads a source, without what is for tests alone.
+    /// Reads a source, without code for tests only.
     pub(crate) fn read(source: &str) -> Self {
         Self::of(&tokens(source))
     }
@@ -50,7 +50,7 @@ impl Module {
                     // `pub(super)` mentions nothing.
                     if rest.get(1) == Some(&Token::Sign('(')) { 1 + group(&rest[1..]) } else { 1 }
                 }
-                // And not `use<'a>`, which names what a type captures.
+                // `use<'a>` is not an import: it names the lifetimes that a type captures.
                 ("use", _) if rest.get(1) != Some(&Token::Sign('<')) => {
                     let end = end_of_statement(rest);
                     module.import(&rest[1..end - 1], Vec::new(), is_public);
@@ -85,7 +85,7 @@ impl Module {
         module
     }
 
-    /// Takes in what follows `use`, below `prefix`.
+    /// Adds the imports that follow `use`, below `prefix`.
     fn import(&mut self, tokens: &[Token], prefix: Path, is_public: bool) {
         let (mut path, length) = path(tokens);
         path.splice(0..0, prefix);
@@ -113,7 +113,7 @@ impl Module {
     }
 }
 
-/// The path that begins here, and how many tokens it has.
+/// Returns the path that begins here, and its number of tokens.
 fn path(tokens: &[Token]) -> (Path, usize) {
     let mut path: Path = tokens.first().and_then(Token::name).map(str::to_owned).into_iter().collect();
     let mut length = path.len();
@@ -124,12 +124,12 @@ fn path(tokens: &[Token]) -> (Path, usize) {
     (path, length)
 }
 
-/// How many tokens the statement has, with its semicolon.
+/// Returns the number of tokens of the statement, including its semicolon.
 fn end_of_statement(tokens: &[Token]) -> usize {
     tokens.iter().position(|token| *token == Token::Sign(';')).map_or(tokens.len(), |at| at + 1)
 }
 
-/// How many tokens the group has that begins with its bracket, with both brackets.
+/// Returns the number of tokens of the group that begins with its bracket, including both brackets.
 fn group(tokens: &[Token]) -> usize {
     let mut depth = 0;
     for (at, token) in tokens.iter().enumerate() {
@@ -145,7 +145,7 @@ fn group(tokens: &[Token]) -> usize {
     tokens.len()
 }
 
-/// What stands between commas, but for those in inner groups.
+/// Returns the parts between commas, ignoring commas in inner groups.
 fn parts(tokens: &[Token]) -> Vec<&[Token]> {
     let (mut parts, mut begin, mut at) = (Vec::new(), 0, 0);
     while at < tokens.len() {
@@ -159,8 +159,8 @@ fn parts(tokens: &[Token]) -> Vec<&[Token]> {
     parts.into_iter().filter(|part| !part.is_empty()).collect()
 }
 
-/// How many tokens the attribute has that begins here, if it keeps what follows for tests: `#[cfg(test)]`, or
-/// `#[cfg(all(test, …))]`.
+/// Returns the number of tokens of the attribute that begins here, if it limits the next item to tests: `#[cfg(test)]`,
+/// or `#[cfg(all(test, …))]`.
 fn test_attribute(tokens: &[Token]) -> Option<usize> {
     let attribute = tokens.strip_prefix(&[Token::Sign('#')])?;
     let length = group(attribute);
@@ -169,7 +169,7 @@ fn test_attribute(tokens: &[Token]) -> Option<usize> {
     is_for_tests.then_some(1 + length)
 }
 
-/// How many tokens an item has, with its attributes: up to a semicolon, or the end of its braces.
+/// Returns the number of tokens of an item, with its attributes: up to a semicolon, or the end of its braces.
 fn item(tokens: &[Token]) -> usize {
     let is_statement = tokens.iter().filter_map(Token::name).find(|name| *name != "pub") == Some("use");
     let mut at = 0;

@@ -1,8 +1,8 @@
-//! What `docs/architecture.md` says, for the code to be held to.
+//! Contents of `docs/architecture.md`, to compare with the code.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The page that people read.
+/// The text of the document.
 pub(crate) struct Page {
     text: String,
 }
@@ -12,19 +12,19 @@ impl Page {
         Self { text }
     }
 
-    /// Crates, with those of the workspace that each is built of.
+    /// Returns the crates, with the workspace crates that each depends on.
     pub(crate) fn crates(&self) -> BTreeMap<String, BTreeSet<String>> {
         let rows = self.rows("## Crates");
         rows.map(|cells| (quoted(cells[0]).concat(), quoted(cells[2]).into_iter().collect())).collect()
     }
 
-    /// Modules of the daemon, with those that each imports.
+    /// Returns the modules of the daemon, with the modules that each imports.
     pub(crate) fn modules(&self) -> BTreeMap<String, BTreeSet<String>> {
         let rows = self.rows("## Modules of the daemon");
         rows.map(|cells| (quoted(cells[0]).concat(), quoted(cells[2]).into_iter().collect())).collect()
     }
 
-    /// Arrows of the graph, from a module to one that it imports.
+    /// Returns the arrows of the graph, each from a module to one that it imports.
     pub(crate) fn arrows(&self) -> BTreeSet<(String, String)> {
         let graph = self.text.split_once("```mermaid").map_or("", |(_, graph)| graph);
         let lines = graph.lines().take_while(|line| *line != "```");
@@ -32,12 +32,12 @@ impl Page {
         arrows.map(|(from, to)| (from.to_owned(), to.to_owned())).collect()
     }
 
-    /// Folders that have a line, by their paths from the root of the workspace.
+    /// Returns the folders that have a line, by their paths from the root of the workspace.
     pub(crate) fn folders(&self) -> BTreeSet<String> {
         self.rows("## Folders").map(|cells| quoted(cells[0]).concat()).collect()
     }
 
-    /// The rows of the table below a heading, without its head.
+    /// Returns the rows of the table below a heading, without its header.
     fn rows(&self, heading: &str) -> impl Iterator<Item = Vec<&str>> {
         let section = self.text.split_once(heading).map_or("", |(_, section)| section);
         let lines = section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
@@ -45,7 +45,7 @@ impl Page {
     }
 }
 
-/// What stands between backticks.
+/// Returns the texts between backticks.
 fn quoted(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }

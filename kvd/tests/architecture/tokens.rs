@@ -10,7 +10,7 @@ pub(crate) enum Token {
 }
 
 impl Token {
-    /// The name that this is.
+    /// Returns the name, if this token is one.
     pub(crate) fn name(&self) -> Option<&str> {
         match self {
             Self::Name(name) => Some(name),
@@ -19,7 +19,7 @@ impl Token {
     }
 }
 
-/// The tokens of a source that compiles.
+/// Returns the tokens of a source that compiles.
 pub(crate) fn tokens(source: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut rest = source;
@@ -56,7 +56,7 @@ fn is_of_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Length of the string literal that begins with its quotation mark.
+/// Returns the length of the string literal that begins with its quotation mark.
 fn quoted(source: &str) -> usize {
     let mut escaped = false;
     let end = source.char_indices().skip(1).find(|(_, c)| {
@@ -67,7 +67,7 @@ fn quoted(source: &str) -> usize {
     end.map_or(source.len(), |(index, _)| index + 1)
 }
 
-/// Length of the character literal that begins here; of a lifetime, one.
+/// Returns the length of the character literal that begins here; one for a lifetime.
 fn character(source: &str) -> usize {
     let mut chars = source.char_indices().skip(1);
     match (chars.next(), chars.next()) {
@@ -80,7 +80,7 @@ fn character(source: &str) -> usize {
     }
 }
 
-/// Length of the string literal with a prefix, such as `br#"…"#`, that begins here; else zero.
+/// Returns the length of the string literal with a prefix, such as `br#"…"#`, that begins here; otherwise zero.
 fn prefixed_string(source: &str) -> usize {
     let marks = source.trim_start_matches(['r', 'b', 'c']);
     let hashes = marks.len() - marks.trim_start_matches('#').len();

@@ -1,4 +1,4 @@
-//! Backups: any node gives the whole store at one revision, while reads and writes go on.
+//! Backups: any node returns the whole store at one revision, while reads and writes continue.
 
 use kvclient::Client;
 use kvclient::api::ErrorCode;
@@ -10,16 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use testkit::{Cluster, Connection, Reply, error_of, until};
 
-/// Bytes of a value that makes a backup large.
+/// Bytes of each value of a large backup.
 const VALUE_BYTES: usize = 512 << 10;
 
-/// So many of them are more than connections hold on their way.
+/// Number of values: more than connections buffer.
 const VALUES: usize = 40;
 
-/// Backups that a node gives at a time.
+/// Backups that a node sends at the same time.
 const BACKUPS_MAX: usize = 4;
 
-/// The store in a backup, of which every byte was checked.
+/// Returns the store in a backup, after checking every byte.
 #[track_caller]
 fn restored(reply: &Reply) -> Store {
     assert_eq!(reply.status, 200, "{}", reply.text());
@@ -43,7 +43,7 @@ fn number(store: &Store, key: &str) -> u64 {
     std::str::from_utf8(&item.value).expect("text").parse().expect("a number")
 }
 
-/// Ends the writers, whatever becomes of the test: it waits for them.
+/// Stops the writers even if the test fails: the test waits for them.
 struct StopOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for StopOnDrop<'_> {
@@ -95,7 +95,7 @@ fn a_backup_from_any_node_has_all_that_was_acknowledged_at_one_revision_while_wr
             }
         }
     });
-    // Nothing has changed since the last one: it is given again, and not written again.
+    // Nothing has changed since the last backup: the same file is sent, and not written again.
     cluster.converge();
     let backup = || cluster[0].get("/snapshot").expect("the node answers");
     let (first, files) = (backup(), snapshot_files(&cluster));
@@ -130,7 +130,7 @@ fn clients_that_read_slowly_hold_up_nothing_but_further_backups() {
     cluster.leader();
     let (client, node) = (cluster.client(), &cluster[0]);
     fill(&client);
-    // They have the beginning, and read nothing of it.
+    // They have received the beginning, and read none of it.
     let mut idle: Vec<Connection> =
         (0..BACKUPS_MAX).map(|_| Connection::open(&node.url()).expect("it listens")).collect();
     idle.iter_mut().for_each(|connection| connection.send("GET /snapshot", &[], b"").expect("a request is sent"));
@@ -140,7 +140,7 @@ fn clients_that_read_slowly_hold_up_nothing_but_further_backups() {
     assert_eq!((refused.status, error_of(&refused).code), (429, ErrorCode::Overloaded));
     assert_eq!(refused.header("retry-after"), Some("1"));
 
-    // The node takes its own snapshots all the same, and lets their predecessors go.
+    // The node still takes its own snapshots, and deletes older ones.
     let taken = || node.log().matches("snapshot of").count();
     let before = taken();
     client.set("after", "x").expect("it serves");
@@ -151,7 +151,7 @@ fn clients_that_read_slowly_hold_up_nothing_but_further_backups() {
     let first = idle.pop().expect("one of them").receive().expect("the rest of it");
     let store = restored(&first);
     assert_eq!((store.len(), store.get(b"after")), (VALUES, None), "as it was at the beginning");
-    // Those who go away make room at once.
+    // Connections that close make room at once.
     drop(idle);
     let store = until("there is room", || {
         let reply = node.get("/snapshot").expect("the node answers");

@@ -1,5 +1,5 @@
-//! Nodes that are started on data that is damaged, or that is not theirs, while the others serve: they refuse, the
-//! others go on, and no harm is done.
+//! Nodes that start on damaged data, or on data of another node, while the other nodes serve: such a node refuses to
+//! start, the other nodes continue, and no harm is done.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use testkit::{Cluster, Recorder, SEGMENT, change_segment, end_of_log, run};
 /// Writes that must be acknowledged between two steps.
 const WRITES_BETWEEN: u64 = 100;
 
-/// A cluster under load one of whose followers was killed.
+/// Starts a cluster under load and kills one of its followers.
 fn without_a_follower() -> (Cluster, Recorder, usize) {
     let mut cluster = Cluster::start(3);
     let recorder = Recorder::start(&cluster);
@@ -18,7 +18,7 @@ fn without_a_follower() -> (Cluster, Recorder, usize) {
     (cluster, recorder, follower)
 }
 
-/// The killed node starts again with all it needs, and everything that anyone saw is explained.
+/// Restarts the killed node with its own data, and checks that everything that clients saw can be explained.
 #[track_caller]
 fn ends_well(mut cluster: Cluster, recorder: Recorder, killed: usize) {
     recorder.flow(WRITES_BETWEEN);
@@ -64,7 +64,7 @@ fn a_bit_that_flipped_in_the_middle_of_a_log_is_refused_while_the_others_serve()
 fn the_data_of_another_node_is_refused_while_the_others_serve() {
     let (cluster, recorder, killed) = without_a_follower();
     let other = &cluster[(killed + 1) % 3];
-    // A copy that somebody made while that node was running.
+    // A copy made while that node was running.
     let copied = cluster[killed].data_dir().with_extension("copy");
     copy(other.data_dir(), &copied);
     for data_dir in [copied.as_path(), other.data_dir()] {

@@ -1,4 +1,4 @@
-//! A node that was away for many writes catches up by itself, and costs the others little meanwhile.
+//! A node that missed many writes catches up by itself, at little cost to the other nodes.
 
 use kvclient::{Client, Condition};
 use testkit::{Cluster, SEGMENT, change_segment};
@@ -6,7 +6,7 @@ use testkit::{Cluster, SEGMENT, change_segment};
 /// Bytes of each value.
 const VALUE_BYTES: usize = 256 << 10;
 
-/// Writes that no leader keeps in memory: at least twice what its cache of recent entries takes.
+/// Number of writes that no leader keeps in memory: at least twice the size of its cache of recent entries.
 fn writes() -> usize {
     2 * kvd::raft::Settings::default().cache_bytes_max / VALUE_BYTES
 }
@@ -28,7 +28,7 @@ fn a_follower_that_missed_more_than_the_leader_has_in_memory_gets_it_from_the_le
     let (client, follower) = (cluster.client(), cluster.follower());
     cluster[follower].kill();
     write_all(&client, |number| format!("large/{number}"));
-    // Nobody writes any more: it must catch up without a further write to tell it what it lacks.
+    // There are no more writes: the node must catch up without a further write that shows what it lacks.
     cluster[follower].start();
     cluster.catch_up();
     for number in 0..writes() {
@@ -56,7 +56,7 @@ fn a_follower_that_lacks_what_the_leaders_disk_has_lost_is_sent_a_snapshot_and_t
     assert!(line.contains(" ERROR ") && line.contains(&format!("{SEGMENT} is damaged at byte ")), "{line}");
     let health = cluster[leader].health().expect("it answers");
     assert_eq!((health.term, health.log_damaged, health.snapshots_damaged), (term, 1, 0));
-    // The log says that all of it is committed with the next write.
+    // Only with the next write does the log record that all of it is committed.
     client.set("color", "blue").expect("a majority is there");
     cluster[leader].logged("a snapshot has replaced the unreadable part of the log");
     assert!(!segment.exists());
@@ -91,7 +91,7 @@ fn the_largest_entry_there_can_be_reaches_every_node() {
 fn a_follower_that_stands_still_does_not_fill_the_leaders_memory() {
     let mut cluster = Cluster::start(3);
     let (client, follower) = (cluster.client(), cluster.follower());
-    // One key throughout, so that what grows is not the store.
+    // A single key, so that the store does not grow.
     write_all(&client, |_| "large".into());
     let leader = cluster.leader();
     let before = cluster[leader].memory_bytes();

@@ -1,4 +1,4 @@
-//! Flags and environment: what they do, and what is refused with a sentence that names the culprit.
+//! Flags and environment: their effects, and error messages that name the wrong setting.
 
 use kvclient::Client;
 use kvclient::api::ErrorCode;
@@ -10,7 +10,7 @@ use std::process::Command;
 use tempfile::TempDir;
 use testkit::{Cluster, Node, Port, Signal, error_of, kvd, run, send_signal, until, wait_for_end};
 
-/// Flags of a node that have a variable of the same name, beside `--name`, and a value that will not do.
+/// Flags of a node, besides `--name`, that have a variable of the same name, each with an invalid value.
 const BAD_VALUES: [(&str, &str); 9] = [
     ("--listen", "8081"),
     ("--peers", "node2"),
@@ -68,7 +68,7 @@ fn every_flag_is_a_variable_too_and_refused_by_its_name() {
 
 #[test]
 fn a_flag_without_a_value_is_a_variable_that_is_on_or_off() {
-    // Without --join a learner is refused, and a heartbeat of zero always is.
+    // Without --join the learner flag is refused, and a heartbeat of zero is always refused.
     for (value, learner) in [("1", true), ("true", true), ("yes", true), ("0", false), ("false", false), ("off", false)]
     {
         for flag in SWITCHES {
@@ -112,7 +112,7 @@ fn help_teaches_every_flag_every_variable_and_every_exit_code() {
 
 #[test]
 fn a_filter_for_logs_that_cannot_be_understood_is_refused() {
-    // An unknown word alone would be the name of a part that there is not, and log nothing.
+    // An unknown word alone would be a valid filter for a module that does not exist, and log nothing.
     for filter in ["kvd=loud", "verbose"] {
         let ended = run(kvd().args(["--name", "node1"]).env("RUST_LOG", filter));
         assert_eq!(ended.code, Some(2), "{ended:?}");
@@ -122,7 +122,7 @@ fn a_filter_for_logs_that_cannot_be_understood_is_refused() {
 
 #[test]
 fn a_variable_that_is_set_to_nothing_is_not_set() {
-    // A heartbeat of zero is always refused, so all others are taken.
+    // A heartbeat of zero is always refused, so an error about it shows that the other flags were accepted.
     let mut command = kvd();
     command.args(["--name", "node1", "--heartbeat-ms", "0"]);
     for flag in BAD_VALUES.iter().map(|(flag, _)| *flag).chain(SWITCHES) {
@@ -157,7 +157,7 @@ fn a_port_in_use_is_refused_by_the_name_of_its_flag() {
         (&["dev", "--nodes", "1", "--base-port", &base_port], format!("--base-port {base_port}: ")),
     ] {
         let ended = run(kvd().args(arguments).arg("--data-dir").arg(dir.path()));
-        // The program there may end.
+        // The program at that address may end.
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(ended.error().starts_with(&says), "{ended:?}");
         assert!(ended.error().contains("another program listens there"), "{ended:?}");
@@ -194,7 +194,7 @@ fn a_node_without_a_disk_serves_until_it_stops() {
     assert_eq!(cluster.client().get("color").expect("it serves"), None);
 }
 
-/// No text in any encoding that Rust knows.
+/// Returns a string that is not text in any encoding that Rust knows.
 fn no_text() -> OsString {
     OsStr::from_bytes(b"a\xff\xfeb").to_owned()
 }
@@ -233,7 +233,7 @@ fn outputs_that_are_closed_or_full_are_no_reason_to_end_otherwise() {
         }
     }
 
-    // A node whose log has no room serves all the same.
+    // A node whose log cannot be written still serves.
     let dir = TempDir::new().expect("a directory");
     let port = Port::any();
     let mut command = kvd();

@@ -1,11 +1,11 @@
-//! Restarts: after a crash of everything at once, and in good order. Whatever was acknowledged is there again.
+//! Restarts: after a crash of all nodes at once, and after a clean stop. Every acknowledged write is there again.
 
 use kvclient::Client;
 use std::thread;
 use std::time::Duration;
 use testkit::{Cluster, Load, Node, Port, until};
 
-/// A client that soon gives up on a cluster that is down.
+/// Returns a client that soon gives up on a cluster that is down.
 fn impatient(cluster: &Cluster) -> Client {
     let builder = Client::builder().endpoints(cluster.endpoints());
     builder.attempt_timeout(Duration::from_secs(1)).total_timeout(Duration::from_secs(1)).build().expect("URLs")
@@ -58,7 +58,7 @@ fn a_node_may_be_stopped_or_killed_at_any_moment_of_its_start() {
     let mut node = Node::new("node1", Port::any(), dir.path());
     for round in 0..30 {
         node.start();
-        // The moments are what is tested; nothing is waited for.
+        // The delay itself is under test; nothing is waited for.
         thread::sleep(Duration::from_millis(round * 3));
         if round % 2 == 0 {
             node.kill();

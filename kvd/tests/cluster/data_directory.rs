@@ -1,4 +1,4 @@
-//! Data that is not this node's, damaged, or gone: refused at start rather than served.
+//! Data that belongs to another node, is damaged or is gone: the node refuses to start instead of serving it.
 
 use kvd::storage::{Disk, Identity, RealDisk, Wal, WalOptions};
 use std::fs;
@@ -11,7 +11,7 @@ fn refused(node: &Node) -> Ended {
     run(&mut node.command())
 }
 
-/// A single node that has written ten keys and is stopped.
+/// Returns a stopped single node that has written ten keys.
 fn stopped_node() -> (Cluster, PathBuf) {
     let mut cluster = Cluster::start(1);
     let client = cluster.client();
@@ -79,7 +79,7 @@ fn a_node_with_data_of_another_cluster_of_the_same_names_ends_when_it_meets_the_
     let error = here[0].logged(" ERROR [node1]");
     assert!(error.contains("--data-dir") && error.contains("--peers") && error.contains("cluster"), "{error}");
 
-    // Neither cluster was harmed, nor the data.
+    // Neither cluster nor its data was harmed.
     for cluster in [&mut here, &mut there] {
         cluster[0].start();
         cluster.catch_up();
@@ -181,7 +181,7 @@ fn damage_in_the_middle_of_the_log_is_refused_with_its_place() {
     let offset: usize = after.split(':').next().and_then(|number| number.parse().ok()).expect("a number");
     assert!(offset <= middle && middle < offset + 512, "byte {middle} was changed: {error}");
 
-    // Refusing has changed nothing: with the byte put right the node starts.
+    // The refusal has changed nothing: once the byte is restored the node starts.
     fs::write(&segment, intact).expect("a segment can be written");
     cluster.start_all();
     assert!(cluster.client().get("key9").expect("it serves").is_some());
@@ -198,7 +198,7 @@ fn a_damaged_identity_is_refused() {
     assert!(ended.error().contains("identity.json is damaged"), "{ended:?}");
 }
 
-/// A follower of a cluster that has written ten keys, killed.
+/// Returns a cluster that has written ten keys, with one follower killed.
 fn killed_follower() -> (Cluster, usize) {
     let mut cluster = Cluster::start(3);
     let (client, follower) = (cluster.client(), cluster.follower());
@@ -210,7 +210,7 @@ fn killed_follower() -> (Cluster, usize) {
     (cluster, follower)
 }
 
-/// Starts a node the end of whose log cannot be read; it cuts it off, says so, and goes on to have everything.
+/// Starts a node whose log has an unreadable end. The node cuts the end off, logs that, and then catches up.
 #[track_caller]
 fn cuts_off_and_catches_up(cluster: &mut Cluster, node: usize) {
     cluster[node].start();
@@ -227,7 +227,7 @@ fn cuts_off_and_catches_up(cluster: &mut Cluster, node: usize) {
 fn an_unfinished_write_at_the_end_of_the_log_is_cut_off_with_a_warning() {
     let (mut cluster, follower) = killed_follower();
     let segment = cluster[follower].data_dir().join(SEGMENT);
-    // As if some of it had reached the disk before the power went.
+    // As if a part of it had reached the disk before the power failed.
     change_segment(&segment, end_of_log(&segment) + 20, 50, |_| 0xaa);
     cuts_off_and_catches_up(&mut cluster, follower);
 }

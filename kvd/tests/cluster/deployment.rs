@@ -1,8 +1,8 @@
-//! The commands of `deploy/README.md` for a lost majority, as they are printed, by an administrator who took the backup and
-//! a user whom the service runs as.
+//! The commands of `deploy/README.md` for a lost majority, exactly as printed, run by an administrator who made the
+//! backup and by the user that the service runs as.
 //!
-//! They run in a mount namespace of their own, with a directory for `/var/lib`, a user `kvd` and a `sudo`, so that nothing of
-//! them reaches the machine. Only root may do that.
+//! They run in a separate mount namespace, with a directory for `/var/lib`, a user `kvd` and a `sudo`, so that they do
+//! not change the machine. Only root may do that.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,14 +12,14 @@ use testkit::{Cluster, kvd, run, run_at_terminal, skip};
 
 const README: &str = include_str!("../../../deploy/README.md");
 
-/// Stands for `sudo -u kvd COMMAND` and `sudo COMMAND`, which not every machine has.
+/// Replacement for `sudo -u kvd COMMAND` and `sudo COMMAND`, which some machines lack.
 const SUDO: &str = r#"#!/bin/sh
 if [ "$1" = -u ]; then shift 2; exec setpriv --reuid=kvd --regid=kvd --clear-groups "$@"; fi
 exec "$@"
 "#;
 
-/// Prepares what the commands find, then runs them, in a shell that ends with the first that fails. `$1` is the directory
-/// with the tools, the backup and what `/var/lib` holds.
+/// Prepares the environment of the commands, then runs them in a shell that exits at the first failure. `$1` is the
+/// directory with the tools, the backup and the contents of `/var/lib`.
 const SCRIPT: &str = r#"set -e
 mount --bind "$1/lib" /var/lib
 mount --bind "$1/passwd" /etc/passwd
@@ -30,7 +30,7 @@ unset KVD_LISTEN
 cd "$1"
 "#;
 
-/// Lines of the document's blocks for root that have this in them.
+/// Returns the lines of the document's root command blocks that contain this word.
 fn commands(word: &str) -> Vec<&'static str> {
     let section = README.split("## When a majority is lost").nth(1).expect("the section is there");
     let section = section.split("\n## ").next().expect("it has text");
@@ -72,7 +72,7 @@ fn the_commands_for_a_lost_majority_work_as_they_are_printed() {
         return skip(&format!("it may not make a mount namespace or change its user: {}", probe.stderr.trim()));
     }
 
-    // As `kvctl snapshot save` leaves it: nobody else may read it.
+    // As `kvctl snapshot save` leaves it: readable only by its owner.
     let mut backup = Vec::new();
     client.save_snapshot(&mut backup, |_| {}).expect("it gives a backup");
     fs::write(dir.join("kvd.snap"), &backup).expect("a file");

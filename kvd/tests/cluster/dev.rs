@@ -1,4 +1,4 @@
-//! `kvd dev`: a cluster for trying out, with a process for each node.
+//! `kvd dev`: a cluster to try out, with one process per node.
 
 use kvclient::Client;
 use rustix::process::{Pid, kill_process};
@@ -9,10 +9,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use testkit::{Node, Port, Signal, kvd, run, send_signal, until, wait_for_end};
 
-/// `kvd dev` as a process, with as many nodes.
+/// A `kvd dev` process with its nodes.
 struct Dev {
     process: Node,
-    /// Of the nodes.
+    /// Ports of the nodes.
     ports: Vec<Port>,
 }
 
@@ -21,7 +21,7 @@ impl Dev {
         Self { process: Node::new("dev", Port::any(), dir), ports: Port::row(nodes) }
     }
 
-    /// The command line that starts it with this number of nodes.
+    /// Returns the command line that starts it with this number of nodes.
     fn command(&self, nodes: usize) -> Command {
         let mut command = kvd();
         let (nodes, base_port) = (nodes.to_string(), self.ports[0].number().to_string());
@@ -41,7 +41,7 @@ impl Dev {
         })
     }
 
-    /// Waits until it has printed a line with this in it, and returns the line. The first one counts.
+    /// Waits until it has printed a line that contains this text, and returns the first such line.
     #[track_caller]
     fn says(&self, what: &str) -> String {
         let line = || self.process.output().lines().find(|line| line.contains(what)).map(str::to_owned);
@@ -57,19 +57,19 @@ impl Dev {
     }
 }
 
-/// Ids of the nodes' processes, as a banner has them.
+/// Returns the ids of the nodes' processes, from a banner.
 fn pids(banner: &str) -> Vec<Pid> {
     let lines = banner.lines().filter(|line| line.starts_with("  node"));
     lines.map(|line| pid(line.split("  pid ").nth(1).unwrap_or_default())).collect()
 }
 
-/// The id of a process that this text begins with.
+/// Returns the process id at the start of this text.
 fn pid(text: &str) -> Pid {
     let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok().and_then(Pid::from_raw).unwrap_or_else(|| panic!("no id of a process: {text:?}"))
 }
 
-/// The process that a command `kill -9 PID` in this text would kill, and the name of the node that leads.
+/// Returns the process that a command `kill -9 PID` in this text would kill, and the name of the leader.
 fn leader(banner: &str) -> (Pid, String) {
     let leads = banner.lines().find(|line| line.starts_with("  node") && line.ends_with("  leader")).expect("a leader");
     let killed = pid(banner.split("kill -9 ").nth(1).expect("how the leader is killed"));
@@ -77,13 +77,13 @@ fn leader(banner: &str) -> (Pid, String) {
     (killed, leads.split_whitespace().next().expect("a name").to_owned())
 }
 
-/// Waits until none of these processes is there.
+/// Waits until none of these processes exists.
 #[track_caller]
 fn until_gone(pids: &[Pid]) {
     until("all processes of nodes have ended", || pids.iter().all(|pid| has_ended(*pid)).then_some(()));
 }
 
-/// Whether a process is gone, or would be if whoever is its parent by now asked for its exit code.
+/// Returns whether a process is gone, or would be once its present parent reads its exit code.
 fn has_ended(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
@@ -97,7 +97,7 @@ fn three_nodes_start_with_a_banner_stop_at_ctrl_c_and_find_their_data_again() {
     for (url, number) in dev.urls().iter().zip(1..) {
         assert!(banner.contains(&format!("node{number}  {url}  pid ")), "{banner}");
     }
-    // It comes last: who does at once what it says finds a leader.
+    // The banner comes last: a user who follows it at once finds a leader.
     for url in dev.urls() {
         let health = dev.client().health(&url).expect("it serves");
         assert!(health.leader.is_some() && health.level == health.level_max, "{health:?}");
@@ -109,7 +109,7 @@ fn three_nodes_start_with_a_banner_stop_at_ctrl_c_and_find_their_data_again() {
     assert_eq!((commands.len(), kvctl.len()), (2, 1), "three commands to try next:\n{banner}");
     let kvctl = kvctl[0].trim_start();
     assert!(kvctl.contains("kvctl") && kvctl.ends_with(" status"), "{banner}");
-    // As they are typed, but for a program that would have to be built first.
+    // The commands as a user types them, except for a program that would have to be built first.
     for command in commands.into_iter().chain((!kvctl.starts_with("cargo")).then_some(kvctl)) {
         let ended = run(Command::new("sh").args(["-c", command]));
         assert!(ended.code == Some(0) && ended.stdout.ends_with('\n'), "{command}: {ended:?}");
@@ -211,7 +211,7 @@ fn no_node_outlives_it_however_it_ends() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut dev = Dev::new(3, dir.path());
     let mut stopped = 0;
-    // The second is what ends it when its terminal is closed.
+    // The second signal is sent when its terminal is closed.
     for signal in [Signal::KILL, Signal::HUP] {
         let nodes = pids(&dev.start());
         assert_eq!(nodes.len(), 3, "{nodes:?}");
@@ -230,7 +230,7 @@ fn a_second_ctrl_c_ends_it_at_once() {
     let mut dev = Dev::new(3, dir.path());
     let banner = dev.start();
     let nodes = pids(&banner);
-    // A request under way, whose body never comes, holds up a stop.
+    // An unfinished request, whose body never arrives, delays a stop.
     let mut slow = TcpStream::connect(dev.urls()[0].trim_start_matches("http://")).expect("it listens");
     slow.write_all(b"POST /set HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{").expect("it reads");
     dev.process.signal(Signal::INT);

@@ -1,4 +1,4 @@
-//! A node that holds other data than the others is found out, stops serving, and is counted no more.
+//! A node whose data differs from the other nodes' data is detected, stops serving, and no longer counts.
 
 use kvclient::api::{Applied, Divergence, ErrorCode};
 use kvclient::{Client, NodeState};
@@ -9,8 +9,8 @@ use std::fs;
 use std::sync::Arc;
 use testkit::{Cluster, Node, error_of, until};
 
-/// Changes the value that a node which does not run has of `key`, in its log, whose checksums are right again: so do
-/// defects, and memory and disks that lie.
+/// Changes the value of `key` in the log of a stopped node, and corrects the log's checksums: defects, and faulty
+/// memory and disks, have the same effect.
 fn plant_difference(node: &Node, key: &str) {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(node.data_dir()).expect("its directory"));
     let identity = Identity::load(&*disk).expect("its identity").expect("it has one");
@@ -41,7 +41,7 @@ fn plant_difference(node: &Node, key: &str) {
     }
 }
 
-/// Waits until a node says that it has diverged, in every way it has.
+/// Waits until a node reports in every way it has that it has diverged.
 #[track_caller]
 fn until_halted(node: &Node) -> Divergence {
     let health = until(&format!("{} has diverged", node.name), || {
@@ -82,14 +82,14 @@ fn a_follower_that_differs_stops_serving_and_counts_no_more() {
         assert_eq!(cluster[node].health().expect("it answers").diverged, None);
     }
 
-    // The others go on; and with one of them gone there is no majority.
+    // The other nodes continue; if one of them stops as well, there is no majority.
     client.set("color", "blue").expect("two of three are a majority");
     assert_eq!(cluster.leader_of(&[leader, other]), leader, "nobody was deposed");
     cluster[other].kill();
     until("the last one leads no more", || cluster[leader].health().filter(|health| health.leader.is_none()));
     cluster[other].start();
 
-    // It does not start again from that data, and without it comes back by itself.
+    // It does not start again from that data; without the data it rejoins by itself.
     assert_eq!(cluster[strays].terminate(), Some(0));
     let ended = testkit::run(&mut cluster[strays].command());
     let index = divergence.index;
@@ -108,7 +108,7 @@ fn a_follower_that_differs_stops_serving_and_counts_no_more() {
 #[test]
 fn nodes_ask_each_other_where_they_were_told_to_dial_each_other() {
     let mut cluster = Cluster::prepare(3);
-    // As from behind a translation of addresses: what a node says of itself leads nowhere from where the others are.
+    // As behind address translation: the address that a node advertises does not work from the other nodes.
     for node in &mut cluster.nodes {
         node.set_flag("--advertise-peer-url", "http://127.0.0.1:1");
     }
@@ -135,7 +135,7 @@ fn a_leader_that_differs_leads_no_more_once_a_majority_says_so() {
     for node in [0, 1] {
         cluster[node].start();
     }
-    // One against one, and the third may yet decide: both go on, and say so.
+    // One against one, and the third may still decide: both continue, and report it.
     let name = cluster[0].name.clone();
     let pair = Client::connect([cluster[0].url(), cluster[1].url()]).expect("URLs of nodes");
     until("the one that differs leads", || pair.transfer_leader(Some(&name)).ok());

@@ -1,14 +1,15 @@
-//! The leader dies under load, again and again: nothing acknowledged is lost, and nothing is applied twice.
+//! The leader repeatedly dies under load: no acknowledged write is lost, and none is applied twice.
 
 use std::time::Duration;
 use testkit::{Cluster, Deaths};
 
 const DEATHS: Deaths = Deaths { times: 10, writers: 8, writes_between: 200 };
 
-/// An election takes a fraction of a second where there is a processor for it.
+/// An election takes a fraction of a second if a processor is free for it.
 const GAP_MAX: Duration = Duration::from_secs(5);
 
-/// More than the connections of writers and peers and the files of the log; fewer than if each death left some behind.
+/// More than the connections of writers and peers and the files of the log need; fewer than if each death left some
+/// open.
 const OPEN_FILES_MAX: usize = 60;
 
 #[test]

@@ -1,4 +1,4 @@
-//! How a cluster comes to be, and who is not let in.
+//! Formation of a cluster, and nodes that are not admitted.
 
 use kvclient::NodeState;
 use kvclient::api::{Applied, ErrorCode};
@@ -43,7 +43,7 @@ fn nodes_that_are_killed_while_they_form_a_cluster_form_one_all_the_same() {
     for round in 0..12 {
         let mut cluster = Cluster::prepare(3);
         cluster.start_all();
-        // The moment is what is tested; nothing is waited for.
+        // The delay itself is under test; nothing is waited for.
         thread::sleep(Duration::from_millis(round * 8));
         let killed = [0b111, 0b001, 0b110][round as usize % 3];
         for number in (0..3).filter(|number| killed & (1 << number) != 0) {

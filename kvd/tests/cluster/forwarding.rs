@@ -1,4 +1,4 @@
-//! Writes at nodes that do not lead: sent on to the leader, and answered as by it, whatever becomes of that one.
+//! Writes at nodes that do not lead: forwarded to the leader, and answered as by the leader, whatever happens to it.
 
 use kvclient::api::{Applied, ErrorCode, SetReply};
 use kvd::kv::{Command, Operation};
@@ -12,7 +12,7 @@ use testkit::{Cluster, Connection, Network, Proxies, Reply, error_of, until};
 
 const OCTETS: &str = "content-type: application/octet-stream";
 
-/// Sends one request over a connection of its own.
+/// Sends one request over its own connection.
 fn ask(url: &str, what: &str, headers: &[&str], body: &[u8]) -> Reply {
     let mut connection = Connection::open(url).expect("it listens");
     connection.send(what, headers, body).expect("a request is sent");
@@ -32,7 +32,7 @@ fn any_node_takes_every_write_and_answers_as_the_leader_does() {
     assert_eq!(reply.header("kvd-node"), Some(node.name.as_str()), "the node that was asked");
     assert_eq!(reply.header("kvd-term"), Some(term.as_str()));
     assert_eq!(reply.header("kvd-cluster"), cluster_id.as_str());
-    // The query holds the key, and a condition that fails brings the item along.
+    // The query holds the key, and the answer to a failed condition contains the item.
     let reply = ask(&node.url(), "POST /set?key=a%26b", &[OCTETS], &[0, 255]);
     assert_eq!(reply.json::<SetReply>(), SetReply { revision: 3, created: true, prev: None });
     let body = r#"{"key":"color","value":"red","if":{"absent":true}}"#;
@@ -40,15 +40,15 @@ fn any_node_takes_every_write_and_answers_as_the_leader_does() {
     assert_eq!((reply.status, reply.json::<Value>()["error"]["current"]["value"].clone()), (412, json!("blue")));
     let reply = node.post("/delete", r#"{"key":"color","prev":true}"#).expect("it answers");
     assert_eq!((reply.status, reply.json::<Value>()["prev"]["value"].clone()), (200, json!("blue")));
-    // A repeat through another node is told what the first one was.
+    // A repeat through another node gets the outcome of the first request.
     let body = r#"{"key":"once","value":"1","request":{"client":"c","seq":1}}"#;
     let replies: Vec<Value> =
         cluster.nodes.iter().map(|node| node.post("/set", body).expect("it answers").json()).collect();
     assert_eq!(replies, vec![json!({"revision": 5, "created": true}); 3]);
-    // A page that this node has served asks it, and nobody else.
+    // A page served by this node sends the request to this node only.
     let origin = format!("origin: {}", node.url());
     assert_eq!(ask(&node.url(), "POST /set", &[&origin], br#"{"key":"page","value":"1"}"#).status, 200);
-    // What concerns the members and leadership is the leader's too, and its refusals are told as they are.
+    // Requests about members and leadership go to the leader too, and its refusals are passed on unchanged.
     let reply = node.post("/members/promote", r#"{"id":"node9"}"#).expect("it answers");
     assert_eq!((reply.status, error_of(&reply).code), (404, ErrorCode::MemberNotFound));
     let reply = node.post("/leader/transfer", format!(r#"{{"to":"{}"}}"#, node.name)).expect("it answers");
@@ -98,7 +98,7 @@ fn a_request_names_the_cluster_it_means() {
 fn nothing_is_sent_on_twice() {
     let cluster = Cluster::start_calm(3);
     let (leader, follower) = (cluster.leader(), cluster.follower());
-    // As the leader would introduce itself to the follower, if it took that one for the leader.
+    // The introduction that the leader would send the follower if it took the follower for the leader.
     let introduction = ask(&cluster[leader].url(), "GET /raft", &[], b"");
     assert_eq!(introduction.status, 400, "nobody is introduced to who does not introduce itself");
     let stranger = r#"{"protocol":4,"protocol_min":3,"version":"0","name":"stranger","node":"000000000000029a",
@@ -107,14 +107,14 @@ fn nothing_is_sent_on_twice() {
     let reply = ask(&cluster[leader].url(), "GET /raft", &[&header], b"");
     let leaders = Hello::from_header(reply.header(HELLO_HEADER).expect("it introduces itself")).expect("a hello");
     let hello = format!("{HELLO_HEADER}: {}", leaders.to_header());
-    // Five seconds, and a write.
+    // A timeout of five seconds, and a write.
     let operation = Operation::Set { key: "color".into(), value: "blue".into(), condition: None, prev: false };
     let command = Command { operation, request: None }.encode();
     let question = [&[0x88, 0x27, 0x00][..], &command].concat();
     let reply = ask(&cluster[follower].url(), "POST /raft/forward", &[&hello], &question);
     let error = error_of(&reply);
     assert_eq!((reply.status, error.code, error.applied), (307, ErrorCode::NotLeader, Applied::No));
-    // The leader takes it; but no command that it cannot read, or that is too large for it.
+    // The leader accepts it, but refuses a command that it cannot read, or that is too large for it.
     let follower_says = {
         let reply = ask(&cluster[follower].url(), "GET /raft", &[&header], b"");
         Hello::from_header(reply.header(HELLO_HEADER).expect("it introduces itself")).expect("a hello")
@@ -129,7 +129,7 @@ fn nothing_is_sent_on_twice() {
     let large = [&[0x88, 0x27, 0x00][..], &Command { operation, request: None }.encode()].concat();
     let reply = to_leader(&large);
     assert_eq!((reply.status, error_of(&reply).code), (413, ErrorCode::TooLarge), "{}", reply.text());
-    // Nobody else may ask so.
+    // No other sender may forward writes.
     let reply = ask(&cluster[leader].url(), "POST /raft/forward", &[&header], &question);
     assert_eq!((reply.status, error_of(&reply).code), (403, ErrorCode::WrongCluster));
     let reply = ask(&cluster[leader].url(), "POST /raft/forward", &[], &question);
@@ -164,7 +164,7 @@ fn large_values_and_a_thousand_at_once_pass_through() {
     assert_eq!((health.keys, health.revision), (1008, 1 + 1008), "each was applied once");
 }
 
-/// The answer that a writer was given for one of its keys.
+/// Answer that a writer got for one of its keys.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Told {
     Applied,
@@ -172,8 +172,8 @@ enum Told {
     Unknown,
 }
 
-/// Leaders are killed while clients write at the other nodes. Each write has a key of its own, and none is repeated by
-/// the client: what it was told must be what is there in the end.
+/// Kills leaders while clients write at the other nodes. Each write has its own key, and clients repeat none: each
+/// answer must match the final contents.
 #[test]
 fn what_is_told_of_writes_holds_when_leaders_die_with_them() {
     let mut cluster = Cluster::start(3);
@@ -248,7 +248,7 @@ fn a_write_waits_for_the_next_leader_while_it_has_time() {
     cluster[other].kill();
     let began = Instant::now();
     let reply = ask(&url, "POST /set?timeout_ms=700", &[], br#"{"key":"color","value":"red"}"#);
-    // The first one may have reached it as the leader; its fate is open then.
+    // The first write may have reached this node while it was the leader; its outcome is then open.
     match reply.status {
         503 => assert_eq!(error_of(&reply).applied, Applied::No),
         504 => assert_eq!(error_of(&reply).applied, Applied::Unknown),

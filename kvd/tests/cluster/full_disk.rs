@@ -1,16 +1,16 @@
-//! The disk of one node is full: that node ends and says why, the others serve, and with space it comes back.
+//! The disk of one node is full: that node ends and says why, the other nodes serve, and once it has space it rejoins.
 //!
-//! The disk is a file system of the test's own, which only root may mount. What storage does on a full disk, call by
-//! call, its own tests show.
+//! The disk is a separate file system for this test, which only root may mount. The behaviour of storage on a full
+//! disk, call by call, is covered by its own tests.
 
 use kvclient::NodeState;
 use testkit::{Cluster, Recorder, SmallDisk, skip, until};
 
-/// Room for one segment of a log and not for two, in mebibytes; and for several.
+/// Size with room for one log segment and not for two, in mebibytes; and for several.
 const SMALL_MIB: u32 = 24;
 const LARGE_MIB: u32 = 96;
 
-/// What is written until the log needs its next segment.
+/// Size of the values that are written until the log needs its next segment.
 const VALUE_BYTES: usize = 256 << 10;
 const VALUES_MAX: usize = 128;
 
@@ -24,7 +24,7 @@ fn a_leader_and_a_follower_whose_disk_is_full_end_the_others_serve_and_space_bri
         };
         cluster[0].run_through(&disk.enter());
         cluster.start_all();
-        // A segment that is made ahead of use, and does not fit, may take the room for a moment in which the node needs some.
+        // A segment created ahead of use may not fit, and may briefly take the room that the node needs just then.
         until("the first node has formed the cluster", || {
             if cluster[0].has_ended().is_some() {
                 cluster[0].start();
@@ -50,7 +50,7 @@ fn a_leader_and_a_follower_whose_disk_is_full_end_the_others_serve_and_space_bri
     }
 }
 
-/// Kills leaders until this node leads, or does not.
+/// Kills leaders until this node leads, or until it does not.
 fn make_leader(cluster: &mut Cluster, node: usize, leads: bool) {
     loop {
         let leader = cluster.leader();

@@ -1,10 +1,10 @@
-//! Clients that mean harm, or might as well: requests without an end, bodies without an end, connections without a
+//! Malicious clients, or clients that behave like them: endless requests, endless bodies, connections without a
 //! request, and more of everything than there is room for.
 //!
-//! Each test does one of these to the leader, since there it would do the most harm, and shows three things. Memory
-//! stays within a bound that follows from the limits of the daemon. A client that behaves is served meanwhile, without
-//! an error and within [`ANSWER_TIME_MAX`]. Afterwards all is as it was: leader and term, connections, memory, writes
-//! by way of every node.
+//! Each test does one of these to the leader, where it would do the most harm, and shows three things. Memory stays
+//! within a bound that follows from the limits of the daemon. A well-behaved client is served meanwhile, without an
+//! error and within [`ANSWER_TIME_MAX`]. Afterwards everything is as before: leader and term, connections, memory,
+//! writes through every node.
 
 use kvclient::Client;
 use kvclient::api::{Applied, ErrorCode};
@@ -16,39 +16,39 @@ use std::thread;
 use std::time::{Duration, Instant};
 use testkit::{Bystander, Cluster, Connection, Reply, Vitals, error_of, until};
 
-/// Within this a client that behaves has its answer. A tenth would do on a machine with nothing else to do; but these
-/// tests keep its few processors busy, and others run at the same time.
+/// Time within which a well-behaved client gets its answer. A tenth would be enough on an idle machine, but these tests
+/// keep its few processors busy, and other tests run at the same time.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Rounds of a bystander that show that it is served at the worst of times.
+/// Rounds of a bystander that show that it is served at the worst times.
 const ROUNDS: usize = 20;
 
-/// Files that this process may need to have open: the other end of every connection.
+/// Files that this process may need to have open: its end of every connection.
 const OPEN_FILES_NEEDED: u64 = 16_000;
 
 /// Largest request line with headers (`HEADERS_BYTES_MAX` of the listener).
 const HEADERS_BYTES_MAX: u64 = 64 << 10;
 
-/// What a connection takes beside what came over it: its task, and the buffers that it reads into and writes from.
+/// Memory of a connection in addition to the data it has received: its task, and its read and write buffers.
 const CONNECTION_BYTES: u64 = 32 << 10;
 
 /// Largest value (`--max-value-bytes`).
 const VALUE_BYTES_MAX: u64 = 1 << 20;
 
-/// Memory for bodies that arrive in pieces, of all requests together (`BUDGET_BYTES` of the bodies).
+/// Memory for chunked bodies, of all requests together (`BUDGET_BYTES` of the bodies).
 const BODIES_BYTES_MAX: u64 = 256 << 20;
 
-/// What a node takes for its own work meanwhile: the log's next segments, the bystander's writes.
+/// Memory that a node needs for its own work meanwhile: the log's next segments, the bystander's writes.
 const OWN_BYTES: u64 = 16 << 20;
 
-/// Memory for large replies that are under way (`reply_bytes_max`).
+/// Memory for large replies in progress (`reply_bytes_max`).
 const REPLIES_BYTES_MAX: u64 = 256 << 20;
 
-/// What may stay with a node after all is over. The allocator of glibc keeps freed memory at the end of its heap up to
-/// twice the largest size that it does not ask the system for each time, which it raises to 32 MiB at most.
+/// Memory that a node may keep afterwards. The allocator of glibc keeps freed memory at the end of its heap, up to
+/// twice the size from which it asks the system for each allocation. It raises that size to 32 MiB at most.
 const KEPT_BYTES: u64 = OWN_BYTES + (64 << 20);
 
-/// Lets this process hold as many connections as the tests open.
+/// Allows this process to hold as many connections as the tests open.
 fn raise_open_files_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_some_and(|current| current < OPEN_FILES_NEEDED) {
@@ -58,7 +58,7 @@ fn raise_open_files_limit() {
     }
 }
 
-/// What is done to a node, and what must hold meanwhile and afterwards.
+/// A node under attack, and the state that must hold during and after the attack.
 struct Ordeal {
     cluster: Cluster,
     leader: usize,
@@ -67,7 +67,7 @@ struct Ordeal {
 }
 
 impl Ordeal {
-    /// A calm cluster with someone who looks on.
+    /// Starts a calm cluster with a bystander.
     #[track_caller]
     fn begin() -> Self {
         raise_open_files_limit();
@@ -85,13 +85,13 @@ impl Ordeal {
         Connection::open(&self.url()).expect("it listens")
     }
 
-    /// Ends it: the node may have taken this much more memory meanwhile.
+    /// Ends the attack: the node may have used this much more memory meanwhile.
     #[track_caller]
     fn end(self, memory_bytes_max: u64) {
         self.end_keeping(memory_bytes_max, KEPT_BYTES);
     }
 
-    /// The same where more than elsewhere may stay with it.
+    /// Does the same where the node may keep more memory than in other tests.
     #[track_caller]
     fn end_keeping(self, memory_bytes_max: u64, memory_bytes_kept: u64) {
         let Self { cluster, leader, before, bystander } = self;
@@ -127,7 +127,7 @@ fn requests_that_never_finish_their_headers_are_closed_in_time_and_harm_nobody()
             0 => "GET /health HTTP/1.1\r\nhost: loc".to_owned(),
             1 => "POST /se".to_owned(),
             2 => format!("GET /health HTTP/1.1\r\nhost: localhost\r\n{filler}"),
-            // One that has been a good client before.
+            // A connection that has already completed a request.
             _ => {
                 connection.send("GET /health", &[], b"").expect("a request is sent");
                 assert_eq!(connection.receive().expect("a reply").status, 200);
@@ -144,7 +144,7 @@ fn requests_that_never_finish_their_headers_are_closed_in_time_and_harm_nobody()
     }
     let took = began.elapsed();
     assert!(took < headers_time_max + ANSWER_TIME_MAX, "closed after {took:?}");
-    // Each may have sent as much as headers may be long.
+    // Each may have sent as much as the limit on headers allows.
     ordeal.end(OWN_BYTES + REQUESTS as u64 * (CONNECTION_BYTES + HEADERS_BYTES_MAX));
 }
 
@@ -155,7 +155,7 @@ fn two_thousand_idle_connections_are_kept_and_harm_nobody() {
     let mut idle: Vec<Connection> = Vec::with_capacity(CONNECTIONS);
     for number in 0..CONNECTIONS {
         let mut connection = ordeal.connect();
-        // Half of them have never asked for anything.
+        // Half of them have never sent a request.
         if number % 2 == 0 {
             connection.send("GET /health", &[], b"").expect("a request is sent");
             assert_eq!(connection.receive().expect("a reply").status, 200);
@@ -164,7 +164,7 @@ fn two_thousand_idle_connections_are_kept_and_harm_nobody() {
     }
     let node = &ordeal.cluster[ordeal.leader];
     until("all are accepted", || (node.open_files() > CONNECTIONS).then_some(()));
-    // While they are there: the other nodes find their places, too.
+    // While they are open, the other nodes can connect as well.
     let follower = (ordeal.leader + 1) % 3;
     let url = ordeal.cluster[follower].url();
     Client::connect([url]).expect("a URL").set("color", "blue").expect("the cluster serves");
@@ -177,14 +177,14 @@ fn two_thousand_idle_connections_are_kept_and_harm_nobody() {
     ordeal.end(OWN_BYTES + CONNECTIONS as u64 * CONNECTION_BYTES);
 }
 
-/// Sends a request whose body has a hundred megabytes, until the node takes no more; the reply.
+/// Sends a request with a body of a hundred megabytes, until the node takes no more; returns the reply.
 fn upload(mut connection: Connection, what: &str, headers: &[&str], piece: &[u8]) -> Reply {
     const BODY_BYTES: usize = 100_000_000;
     connection.send_head(what, headers).expect("a request begins");
     let mut sender = connection.sender().expect("another handle");
     thread::scope(|scope| {
         scope.spawn(move || {
-            // It fails once the node has closed the connection.
+            // Sending fails once the node has closed the connection.
             for _ in 0..BODY_BYTES / piece.len() {
                 if sender.write_all(piece).is_err() {
                     break;
@@ -217,7 +217,7 @@ fn hundred_megabytes_that_are_announced_are_refused_at_once() {
     });
     println!("{UPLOADS} refused after {:?}", began.elapsed());
     ordeal.bystander.look_on(ROUNDS);
-    // Nothing of the bodies is kept.
+    // The node keeps nothing of the bodies.
     ordeal.end(OWN_BYTES + UPLOADS as u64 * (CONNECTION_BYTES + HEADERS_BYTES_MAX));
 }
 
@@ -247,7 +247,7 @@ fn hundred_megabytes_that_come_in_chunks_are_cut_off_at_the_limit() {
     let crowded_out = refusals.iter().filter(|refusal| **refusal == (429, ErrorCode::Overloaded)).count();
     println!("{cut_off} cut off, {crowded_out} crowded out");
     assert!(cut_off > 0 && cut_off + crowded_out == UPLOADS, "{refusals:?}");
-    // A buffer that grows has room for twice what is in it.
+    // A growing buffer has room for up to twice its contents.
     ordeal.end(OWN_BYTES + 2 * BODIES_BYTES_MAX + UPLOADS as u64 * (CONNECTION_BYTES + HEADERS_BYTES_MAX));
 }
 
@@ -269,11 +269,11 @@ fn bodies_that_drip_or_never_come_are_cut_off_by_time_and_harm_nobody() {
             assert_eq!(connection.receive().expect("a reply").status, 100, "leave to send, of which no use is made");
         }
     }
-    // Each drop comes in no time; there is no end to them. They come until the bodies have been given up.
+    // Each drop arrives quickly, and they never end. They keep arriving until the node has given the bodies up.
     while began.elapsed() < body_time_max {
         for (number, connection) in requests.iter_mut().enumerate() {
             let drop: &[u8] = [b"1\r\n \r\n", &b" "[..], b""][number % 3];
-            // Who is early has been cut off early.
+            // A body that started early has been cut off early.
             let _ = connection.send_bytes(drop);
         }
         thread::sleep(Duration::from_millis(200));
@@ -294,7 +294,7 @@ fn bodies_that_drip_or_never_come_are_cut_off_by_time_and_harm_nobody() {
 
 #[test]
 fn bodies_in_tiny_chunks_are_cut_off_at_the_limit_and_harm_nobody() {
-    // A chunk costs as much as one a thousand times as large, and tens of thousands are within the limit.
+    // A chunk costs as much as one a thousand times larger, and tens of thousands are within the limit.
     const UPLOADS: usize = 4;
     let ordeal = Ordeal::begin();
     let piece = b"10\r\nxxxxxxxxxxxxxxxx\r\n".repeat(10_000);
@@ -320,7 +320,7 @@ fn replies_that_nobody_reads_are_bounded_and_harm_nobody() {
     let requests = request.repeat(100);
     let mut growth = Vec::new();
     for _ in 0..2 {
-        // All sent ahead, and no reply read.
+        // All requests are sent ahead, and no reply is read.
         let connections: Vec<Connection> = (0..CONNECTIONS)
             .map(|_| {
                 let mut connection = ordeal.connect();
@@ -344,15 +344,15 @@ fn replies_that_nobody_reads_are_bounded_and_harm_nobody() {
         until("large replies go on", served);
         growth.push(ordeal.before.growth_at_peak(&ordeal.cluster, ordeal.leader));
     }
-    // Beside the replies: the values that two at a time are rendered from.
+    // In addition to the replies: the values that they are rendered from, two at a time.
     let connection_bytes = CONNECTION_BYTES + HEADERS_BYTES_MAX;
     let bytes_max = OWN_BYTES + REPLIES_BYTES_MAX + 4 * VALUE_BYTES_MAX + CONNECTIONS as u64 * connection_bytes;
-    // So many pieces of a megabyte leave the allocator with gaps, which it keeps and fills again.
+    // This many pieces of a megabyte leave gaps in the allocator's heap, which it keeps and reuses.
     assert!(growth[1] <= growth[0] + OWN_BYTES, "a second time takes more: {growth:?}");
     ordeal.end_keeping(bytes_max, bytes_max);
 }
 
-/// What became of a request.
+/// Outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum End {
     /// 503 `no_leader`.
@@ -386,7 +386,7 @@ fn end_of(connection: &mut Connection) -> End {
 fn ten_thousand_requests_at_once_to_a_node_without_a_leader_are_each_refused_in_time() {
     const REQUESTS: usize = 10_000;
     const PIPELINES: usize = 100;
-    /// A request waits for a leader for five seconds, unless it asks for less.
+    /// Longest time that a request waits for a leader: five seconds, unless it asks for less.
     const REFUSAL_TIME_MAX: Duration = Duration::from_secs(5);
     let requests = [
         ("POST /set", &br#"{"key":"k","value":"v"}"#[..]),
@@ -402,24 +402,24 @@ fn ten_thousand_requests_at_once_to_a_node_without_a_leader_are_each_refused_in_
     let url = cluster[survivor].url();
     until("it knows no leader", || cluster[survivor].health().filter(|health| health.leader.is_none()));
     let revision = cluster[survivor].health().expect("it answers").revision;
-    // Who is connected is served, whoever else comes.
+    // A connected client is served, whatever other clients connect.
     let bystander = Bystander::connected(Connection::open(&url).expect("it listens"), "vitals");
     bystander.look_on(ROUNDS);
 
-    // As many clients with a request each: more than there is room for.
+    // As many clients with one request each: more than there is room for.
     let began = Instant::now();
     let mut clients: Vec<(Connection, Instant)> = Vec::with_capacity(REQUESTS);
     let mut ends: BTreeMap<End, usize> = BTreeMap::new();
     for number in 0..REQUESTS {
         let mut connection = Connection::open(&url).expect("it listens");
         let (what, body) = requests[number % requests.len()];
-        // A connection that is one too many may be closed by now.
+        // Excess connections may be closed by now.
         match connection.send(what, &[], body) {
             Ok(()) => clients.push((connection, Instant::now())),
             Err(_) => *ends.entry(End::Closed).or_default() += 1,
         }
     }
-    // Each has its time from when it was sent: it takes a while until the last is.
+    // The time of each counts from when it was sent: it takes a while until the last one is.
     let mut slowest = Duration::ZERO;
     for (connection, sent) in &mut clients {
         *ends.entry(end_of(connection)).or_default() += 1;
@@ -431,7 +431,7 @@ fn ten_thousand_requests_at_once_to_a_node_without_a_leader_are_each_refused_in_
     assert!(ends[&End::NoLeader] >= ConnectionLimits::default().connections_max - 100, "{ends:?}");
     assert!(ends.contains_key(&End::Overloaded), "a few beyond those are told why not: {ends:?}");
 
-    // As many in pipelines, over some of the connections that are there.
+    // As many in pipelines, over some of the open connections.
     let began = Instant::now();
     let mut open: Vec<&mut Connection> = clients.iter_mut().take(PIPELINES).map(|(connection, _)| connection).collect();
     for number in 0..REQUESTS / PIPELINES {
@@ -450,7 +450,7 @@ fn ten_thousand_requests_at_once_to_a_node_without_a_leader_are_each_refused_in_
     println!("in pipelines after {:?}", began.elapsed());
     assert!(began.elapsed() < REFUSAL_TIME_MAX + ANSWER_TIME_MAX, "{:?}", began.elapsed());
 
-    // With all those connections still there, the other nodes find their places.
+    // With all those connections still open, the other nodes can connect.
     others.iter().for_each(|number| cluster[*number].start());
     for number in others {
         let knows_a_leader = || cluster[number].health().filter(|health| health.leader.is_some());
@@ -478,7 +478,7 @@ fn what_is_hardly_http_gets_an_error_or_no_answer_and_harms_nobody() {
     let post = |headers: &str, body: &str| [request("POST /set HTTP/1.1", headers), body.as_bytes().to_vec()].concat();
     let many_headers: String = (0..10_000).map(|number| format!("x-{number}: y\r\n")).collect();
     let set = r#"{"key":"k","value":"v"}"#;
-    // The statuses that will do; none if the connection may be closed without one.
+    // Accepted statuses; none if the connection may be closed without one.
     let cases: Vec<(&str, Vec<u8>, &[u16])> = vec![
         ("a request line of a megabyte", request(&format!("GET /{} HTTP/1.1", "a".repeat(1 << 20)), ""), &[414, 431]),
         ("a query of a megabyte", request(&format!("GET /get?key={} HTTP/1.1", "a".repeat(1 << 20)), ""), &[414, 431]),

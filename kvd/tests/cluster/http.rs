@@ -1,11 +1,11 @@
-//! What someone with `curl` sees of a cluster.
+//! A cluster as seen by a user of `curl`.
 
 use kvclient::{Health, NodeState};
 use serde_json::{Value, json};
 use std::process::Command;
 use testkit::{Cluster, skip};
 
-/// The lines that the documentation begins with, on other ports.
+/// The first lines of the documentation, on other ports.
 #[test]
 fn the_first_three_lines_of_anyone_with_curl_work() {
     if Command::new("curl").arg("--version").output().is_err() {
@@ -14,7 +14,7 @@ fn the_first_three_lines_of_anyone_with_curl_work() {
     let cluster = Cluster::start(3);
     let curl = |node: usize, arguments: &str| -> Value {
         let at = cluster[node].address().replace("127.0.0.1", "localhost");
-        // As typed into a shell, quotes and all.
+        // As typed into a shell, including quotes.
         let line = format!("curl -sS {}", arguments.replace("localhost", &at));
         let ended = Command::new("sh").args(["-c", &line]).output().expect("a shell");
         let text = String::from_utf8(ended.stdout).expect("text");

@@ -1,4 +1,4 @@
-//! A node is its id: where it is reached may change, and two processes with one id are one too many.
+//! A node is its id: its address may change, and no two processes may run with the same id.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,7 +6,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use testkit::{Cluster, Node, Port, until};
 
-/// A flag that lists these nodes, each at its URL.
+/// Value of a flag that lists these nodes, each with its URL.
 fn peers<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> String {
     let peers = nodes.into_iter().map(|node| format!("{}={}", node.name, node.url()));
     peers.collect::<Vec<_>>().join(",")
@@ -21,7 +21,7 @@ fn a_founder_that_comes_back_at_another_address_is_dialled_there() {
     let dir = cluster[moves].data_dir().parent().expect("a directory").to_owned();
     let mut moved = Node::new(&name, Port::any(), &dir);
     moved.set_flag("--election-timeout-ms", "1500..2500");
-    // The others know it by their --peers alone.
+    // The other nodes know it only by their --peers.
     cluster.nodes[moves] = moved;
     let listed = peers(&cluster.nodes);
     cluster[moves].set_flag("--peers", listed);
@@ -35,7 +35,7 @@ fn a_founder_that_comes_back_at_another_address_is_dialled_there() {
         until(&format!("{} knows where {name} is", node.name), knows);
     }
 
-    // It leads, though the others were started again and know its old URL from their flags.
+    // It leads, although the other nodes were restarted and know its old URL from their flags.
     let stays = cluster.others(moves);
     for number in stays {
         assert_eq!(cluster[number].terminate(), Some(0));
@@ -56,7 +56,7 @@ fn a_founder_that_comes_back_at_another_address_is_dialled_there() {
     cluster.catch_up();
 }
 
-/// Stops two nodes, and prepares them at other addresses with their data.
+/// Stops two nodes, and prepares them to run at other addresses with their data.
 fn move_two(cluster: &mut Cluster, moves: &[usize], ports: Vec<Port>) {
     for (number, port) in moves.iter().zip(ports) {
         assert_eq!(cluster[*number].terminate(), Some(0));
@@ -85,7 +85,7 @@ fn two_founders_whose_urls_were_updated_before_move_at_once() {
     cluster.catch_up();
     move_two(&mut cluster, &moves, ports);
     for number in &moves {
-        // It knows its own new URL, and the old ones of all others.
+        // It knows its own new URL, and the old URLs of all other nodes.
         let own = format!("{}={}", cluster[*number].name, cluster[*number].url());
         let name = cluster[*number].name.clone();
         let listed =
@@ -96,7 +96,7 @@ fn two_founders_whose_urls_were_updated_before_move_at_once() {
     cluster.leader();
     cluster.client().set("color", "red").expect("all of them find each other");
     cluster.catch_up();
-    // The two find each other, without the one that stayed.
+    // The two find each other, without the node that did not move.
     cluster[leader].kill();
     cluster.leader();
     cluster.client().set("color", "green").expect("two of three are a majority");
@@ -125,7 +125,7 @@ fn a_node_that_cannot_be_reached_where_it_says_is_dialled_where_the_flags_have_i
     let mut cluster = Cluster::start_calm(3);
     let follower = cluster.follower();
     assert_eq!(cluster[follower].terminate(), Some(0));
-    // As where an address is translated on the way, and the translation is known to the others alone.
+    // As where an address is translated on the way, and only the other nodes know the translation.
     let nowhere = Port::any();
     cluster[follower].set_flag("--advertise-peer-url", nowhere.url());
     cluster[follower].start();

@@ -1,8 +1,8 @@
-//! Nodes are killed under load, again and again: every answer that was ever given fits one order of all operations.
+//! Nodes are repeatedly killed under load: all answers ever given fit one order of all operations.
 
 use testkit::{Cluster, Recorder};
 
-/// Writes that must be acknowledged between two steps, so that each meets a cluster at work.
+/// Writes that must be acknowledged between two steps, so that each step meets a working cluster.
 const WRITES_BETWEEN: u64 = 150;
 
 #[test]
@@ -14,7 +14,7 @@ fn what_clients_see_is_linearizable_while_leaders_are_killed() {
         recorder.flow(WRITES_BETWEEN);
         let leader = cluster.leader();
         cluster[leader].kill();
-        // The others go on without it.
+        // The other nodes continue without it.
         recorder.flow(WRITES_BETWEEN);
         cluster[leader].start();
         recorder.flow_at(leader, 1);

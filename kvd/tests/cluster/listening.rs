@@ -1,4 +1,4 @@
-//! Where a node listens: on all addresses of a name, and on one that comes after the node.
+//! Listen addresses of a node: all addresses of a name, and an address that appears after the node has started.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -32,7 +32,7 @@ fn a_node_on_localhost_answers_on_both_its_addresses() {
 fn an_address_that_is_not_there_yet_is_waited_for_and_a_signal_ends_that() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut node = Node::new("node1", Port::any(), dir.path());
-    // For documentation: no machine has it.
+    // A documentation address: no machine has it.
     node.set_flag("--listen", "192.0.2.1:8081");
     node.start();
     let line = node.logged("retrying for");
@@ -60,7 +60,7 @@ fn a_node_that_is_started_before_its_address_is_there_serves_once_it_is() {
     assert_eq!(node.terminate(), Some(0));
 }
 
-/// A network namespace with nothing but loopback in it.
+/// A network namespace with only a loopback device.
 struct Nowhere {
     name: String,
 }
@@ -70,7 +70,7 @@ impl Nowhere {
         let name = format!("kvd-test-{}-nowhere", std::process::id());
         ip(&["netns", "add", &name])?;
         let network = Self { name };
-        // Without any address at all the kernel lets programs listen on whichever they like.
+        // Without any address the kernel lets programs listen on any address.
         ip(&["-n", &network.name, "link", "set", "lo", "up"])?;
         Ok(network)
     }
@@ -78,7 +78,7 @@ impl Nowhere {
 
 impl Drop for Nowhere {
     fn drop(&mut self) {
-        // Left behind it is in nobody's way.
+        // If it is left behind, it does no harm.
         let _ = ip(&["netns", "del", &self.name]);
     }
 }

@@ -1,4 +1,4 @@
-//! What a node logs: little while all is well, each line with node, term and role, and never a value.
+//! Logs of a node: few lines while all is well, each with node, term and role, and never a value.
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
@@ -73,7 +73,7 @@ fn nobody_waits_for_whoever_reads_the_log() {
     serves_while_its_log_goes_to(&pipe);
     drop(reader);
 
-    // One that is gone, and a disk that is full.
+    // A reader that is gone, and a disk that is full.
     let mut reader = Some(open());
     serves_while(&pipe, || drop(reader.take()));
     serves_while_its_log_goes_to(Path::new("/dev/full"));
@@ -83,7 +83,7 @@ fn serves_while_its_log_goes_to(path: &Path) {
     serves_while(path, || {});
 }
 
-/// A node is started whose log goes to this file, and serves after `then`.
+/// Starts a node whose log goes to this file, and checks that it serves after `then`.
 fn serves_while(path: &Path, then: impl FnOnce()) {
     let mut cluster = Cluster::prepare(1);
     let redirect = format!("exec \"$0\" \"$@\" 2> '{}'", path.display());
@@ -101,7 +101,7 @@ fn serves_while(path: &Path, then: impl FnOnce()) {
 /// See open(2).
 const O_NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 
-/// Whether a line looks like `2026-01-31T12:00:00.000000Z  INFO [node1][term 5][leader] leads term 5`.
+/// Returns whether a line looks like `2026-01-31T12:00:00.000000Z  INFO [node1][term 5][leader] leads term 5`.
 fn is_well_formed(line: &str, name: &str) -> bool {
     let parse = || {
         let (time, rest) = line.split_once(' ')?;
@@ -202,7 +202,7 @@ fn a_node_says_at_its_start_what_it_begins_with_and_at_its_end_why_it_stops() {
     let (address, url) = (cluster[0].address().to_owned(), cluster[0].url());
     cluster[0].logged(&format!("listening on {address}, clients connect to {url}"));
     assert_eq!(cluster[0].terminate(), Some(0));
-    // What it was at when it was told to stop is logged too, between the two.
+    // Work that was in progress at the stop is logged too, between the two.
     let log = cluster[0].log();
     let line = |ending: &str| log.lines().position(|line| line.ends_with(ending));
     let (told, stopped) = (line("stopping on SIGTERM"), line("stopped; the log is closed"));

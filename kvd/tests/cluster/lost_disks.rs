@@ -1,4 +1,4 @@
-//! Nodes that lose their disks, or have none, come back by the flags they always had, and take their places again
+//! Nodes that lose their disks, or have none, return with the flags they always had, and take their places again
 //! without anyone's help.
 
 use kvclient::NodeState;
@@ -9,30 +9,30 @@ use testkit::{Cluster, Load, Node, Recorder, until};
 /// Writes that must be acknowledged between two steps.
 const WRITES_BETWEEN: u64 = 100;
 
-/// What the others say of the returned: the last line of the change.
+/// Returns the log line of the other nodes about the returned node: the last line of the change.
 fn replaced(name: &str) -> String {
     format!("{name} votes again")
 }
 
-/// Stops a node for good and takes its data away; what comes back under its name is another node.
+/// Stops a node for good and removes its data; the node that returns under its name is a new one.
 fn wipe(node: &mut Node) {
     node.kill();
     take_data(node);
 }
 
-/// Takes the data of a node away that does not run, if it has any yet.
+/// Removes the data of a stopped node, if it has any yet.
 fn take_data(node: &Node) {
     if let Err(cause) = fs::remove_dir_all(node.data_dir()) {
         assert_eq!(cause.kind(), ErrorKind::NotFound, "{cause}");
     }
 }
 
-/// How often a node has told that one of this name was replaced.
+/// Returns how often a node has logged that a node of this name was replaced.
 fn replacements(node: &Node, name: &str) -> usize {
     node.log().matches(&replaced(name)).count()
 }
 
-/// Waits until a node that came back without data votes again, and is the only one of its name.
+/// Waits until a node that returned without data is a voter again, and the only member with its name.
 #[track_caller]
 fn until_back(cluster: &Cluster, back: usize, times: usize) {
     let name = cluster[back].name.as_str();
@@ -59,14 +59,14 @@ fn a_follower_that_lost_its_disk_is_replaced_without_help_and_counts_again() {
     assert_eq!(cluster.leader(), leader, "nobody was deposed");
     assert_eq!(cluster[lost].health().expect("it answers").term, term);
 
-    // It has everything and counts: with another one down there is a majority, and with that one back it may go.
+    // It has all data and counts: with another node down there is a majority, and once that node is back it may stop.
     let other = (0..3).find(|node| ![leader, lost].contains(node)).expect("a third node");
     cluster[other].kill();
     client.set("color", "red").expect("two of three are a majority");
     let reply = cluster[lost].get("/get?key=color&raw=true").expect("it answers");
     assert_eq!((reply.status, reply.text()), (200, "red".to_owned()));
 
-    // Its own disk holds what it is now, and it returns by itself from now on.
+    // Its own disk holds its new identity, and it returns by itself from now on.
     cluster[other].start();
     cluster[lost].kill();
     cluster[lost].start();
@@ -78,7 +78,7 @@ fn a_follower_that_lost_its_disk_is_replaced_without_help_and_counts_again() {
 fn what_clients_see_is_linearizable_while_disks_are_lost_one_after_the_other() {
     let mut cluster = Cluster::start(3);
     let recorder = Recorder::start(&cluster);
-    // Leaders and followers, and in the end everyone's second life: nothing is left of what was founded.
+    // Leaders and followers, and in the end every node in its second incarnation: nothing is left of the founders.
     let mut times = [0; 3];
     for round in 0..6 {
         recorder.flow(WRITES_BETWEEN);
@@ -124,7 +124,7 @@ fn a_node_that_is_killed_and_wiped_while_it_returns_returns_all_the_same() {
     cluster[lost].kill();
     for round in 0..8 {
         take_data(&cluster[lost]);
-        // Sometimes it lives twice with what it has by then.
+        // Sometimes it runs twice with the data it has by then.
         for life in 0..=round % 2 {
             cluster[lost].start();
             load.flow((round + life) * 6);

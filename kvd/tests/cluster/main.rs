@@ -1,11 +1,11 @@
-//! Clusters of real processes: the real binary, killed, paused, restarted, cut off and badly treated, under load from
-//! the real client.
+//! Clusters of real processes: the real binary, killed, paused, restarted, cut off and mistreated, under load from the
+//! real client.
 //!
-//! What these tests can show is that the parts work together in a process that dies. The rules of consensus and of
-//! storage have tests of their own, which see more: those play with every message and every block on a disk.
+//! These tests show that the parts work together in a process that dies. The rules of consensus and of storage have
+//! their own tests, which see more: those control every message and every block on a disk.
 //!
-//! Each test has its own nodes on ports of its own, waits for states and never for a while, and fails after a
-//! deadline. A failed one prints the end of its nodes' logs.
+//! Each test has its own nodes on its own ports, waits for states and never for a fixed time, and fails after a
+//! deadline. A failed test prints the end of its nodes' logs.
 
 mod backups;
 mod bad_data;

@@ -1,4 +1,4 @@
-//! Members come and go while the cluster serves.
+//! Member changes while the cluster serves.
 
 use kvclient::api::{Applied, ErrorCode, MembersReply};
 use kvclient::{Member, MemberGoal, NodeState};
@@ -6,12 +6,12 @@ use std::thread;
 use std::time::Duration;
 use testkit::{Cluster, Load, Node, Recorder, Reply, error_of, until};
 
-/// What a node knows of the members, by name.
+/// Returns a node's view of the members, by name.
 fn members(node: &Node) -> Option<Vec<Member>> {
     node.health().map(|health| health.members)
 }
 
-/// Waits until all these nodes see these voters and no other members.
+/// Waits until all these nodes see exactly these voters and no other members.
 #[track_caller]
 fn until_voters(cluster: &Cluster, nodes: &[usize], voters: &[&str]) {
     until(&format!("the members are {voters:?}, and vote"), || {
@@ -37,7 +37,7 @@ fn remove(cluster: &Cluster, leader: usize, name: &str) {
     assert!(members.iter().all(|member| member.id != name), "{members:?}");
 }
 
-/// Waits until a node says that it was removed, in every way it has.
+/// Waits until a node reports in every way it has that it was removed.
 #[track_caller]
 fn until_removed(node: &Node) {
     until(&format!("{} knows that it was removed", node.name), || {
@@ -76,7 +76,7 @@ fn a_node_that_joins_catches_up_and_votes_by_itself() {
         assert_eq!(node.log().matches("node4 votes now").count(), 1, "once");
     }
 
-    // It counts: with two of the four down there is no majority, with one there is.
+    // It counts: with two of the four down there is no majority, with one down there is.
     let leader = cluster.leader();
     let others = cluster.others(leader);
     cluster[others[0]].kill();
@@ -84,7 +84,7 @@ fn a_node_that_joins_catches_up_and_votes_by_itself() {
     cluster[others[1]].kill();
     until("two of four have no leader", || cluster[joiner].health().filter(|health| health.leader.is_none()));
 
-    // Started again with the same flags it is a member, whom nobody has to be asked for.
+    // Restarted with the same flags it is a member, and needs no admission.
     cluster[joiner].kill();
     cluster.nodes.iter_mut().filter(|node| !node.is_running()).for_each(Node::start);
     cluster.catch_up();
@@ -102,13 +102,13 @@ fn a_node_that_joins_and_is_not_reached_says_at_which_url_and_so_does_the_leader
     cluster[joiner].logged("no other node has connected to it yet at http://127.0.0.1:1");
     let health = cluster[joiner].health().expect("it answers");
     assert!(health.waiting_for.is_some_and(|why| why.contains("http://127.0.0.1:1")));
-    // Started again with its right URL it asks again, and is reached there.
+    // Restarted with its right URL it asks again, and is reached there.
     cluster[joiner].kill();
     cluster[joiner].remove_flag("--advertise-peer-url");
     cluster[joiner].start();
     cluster[0].logged("node2 votes now");
 
-    // The leader reaches this one, which is told a URL of the leader that leads nowhere.
+    // The leader reaches this node, but gives it a URL of the leader that does not work.
     let mut cluster = Cluster::start_calm(1);
     cluster[0].terminate();
     cluster[0].set_flag("--advertise-peer-url", "http://127.0.0.1:1");
@@ -138,7 +138,7 @@ fn a_learner_stays_one_has_everything_and_counts_for_nothing_until_it_is_promote
         let reply = cluster[learner].get(target).expect("it answers");
         assert_eq!(reply.status, 200, "{target}: {}", reply.text());
     }
-    // Of three voters two are a majority, whether the learner is there or not.
+    // Two of three voters are a majority, whether the learner is there or not.
     cluster[learner].kill();
     let follower = (0..3).find(|node| *node != leader).expect("a follower");
     cluster[follower].kill();
@@ -172,7 +172,7 @@ fn a_removed_follower_knows_it_says_so_and_disturbs_nobody() {
         cluster[node].logged(&format!("{name} was removed"));
     }
     let term = cluster[leader].health().expect("it answers").term;
-    // At the next start as well; and the two that are left are a cluster of two.
+    // The same at its next start; and the two nodes that are left are a cluster of two.
     cluster[gone].kill();
     cluster[gone].start();
     until_removed(&cluster[gone]);
@@ -253,11 +253,11 @@ fn what_would_harm_the_cluster_is_refused_with_a_sentence() {
         assert_eq!((status, code), (404, ErrorCode::MemberNotFound), "{message}");
         assert!(message.contains(r#"no member named "node9" (members: node1, node2, node3)"#), "{message}");
     }
-    // A follower sends on, as it does with writes.
+    // A follower forwards the request, as it does with writes.
     let reply = change(&cluster[follower], "/members/remove", r#"{"id":"node9"}"#);
     assert_eq!((reply.status, error_of(&reply).code), (404, ErrorCode::MemberNotFound), "{}", reply.text());
 
-    // With one of three down, another one cannot go: of the two that would be left one is heard.
+    // With one of three down, another one cannot be removed: of the two that would be left only one is heard.
     let (gone, stays) = match cluster.others(leader)[..] {
         [a, b] => (a, b),
         _ => panic!("three nodes"),
@@ -270,7 +270,7 @@ fn what_would_harm_the_cluster_is_refused_with_a_sentence() {
     assert!(message.contains("2 voters would remain"), "{message}");
     assert!(message.contains("the leader hears from 1") && message.contains("--force"), "{message}");
 
-    // Forced it goes on, as far as it gets, and ends well once the other is back.
+    // A forced removal proceeds as far as possible, and completes once the other node is back.
     let forced = format!(r#"{{"id":"{}","force":true}}"#, cluster[stays].name);
     thread::scope(|scope| {
         let asked = scope.spawn(|| change(&cluster[leader], "/members/remove", &forced));
@@ -295,7 +295,7 @@ fn a_removal_right_after_an_election_waits_for_who_has_not_been_heard_and_is_ref
     let old = cluster.leader();
     let rest = cluster.others(old);
     cluster[old].kill();
-    // The dead one and the new leader would be left: no majority. Asked as soon as anyone leads.
+    // The dead node and the new leader would be left: no majority. Asked as soon as a node leads.
     let refused = until("the new leader answers", || {
         rest.iter().zip(rest.iter().rev()).find_map(|(asked, other)| {
             let body = format!(r#"{{"id":"{}"}}"#, cluster[*other].name);
@@ -329,7 +329,7 @@ fn a_node_is_replaced_by_another_in_one_change_whatever_the_leader() {
     assert!(names.len() == 3 && names.contains(&"node4") && !names.contains(&name.as_str()), "{names:?}");
     assert!(members.iter().all(|member| member.voter), "{members:?}");
     assert_eq!(client.replace_member(&name, "node4").expect("it is so already").len(), 3);
-    // One that votes takes nobody's place: the cluster would shrink, and by the next such command to a single voter.
+    // A voter cannot replace a member: the cluster would shrink, and the next such command would leave a single voter.
     let voters: Vec<_> = names.into_iter().filter(|other| *other != "node4").collect();
     for (leaves, votes) in [(voters[0], voters[1]), (voters[0], "node4"), ("node4", voters[0])] {
         match client.replace_member(leaves, votes) {
@@ -354,7 +354,7 @@ fn what_clients_see_is_linearizable_while_all_nodes_are_replaced_by_others() {
         cluster[new].add_env("KVD_LEARNER", "true");
         cluster[new].start();
         let (gone, comes) = (cluster[old].name.clone(), cluster[new].name.clone());
-        // The leader may change meanwhile, which the client sees through.
+        // The leader may change meanwhile; the client handles that.
         let client = cluster.client();
         until("one is replaced by the other", || match client.replace_member(&gone, &comes) {
             Ok(_) => Some(()),
@@ -365,7 +365,7 @@ fn what_clients_see_is_linearizable_while_all_nodes_are_replaced_by_others() {
         until_removed(&cluster[old]);
         assert_eq!(cluster[old].terminate(), Some(0));
     }
-    // Clients that were told of the first three alone have learnt of the others.
+    // Clients that were told only of the first three nodes have learnt of the others.
     recorder.flow(200);
     cluster.nodes.drain(..3);
     until_voters(&cluster, &[0, 1, 2], &["node4", "node5", "node6"]);
@@ -379,7 +379,7 @@ fn a_node_that_is_killed_while_it_joins_joins_all_the_same() {
     let joiner = cluster.prepare_joiner();
     for round in 0..10 {
         cluster[joiner].start();
-        // The moment is what is tested; nothing is waited for.
+        // The delay itself is under test; nothing is waited for.
         thread::sleep(Duration::from_millis(round * 12));
         cluster[joiner].kill();
     }
@@ -408,7 +408,7 @@ fn a_node_that_cannot_join_says_why_and_joins_once_it_can() {
     cluster[2].start();
     until_voters(&cluster, &[0, 1, 2, 3], &["node1", "node2", "node3", "node4"]);
 
-    // The name of one that lives is taken.
+    // The name of a running member is taken.
     let namesake = cluster.prepare_joiner();
     let command = cluster[namesake].command_with("--name", "node1");
     cluster[namesake].start_as(command);
@@ -422,9 +422,10 @@ fn a_node_that_cannot_join_says_why_and_joins_once_it_can() {
 fn a_node_that_is_removed_before_it_is_fed_is_told_so() {
     let mut cluster = Cluster::start_calm(3);
     let leader = cluster.leader();
-    // One that joins, and one that returns without its data. Nobody reaches either, so neither is ever fed.
+    // A node that joins, and a node that returns without its data. No other node can reach either, so neither receives
+    // any entries.
     let returning = cluster.follower();
-    // It asks the leader, which stays.
+    // The joining node asks the leader, which stays.
     let joiner = cluster.prepare_joiner_at(leader);
     cluster[returning].kill();
     std::fs::remove_dir_all(cluster[returning].data_dir()).expect("its data can be removed");
@@ -459,7 +460,7 @@ fn a_node_that_joins_late_is_sent_a_snapshot_and_then_the_log() {
     cluster[joiner].logged("installed a snapshot from");
     until_voters(&cluster, &[0, 1, 2, 3], &["node1", "node2", "node3", "node4"]);
     cluster.converge();
-    // What it has survives on its own disk, the cluster in it.
+    // The removal is on its own disk, together with the cluster.
     cluster[joiner].kill();
     cluster[joiner].start();
     cluster.catch_up();

@@ -1,14 +1,14 @@
-//! Data that is missing: a volume that is not mounted, nodes in memory that stop at the same time. Where anybody
-//! remembers a cluster, or was told to, no new and empty one takes its place.
+//! Missing data: a volume that is not mounted, in-memory nodes that stop at the same time. If any node remembers a
+//! cluster, or has a flag to expect one, no new and empty cluster takes its place.
 
 use kvclient::{Client, NodeState};
 use std::fs;
 use testkit::{Cluster, Node, kvd, run, until};
 
-/// What a node logs that founds a cluster.
+/// Log line of a node that founds a cluster.
 const FOUNDS: &str = "formed a new, empty cluster";
 
-/// Waits until a node says that it waits for this, to all who ask, and is part of no cluster.
+/// Waits until a node reports this reason for waiting, to all who ask, and does not belong to a cluster.
 #[track_caller]
 fn until_waiting(node: &Node, why: &str) {
     let sentence = until(&format!("{} waits: {why}", node.name), || {
@@ -23,7 +23,7 @@ fn times_founded(cluster: &Cluster) -> Vec<usize> {
     cluster.nodes.iter().map(|node| node.log().matches(FOUNDS).count()).collect()
 }
 
-/// Takes the volume of a node away that does not run, or mounts it again.
+/// Unmounts the volume of a stopped node, or mounts it again.
 fn unmount(node: &Node) {
     fs::rename(node.data_dir(), node.data_dir().with_extension("volume")).expect("a directory");
 }
@@ -33,7 +33,7 @@ fn mount(node: &Node) {
     fs::rename(node.data_dir().with_extension("volume"), node.data_dir()).expect("a directory");
 }
 
-/// Waits until three nodes vote and the write from before is there.
+/// Waits until three nodes are voters and the earlier write is there.
 #[track_caller]
 fn until_whole(cluster: &Cluster) {
     until("all vote", || {
@@ -61,14 +61,14 @@ fn nodes_that_expect_data_and_find_none_wait_until_their_volumes_are_back() {
         until_waiting(node, &format!("--expect-data is set, but --data-dir {} is empty", node.data_dir().display()));
         let others = cluster.nodes.iter().filter(|other| other.name != node.name).map(|other| other.name.as_str());
         let others = others.collect::<Vec<_>>().join(", ");
-        // Whoever comes last, it is said at once what is the matter, and of whom.
+        // Whichever node is last, the reason is reported at once, with the node that it concerns.
         until_waiting(node, &format!("no data, though --expect-data is set: {others}"));
         let line = node.logged("waiting for the data of its cluster");
         assert!(line.contains(" WARN "), "{line}");
     }
     assert_eq!(times_founded(&cluster), [1; 3]);
 
-    // One has its data again, and nobody takes it for lost.
+    // One node has its data again, and no other takes it for lost.
     let mount_again = |node: &mut Node| {
         assert_eq!(node.terminate(), Some(0));
         mount(node);
@@ -79,11 +79,11 @@ fn nodes_that_expect_data_and_find_none_wait_until_their_volumes_are_back() {
         until_waiting(node, "waiting to rejoin the cluster of node3");
         until_waiting(node, "If a majority of its voters is permanently lost, no node can join it");
     }
-    // With another there is a majority, and the third comes back without its own.
+    // With another there is a majority, and the third rejoins without its own data.
     mount_again(&mut cluster[0]);
     until_whole(&cluster);
     assert_eq!(times_founded(&cluster), [1; 3]);
-    // With its data a node starts as ever.
+    // With its data a node starts as usual.
     cluster[1].kill();
     cluster[1].start();
     until_whole(&cluster);
@@ -148,7 +148,7 @@ fn the_systemd_unit_notes_outside_the_volume_that_there_is_data_once_there_is() 
     assert!(unit.contains("\nEnvironmentFile=-/etc/kvd/expect-data.env\n"));
 }
 
-/// A cluster in memory that has lost two of three at once, who are back and wait to be let in.
+/// Returns an in-memory cluster in which two of three nodes stopped at once; they are back and wait for admission.
 fn survived_by_the_last() -> Cluster {
     let mut cluster = Cluster::start_with(3, "--storage", "memory");
     cluster.client().set("color", "blue").expect("the cluster serves");
@@ -170,7 +170,7 @@ fn survived_by_the_last() -> Cluster {
 #[test]
 fn what_the_last_node_in_memory_has_is_saved_and_restored() {
     let mut cluster = survived_by_the_last();
-    // As `kvctl snapshot save --stale` does, whichever node it is told of.
+    // As `kvctl snapshot save --stale` does, whichever node it is given.
     let client = cluster.client();
     let nodes = client.status().expect("they answer");
     let survivor = nodes
@@ -194,7 +194,7 @@ fn what_the_last_node_in_memory_has_is_saved_and_restored() {
     cluster[2].start();
     let own = Client::connect([cluster[2].url()]).expect("a URL");
     until("it serves", || own.get("color").ok().flatten().filter(|item| item.value == b"blue"));
-    // By their old flags the others are none of it, and found none of their own.
+    // With their old flags the other nodes do not belong to it, and found no cluster.
     for other in 0..2 {
         let name = cluster[other].name.clone();
         until_waiting(&cluster[other], &format!("no member named \"{name}\""));
@@ -221,7 +221,7 @@ fn when_the_last_one_is_started_again_too_no_empty_cluster_takes_the_place_of_wh
         until_waiting(node, told);
         assert!(node.logged(" WARN ").contains("waiting for the data of its cluster"), "{}", node.log());
     }
-    // One after the other they hear of it from those that run.
+    // One after the other they hear of it from the running nodes.
     for number in 0..3 {
         cluster[number].kill();
         cluster[number].start();
@@ -229,7 +229,7 @@ fn when_the_last_one_is_started_again_too_no_empty_cluster_takes_the_place_of_wh
     }
     assert_eq!(times_founded(&cluster), before);
 
-    // To begin with nothing is to start all of them; and to forbid even that there is a flag.
+    // Starting all of them at once would begin with nothing; a flag forbids even that.
     cluster.kill_all();
     cluster.nodes.iter_mut().for_each(|node| node.set_flag("--storage", "memory"));
     cluster[0].add_env("KVD_EXPECT_DATA", "true");

@@ -1,14 +1,14 @@
-//! Few files that a node may have open, and many clients: the node itself always has what it needs, and a disk that cannot be
-//! used for want of files is waited for, and is no failed disk.
+//! A low limit on a node's open files, and many clients: the node itself always has the files that it needs. If the
+//! limit prevents the use of the disk, the node waits, and does not treat the disk as failed.
 
 use std::io::Write as _;
 use std::net::TcpStream;
 use testkit::{Cluster, Connection, Node, Port};
 
-/// Connections of clients that ask once, and stay.
+/// Connections of clients that send one request, and stay open.
 const IDLE: usize = 150;
 
-/// Enough to fill a segment of the log, and to lead to snapshots.
+/// Enough to fill a log segment, and to trigger snapshots.
 const WRITES: usize = 20;
 
 const VALUE_BYTES: usize = 1 << 20;
@@ -43,7 +43,7 @@ fn idle_clients_take_nothing_that_log_snapshots_and_peers_need() {
         node.logged("accepting up to 40 client connections, of 128 open files");
         for _ in 0..IDLE {
             let mut connection = TcpStream::connect(node.address()).expect("it listens");
-            // One that is one too many may be closed before it has asked.
+            // Excess connections may be closed before they have sent a request.
             let _ = connection.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n");
             idle.push(connection);
         }

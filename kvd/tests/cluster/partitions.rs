@@ -1,7 +1,7 @@
-//! Networks that are divided: whoever is cut off answers nothing that may be wrong, whoever has a majority serves, and
-//! once the network is mended all agree.
+//! Network partitions: a node that is cut off gives no answer that may be wrong, a majority serves, and once the
+//! network is mended all nodes agree.
 //!
-//! The clients reach every node throughout. Each scenario runs on the best network that the machine has: see
+//! The clients reach every node throughout. Each scenario runs on the best network that the machine supports: see
 //! [`testkit::on_a_network`].
 
 use testkit::{Cluster, Network, Recorder, on_a_network, until};
@@ -17,12 +17,12 @@ fn start(network: &dyn Network, election_timeout_ms: &str) -> Cluster {
     cluster
 }
 
-/// Waits until a node that hears nothing of its leader follows nobody any more, and so would stand for election.
+/// Waits until a node that hears nothing from its leader follows no leader any more, and so would campaign.
 fn misses_its_leader(cluster: &Cluster, node: usize) {
     until("it follows nobody", || cluster[node].health().filter(|health| health.leader.is_none()));
 }
 
-/// Cuts off the leader, each time in the same way, so that the others elect another one.
+/// Repeatedly cuts off the leader in the same way, so that the other nodes elect another one.
 fn the_leader_is_cut_off(network: &dyn Network, cut: fn(&dyn Network, usize, &[usize])) {
     let cluster = start(network, "150..300");
     let recorder = Recorder::start(&cluster);
@@ -155,7 +155,7 @@ fn a_link_that_comes_and_goes_stops_nobody() {
                 1 => network.cut_one_way(&[leader], &[follower]),
                 _ => network.cut_one_way(&[follower], &[leader]),
             }
-            // For a while less than its patience, or more.
+            // For less than its election timeout, or for longer.
             if round == 0 || round == 4 {
                 misses_its_leader(&cluster, follower);
             } else {

@@ -1,4 +1,4 @@
-//! A leader that is paused, as a virtual machine may be, goes on later as if nothing had happened; but something has.
+//! A leader is paused, as a virtual machine may be. When it resumes it notices nothing, but much has happened.
 
 use kvclient::api::GetReply;
 use kvclient::{Client, NodeState};
@@ -25,7 +25,7 @@ fn a_paused_leader_answers_no_read_with_old_data_and_comes_back_as_a_follower() 
         assert_eq!(reader.receive().expect("a reply").status, 200);
     }
     cluster[old_leader].pause();
-    // These wait where the paused process will find them first.
+    // The requests wait where the paused process will find them first.
     readers.iter_mut().for_each(read);
 
     let new_leader = cluster.leader();
@@ -69,7 +69,7 @@ fn what_clients_see_is_linearizable_while_leaders_are_paused_for_longer_than_an_
         let paused = recorder.now();
         let others = cluster.others(leader);
         cluster.leader_of(&others);
-        // So much has happened that it does not know of; and there are those who will ask for it as soon as it goes on.
+        // The leader does not know of these writes, and readers will ask for them as soon as it resumes.
         recorder.flow(100);
         pauses.push((leader, paused..recorder.now()));
         cluster[leader].resume();
@@ -93,7 +93,7 @@ fn a_follower_that_is_paused_again_and_again_changes_no_leader_and_fails_no_requ
         let follower = (leader + 1 + round % 2) % 3;
         load.flow(50);
         cluster[follower].pause();
-        // Longer than the longest election timeout, or for a moment only.
+        // Longer than the longest election timeout, or only briefly.
         thread::sleep(Duration::from_millis(if round < 2 { 1_300 } else { 200 }));
         load.flow(50);
         cluster[follower].resume();

@@ -1,4 +1,4 @@
-//! Without a majority nothing is acknowledged, and nothing is said that does not hold; with it, all goes on.
+//! Without a majority no write is acknowledged and no answer is wrong; with one, the cluster serves again.
 
 use kvclient::NodeState;
 use kvclient::api::{Applied, ErrorCode, GetReply};
@@ -30,7 +30,7 @@ fn a_lone_survivor_takes_no_writes_answers_stale_reads_and_serves_again_with_the
     for (target, status) in [("/livez", 200), ("/readyz", 503), ("/leader", 503), ("/health", 200)] {
         assert_eq!(lone.get(target).expect("it answers").status, status, "{target}");
     }
-    // In this time it would have stood for election several times over.
+    // In this time it would have campaigned several times.
     let later = until("time has passed", || lone.health().filter(|now| now.uptime_ms > alone.uptime_ms + 1_000));
     assert_eq!(later.term, alone.term, "it raises no term that nobody would elect it for (PreVote, thesis §9.6)");
 
@@ -46,7 +46,7 @@ fn a_write_that_a_leader_took_and_could_not_replicate_is_said_to_be_unknown() {
     let mut cluster = Cluster::start_calm(3);
     let leader = cluster.leader();
     let others = cluster.others(leader);
-    // Paused and not killed: their connections stay open, so for a moment it knows no better.
+    // Paused and not killed: their connections stay open, so for a moment the leader still believes that it leads.
     others.iter().for_each(|number| cluster[*number].pause());
     let reply = cluster[leader].post("/set", WRITE).expect("it answers");
     let error = error_of(&reply);

@@ -1,4 +1,4 @@
-//! New clusters of what there is: of a backup, and of the survivor of a cluster that is lost.
+//! New clusters from what is left: from a backup, or from the survivor of a lost cluster.
 
 use kvclient::{Client, Item, NodeState, SetRequest};
 use std::fs;
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use testkit::{Cluster, Ended, Node, kvd, run, run_at_terminal, until};
 
-/// The daemon with a command that it ends after.
+/// Returns the daemon's command line for a command after which it ends.
 fn offline(words: &[&str], data_dir: &Path) -> Command {
     let mut command = kvd();
     command.args(words).arg("--data-dir").arg(data_dir);
     command
 }
 
-/// What a directory holds.
+/// Returns the names in a directory.
 fn names_in(dir: &Path) -> Vec<String> {
     let files = fs::read_dir(dir).expect("a directory");
     let mut names: Vec<_> =
@@ -28,7 +28,7 @@ fn done(ended: &Ended) -> &str {
     &ended.stdout
 }
 
-/// Keys of every kind of history, and how they stand.
+/// Writes keys with every kind of history, and returns their items.
 fn fill(client: &Client) -> Vec<Item> {
     for number in 0..300 {
         client.set(&format!("key{:03}", number % 200), format!("value {number}")).expect("a majority is there");
@@ -39,7 +39,7 @@ fn fill(client: &Client) -> Vec<Item> {
     keys.filter_map(|key| client.get(&key).expect("it serves")).collect()
 }
 
-/// Checks that a node serves these items, with revisions and all, and no others.
+/// Checks that a node serves exactly these items, with their revisions.
 #[track_caller]
 fn serves(node: &Node, items: &[Item]) {
     let client = Client::connect([node.url()]).expect("a URL");
@@ -49,7 +49,7 @@ fn serves(node: &Node, items: &[Item]) {
     assert_eq!(node.health().expect("it answers").keys, items.len() as u64);
 }
 
-/// Starts a node as `kvd --name --listen --data-dir`, without anything of the cluster that it was part of.
+/// Starts a node as `kvd --name --listen --data-dir`, without any flag of its former cluster.
 #[track_caller]
 fn start_alone(node: &mut Node) {
     node.remove_flag("--peers");
@@ -58,7 +58,7 @@ fn start_alone(node: &mut Node) {
     until("it leads", || node.health().filter(|health| health.state == NodeState::Leader));
 }
 
-/// Lets another node join on an empty directory.
+/// Lets another node join with an empty directory.
 #[track_caller]
 fn join(cluster: &mut Cluster, joiner: usize, through: usize) {
     let url = cluster[through].url();
@@ -66,7 +66,7 @@ fn join(cluster: &mut Cluster, joiner: usize, through: usize) {
     cluster[joiner].remove_flag("--peers");
     cluster[joiner].set_flag("--join", url);
     cluster[joiner].start();
-    // Whoever it joined through knows when that is committed.
+    // The member that it joined through knows when the change is committed.
     let name = cluster[joiner].name.clone();
     cluster[through].logged(&format!("{name} votes now"));
 }
@@ -126,7 +126,7 @@ fn a_backup_is_restored_to_a_new_cluster_that_grows() {
     assert_eq!(missing.code, Some(2), "{missing:?}");
 
     fs::write(&file, &backup).expect("a file");
-    // What `kvd dev` keeps is no empty directory, and that of a mounted file system is.
+    // A directory with data of `kvd dev` is not empty, but that of a mounted file system is.
     fs::create_dir(dir.join("lost+found")).expect("a directory");
     fs::create_dir(dir.join("node1")).expect("a directory");
     let ended = run(&mut offline(&restore, &dir));
@@ -145,7 +145,7 @@ fn a_backup_is_restored_to_a_new_cluster_that_grows() {
     assert_eq!(next.revision, first.revision + 1);
 
     join(&mut cluster, 1, 0);
-    // One of the old cluster is none of the new, whatever its flags say, and disturbs nobody.
+    // A node of the old cluster does not belong to the new one, whatever its flags say, and disturbs no node.
     let term = cluster[0].health().expect("it answers").term;
     cluster[2].start();
     cluster[2].logged("but the nodes that --peers lists belong to cluster");
@@ -171,7 +171,7 @@ fn a_survivor_is_recovered_to_a_new_cluster_that_grows() {
     assert!(running.error().contains("another"), "a daemon has it: {running:?}");
     cluster.kill_all();
 
-    // Without a word from anyone nothing happens.
+    // Without a confirmation nothing happens.
     let asked = run(&mut offline(&["recover"], &dir));
     assert_eq!(asked.code, Some(1), "{asked:?}");
     assert!(asked.error().contains("use --yes if you are sure"), "{asked:?}");
@@ -208,7 +208,8 @@ fn a_survivor_is_recovered_to_a_new_cluster_that_grows() {
     start_alone(&mut cluster[2]);
     serves(&cluster[2], &items);
     assert_ne!(cluster_id(&cluster[2]), old_id);
-    // By their old flags the others are none of the new cluster, be it with their data or without, and disturb nobody.
+    // With their old flags the other nodes do not belong to the new cluster, with or without their data, and disturb no
+    // node.
     let term = cluster[2].health().expect("it answers").term;
     fs::remove_dir_all(cluster[1].data_dir()).expect("its data can be removed");
     for node in [0, 1] {
@@ -246,7 +247,7 @@ fn what_a_survivor_has_not_heard_to_be_committed_is_kept_and_said() {
     for follower in cluster.others(leader) {
         cluster[follower].kill();
     }
-    // It takes a write that nobody can acknowledge any more.
+    // It takes a write that can no longer be acknowledged.
     let reply = cluster[leader].post("/set", r#"{"key":"color","value":"red"}"#).expect("it answers");
     assert!([503, 504].contains(&reply.status), "{}", reply.text());
     cluster[leader].kill();
@@ -258,7 +259,7 @@ fn what_a_survivor_has_not_heard_to_be_committed_is_kept_and_said() {
     start_alone(&mut cluster[leader]);
     let value = cluster[leader].get("/get?key=color&raw=true").expect("it answers").text();
     assert_eq!(value, if reply.status == 504 { "red" } else { "blue" });
-    // Once more makes yet another cluster of it, though there is no need.
+    // Running it once more makes yet another cluster, though there is no need.
     let id = cluster_id(&cluster[leader]);
     assert_eq!(cluster[leader].terminate(), Some(0));
     let again = run(&mut offline(&["recover", "--yes"], cluster[leader].data_dir()));
@@ -273,7 +274,7 @@ fn a_node_that_listens_on_all_addresses_is_recovered_at_the_urls_that_its_data_k
     cluster.client().set("color", "blue").expect("a majority is there");
     cluster.catch_up();
     cluster.kill_all();
-    // As in a container: what clients are told is a published port, which the other nodes cannot reach.
+    // As in a container: clients are given a published port, which the other nodes cannot reach.
     let (listen, published) = (cluster[0].address().replace("127.0.0.1", "0.0.0.0"), "http://127.0.0.1:1");
     let dir = cluster[0].data_dir().to_owned();
     let mut recover = offline(&["recover", "--yes"], &dir);
@@ -285,7 +286,8 @@ fn a_node_that_listens_on_all_addresses_is_recovered_at_the_urls_that_its_data_k
     let health = cluster[0].health().expect("it answers");
     assert_eq!((health.peer_url, health.client_url), (cluster[0].url(), published.to_owned()));
 
-    // Nodes that join are sent to the leader's client URL, which they cannot reach: they are asked to name a peer's.
+    // Joining nodes are redirected to the leader's client URL, which they cannot reach: the error asks for a peer's
+    // URL.
     let url = cluster[0].url();
     let _ = fs::remove_dir_all(cluster[1].data_dir());
     cluster[1].remove_flag("--peers");
@@ -293,7 +295,7 @@ fn a_node_that_listens_on_all_addresses_is_recovered_at_the_urls_that_its_data_k
     cluster[1].start();
     cluster[0].logged("node2 votes now");
 
-    // A backup does not know where the node was.
+    // A backup does not know the node's address.
     let snapshot = dir.with_extension("snap");
     let mut backup = Vec::new();
     Client::connect([cluster[1].url()]).expect("a URL").save_snapshot(&mut backup, |_| {}).expect("it gives a backup");

@@ -1,4 +1,4 @@
-//! Large values over slow links: entries take all of a link, and yet depose nobody.
+//! Large values over slow links: entries use a whole link, and still depose no leader.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -8,19 +8,19 @@ use testkit::{Namespaces, Network, skip};
 const NODES: usize = 3;
 const VALUE_BYTES: usize = 1 << 20;
 
-/// Who writes over what.
+/// The writers and the links.
 #[derive(Clone, Copy)]
 struct Case {
-    /// Of each direction of each link, in Mbit/s.
+    /// Rate of each direction of each link, in Mbit/s.
     rate: u32,
     writers: usize,
     lasts: Duration,
 }
 
-/// A writer tries for so long to get one value through: on such a link they wait for each other.
+/// Time for which a writer tries to get one value through: on such a link values wait for each other.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Of the link, this much must be values that clients were told are written. Percent.
+/// Share of the link that must be acknowledged values. Percent.
 const GOODPUT_MIN: f64 = 80.0;
 
 #[test]
@@ -34,7 +34,7 @@ fn large_values_fill_a_slow_link_for_a_minute_and_depose_nobody() {
     run(Case { rate: 20, writers: 8, lasts: Duration::from_secs(60) });
 }
 
-/// A writer that waits for each answer leaves the link idle meanwhile, so that no goodput is asked of it.
+/// A writer that waits for each answer leaves the link idle meanwhile, so no goodput is required of it.
 #[test]
 #[ignore = "takes half a minute, and is less than what eight writers do"]
 fn one_writer_of_large_values_deposes_nobody() {
@@ -93,7 +93,7 @@ fn write_over_slow_links(network: &Namespaces, case: Case) {
     });
     let took = began.elapsed().as_secs_f64();
     let (written, failed) = (written.into_inner(), failed.into_inner());
-    // Each value leaves the leader once for every other node.
+    // The leader sends each value once to every other node.
     let copies = (NODES - 1) as f64;
     let goodput = written as f64 * VALUE_BYTES as f64 * copies * 8.0 / (f64::from(case.rate) * 1e6) / took * 100.0;
     println!("{written} values of 1 MiB in {took:.1} s: {goodput:.0} % of {} Mbit/s; {failed} failed", case.rate);

@@ -1,4 +1,5 @@
-//! Snapshots: the log goes behind them, nodes start from them, and followers that were away for long are sent one.
+//! Snapshots: the log is compacted behind them, nodes start from them, and followers that were away for long are sent
+//! one.
 
 use kvclient::Client;
 use std::fs;
@@ -13,22 +14,22 @@ const SNAPSHOT_LOG_BYTES: usize = 1 << 20;
 /// Bytes of each value.
 const VALUE_BYTES: usize = 64 << 10;
 
-/// Keys in use, so that what is written over is more than what stays.
+/// Keys in use, so that more data is overwritten than stays.
 const KEYS: usize = 8;
 
-/// Writes that fill several segments of the log, of 16 MiB each.
+/// Writes that fill several log segments of 16 MiB each.
 const WRITES: usize = 5 * (16 << 20) / VALUE_BYTES;
 
-/// Bytes of the values that make a snapshot so large that systems and network do not hold it all on the way.
+/// Bytes of the values that make a snapshot too large for the buffers of systems and network.
 const LARGE_VALUE_BYTES: usize = 1 << 20;
 
-/// How many of them there are.
+/// Number of such values.
 const LARGE_VALUES: usize = 20;
 
-/// Longest time in which nothing of a transfer moves before it ends, as the nodes have it.
+/// Longest time without progress before a transfer ends, as in the nodes.
 const STALL_MAX: Duration = Duration::from_secs(5);
 
-/// What a busy machine may take on top.
+/// Additional time that a busy machine may take.
 const SLACK: Duration = Duration::from_secs(6);
 
 fn start() -> Cluster {
@@ -52,7 +53,7 @@ fn write_all(cluster: &Cluster) {
     }
 }
 
-/// What was written last stands under every key at every node.
+/// Checks that every node has the last written value of every key.
 fn assert_all_there(cluster: &Cluster) {
     for node in &cluster.nodes {
         for number in WRITES - KEYS..WRITES {
@@ -100,21 +101,21 @@ fn a_follower_that_was_away_for_long_is_sent_a_snapshot_and_then_the_log() {
     cluster.catch_up();
     cluster[follower].logged("installed a snapshot from");
     assert_all_there(&cluster);
-    // It is a member like all others: with it alone beside the leader there is a majority.
+    // It is a full member: if only it and the leader are running, there is a majority.
     let other = (0..3).find(|node| *node != follower && *node != cluster.leader()).expect("a third node");
     cluster[other].kill();
     cluster.client().set("after", "x").expect("a majority is there");
 }
 
-/// Makes the state large enough that its snapshot can be stopped on its way.
+/// Makes the state large enough that its snapshot can be stopped in flight.
 fn fill(client: &Client) {
     for number in 0..LARGE_VALUES {
         client.set(&format!("large{number}"), vec![number as u8; LARGE_VALUE_BYTES]).expect("a majority is there");
     }
 }
 
-/// Kills a follower until the log that it needs is gone, and starts it again; returns its number and the leader's as
-/// soon as a snapshot is on its way.
+/// Kills a follower until the log that it needs is gone, and restarts it; returns its number and the leader's as soon
+/// as a snapshot is in flight.
 fn send_a_snapshot(cluster: &mut Cluster) -> (usize, usize) {
     let follower = cluster.follower();
     let leader = cluster.leader();
@@ -126,7 +127,7 @@ fn send_a_snapshot(cluster: &mut Cluster) -> (usize, usize) {
         name.split('-').nth(1)?.parse::<u64>().ok()
     };
     until("the leader has a newer snapshot", || first().filter(|index| *index > has));
-    // The log stays for a follower that may be back in a moment, until that has been silent for too long.
+    // The log stays for a follower that may be back soon, until that follower has been silent for too long.
     let segment = cluster[leader].data_dir().join(SEGMENT);
     until("the log that it needs is gone", || {
         let is_gone = !segment.exists();
@@ -140,13 +141,13 @@ fn send_a_snapshot(cluster: &mut Cluster) -> (usize, usize) {
     (follower, leader)
 }
 
-/// Bytes of log in a node's directory.
+/// Returns the bytes of log in a node's directory.
 fn log_bytes(node: &Node) -> u64 {
     let size = |name: &String| fs::metadata(node.data_dir().join(name)).map_or(0, |file| file.len());
     files(node.data_dir(), "wal-0").iter().map(size).sum()
 }
 
-/// How often the leader has given up to send a snapshot.
+/// Returns how often the leader has given up sending a snapshot.
 fn given_up(leader: &Node) -> usize {
     leader.log().matches("sending a snapshot to").count()
 }
@@ -158,8 +159,8 @@ fn a_receiver_that_is_paused_in_mid_snapshot_fills_no_disk_and_gets_another_when
     cluster[follower].pause();
     let (began, given_up_before) = (Instant::now(), given_up(&cluster[leader]));
     let is_given_up = |cluster: &Cluster| given_up(&cluster[leader]) > given_up_before;
-    // Of the log stays four times what leads to a snapshot, which is the size of the state, until the next one has been
-    // written, and the rest of a segment or two.
+    // Until the next snapshot has been written, the log keeps four times the growth that triggers one, which is the
+    // size of the state, and the rest of a segment or two.
     let state = (LARGE_VALUES * LARGE_VALUE_BYTES) as u64;
     let kept_max = 5 * state + 3 * (16 << 20);
     let client = cluster.client();
@@ -181,7 +182,7 @@ fn a_receiver_that_is_paused_in_mid_snapshot_fills_no_disk_and_gets_another_when
     cluster[follower].logged("installed a snapshot from");
 }
 
-/// As above, for a minute, under load, and with so little room that a log which is kept for the receiver would end the leader.
+/// As above, for a minute, under load, and with so little room that a log kept for the receiver would end the leader.
 #[test]
 #[ignore = "takes a minute and a half, and room in memory for two disks"]
 fn a_receiver_that_is_paused_for_a_minute_fills_no_small_disk() {
@@ -244,7 +245,7 @@ fn a_follower_that_would_be_sent_a_damaged_snapshot_is_sent_a_new_one() {
     assert_eq!(cluster[leader].health().expect("it answers").snapshots_damaged, 0, "the damaged one is gone");
 }
 
-/// It is mended long after both ends have noticed.
+/// The link is mended long after both ends have noticed.
 #[test]
 fn a_link_that_breaks_in_mid_snapshot_costs_one_stall() {
     on_a_network(3, |network| {
@@ -261,7 +262,7 @@ fn a_link_that_breaks_in_mid_snapshot_costs_one_stall() {
         cluster[follower].logged("receiving the snapshot from");
         assert!(cut.elapsed() < STALL_MAX + SLACK, "{:?}", cut.elapsed());
         assert!(!cluster[follower].log().contains("installed a snapshot from"), "it was cut off in mid-snapshot");
-        // Long enough for a connection to wait longer for its next attempt than all this may take.
+        // Long enough for the pause before a connection's next attempt to exceed the time that all this may take.
         thread::sleep(2 * STALL_MAX);
         network.heal();
         let healed = Instant::now();

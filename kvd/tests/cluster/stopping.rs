@@ -1,4 +1,4 @@
-//! Signals that ask a daemon to end, at inconvenient moments.
+//! Signals that stop a daemon, at inconvenient moments.
 
 use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::Signal;
@@ -7,7 +7,7 @@ use testkit::{Cluster, Connection, Load, Node, Port, until};
 
 const WRITERS: usize = 8;
 
-/// Writes that must be acknowledged between two steps, so that each meets a cluster at work.
+/// Writes that must be acknowledged between two steps, so that each step meets a working cluster.
 const WRITES_BETWEEN: u64 = 100;
 
 #[test]
@@ -16,7 +16,7 @@ fn a_node_whose_disk_does_not_answer_at_its_start_can_be_stopped() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut node = Node::new("node1", Port::any(), dir.path());
         fs::create_dir(node.data_dir()).expect("a directory");
-        // Whoever opens a pipe for writing waits for somebody who reads: the start gets no further than the lock.
+        // Opening a pipe for writing blocks until a reader opens it: the start gets no further than the lock.
         mkfifoat(CWD, node.data_dir().join("lock"), Mode::RUSR | Mode::WUSR).expect("a pipe");
         node.start();
         let _waiting = until("it listens", || Connection::open(&node.url()).ok());

@@ -1,4 +1,4 @@
-//! Whoever should not be talked to: nodes of other clusters, nodes that speak nonsense, and pages in a browser.
+//! Peers and clients that must be refused: nodes of other clusters, nodes that send nonsense, and pages in a browser.
 
 use kvclient::api::{Applied, ErrorCode};
 use kvd::peer::{HELLO_HEADER, Hello};
@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::{self, HandshakeError, Message, WebSocket};
 
-/// What a node tells of itself to anyone who introduces himself.
+/// Returns the introduction that a node sends in answer to any introduction.
 fn introduction(node: &Node, ours: &Hello) -> Hello {
     let mut connection = Connection::open(&node.url()).expect("it listens");
     let header = format!("{HELLO_HEADER}: {}", ours.to_header());
@@ -20,14 +20,14 @@ fn introduction(node: &Node, ours: &Hello) -> Hello {
     Hello::from_header(reply.header(HELLO_HEADER).expect("it introduces itself too")).expect("an introduction")
 }
 
-/// A node that is none.
+/// Returns the introduction of a node that does not exist.
 fn stranger() -> Hello {
     let url = "http://127.0.0.1:9".to_owned();
     let info = MemberInfo { name: "stranger".into(), client_url: url.clone(), peer_url: url };
     Hello { version: "0".into(), ..Hello::new(NodeId(666), info, 1) }
 }
 
-/// Dials `/raft` as nodes do; the refusal if it is not accepted.
+/// Dials `/raft` as nodes do; returns the refusal if it is not accepted.
 fn dial(node: &Node, headers: &[(&'static str, &str)]) -> Result<WebSocket<TcpStream>, (StatusCode, String)> {
     let mut request = format!("ws://{}/raft", node.address()).into_client_request().expect("a URL");
     for (name, value) in headers {
@@ -44,7 +44,7 @@ fn dial(node: &Node, headers: &[(&'static str, &str)]) -> Result<WebSocket<TcpSt
     }
 }
 
-/// A socket on which this node takes us for one of its cluster.
+/// Opens a socket on which this node takes us for a member of its cluster.
 fn pose_as_member(node: &Node, name: &str) -> WebSocket<TcpStream> {
     let Hello { cluster, founders, .. } = introduction(node, &stranger());
     let hello = Hello { name: name.into(), cluster, founders, ..stranger() };
@@ -97,7 +97,7 @@ fn a_node_of_the_next_version_is_one_of_the_cluster_as_long_as_it_speaks_this_pr
     let next = |protocol_min| {
         let next =
             Hello { cluster: own, founders: founders.clone(), protocol: protocol + 1, protocol_min, ..stranger() };
-        // It also says what this version has never heard of.
+        // It also mentions a capability that this version does not know.
         next.to_header().replacen('{', r#"{"can":{"fly":true},"#, 1)
     };
     let mut socket = dial(&cluster[0], &[(HELLO_HEADER, &next(protocol))]).expect("they have a protocol in common");
@@ -117,7 +117,7 @@ fn what_is_no_snapshot_of_this_cluster_is_refused_and_harms_nobody() {
     let Hello { cluster: own, founders, .. } = introduction(node, &stranger());
     let member = Hello { cluster: own, founders, ..stranger() };
     let other_cluster = Hello { cluster: Some(7), ..stranger() };
-    // Who knows of signs of life reads what became of it in the body, whatever the status.
+    // A peer that knows signs of life reads the outcome in the body, whatever the status.
     let older = Hello { protocol: 3, ..member.clone() };
     let post = |hello: Option<&Hello>, body: &[u8]| {
         let mut connection = Connection::open(&node.url()).expect("it listens");
@@ -177,11 +177,11 @@ fn a_node_that_sends_nonsense_loses_its_connection_and_harms_nobody() {
         assert_eq!(node.log().matches(&format!("connection from {name},")).count(), 1, "{name}: logged once");
     }
     let mut socket = pose_as_member(node, "endless");
-    // It need not wait for the end of what it will not take.
+    // It need not wait for the end of a message that it will refuse.
     let _ = socket.send(Message::binary(vec![1; kvd::peer::FRAME_BYTES_MAX + 1]));
     assert!(is_closed(&mut socket), "a frame that is too long");
     node.logged("closed the connection from endless, which sent an invalid message: Space limit exceeded");
-    // A frame that breaks off, and bytes that are no frame at all.
+    // A truncated frame, and bytes that are not a frame at all.
     for bytes in [&[0x82, 0xfe, 0x10][..], &[0xff; 64]] {
         let mut socket = pose_as_member(node, "cut");
         socket.get_mut().write_all(bytes).expect("bytes are sent");

@@ -1,9 +1,9 @@
-//! Leadership is handed over on request.
+//! Leadership transfers on request.
 
 use kvclient::api::{Applied, ErrorCode, LeaderReply};
 use testkit::{Cluster, Load, error_of, until};
 
-/// Times that leadership moves under load.
+/// Transfers under load.
 const HAND_OVERS: usize = 10;
 
 const WRITERS: usize = 8;
@@ -43,7 +43,7 @@ fn any_node_can_be_asked_and_the_best_voter_takes_over_where_none_is_named() {
     assert_eq!((&cluster[leads].name, cluster[leads].url()), (&new.id, new.url.clone()));
     assert_ne!(leads, leader);
 
-    // Asked again, whoever leads by now has nothing to hand over.
+    // If it is asked again, whichever node leads by now has nothing to transfer.
     let again = format!(r#"{{"to":"{}"}}"#, new.id);
     let reply = cluster[leads].post("/leader/transfer", again).expect("it answers");
     assert_eq!((reply.status, reply.json::<LeaderReply>()), (200, new));
@@ -71,7 +71,7 @@ fn a_target_that_does_not_take_over_is_given_up_and_the_leader_goes_on() {
     let after = cluster[leader].health().expect("it answers");
     assert_eq!((after.state, after.term), (health.state, health.term));
 
-    // What was sent to the stuck node comes late. It may cost an election, and no more than that.
+    // Messages that were sent to the stuck node arrive late. They may cost one election, and no more.
     cluster[stuck].resume();
     until("the cluster serves", || cluster.client().set("color", "red").ok());
     cluster.leader();

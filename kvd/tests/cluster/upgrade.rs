@@ -1,23 +1,23 @@
-//! Rolling upgrades: a cluster whose nodes know different levels. With `--level-max` a node says to know no more than the
-//! version before did, and takes no more.
+//! Rolling upgrades: a cluster whose nodes know different levels. With `--level-max` a node claims to know only the
+//! levels of the previous version, and accepts no newer one.
 
 use testkit::{Cluster, Load, run, until};
 
 const WRITERS: usize = 4;
 
-/// Writes that must be acknowledged between two steps, so that each meets a cluster at work.
+/// Writes that must be acknowledged between two steps, so that each step meets a working cluster.
 const WRITES_BETWEEN: u64 = 100;
 
-/// A flag that makes a node one of the version before.
+/// Flag that makes a node behave as the previous version.
 const OLD: (&str, &str) = ("--level-max", "1");
 
-/// The levels of the nodes, as far as they answer.
+/// Returns the levels of the nodes that answer.
 fn levels(cluster: &Cluster) -> Vec<Option<(u32, u32)>> {
     let level = |health: kvclient::api::Health| (health.level, health.level_max);
     cluster.nodes.iter().map(|node| node.health().map(level)).collect()
 }
 
-/// Stops a node as one does who upgrades it, and starts it as the version after or before.
+/// Stops a node as an operator does for an upgrade, and starts it as the next or the previous version.
 fn replace(cluster: &mut Cluster, node: usize, is_old: bool) {
     assert_eq!(cluster[node].terminate(), Some(0));
     if is_old {
@@ -58,7 +58,7 @@ fn a_rolling_upgrade_under_load_raises_the_level_at_its_end_and_can_be_rolled_ba
     load.stop().check(&cluster.nodes);
     cluster.converge();
 
-    // Every step may come again: from the log, from a snapshot.
+    // Every step works again after a restart: from the log, from a snapshot.
     for node in 0..3 {
         replace(&mut cluster, node, false);
         cluster.leader();

@@ -1,11 +1,11 @@
-//! What a released version has written stays readable: a data directory and the messages between nodes, as they were
-//! recorded, in `tests/compatibility`.
+//! Data of a released version stays readable: a data directory and the messages between nodes, recorded in
+//! `tests/compatibility`.
 //!
-//! When a format changes, the new version gets a recording of its own beside the old one, which stays:
+//! When a format changes, the new version gets its own recording beside the old one, which stays:
 //!
 //!     KVD_RECORD_COMPATIBILITY=1 cargo test -p kvd --test compatibility
 //!
-//! writes the recording of this version anew. That is for versions that nobody runs yet; see the README there.
+//! writes a new recording of this version. Do so only for versions that are not released yet; see the README there.
 
 mod messages;
 
@@ -17,15 +17,15 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use testkit::{Cluster, until};
 
-/// Recordings by the version of the daemon that made them, oldest first.
+/// Recordings, by the version of the daemon that made them, oldest first.
 const RECORDED: [&str; 1] = ["0.1"];
 
-/// What a recorded data directory holds, in a file beside it.
+/// Contents of a recorded data directory, in a file beside it.
 #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Contents {
     revision: u64,
     items: Vec<Item>,
-    /// Bytes of each file, whose trailing zeros are not recorded.
+    /// Bytes of each file; trailing zeros are not recorded.
     lengths: BTreeMap<String, u64>,
 }
 
@@ -61,7 +61,7 @@ fn a_recorded_data_directory_is_opened_and_served() {
         let members: Vec<_> = health.members.iter().map(|member| (member.id.as_str(), member.voter)).collect();
         assert_eq!(members, [("node1", true), ("node2", false)], "version {version}");
 
-        // It goes on from there, and what it writes is read as well.
+        // The node continues from there, and its new writes can be read as well.
         let written = cluster.client().set("written", "later").expect("it serves");
         assert_eq!(written.revision, contents.revision + 1);
         cluster[0].kill();
@@ -71,7 +71,7 @@ fn a_recorded_data_directory_is_opened_and_served() {
     }
 }
 
-/// What is there of the recorded keys.
+/// Returns the present items of the recorded keys.
 fn what_it_holds(client: &Client, contents: &Contents) -> Contents {
     let get = |item: &Item| client.get(&item.key).expect("it serves");
     let items = contents.items.iter().filter_map(get).collect();
@@ -85,8 +85,8 @@ fn what_it_holds(client: &Client, contents: &Contents) -> Contents {
     Contents { revision: revision.unwrap_or_default(), items, lengths: contents.lengths.clone() }
 }
 
-/// Makes a data directory in which everything occurs: a snapshot and a log after it, all kinds of entries, requests
-/// with ids, a key that is deleted, values that are no text, members that joined.
+/// Creates a data directory that contains everything: a snapshot and a log after it, all kinds of entries, requests
+/// with ids, a deleted key, values that are not text, members that joined.
 fn record_data(to: &Path) {
     let mut cluster = Cluster::prepare(1);
     cluster[0].set_flag("--snapshot-log-bytes", "65536");

@@ -1,4 +1,4 @@
-//! One message of each kind, with every part of it there.
+//! One message of each kind, with all its parts.
 
 use bytes::Bytes;
 use kvd::peer::{Founder, Hello};
@@ -12,8 +12,8 @@ fn info(number: u64) -> MemberInfo {
     MemberInfo { name: format!("node{number}"), client_url: url("client"), peer_url: url("peer") }
 }
 
-/// How a node introduces itself. The numbers of its version and protocol are those of the first recording: they say
-/// what was recorded, and this daemon need not speak so any more to understand it.
+/// Introduction of a node. Its version and protocol numbers are those of the first recording. They describe the
+/// recording; this daemon must understand them but need not send them any more.
 pub(crate) fn hello() -> Hello {
     let founders = (1..=3).map(|number| Founder { node: number, info: info(number) }).collect();
     let MemberInfo { name, client_url, peer_url } = info(1);

@@ -1,10 +1,10 @@
-//! Bytes from outside: what arrives from disks, peers and clients may be anything, and must do no harm.
+//! Bytes from outside: data from disks, peers and clients may be anything, and must do no harm.
 //!
-//! What must hold of any bytes is said once, in a function `check` for each place where they come in: see
-//! [`testkit::fuzz`]. The fuzzer (`kvd/fuzz`) feeds these functions what it finds to reach new code. Here they see, with
-//! every ordinary run of the tests,
-//! - every file of the corpus `kvd/fuzz/corpus/<target>`: cases of note, and all that a fuzzer ever found;
-//! - random changes of those files ([`mutations`]), each time others.
+//! The properties of any bytes are stated once, in a function `check` for each place where they enter the daemon: see
+//! [`testkit::fuzz`]. The fuzzer (`kvd/fuzz`) calls these functions with inputs that reach new code. Here every
+//! ordinary run of the tests calls them with
+//! - every file of the corpus `kvd/fuzz/corpus/<target>`: notable cases, and everything that a fuzzer ever found;
+//! - random changes of those files ([`mutations`]), different ones each time.
 
 mod corpus;
 mod mutations;

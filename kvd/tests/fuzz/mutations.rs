@@ -1,21 +1,21 @@
-//! Random changes to files of the corpus, of the kinds that find mistakes in decoders.
+//! Random changes to files of the corpus, of the kinds that find defects in decoders.
 
 use super::corpus;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-/// Longest result: beyond it more bytes show nothing new.
+/// Longest result: larger inputs show nothing new.
 const BYTES_MAX: usize = 1 << 17;
 
-/// Numbers at the edges of what fits somewhere, as bytes and as text.
+/// Numbers at the limits of various fields, as bytes and as text.
 const EDGES: &[&[u8]] = &[
     &[0; 8],
     &[0xff; 4],
     &[0xff; 8],
     &[0xff, 0xff, 0xff, 0x7f],
     &[0, 0, 0, 0x80],
-    // Varints: the largest, one bit more, and one longer than need be.
+    // Varints: the largest, one bit more, and one longer than necessary.
     &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
     &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02],
     &[0x80, 0x00],
@@ -37,13 +37,13 @@ enum Change {
     Set(Index, u8),
     Truncate(Index),
     Remove(Index, Index),
-    /// Repeats a stretch as many times.
+    /// Repeats a range this many times.
     Repeat(Index, Index, usize),
-    /// Puts these bytes in.
+    /// Inserts these bytes.
     Insert(Index, Vec<u8>),
-    /// Puts these bytes over others.
+    /// Overwrites bytes with these.
     Overwrite(Index, Vec<u8>),
-    /// Goes on with the rest of another file from somewhere.
+    /// Continues with the rest of another file from some position.
     Splice(Index, Index, Index),
 }
 
@@ -63,7 +63,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// Files of a target after some changes.
+/// Returns files of a target after some changes.
 pub(crate) fn of(target: &'static str) -> impl Strategy<Value = Vec<u8>> {
     let files: Vec<Vec<u8>> = corpus::files(target).into_iter().map(|file| file.bytes).collect();
     (select(files.clone()), vec(change(), 1..6)).prop_map(move |(mut bytes, changes)| {

@@ -1,4 +1,4 @@
-//! One node on a simulated disk: consensus alone, and what a crash leaves of it.
+//! One node on a simulated disk: only consensus, and the state that a crash leaves.
 //!
 //! The disk is the sum of the records of completed writes, nothing else. It checks what any real log
 //! would rely on: entries without gaps, terms that never go back, one vote per term, nothing cut off
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Machine {
     id: NodeId,
     settings: Settings,
-    /// In force from before the first entry on, so that log indexes are those of the paper's figures.
+    /// In force from before the first entry, so that log indexes are those of the paper's figures.
     configuration: Configuration,
     seed: u64,
     lives: u64,
@@ -23,7 +23,7 @@ pub(crate) struct Machine {
     running: Option<Running>,
 }
 
-/// What a crash destroys.
+/// State that a crash destroys.
 struct Running {
     raft: Raft,
     under_way: Option<LogWrite>,
@@ -31,7 +31,7 @@ struct Running {
 }
 
 impl Machine {
-    /// A node that starts for the first time, with an empty disk.
+    /// Returns a node that starts for the first time, with an empty disk.
     pub(crate) fn new(id: NodeId, settings: Settings, configuration: Configuration, seed: u64) -> Self {
         let disk = Disk::default();
         let mut machine = Self { id, settings, configuration, seed, lives: 0, now: Instant(0), disk, running: None };
@@ -47,7 +47,7 @@ impl Machine {
         self.running.is_some()
     }
 
-    /// Its part in consensus.
+    /// Returns its consensus state.
     ///
     /// # Panics
     /// If it has crashed.
@@ -55,7 +55,7 @@ impl Machine {
         &self.running.as_ref().expect("a running node").raft
     }
 
-    /// Its part in consensus, to be driven.
+    /// Returns its consensus state, to be driven.
     ///
     /// # Panics
     /// If it has crashed.
@@ -88,7 +88,7 @@ impl Machine {
         true
     }
 
-    /// Takes a snapshot of what is applied, which is durable at once.
+    /// Takes a snapshot of the applied state, which is durable at once.
     pub(crate) fn take_snapshot(&mut self) -> LogBase {
         let place = self.raft().snapshot_place();
         let last = place.last;
@@ -96,7 +96,7 @@ impl Machine {
         last
     }
 
-    /// Lets entries up to `index` go, which the snapshot has. Returns up to where they are gone.
+    /// Drops the entries up to `index`, which the snapshot contains. Returns the index up to which they are gone.
     pub(crate) fn compact(&mut self, index: LogIndex) -> LogIndex {
         let snapshot = self.disk.snapshot.as_ref().map_or(LogIndex(0), |place| place.last.index);
         assert!(index <= snapshot, "compaction up to {index}, and the snapshot ends with {snapshot}");
@@ -105,7 +105,7 @@ impl Machine {
         gone
     }
 
-    /// The snapshot of another node has arrived, and is durable. Returns whether it becomes the state.
+    /// Handles another node's snapshot, which has arrived and is durable. Returns whether it becomes the state.
     pub(crate) fn install(&mut self, place: SnapshotPlace) -> bool {
         let running = self.running.as_mut().expect("a running node");
         if !running.raft.wants_snapshot(place.last) {
@@ -116,14 +116,14 @@ impl Machine {
         running.raft.install(place)
     }
 
-    /// Reads back from disk what a leader no longer has in memory.
+    /// Reads back from disk entries that a leader no longer has in memory.
     pub(crate) fn fetch(&mut self, fetch: &Fetch) {
         let entries = self.disk.read(fetch);
         self.raft_mut().fetched(fetch, entries);
     }
 
-    /// Forgets everything but the disk. The write under way is lost, or `survives` without anyone's
-    /// having been told. Returns whether there was one.
+    /// Forgets everything but the disk. The write under way is lost, or `survives` although it was never reported.
+    /// Returns whether there was one.
     pub(crate) fn crash(&mut self, survives: bool) -> bool {
         let write = self.running.take().and_then(|running| running.under_way);
         if let Some(write) = write.as_ref().filter(|_| survives) {
@@ -132,7 +132,7 @@ impl Machine {
         write.is_some()
     }
 
-    /// Begins a new life with what is on disk, unless it is running.
+    /// Starts a new incarnation from the disk, unless the node is running.
     pub(crate) fn start(&mut self) {
         if self.is_running() {
             return;
@@ -146,7 +146,7 @@ impl Machine {
     }
 }
 
-/// The records of completed writes, in the form they add up to.
+/// The records of completed writes, combined into one state.
 #[derive(Clone, Default)]
 pub(crate) struct Disk {
     pub(crate) hard_state: HardState,
@@ -203,8 +203,8 @@ impl Disk {
         self.base = self.base.max(index);
     }
 
-    /// The entries that follow the snapshot, and the terms of those up to its end; nothing if the log does not follow it
-    /// (paper Figure 13, steps 6 and 7).
+    /// Returns the entries that follow the snapshot, and the terms of those up to its end; nothing if the log does not
+    /// follow it (paper Figure 13, steps 6 and 7).
     fn after_snapshot(&self, last: LogBase) -> (Vec<(LogIndex, Term)>, &[Entry]) {
         let followed = self.base == last.index
             || self.entries.iter().any(|entry| (entry.index, entry.term) == (last.index, last.term));
@@ -250,12 +250,12 @@ impl Disk {
     }
 }
 
-/// The nodes 1 to `nodes`, all of them voters.
+/// Returns a configuration with the nodes 1 to `nodes` as voters.
 pub(crate) fn voters(nodes: u64) -> Configuration {
     Configuration::of_voters((1..=nodes).map(NodeId).map(|id| (id, info(id))))
 }
 
-/// What a configuration says of a node.
+/// Returns the description of a node in a configuration.
 pub(crate) fn info(id: NodeId) -> MemberInfo {
     MemberInfo { name: format!("n{}", id.0), client_url: String::new(), peer_url: String::new() }
 }

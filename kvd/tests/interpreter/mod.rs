@@ -1,4 +1,4 @@
-//! What scripts run on: nodes of consensus alone on a network and disks where nothing happens by itself.
+//! Environment of the scripts: nodes that only run consensus, on a network and disks where nothing happens by itself.
 
 mod machine;
 mod network;

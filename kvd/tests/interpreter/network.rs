@@ -1,10 +1,10 @@
-//! The messages on their way between nodes, and the links that are cut.
+//! The messages in flight between nodes, and the links that are cut.
 
 use kvd::raft::{Message, NodeId};
 use std::collections::BTreeSet;
 use testkit::notation::{Name, kind};
 
-/// A message on its way.
+/// A message in flight.
 #[derive(Clone)]
 pub(crate) struct Envelope {
     pub(crate) from: NodeId,
@@ -12,7 +12,7 @@ pub(crate) struct Envelope {
     pub(crate) message: Message,
 }
 
-/// Messages on their way, in the order they were sent.
+/// Messages in flight, in the order in which they were sent.
 #[derive(Default)]
 pub(crate) struct Network {
     on_their_way: Vec<Envelope>,
@@ -21,13 +21,13 @@ pub(crate) struct Network {
     cut: BTreeSet<(NodeId, NodeId)>,
 }
 
-/// Which messages a command means: those that fit all of it, the oldest first.
+/// Selects the messages of a command: those that match all of it, the oldest first.
 #[derive(Default)]
 pub(crate) struct Selection<'a> {
-    /// To one of these; to anyone if empty.
+    /// To one of these nodes; to any node if empty.
     pub(crate) to: &'a [Name],
     pub(crate) from: Option<Name>,
-    /// What the message says; see [`kind`].
+    /// Kind of the message; see [`kind`].
     pub(crate) kind: Option<&'a str>,
     /// At most this many.
     pub(crate) count: Option<usize>,
@@ -42,7 +42,7 @@ impl Selection<'_> {
 }
 
 impl Network {
-    /// Sends a message. Returns whether it is on its way, rather than lost on a link that is cut.
+    /// Sends a message. Returns whether it is in flight, rather than lost on a link that is cut.
     pub(crate) fn send(&mut self, envelope: Envelope) -> bool {
         let arrives = !self.cut.contains(&(envelope.from, envelope.to));
         if arrives {
@@ -66,7 +66,7 @@ impl Network {
         self.on_their_way.extract_if(.., wanted).collect()
     }
 
-    /// Puts a copy of each of them last.
+    /// Appends a copy of each of them to the messages in flight.
     pub(crate) fn duplicate(&mut self, selection: &Selection<'_>) -> Vec<Envelope> {
         let fitting = self.on_their_way.iter().filter(|envelope| selection.fits(envelope));
         let copies: Vec<Envelope> = fitting.take(selection.count.unwrap_or(usize::MAX)).cloned().collect();
@@ -81,12 +81,12 @@ impl Network {
         taken
     }
 
-    /// Lets everything that was set aside go on, behind all that is on its way.
+    /// Returns all delayed messages to the network, behind those in flight.
     pub(crate) fn put_back(&mut self) {
         self.on_their_way.append(&mut self.set_aside);
     }
 
-    /// From now on everything from `from` to `to` is lost, with what is on its way there.
+    /// From now on everything from `from` to `to` is lost, including messages in flight.
     pub(crate) fn cut(&mut self, from: NodeId, to: NodeId) {
         self.cut.insert((from, to));
         self.on_their_way.retain(|envelope| (envelope.from, envelope.to) != (from, to));

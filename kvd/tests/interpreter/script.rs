@@ -1,8 +1,8 @@
-//! The language of the scripts, and what runs it: a cluster in which nothing happens by itself.
+//! The language of the scripts, and its interpreter: a cluster in which nothing happens by itself.
 //!
-//! Each command drives nodes by the public calls of [`kvd::raft`]; its output is the effects, one per
-//! line. Messages stay on their way until delivered. Writes complete at once, except on a node whose
-//! disk is on `hold`. Each node has a clock of its own, which moves only when told to.
+//! Each command drives nodes through the public calls of [`kvd::raft`]; its output is the effects, one per line.
+//! Messages stay in flight until delivered. Writes complete at once, except on a node whose disk is on `hold`. Each
+//! node has its own clock, which moves only when told to.
 //!
 //! A node's choice of its election timeout is random, so a script lets time pass either too short for
 //! any timeout (149 ms) or long enough for all of them (300 ms), and never shows who won a race.
@@ -28,12 +28,12 @@ const SETTLE_MS_MAX: u64 = 10_000;
 /// `stabilize` gives up after this many messages: they would go on for ever.
 const STABILIZE_MESSAGES_MAX: usize = 10_000;
 
-/// A command. Where nodes can be named and none is, all of them are meant.
+/// A command. A command that can name nodes and names none applies to all of them.
 #[derive(goldenscript::Command)]
 pub(crate) enum Command {
     // --- The cluster -----------------------------------------------------------------------------
-    /// `cluster nodes=3 leader=n1`: a new cluster, with n1 elected and everything quiet. With `spares=1` there is n4
-    /// as well, which is no member of it yet.
+    /// `cluster nodes=3 leader=n1`: a new cluster, with n1 elected and everything quiet. With `spares=1` there is n4 as
+    /// well, which is not a member yet.
     Cluster {
         #[arg(key)]
         nodes: u64,
@@ -54,7 +54,7 @@ pub(crate) enum Command {
         #[arg(key)]
         cache_bytes: Option<usize>,
     },
-    /// `disk n1 term=3 vote=n2 log="1 1 3"`: starts a node anew with this past.
+    /// `disk n1 term=3 vote=n2 log="1 1 3"`: restarts a node with this history.
     Disk {
         node: Name,
         #[arg(key)]
@@ -88,7 +88,7 @@ pub(crate) enum Command {
         #[arg(key)]
         count: Option<usize>,
     },
-    /// Puts a copy of messages on the way, behind all others.
+    /// Adds a copy of messages, behind all others in flight.
     Duplicate {
         #[arg(optional)]
         to: Vec<Name>,
@@ -111,10 +111,10 @@ pub(crate) enum Command {
         count: Option<usize>,
     },
     PutBack,
-    /// Lists what is on its way.
+    /// Lists the messages in flight.
     Network,
-    /// `cut n3`: n3 and the others lose whatever they send each other. `cut n3 to=n1`: n1 hears n3 no
-    /// more, but n3 still hears n1.
+    /// `cut n3`: all messages between n3 and the other nodes are lost. `cut n3 to=n1`: n1 no longer hears n3, but n3
+    /// still hears n1.
     Cut {
         node: Name,
         #[arg(key)]
@@ -138,8 +138,8 @@ pub(crate) enum Command {
     },
 
     // --- Crashes ---------------------------------------------------------------------------------
-    /// `crash n1`: n1 forgets all but its completed writes. With `written=true` the write under way has
-    /// reached the disk, though nobody was told.
+    /// `crash n1`: n1 forgets everything but its completed writes. With `written=true` the write under way has reached
+    /// the disk, but was never reported.
     Crash {
         node: Name,
         #[arg(key, optional)]
@@ -162,7 +162,7 @@ pub(crate) enum Command {
     },
 
     // --- Leadership transfer -----------------------------------------------------------------------
-    /// `transfer_leadership n1 to=n2`: n1 hands over to n2, or to whom it chooses.
+    /// `transfer_leadership n1 to=n2`: n1 transfers leadership to n2, or to a target of its choice.
     TransferLeadership {
         node: Name,
         #[arg(key)]
@@ -170,17 +170,17 @@ pub(crate) enum Command {
     },
 
     // --- Snapshots -------------------------------------------------------------------------------
-    /// Takes a snapshot of what the node has applied.
+    /// Takes a snapshot of the state that the node has applied.
     Snapshot {
         node: Name,
     },
-    /// `compact n1 3`: lets the entries up to 3 go, which the snapshot has.
+    /// `compact n1 3`: drops the entries up to 3, which the snapshot contains.
     Compact {
         node: Name,
         index: u64,
     },
-    /// `transfer n1 n3`: the snapshot of n1 arrives at n3, and n1 is told what became of it. With `lost=true` it
-    /// does not arrive; with `untold=true` n1 takes it for lost.
+    /// `transfer n1 n3`: the snapshot of n1 arrives at n3, and n1 learns the outcome. With `lost=true` it does not
+    /// arrive; with `untold=true` n1 takes it for lost.
     Transfer {
         from: Name,
         to: Name,
@@ -192,7 +192,7 @@ pub(crate) enum Command {
 
     // --- Members ---------------------------------------------------------------------------------
     /// `change n1 add=n4 goal=voter`, `change n1 promote="n4 n5" remove=n2`: asks n1 to change the members. Goals are
-    /// `learner`, which is usual, `voter`, or the node that is to be replaced.
+    /// `learner`, the default, `voter`, or the node to replace.
     Change {
         node: Name,
         #[arg(key, optional)]
@@ -206,38 +206,38 @@ pub(crate) enum Command {
         #[arg(key, optional)]
         force: bool,
     },
-    /// The members, as the node has them in its log.
+    /// The members in the node's log.
     Members {
         #[arg(optional)]
         nodes: Vec<Name>,
     },
-    /// A member says that the node is none any more.
+    /// A member tells the node that it is no longer a member.
     TellRemoved {
         node: Name,
     },
 
     // --- Time ------------------------------------------------------------------------------------
-    /// `advance n3 ms=300`: time passes at n3, and its timers run out.
+    /// `advance n3 ms=300`: time passes at n3, and its timers expire.
     Advance {
         #[arg(optional)]
         nodes: Vec<Name>,
         #[arg(key)]
         ms: u64,
     },
-    /// Time passes, but the node does not look at its timers.
+    /// Time passes, but the node does not check its timers.
     Stall {
         #[arg(optional)]
         nodes: Vec<Name>,
         #[arg(key)]
         ms: u64,
     },
-    /// The node stands still, and time passes all at once when it goes on.
+    /// The node is paused, and time passes all at once when it resumes.
     Pause {
         node: Name,
         #[arg(key)]
         ms: u64,
     },
-    /// The node's election timeout runs out.
+    /// The node's election timeout expires.
     Campaign {
         node: Name,
     },
@@ -254,30 +254,30 @@ pub(crate) enum Command {
         reads: Vec<String>,
     },
 
-    // --- What takes many steps -------------------------------------------------------------------
-    /// Delivers everything until nothing is on its way. No time passes.
+    // --- Many steps ------------------------------------------------------------------------------
+    /// Delivers everything until no message is in flight. No time passes.
     Stabilize,
-    /// `run ms=1000`: time passes at all nodes alike, and messages arrive at once.
+    /// `run ms=1000`: time passes equally at all nodes, and messages arrive at once.
     Run {
         #[arg(key)]
         ms: u64,
     },
-    /// `elect n1`: all have long heard no leader, n1 campaigns first, and everything is stabilized. An
-    /// error if n1 does not lead then.
+    /// `elect n1`: no node has heard a leader for long, n1 campaigns first, and everything is stabilized. An error if
+    /// n1 does not lead then.
     Elect {
         node: Name,
     },
-    /// Lets time pass with a working network until one node leads, all running members follow it and have
-    /// the same log, committed to its end. Silent on the way, since who wins is left to chance.
+    /// Lets time pass with a working network until one node leads, all running members follow it and have the same log,
+    /// committed to its end. Shows nothing meanwhile, since the winner is left to chance.
     Settle,
 
-    // --- A look ----------------------------------------------------------------------------------
+    // --- State -----------------------------------------------------------------------------------
     /// Role, term, vote and log of nodes.
     State {
         #[arg(optional)]
         nodes: Vec<Name>,
     },
-    /// What a leader knows of its followers.
+    /// A leader's view of its followers.
     Followers {
         node: Name,
     },
@@ -291,7 +291,7 @@ pub(crate) struct Script {
     on_hold: BTreeSet<NodeId>,
     /// Role and term of each node when last shown.
     shown: BTreeMap<NodeId, (Term, String)>,
-    /// Names of reads; a token is a place in here.
+    /// Names of reads; a token is an index into this list.
     reads: Vec<String>,
     output: String,
 }
@@ -480,7 +480,7 @@ impl Script {
         self.output.clear();
     }
 
-    /// Gives a node another past: one that it could have had, which is up to the script.
+    /// Gives a node another history. The script must choose one that the node could have had.
     fn rewrite_disk(&mut self, id: NodeId, term: Term, vote: Option<Name>, Terms(log): &Terms) {
         let entry = |(place, term): (usize, &Term)| Entry {
             index: LogIndex(place as u64 + 1),
@@ -505,7 +505,7 @@ impl Script {
         self.machines.get_mut(&node.0).ok_or_else(|| format!("there is no {node}"))
     }
 
-    /// These nodes, or all of them.
+    /// Returns these nodes, or all if none are named.
     fn named(&self, nodes: &[Name]) -> Vec<NodeId> {
         if nodes.is_empty() {
             self.machines.keys().copied().collect()
@@ -514,7 +514,7 @@ impl Script {
         }
     }
 
-    /// Calls the core of a running node and performs the effects. A crashed one hears nothing.
+    /// Calls the core of a running node and performs the effects. A crashed node hears nothing.
     fn drive(&mut self, id: NodeId, call: impl FnOnce(&mut Raft)) {
         let machine = self.machines.get_mut(&id).expect("a node of the cluster");
         if machine.is_running() {
@@ -646,7 +646,7 @@ impl Script {
         self.output.push_str(&effects);
     }
 
-    /// Time passes on these nodes side by side.
+    /// Lets time pass on these nodes in parallel.
     fn advance(&mut self, nodes: &[NodeId], ms: u64) {
         for passed in (0..ms).step_by(TICK_MS as usize) {
             for id in nodes {
@@ -669,7 +669,7 @@ impl Script {
         }
     }
 
-    /// So much time passes at once.
+    /// Lets this much time pass at once.
     fn pass(&mut self, id: NodeId, ms: u64) {
         let machine = self.machines.get_mut(&id).expect("a node of the cluster");
         machine.now = machine.now.plus_ms(ms);
@@ -679,7 +679,7 @@ impl Script {
         }
     }
 
-    /// One tick after the longest patience there is.
+    /// Ticks once after the longest possible election timeout.
     fn campaign(&mut self, id: NodeId) {
         self.stall(&[id], Settings::default().election_timeout_max_ms);
         self.tick(id, 0);
@@ -731,7 +731,7 @@ impl Script {
 
     fn is_settled(&self) -> bool {
         let running = || self.machines.values().filter(|machine| machine.is_running()).map(Machine::raft);
-        // Who is no member any more is not told anything any more.
+        // A node that is no longer a member is told nothing more.
         let Some(leader) = running().find(|raft| raft.role() == RoleName::Leader) else { return false };
         let members = &leader.configuration().members;
         let rafts: Vec<&Raft> = running().filter(|raft| members.contains_key(&raft.id())).collect();
