@@ -52,7 +52,7 @@ struct Options {
     bench: bool,
 }
 
-/// What is measured.
+/// Subject of a measurement.
 #[derive(Clone, Copy, ValueEnum)]
 enum Subject {
     Commands,

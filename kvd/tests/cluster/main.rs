@@ -2,7 +2,7 @@
 //! real client.
 //!
 //! These tests show that the parts work together in a process that dies. The rules of consensus and of storage have
-//! their own tests, which see more: those control every message and every block on a disk.
+//! their own tests, which see more: they control every message and every block on a disk.
 //!
 //! Each test has its own nodes on its own ports, waits for states and never for a fixed time, and fails after a
 //! deadline. A failed test prints the end of its nodes' logs.

@@ -460,7 +460,7 @@ fn a_node_that_joins_late_is_sent_a_snapshot_and_then_the_log() {
     cluster[joiner].logged("installed a snapshot from");
     until_voters(&cluster, &[0, 1, 2, 3], &["node1", "node2", "node3", "node4"]);
     cluster.converge();
-    // The removal is on its own disk, together with the cluster.
+    // Its data is on its own disk, including the cluster that it belongs to.
     cluster[joiner].kill();
     cluster[joiner].start();
     cluster.catch_up();

@@ -126,7 +126,7 @@ fn a_backup_is_restored_to_a_new_cluster_that_grows() {
     assert_eq!(missing.code, Some(2), "{missing:?}");
 
     fs::write(&file, &backup).expect("a file");
-    // A directory with data of `kvd dev` is not empty, but that of a mounted file system is.
+    // A directory with data of `kvd dev` does not count as empty, but the root of a mounted file system does.
     fs::create_dir(dir.join("lost+found")).expect("a directory");
     fs::create_dir(dir.join("node1")).expect("a directory");
     let ended = run(&mut offline(&restore, &dir));
@@ -286,8 +286,7 @@ fn a_node_that_listens_on_all_addresses_is_recovered_at_the_urls_that_its_data_k
     let health = cluster[0].health().expect("it answers");
     assert_eq!((health.peer_url, health.client_url), (cluster[0].url(), published.to_owned()));
 
-    // Joining nodes are redirected to the leader's client URL, which they cannot reach: the error asks for a peer's
-    // URL.
+    // Joining nodes are redirected to the leader's client URL, which they cannot reach: they have to name a peer URL.
     let url = cluster[0].url();
     let _ = fs::remove_dir_all(cluster[1].data_dir());
     cluster[1].remove_flag("--peers");

@@ -88,7 +88,7 @@ pub(crate) enum Command {
         #[arg(key)]
         count: Option<usize>,
     },
-    /// Adds a copy of messages, behind all others in flight.
+    /// Adds a copy of messages, behind all messages in flight.
     Duplicate {
         #[arg(optional)]
         to: Vec<Name>,

@@ -1,4 +1,4 @@
-//! How a run ends: faults stop, and the cluster must serve again within a bound (liveness).
+//! The end of a run: faults stop, and the cluster must serve again within a bound (liveness).
 //!
 //! In some runs everything works again. In others only a randomly drawn majority does, while the remaining nodes stay
 //! dead. In others only the links within a majority are sure to work, while all other links work in both directions, in

@@ -25,7 +25,7 @@ const LOOKED_EVERY: Micros = 50 * MS;
 /// Mean time after which a node that expects data and has none is restarted without the flag. Microseconds.
 const CORRECTED_AFTER: Micros = 1_000 * MS;
 
-/// How a node is started while it has no data.
+/// Way to start a node that has no data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WayIn {
     /// As one of the founders, which all nodes know from the start.

@@ -30,7 +30,7 @@ pub(crate) enum Event {
     Arrive(Envelope),
     /// An attempt to dial ends.
     Dial { of: LaneOf, attempt: u64 },
-    /// All of a frame is on its way.
+    /// A frame has left completely.
     FrameLeaves(StreamNumber),
     /// The next frame on a stream arrives, if its link works.
     FrameArrives(StreamNumber),

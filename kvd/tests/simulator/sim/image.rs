@@ -151,7 +151,7 @@ impl DiskImage {
     }
 
     /// Compares what a start has found with the expected states. Returns the image that matches, and whether it
-    /// contains the interrupted write; otherwise a description of the expected states.
+    /// contains the interrupted write; otherwise the expected states.
     pub(crate) fn find(
         &self,
         unfinished: Option<&LogWrite>,

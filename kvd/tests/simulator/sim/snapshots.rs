@@ -237,7 +237,7 @@ impl World {
         SendSnapshot { to, term }: SendSnapshot,
     ) -> Checked {
         if !self.is_life(from, life) {
-            // Its disk has failed while it read the last one.
+            // Its disk has failed with the previous one.
             return Ok(());
         }
         let node = &self.nodes[&from];

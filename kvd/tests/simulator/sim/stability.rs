@@ -35,7 +35,7 @@ const STUCK_ELECTION_TIMEOUTS: u64 = 8;
 /// for long, even if its sender is dead by now.
 const LATE_TERMS_MAX: usize = 2;
 
-/// A node with a full disk may be elected again after its end; this limits how often the check starts again.
+/// A node whose disk is full may be elected again after its end; the check ends after this many such ends.
 const OWN_ENDS_MAX: usize = 5;
 
 impl World {

@@ -20,7 +20,7 @@ const NAME: &str = "Presence";
 /// patience is some hundreds of milliseconds. Microseconds.
 const LATELY: Micros = 1_000_000;
 
-/// Answers that each node received from the others.
+/// Answers that each node received from other nodes.
 #[derive(Debug)]
 pub(crate) struct Presence {
     timeout_ms: u64,
