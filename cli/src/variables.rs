@@ -5,15 +5,16 @@ use std::collections::BTreeSet;
 use std::env;
 use std::ffi::{OsStr, OsString};
 
-/// Less alike than this, no name is offered for another. From 0 for names that share nothing to 1 for equal ones.
+/// Least similarity at which a name is suggested instead of another. From 0 for names that share nothing to 1 for equal
+/// ones.
 const LIKENESS_MIN: f64 = 0.5;
 
-/// A command line that takes variables which are set to nothing as not set.
+/// Returns the command line with empty variables treated as unset.
 pub fn without_empty_variables(command: Command) -> Command {
     without(command, &|name| env::var_os(name).is_some_and(|value| value.is_empty()))
 }
 
-/// Leaves out the variables, here and in all subcommands, of which `is_empty` says so.
+/// Leaves out the variables for which `is_empty` returns true, here and in all subcommands.
 fn without(mut command: Command, is_empty: &dyn Fn(&OsStr) -> bool) -> Command {
     let reads_one = |argument: &&Arg| argument.get_env().is_some_and(is_empty);
     let unset: Vec<Id> = command.get_arguments().filter(reads_one).map(|argument| argument.get_id().clone()).collect();
@@ -23,7 +24,8 @@ fn without(mut command: Command, is_empty: &dyn Fn(&OsStr) -> bool) -> Command {
     command.mut_subcommands(|subcommand| without(subcommand, is_empty))
 }
 
-/// A sentence for each variable that begins with `prefix`, is set to something, and is read by no flag of this command line.
+/// Returns a sentence for each variable that begins with `prefix`, is not empty, and is read by no flag of this command
+/// line.
 pub fn unknown_variables(command: &Command, prefix: &str) -> Vec<String> {
     unknown(command, prefix, env::vars_os())
 }
@@ -50,13 +52,14 @@ fn unknown(command: &Command, prefix: &str, set: impl IntoIterator<Item = (OsStr
     sentences
 }
 
-/// Names of all variables that flags read.
+/// Collects the names of all variables that flags read.
 fn collect_known(command: &Command, known: &mut BTreeSet<String>) {
     known.extend(command.get_arguments().filter_map(Arg::get_env).filter_map(OsStr::to_str).map(str::to_owned));
     command.get_subcommands().for_each(|subcommand| collect_known(subcommand, known));
 }
 
-/// Kubernetes sets such variables for every service of a namespace, so for one that is called `kvd` they look like ours.
+/// Returns whether a variable looks like those that Kubernetes sets for every service of a namespace. For a service
+/// called `kvd` they resemble ours.
 fn is_of_a_service(name: &str, value: &OsStr) -> bool {
     let is_address = value.to_str().is_some_and(|value| value.contains("://"));
     name.ends_with("_SERVICE_HOST")

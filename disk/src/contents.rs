@@ -1,6 +1,6 @@
-//! The bytes of a file that is kept in memory, read and written at positions as a [`File`](crate::File) is.
+//! The bytes of a file that is kept in memory, read and written at positions like a [`File`](crate::File).
 
-/// Reads from `contents` as [`File::read_at`](crate::File::read_at) does.
+/// Reads from `contents` like [`File::read_at`](crate::File::read_at).
 pub fn read_at(contents: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
     let rest = usize::try_from(offset).ok().and_then(|offset| contents.get(offset..)).unwrap_or_default();
     let read = rest.len().min(buffer.len());
@@ -8,7 +8,7 @@ pub fn read_at(contents: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
     read
 }
 
-/// Writes into `contents` as [`File::write_at`](crate::File::write_at) does, all of `bytes`.
+/// Writes all of `bytes` into `contents` like [`File::write_at`](crate::File::write_at).
 ///
 /// # Panics
 /// If the end is beyond what memory can hold.

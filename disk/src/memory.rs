@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 #[derive(Clone, Debug, Default)]
 pub struct MemoryDisk {
     files: Arc<Mutex<BTreeMap<String, MemoryFile>>>,
-    /// Points at what the holder of the lock keeps alive.
+    /// Points at the value that the holder of the lock keeps alive.
     lock: Arc<Mutex<Weak<()>>>,
 }
 
 impl MemoryDisk {
-    /// An empty directory.
+    /// Creates an empty directory.
     pub fn new() -> Self {
         Self::default()
     }

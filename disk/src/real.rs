@@ -1,7 +1,7 @@
 //! [`Disk`] on a directory of the file system.
 //!
-//! Files and directories are created private to the user that runs the program, whatever the umask: the files hold all keys and values. A
-//! directory that is there already keeps the rights that it was given.
+//! Files and directories are created private to the user that runs the program, whatever the umask, because the files
+//! hold all keys and values. An existing directory keeps its permissions.
 
 use crate::disk::{DirLock, Disk, File};
 use std::fs;
@@ -9,22 +9,22 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Only the owner lists and enters it.
+/// Only the owner can list and enter it.
 const DIRECTORY_MODE: u32 = 0o700;
 
-/// Only the owner reads and writes it.
+/// Only the owner can read and write it.
 const FILE_MODE: u32 = 0o600;
 
 /// A directory of the file system.
 #[derive(Debug)]
 pub struct RealDisk {
     path: PathBuf,
-    /// Kept open to be synced.
+    /// Kept open for syncing.
     directory: fs::File,
 }
 
 impl RealDisk {
-    /// Opens the directory, after creating it and those above it where they are missing.
+    /// Opens the directory, after creating it and its parents if they are missing.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -33,7 +33,7 @@ impl RealDisk {
         let is_new = !path.exists();
         fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&path)?;
         if is_new {
-            // The umask may have taken away what the owner needs.
+            // The umask may have removed permissions that the owner needs.
             set_mode(&path, DIRECTORY_MODE)?;
         }
         sync_names_above(&path)?;
@@ -41,19 +41,19 @@ impl RealDisk {
         Ok(Self { path, directory })
     }
 
-    /// Where the directory is.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Makes the names durable of a directory and of those above it, so that a crash does not take them away with all
-/// that is in them. Whoever created them need not have done so: not even an earlier start of this node, if it was
-/// killed in between.
+/// Makes the names of a directory and of its parents durable, so that a crash does not remove them with all their
+/// contents. Whoever created them may not have done so: not even an earlier start of this node, if it was killed in
+/// between.
 fn sync_names_above(path: &Path) -> io::Result<()> {
     for above in path.canonicalize()?.ancestors().skip(1) {
         match fs::File::open(above).and_then(|directory| directory.sync_all()) {
-            // What this user may not read was set up by another.
+            // A directory that this user may not read was created by somebody else.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
             synced => synced?,
         }
@@ -61,14 +61,13 @@ fn sync_names_above(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a file the rights that a private one has, where it has others: by an unusual umask, or because an earlier version
-/// created it.
+/// Makes a file private, if it is not: an unusual umask or an earlier version may have given it other permissions.
 fn make_private(path: &Path, file: &fs::File) -> io::Result<()> {
     let mode = file.metadata()?.permissions().mode() & 0o777;
     if mode == FILE_MODE { Ok(()) } else { set_mode(path, FILE_MODE) }
 }
 
-/// Sets the rights, as far as they are this user's to set and the file system has any.
+/// Sets the permissions, if this user may set them and the file system supports them.
 fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     match fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
         Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => Ok(()),
@@ -81,7 +80,7 @@ impl Disk for RealDisk {
         let mut names = Vec::new();
         for item in fs::read_dir(&self.path)? {
             let item = item?;
-            // A name that is no text is none of ours, and neither is a directory.
+            // A name that is not valid text is not one of ours, and neither is a directory.
             if let Ok(name) = item.file_name().into_string()
                 && item.file_type()?.is_file()
             {
@@ -173,11 +172,11 @@ mod tests {
         disk.create("a").unwrap();
         let _lock = disk.try_lock("lock").unwrap();
         assert_eq!((mode(".."), mode(""), mode("a"), mode("lock")), (0o700, 0o700, 0o600, 0o600));
-        // As an earlier version has left it.
+        // The permissions that an earlier version gave it.
         fs::set_permissions(path.join("a"), fs::Permissions::from_mode(0o644)).unwrap();
         disk.open("a").unwrap();
         assert_eq!(mode("a"), 0o600);
-        // A directory that was given to a group on purpose.
+        // A directory that was opened to a group on purpose.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).unwrap();
         RealDisk::open(&path).unwrap();
         assert_eq!(mode(""), 0o750);

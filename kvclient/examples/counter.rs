@@ -1,10 +1,10 @@
-//! Several threads count together: each reads a number and writes the next, on condition that nobody
-//! else has written in between.
+//! Several threads count together: each reads a number and writes the next, on condition that nobody else has written
+//! in between.
 //!
 //!     cargo run -p kvclient --example counter -- http://127.0.0.1:8081
 //!
-//! Kill the leader while it runs. The count is right all the same, because a write that had to be sent
-//! again is applied once; and where the outcome of a write stays unknown, the counter says so and looks.
+//! Kill the leader while it runs. The count stays right, because a resent write is applied once. If the outcome of a
+//! write stays unknown, the counter says so and reads the key again.
 
 use anyhow::{Context as _, Result, ensure};
 use kvclient::{Applied, Client, Condition, Error, Item};
@@ -49,8 +49,8 @@ fn main() -> Result<()> {
 
 /// Adds one and returns the new count.
 ///
-/// `mark` names this very increment and is stored beside the count, so that after an unknown outcome a
-/// look at the item shows whether the write took effect, provided that nobody has counted since.
+/// `mark` identifies this increment and is stored beside the count. After an unknown outcome the item shows whether the
+/// write took effect, provided that nobody has counted since.
 fn increment(client: &Client, key: &str, mark: &str) -> Result<u64> {
     let mut current = client.get(key)?;
     let mut in_doubt_at = None;
@@ -74,7 +74,7 @@ fn increment(client: &Client, key: &str, mark: &str) -> Result<u64> {
     }
 }
 
-/// The count, and which increment wrote it.
+/// Returns the count, and the mark of the increment that wrote it.
 fn parse(item: &Item) -> Result<(u64, &str)> {
     let text = item.value_str().context("the counter is not text")?;
     let (count, mark) = text.split_once(' ').context("the counter has no mark")?;

@@ -29,8 +29,8 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Longest total time limit. The cluster remembers a request for an hour, so a retry within half of
-    /// that is certainly recognised.
+    /// Longest total time limit. The cluster remembers a request for an hour, so a retry within half of that is certain
+    /// to be recognised.
     ///
     /// ```
     /// assert_eq!(kvclient::ClientBuilder::TOTAL_TIMEOUT_MAX.as_secs(), 30 * 60);
@@ -53,7 +53,7 @@ impl ClientBuilder {
 
     /// Adds the URL of a node, such as `http://127.0.0.1:8081`.
     ///
-    /// One node that runs is enough, for it tells the others; give several, so that one of them does.
+    /// One running node is enough, since it names the others. Give several, so that one of them is running.
     ///
     /// ```
     /// let client = kvclient::Client::builder().endpoint("http://127.0.0.1:8081").build()?;
@@ -76,12 +76,12 @@ impl ClientBuilder {
         self
     }
 
-    /// The id of the cluster, sixteen hexadecimal digits: `cluster` in `GET /health` of its nodes, or
+    /// Sets the id of the cluster, sixteen hexadecimal digits: `cluster` in `GET /health` of its nodes, or
     /// [`Client::cluster_id`].
     ///
-    /// Without it the client goes by the first id that one of the endpoints names. Either way it keeps to that cluster for
-    /// good: a node of another one, whether its address was given by mistake or it was set up anew, is never read from nor
-    /// written to, and where no other node is left that is an [`Error::WrongCluster`].
+    /// Without it the client adopts the first id that one of the endpoints names. Either way it never changes to
+    /// another cluster: a node of another one, whether its address was given by mistake or it was set up anew, is never
+    /// read from nor written to. If no other node is left, the operation fails with [`Error::WrongCluster`].
     ///
     /// ```
     /// let client = kvclient::Client::builder()
@@ -96,11 +96,11 @@ impl ClientBuilder {
         self
     }
 
-    /// How long to wait for one node to answer one request, connecting included. By default 2 seconds, and
-    /// never more than a share of the total time limit, so that one hung node leaves time for the others.
+    /// Sets how long to wait for one node to answer one request, including the connection. The default is 2 seconds,
+    /// and never more than a share of the total time limit, so that one hung node leaves time for the others.
     ///
-    /// When a leader falls silent without closing its connections, this is what noticing it costs a write. A
-    /// read does not wait for it: a second node is asked after 150 milliseconds of silence.
+    /// When a leader falls silent without closing its connections, a write takes this long to notice. A read does not:
+    /// a second node is asked after 150 milliseconds of silence.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -113,9 +113,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long an operation may take altogether, retries and waits included. By default 10 seconds, at
-    /// most 30 minutes: the cluster remembers a request for an hour, and only so long is a repeat
-    /// recognised as one.
+    /// Sets how long an operation may take in total, including retries and waits. The default is 10 seconds, the
+    /// maximum 30 minutes: the cluster remembers a request for an hour, and recognises a repeat only for that long.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -128,9 +127,9 @@ impl ClientBuilder {
         self
     }
 
-    /// How long an operation goes on while there is no connection to any node at all, each of which has been tried. By
-    /// default as long as the total time allows, so that a program outlives a cluster that is started again. Somebody who
-    /// waits at a terminal would rather know soon.
+    /// Sets how long an operation keeps trying while no node at all can be connected to, each having been tried. By
+    /// default as long as the total time allows, so that a program survives a restart of the cluster. Somebody at a
+    /// terminal would rather know soon.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -143,8 +142,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How many failed attempts an operation repeats, on whichever node. By default, as many as the
-    /// total time allows. A redirect to the leader is no failure and is not counted.
+    /// Sets how many failed attempts an operation repeats, on any node. The default is as many as the total time
+    /// allows. A redirect to the leader is not a failure and does not count.
     ///
     /// ```
     /// # let builder = kvclient::Client::builder().endpoint("http://127.0.0.1:8081");
@@ -156,8 +155,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Waits between rounds of attempts: drawn evenly between nothing and a ceiling, which starts at
-    /// `min` and doubles up to `max`. By default 10 and 250 milliseconds.
+    /// Sets the waits between rounds of attempts. Each is drawn evenly between zero and a ceiling, which starts at
+    /// `min` and doubles up to `max`. The defaults are 10 and 250 milliseconds.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -170,10 +169,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Makes the client. Nothing is sent, so this does not need a running cluster.
+    /// Creates the client. Nothing is sent, so no running cluster is needed.
     ///
     /// # Errors
-    /// [`Error::Configuration`] if an endpoint is missing or is no URL, or a limit makes no sense.
+    /// [`Error::Configuration`] if an endpoint is missing or not a URL, or a limit is invalid.
     ///
     /// ```
     /// use kvclient::{Client, Error};
@@ -186,7 +185,7 @@ impl ClientBuilder {
         self.check().map(|(endpoints, identity, limits)| Client::new(endpoints, identity, limits))
     }
 
-    /// As [`ClientBuilder::build`], with the nodes asked in the order given.
+    /// Like [`ClientBuilder::build`], but asks the nodes in the order given.
     #[cfg(test)]
     pub(crate) fn build_in_order(self) -> Result<Client, Error> {
         self.check().map(|(endpoints, identity, limits)| Client::in_order(endpoints, identity, limits))
@@ -223,13 +222,13 @@ impl ClientBuilder {
 }
 
 impl Client {
-    /// A client of the cluster that the given nodes belong to, with default settings.
+    /// Creates a client of the cluster that the given nodes belong to, with default settings.
     ///
-    /// The endpoints are the nodes' client URLs. They are checked here and used later, so this neither
-    /// needs a running cluster nor waits for one.
+    /// The endpoints are the nodes' client URLs. They are checked now and used later, so no running cluster is needed,
+    /// and this does not wait for one.
     ///
     /// # Errors
-    /// [`Error::Configuration`] if there is no endpoint, or one is no URL.
+    /// [`Error::Configuration`] if there is no endpoint, or one is not a URL.
     ///
     /// ```
     /// use kvclient::Client;
@@ -241,7 +240,7 @@ impl Client {
         Self::builder().endpoints(endpoints).build()
     }
 
-    /// A client with settings of its own.
+    /// Returns a builder for a client with custom settings.
     ///
     /// ```
     /// use kvclient::Client;

@@ -1,4 +1,4 @@
-//! The URL of a node, checked once and written in one way.
+//! The URL of a node, checked once and kept in canonical form.
 
 use crate::api::node_url;
 use crate::error::Error;
@@ -6,17 +6,17 @@ use std::fmt;
 use std::sync::Arc;
 use url::Url;
 
-/// The base URL of a node, `http://host:port`, in one spelling and without a trailing slash.
+/// The base URL of a node, `http://host:port`, in canonical form and without a trailing slash.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Endpoint(Arc<str>);
 
 impl Endpoint {
-    /// Checks a URL given by the user or by a node; the error says what to write instead.
+    /// Checks a URL from the user or from a node. The error says what to write instead.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         node_url(text).map(|url| Self(url.into())).map_err(|why| format!("endpoint `{text}`: {why}"))
     }
 
-    /// As [`Endpoint::parse`], of a URL that the user of the client gave.
+    /// Like [`Endpoint::parse`], for a URL from the user of the client.
     ///
     /// # Errors
     /// [`Error::Configuration`].
@@ -24,7 +24,7 @@ impl Endpoint {
         Self::parse(text).map_err(|message| Error::Configuration { message })
     }
 
-    /// The node that a `Location` header points to, whatever the path.
+    /// Returns the node that a `Location` header points to, whatever the path.
     pub(crate) fn of_location(location: &str) -> Option<Self> {
         let mut url = Url::parse(location).ok()?;
         url.set_path("/");

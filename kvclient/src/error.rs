@@ -1,13 +1,13 @@
-//! What can go wrong, as far as a caller does something different about it.
+//! Errors, distinguished as far as a caller reacts differently to them.
 //!
-//! Each message says in one line what happened, for a write what that means for the data, and what to do.
-//! [`Error::applied`] says the second of them to a program.
+//! Each message says in one line what happened, what that means for the data if it was a write, and what to do.
+//! [`Error::applied`] tells a program what it means for the data.
 
 use crate::api::{Applied, Item};
 use std::time::Duration;
 use thiserror::Error;
 
-/// Why an operation was not acknowledged.
+/// Reason why an operation was not acknowledged.
 ///
 /// ```
 /// use kvclient::{Applied, Client, Condition, Error};
@@ -29,12 +29,12 @@ use thiserror::Error;
 pub enum Error {
     /// The condition of a write did not hold. Not applied.
     ///
-    /// `current` is the item as it stood when the write was decided, so that a compare-and-set loop
-    /// needs no further read.
+    /// `current` is the item at the moment when the condition was evaluated, so that a compare-and-set loop needs no
+    /// further read.
     #[error("condition failed, nothing written: {}",
         describe(current.as_ref()))]
     ConditionFailed {
-        /// The item that the condition was held against; `None` where there was no such key.
+        /// The item that the condition was compared with; `None` if there was no such key.
         current: Option<Item>,
     },
 
@@ -44,9 +44,9 @@ pub enum Error {
         within(*after), unchanged(*write)
     )]
     NoLeader {
-        /// How long was tried.
+        /// Time spent trying.
         after: Duration,
-        /// What the last attempt met.
+        /// Failure of the last attempt.
         detail: String,
         /// True for a write. It has changed nothing and never will.
         write: bool,
@@ -59,9 +59,9 @@ pub enum Error {
         within(*after), unchanged(*write)
     )]
     Unreachable {
-        /// How long was tried.
+        /// Time spent trying.
         after: Duration,
-        /// What the last attempt met.
+        /// Failure of the last attempt.
         detail: String,
         /// True for a write. It has changed nothing and never will.
         write: bool,
@@ -69,37 +69,37 @@ pub enum Error {
 
     /// The nodes that answered belong to another cluster: an endpoint is wrong, or a node was set up anew. Not applied.
     ///
-    /// A client keeps to one cluster: the one of
-    /// [`ClientBuilder::cluster_id`](crate::ClientBuilder::cluster_id), or else the first that a node named.
+    /// A client is bound to one cluster: the one of [`ClientBuilder::cluster_id`](crate::ClientBuilder::cluster_id), or
+    /// else the first that a node named.
     #[error(
         "no node of this cluster could be reached{} ({detail}){}; check the endpoints, and whether a node was set up \
          again",
         within(*after), unchanged(*write)
     )]
     WrongCluster {
-        /// How long was tried.
+        /// Time spent trying.
         after: Duration,
-        /// A node, the cluster it belongs to, and the one that was meant.
+        /// A node, its cluster, and the cluster that was meant.
         detail: String,
         /// True for a write. It has changed nothing and never will.
         write: bool,
     },
 
-    /// A write was sent, and whether it was applied is not known. It may also still be applied later,
-    /// though never twice. Only writes end so.
+    /// A write was sent, and it is unknown whether it was applied. It may also still be applied later, though never
+    /// twice. Only writes end with this error.
     #[error(
         "no definite answer{} ({detail}), so the write may have been applied or may still be applied; read the key before you write it \
          again",
         within(*after)
     )]
     OutcomeUnknown {
-        /// How long was tried.
+        /// Time spent trying.
         after: Duration,
-        /// What the last attempt met.
+        /// Failure of the last attempt.
         detail: String,
     },
 
-    /// The request cannot be carried out as it stands, say because its key is empty. Not applied.
+    /// The request is invalid, for example because its key is empty. Not applied.
     #[error("invalid request: {message}")]
     InvalidRequest {
         /// What is wrong with it.
@@ -109,7 +109,7 @@ pub enum Error {
     /// The value or the request is larger than the nodes accept. Not applied.
     #[error("too large: {message}")]
     TooLarge {
-        /// The limit, as the node told it.
+        /// The limit, in the node's words.
         message: String,
     },
 
@@ -119,74 +119,74 @@ pub enum Error {
         unchanged(*write)
     )]
     Overloaded {
-        /// How long was tried.
+        /// Time spent trying.
         after: Duration,
-        /// What the node said.
+        /// The node's message.
         detail: String,
         /// True for a write. It has changed nothing and never will.
         write: bool,
     },
 
-    /// A snapshot broke off or arrived damaged. What has come of it is no backup.
+    /// A snapshot broke off or arrived damaged. The output is not a backup.
     #[error("the backup from {endpoint} is incomplete: it ended after {bytes} bytes ({detail}); try again")]
     SnapshotBroken {
-        /// The node that gave it.
+        /// The node that sent it.
         endpoint: String,
-        /// Bytes that had come.
+        /// Bytes that had arrived.
         bytes: u64,
-        /// What was met.
+        /// The failure.
         detail: String,
     },
 
-    /// A snapshot could not be written to where the caller wanted it. What has come of it is no backup.
+    /// A snapshot could not be written to the caller's destination. The output is not a backup.
     #[error("the backup cannot be written: {cause}")]
     Output {
-        /// What the writer said.
+        /// The writer's error.
         cause: std::io::Error,
     },
 
-    /// A newer write under the same request name has been applied, so this one was not carried out now.
-    /// Whether it was before that newer one, the cluster no longer knows.
+    /// A newer write under the same request name has been applied, so this one was not carried out now. The cluster no
+    /// longer knows whether it was applied before the newer one.
     ///
-    /// Met only with a [`RequestId`](crate::RequestId) of one's own: the client never goes back.
+    /// Occurs only with a caller's own [`RequestId`](crate::RequestId): the client never reuses a lower number.
     #[error("stale request, not carried out: {message}; use a higher `seq` for each new write")]
     StaleRequest {
-        /// What the node said.
+        /// The node's message.
         message: String,
     },
 
-    /// Leadership was not handed over: the target did not take over in time, say. Nothing has changed.
+    /// Leadership was not transferred, for example because the target did not take over in time. Nothing has changed.
     #[error("leadership was not transferred: {message}")]
     TransferFailed {
-        /// Why, who leads, and what to do.
+        /// The reason, who leads, and what to do.
         message: String,
     },
 
     /// There is no member of this name. Not applied.
     #[error("{message}")]
     MemberNotFound {
-        /// Who the members are.
+        /// Names the members.
         message: String,
     },
 
-    /// The members cannot be changed like that, or not now. Not applied.
+    /// The members cannot be changed in this way, or not now. Not applied.
     #[error("the members were not changed: {message}")]
     ChangeRefused {
-        /// Why, and what to do.
+        /// The reason, and what to do.
         message: String,
     },
 
     /// The node refuses to serve this caller. Not applied.
     #[error("refused: {message}")]
     Forbidden {
-        /// What the node said.
+        /// The node's message.
         message: String,
     },
 
-    /// The client was set up wrongly, say with an endpoint that is no URL. Nothing was sent.
+    /// The client was configured wrongly, for example with an endpoint that is not a URL. Nothing was sent.
     #[error("{message}")]
     Configuration {
-        /// What is wrong and how to put it right.
+        /// The mistake and its correction.
         message: String,
     },
 
@@ -199,14 +199,14 @@ pub enum Error {
         endpoint: String,
         /// Whether the request may have changed anything.
         applied: Applied,
-        /// What it answered.
+        /// The node's answer.
         message: String,
     },
 }
 
 impl Error {
-    /// Whether the request may have changed anything: [`Applied::No`] is a promise that it has not and
-    /// never will.
+    /// Returns whether the request may have changed anything. [`Applied::No`] is a promise that it has not and never
+    /// will.
     ///
     /// ```
     /// use kvclient::{Applied, Client};
@@ -240,7 +240,7 @@ impl Error {
 }
 
 impl Error {
-    /// What was met, without what follows from it: for a message that says that itself.
+    /// Returns the failure without its consequences, for a message that states them itself.
     pub(crate) fn bare(self) -> String {
         match self {
             Self::NoLeader { detail, .. }
@@ -264,7 +264,7 @@ impl Error {
     }
 }
 
-/// ` in 1.2s`; nothing where it was over at once.
+/// Returns ` in 1.2s`, or nothing if it failed at once.
 fn within(after: Duration) -> String {
     match after.as_millis() {
         0 => String::new(),

@@ -21,58 +21,59 @@
 //!
 //! # Finding the cluster
 //!
-//! Give the client URLs of a few nodes. Any one that runs is enough: it tells the others (`/health`), and the
-//! client follows the cluster when members come and go. The endpoints given at first are kept as the way back.
+//! Give the client URLs of a few nodes. Any one that runs is enough: it names the others (`/health`), and the client
+//! follows the cluster when members come and go. The first endpoints are kept as a fallback.
 //!
-//! The client keeps to one cluster: the one whose id it was given ([`ClientBuilder::cluster_id`]), or else the first that an
-//! endpoint names. Every request says which one it means. A node of another cluster, given by mistake or set up anew under
-//! its old address, is passed over, so that nobody is told by a stranger that there is no such key; where no other node is
-//! left, the error names both clusters.
+//! The client is bound to one cluster: the one whose id it was given ([`ClientBuilder::cluster_id`]), or else the first
+//! that an endpoint names. Every request carries that id. A node of another cluster, given by mistake or set up anew
+//! under its old address, is skipped, so that it cannot claim that a key does not exist. If no other node is left, the
+//! error names both clusters.
 //!
-//! **Writes** go to the leader, which the client finds through `/health`, remembers, and learns anew from
-//! redirects, since it asks nodes not to send its writes on; in the steady state a write is one round trip. **Reads** go to
-//! any node. Each thread keeps to one node for as long as it answers, and threads that run at the same time spread over the
-//! nodes, so that reads are not the leader's burden alone. A node that does not answer is put aside for a while and tried
-//! again ever more seldom.
+//! **Writes** go to the leader. The client finds it through `/health`, remembers it, and learns of a new one from
+//! redirects, since it asks nodes not to forward its writes; in the steady state a write is one round trip. **Reads**
+//! go to any node. Each thread stays with one node as long as that node answers, and threads that run at the same time
+//! spread over the nodes, so that reads do not burden the leader alone. A node that does not answer is put aside for a
+//! while and retried at growing intervals.
 //!
-//! A node that *hangs* keeps its connections open and says nothing. After 150 milliseconds of that a read asks a second
-//! node as well and takes the first answer, as does the search for the leader; this is the one time that other threads
-//! are started, and they end with their attempts. A write waits for its leader, though never longer than a share of the
+//! A node that *hangs* keeps its connections open and sends nothing. After 150 milliseconds of silence a read asks a
+//! second node as well and takes the first answer, and so does the search for the leader; only then are other threads
+//! started, and they end with their attempts. A write waits for its leader, though never longer than a share of the
 //! total time, and is then sent again.
 //!
 //! # Retries, and why a write is applied once
 //!
-//! An operation is repeated, with growing waits that are drawn at random, until it is answered or its total time is over
+//! An operation is repeated, with growing random waits, until it is answered or its total time is over
 //! ([`ClientBuilder::total_timeout`]); each attempt is bounded as well ([`ClientBuilder::attempt_timeout`]). The
-//! `Retry-After` of an overloaded node is heeded up to the longest wait; that of a node without a leader is not, since
-//! its unit is a second and an election is over in less.
+//! `Retry-After` of an overloaded node is respected up to the longest wait. That of a node without a leader is ignored,
+//! since its unit is a second and an election takes less.
 //!
-//! Every write carries a request id, the same in each of its attempts. The cluster applies an id at most once and answers
-//! repeats from memory, so a write whose answer was lost can be sent again without harm.
+//! Every write carries a request id, the same in each of its attempts. The cluster applies an id at most once and
+//! answers repeats from memory, so a write whose answer was lost can safely be sent again.
 //!
 //! # Consistency
 //!
-//! [`Client::get`] is linearizable on whichever node: it sees every write acknowledged before it began.
-//! [`Client::get_stale`] takes one node's word at once, even if that node is behind or cut off, and
-//! [`Client::get_stale_within`] only if it is not further behind than that.
-//! A write that was acknowledged is on the disks of a majority. To change what was read, write on condition that it is
-//! still so ([`Client::set_if`]): of all who race exactly one wins, and the others get the item as it is.
+//! [`Client::get`] is linearizable on any node: it sees every write acknowledged before it began. [`Client::get_stale`]
+//! reads one node's store at once, even if that node is behind or cut off, and [`Client::get_stale_within`] only if the
+//! node is not further behind than the given limit. A write that was acknowledged is on the disks of a majority. To
+//! change an item that was read, write on condition that it is unchanged ([`Client::set_if`]): of all racing writers
+//! exactly one wins, and the others get the present item.
 //!
 //! # Members
 //!
 //! Nodes come and go while the cluster serves: [`Client::add_member`], [`Client::promote_member`],
-//! [`Client::remove_member`], [`Client::replace_member`]. A client needs not be told of it.
+//! [`Client::remove_member`], [`Client::replace_member`], [`Client::update_member`]. A client learns of these changes
+//! by itself.
 //!
 //! # Errors
 //!
-//! An [`Error`] says what happened and what that means for the data. For writes, [`Error::applied`] is the question
-//! to ask: [`Applied::No`] is a promise; [`Applied::Unknown`] (mostly [`Error::OutcomeUnknown`], when the time was over
-//! before any certain answer) means that the write may have happened, or may still.
+//! An [`Error`] says what happened and what that means for the data. For writes, check [`Error::applied`]:
+//! [`Applied::No`] is a promise; [`Applied::Unknown`] (mostly [`Error::OutcomeUnknown`], when the time was over before
+//! any certain answer) means that the write may have happened, or may still happen.
 //!
 //! # Features
 //!
 //! `http` (default) is the client. Without it only [`api`] and [`snapshot`] are built: the JSON types and the bytes of
-//! a backup, for whoever speaks HTTP by other means.
+//! a backup, for programs that use another HTTP library.
 
 pub mod api;
 pub mod snapshot;

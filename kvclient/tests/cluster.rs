@@ -5,16 +5,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 use testkit::{Cluster, DEADLINE, Port, Program, until};
 
-/// The least total time that leaves a slow machine room, and far too little for waiting out a hung node.
+/// Least total time that leaves room for a slow machine, but far too little to wait for a hung node.
 const SHORT: Duration = Duration::from_secs(5);
 
 /// Writers at work while the leader dies.
 const WRITERS: u64 = 4;
 
-/// What each of them writes.
+/// Writes of each writer.
 const WRITES: u64 = 200;
 
-/// What a node of these clusters is.
+/// Runs as a node of these clusters when the test binary is started as one.
 #[test]
 fn node() {
     testkit::be_a_node();
@@ -43,7 +43,7 @@ fn each_write_is_applied_once_though_the_leader_dies() {
                 });
             });
         }
-        // In the midst of it.
+        // While the writers are at work.
         until("some writes are acknowledged", || client.get(&key(0, WRITES / 10)).ok().flatten());
         let leader = cluster.leader();
         cluster[leader].kill();
@@ -69,7 +69,7 @@ fn a_hung_node_hinders_nobody_for_long() {
     client(leader).set("color", "blue").expect("all run");
     let follower = cluster.follower();
     cluster[follower].pause();
-    // New clients each time, which begin at a random node.
+    // New clients each time; each begins at a random node.
     for _ in 0..10 {
         client(follower).set("color", "red").expect("a majority runs");
         let item = client(follower).get("color").expect("a majority runs").expect("it was written");
@@ -77,7 +77,7 @@ fn a_hung_node_hinders_nobody_for_long() {
     }
     cluster[follower].resume();
 
-    // A client that knows the leader meets its silence first.
+    // A client that knows the leader runs into its silence first.
     let patient =
         Client::builder().endpoints(cluster.endpoints()).total_timeout(DEADLINE).build().expect("URLs of nodes");
     patient.set("color", "green").expect("all run");
@@ -119,7 +119,7 @@ fn status_tells_of_a_node_that_is_down_and_of_one_that_hangs() {
     let others = cluster.others(leader);
     cluster[others[0]].kill();
     cluster[others[1]].pause();
-    // One endpoint tells of all members.
+    // One endpoint is enough to learn all members.
     let client = Client::builder().endpoint(cluster[leader].url()).total_timeout(SHORT).build().expect("a URL");
     let began = Instant::now();
     let nodes = client.status().expect("one node answers");
@@ -207,7 +207,7 @@ fn a_cluster_whose_advertised_urls_lead_nowhere_from_here_is_used_through_the_gi
         assert!(client.save_snapshot_stale(next, std::io::sink(), |_| {}).is_ok(), "it is asked where it answers");
     }
 
-    // Nobody to send it on to: what is said names the address that led nowhere, and promises what is so.
+    // No node is left to forward the write. The error names the address that does not work, and its promise is true.
     for other in cluster.others(follower) {
         cluster[other].pause();
     }

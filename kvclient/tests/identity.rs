@@ -1,16 +1,16 @@
-//! The client against two real clusters: it keeps to one of them, whatever its endpoints lead to.
+//! The client against two real clusters: it is bound to one of them, whatever its endpoints lead to.
 
 use kvclient::{Applied, Client, Error};
 use std::time::Instant;
 use testkit::{Cluster, DEADLINE, InProcess, Program};
 
-/// What a node of the cluster is whose nodes end one by one.
+/// Runs as a node of the cluster whose nodes end one by one, when the test binary is started as one.
 #[test]
 fn node() {
     testkit::be_a_node();
 }
 
-/// Reads and writes of each client, so that every endpoint has its turn.
+/// Number of reads and writes of each client, so that every endpoint has its turn.
 const ROUNDS: usize = 30;
 
 fn client<'a>(endpoints: impl IntoIterator<Item = &'a String>, cluster: Option<&str>) -> Client {
@@ -18,7 +18,7 @@ fn client<'a>(endpoints: impl IntoIterator<Item = &'a String>, cluster: Option<&
     cluster.map_or(builder.clone(), |id| builder.cluster_id(id)).build().expect("URLs of nodes")
 }
 
-/// A cluster with a key that says whose it is; its id.
+/// Returns a cluster with a key that identifies it, and its id.
 fn marked(nodes: u16, mark: &str) -> (InProcess, String) {
     let cluster = InProcess::start(nodes);
     let client = client(cluster.endpoints(), None);
@@ -52,7 +52,7 @@ fn endpoints_of_two_clusters_are_never_mixed() {
         named.set("of ours", round.to_string()).expect("our cluster runs");
         assert!(named.get_stale("owner").expect("our cluster runs").is_none_or(|item| item.value == b"ours"));
 
-        // Where none is named it is the one or the other, and stays that.
+        // Without an id it is bound to one or the other, and never changes.
         let unnamed = client(&mixed, None);
         let first = owner(&unnamed);
         unnamed.set(&format!("of {first}"), round.to_string()).expect("its cluster runs");
@@ -63,7 +63,7 @@ fn endpoints_of_two_clusters_are_never_mixed() {
     assert_eq!(at_theirs.get("of ours").expect("their cluster runs"), None, "no write went astray");
     assert_eq!(client(ours.endpoints(), None).get("of theirs").expect("our cluster runs"), None);
 
-    // With nothing but the wrong endpoint there is nothing to wait for.
+    // If only the wrong endpoint is given, there is nothing to wait for.
     let lost = client(theirs.endpoints(), Some(&our_id));
     let began = Instant::now();
     let endpoint = theirs.endpoints()[0].as_str();
@@ -92,7 +92,7 @@ fn the_address_of_an_old_node_that_serves_a_new_cluster_is_passed_over() {
     cluster[0].kill();
     assert_eq!(owner(&client), "old");
 
-    // Its data was in memory. It forms a cluster of its own now.
+    // Its data was in memory, so it now forms a cluster of its own.
     cluster[0].remove_flag("--peers");
     cluster[0].start();
     let new_id = {
@@ -110,7 +110,7 @@ fn the_address_of_an_old_node_that_serves_a_new_cluster_is_passed_over() {
     let row = rows.iter().find(|row| row.client_url == old_url).expect("it is a member still");
     is_refused(row.health.as_ref().expect_err("it is another node"), [&id, &new_id, &old_url]);
 
-    // The leader is watched in its own cluster alone.
+    // The watch follows the leader in its own cluster only.
     let mut watch = client.watch_leader();
     let change = watch.next_timeout(DEADLINE).expect("somebody leads");
     assert!(change.leader.is_some_and(|leader| leader.url != old_url));

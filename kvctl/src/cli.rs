@@ -6,7 +6,7 @@ use crate::{exit, values};
 use clap::{Args, Parser, Subcommand};
 use std::time::Duration;
 
-/// Where `kvd dev` listens.
+/// The endpoints on which `kvd dev` listens.
 const ENDPOINTS_DEFAULT: &str = "http://127.0.0.1:8081,http://127.0.0.1:8082,http://127.0.0.1:8083";
 
 const EXAMPLES: &str = "\

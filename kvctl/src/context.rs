@@ -1,10 +1,10 @@
-//! What a command works with.
+//! The context that every command gets.
 
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use kvclient::Client;
 
-/// What a command works with.
+/// The context that every command gets.
 pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) output: Output,

@@ -1,4 +1,4 @@
-//! How kvctl ends: one line on standard error, and an exit code that a script can act upon.
+//! The end of a run of kvctl: one line on standard error, and an exit code for scripts.
 
 use crate::output::{self, Complaint};
 use kvclient::api::Applied;
@@ -19,21 +19,21 @@ Exit codes:
 
 With `--output json` an error is one line of JSON on standard error as well, with a code that says more.";
 
-/// How the process ends.
+/// Exit code of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Exit {
-    /// Done; also when the reader of the output had seen enough and closed the pipe.
+    /// Done; also if the reader of the output had seen enough and closed the pipe.
     Done = 0,
     /// Any other error.
     Failed = 1,
-    /// The command line makes no sense. Nothing was sent.
+    /// Invalid usage. Nothing was sent.
     Usage = 2,
     /// There is no such key.
     KeyNotFound = 3,
     /// The condition of a write did not hold. Nothing was changed.
     ConditionFailed = 4,
-    /// No leader, no quorum, or nobody of the cluster answers. Nothing was changed.
+    /// No leader, no quorum, or no node of the cluster answers. Nothing was changed.
     Unavailable = 5,
     /// The answer to a write was lost: it may have been applied.
     OutcomeUnknown = 6,
@@ -47,14 +47,14 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What a command found that is neither an error of the client nor of the system, and what it says of it.
+/// A failure found by a command that is neither an error of the client nor of the system, and its message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// There is no such key.
     KeyNotFound(String),
-    /// The cluster serves nobody, for this reason.
+    /// The cluster cannot serve, for this reason.
     Unavailable(String),
-    /// A signal came before the end.
+    /// A signal arrived before the end.
     Interrupted(String),
     /// Anything else; the sentence says what to do.
     Other(String),
@@ -72,13 +72,13 @@ impl std::fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// A command line that makes no sense.
+/// Invalid usage.
 pub(crate) const USAGE: Complaint = Complaint { code: "usage", applied: Some(Applied::No), exit: 2, current: None };
 
-/// A signal that ended a write whose answer was still to come.
+/// A signal ended a write that had not been answered yet.
 pub(crate) const INTERRUPTED: Complaint = Complaint { code: "interrupted", applied: None, exit: 130, current: None };
 
-/// Says in one line on standard error what went wrong and what to do. A closed pipe goes without saying.
+/// Reports in one line on standard error what went wrong and what to do. A closed pipe is not reported.
 pub(crate) fn report(error: &anyhow::Error) -> Exit {
     let exit = of(error);
     if exit != Exit::Done {
@@ -87,7 +87,7 @@ pub(crate) fn report(error: &anyhow::Error) -> Exit {
     exit
 }
 
-/// The error for programs.
+/// Returns the error in the form for programs.
 fn complaint(error: &anyhow::Error, exit: Exit) -> Complaint {
     let complaint = Complaint { exit: exit as u8, ..Complaint::default() };
     if let Some(failure) = error.downcast_ref::<Failure>() {
@@ -111,7 +111,7 @@ fn complaint(error: &anyhow::Error, exit: Exit) -> Complaint {
     }
 }
 
-/// The name of an error among figures, and for programs: that of the API where it has one.
+/// Returns the name of an error in figures and for programs: that of the API if it has one.
 pub(crate) fn code(error: &kvclient::Error) -> &'static str {
     use kvclient::Error;
     match error {
@@ -136,7 +136,7 @@ pub(crate) fn code(error: &kvclient::Error) -> &'static str {
     }
 }
 
-/// What someone at a terminal can do that the client, which knows nothing of flags, does not say.
+/// Returns advice for a user of kvctl that the client cannot give, since it does not know the flags.
 fn advice(error: &anyhow::Error) -> &'static str {
     match error.downcast_ref() {
         Some(kvclient::Error::Unreachable { .. }) => " (set --endpoints; `kvd dev` starts a test cluster)",
@@ -144,12 +144,12 @@ fn advice(error: &anyhow::Error) -> &'static str {
     }
 }
 
-/// The exit code that a command ends with.
+/// Returns the exit code of a finished command.
 pub(crate) fn of_result(ended: &anyhow::Result<()>) -> Exit {
     ended.as_ref().map_or_else(of, |()| Exit::Done)
 }
 
-/// The exit code that an error stands for.
+/// Returns the exit code for an error.
 fn of(error: &anyhow::Error) -> Exit {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return match failure {

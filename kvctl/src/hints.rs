@@ -1,6 +1,6 @@
-//! The command that somebody means who knows another store.
+//! The command that a user of another store is looking for.
 
-/// Says which command does what `word` does elsewhere: in etcdctl, `consul kv`, `redis-cli`, a shell.
+/// Returns which command does what `word` does in etcdctl, `consul kv`, `redis-cli` or a shell.
 pub(crate) fn instead_of(word: &str) -> Option<&'static str> {
     Some(match word.to_ascii_lowercase().as_str() {
         "put" | "write" | "store" | "add" => "to write a key: `kvctl set KEY VALUE`",

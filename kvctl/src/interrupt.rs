@@ -1,33 +1,33 @@
-//! SIGINT and SIGTERM: a command ends with exit code 130, at once or, where it has something to show, soon.
+//! SIGINT and SIGTERM: a command ends with exit code 130, at once or, if it has something to show, soon.
 
 use crate::exit::{self, Exit};
 use crate::{output, progress};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What a signal does to the command that runs.
+/// Effect of a signal on the running command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reaction {
     /// Nothing is lost: end at once.
     End,
-    /// Say this and end at once.
+    /// Print this and end at once.
     EndWith(&'static str),
     /// Let the command finish by itself; the next signal ends it at once.
     Notice,
-    /// As after `Notice`, once a signal has come.
+    /// Like `Notice`, once a signal has arrived.
     Noticed,
 }
 
-/// The signals of this process, and how the running command takes them.
+/// The signals of this process, and the running command's reaction to them.
 #[derive(Clone)]
 pub(crate) struct Interrupt {
     reaction: Arc<Mutex<Reaction>>,
 }
 
 impl Interrupt {
-    /// Listens for signals from now on, each of which ends the process at once.
+    /// Installs a handler for signals, each of which ends the process at once.
     ///
     /// # Errors
-    /// When the system refuses the handler.
+    /// If the system refuses the handler.
     pub(crate) fn install() -> Result<Self, ctrlc::Error> {
         let interrupt = Self { reaction: Arc::new(Mutex::new(Reaction::End)) };
         let handler = interrupt.clone();
@@ -35,17 +35,17 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// Has a signal say `remark` before it ends the process.
+    /// Makes a signal print `remark` before it ends the process.
     pub(crate) fn remark(&self, remark: &'static str) {
         self.react(Reaction::EndWith(remark));
     }
 
-    /// Has the first signal only be noticed: the command promises to look at [`Interrupt::noticed`] often.
+    /// Makes the first signal only set a flag: the command promises to check [`Interrupt::noticed`] often.
     pub(crate) fn notice(&self) {
         self.react(Reaction::Notice);
     }
 
-    /// Whether a signal came since [`Interrupt::notice`].
+    /// Returns whether a signal has arrived since [`Interrupt::notice`].
     pub(crate) fn noticed(&self) -> bool {
         *self.reaction.lock().unwrap_or_else(PoisonError::into_inner) == Reaction::Noticed
     }

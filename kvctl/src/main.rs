@@ -1,9 +1,8 @@
 //! The command line of kvd: `kvctl set color blue`, `kvctl get color`, `kvctl status`.
 //!
-//! A command calls [`kvclient`] and prints what came back; everything about leaders, redirects and retries is
-//! the client's business. This file reads flags and environment into [`Cli`], hands the command to the file of
-//! its group in [`commands`], and ends the process with the exit code of [`exit`]. What reaches the screen goes
-//! through [`output`].
+//! A command calls [`kvclient`] and prints the result; the client deals with leaders, redirects and retries. This file
+//! reads flags and environment into [`Cli`], passes the command to the file of its group in [`commands`], and ends the
+//! process with the exit code of [`exit`]. Everything that reaches the screen goes through [`output`].
 
 mod cli;
 mod commands;
@@ -28,7 +27,8 @@ use output::Output;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long nobody is waited for who cannot even be connected to. A program is patient; somebody at a terminal wants to know.
+/// Time after which the client gives up if no node can be connected to. A program is patient; somebody at a terminal
+/// wants to know.
 const UNREACHABLE_TIMEOUT: Duration = Duration::from_millis(700);
 
 fn main() -> ExitCode {

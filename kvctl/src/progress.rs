@@ -1,4 +1,4 @@
-//! The live line: how far a command is that takes long, on standard error, drawn only where that is a terminal.
+//! The live line: the progress of a long command, on standard error, drawn only on a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use std::io::{self, IsTerminal as _, Write as _};
@@ -6,17 +6,17 @@ use terminal_size::{Width, terminal_size_of};
 
 /// Columns that the line leaves free at its end.
 ///
-/// A terminal echoes an interrupt as `^C`. Were the line as wide as the terminal, that would go to the next one, and
-/// the line could not be cleared any more.
+/// A terminal echoes an interrupt as `^C`. If the line were as wide as the terminal, the echo would go to the next
+/// line, and the live line could no longer be cleared.
 const FREE: u16 = 4;
 
-/// Columns of a terminal that does not tell.
+/// Width of a terminal that does not report one.
 const WIDTH_DEFAULT: u16 = 80;
 
-/// What clears the line that the cursor is in (ECMA-48, EL).
+/// Clears the line that the cursor is in (ECMA-48, EL).
 const CLEAR: &str = "\r\u{1b}[2K";
 
-/// A line for `length` steps of `what`.
+/// Creates a line for `length` steps of `what`.
 pub(crate) fn line(length: u64, what: &'static str) -> ProgressBar {
     let target = if io::stderr().is_terminal() {
         ProgressDrawTarget::term_like(Box::new(Terminal))
@@ -36,7 +36,7 @@ pub(crate) fn clear() {
     }
 }
 
-/// Standard error, a little narrower than it is.
+/// Standard error, reported a little narrower than it is.
 #[derive(Debug)]
 struct Terminal;
 
@@ -79,7 +79,7 @@ impl TermLike for Terminal {
     }
 }
 
-/// Moves the cursor by so many steps, in the direction that the letter stands for (ECMA-48, CUU and following).
+/// Moves the cursor by this many steps, in the direction of the letter (ECMA-48, CUU and following).
 fn step(steps: usize, direction: char) -> io::Result<()> {
     if steps == 0 { Ok(()) } else { write!(io::stderr(), "\u{1b}[{steps}{direction}") }
 }

@@ -1,23 +1,23 @@
-//! Times, durations and large numbers as people read them.
+//! Times, durations and large numbers in readable form.
 
 use std::time::{Duration, SystemTime};
 
 /// 9999-12-31T23:59:59.999Z, in milliseconds since 1970.
 const MOMENT_MS_MAX: u64 = 253_402_300_799_999;
 
-/// A moment in UTC to the millisecond: `2026-05-04T03:02:01.234Z` (RFC 3339).
+/// Formats a moment in UTC to the millisecond: `2026-05-04T03:02:01.234Z` (RFC 3339).
 pub(crate) fn moment(at: SystemTime) -> String {
-    // A clock that is set before 1970 or after 9999 is the one thing that RFC 3339 here cannot say.
+    // RFC 3339 cannot represent a clock that is set before 1970 or after 9999 in this form.
     let last = SystemTime::UNIX_EPOCH + Duration::from_millis(MOMENT_MS_MAX);
     humantime::format_rfc3339_millis(at.clamp(SystemTime::UNIX_EPOCH, last)).to_string()
 }
 
-/// A duration in whole milliseconds, as JSON has it.
+/// Returns a duration in whole milliseconds, as used in JSON.
 pub(crate) fn ms(time: Duration) -> u64 {
     time.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
-/// A long time in its two largest units: `45s`, `2m 5s`, `3h 0m`, `12d 7h`.
+/// Formats a long time in its two largest units: `45s`, `2m 5s`, `3h 0m`, `12d 7h`.
 pub(crate) fn long(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
@@ -29,7 +29,7 @@ pub(crate) fn long(time: Duration) -> String {
     }
 }
 
-/// A short time: `310 ms`, `2.4 s`; from a minute on as [`long`].
+/// Formats a short time: `310 ms`, `2.4 s`; from a minute on like [`long`].
 pub(crate) fn short(time: Duration) -> String {
     match time.as_millis() {
         ms @ 0..1_000 => format!("{ms} ms"),
@@ -38,7 +38,7 @@ pub(crate) fn short(time: Duration) -> String {
     }
 }
 
-/// A latency in milliseconds with three digits that count: `0.123 ms`, `4.56 ms`, `78.9 ms`, `1234 ms`.
+/// Formats a latency in milliseconds with three significant digits: `0.123 ms`, `4.56 ms`, `78.9 ms`, `1234 ms`.
 pub(crate) fn latency(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1e3;
     let decimals = match ms {
@@ -50,11 +50,11 @@ pub(crate) fn latency(time: Duration) -> String {
     format!("{ms:.decimals$} ms")
 }
 
-/// A number of bytes with three digits that count: `512 B`, `1.23 kB`, `45.6 MB`.
+/// Formats a number of bytes with three significant digits: `512 B`, `1.23 kB`, `45.6 MB`.
 pub(crate) fn bytes(number: u64) -> String {
     let (mut number, mut unit) = (number as f64, "B");
     for larger in ["kB", "MB", "GB", "TB"] {
-        // What would be rounded up to the next unit belongs to it.
+        // A number that would be rounded up to the next unit is shown in that unit.
         if number < 999.5 {
             break;
         }
@@ -69,7 +69,7 @@ pub(crate) fn bytes(number: u64) -> String {
     format!("{number:.decimals$} {unit}")
 }
 
-/// A number with its thousands apart: `21,034`.
+/// Formats a number with separated thousands: `21,034`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

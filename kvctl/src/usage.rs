@@ -1,4 +1,4 @@
-//! The command line in this environment, and one line for one that makes no sense.
+//! The command line in this environment, and one-line errors for invalid usage.
 
 use crate::cli::Cli;
 use crate::exit::{self, Exit};
@@ -9,19 +9,19 @@ use clap::{CommandFactory as _, ValueEnum as _};
 use std::env;
 use std::io::{self, Write as _};
 
-/// The command line of kvctl, for this environment.
+/// Returns the command line of kvctl for this environment.
 pub(crate) fn command() -> clap::Command {
     kvd_cli::without_empty_variables(Cli::command())
 }
 
-/// Says which variables were set that have no effect.
+/// Warns of variables that are set and have no effect.
 pub(crate) fn warn_of_variables() {
     for sentence in kvd_cli::unknown_variables(&Cli::command(), "KVCTL_") {
         output::warn(&sentence);
     }
 }
 
-/// Prints help or version, or says in one line on standard error what is wrong with the command line.
+/// Prints help or version, or in one line on standard error what is wrong with the command line.
 pub(crate) fn report(error: &clap::Error) -> Exit {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match error.print() {
@@ -32,7 +32,7 @@ pub(crate) fn report(error: &clap::Error) -> Exit {
             let _ = error.print();
             Exit::Usage
         }
-        // For clap a variable is an argument, and it says that the command is missing where a variable is set.
+        // clap counts a variable as an argument, and if one is set it reports that the command is missing.
         ErrorKind::MissingSubcommand => {
             let _ = write!(io::stderr(), "{}", named_among(arguments()).render_help().ansi());
             Exit::Usage
@@ -44,25 +44,25 @@ pub(crate) fn report(error: &clap::Error) -> Exit {
     }
 }
 
-/// The arguments of this process. They need not be text, and one that is not names no command.
+/// Returns the arguments of this process. They need not be text, and an argument that is not text names no command.
 fn arguments() -> impl Iterator<Item = String> {
     env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned())
 }
 
-/// What is wrong, on one line, with the command that was meant where that is known.
+/// Returns the error on one line, with the intended command if it is known.
 fn explained(error: &clap::Error) -> String {
     let unknown = match error.get(ContextKind::InvalidSubcommand) {
         Some(ContextValue::String(word)) => Some(word),
         _ => None,
     };
     match unknown.and_then(|word| Some((word, hints::instead_of(word)?))) {
-        // What clap finds similar may do the opposite: of `put`, it takes `get` to be meant.
+        // The name that clap finds similar may do the opposite: for `put` it suggests `get`.
         Some((word, hint)) => one_line(&format!("error: unrecognized subcommand '{word}'\n\n{hint}"), arguments()),
         None => one_line(&error.to_string(), arguments()),
     }
 }
 
-/// The innermost command that is named among `arguments`.
+/// Returns the innermost command that is named among `arguments`.
 fn named_among(arguments: impl IntoIterator<Item = String>) -> clap::Command {
     let mut command = Cli::command();
     command.build();
@@ -74,8 +74,8 @@ fn named_among(arguments: impl IntoIterator<Item = String>) -> clap::Command {
     command
 }
 
-/// The format that results and errors are to have. Found also in a command line that makes no sense, which is to be
-/// complained of in it.
+/// Returns the format for results and errors. It is also found in an invalid command line, so that the error has that
+/// format.
 pub(crate) fn format() -> Format {
     let named = |name: &str| Format::from_str(name, true).ok();
     let mut format = env::var_os("KVCTL_OUTPUT").and_then(|name| named(&name.to_string_lossy()));
@@ -90,8 +90,8 @@ pub(crate) fn format() -> Format {
     format.unwrap_or(Format::Table)
 }
 
-/// clap explains itself in paragraphs; this keeps all it says on one line, and says how the command that is among
-/// `arguments` is used. (clap's own usage line names as required whatever the environment gives.)
+/// Puts clap's explanation, which has several paragraphs, on one line, and adds the usage of the command that is among
+/// `arguments`. (clap's own usage line lists everything as required, even if the environment gives it.)
 fn one_line(explanation: &str, arguments: impl IntoIterator<Item = String>) -> String {
     let command = named_among(arguments);
     let mut line = String::new();

@@ -1,7 +1,7 @@
 //! The values of flags.
 //!
-//! A value is refused here, before anything is sent, so that every slip of the keyboard is a usage error (exit 2) that
-//! names the flag.
+//! Invalid values are refused here, before anything is sent, so that every typing mistake is a usage error (exit 2)
+//! that names the flag.
 
 use kvclient::{Client, ClientBuilder, api};
 use std::time::Duration;
@@ -9,16 +9,16 @@ use std::time::Duration;
 /// The shortest `--timeout`.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 
-/// A key: neither empty nor longer than the cluster takes.
+/// Parses a key: neither empty nor longer than the cluster accepts.
 pub(crate) fn key(text: &str) -> Result<String, String> {
     api::check_key(text).map(|()| text.to_owned())
 }
 
-/// An endpoint: a URL, or `host:port` for `http://host:port`.
+/// Parses an endpoint: a URL, or `host:port` for `http://host:port`.
 pub(crate) fn endpoint(text: &str) -> Result<String, String> {
     let text = text.trim();
     let address = text.strip_prefix("http://").unwrap_or(text);
-    // A number alone is a host as well, by the rules for URLs, but nobody writes 0.0.39.97 as 10081.
+    // By the rules for URLs a number alone is a host as well, but nobody writes 0.0.39.97 as 10081.
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     if !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("`{text}` has no host: add one, such as 127.0.0.1:{host}"));
@@ -28,14 +28,14 @@ pub(crate) fn endpoint(text: &str) -> Result<String, String> {
         return Err(format!("`{text}` has no port: add it, such as {text}:8081"));
     }
     let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    // The client knows what a good endpoint is; asked here, its answer names the flag.
+    // The client decides which endpoints are valid. Checked here, its error names the flag.
     match Client::connect([&url]) {
         Ok(_) => Ok(url),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// The id of a cluster.
+/// Parses the id of a cluster.
 pub(crate) fn cluster_id(text: &str) -> Result<String, String> {
     let id = text.trim().to_ascii_lowercase();
     match api::parse_hex_id(&id) {
@@ -44,7 +44,7 @@ pub(crate) fn cluster_id(text: &str) -> Result<String, String> {
     }
 }
 
-/// A time with a unit, or in plain seconds.
+/// Parses a time with a unit, or in plain seconds.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let time = match text.parse::<f64>() {
@@ -54,7 +54,7 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
     time.map_err(|cause| format!("{cause}; use a time such as 5s, 500ms or 1m 30s"))
 }
 
-/// A limit for the time of an operation.
+/// Parses a time limit of an operation.
 pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     match time(text)? {
         limit if (TIMEOUT_MIN..=ClientBuilder::TOTAL_TIMEOUT_MAX).contains(&limit) => Ok(limit),

@@ -1,4 +1,4 @@
-//! Where `kvctl snapshot save` writes: only regular files are replaced, and a backup is for its owner alone.
+//! Destinations of `kvctl snapshot save`: only regular files are replaced, and only the owner can read a backup.
 #![cfg(unix)]
 
 mod support;
@@ -33,14 +33,14 @@ impl Fixture {
         command
     }
 
-    /// Saves to `file`, which must succeed without a word on standard error.
+    /// Saves to a file, which must succeed without output on standard error.
     fn save(&self, arguments: &[&str]) {
         let ended = testkit::run(&mut self.kvctl(&[&["snapshot", "save"], arguments].concat()));
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}: {ended:?}");
         assert!(ended.stdout.starts_with("ok  revision "), "{ended:?}");
     }
 
-    /// Looks into a backup that is fed to standard input.
+    /// Runs `kvctl snapshot info` on a backup that is fed to standard input.
     fn info(&self, backup: &Path) -> Value {
         let input = File::open(backup).expect("the backup");
         let ended: Ended =
@@ -131,7 +131,7 @@ fn a_backup_is_private_whatever_it_replaces_and_a_link_to_it_stays() {
     assert!(at("latest").symlink_metadata().expect("a link").is_symlink());
     assert_eq!((mode(&at("elsewhere/old.snap")), &fixture.info(&at("latest"))["keys"]), (0o600, &1.into()));
 
-    // Without a mask of the process, too.
+    // Even if the umask of the process is 0.
     let save = fixture.kvctl(&["snapshot", "save", "new.snap"]);
     let mut shell = fixture.kvctl(&[]);
     let mut unmasked = Command::new("sh");
@@ -146,7 +146,7 @@ fn a_backup_is_private_whatever_it_replaces_and_a_link_to_it_stays() {
 fn standard_output_gets_the_backup_and_standard_error_the_words() {
     let fixture = Fixture::start();
     let at = |name: &str| fixture.dir.path().join(name);
-    // By whichever name.
+    // Under any of its names.
     let names: &[&str] = if cfg!(target_os = "linux") { &["-", "/dev/stdout", "/proc/self/fd/1"] } else { &["-"] };
     for name in names {
         for format in ["table", "json"] {
@@ -170,7 +170,7 @@ fn standard_output_gets_the_backup_and_standard_error_the_words() {
     let (code, text) = run_at_terminal(&mut fixture.kvctl(&["snapshot", "save", "-"]), "");
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("a backup is binary data"), "{text}");
-    // A reader that has gone has no backup.
+    // If the reader is gone, there is no backup.
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let ended: Ended = fixture.kvctl(&["snapshot", "save", "-"]).stdout(writer).output().expect("kvctl starts").into();

@@ -1,4 +1,4 @@
-//! What kvctl does without a cluster: usage, help, exit codes, closed pipes, terminals, signals.
+//! kvctl without a cluster: usage, help, exit codes, closed pipes, terminals, signals.
 
 mod support;
 
@@ -61,7 +61,7 @@ fn what_is_no_backup_is_told_with_the_place_where_it_shows() {
         assert_eq!(ended.code, Some(1), "{bytes:?}: {ended:?}");
         assert!(ended.one_error().contains(complaint), "{bytes:?}: {ended:?}");
     }
-    // That a file would be replaced is found before a node is looked for.
+    // An existing file is found before kvctl looks for a node.
     let ended = run(&["--endpoints", &Port::any().url(), "snapshot", "save", path]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.one_error().contains("already exists: use another name, or --force"), "{ended:?}");
@@ -110,7 +110,7 @@ fn help_teaches_commands_flags_and_exit_codes() {
         assert!(help.stdout.contains(variable), "{variable} is missing:\n{}", help.stdout);
     }
     for group in [&[][..], &["snapshot"], &["member"]] {
-        // Whatever the environment gives, nothing was asked for.
+        // Even with flags from the environment, no command was given.
         let mut with_variables = kvctl(group);
         with_variables.env("KVCTL_ENDPOINTS", "127.0.0.1:8081").env("KVCTL_TIMEOUT", "5s");
         for nothing in [run(group), testkit::run(&mut with_variables)] {
@@ -177,7 +177,7 @@ fn without_a_server_it_is_said_within_a_second_where_one_was_looked_for() {
     ] {
         let began = std::time::Instant::now();
         let ended = run(&[&["--endpoints", &urls.join(","), "--timeout", "30s"], arguments].concat());
-        // A second, and the time that a busy machine takes to start a process.
+        // One second, and the time that a busy machine takes to start a process.
         assert!(began.elapsed() < std::time::Duration::from_secs(3), "{arguments:?}: {:?}", began.elapsed());
         assert_eq!(ended.code, Some(5), "{arguments:?}: {ended:?}");
         let error = ended.one_error();
@@ -280,7 +280,7 @@ mod unix {
         for signal in [Signal::INT, Signal::TERM] {
             let mut command = kvctl(&["--endpoints", &endpoint, "--timeout", "200ms", "watch-leader"]);
             let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("kvctl starts");
-            // Once it warns that nobody answers, it certainly watches.
+            // Once it warns that no node answers, it is certainly watching.
             let mut warning = String::new();
             let stderr = child.stderr.take().expect("standard error is a pipe");
             BufReader::new(stderr).read_line(&mut warning).expect("a line");

@@ -1,4 +1,4 @@
-//! kvctl against a real cluster of three nodes: what it prints and how it ends.
+//! kvctl against a real cluster of three nodes: its output and exit codes.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use support::kvctl;
 use testkit::{Ended, InProcess, Port, Signal, run_at_terminal, run_at_terminal_of, send_signal, until, wait_for_end};
 
-/// A cluster and the way to it.
+/// A cluster and its endpoints.
 struct Fixture {
     cluster: InProcess,
 }
@@ -18,7 +18,7 @@ impl Fixture {
         Self { cluster: InProcess::start(3) }
     }
 
-    /// The same once every node has formed the cluster: a majority suffices to serve.
+    /// Like [`Fixture::start`], but waits until every node has formed the cluster: a majority is enough to serve.
     fn formed() -> Self {
         let fixture = Self::start();
         let knows_all = |url: &String| fixture.json(&["members", "--endpoints", url])["members"][2].is_object();
@@ -36,21 +36,21 @@ impl Fixture {
         testkit::run(&mut self.kvctl(arguments))
     }
 
-    /// Runs what has to succeed without a word on standard error.
+    /// Runs a command that must succeed without output on standard error.
     fn done(&self, arguments: &[&str]) -> String {
         let ended = self.run(arguments);
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}: {ended:?}");
         ended.stdout
     }
 
-    /// The same with `--output json`, which is one line.
+    /// Runs a command with `--output json`, whose output is one line.
     fn json(&self, arguments: &[&str]) -> Value {
         let text = self.done(&[arguments, &["--output", "json"]].concat());
         assert_eq!(text.lines().count(), 1, "{arguments:?}: {text}");
         serde_json::from_str(&text).expect("JSON")
     }
 
-    /// The number of keys in the store, as the leader counts them.
+    /// Returns the number of keys in the store, according to the leader.
     fn keys(&self) -> u64 {
         until("there is a leader", || {
             let status: Value = serde_json::from_str(&self.run(&["status", "-o", "json"]).stdout).ok()?;
@@ -59,7 +59,7 @@ impl Fixture {
         })
     }
 
-    /// Runs with these bytes on standard input.
+    /// Runs a command with these bytes on standard input.
     fn feed(&self, arguments: &[&str], input: &[u8]) -> Ended {
         let mut command = self.kvctl(arguments);
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -207,7 +207,7 @@ fn a_backup_is_saved_to_a_file_and_looked_into() {
         "{table}"
     );
 
-    // It is the same state that the node would start from, and the same again if nothing has changed.
+    // The state is the one that the node would start from, and the same again if nothing has changed.
     let mut decoder = kvd::storage::snapshot::Decoder::new();
     decoder.feed(&bytes);
     assert!(matches!(decoder.next_part(), Ok(Some(kvd::storage::snapshot::Part::Head(head)))
@@ -233,7 +233,7 @@ fn members_come_and_go() {
     let fixture = Fixture::formed();
     let members = fixture.json(&["member", "list"]);
     assert_eq!(members, fixture.json(&["members"]));
-    // It waits to join a cluster where nobody is, so that it is added by hand.
+    // It waits to join through an endpoint where no node listens, so it is added by hand.
     let nobody = Port::any();
     let node = InProcess::join("waiting", &nobody.url());
     let url = node.endpoints()[0].as_str();
@@ -243,7 +243,7 @@ fn members_come_and_go() {
     assert_eq!(columns, ["waiting", "learner", "learner", url, url]);
     fixture.done(&["member", "add", url, "--learner"]);
 
-    // One of the cluster itself is no news, and one of another cluster is none to add.
+    // A node of this cluster is a member already, and one of another cluster cannot be added.
     let own = fixture.cluster.endpoints()[0].clone();
     assert_eq!(fixture.json(&["member", "add", &own])["members"].as_array().map(Vec::len), Some(4));
     let stranger = Fixture::formed();
@@ -379,7 +379,7 @@ mod unix {
         assert_eq!(ended.code, Some(130), "{ended:?}");
         let error: Value = serde_json::from_str(&ended.stderr).expect("JSON");
         assert_eq!((&error["error"]["code"], &error["error"]["exit"]), (&"interrupted".into(), &130.into()), "{error}");
-        // What it had measured by then, if anything.
+        // Its measurements up to then, if there are any.
         if let Some(report) = ended.stdout.lines().next() {
             let report: Value = serde_json::from_str(report).expect("JSON");
             assert_eq!(report["interrupted"], true);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use support::{kvctl, run};
 use testkit::{Cluster, DEADLINE, Ended, Program, Signal, send_signal, until, wait_for_end};
 
-/// What a node of these clusters is.
+/// Runs as a node of these clusters when the test binary is started as one.
 #[test]
 fn node() {
     testkit::be_a_node();
@@ -20,10 +20,10 @@ fn start_cluster() -> Cluster {
     Cluster::start_as(&Program::ThisTest("node"), 3)
 }
 
-/// Pauses all but the leader, whose URL it returns: until it notices, it takes writes that nobody acknowledges.
+/// Pauses all nodes but the leader, and returns its URL. Until it notices, it takes writes that no node acknowledges.
 fn without_followers(cluster: &mut Cluster) -> String {
     let leader = cluster.leader();
-    // The leader is found, and its connections are opened, while all run.
+    // The leader is found, and its connections are opened, while all nodes run.
     assert_eq!(run(&["--endpoints", &cluster[leader].url(), "set", "color", "blue"]).code, Some(0));
     cluster.others(leader).into_iter().for_each(|number| cluster[number].pause());
     cluster[leader].url()
@@ -76,7 +76,7 @@ fn status_without_a_quorum_shows_who_is_unreachable_and_is_exit_code_5() {
 fn a_backup_that_breaks_off_or_is_interrupted_leaves_no_file() {
     let mut cluster = start_cluster();
     let client = Client::connect(cluster.endpoints()).expect("URLs of nodes");
-    // More than connections hold on their way, and than is read before anyone can look.
+    // More than connections buffer, and more than is read before the test looks.
     (0..96).for_each(|number| drop(client.set(&format!("k{number}"), vec![number; 1 << 20]).expect("a majority runs")));
     let dir = tempfile::tempdir().expect("a directory");
     let files = || std::fs::read_dir(dir.path()).expect("a directory").count();
@@ -96,7 +96,7 @@ fn a_backup_that_breaks_off_or_is_interrupted_leaves_no_file() {
     assert_eq!(files(), 0);
 
     let child = begin();
-    // It must not have read all before the nodes are gone.
+    // It must not have read everything before the nodes are gone.
     send_signal(&child, Signal::STOP);
     (0..3).for_each(|number| cluster[number].kill());
     send_signal(&child, Signal::CONT);
@@ -113,7 +113,7 @@ fn a_hung_node_keeps_no_command_waiting() {
     let endpoints = cluster.endpoints().join(",");
     let follower = cluster.follower();
     cluster[follower].pause();
-    // Each begins at a random node.
+    // Each run begins at a random node.
     for arguments in [["set", "color", "red"].as_slice(), &["get", "color"], &["leader"], &["members"], &["status"]] {
         for _ in 0..4 {
             let ended = run(&[&["--endpoints", &endpoints, "--timeout", "3s"], arguments].concat());
@@ -161,7 +161,7 @@ fn watch_leader_tells_how_long_clients_were_without_a_leader() {
     let client = Client::builder().endpoints(cluster.endpoints()).total_timeout(DEADLINE).build().expect("URLs");
     client.get("color").expect("it serves");
 
-    // The others name the silent leader until they lose patience with it, after more than a second.
+    // The other nodes name the silent leader until their election timeouts expire, after more than a second.
     cluster[leader].pause();
     let paused = Instant::now();
     client.get("color").expect("a majority runs");
@@ -169,7 +169,7 @@ fn watch_leader_tells_how_long_clients_were_without_a_leader() {
     assert!(felt > Duration::from_secs(1), "{felt:?}");
     let change = std::iter::repeat_with(next).find(|change| !change["leader"].is_null()).expect("a new leader");
     let told = Duration::from_millis(change["without_leader_ms"].as_u64().expect("milliseconds"));
-    // No two clients wait for as long: each asks again at its own moments.
+    // No two clients wait equally long: each asks again at its own times.
     let close = Duration::from_secs(1)..felt + Duration::from_secs(2);
     assert!(close.contains(&told), "{change}, and a client felt {felt:?}");
     send_signal(&child, Signal::INT);

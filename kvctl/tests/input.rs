@@ -1,5 +1,5 @@
-//! kvctl takes any input without a panic: arguments and variables that are no text, terminals of any size, descriptors
-//! that are closed, and outputs that take nothing.
+//! kvctl handles any input without a panic: arguments and variables that are not text, terminals of any size, closed
+//! descriptors, and outputs that accept nothing.
 #![cfg(unix)]
 
 mod support;
@@ -15,15 +15,15 @@ use testkit::{Ended, InProcess, Port, run_at_terminal_of, until};
 /// The exit code of a panic.
 const PANICKED: i32 = 101;
 
-/// No text in any encoding that Rust knows.
+/// Returns bytes that are not text in any encoding that Rust knows.
 fn no_text() -> OsString {
     OsStr::from_bytes(b"a\xff\xfeb\x1b[2J").to_owned()
 }
 
-/// Its place among the arguments is marked so.
+/// Marks the place of those bytes among the arguments.
 const NO_TEXT: &str = "NO_TEXT";
 
-/// kvctl with these arguments, of which those that are [`NO_TEXT`] are no text.
+/// Returns kvctl with these arguments. Each [`NO_TEXT`] is replaced by bytes that are not text.
 fn with(arguments: &[&str]) -> Command {
     let mut command = kvctl(&[]);
     command.args(arguments.iter().map(|&word| if word == NO_TEXT { no_text() } else { word.into() }));
@@ -57,7 +57,7 @@ fn an_argument_that_is_no_text_is_a_value_or_a_usage_error() {
         let error = ended.one_error();
         assert!(!error.contains('\u{1b}') && error.contains("run `kvctl"), "{arguments:?}: {error}");
     }
-    // A value and the name of a file are any bytes; nobody answers, or there is no such file.
+    // A value and a file name may be any bytes; no node answers, or there is no such file.
     let endpoint = nobody.url();
     for (arguments, code) in [
         (&["set", "k", NO_TEXT][..], 5),
@@ -91,7 +91,7 @@ fn a_variable_that_is_no_text_is_a_usage_error_that_names_its_flag() {
     }
 }
 
-/// Commands that print much, little, tables, lines and errors, at a cluster that runs.
+/// Commands that print much, little, tables, lines and errors, run against a real cluster.
 const COMMANDS: [&[&str]; 9] = [
     &[],
     &["--help"],
@@ -104,7 +104,7 @@ const COMMANDS: [&[&str]; 9] = [
     &["snapshot", "info", "/dev/null"],
 ];
 
-/// A command that draws a line meanwhile. It takes its time.
+/// A command that draws a live line meanwhile, which takes time.
 const BENCH: &[&str] = &["bench", "--seconds", "1", "--clients", "1", "--keys", "1", "--value-size", "0"];
 
 fn cluster() -> InProcess {
@@ -124,7 +124,7 @@ fn at(cluster: &InProcess, arguments: &[&str]) -> Command {
 fn a_terminal_may_have_any_size() {
     let cluster = cluster();
     for size in [(0, 0), (1, 1), (2, 1), (3, 0), (5, 2), (0, 24), (40, 1), (u16::MAX, u16::MAX)] {
-        // A live line is worth looking at where it has no room, and hardly any.
+        // A live line is tested only where it has no room, and where it has hardly any.
         let bench = Some(BENCH).filter(|_| matches!(size, (1, 1) | (5, 2)));
         for arguments in COMMANDS.into_iter().chain(bench) {
             let (code, text) = run_at_terminal_of(&mut at(&cluster, arguments), "", size);
@@ -159,7 +159,7 @@ fn an_output_that_takes_nothing_is_an_error_and_a_reader_that_has_seen_enough_is
         drop(reader);
         let ended = Ended::from(at(&cluster, arguments).stdout(writer).output().expect("kvctl starts"));
         assert_eq!(ended.code, well.code, "{arguments:?}: {ended:?}");
-        // Where standard error takes nothing either, the exit code alone tells.
+        // If standard error accepts nothing either, only the exit code tells.
         let ended = Ended::from(at(&cluster, arguments).stderr(closed_pipe()).output().expect("kvctl starts"));
         assert_eq!(ended.code, well.code, "{arguments:?}: {ended:?}");
         if cfg!(target_os = "linux") {
@@ -179,7 +179,7 @@ fn closed_pipe() -> Stdio {
     writer.into()
 }
 
-/// A device on which no byte has room.
+/// Returns a device on which every write fails for lack of space.
 fn full() -> Stdio {
     File::options().write(true).open("/dev/full").expect("/dev/full").into()
 }

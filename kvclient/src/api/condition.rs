@@ -1,4 +1,4 @@
-//! The conditions of writes.
+//! Conditions of writes.
 
 use super::value;
 use serde::de::{self, MapAccess, Visitor};
@@ -7,10 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
 
-/// What must hold for a write to be applied: the `"if"` of `/set` and `/delete`.
+/// Condition under which a write is applied: the `"if"` of `/set` and `/delete`.
 ///
-/// The condition is evaluated where the write is applied, in the order of the log, so that of two
-/// writers that race with the same condition exactly one wins.
+/// The condition is evaluated when the write is applied, in the order of the log. If two writers race with the same
+/// condition, exactly one wins.
 ///
 /// ```
 /// use kvclient::api::Condition;

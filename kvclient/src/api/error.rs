@@ -1,4 +1,4 @@
-//! Errors: the kinds of them, and what each promises.
+//! Errors: their kinds, and the promise that each makes.
 
 use super::item::Item;
 use super::leader::NodeUrl;
@@ -39,10 +39,10 @@ pub struct ErrorBody {
     pub message: String,
     /// Whether the request may have changed anything.
     pub applied: Applied,
-    /// With `not_leader`: the node that answers this request.
+    /// With `not_leader`: the leader, which answers this request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<NodeUrl>,
-    /// With `condition_failed`: the item as it is, null if there is none.
+    /// With `condition_failed`: the present item, null if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "nullable")]
     pub current: Option<Option<Item>>,
 }
@@ -87,9 +87,9 @@ pub enum ErrorCode {
     ForbiddenOrigin,
     /// 403: a browser asks for the node by a name that may be anyone's.
     ForbiddenHost,
-    /// 403: the request is meant for another cluster, or comes from a node of one.
+    /// 403: the request is meant for another cluster, or comes from a node of another cluster.
     WrongCluster,
-    /// 403: a node that is not a member any more wanted to join in.
+    /// 403: a removed node asked to join again.
     Removed,
     /// 404: no such key.
     KeyNotFound,
@@ -99,14 +99,14 @@ pub enum ErrorCode {
     NotFound,
     /// 405: the path exists, but not for this method.
     MethodNotAllowed,
-    /// 409: this request or a newer one of the same client name has been applied, and the reply to this one is
-    /// not known any more.
+    /// 409: this request or a newer one of the same client name has been applied, and the reply to this one is no
+    /// longer stored.
     StaleRequest,
-    /// 409: leadership was not handed over; the message says why, and who leads.
+    /// 409: leadership was not transferred; the message says why, and who leads.
     TransferFailed,
     /// 409: the members cannot be changed like that, or not now; the message says why and what to do.
     ChangeRefused,
-    /// 412: the condition did not hold; `current` says what is there.
+    /// 412: the condition did not hold; `current` is the present item.
     ConditionFailed,
     /// 413: larger than this node accepts.
     TooLarge,
@@ -116,13 +116,13 @@ pub enum ErrorCode {
     Overloaded,
     /// 503: no leader known, or leadership was lost before the request entered the log.
     NoLeader,
-    /// 503: a leader is known, and the node still applies what was committed when it started, or cannot do its part for
+    /// 503: a leader is known, but the node still applies what was committed when it started, or cannot do its part for
     /// another reason; the message says which.
     NotReady,
-    /// 503: the data of this node is other than that of the others, so it serves nothing any more. Another one does.
+    /// 503: this node's data differs from that of the other nodes, so it no longer serves. Ask another node.
     Diverged,
-    /// 503: this node has not reached a revision that is asked for in time, or may be further behind than a stale read
-    /// allows. Another one may not.
+    /// 503: this node has not reached the requested revision in time, or may be further behind than a stale read
+    /// allows. Another node may serve the read.
     TooStale,
     /// 504: no quorum answered in time.
     Timeout,
@@ -132,7 +132,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// The HTTP status that goes with this code.
+    /// Returns the HTTP status that goes with this code.
     ///
     /// ```
     /// assert_eq!(kvclient::api::ErrorCode::StaleRequest.status(), 409);

@@ -1,7 +1,7 @@
-//! Headers of the API's own.
+//! Headers defined by the API.
 
-/// In a request, the id of the cluster that is meant; in a reply, that of the node's own. A node of another cluster refuses
-/// the request ([`wrong_cluster`](super::ErrorCode::WrongCluster)).
+/// In a request, the id of the cluster that it is meant for; in a reply, the id of the node's cluster. A node of
+/// another cluster refuses the request ([`wrong_cluster`](super::ErrorCode::WrongCluster)).
 pub const CLUSTER: &str = "kvd-cluster";
 
 /// In a reply, the name of the node that the client is connected to.
@@ -13,10 +13,10 @@ pub const TERM: &str = "kvd-term";
 /// In a reply to a read, the revision of the store that served it.
 pub const REVISION: &str = "kvd-revision";
 
-/// In a request, `true` from a client that goes to the leader itself rather than have a write sent on.
+/// In a request, `true` if the client goes to the leader itself instead of having a write forwarded.
 pub const REDIRECT: &str = "kvd-redirect";
 
-/// In a request to add a member, the newest level that it knows; the first, where it is missing.
+/// In a request to add a member, the newest level that the new node knows. If missing, the first level.
 pub const LEVEL: &str = "kvd-level";
 
 /// Beside a raw value, the revision of the last write to its key.

@@ -1,4 +1,4 @@
-//! `/health`: what a node says of itself.
+//! `/health`: a node's report on itself.
 
 use super::leader::NodeUrl;
 use super::members::Member;
@@ -6,7 +6,7 @@ use super::optional::{first_level, is_first_level, is_zero};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What a node is doing: `"state"` in [`Health`].
+/// State of a node: `"state"` in [`Health`].
 ///
 /// ```
 /// use kvclient::api::NodeState;
@@ -20,18 +20,18 @@ use std::fmt;
 pub enum NodeState {
     /// Orders the writes of this term.
     Leader,
-    /// Replicates what the leader orders.
+    /// Replicates the leader's log.
     Follower,
-    /// Asks for votes, or whether it would get them.
+    /// Asks for votes, or in a pre-vote whether it would get them.
     Candidate,
-    /// Receives everything, votes in nothing.
+    /// Receives everything but does not vote.
     Learner,
-    /// Not yet part of a cluster: waits until it has heard from every configured peer, or is added to one that there
-    /// is.
+    /// Not yet part of a cluster: waits until it has heard from every configured peer, or until an existing cluster
+    /// adds it.
     Forming,
-    /// Was part of a cluster and is no more: it serves nothing but stale reads.
+    /// Was removed from its cluster: it serves nothing but stale reads.
     Removed,
-    /// Holds other data than the others do, and serves nothing any more.
+    /// Its data differs from that of the other nodes, and it no longer serves.
     Diverged,
 }
 
@@ -49,7 +49,7 @@ impl fmt::Display for NodeState {
     }
 }
 
-/// Reply of `GET /health`: what one node knows, whether it is part of a quorum or not.
+/// Reply of `GET /health`: the view of one node, whether or not it is part of a quorum.
 ///
 /// ```
 /// use kvclient::api::{Health, NodeState};
@@ -66,14 +66,14 @@ impl fmt::Display for NodeState {
 pub struct Health {
     /// Name of this node.
     pub id: String,
-    /// Id of its cluster, as sixteen hexadecimal digits; null while it is part of none.
+    /// Id of its cluster, as sixteen hexadecimal digits; null while it belongs to no cluster.
     #[serde(default)]
     pub cluster: Option<String>,
-    /// What it is doing.
+    /// Its state.
     pub state: NodeState,
     /// Its current term.
     pub term: u64,
-    /// The leader it knows of.
+    /// The leader that it knows.
     pub leader: Option<NodeUrl>,
     /// Index of the last entry in its log.
     pub last_log_index: u64,
@@ -87,50 +87,51 @@ pub struct Health {
     pub keys: u64,
     /// Version of the daemon.
     pub version: String,
-    /// Level of its store: what the cluster can do, whatever its nodes could. It rises by itself once every member knows
-    /// the next one.
+    /// Level of its store: the features that the cluster may use, even if its nodes support more. It rises
+    /// automatically once every member knows the next level.
     #[serde(default = "first_level", skip_serializing_if = "is_first_level")]
     pub level: u32,
-    /// The newest level that the node knows, or is to know.
+    /// The newest level that the node knows, or is allowed to use.
     #[serde(default = "first_level", skip_serializing_if = "is_first_level")]
     pub level_max: u32,
     /// Time since the daemon started, in milliseconds.
     pub uptime_ms: u64,
-    /// Members of the cluster, in the order of their names.
+    /// Members of the cluster, sorted by name.
     pub members: Vec<Member>,
-    /// While it waits for something to be part of a cluster: for what, as a sentence.
+    /// While it waits to become part of a cluster: what it waits for, as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
-    /// Where its data is found to be other than that of the others: from then on it serves nothing.
+    /// Set once its data is found to differ from that of the other nodes. From then on it serves nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diverged: Option<Divergence>,
-    /// While its disk does not complete a write: for how long, in milliseconds. Such a node does not lead.
+    /// Set while its disk does not complete a write: for how long, in milliseconds. Such a node does not lead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_stuck_ms: Option<u64>,
-    /// Snapshots on its disk that were found to be damaged since it started, or when it did. It has replaced them, or
-    /// does so, and has lost nothing; but its disk loses what is stored on it, and should be checked.
+    /// Number of snapshots on its disk that were found to be damaged, at its start or since. The node has replaced
+    /// them, or is doing so, and has lost nothing; but its disk loses data, and should be checked.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub snapshots_damaged: u64,
-    /// Parts of its log that were found to be damaged since it started, all of them applied before. It has replaced them by
-    /// a snapshot, or does so; the same holds of its disk.
+    /// Number of parts of its log that were found to be damaged since it started, all of them already applied. The node
+    /// has replaced them with a snapshot, or is doing so; its disk should be checked as well.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub log_damaged: u64,
     /// Members under whose id two processes have run within the last 15 s, as far as this node has seen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cloned: Vec<ClonedNode>,
-    /// Id of this life of the node, as sixteen hexadecimal digits.
+    /// Id of this incarnation of the node, as sixteen hexadecimal digits.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub node: String,
-    /// URL for clients, as the node says.
+    /// URL for clients, as the node announces it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub client_url: String,
-    /// URL for the other nodes, as the node says.
+    /// URL for the other nodes, as the node announces it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub peer_url: String,
 }
 
-/// Two processes under the id of one node, as after a machine was cloned or a data directory was copied. Together they can
-/// break what each of them has promised, so acknowledged writes may be lost: stop the copy and clear its data directory.
+/// Two processes under the id of one node, for example after a machine was cloned or a data directory was copied.
+/// Together they can break the promises that each has made, so acknowledged writes may be lost: stop the copy and clear
+/// its data directory.
 ///
 /// ```
 /// let json = r#"{"id":"node2","node":"00000000000000a2","processes":["answers at http://10.0.0.2:8081",
@@ -149,7 +150,7 @@ pub struct ClonedNode {
     pub processes: [String; 2],
 }
 
-/// How the data of a node differs from that of the others.
+/// Difference between a node's data and that of the other nodes.
 ///
 /// ```
 /// let json = r#"{"index":7,"hash":"0000000000000000000000000000000a","majority":null}"#;
@@ -159,11 +160,11 @@ pub struct ClonedNode {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Divergence {
-    /// The entry of the log after which it was found to differ. It may have begun earlier.
+    /// The log entry after which the difference was found. It may have begun earlier.
     pub index: u64,
-    /// Hash of the node's state there, in hexadecimal digits.
+    /// Hash of the node's state after that entry, in hexadecimal digits.
     pub hash: String,
-    /// Hash of the state that a majority of the voters has there; none if no state has a majority, so that nobody knows
-    /// which is right.
+    /// Hash of the state that a majority of the voters has there. None if no state has a majority, so that the right
+    /// one is unknown.
     pub majority: Option<String>,
 }

@@ -1,6 +1,6 @@
-//! Ids of nodes and of clusters, as text: numbers in JSON are not exact beyond 53 bits everywhere.
+//! Ids of nodes and of clusters, as text, because not every JSON parser keeps numbers exact beyond 53 bits.
 
-/// An id as sixteen hexadecimal digits.
+/// Formats an id as sixteen hexadecimal digits.
 ///
 /// ```
 /// assert_eq!(kvclient::api::hex_id(0xa4), "00000000000000a4");
@@ -9,7 +9,7 @@ pub fn hex_id(id: u64) -> String {
     format!("{id:016x}")
 }
 
-/// The id that these digits stand for; `None` for all that [`hex_id`] does not write, such as capitals or signs.
+/// Parses an id. Returns `None` for anything that [`hex_id`] does not write, such as capitals or signs.
 ///
 /// ```
 /// use kvclient::api::parse_hex_id;

@@ -1,4 +1,4 @@
-//! A key with its value and its place in history.
+//! A key with its value and its revisions.
 
 use super::value;
 use serde::ser::SerializeStruct as _;
@@ -30,7 +30,7 @@ pub struct Item {
 }
 
 impl Item {
-    /// The value as text, or `None` where it is not valid UTF-8.
+    /// Returns the value as text, or `None` if it is not valid UTF-8.
     ///
     /// ```
     /// let json = r#"{"key":"color","value":"blue","create_revision":4,"mod_revision":7,"version":2}"#;
@@ -69,7 +69,7 @@ impl TryFrom<ItemWire> for Item {
     }
 }
 
-// By hand, since every read is answered with an item: the derived form would copy key and value first.
+// Written by hand, since every read is answered with an item, and the derived form would copy key and value first.
 impl Serialize for Item {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut item = to.serialize_struct("Item", 5)?;

@@ -52,16 +52,16 @@ pub struct SetRequest {
     pub key: String,
     /// The value, any bytes.
     pub value: Vec<u8>,
-    /// Write only where this holds, else 412 `condition_failed`.
+    /// Write only if this holds, else 412 `condition_failed`.
     pub condition: Option<Condition>,
-    /// Ask for the item as it was before.
+    /// Ask for the previous item in the reply.
     pub prev: bool,
-    /// Makes a repeat of this request apply at most once.
+    /// Makes the write apply at most once, even if it is repeated.
     pub request: Option<RequestId>,
 }
 
 impl SetRequest {
-    /// An unconditional write without a request id.
+    /// Creates an unconditional write without a request id.
     ///
     /// ```
     /// let request = kvclient::api::SetRequest::new("color", "blue");
@@ -86,19 +86,19 @@ impl SetRequest {
 pub struct DeleteRequest {
     /// The key, 1 to [`KEY_BYTES_MAX`] bytes.
     pub key: String,
-    /// Delete only where this holds, else 412 `condition_failed`.
+    /// Delete only if this holds, else 412 `condition_failed`.
     #[serde(rename = "if", skip_serializing_if = "Option::is_none")]
     pub condition: Option<Condition>,
-    /// Ask for the item as it was before.
+    /// Ask for the previous item in the reply.
     #[serde(skip_serializing_if = "is_false")]
     pub prev: bool,
-    /// Makes a repeat of this request apply at most once.
+    /// Makes the delete apply at most once, even if it is repeated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
 }
 
 impl DeleteRequest {
-    /// An unconditional delete without a request id.
+    /// Creates an unconditional delete without a request id.
     ///
     /// ```
     /// let request = kvclient::api::DeleteRequest::new("color");
@@ -144,7 +144,7 @@ pub struct SetReply {
     pub revision: u64,
     /// Whether the write created the key.
     pub created: bool,
-    /// Where `"prev":true` was asked: the item as it was before, null if there was none.
+    /// If the request had `"prev":true`: the previous item, null if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "nullable")]
     pub prev: Option<Option<Item>>,
 }
@@ -160,16 +160,16 @@ pub struct SetReply {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteReply {
-    /// Revision of the store after the delete; unchanged when there was no such key.
+    /// Revision of the store after the delete; unchanged if there was no such key.
     pub revision: u64,
     /// Number of keys deleted: 0 or 1.
     pub deleted: u64,
-    /// Where `"prev":true` was asked: the item as it was before, null if there was none.
+    /// If the request had `"prev":true`: the previous item, null if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "nullable")]
     pub prev: Option<Option<Item>>,
 }
 
-// The forms on the wire. They differ from the types above only in how a value is written.
+// The forms on the wire. They differ from the types above only in how they write a value.
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object with `key` and `value`")]
@@ -195,7 +195,7 @@ impl<'de> Deserialize<'de> for SetRequest {
     }
 }
 
-// By hand, since the derived form would copy the value first.
+// Written by hand, since the derived form would copy the value first.
 impl Serialize for SetRequest {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let optional = [self.condition.is_some(), self.prev, self.request.is_some()];

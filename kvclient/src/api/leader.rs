@@ -3,7 +3,7 @@
 use super::object::read_from_object;
 use serde::{Deserialize, Serialize};
 
-/// A node by its name and the URL that clients reach it at.
+/// A node's name and its URL for clients.
 ///
 /// ```
 /// use kvclient::api::NodeUrl;
@@ -50,13 +50,13 @@ pub struct LeaderReply {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaderEvent {
-    /// Term of the node that tells.
+    /// Term of the node that sends the event.
     pub term: u64,
-    /// The leader this node knows of, or null.
+    /// The leader that this node knows, or null.
     pub leader: Option<NodeUrl>,
 }
 
-/// Body of `POST /leader/transfer`: transferring leadership. The reply is a [`LeaderReply`].
+/// Body of `POST /leader/transfer`. The reply is a [`LeaderReply`].
 ///
 /// ```
 /// use kvclient::api::TransferRequest;
@@ -68,7 +68,7 @@ pub struct LeaderEvent {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TransferRequest {
-    /// Name of the node that is to lead; without one it is the most up-to-date voter.
+    /// Name of the new leader. By default the most up-to-date voter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! The members of a cluster and the requests that change them.
 //!
-//! Each request says what is to be: one that is so already is answered as one that was carried out, so a lost answer is
-//! no reason not to ask again. All are answered with the members as they are then.
+//! Each request states the desired result. If it holds already, the request succeeds as if it had just been carried
+//! out, so a request whose answer was lost can be repeated. Every reply has the members after the change.
 
 use super::object::read_from_object;
 use super::optional::is_false;
@@ -19,14 +19,14 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MembersReply {
-    /// Members of the cluster, in the order of their names.
+    /// Members of the cluster, sorted by name.
     pub members: Vec<Member>,
-    /// Which cluster it is; none while the node that answers is part of none.
+    /// The cluster; none while the answering node belongs to no cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterInfo>,
 }
 
-/// A cluster, as every member knows it from the beginning.
+/// Identity of a cluster, which every member knows from the beginning.
 ///
 /// ```
 /// use kvclient::api::ClusterInfo;
@@ -61,18 +61,18 @@ pub struct Member {
     pub client_url: String,
     /// URL for the other nodes.
     pub peer_url: String,
-    /// Whether it counts for quorums; a learner does not.
+    /// Whether it counts for quorums. A learner does not.
     pub voter: bool,
-    /// Of a learner: what it is to become.
+    /// For a learner: its goal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goal: Option<MemberGoal>,
-    /// Id of this life of the node, as sixteen hexadecimal digits. A node that has lost its data comes back under its
-    /// name with another one, and for a while both are members. Empty where an older daemon did not tell.
+    /// Id of this incarnation of the node, as sixteen hexadecimal digits. A node that has lost its data returns under
+    /// its name with a new id, and for a while both incarnations are members. Empty if an older daemon did not send it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub node: String,
 }
 
-/// What a learner is to become.
+/// Goal of a learner.
 ///
 /// ```
 /// use kvclient::api::MemberGoal;
@@ -86,16 +86,16 @@ pub struct Member {
 pub enum MemberGoal {
     /// Stays a learner: a replica for reads.
     Learner,
-    /// A voter, as soon as it has caught up.
+    /// Becomes a voter as soon as it has caught up.
     Voter,
-    /// A voter in the place of the one of the same name, whose data is lost, as soon as it has caught up.
+    /// Replaces the voter of the same name, whose data is lost, as soon as it has caught up.
     Replace,
     /// A goal of a newer daemon.
     #[serde(other)]
     Unknown,
 }
 
-/// Body of `POST /members/add`: a node joins, as a learner at first.
+/// Body of `POST /members/add`: adds a node, at first as a learner.
 ///
 /// ```
 /// use kvclient::api::AddMemberRequest;
@@ -110,21 +110,21 @@ pub enum MemberGoal {
 pub struct AddMemberRequest {
     /// Name of the node.
     pub name: String,
-    /// Id that the node has made for itself, as sixteen hexadecimal digits; see `node` of its `GET /health`.
+    /// Id that the node has drawn for itself, as sixteen hexadecimal digits; see `node` in its `GET /health`.
     pub node: String,
     /// URL for clients.
     pub client_url: String,
     /// URL for the other nodes.
     pub peer_url: String,
-    /// Whether it stays a learner, as a replica for reads; else it becomes a voter as soon as it has caught up.
+    /// Whether it stays a learner, as a replica for reads. Otherwise it becomes a voter as soon as it has caught up.
     #[serde(skip_serializing_if = "is_false")]
     pub learner: bool,
-    /// Whether it comes back without its data: it is added only in the place of a member of its name.
+    /// Whether the node returns without its data. It is then added only to replace a member of its name.
     #[serde(skip_serializing_if = "is_false")]
     pub returning: bool,
 }
 
-/// Body of `POST /members/promote`: a learner becomes a voter.
+/// Body of `POST /members/promote`: makes a learner a voter.
 ///
 /// ```
 /// use kvclient::api::PromoteMemberRequest;
@@ -139,7 +139,7 @@ pub struct PromoteMemberRequest {
     pub id: String,
 }
 
-/// Body of `POST /members/remove`: a node leaves.
+/// Body of `POST /members/remove`: removes a member.
 ///
 /// ```
 /// use kvclient::api::RemoveMemberRequest;
@@ -152,12 +152,12 @@ pub struct PromoteMemberRequest {
 pub struct RemoveMemberRequest {
     /// Name of the node.
     pub id: String,
-    /// Whether to go on where the leader hears no majority of the voters that would be left.
+    /// Whether to remove it even if the leader does not hear a majority of the remaining voters.
     #[serde(skip_serializing_if = "is_false")]
     pub force: bool,
 }
 
-/// Body of `POST /members/replace`: a learner takes the place of another node, in one change.
+/// Body of `POST /members/replace`: replaces a voter with a learner, in one change.
 ///
 /// ```
 /// use kvclient::api::ReplaceMemberRequest;
@@ -168,13 +168,13 @@ pub struct RemoveMemberRequest {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ReplaceMemberRequest {
-    /// Name of the node that leaves.
+    /// Name of the voter to remove.
     pub old: String,
     /// Name of the learner that becomes a voter.
     pub new: String,
 }
 
-/// Body of `POST /members/update`: the recorded URLs of a member change. At least one is given.
+/// Body of `POST /members/update`: changes the recorded URLs of a member. At least one URL is given.
 ///
 /// ```
 /// use kvclient::api::UpdateMemberRequest;
@@ -186,7 +186,7 @@ pub struct ReplaceMemberRequest {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UpdateMemberRequest {
-    /// Name of the node; `name` in JSON is the same.
+    /// Name of the node; `name` in JSON means the same.
     pub id: String,
     /// URL for clients, if it changes.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,15 +1,15 @@
 //! The JSON of kvd's HTTP API: every request, reply and error body, each defined once.
 //!
-//! The daemon parses and the clients build exactly these types. Unknown fields in a *request* are an
-//! error, so that a misspelt condition is never silently ignored; unknown fields in a *reply* are
-//! skipped, so that an old client keeps working with a newer daemon.
+//! The daemon parses and the clients build exactly these types. Unknown fields in a *request* are an error, so that a
+//! misspelt condition is never silently ignored. Unknown fields in a *reply* are skipped, so that an old client keeps
+//! working with a newer daemon.
 //!
 //! A value is a byte string. JSON carries it as `"value": "text"` when it is valid UTF-8 and as
 //! `"value_base64": "..."` otherwise; exactly one of the two per item.
 //!
-//! A file for each group of paths: `keys`, `leader`, `health`, `members`; beneath them what several share: `error`,
-//! `item`, `condition`, `request_id`, [`headers`], the rules for URLs and ids (`node_url`, `hex_id`), and how JSON carries all that
-//! (`value`, `object`, `optional`).
+//! Each group of paths has a file: `keys`, `leader`, `health`, `members`. Beneath them are the types that several share
+//! (`error`, `item`, `condition`, `request_id`, [`headers`]), the rules for URLs and ids (`node_url`, `hex_id`), and
+//! the JSON encoding of all these (`value`, `object`, `optional`).
 
 mod condition;
 mod error;

@@ -1,14 +1,14 @@
-//! URLs of nodes: one rule, whoever gives them.
+//! URLs of nodes: one rule for flags, requests and endpoints.
 
 use url::Url;
 
-/// Longest URL of a node, in bytes: the names of hosts end at 253.
+/// Maximum length of a node's URL, in bytes: host names have at most 253.
 const BYTES_MAX: usize = 512;
 
-/// Checks the URL of a node, and returns it in one spelling: scheme, host and port, without a trailing slash.
+/// Checks the URL of a node, and returns it in canonical form: scheme, host and port, without a trailing slash.
 ///
 /// # Errors
-/// What is wrong with it, as the end of a sentence.
+/// The reason, as the end of a sentence.
 ///
 /// ```
 /// use kvclient::api::node_url;
@@ -21,7 +21,7 @@ pub fn node_url(text: &str) -> Result<String, String> {
     if text.len() > BYTES_MAX {
         return wrong(&format!("expected a URL of at most {BYTES_MAX} bytes"));
     }
-    // `localhost:8081` is a URL by the rules, of the scheme `localhost`.
+    // Formally `localhost:8081` is a URL with the scheme `localhost`.
     if !text.is_empty() && !text.contains("://") {
         return Err(format!("not a URL: write http://{text}"));
     }

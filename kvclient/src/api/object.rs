@@ -1,13 +1,13 @@
-//! Requests are read from JSON objects with known fields, and from nothing else.
+//! Reads requests from JSON objects with known fields, and from nothing else.
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserializer, forward_to_deserialize_any};
 use std::fmt;
 
-/// Lets a struct be read from an object alone.
+/// Lets a struct be read only from an object.
 ///
-/// serde's derived code also takes an array, as the fields in their order. In JSON that is a request of
-/// which nobody can say what it means, and which changes its meaning when a field is added.
+/// serde's derived code also takes an array, as the fields in their order. Such a request is unreadable, and changes
+/// its meaning when a field is added.
 pub(super) struct ObjectOnly<T>(pub(super) T);
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {

@@ -1,4 +1,4 @@
-//! Fields that are left out where they have nothing to say.
+//! Fields that are omitted when they have their default.
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 pub(super) fn is_false(flag: &bool) -> bool {
@@ -10,7 +10,7 @@ pub(super) fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// The level that a node knows which says none: it is of a version without levels.
+/// Level of a node that sends none: its version does not know levels.
 pub(super) fn first_level() -> u32 {
     1
 }

@@ -1,4 +1,4 @@
-//! Ids of requests, by which a repeated write is applied once.
+//! Request ids, which make a repeated write apply once.
 
 use super::object::read_from_object;
 use serde::Serialize;
@@ -10,15 +10,15 @@ use serde::Serialize;
 /// ```
 pub const CLIENT_NAME_CHARS_MAX: usize = 64;
 
-/// Names one write of one client: `{"client":"...","seq":N}`.
+/// Identifies one write of one client: `{"client":"...","seq":N}`.
 ///
-/// For one `client` the cluster applies each `seq` at most once: a repeat of the newest gets the
-/// stored reply, an older one gets 409 `stale_request`, and another request under the same `seq` is
-/// refused. A client sends one request at a time under one name.
+/// For one `client` the cluster applies each `seq` at most once. A repeat of the newest `seq` gets the stored reply, an
+/// older one gets 409 `stale_request`, and a different request under the same `seq` is refused. A client sends one
+/// request at a time under one name.
 ///
-/// Of a reply that tells a failed condition only that is stored: a repeat fails as well, and its `current` is
-/// the item as it is by then. A reply with a large `prev` is dropped when it is not asked for and others need the
-/// room; a repeat then gets `stale_request`.
+/// If the condition failed, only that fact is stored: a repeat fails as well, and its `current` is the item at the time
+/// of the repeat. A reply with a large `prev` is dropped if nobody asks for it and other replies need the space; a
+/// repeat then gets `stale_request`.
 ///
 /// ```
 /// use kvclient::api::RequestId;

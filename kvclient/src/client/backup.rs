@@ -1,8 +1,8 @@
-//! Downloading a snapshot: `GET /snapshot`, checked on its way to wherever the caller wants it.
+//! Downloading a snapshot: `GET /snapshot`, checked while it passes to the caller's writer.
 //!
-//! A node is looked for as for a read, followers first: a snapshot is work that the leader need not have. Which nodes
-//! run their health tells soon; then the one that was chosen may be silent for long, since it may have to write the
-//! snapshot first. Once its bytes flow there is no second attempt: they have gone where the caller wanted them.
+//! The search for a node is like that of a read, but asks followers first: the leader should be spared the work. A
+//! health request soon tells which nodes run. The chosen node may then be silent for long, since it may have to write
+//! the snapshot first. Once its bytes flow there is no second attempt: the caller's writer has received them.
 
 use crate::api::NodeState;
 use crate::endpoint::Endpoint;
@@ -14,28 +14,28 @@ use std::io::{Read as _, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Longest silence of a node that gives a snapshot: it may have to write it first.
+/// Longest silence of a node that sends a snapshot: it may have to write it first.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 
-/// Bytes handed on at a time.
+/// Bytes passed on at a time.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// How far the download of a snapshot is.
+/// Progress of a snapshot download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotProgress {
-    /// Bytes that have arrived and gone where they were wanted.
+    /// Bytes that have arrived and been written.
     pub bytes: u64,
-    /// Bytes of the whole.
+    /// Bytes of the whole snapshot.
     pub bytes_total: u64,
 }
 
-/// Where the bytes of a snapshot go.
+/// Destination of the bytes of a snapshot.
 pub(crate) struct Target<'a> {
     pub(crate) to: &'a mut dyn Write,
     pub(crate) progress: &'a mut dyn FnMut(SnapshotProgress),
 }
 
-/// Downloads a snapshot that has all that was acknowledged before, from any node.
+/// Downloads a snapshot that has everything acknowledged before, from any node.
 pub(crate) fn of_any_node(cluster: &Arc<Cluster>, target: &mut Target<'_>) -> Result<SnapshotInfo, Error> {
     let transport = Transport::new();
     let deadline = Deadline::after(cluster.limits.total_timeout);
@@ -75,7 +75,7 @@ impl<'a> Search<'a> {
         Self { cluster, start: cluster.lanes.borrow().start, tried: Vec::new(), leader: None }
     }
 
-    /// The next node that answers. Those that do not are added to the tally.
+    /// Returns the next node that answers. Nodes that do not answer are added to the tally.
     fn next(&mut self, transport: &Transport, deadline: &Deadline, tally: &mut Tally) -> Option<Endpoint> {
         loop {
             let next = self.cluster.endpoints().next(self.start, &self.tried, Instant::now()).cloned();
@@ -91,7 +91,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Downloads a snapshot of what one node has, however old.
+/// Downloads a snapshot of one node's data, however old.
 pub(crate) fn of_node(cluster: &Cluster, node: &Endpoint, target: &mut Target<'_>) -> Result<SnapshotInfo, Error> {
     let deadline = Deadline::after(SILENCE_MAX);
     match begin(cluster, &Transport::new(), node, "/snapshot?consistency=stale") {
@@ -121,11 +121,11 @@ fn begin(cluster: &Cluster, transport: &Transport, node: &Endpoint, path: &str) 
     }
 }
 
-/// The error of an answer that no other attempt would change.
+/// Returns the error for an answer that no other attempt would change.
 fn refusal(node: &Endpoint, verdict: Verdict) -> Error {
     match verdict {
         Verdict::Refused(error) => error,
-        // None of these answers a question for a snapshot.
+        // No request for a snapshot is answered with one of these.
         Verdict::Done(_) | Verdict::Missing | Verdict::Redirect(_) | Verdict::Again(_) => Error::Unexpected {
             endpoint: node.to_string(),
             applied: crate::api::Applied::No,
@@ -134,7 +134,7 @@ fn refusal(node: &Endpoint, verdict: Verdict) -> Error {
     }
 }
 
-/// Takes in all of it.
+/// Receives the whole snapshot.
 fn receive(node: &Endpoint, mut download: Download, target: &mut Target<'_>) -> Result<SnapshotInfo, Error> {
     let mut checker = Checker::new();
     let mut progress = SnapshotProgress { bytes: 0, bytes_total: download.bytes };

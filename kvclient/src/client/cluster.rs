@@ -1,4 +1,4 @@
-//! The state of the nodes, and which of them leads.
+//! The state of the nodes, and the leader.
 
 use super::handle::Client;
 use super::status::{self, NodeStatus};
@@ -9,7 +9,7 @@ use crate::leader_watch::LeaderWatch;
 use std::sync::Arc;
 
 impl Client {
-    /// The id of the cluster that this client keeps to; `None` until one was given or a node has named one.
+    /// Returns the id of the cluster that this client is bound to. `None` until one was given or a node has named one.
     ///
     /// ```
     /// # use kvclient::Client;
@@ -26,11 +26,11 @@ impl Client {
         self.cluster.id()
     }
 
-    /// What one node knows: its state, term, log and store. That node alone is asked, and once.
+    /// Returns the view of one node: its state, term, log and store. Only that node is asked, and only once.
     ///
     /// # Errors
-    /// [`Error::Configuration`] if the endpoint is no URL, [`Error::Unreachable`] if the node does not
-    /// answer within the time limit of an attempt, [`Error::WrongCluster`] if it belongs to another cluster.
+    /// [`Error::Configuration`] if the endpoint is not a URL, [`Error::Unreachable`] if the node does not answer within
+    /// the time limit of an attempt, [`Error::WrongCluster`] if it belongs to another cluster.
     ///
     /// ```
     /// # use kvclient::Client;
@@ -48,11 +48,10 @@ impl Client {
         self.cluster.health(&lane.transport, &endpoint, limits.attempt_timeout.min(limits.total_timeout))
     }
 
-    /// Every member of the cluster with its health, reachable or not, in the order of their names.
+    /// Returns every member of the cluster with its health, reachable or not, sorted by name.
     ///
-    /// All nodes are asked at once. This takes at most twice the time limit of an attempt and no longer than
-    /// the total, however many nodes are down, and fails for none of them: a node that is down is part of the
-    /// answer.
+    /// All nodes are asked at once. However many nodes are down, this takes at most twice the time limit of an attempt,
+    /// and no longer than the total limit. A node that is down does not make it fail: it is part of the answer.
     ///
     /// # Errors
     /// [`Error::Unreachable`] if no node answered at all.
@@ -74,10 +73,10 @@ impl Client {
         status::of_all_nodes(&self.cluster)
     }
 
-    /// The node that leads, as one node that knows a leader tells it.
+    /// Returns the leader, according to one node that knows one.
     ///
     /// # Errors
-    /// [`Error::NoLeader`] when no node knew one within the total time; otherwise as [`Client::get`].
+    /// [`Error::NoLeader`] if no node knew one within the total time; otherwise as [`Client::get`].
     ///
     /// ```
     /// # use kvclient::Client;
@@ -92,15 +91,15 @@ impl Client {
         self.fetch("/leader")
     }
 
-    /// Hands leadership over to a member, or to the most up-to-date one, and returns the new leader.
+    /// Transfers leadership to a member, or to the most up-to-date one, and returns the new leader.
     ///
-    /// The present leader brings the other up to date first and takes no writes meanwhile, so that the cluster is
-    /// without a leader for a moment only; writes of this and other clients wait for that moment. Useful before the
-    /// machine of a leader is shut down, or to keep it on the fastest one.
+    /// The present leader first brings the other node up to date and takes no writes meanwhile, so that the cluster is
+    /// without a leader only for a moment; writes of this and other clients wait for that moment. Useful before the
+    /// leader's machine is shut down, or to keep leadership on the fastest machine.
     ///
     /// # Errors
-    /// [`Error::InvalidRequest`] where no such member, or it cannot lead; [`Error::TransferFailed`] where it did
-    /// not take over within an election timeout, or there is nobody who could; otherwise as [`Client::set`].
+    /// [`Error::InvalidRequest`] if there is no such member, or it cannot lead; [`Error::TransferFailed`] if it did not
+    /// take over within an election timeout, or no member could; otherwise as [`Client::set`].
     ///
     /// ```
     /// # use kvclient::Client;
@@ -119,11 +118,11 @@ impl Client {
         Ok(leader)
     }
 
-    /// Watches who leads: first the present leader, then each change, whichever nodes come and go.
+    /// Watches the leader: returns first the present leader, then each change, while nodes come and go.
     ///
-    /// The watch is an endless iterator, whose `next` waits for the next change. It is independent of
-    /// this client, which may be dropped. It keeps to the client's cluster: where all its nodes are gone, and others have
-    /// their addresses, nobody leads it.
+    /// The watch is an endless iterator, and `next` waits for the next change. It is independent of this client, which
+    /// may be dropped. It is bound to the client's cluster: if all nodes of that cluster are gone and nodes of another
+    /// one have their addresses, it reports no leader.
     ///
     /// ```
     /// # use kvclient::Client;

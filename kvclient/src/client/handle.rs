@@ -1,5 +1,4 @@
-//! The handle that all groups of operations hang on. How an operation finds its node is the business of
-//! [`crate::routing`].
+//! The handle with all groups of operations. [`crate::routing`] decides to which node an operation goes.
 
 use crate::api::Applied;
 use crate::endpoint::Endpoint;
@@ -10,8 +9,8 @@ use std::sync::Arc;
 
 /// A handle to a cluster.
 ///
-/// Clones are cheap and share everything; use one from as many threads as you like. Operations that run
-/// at the same time use connections of their own.
+/// Clones are cheap and share everything; use one from as many threads as you like. Operations that run at the same
+/// time use separate connections.
 ///
 /// ```
 /// use kvclient::Client;
@@ -34,7 +33,7 @@ impl Client {
         Self { cluster: Arc::new(Cluster::new(endpoints, identity, limits, Lanes::new())) }
     }
 
-    /// As [`Client::new`], with the nodes asked in the order given.
+    /// Like [`Client::new`], but asks the nodes in the order given.
     #[cfg(test)]
     pub(crate) fn in_order(endpoints: Vec<Endpoint>, identity: Identity, limits: Limits) -> Self {
         Self { cluster: Arc::new(Cluster::new(endpoints, identity, limits, Lanes::starting_at(0))) }
@@ -45,7 +44,7 @@ impl Client {
         &self.cluster
     }
 
-    /// Reads what is there on every node.
+    /// Reads a path that every node answers.
     pub(super) fn fetch<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         self.cluster.read(path)?.ok_or_else(|| {
             let message = format!("key_not_found for {path}");

@@ -7,14 +7,14 @@ use std::time::Duration;
 use url::form_urlencoded::byte_serialize;
 
 impl Client {
-    /// Reads one key; `None` where there is no such key.
+    /// Reads one key. Returns `None` if there is no such key.
     ///
-    /// The read is linearizable: it sees every write that was acknowledged before it began, by whatever
-    /// client and through whatever node.
+    /// The read is linearizable: it sees every write that was acknowledged before it began, by any client and through
+    /// any node.
     ///
     /// # Errors
-    /// [`Error::NoLeader`] or [`Error::Unreachable`] when no node could serve it within the total time,
-    /// [`Error::Overloaded`] when none wanted to, [`Error::InvalidRequest`] for a bad key.
+    /// [`Error::NoLeader`] or [`Error::Unreachable`] if no node could serve it within the total time,
+    /// [`Error::Overloaded`] if all were overloaded, [`Error::InvalidRequest`] for a bad key.
     ///
     /// ```
     /// # use kvclient::Client;
@@ -30,11 +30,10 @@ impl Client {
         self.read_key(key, "")
     }
 
-    /// Reads one key from any node's own store, at once and without asking the others.
+    /// Reads one key from any node's own store, at once and without asking other nodes.
     ///
-    /// The answer may be old by as much as that node is behind, which is unbounded for a node cut off
-    /// from the rest; and two reads in a row may be served by two nodes. In return it is answered also
-    /// when the cluster has no leader.
+    /// The answer may be as old as that node is behind, which is unbounded for a node that is cut off from the rest.
+    /// Two reads in a row may be served by two nodes. In return the read works even if the cluster has no leader.
     ///
     /// # Errors
     /// As [`Client::get`].
@@ -54,13 +53,13 @@ impl Client {
         self.read_key(key, "&consistency=stale")
     }
 
-    /// Reads one key from a node's own store, which has at least all that was committed `age_max` ago.
+    /// Reads one key from a node's own store that has at least everything committed `age_max` ago.
     ///
-    /// A node that is connected to the leader knows so without asking it for each read. One that is not refuses, and
-    /// another is asked.
+    /// A node that is connected to the leader knows this without asking it for each read. A node that is not connected
+    /// refuses, and another one is asked.
     ///
     /// # Errors
-    /// As [`Client::get`]; [`Error::NoLeader`] where every node that answers may be further behind.
+    /// As [`Client::get`]; [`Error::NoLeader`] if every node that answers may be further behind.
     ///
     /// ```
     /// # use kvclient::Client;
@@ -79,16 +78,14 @@ impl Client {
         self.read_key(key, &format!("&consistency=stale&max_stale_ms={}", age_max.as_millis()))
     }
 
-    /// Writes one key, whatever was there.
+    /// Writes one key unconditionally.
     ///
-    /// When this returns, the write is on the disks of a majority. It is applied once, however often it
-    /// had to be sent.
+    /// When this returns, the write is on the disks of a majority. It is applied once, however often it was sent.
     ///
     /// # Errors
-    /// [`Error::OutcomeUnknown`] when no certain answer came within the total time: the write may have
-    /// been applied. With all other errors it was not and never will be (see [`Error::applied`]):
-    /// [`Error::NoLeader`], [`Error::Unreachable`], [`Error::Overloaded`], [`Error::TooLarge`],
-    /// [`Error::InvalidRequest`].
+    /// [`Error::OutcomeUnknown`] if no certain answer came within the total time: the write may have been applied. With
+    /// all other errors it was not and never will be (see [`Error::applied`]): [`Error::NoLeader`],
+    /// [`Error::Unreachable`], [`Error::Overloaded`], [`Error::TooLarge`], [`Error::InvalidRequest`].
     ///
     /// ```
     /// # use kvclient::Client;
@@ -103,14 +100,13 @@ impl Client {
         self.set_with(SetRequest::new(key, value.as_ref()))
     }
 
-    /// Writes one key where a condition holds, say that nobody has changed it since it was read.
+    /// Writes one key if a condition holds, for example that nobody has changed it since it was read.
     ///
-    /// Of several writers with the same condition exactly one wins: it is decided where the write is
-    /// applied, not where it was sent.
+    /// If several writers have the same condition, exactly one wins: the condition is evaluated when the write is
+    /// applied, not when it is sent.
     ///
     /// # Errors
-    /// [`Error::ConditionFailed`] with the item as it is, where the condition does not hold; otherwise
-    /// as [`Client::set`].
+    /// [`Error::ConditionFailed`] with the present item if the condition does not hold; otherwise as [`Client::set`].
     ///
     /// ```
     /// use kvclient::{Client, Condition, Error};
@@ -128,12 +124,12 @@ impl Client {
         self.set_with(SetRequest { condition: Some(condition), ..SetRequest::new(key, value.as_ref()) })
     }
 
-    /// Writes one key with every option of the API: asks for the item as it was before, or carries a
-    /// request id of the caller's own, which makes the write safe to repeat even by another process.
+    /// Writes one key with every option of the API: it can ask for the previous item, or carry the caller's own request
+    /// id, which makes the write safe to repeat even by another process.
     ///
     /// # Errors
-    /// As [`Client::set_if`], and [`Error::StaleRequest`] where a newer request under the caller's own
-    /// name has been applied.
+    /// As [`Client::set_if`], and [`Error::StaleRequest`] if a newer request under the caller's own name has been
+    /// applied.
     ///
     /// ```
     /// use kvclient::{Client, RequestId, SetRequest};
@@ -156,7 +152,7 @@ impl Client {
         self.cluster.write(&mut lane, "/set", &request)
     }
 
-    /// Deletes one key; `deleted` in the reply is 0 where there was none.
+    /// Deletes one key. `deleted` in the reply is 0 if there was no such key.
     ///
     /// # Errors
     /// As [`Client::set`].
@@ -175,7 +171,7 @@ impl Client {
         self.delete_with(DeleteRequest::new(key))
     }
 
-    /// Deletes one key where a condition holds.
+    /// Deletes one key if a condition holds.
     ///
     /// # Errors
     /// As [`Client::set_if`].

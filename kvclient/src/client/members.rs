@@ -1,4 +1,4 @@
-//! The members of the cluster, and how they change.
+//! The members of the cluster, and changes of them.
 
 use super::handle::Client;
 use crate::api::{
@@ -9,7 +9,7 @@ use crate::error::Error;
 use serde::Serialize;
 
 impl Client {
-    /// The members of the cluster, as one node that answers knows them.
+    /// Returns the members of the cluster, as one answering node knows them.
     ///
     /// # Errors
     /// As [`Client::get`].
@@ -30,17 +30,17 @@ impl Client {
         Ok(reply.members)
     }
 
-    /// Adds a node, as a learner at first, and returns the members.
+    /// Adds a node, at first as a learner, and returns the members.
     ///
-    /// A node that is started with `--join` asks for this by itself. Done here, it is let in before, or in spite of not
-    /// reaching the cluster itself; it must be one that waits to join (see [`Health::waiting_for`](crate::Health::waiting_for)).
+    /// A node that is started with `--join` asks for this by itself. This call adds it beforehand, or even if it cannot
+    /// reach the cluster itself. The node must be waiting to join (see
+    /// [`Health::waiting_for`](crate::Health::waiting_for)).
     ///
-    /// Like all changes of the members this says what is to be: a node that is a member already is no error.
+    /// Like all membership changes this states the desired result: a node that is already a member is not an error.
     ///
     /// # Errors
-    /// [`Error::ChangeRefused`] where another member that lives has its name, it was removed before, or it does not know the
-    /// level of the cluster's data; otherwise as
-    /// [`Client::set`].
+    /// [`Error::ChangeRefused`] if another live member has its name, it was removed before, or it does not know the
+    /// level of the cluster's data; otherwise as [`Client::set`].
     ///
     /// ```
     /// use kvclient::Client;
@@ -67,10 +67,10 @@ impl Client {
         self.change_members_at("/members/add", Some(level_max), &request)
     }
 
-    /// Makes a voter of a learner, and returns the members.
+    /// Makes a learner a voter, and returns the members.
     ///
     /// # Errors
-    /// [`Error::MemberNotFound`]; [`Error::ChangeRefused`] where the learner has yet to catch up; otherwise as
+    /// [`Error::MemberNotFound`]; [`Error::ChangeRefused`] if the learner has not caught up yet; otherwise as
     /// [`Client::set`].
     ///
     /// ```no_run
@@ -83,14 +83,14 @@ impl Client {
         self.change_members("/members/promote", &PromoteMemberRequest { id: name.to_owned() })
     }
 
-    /// Removes a member, and returns those that are left. It may be the leader: another takes over.
+    /// Removes a member, and returns the remaining ones. If it is the leader, another node takes over.
     ///
-    /// `force` goes on where the leader hears no majority of the voters that would be left; nothing can be written then
-    /// until enough of them are back.
+    /// `force` removes it even if the leader does not hear a majority of the remaining voters. Writes then stop until
+    /// enough of them return.
     ///
     /// # Errors
-    /// [`Error::MemberNotFound`]; [`Error::ChangeRefused`] for the last voter, and without `force` where no majority would
-    /// be heard; otherwise as [`Client::set`].
+    /// [`Error::MemberNotFound`]; [`Error::ChangeRefused`] for the last voter, and without `force` if the leader would
+    /// not hear a majority; otherwise as [`Client::set`].
     ///
     /// ```no_run
     /// # let client = kvclient::Client::connect(["http://127.0.0.1:8081"])?;
@@ -102,12 +102,12 @@ impl Client {
         self.change_members("/members/remove", &RemoveMemberRequest { id: name.to_owned(), force })
     }
 
-    /// Makes a voter of the learner `new` in the place of `old`, in one change: at no moment are there fewer voters.
-    /// Returns the members. Where `old` is no member any more and `new` votes, it is done already.
+    /// Replaces the voter `old` with the learner `new`, in one change: at no moment are there fewer voters. Returns the
+    /// members. If `old` is no longer a member and `new` is a voter, there is nothing to do.
     ///
     /// # Errors
-    /// As [`Client::promote_member`] and [`Client::remove_member`]; [`Error::ChangeRefused`] also where `new` votes and `old`
-    /// is still a member, or `old` does not vote: there would be one voter fewer, or one more.
+    /// As [`Client::promote_member`] and [`Client::remove_member`]; [`Error::ChangeRefused`] also if `new` is a voter
+    /// while `old` is still a member, or if `old` is not a voter: there would be one voter fewer, or one more.
     ///
     /// ```no_run
     /// # let client = kvclient::Client::connect(["http://127.0.0.1:8081"])?;
@@ -119,9 +119,9 @@ impl Client {
         self.change_members("/members/replace", &ReplaceMemberRequest { old: old.to_owned(), new: new.to_owned() })
     }
 
-    /// Changes the recorded URLs of a member, and returns the members: before it moves to another address, so that the others
-    /// find it there, even those that move at the same time. A node that runs goes on being reached where it is until it is
-    /// started at the new address.
+    /// Changes the recorded URLs of a member before it moves to another address, and returns the members. The other
+    /// nodes then find it there, even those that move at the same time. Until the node restarts at the new address,
+    /// they keep reaching it at the old one.
     ///
     /// # Errors
     /// [`Error::MemberNotFound`]; [`Error::ChangeRefused`] for the URL of another member; otherwise as [`Client::set`].

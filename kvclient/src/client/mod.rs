@@ -1,4 +1,4 @@
-//! What the client offers: an operation for each path of the API, in files that stand beside those of [`crate::api`].
+//! The client's operations, one for each path of the API, in files that correspond to those of [`crate::api`].
 
 mod backup;
 mod cluster;

@@ -9,16 +9,16 @@ use std::io::Write;
 
 impl Client {
     /// Downloads a backup: the whole store at one revision, with every write that was acknowledged before, while the
-    /// cluster goes on. `progress` is told how far it is.
+    /// cluster keeps serving. `progress` is called as the download proceeds.
     ///
-    /// The bytes are those of [`crate::snapshot`], and every one is checked on its way. Only what this returned `Ok`
-    /// for is a backup, so write it to a temporary file first.
+    /// The bytes are in the format of [`crate::snapshot`], and each is checked on arrival. The output is a backup only
+    /// if this returns `Ok`, so write it to a temporary file first.
     ///
-    /// The total time ([`ClientBuilder::total_timeout`](crate::ClientBuilder::total_timeout)) is for finding a node that gives it; the download may take
-    /// longer, as long as the node is not silent for two minutes.
+    /// The total time ([`ClientBuilder::total_timeout`](crate::ClientBuilder::total_timeout)) limits the search for a
+    /// node. The download may take longer, as long as the node is never silent for two minutes.
     ///
     /// # Errors
-    /// [`Error::SnapshotBroken`] if it broke off or arrived damaged, [`Error::Output`] if `to` fails; else as
+    /// [`Error::SnapshotBroken`] if it broke off or arrived damaged, [`Error::Output`] if `to` fails; otherwise as
     /// [`Client::get`], and then nothing was written.
     ///
     /// ```
@@ -43,14 +43,14 @@ impl Client {
         backup::of_any_node(&self.cluster, &mut Target { to: &mut to, progress: &mut progress })
     }
 
-    /// Downloads a backup of what one node has, at once and without asking the others. That node alone is asked, and
+    /// Downloads a backup of one node's data, at once and without asking other nodes. Only that node is asked, and only
     /// once.
     ///
-    /// It may be old by as much as that node is behind. In return there is one also when the cluster has no leader, and
-    /// never will have again.
+    /// The backup may be as old as that node is behind. In return this works even if the cluster has no leader, and
+    /// will never have one again.
     ///
     /// # Errors
-    /// As [`Client::save_snapshot`], and [`Error::Configuration`] if the endpoint is no URL.
+    /// As [`Client::save_snapshot`], and [`Error::Configuration`] if the endpoint is not a URL.
     ///
     /// ```
     /// # use kvclient::Client;

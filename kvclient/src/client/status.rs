@@ -22,32 +22,32 @@ use std::time::Duration;
 /// ```
 #[derive(Debug)]
 pub struct NodeStatus {
-    /// Name of the node; the URL of one that belongs to another cluster.
+    /// Name of the node, or its URL if it belongs to another cluster.
     pub name: String,
-    /// URL at which clients reach it, as the cluster says.
+    /// URL for clients, according to the cluster.
     pub client_url: String,
-    /// URL at which it answered, which may be another one. None if it did not.
+    /// URL at which it answered, which may differ. None if it did not answer.
     pub endpoint: Option<String>,
     /// Whether it counts for quorums.
     pub voter: bool,
-    /// Of a learner: what it is to become.
+    /// For a learner: its goal.
     pub goal: Option<MemberGoal>,
-    /// What it said of itself, or why it could not be asked.
+    /// The node's own report, or the reason why it could not be asked.
     pub health: Result<Health, Error>,
 }
 
-/// Asks every node that is known, then every member that those told of and that was not asked yet.
+/// Asks every known node, then every member that those named and that has not been asked yet.
 pub(crate) fn of_all_nodes(cluster: &Cluster) -> Result<Vec<NodeStatus>, Error> {
     let known: Vec<Endpoint> = cluster.endpoints().all().cloned().collect();
     let deadline = Deadline::after(cluster.limits.total_timeout);
     let mut answers = ask(cluster, known, &deadline);
-    // The node that is furthest knows best who belongs to the cluster.
+    // The most up-to-date node knows the members best.
     let furthest =
         answers.iter().filter_map(|(_, answer)| answer.as_ref().ok()).max_by_key(|h| (h.term, h.commit_index));
     let members = match furthest {
         Some(health) => health.members.clone(),
         None => {
-            // None answered: all are named, unless one of them runs and belongs to another cluster.
+            // No node answered: list all of them, unless one of them runs and belongs to another cluster.
             let is_stranger = |error: &Error| matches!(error, Error::WrongCluster { .. });
             let errors = answers.into_iter().filter_map(|(_, answer)| answer.err());
             let error = errors.max_by_key(is_stranger).map(|error| match (error, cluster.endpoints().silence()) {
@@ -101,13 +101,13 @@ fn ask(cluster: &Cluster, nodes: Vec<Endpoint>, deadline: &Deadline) -> Vec<(End
     })
 }
 
-/// One row per member, with the answer it gave at whichever address; then nodes that answered without being members, such
-/// as one that is still forming or has been removed, or an endpoint that leads to another cluster.
+/// Returns one row per member, with its answer, at whichever address it gave it. Then come nodes that answered but are
+/// not members: a node that is still forming or has been removed, or an endpoint that leads to another cluster.
 fn assemble(members: Vec<Member>, mut answers: Vec<(Endpoint, Result<Health, Error>)>) -> Vec<NodeStatus> {
     let mut nodes: Vec<NodeStatus> = Vec::with_capacity(members.len());
     for member in members {
         let url = Endpoint::parse(&member.client_url).ok();
-        // Of a node that came back without its data there are two lives for a while, and one of them answers.
+        // A node that returned without its data has two incarnations for a while, and only one of them answers.
         let is_this_life = |health: &Health| health.node.is_empty() || health.node == member.node;
         let is_it = |health: &Health| health.id == member.id && (member.node.is_empty() || is_this_life(health));
         let of_name = answers.iter().position(|(_, answer)| answer.as_ref().is_ok_and(is_it));
@@ -154,7 +154,7 @@ fn assemble(members: Vec<Member>, mut answers: Vec<(Endpoint, Result<Health, Err
     nodes
 }
 
-/// Whether two nodes that answered are one, reached in two ways.
+/// Returns whether two answers come from the same node, reached at two URLs.
 fn is_same(a: &Health, b: &Health) -> bool {
     a.id == b.id && a.node == b.node
 }

@@ -1,9 +1,9 @@
-//! What a watch tells.
+//! The items of a watch.
 
 use crate::api::NodeUrl;
 use std::time::{Duration, SystemTime};
 
-/// A change of leader, as told by a [`LeaderWatch`](crate::LeaderWatch).
+/// A change of leader, as reported by a [`LeaderWatch`](crate::LeaderWatch).
 ///
 /// ```
 /// # use kvclient::Client;
@@ -16,15 +16,15 @@ use std::time::{Duration, SystemTime};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaderChange {
-    /// When this client learned of it, by the local clock.
+    /// Time at which this client learned of it, by the local clock.
     pub at: SystemTime,
     /// The newest term known.
     pub term: u64,
-    /// The last leader before, also across a time without one; `None` if this watch has seen none.
+    /// The previous leader, also across a time without one; `None` if this watch has seen none.
     pub previous: Option<NodeUrl>,
-    /// Who leads now; `None` when no node that answers knows a leader.
+    /// The present leader; `None` if no answering node knows one.
     pub leader: Option<NodeUrl>,
-    /// When a leader appears after a time without one: how long that was, from the moment at which the node
-    /// listened to lost it (or was lost itself) to the moment at which one was named.
+    /// If a leader appears after a time without one: the length of that time, from the moment at which the node that is
+    /// listened to lost the leader (or was lost itself) to the moment at which a node named a new one.
     pub without_leader: Option<Duration>,
 }

@@ -7,13 +7,13 @@ use crate::transport::{Chunk, Event, Opened, Parser, Stream, Transport};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How often a wait for events comes up for air; also the longest that a node may take to begin.
+/// Longest single wait for events. Also the longest that a node may take to begin its stream.
 pub(super) const TICK: Duration = Duration::from_millis(500);
 
-/// Silence after which a node is asked whether it still answers. One that hangs says nothing of the next leader.
+/// Silence after which a node is asked whether it still answers. A hung node would not report the next leader.
 const DOUBTED_AFTER: Duration = Duration::from_secs(2);
 
-/// Silence after which a node is left: nodes send a comment line every five seconds.
+/// Silence after which the node is abandoned: nodes send a comment line every five seconds.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// The stream of one node.
@@ -25,18 +25,18 @@ pub(super) struct Listening {
     /// The newest event.
     pub(super) last: Option<LeaderEvent>,
     last_bytes: Instant,
-    /// When it was last known to be alive.
+    /// Time at which the node last showed that it is alive.
     alive: Instant,
 }
 
-/// What came of listening for a while.
+/// Outcome of listening for a while.
 pub(super) enum Heard {
     Event(LeaderEvent),
     /// Nothing new.
     Nothing,
     /// Nothing for so long that the node must be gone.
     Silence,
-    /// The stream is over, or is not what it should be.
+    /// The stream has ended, or is malformed.
     Ended,
 }
 
@@ -45,7 +45,7 @@ impl Listening {
     pub(super) fn open(cluster: &Cluster, node: &Endpoint) -> Option<(Self, LeaderEvent)> {
         let transport = Transport::new();
         if cluster.id().is_none() || !cluster.endpoints().members_known() {
-            // For what it tells of the cluster; a node that fails here will fail below as well.
+            // The answer identifies the cluster. A node that fails here will fail below as well.
             let _ = cluster.probe(&transport, node, TICK);
         }
         let opened = transport.stream(cluster.target(node, "/leader/watch"), TICK);
@@ -53,7 +53,7 @@ impl Listening {
         let stream = match opened.ok()? {
             Opened::Begun(stream) => stream,
             Opened::Answer(reply) => {
-                // It is no use either way, and maybe a node of another cluster.
+                // The stream is useless in any case; the node may belong to another cluster.
                 let _ = cluster.admit(node, reply.cluster.as_deref());
                 return None;
             }
@@ -66,7 +66,7 @@ impl Listening {
         }
     }
 
-    /// Whether the node still answers. It is asked only after it has been silent for a while.
+    /// Returns whether the node still answers. It is asked only after it has been silent for a while.
     pub(super) fn is_alive(&mut self, cluster: &Cluster) -> bool {
         if self.alive.elapsed() < DOUBTED_AFTER {
             return true;

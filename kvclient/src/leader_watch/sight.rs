@@ -1,20 +1,20 @@
-//! What is news: a newer term, or that no node names a leader any more.
+//! News about the leader: a newer term, or that no node names a leader any more.
 
 use super::change::LeaderChange;
 use crate::api::{LeaderEvent, NodeUrl};
 use std::time::{Instant, SystemTime};
 
-/// What has been told of the leader, and hence what is news.
+/// The last report about the leader, which decides what is news.
 #[derive(Debug, Default)]
 pub(super) struct Sight {
     /// The newest term in which a leader was named.
     pub(super) term: u64,
     leader: Option<NodeUrl>,
-    /// The leader told last, also after it was lost.
+    /// The last leader reported, also after it was lost.
     previous: Option<NodeUrl>,
-    /// Since when it has been doubtful, and then certain, that there is none.
+    /// Time since which the leader's absence has been suspected, and then certain.
     doubted: Option<Instant>,
-    /// Whether anything has been told yet.
+    /// Whether anything has been reported yet.
     told: bool,
 }
 
@@ -23,16 +23,16 @@ impl Sight {
         self.leader.is_some()
     }
 
-    /// Something suggests that the leader is gone.
+    /// Notes a sign that the leader is gone.
     pub(super) fn doubt(&mut self, now: Instant) {
         if self.told {
             self.doubted.get_or_insert(now);
         }
     }
 
-    /// A node names a leader.
+    /// Handles a node's event that names a leader.
     pub(super) fn names(&mut self, event: &LeaderEvent, now: Instant) -> Option<LeaderChange> {
-        // Within a term there is one leader (paper §5.2), so a second name would be an error of the node.
+        // A term has only one leader (paper §5.2), so a second name would be an error of the node.
         let known = event.term < self.term || (event.term == self.term && self.leader.is_some());
         if known || event.leader.is_none() {
             if event.term == self.term && event.leader == self.leader {
@@ -54,13 +54,14 @@ impl Sight {
         })
     }
 
-    /// No node that answers names a leader; the newest of them is at `term`.
+    /// Handles that no answering node names a leader; the newest of those nodes is at `term`.
     pub(super) fn names_none(&mut self, term: u64, now: Instant) -> Option<LeaderChange> {
         let since = *self.doubted.get_or_insert(now);
         if self.told && self.leader.is_none() {
             return None;
         }
-        // Not `term` if it is newer: a vote may have ended in it, and the next leader may come with it.
+        // `self.term` is not raised to a newer `term`: an election may have ended in that term, and its leader may
+        // still be reported.
         self.told = true;
         self.leader = None;
         Some(LeaderChange {
@@ -73,7 +74,7 @@ impl Sight {
     }
 }
 
-/// A moment by the local clock.
+/// Converts a moment to the local clock.
 fn by_the_clock(moment: Instant) -> SystemTime {
     let now = SystemTime::now();
     now.checked_sub(moment.elapsed()).unwrap_or(now)

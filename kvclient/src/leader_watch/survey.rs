@@ -7,27 +7,27 @@ use crate::routing::{Cluster, Hedge};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Longest that a survey takes: to ask a node for the members and to wait for its first event.
+/// Longest time of a survey: to ask a node for the members and to wait for its first event.
 const SURVEY_MAX: Duration = Duration::from_secs(1);
 
-/// What a node said when it was asked by listening to it.
+/// A node's answer to the survey.
 pub(super) struct Told {
-    /// `None` where it did not answer. The event is the newest it has told.
+    /// The node's newest event; `None` if it did not answer.
     pub(super) heard: Option<(Listening, LeaderEvent)>,
     pub(super) at: Instant,
-    /// Whether this is the node that was listened to before.
+    /// Whether this is the node that the watch listened to before.
     pub(super) listened_to: bool,
 }
 
-/// Names the node to ask after those.
+/// Returns the node to ask after the given ones.
 type NextNode = Box<dyn FnMut(&[Endpoint]) -> Option<Endpoint> + Send>;
 
 /// A round over all nodes in search of one that names a leader.
 pub(super) struct Survey {
     pub(super) asked: Hedge<Told, NextNode>,
-    /// Whether the node listened to before has still to answer.
+    /// Whether the node that the watch listened to before has yet to answer.
     pub(super) listened_to: bool,
-    /// What to listen to, should no node know better.
+    /// Stream to use if no node knows better.
     pub(super) fallback: Option<Listening>,
     pub(super) newest_term: u64,
 }
@@ -61,7 +61,7 @@ impl Survey {
         survey
     }
 
-    /// Takes note of a node that names no leader worth believing.
+    /// Notes a node that names no credible leader.
     pub(super) fn take(&mut self, listening: Listening, event: &LeaderEvent) {
         self.newest_term = self.newest_term.max(event.term);
         self.fallback.get_or_insert(listening);

@@ -13,17 +13,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// While there is no leader: how often all nodes are asked again, lest the one listened to is cut off.
+/// While there is no leader: interval at which all nodes are asked again, in case the one listened to is cut off.
 const SURVEY_EVERY: Duration = Duration::from_secs(1);
 
-/// Surveys that may follow each other without a pause: as a leader dies, what a node knows is outdated
+/// Maximum number of surveys that follow each other without a pause: when a leader dies, a node's knowledge is outdated
 /// within milliseconds.
 const HASTY_SURVEYS_MAX: u32 = 4;
 
 /// An endless iterator over changes of leader, from [`Client::watch_leader`](crate::Client::watch_leader).
 ///
-/// The first item says who leads now, or that nobody does; each further one differs from the one before.
-/// `next` waits for as long as nothing changes.
+/// The first item names the present leader, or says that there is none; each further one differs from the previous one.
+/// `next` waits as long as nothing changes.
 ///
 /// ```
 /// # use kvclient::Client;
@@ -38,13 +38,13 @@ const HASTY_SURVEYS_MAX: u32 = 4;
 pub struct LeaderWatch {
     cluster: Arc<Cluster>,
     sight: Sight,
-    /// Where each survey begins, so that the watches of many clients spread over the nodes.
+    /// Node at which each survey begins, so that the watches of many clients spread over the nodes.
     start: usize,
     listening: Option<Listening>,
-    /// Under way, with the node listened to among those asked.
+    /// The survey in progress. The node listened to is among those asked.
     survey: Option<Survey>,
     surveyed: Instant,
-    /// Surveys in a row, each soon after the one before.
+    /// Number of surveys in a row, each soon after the previous one.
     hasty: u32,
 }
 
@@ -61,9 +61,9 @@ impl LeaderWatch {
         }
     }
 
-    /// The next change, or `None` if there is none for `timeout`; the watch goes on either way.
+    /// Returns the next change, or `None` if there is none for `timeout`. The watch continues in either case.
     ///
-    /// May take a second longer than asked where nodes do not answer.
+    /// May take a second longer than `timeout` if nodes do not answer.
     ///
     /// ```
     /// # use kvclient::Client;
@@ -91,7 +91,7 @@ impl LeaderWatch {
         }
     }
 
-    /// One step: an event, a tick without any, or part of a survey. Pauses for `left` at most.
+    /// Takes one step: an event, a tick without any, or part of a survey. Pauses for at most `left`.
     fn advance(&mut self, left: Duration) -> Option<LeaderChange> {
         if self.survey.is_some() {
             return self.go_on_with_survey();
@@ -103,7 +103,7 @@ impl LeaderWatch {
                     self.learn(&event);
                     return change;
                 }
-                // It may be the cluster, or this node alone.
+                // The cluster may have no leader, or only this node may not know it.
                 Heard::Event(_) => {}
                 Heard::Nothing if !listening.is_alive(&self.cluster) => self.listening = None,
                 Heard::Nothing if self.sight.sees_leader() || self.surveyed.elapsed() < SURVEY_EVERY => return None,
@@ -122,12 +122,12 @@ impl LeaderWatch {
         self.go_on_with_survey()
     }
 
-    /// Waits for the nodes asked, until one names a leader, or nobody is left who could.
+    /// Waits for the surveyed nodes, until one names a leader, or no node is left that could.
     fn go_on_with_survey(&mut self) -> Option<LeaderChange> {
         let mut survey = self.survey.take()?;
         loop {
-            // The node listened to has said that it knows none. There is no need to wait for it to say more before
-            // that is told, and good reason to hear it out afterwards.
+            // The node listened to has said that it knows no leader. The loss can be reported without waiting for it to
+            // say more, but it should still be heard afterwards.
             let heard_all_others = survey.listened_to && survey.asked.under_way() == 1 && survey.asked.all_asked();
             if heard_all_others && let Some(change) = self.sight.names_none(survey.newest_term, Instant::now()) {
                 self.survey = Some(survey);
@@ -148,18 +148,18 @@ impl LeaderWatch {
         self.sight.names_none(survey.newest_term, Instant::now())
     }
 
-    /// Keeps a watch from spinning where no node answers, or all of them end their streams at once.
+    /// Keeps a watch from spinning if no node answers, or all of them end their streams at once.
     fn pause_if_hasty(&mut self, left: Duration) {
         self.hasty = if self.surveyed.elapsed() < SURVEY_EVERY { self.hasty.saturating_add(1) } else { 0 };
         if self.hasty > HASTY_SURVEYS_MAX {
             let wait = self.cluster.limits.backoff.wait(self.hasty - HASTY_SURVEYS_MAX, &mut rand::rng());
-            // The waits between retries of a patient program are too long to look away from the cluster.
+            // The waits between retries of a patient program are too long to leave the cluster unwatched.
             thread::sleep(wait.min(SURVEY_EVERY).min(left));
         }
         self.surveyed = Instant::now();
     }
 
-    /// Tells the rest of the client who leads.
+    /// Tells the rest of the client which node leads.
     fn learn(&self, event: &LeaderEvent) {
         if let Some(leader) = &event.leader {
             self.cluster.learn_leader(&leader.url, event.term);

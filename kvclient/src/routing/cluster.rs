@@ -1,4 +1,4 @@
-//! One cluster, as all operations of a client know it.
+//! One cluster, shared by all operations of a client.
 
 use super::endpoints::Endpoints;
 use super::identity::Identity;
@@ -12,10 +12,11 @@ use crate::transport::{Failure, Reply, Target};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-/// Nodes that share the total time at most, lest the attempts of a large cluster be too short.
+/// Maximum number of nodes among which the total time is divided, or the attempts of a large cluster would be too
+/// short.
 const SHARES_MAX: usize = 7;
 
-/// The way to one cluster: shared by all clones of a client, and by its watches.
+/// The state of one cluster, shared by all clones of a client and by its watches.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) limits: Limits,
@@ -25,22 +26,22 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster of which the given endpoints are known, and maybe its id.
+    /// Creates a cluster with the given endpoints, and possibly a known id.
     pub(crate) fn new(endpoints: Vec<Endpoint>, identity: Identity, limits: Limits, lanes: Lanes) -> Self {
         Self { limits, lanes, identity, endpoints: RwLock::new(Endpoints::new(endpoints)) }
     }
 
-    /// The cluster's id, once it is known.
+    /// Returns the cluster's id, once known.
     pub(crate) fn id(&self) -> Option<&str> {
         self.identity.get()
     }
 
-    /// A question to a node of this cluster.
+    /// Builds the target of a request to a node of this cluster.
     pub(crate) fn target<'a>(&'a self, node: &'a Endpoint, path: &'a str) -> Target<'a> {
         Target { node, path, cluster: self.id(), redirects: true }
     }
 
-    // A thread that panicked while it held this lock left at worst an outdated list of nodes behind.
+    // If a thread panicked while it held this lock, at worst the list of nodes is outdated.
     pub(crate) fn endpoints(&self) -> RwLockReadGuard<'_, Endpoints> {
         self.endpoints.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -49,25 +50,25 @@ impl Cluster {
         self.endpoints.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Time for one exchange: a share of the total, so that one hung node leaves enough for all the others.
+    /// Returns the time for one exchange: a share of the total, so that one hung node leaves enough for all the others.
     pub(crate) fn attempt_limit(&self) -> Duration {
         let nodes = self.endpoints().all().take(SHARES_MAX).count();
         self.limits.attempt_timeout.min(self.limits.total_timeout / (nodes as u32 + 1))
     }
 
-    /// Time for the first exchange of a round, after which others are asked as well: `patience` where there
-    /// are others.
+    /// Returns the time for the first exchange of a round, after which other nodes are asked as well: `patience` if
+    /// there are other nodes.
     pub(super) fn first_limit(&self, patience: Duration) -> Duration {
         let limit = self.attempt_limit();
         if self.endpoints().all().nth(1).is_some() { limit.min(patience) } else { limit }
     }
 
-    /// Keeps in mind whether a node answered.
+    /// Records whether a node answered.
     pub(crate) fn note(&self, node: &Endpoint, failure: Option<&Failure>) {
         let suspect = self.endpoints().is_suspect(node);
         match failure {
             None if suspect => self.endpoints_mut().mark_up(node),
-            // A connection that broke may have been an old one: the next attempt will tell.
+            // A connection that broke may have been an old one. The next attempt will show.
             None | Some(Failure::Broken(_)) => {}
             Some(failure @ (Failure::NotSent(_) | Failure::Silent(_))) => {
                 self.endpoints_mut().mark_down(node, failure, Instant::now());
@@ -75,15 +76,15 @@ impl Cluster {
         }
     }
 
-    /// Takes note of the cluster to which a node says that it belongs; the first that one of our nodes names is ours.
+    /// Checks the cluster id that a node names. The first id that one of our nodes names becomes ours.
     ///
     /// # Errors
-    /// The end of the attempt, if it is another one: nothing that the node says is believed, whatever it is.
+    /// The end of the attempt, if it is another cluster's id: nothing in the node's answer is trusted.
     pub(crate) fn admit(&self, node: &Endpoint, named: Option<&str>) -> Result<(), Again> {
         let Some(named) = named else { return Ok(()) };
         let own = match self.id() {
             Some(own) => own,
-            // Somebody may ask for the health of any node at all.
+            // A caller may ask for the health of any node.
             None if !self.endpoints().knows(node) => return Ok(()),
             None => self.identity.learn(named),
         };
@@ -101,10 +102,10 @@ impl Cluster {
         Err(Again::not_sent(Reason::WrongCluster, detail))
     }
 
-    /// As [`Cluster::admit`], of an answer that holds data: it must name the cluster.
+    /// Like [`Cluster::admit`], for an answer that holds data: it must name the cluster.
     ///
     /// # Errors
-    /// The same also for a node that belongs to no cluster yet, and knows of no data.
+    /// The same error also for a node that belongs to no cluster yet, and has no data.
     pub(crate) fn admit_data(&self, node: &Endpoint, named: Option<&str>) -> Result<(), Again> {
         self.admit(node, named)?;
         named.map(drop).ok_or_else(|| {
@@ -113,15 +114,15 @@ impl Cluster {
         })
     }
 
-    /// True where nobody is worth waiting for: all nodes belong to another cluster, or for long enough there was no connection
-    /// to any.
+    /// Returns true if waiting is pointless: all nodes belong to another cluster, or for long enough there was no
+    /// connection to any.
     pub(crate) fn is_hopeless(&self, deadline: &Deadline) -> bool {
         let endpoints = self.endpoints();
         endpoints.are_all_strangers()
             || (deadline.elapsed() >= self.limits.unreachable_timeout && endpoints.nobody_connects())
     }
 
-    /// The error when no further attempt is made: where no node answered, it names all of them.
+    /// Returns the error when no further attempt is made. If no node answered, it names all of them.
     pub(crate) fn give_up(&self, tally: Tally, deadline: &Deadline) -> Error {
         tally.give_up(deadline.elapsed(), self.endpoints().silence())
     }
@@ -140,7 +141,7 @@ impl Cluster {
         };
         match (admitted, verdict) {
             (Ok(()), verdict) => verdict,
-            // A write that was carried out is one whoever did so.
+            // A write that was carried out counts as one, whichever cluster did so.
             (Err(again), Verdict::Done(_)) => Verdict::Again(Again { applied: may_have(kind), ..again }),
             (Err(again), _) => Verdict::Again(again),
         }

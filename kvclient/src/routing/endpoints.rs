@@ -1,11 +1,11 @@
-//! What is known of the cluster: its nodes, which of them leads, and which did not answer lately.
+//! The known nodes of the cluster, which of them leads, and which did not answer lately.
 //!
-//! Nodes come from two places. The *members* are what the cluster says of itself (`/health`), and come
-//! first; the endpoints that the user gave are kept for good, as the way back when all members have
-//! moved. A node that did not answer is put aside for a while that doubles with each failure, so that a
-//! dead node costs a request now and then, not each time.
+//! Nodes come from two sources. The *members* are those that the cluster names (`/health`), and come first. The
+//! endpoints that the user gave are kept permanently, as a fallback when all members have moved. A node that did not
+//! answer is put aside for a time that doubles with each failure, so that a dead node costs an occasional request, not
+//! one each time.
 //!
-//! Everything here is pure: time is handed in, and the caller does the talking.
+//! Everything here is pure: the caller passes in the time and does the I/O.
 
 use super::retry::Backoff;
 use crate::api::Member;
@@ -14,29 +14,29 @@ use crate::transport::Failure;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// Nodes that are remembered at most; more than any cluster has, so that a strange reply cannot grow it.
+/// Maximum number of nodes that are remembered. No cluster has more, and a malformed reply cannot make the list grow.
 const NODES_MAX: usize = 64;
 
-/// How long a node is put aside, by the number of its failures in a row.
+/// Time for which a node is put aside, by the number of its failures in a row.
 const DOWN: Backoff = Backoff { min: Duration::from_millis(250), max: Duration::from_secs(16) };
 
-/// A node that was said to lead.
+/// A node that was named as the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Leader {
-    /// Where it is reached.
+    /// Its URL.
     pub(crate) endpoint: Endpoint,
-    /// The term it leads in, where that was told: a redirect does not tell, the answer to the write does.
+    /// The term it leads in, if known: a redirect does not carry it, the answer to the write does.
     pub(crate) term: Option<u64>,
-    /// True for a node that sends writes on to the leader, since the leader itself cannot be reached from here.
+    /// True for a node that forwards writes to the leader, because the leader itself cannot be reached from here.
     pub(crate) relays: bool,
 }
 
 impl Leader {
-    /// Whether this is a better guess than `failed`, which did not take a write.
+    /// Returns whether this is a better guess than `failed`, which did not take a write.
     ///
-    /// Terms decide where both are known: a node that has not noticed yet names the old leader with
-    /// the old term, and to believe it would send the write in a circle. In one term there is one leader, so another
-    /// address is another way to it.
+    /// If both terms are known, they decide: a node that has not noticed a change yet names the old leader with the old
+    /// term, and believing it would send the write in a circle. A term has only one leader, so another address in the
+    /// same term is another way to reach it.
     pub(crate) fn supersedes(&self, failed: &Self) -> bool {
         match (self.term, failed.term) {
             (Some(new), Some(old)) => new > old || (new == old && self.endpoint != failed.endpoint),
@@ -54,36 +54,36 @@ struct Down {
     failure: Failure,
 }
 
-/// The nodes of the cluster as far as this client knows them.
+/// The nodes of the cluster that this client knows.
 #[derive(Debug)]
 pub(crate) struct Endpoints {
-    /// As the user gave them; never empty.
+    /// The endpoints that the user gave; never empty.
     given: Vec<Endpoint>,
-    /// As the cluster told them; empty until it did.
+    /// The members that the cluster named; empty until it did.
     members: Vec<Endpoint>,
     leader: Option<Leader>,
     down: BTreeMap<Endpoint, Down>,
-    /// Those that belong to another cluster.
+    /// Nodes that belong to another cluster.
     strangers: BTreeSet<Endpoint>,
 }
 
 impl Endpoints {
-    /// Knows the endpoints that the user gave, and nothing else yet.
+    /// Creates a list with only the endpoints that the user gave.
     pub(crate) fn new(given: Vec<Endpoint>) -> Self {
         Self { given, members: Vec::new(), leader: None, down: BTreeMap::new(), strangers: BTreeSet::new() }
     }
 
-    /// Every node, members first, each once.
+    /// Returns every node once, members first.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Endpoint> {
         self.members.iter().chain(self.given.iter().filter(|given| !self.members.contains(given)))
     }
 
-    /// Whether the cluster has said yet who its members are.
+    /// Returns whether the cluster has named its members yet.
     pub(crate) fn members_known(&self) -> bool {
         !self.members.is_empty()
     }
 
-    /// Takes the members over from a reply; addresses that make no sense are left out.
+    /// Takes over the members of a reply. Invalid addresses are left out.
     pub(crate) fn learn_members(&mut self, members: &[Member]) {
         let mut learned: Vec<Endpoint> = Vec::new();
         for endpoint in members.iter().filter_map(|member| Endpoint::parse(&member.client_url).ok()) {
@@ -91,7 +91,7 @@ impl Endpoints {
                 learned.push(endpoint);
             }
         }
-        // A node that is still forming has no members to tell, which is no reason to forget them.
+        // A node that is still forming names no members, which is no reason to forget them.
         if !learned.is_empty() {
             self.members = learned;
             let (members, given) = (&self.members, &self.given);
@@ -101,12 +101,12 @@ impl Endpoints {
         }
     }
 
-    /// The node that took the last write, or was last said to lead.
+    /// Returns the node that took the last write, or was last named as leader.
     pub(crate) fn leader(&self) -> Option<&Leader> {
         self.leader.as_ref()
     }
 
-    /// Remembers where writes go.
+    /// Remembers the target of writes.
     pub(crate) fn set_leader(&mut self, leader: Leader) {
         self.leader = Some(leader);
     }
@@ -118,11 +118,11 @@ impl Endpoints {
         }
     }
 
-    /// The node to ask next, other than those `tried`; `None` when all were.
+    /// Returns the node to ask next, other than those in `tried`. `None` if all were tried.
     ///
-    /// Nodes of another cluster come last. Nodes that answered lately come before nodes put aside, members before endpoints
-    /// that are none, and among equals the order starts at the `start`-th, so that callers with different numbers
-    /// spread over the cluster.
+    /// Nodes of another cluster come last. Nodes that answered lately come before nodes put aside, and members before
+    /// other endpoints. Among equals the order starts at the `start`-th, so that callers with different numbers spread
+    /// over the cluster.
     pub(crate) fn next(&self, start: usize, tried: &[Endpoint], now: Instant) -> Option<&Endpoint> {
         let group = if self.members.is_empty() { self.given.len() } else { self.members.len() }.max(1);
         let turn = |index: usize| (index % group + group - start % group) % group;
@@ -135,8 +135,8 @@ impl Endpoints {
             .map(|(_, endpoint)| endpoint)
     }
 
-    /// A node other than those `tried` that may send a write on to the leader: one that was given, by preference, since
-    /// whoever gave it can reach it.
+    /// Returns a node other than those in `tried` that may forward a write to the leader. It prefers endpoints that the
+    /// user gave, since the user can reach those.
     pub(crate) fn relay(&self, start: usize, tried: &[Endpoint], now: Instant) -> Option<&Endpoint> {
         let fit = |endpoint: &&Endpoint| {
             !tried.contains(endpoint) && !self.is_stranger(endpoint) && self.down_until(endpoint, now).is_none()
@@ -146,12 +146,12 @@ impl Endpoints {
         given.chain(&self.members).find(fit)
     }
 
-    /// True for a node that the user gave.
+    /// Returns true for a node that the user gave.
     pub(crate) fn was_given(&self, endpoint: &Endpoint) -> bool {
         self.given.contains(endpoint)
     }
 
-    /// True if there was no connection to any node when it was tried last.
+    /// Returns true if the last attempt at every node failed to connect.
     pub(crate) fn nobody_connects(&self) -> bool {
         let connects = |endpoint: &Endpoint| {
             self.down.get(endpoint).is_none_or(|down| !matches!(down.failure, Failure::NotSent(_)))
@@ -159,12 +159,12 @@ impl Endpoints {
         !self.all().any(connects)
     }
 
-    /// Nodes that did not answer when they were asked last, each with the reason, if none did: `why: URL, URL; why: URL`.
+    /// If no node answered when it was last asked, returns all of them with the reasons: `why: URL, URL; why: URL`.
     pub(crate) fn silence(&self) -> Option<String> {
         let mut silent: Vec<(String, Vec<&Endpoint>)> = Vec::new();
         for endpoint in self.all() {
             let Some(down) = self.down.get(endpoint) else {
-                // One that was not asked says nothing either way.
+                // A node that was not asked proves nothing.
                 continue;
             };
             let why = down.failure.to_string();
@@ -180,44 +180,44 @@ impl Endpoints {
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 
-    /// Until when a node is put aside; `None` for one that may be asked.
+    /// Returns the time until which a node is put aside; `None` for a node that may be asked.
     pub(crate) fn down_until(&self, endpoint: &Endpoint, now: Instant) -> Option<Instant> {
         self.down.get(endpoint).map(|down| down.until).filter(|until| *until > now)
     }
 
-    /// True for a node against which anything is held.
+    /// Returns true for a node that failed or belonged to another cluster when last asked.
     pub(crate) fn is_suspect(&self, endpoint: &Endpoint) -> bool {
         self.down.contains_key(endpoint) || self.is_stranger(endpoint)
     }
 
-    /// True for a node that was given or learnt of.
+    /// Returns true for a node that was given or named by the cluster.
     pub(crate) fn knows(&self, endpoint: &Endpoint) -> bool {
         self.all().any(|known| known == endpoint)
     }
 
-    /// True for a node that belonged to another cluster when it answered last.
+    /// Returns true for a node that belonged to another cluster when it last answered.
     pub(crate) fn is_stranger(&self, endpoint: &Endpoint) -> bool {
         self.strangers.contains(endpoint)
     }
 
-    /// True if every node that is known is one of another cluster: there is nobody left to wait for.
+    /// Returns true if every known node belongs to another cluster, so that waiting is pointless.
     pub(crate) fn are_all_strangers(&self) -> bool {
         self.all().all(|endpoint| self.is_stranger(endpoint))
     }
 
-    /// Remembers that a node belongs to another cluster.
+    /// Records that a node belongs to another cluster.
     pub(crate) fn mark_stranger(&mut self, endpoint: &Endpoint) {
         if self.knows(endpoint) {
             self.strangers.insert(endpoint.clone());
         }
     }
 
-    /// Forgets that, since it has named our cluster.
+    /// Forgets that a node belonged to another cluster, since it has now named ours.
     pub(crate) fn unmark_stranger(&mut self, endpoint: &Endpoint) {
         self.strangers.remove(endpoint);
     }
 
-    /// Puts a node aside that did not answer.
+    /// Puts aside a node that did not answer.
     pub(crate) fn mark_down(&mut self, endpoint: &Endpoint, failure: &Failure, now: Instant) {
         if !self.knows(endpoint) {
             return;
@@ -226,14 +226,14 @@ impl Endpoints {
         let down =
             self.down.entry(endpoint.clone()).or_insert(Down { until: now, failures: 0, failure: failure.clone() });
         down.failure = failure;
-        // Threads that fail together tell of one failure, not of many.
+        // Threads that fail together report one failure, not many.
         if down.until <= now {
             down.until = now + DOWN.ceiling(down.failures);
             down.failures += 1;
         }
     }
 
-    /// Takes a node back that answered.
+    /// Takes back a node that answered.
     pub(crate) fn mark_up(&mut self, endpoint: &Endpoint) {
         self.down.remove(endpoint);
     }

@@ -10,14 +10,14 @@ use crate::transport::{Failure, Reply, Target, Transport};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// Redirects followed within one attempt. Two are usual right after a change of leader; more means that
-/// nodes point at each other.
+/// Maximum number of redirects followed within one attempt. Two are usual right after a change of leader; more means
+/// that nodes point at each other.
 pub(super) const REDIRECTS_MAX: u32 = 4;
 
 impl Cluster {
     /// Asks a node for its health and learns from the answer.
     pub(crate) fn probe(&self, transport: &Transport, node: &Endpoint, limit: Duration) -> Result<Health, Again> {
-        // No cluster is named: the answer is to say which one the node belongs to.
+        // The request names no cluster, since the answer is to say which one the node belongs to.
         let result = transport.get(Target { cluster: None, ..self.target(node, "/health") }, limit);
         self.note(node, result.as_ref().err());
         let named = result.as_ref().ok().and_then(|reply| reply.cluster.clone());
@@ -38,7 +38,7 @@ impl Cluster {
         }
     }
 
-    /// As [`Cluster::probe`], for a caller who asked for just this.
+    /// Like [`Cluster::probe`], for a caller who asked for the health itself.
     pub(crate) fn health(&self, transport: &Transport, node: &Endpoint, limit: Duration) -> Result<Health, Error> {
         let deadline = Deadline::after(limit);
         self.probe(transport, node, limit).map_err(|Again { reason, detail, .. }| {
@@ -50,7 +50,7 @@ impl Cluster {
         })
     }
 
-    /// Sends a request to `node` and follows redirects, each within `limit`; says which node gave the last
+    /// Sends a request to `node` and follows redirects, each within `limit`. Also returns the node that gave the last
     /// answer.
     pub(super) fn follow(
         &self,

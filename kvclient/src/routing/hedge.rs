@@ -1,13 +1,12 @@
 //! Asking several nodes for the same thing without waiting for a silent one to give up.
 //!
-//! The next node is asked as soon as one has answered in a way that does not help, or has said nothing
-//! for [`HEDGE_AFTER`] (hedged requests: Dean and Barroso, "The Tail at Scale"). Only for what changes
-//! nothing: a read may be carried out twice. A write is not sent twice at a time. Its request id would
-//! make that safe, but there is only one leader to send it to.
+//! The next node is asked as soon as one has given an unhelpful answer, or has been silent for [`HEDGE_AFTER`] (hedged
+//! requests: Dean and Barroso, "The Tail at Scale"). This is only for requests that change nothing: a read may be
+//! carried out twice. A write is not sent to two nodes at the same time. Its request id would make that safe, but there
+//! is only one leader to send it to.
 //!
-//! Each node is asked on a thread of its own, which ends by itself within the time limit of its attempt;
-//! nobody waits for the losers. Who asks first on its own thread and hedges only after silence pays for
-//! threads only then.
+//! Each node is asked on a thread of its own, which ends by itself within the time limit of its attempt; nobody waits
+//! for the losers. A caller that asks first on its own thread and hedges only after silence pays for threads only then.
 
 use crate::endpoint::Endpoint;
 use std::sync::Arc;
@@ -15,11 +14,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Silence after which the next node is asked: far longer than a healthy node takes to answer on a busy
-/// machine, far shorter than anyone likes to wait for a hung one.
+/// Silence after which the next node is asked: far longer than a healthy node takes to answer on a busy machine, far
+/// shorter than a caller would want to wait for a hung one.
 pub(crate) const HEDGE_AFTER: Duration = Duration::from_millis(150);
 
-/// The answers of nodes, in the order in which they come; over when all have answered or the time is.
+/// Iterator over the nodes' answers, in order of arrival. It ends when all have answered or the time is over.
 pub(crate) struct Hedge<T, N> {
     next: N,
     asked: Vec<Endpoint>,
@@ -31,8 +30,8 @@ pub(crate) struct Hedge<T, N> {
 }
 
 impl<T: Send + 'static, N: FnMut(&[Endpoint]) -> Option<Endpoint>> Hedge<T, N> {
-    /// Asks the node that `next` names, given those asked before, and so on until it names none. `asked` are the nodes
-    /// that were asked already, without this.
+    /// Asks the node that `next` returns for the nodes asked before, and so on until it returns none. `asked` are the
+    /// nodes that were already asked by other means.
     pub(crate) fn new(
         asked: Vec<Endpoint>,
         next: N,
@@ -43,22 +42,22 @@ impl<T: Send + 'static, N: FnMut(&[Endpoint]) -> Option<Endpoint>> Hedge<T, N> {
         Self { next, asked, ask: Arc::new(ask), sender, answers, under_way: 0, until }
     }
 
-    /// Has one more answer come from elsewhere.
+    /// Adds one more answer from elsewhere.
     pub(crate) fn beside(&mut self, answer: impl FnOnce() -> T + Send + 'static) {
         self.spawn(answer);
     }
 
-    /// Whether there is nobody else to ask.
+    /// Returns whether there is no other node to ask.
     pub(crate) fn all_asked(&mut self) -> bool {
         (self.next)(&self.asked).is_none()
     }
 
-    /// How many answers are still to come from those asked so far.
+    /// Returns how many of the nodes asked have yet to answer.
     pub(crate) fn under_way(&self) -> usize {
         self.under_way
     }
 
-    /// Asks one more node; `false` when there is none.
+    /// Asks one more node. Returns `false` if there is none.
     fn ask_next(&mut self) -> bool {
         let Some(node) = (self.next)(&self.asked) else { return false };
         self.asked.push(node.clone());
@@ -69,9 +68,9 @@ impl<T: Send + 'static, N: FnMut(&[Endpoint]) -> Option<Endpoint>> Hedge<T, N> {
 
     fn spawn(&mut self, answer: impl FnOnce() -> T + Send + 'static) {
         let sender = self.sender.clone();
-        // Where nobody waits any more, the answer is not needed.
+        // If nobody waits any more, the answer is not needed.
         let work = move || drop(sender.send(answer()));
-        // Without a thread left in the system this node goes unasked, as if it had failed.
+        // If the system has no thread left, this node goes unasked, as if it had failed.
         if thread::Builder::new().name("kvclient-ask".into()).spawn(work).is_ok() {
             self.under_way += 1;
         }
@@ -82,7 +81,7 @@ impl<T: Send + 'static, N: FnMut(&[Endpoint]) -> Option<Endpoint>> Iterator for 
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        // Whoever calls again was not helped by the last answer.
+        // If the caller asks again, the last answer did not help.
         let mut more = self.ask_next();
         while more && self.under_way == 0 {
             more = self.ask_next();
@@ -112,7 +111,7 @@ mod tests {
         (1..=3).map(|port| Endpoint::parse(&format!("http://127.0.0.1:{port}")).unwrap()).collect()
     }
 
-    /// Takes the nodes in turn.
+    /// Returns the nodes in turn.
     fn in_turn(asked: &[Endpoint]) -> Option<Endpoint> {
         nodes().into_iter().find(|node| !asked.contains(node))
     }

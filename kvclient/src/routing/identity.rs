@@ -1,8 +1,8 @@
 //! The cluster that a client belongs to.
 //!
-//! A cluster's id is random, so a node that names another one holds other data, whatever its address: it was given by
-//! mistake, or set up anew. A client goes by the id that it was given, or else by the first that one of its nodes names,
-//! and keeps to it: the data of two clusters must not be mixed, least of all where one of them is empty.
+//! A cluster's id is random, so a node that names another id holds other data, whatever its address: it was given by
+//! mistake, or set up anew. A client uses the id that it was given, or else the first that one of its nodes names, and
+//! never changes it: the data of two clusters must not be mixed, least of all if one of them is empty.
 
 use std::sync::OnceLock;
 
@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 pub(crate) struct Identity(OnceLock<Box<str>>);
 
 impl Identity {
-    /// The id that the user gave, if one was given.
+    /// Creates an identity from the id that the user gave, if any.
     pub(crate) fn new(id: Option<&str>) -> Self {
         let identity = Self::default();
         if let Some(id) = id {
@@ -20,12 +20,12 @@ impl Identity {
         identity
     }
 
-    /// The id, if it is known.
+    /// Returns the id, if known.
     pub(super) fn get(&self) -> Option<&str> {
         self.0.get().map(AsRef::as_ref)
     }
 
-    /// Keeps this id if none is known yet. Returns the one that is known from now on.
+    /// Adopts this id if none is known yet. Returns the id that is known from now on.
     pub(super) fn learn(&self, id: &str) -> &str {
         self.0.get_or_init(|| id.into())
     }

@@ -1,8 +1,8 @@
-//! What one operation needs to itself for as long as it runs: a name for its writes and connections.
+//! Resources that one operation needs exclusively while it runs: a name for its writes, and connections.
 //!
-//! Operations borrow a lane and give it back, last in, first out, so that as many lanes exist as
-//! operations ever ran at once, and the warm ones are used. Connections belong to a lane rather than to
-//! one large pool, because threads would queue for that pool's lock.
+//! Operations borrow a lane and return it, last in, first out. So there are only as many lanes as operations ever ran
+//! at once, and warm ones are reused. Connections belong to a lane instead of one large pool, because threads would
+//! contend for that pool's lock.
 
 use super::session::Session;
 use crate::endpoint::Endpoint;
@@ -11,21 +11,21 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Idle lanes that are kept; a burst of more threads than this leaves nothing behind.
+/// Maximum number of idle lanes that are kept. A burst of more threads than this leaves nothing behind.
 const IDLE_MAX: usize = 1024;
 
 /// A name for writes, and connections.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    /// Where the lane begins its round over the nodes.
+    /// Node at which the lane begins its round.
     pub(crate) start: usize,
-    /// Names the writes.
+    /// Source of names for writes.
     pub(crate) session: Session,
     /// Holds the connections.
     pub(crate) transport: Transport,
-    /// The node that served the last read, and gets the next.
+    /// The node that served the last read, and gets the next one.
     pub(crate) reads_from: Option<Endpoint>,
-    /// How long that took.
+    /// How long the last read took.
     pub(crate) read_took: Duration,
     /// How long the last write took.
     pub(crate) write_took: Duration,
@@ -36,8 +36,8 @@ pub(crate) struct Lane {
 pub(crate) struct Lanes {
     /// Random, so that no two clients share a name.
     prefix: u128,
-    /// Where the first lane begins its round over the nodes; the others follow. Random, so that many
-    /// programs of one operation each spread over the nodes as the threads of one program do.
+    /// Node at which the first lane begins its round; the other lanes begin at the following nodes. Random, so that
+    /// many programs with one operation each spread over the nodes as the threads of one program do.
     start: usize,
     pool: Mutex<Pool>,
 }
@@ -49,12 +49,12 @@ struct Pool {
 }
 
 impl Lanes {
-    /// No lanes yet, under a name that no other client has.
+    /// Creates a set without lanes, under a name that no other client has.
     pub(crate) fn new() -> Self {
         Self::starting_at(rand::random::<u16>().into())
     }
 
-    /// As [`Lanes::new`], with the first lane beginning at the `start`-th node.
+    /// Like [`Lanes::new`], but the first lane begins at the `start`-th node.
     pub(crate) fn starting_at(start: usize) -> Self {
         Self { prefix: rand::random(), start, pool: Mutex::default() }
     }
@@ -78,12 +78,12 @@ impl Lanes {
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
-        // Pushing and popping leave the list whole, even where a thread panicked in between.
+        // Pushing and popping leave the list intact, even if a thread panicked in between.
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A lane on loan.
+/// A borrowed lane.
 #[derive(Debug)]
 pub(crate) struct Borrowed<'a> {
     lanes: &'a Lanes,

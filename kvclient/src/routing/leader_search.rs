@@ -1,4 +1,4 @@
-//! The search for the leader: nodes are asked for their health until one names a leader that has not just failed.
+//! The search for the leader: asks nodes for their health until one names a leader that has not just failed.
 
 use super::cluster::Cluster;
 use super::endpoints::Leader;
@@ -13,25 +13,25 @@ use crate::transport::Transport;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Longest that a node may take to tell its health when a leader is sought: others may answer sooner.
+/// Longest time that a node may take to report its health during the search: other nodes may answer sooner.
 const PROBE_MAX: Duration = Duration::from_secs(1);
 
-/// A node, and what asking it for its health came to.
+/// A node, and the result of asking it for its health.
 type Probed = (Endpoint, Result<Health, Again>);
 
 impl Cluster {
-    /// Remembers the leader of a term, which is said to be reached at `url`, unless that one or a later one is known.
+    /// Remembers the leader of a term, reported at `url`, unless that leader or a later one is known.
     pub(crate) fn learn_leader(&self, url: &str, term: u64) {
         let Ok(endpoint) = Endpoint::parse(url) else { return };
         let mut endpoints = self.endpoints_mut();
-        // Of the same leader the way that was taken is known to lead there.
+        // For the same leader, the URL already in use is known to work.
         if endpoints.leader().is_none_or(|present| present.term < Some(term)) {
             endpoints.set_leader(Leader { endpoint, term: Some(term), relays: false });
         }
     }
 
-    /// The leader that is remembered, or else the one that the nodes name; not one that `failed` unless
-    /// nobody knows better.
+    /// Returns the remembered leader, or else the one that the nodes name; not one that `failed`, unless no node knows
+    /// better.
     pub(super) fn find_leader(
         self: &Arc<Self>,
         lane: &Lane,
@@ -70,7 +70,7 @@ impl Cluster {
                 Ok(leader)
             }
             (None, Some(node), _) => Err(Again::not_sent(Reason::NoLeader, format!("{node} knows no leader"))),
-            // A probe only reads: whatever became of it, the write was not sent.
+            // A probe only reads: whatever its outcome, the write was not sent.
             (None, None, Some(silence)) => Err(Again::not_sent(silence.reason, silence.detail)),
             (None, None, None) => Err(Again::not_sent(Reason::TimeOver, "no time left to look for a leader".into())),
         }
@@ -84,7 +84,7 @@ impl Cluster {
         Some((node, answer))
     }
 
-    /// Asks the others for their health, one after another.
+    /// Asks the other nodes for their health, one after another.
     fn probe_hedged(
         self: &Arc<Self>,
         lane: &Lane,
@@ -97,7 +97,7 @@ impl Cluster {
         let (cluster, deadline) = (Arc::clone(self), *deadline);
         let failed = failed.map(|leader| leader.endpoint.clone());
         Hedge::new(first.into_iter().collect(), next, deadline.moment(), move |node: &Endpoint| {
-            // Who did not take the write will hardly say more if waited for longer.
+            // Waiting longer for a node that did not take the write is unlikely to help.
             let limit_max = if failed.as_ref() == Some(node) { HEDGE_AFTER } else { PROBE_MAX };
             let answer = match deadline.attempt(cluster.attempt_limit().min(limit_max)) {
                 Some(limit) => cluster.probe(&Transport::new(), node, limit),
@@ -108,7 +108,8 @@ impl Cluster {
     }
 }
 
-/// The leader according to a node's health: by preference the way that node itself was reached.
+/// Returns the leader according to a node's health. If that is the node itself, prefers the URL at which it was
+/// reached.
 fn leader_named(node: &Endpoint, health: &Health) -> Option<Leader> {
     let endpoint = if health.state == NodeState::Leader {
         node.clone()

@@ -1,4 +1,4 @@
-//! Reads: from the node that served the last one on this lane, then from the others.
+//! Reads: from the node that served the last one on this lane, then from the other nodes.
 
 use super::cluster::Cluster;
 use super::exchange::{decode, in_circles};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// One read attempt.
 struct Read {
-    /// The node that answered last, redirects followed.
+    /// The node that gave the last answer, after redirects.
     node: Endpoint,
     verdict: Verdict,
     /// How long it took.
@@ -24,10 +24,10 @@ struct Read {
 }
 
 impl Cluster {
-    /// Reads `path` from any node; `None` where there is no such key.
+    /// Reads `path` from any node. Returns `None` if there is no such key.
     ///
-    /// One node is asked on this thread. Only where it fails or is silent for longer than its answers took
-    /// before are the others asked, hedged, and it again from the second round on.
+    /// One node is asked on this thread. Only if it fails, or is silent for longer than its earlier answers took, are
+    /// the other nodes asked, hedged. The first node is asked again from the second round on.
     pub(crate) fn read<T: DeserializeOwned>(self: &Arc<Self>, path: &str) -> Result<Option<T>, Error> {
         let mut lane = self.lanes.borrow();
         let deadline = Deadline::after(self.limits.total_timeout);
@@ -79,7 +79,7 @@ impl Cluster {
         Some(self.read_once(&lane.transport, node, path, deadline, limit))
     }
 
-    /// Asks the others one after another, up to so many `attempts` in this round.
+    /// Asks the other nodes one after another, with at most `attempts` in this round.
     fn read_hedged(
         self: &Arc<Self>,
         lane: &Lane,
@@ -105,7 +105,7 @@ impl Cluster {
         preferred.or_else(|| endpoints.next(start, tried, Instant::now())).cloned()
     }
 
-    /// One attempt at a read, which learns the cluster's id and its members on the way where they are not known yet. Each
+    /// Makes one attempt at a read. If the cluster's id and its members are not known yet, it learns them first. Each
     /// exchange may take `limit`.
     fn read_once(
         &self,
@@ -116,7 +116,7 @@ impl Cluster {
         limit: Duration,
     ) -> Read {
         let began = Instant::now();
-        // Before anything is read, so that it is known whose data it is.
+        // Done before anything is read, so that it is known whose data it is.
         let is_known = self.id().is_some() && self.endpoints().members_known();
         let probed = match deadline.attempt(limit) {
             Some(limit) if !is_known => self.probe(transport, &node, limit).map(drop),

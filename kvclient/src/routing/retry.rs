@@ -1,23 +1,23 @@
-//! How long to wait, and until when: exponential backoff with full jitter under one deadline.
+//! Waits and deadlines: exponential backoff with full jitter under one deadline.
 //!
-//! Full jitter draws each wait evenly between nothing and a ceiling that doubles. Callers that failed
-//! together, because a leader died under all of them, so come back spread out.
+//! Full jitter draws each wait evenly between zero and a ceiling that doubles. So callers that failed together, because
+//! the leader of all of them died, come back spread out.
 
 use rand::{Rng, RngExt as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// No attempt is begun with less time than this, or a small part of all where that is less.
+/// No attempt begins with less time than this, or than a small part of the total if that is less.
 const TIME_TOO_SHORT: Duration = Duration::from_millis(10);
 
-/// What an operation may cost.
+/// Limits of an operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// For one exchange with one node.
     pub(crate) attempt_timeout: Duration,
     /// For the operation, waits included.
     pub(crate) total_timeout: Duration,
-    /// After this an operation is over if there was no connection to any node.
+    /// An operation ends after this time if there was no connection to any node.
     pub(crate) unreachable_timeout: Duration,
     /// Attempts after the first that failed.
     pub(crate) retries: u32,
@@ -35,32 +35,32 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// The longest wait after the `failures`-th failure in a row, counted from zero.
+    /// Returns the longest wait after the `failures`-th failure in a row, counted from zero.
     pub(crate) fn ceiling(self, failures: u32) -> Duration {
         let doubled = self.min.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX));
         doubled.min(self.max)
     }
 
-    /// A wait after the `failures`-th failure in a row, counted from zero, drawn at random.
+    /// Draws a random wait after the `failures`-th failure in a row, counted from zero.
     pub(crate) fn wait(self, failures: u32, random: &mut impl Rng) -> Duration {
         random.random_range(Duration::ZERO..=self.ceiling(failures))
     }
 
-    /// As [`Backoff::wait`], but no shorter than a node asked for, within the ceiling.
+    /// Like [`Backoff::wait`], but no shorter than a node asked for, within the ceiling.
     ///
-    /// `Retry-After` counts whole seconds, far longer than a queue takes to drain, so it is a wish that
-    /// counts up to [`Backoff::max`] only.
+    /// `Retry-After` counts whole seconds, far longer than a queue takes to drain, so it is respected only up to
+    /// [`Backoff::max`].
     pub(crate) fn wait_as_asked(self, failures: u32, asked: Option<Duration>, random: &mut impl Rng) -> Duration {
         let wait = self.wait(failures, random);
         match asked {
-            // Between half and all of it, so that those who were refused together do not come back together.
+            // Between half and all of it, so that callers that were refused together do not come back together.
             Some(asked) => wait.max(random.random_range(asked.min(self.max) / 2..=asked.min(self.max))),
             None => wait,
         }
     }
 }
 
-/// The end of one operation, attempts and waits included.
+/// The end of one operation, including attempts and waits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     started: Instant,
@@ -68,29 +68,29 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// A deadline `limit` from now.
+    /// Creates a deadline `limit` from now.
     pub(crate) fn after(limit: Duration) -> Self {
         Self { started: Instant::now(), limit }
     }
 
-    /// How long the operation has been under way.
+    /// Returns how long the operation has been running.
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// When the operation ends at the latest.
+    /// Returns the latest moment at which the operation ends.
     pub(crate) fn moment(&self) -> Instant {
         self.started + self.limit
     }
 
-    /// Time for one attempt that may take `limit` at most; `None` when the time is over, or so short that a write would be
-    /// sent for nothing but to leave its outcome in doubt.
+    /// Returns the time for one attempt, at most `limit`. `None` if the time is over, or so short that sending a write
+    /// would only leave its outcome in doubt.
     pub(crate) fn attempt(&self, limit: Duration) -> Option<Duration> {
         let left = self.limit.saturating_sub(self.elapsed());
         (left > TIME_TOO_SHORT.min(self.limit / 32)).then_some(left.min(limit))
     }
 
-    /// Sleeps for `wait`; at once `false` where no time would be left afterwards.
+    /// Sleeps for `wait`. Returns `false` at once if no time would be left afterwards.
     pub(crate) fn sleep(&self, wait: Duration) -> bool {
         if self.elapsed() + wait >= self.limit {
             return false;

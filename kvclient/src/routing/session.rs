@@ -1,12 +1,12 @@
 //! Names for writes, so that a retried write is applied once.
 //!
-//! The cluster remembers, per client *name*, the newest `seq` it applied and what came of it, so a name
-//! carries one write at a time. A [`Client`](crate::Client) used by many threads therefore has many
-//! names: a random prefix, drawn once, and a number. Each write borrows a name, takes its next `seq`,
-//! keeps it through all its attempts, and gives the name back.
+//! The cluster remembers, per client *name*, the newest `seq` that it applied and its outcome, so a name carries one
+//! write at a time. A [`Client`](crate::Client) used by many threads therefore has many names: a random prefix, drawn
+//! once, and a number. Each write borrows a name, takes its next `seq`, keeps it through all its attempts, and returns
+//! the name.
 //!
-//! A name is reused even after a write whose outcome stayed unknown. Its next write has a higher `seq`,
-//! and from then on the cluster refuses the old one should it still be on its way.
+//! A name is reused even after a write whose outcome stayed unknown. Its next write has a higher `seq`, and from then
+//! on the cluster refuses the old one if it is still in flight.
 
 use crate::api::RequestId;
 
@@ -18,12 +18,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// The `number`-th name of the client with this random prefix.
+    /// Creates the `number`-th name of the client with this random prefix.
     pub(crate) fn new(prefix: u128, number: u64) -> Self {
         Self { name: format!("{prefix:032x}-{number}"), seq: 0 }
     }
 
-    /// An id for a new write, above all ids before it.
+    /// Returns an id for a new write, higher than all earlier ones.
     pub(crate) fn next(&mut self) -> RequestId {
         self.seq += 1;
         RequestId { client: self.name.clone(), seq: self.seq }

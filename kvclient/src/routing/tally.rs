@@ -1,5 +1,5 @@
 //! The attempts of one operation, added up: a later attempt cannot take back what an earlier one may have done. "Not
-//! applied" in the second answer says nothing of a first request that was sent and never answered.
+//! applied" in the second answer says nothing about a first request that was sent and never answered.
 
 use super::verdict::{Again, Kind, Reason};
 use crate::api::Applied;
@@ -20,7 +20,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// No attempts yet.
+    /// Creates a tally without attempts.
     pub(crate) fn of(kind: Kind) -> Self {
         Self { kind, attempts: 0, may_be_applied: false, last: None, unreached_leader: None }
     }
@@ -29,7 +29,7 @@ impl Tally {
     pub(crate) fn add(&mut self, again: Again) {
         self.attempts = self.attempts.saturating_add(1);
         self.may_be_applied |= again.applied == Applied::Unknown;
-        // A node of the cluster that answered says more than others, whichever came last.
+        // A node of the cluster that answered is more informative than other failures, whichever came last.
         let answered = |reason| reason > Reason::WrongCluster;
         let outranked = |last: Reason| last > again.reason && !answered(again.reason);
         if !self.last.as_ref().is_some_and(|(last, _)| outranked(*last)) {
@@ -37,12 +37,12 @@ impl Tally {
         }
     }
 
-    /// Keeps in mind that the leader cannot be reached where the cluster says that it is.
+    /// Records that the leader cannot be reached at its advertised URL.
     pub(super) fn leader_unreached(&mut self, advertised: &Endpoint) {
         self.unreached_leader = Some(advertised.clone());
     }
 
-    /// The error when no further attempt is made. `silence` names the nodes that did not answer, and why.
+    /// Returns the error when no further attempt is made. `silence` names the nodes that did not answer, and why.
     pub(crate) fn give_up(self, after: Duration, silence: Option<String>) -> Error {
         let (reason, mut detail) = self.last.unwrap_or((Reason::TimeOver, "no time for any attempt".into()));
         if let (Reason::TimeOver | Reason::Unreachable, Some(silence)) = (reason, silence) {
@@ -61,10 +61,10 @@ impl Tally {
         }
     }
 
-    /// The error when an attempt was refused for good.
+    /// Returns the error when an attempt was refused for good.
     pub(crate) fn refused(self, refusal: Error, after: Duration) -> Error {
         match refusal {
-            // Decided by the state machine under this request's id, hence for all attempts at once.
+            // Decided by the state machine under this request's id, hence for all attempts.
             Error::ConditionFailed { .. } => refusal,
             refusal if self.may_be_applied => Error::OutcomeUnknown { after, detail: refusal.bare() },
             refusal => refusal,

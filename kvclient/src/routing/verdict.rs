@@ -1,4 +1,4 @@
-//! What a node's answer, or the lack of one, means for the request: the one table of it.
+//! The meaning of a node's answer, or of its absence, for the request: the one table of them.
 //!
 //! [`judge`] looks at a single attempt; `tally` adds them up.
 
@@ -17,9 +17,9 @@ pub(crate) enum Kind {
     Write,
 }
 
-/// Why another attempt is worth while.
+/// Reason why another attempt is worthwhile.
 ///
-/// In the order of what they say of the cluster, least first.
+/// Ordered by how much it says about the cluster, least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reason {
     /// The operation ran out of time before the node was asked.
@@ -34,14 +34,14 @@ pub(crate) enum Reason {
     Overloaded,
 }
 
-/// What one attempt came to.
+/// Outcome of one attempt.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// The cluster carried the request out.
     Done(Answer),
     /// There is no such key: an answer, not a failure.
     Missing,
-    /// Another node takes this request.
+    /// Another node should take this request.
     Redirect(Endpoint),
     /// No attempt anywhere will end differently.
     Refused(Error),
@@ -49,30 +49,30 @@ pub(crate) enum Verdict {
     Again(Again),
 }
 
-/// What the cluster answered.
+/// The cluster's answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// Says what came of the request.
+    /// The outcome of the request.
     pub(crate) body: Vec<u8>,
-    /// The term in which it was answered, where the node says.
+    /// The term in which it was answered, if the node says.
     pub(crate) term: Option<u64>,
 }
 
 /// An attempt that may be repeated.
 #[derive(Debug)]
 pub(crate) struct Again {
-    /// What stood in the way.
+    /// The obstacle.
     pub(crate) reason: Reason,
-    /// The same for people.
+    /// The obstacle, for people.
     pub(crate) detail: String,
     /// Whether this attempt may have changed something.
     pub(crate) applied: Applied,
-    /// How long the node asks to be left alone.
+    /// Time for which the node asks not to be contacted.
     pub(crate) retry_after: Option<Duration>,
 }
 
 impl Again {
-    /// An attempt that ended before the request reached a node that would carry it out.
+    /// Creates the outcome of an attempt that ended before the request reached a node that would carry it out.
     pub(super) fn not_sent(reason: Reason, detail: String) -> Self {
         Self { reason, detail, applied: Applied::No, retry_after: None }
     }
@@ -117,21 +117,21 @@ fn judge_error(kind: Kind, endpoint: &Endpoint, reply: &Reply, error: ErrorBody)
         }
         ErrorCode::KeyNotFound if kind == Kind::Read => Verdict::Missing,
         ErrorCode::ConditionFailed => Verdict::Refused(Error::ConditionFailed { current: error.current.flatten() }),
-        // Another node may lead, have the right data, or be part of the cluster already.
+        // Another node may lead, have the right data, or already be part of the cluster.
         ErrorCode::NoLeader | ErrorCode::NotReady | ErrorCode::Diverged | ErrorCode::TooStale => {
             again(Reason::NoLeader, error)
         }
         ErrorCode::Overloaded => again(Reason::Overloaded, error),
-        // A write may still reach its quorum. A read found none, which another node may well find.
+        // A write may still reach its quorum. A read found none, but another node may find one.
         ErrorCode::Timeout => again(Reason::NoLeader, error),
-        // What became of it is unknown, and asking again tells no more.
+        // Its outcome is unknown, and asking again reveals no more.
         ErrorCode::StaleRequest => Verdict::Refused(Error::StaleRequest { message: message(error) }),
         _ if applied == Applied::Unknown => again(Reason::Unreachable, error),
         ErrorCode::InvalidRequest | ErrorCode::FutureRevision | ErrorCode::UnsupportedEncoding => {
             Verdict::Refused(Error::InvalidRequest { message: message(error) })
         }
         ErrorCode::MemberNotFound => Verdict::Refused(Error::MemberNotFound { message: message(error) }),
-        // A node that was removed is a change refused as well.
+        // A removed node is a refused change as well.
         ErrorCode::ChangeRefused | ErrorCode::Removed => {
             Verdict::Refused(Error::ChangeRefused { message: message(error) })
         }
@@ -148,8 +148,8 @@ fn judge_error(kind: Kind, endpoint: &Endpoint, reply: &Reply, error: ErrorBody)
     }
 }
 
-/// Where a redirect leads. One that leads nowhere this client can go comes from a node that does not know
-/// who leads.
+/// Returns the target of a redirect. A redirect to an address that this client cannot use comes from a node that does
+/// not know the leader.
 fn redirect(endpoint: &Endpoint, target: Option<Endpoint>) -> Verdict {
     let nowhere = || {
         let detail = format!("{endpoint} sent a redirect without a location");
@@ -158,7 +158,7 @@ fn redirect(endpoint: &Endpoint, target: Option<Endpoint>) -> Verdict {
     target.map_or_else(nowhere, Verdict::Redirect)
 }
 
-/// Judges an answer that no kvd gives: of a proxy between, or of something else that listens there.
+/// Judges an answer that does not come from kvd: a proxy in between, or another program on that port.
 fn judge_stranger(kind: Kind, endpoint: &Endpoint, reply: &Reply) -> Verdict {
     let (location, applied) = (reply.location.as_deref(), may_have(kind));
     match reply.status {
@@ -176,7 +176,7 @@ fn judge_stranger(kind: Kind, endpoint: &Endpoint, reply: &Reply) -> Verdict {
     }
 }
 
-/// What an attempt may have done that was sent and not answered by a node of the cluster.
+/// Returns what a request may have done that was sent and not answered by a node of the cluster.
 pub(super) fn may_have(kind: Kind) -> Applied {
     match kind {
         Kind::Read => Applied::No,

@@ -1,5 +1,5 @@
-//! Writes: to the leader, and after silence or failure to the next one, under the same request id. Where the leader
-//! cannot be reached, another node sends them on ([`super::relay`]).
+//! Writes: to the leader, and after silence or failure to the next one, under the same request id. If the leader cannot
+//! be reached, another node forwards them ([`super::relay`]).
 
 use super::cluster::Cluster;
 use super::endpoints::Leader;
@@ -17,32 +17,32 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Silence of a leader after which the others are asked whether there is another one: about as long as they take to
-/// elect it. At least; a leader that was slow before is given so many times what it took.
+/// Least silence of a leader after which the other nodes are asked for a new one: about as long as an election takes. A
+/// leader that was slow before is given a multiple of its earlier time.
 pub(super) const LEADER_SILENCE_MIN: Duration = Duration::from_millis(200);
 const LEADER_SILENCE_FACTOR: u32 = 4;
 
-/// As long again, times this, a leader that fell silent is not sent the write once more: each copy costs it work, and
-/// may be just what it suffers from.
+/// Factor on that silence. For this much longer a silent leader is not sent the write again: each copy costs it work,
+/// and overload may be the cause of its silence.
 const SEARCH_FACTOR: u32 = 2;
 
-/// Longest wait between two looks for another leader meanwhile.
+/// Longest wait between two checks for another leader meanwhile.
 const SEARCH_WAIT_MAX: Duration = Duration::from_millis(50);
 
-/// Share of an attempt that a node has which sends the write on: within it, it says what became of it.
+/// Share of an attempt that a forwarding node gets. Within it, that node reports the outcome.
 const RELAY_SHARE: f64 = 0.75;
 
 /// A leader that did not take a write.
 struct Failed {
     leader: Leader,
-    /// Whether it cannot be reached at that address.
+    /// True if it cannot be reached at that address.
     out_of_reach: bool,
-    /// Until then it is not asked again unless it leads anew.
+    /// It is not asked again before this time, unless it is elected again.
     not_before: Instant,
 }
 
 impl Failed {
-    /// Whether a leader is worth another attempt.
+    /// Returns whether a leader is worth another attempt.
     fn allows(&self, leader: &Leader) -> bool {
         leader.supersedes(&self.leader) || Instant::now() >= self.not_before
     }
@@ -62,8 +62,8 @@ impl Cluster {
         Ok(reply)
     }
 
-    /// The same for a request without one, which says what is to be in the end. It may take long, and is not repeated
-    /// before it has failed. `level` is the one that a node knows which is to be added.
+    /// Like [`Cluster::write`], for a request without an id, which states a desired result. It may take long, and is
+    /// not repeated before it has failed. `level` is the newest level of a node that is to be added.
     pub(crate) fn change<T: DeserializeOwned>(
         self: &Arc<Self>,
         lane: &Lane,
@@ -74,8 +74,8 @@ impl Cluster {
         self.send_to_leader(lane, (path, level), request, None).map(|(reply, _)| reply)
     }
 
-    /// `silence`: how long the first attempt may take, if a copy may be sent after it. Returns how long the leader took
-    /// that answered, beside what it said.
+    /// `silence`: how long the first attempt may take, if a copy may be sent after it. Returns the reply, and how long
+    /// the leader that sent it took.
     fn send_to_leader<T: DeserializeOwned>(
         self: &Arc<Self>,
         lane: &Lane,
@@ -163,7 +163,7 @@ impl Cluster {
             if tally.attempts > self.limits.retries || self.is_hopeless(&deadline) {
                 break;
             }
-            // The remembered leader may just be out of date, so the first failure is looked into at once.
+            // The remembered leader may just be out of date, so the first failure is followed up at once.
             if round == 0 && retry_after.is_none() {
                 continue;
             }
@@ -175,8 +175,8 @@ impl Cluster {
         Err(self.give_up(tally, &deadline))
     }
 
-    /// After redirects, the node that answered is where writes go from now on. `term` is the one in which it answered,
-    /// where it says.
+    /// Remembers the node that answered after redirects as the target of further writes. `term` is the one in which it
+    /// answered, if it says.
     fn remember_answer(&self, asked: Leader, answered: Endpoint, term: Option<u64>) -> Leader {
         if asked.endpoint == answered {
             return asked;
@@ -187,8 +187,8 @@ impl Cluster {
     }
 }
 
-/// Where a write goes that is to be sent on, with the time that there is for it: so whatever is not done within `limit` is
-/// told by the node, and not left to guessing.
+/// Returns the path of a write that is to be forwarded, with its time limit. So if it is not done within `limit`, the
+/// node reports that, and the client need not guess.
 fn relayed(path: &str, limit: Duration) -> String {
     format!("{path}?timeout_ms={}", limit.mul_f64(RELAY_SHARE).as_millis().max(1))
 }

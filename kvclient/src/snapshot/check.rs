@@ -1,22 +1,22 @@
-//! Whether bytes are a whole snapshot, and what can be said of it without restoring it.
+//! Checking that bytes are a complete snapshot, and describing it without restoring it.
 
 use super::decoder::{Decoder, Part};
 use super::error::SnapshotError;
 use super::head::Head;
 use super::summary::Summary;
 
-/// What a whole and undamaged snapshot is.
+/// Description of a complete and undamaged snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotInfo {
-    /// Of which cluster and up to where.
+    /// The cluster it belongs to, and its last entry.
     pub head: Head,
-    /// What the data comes to; `None` if it is of a format that this version does not know.
+    /// Summary of the data; `None` if it is of a format that this version does not know.
     pub summary: Option<Summary>,
     /// Length of the snapshot in bytes.
     pub bytes: u64,
 }
 
-/// Checks every byte of a snapshot on its way, and keeps no more of it than a part.
+/// Checks every byte of a snapshot as it passes, and keeps at most one part of it.
 ///
 /// ```
 /// use kvclient::snapshot::{Checker, SnapshotError};
@@ -33,7 +33,7 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// At the beginning of a snapshot.
+    /// Creates a checker at the beginning of a snapshot.
     pub fn new() -> Self {
         Self::default()
     }
@@ -41,7 +41,7 @@ impl Checker {
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// [`SnapshotError`], as soon as no snapshot begins with what was taken.
+    /// [`SnapshotError`], as soon as the bytes so far cannot be the beginning of a snapshot.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
         self.bytes += bytes.len() as u64;
         self.decoder.feed(bytes);
@@ -53,7 +53,7 @@ impl Checker {
         Ok(())
     }
 
-    /// No more bytes follow: what was taken is a snapshot.
+    /// Ends the check: the bytes so far are the whole snapshot.
     ///
     /// # Errors
     /// [`SnapshotError`], if it is not.

@@ -1,4 +1,4 @@
-//! From the bytes of a snapshot to the state, however the bytes are cut into pieces on their way.
+//! Decodes the bytes of a snapshot, in whatever pieces they arrive.
 
 use super::error::SnapshotError;
 use super::format::{
@@ -7,32 +7,31 @@ use super::format::{
 use super::head::Head;
 use bytes::{Buf, Bytes, BytesMut};
 
-/// What stands in a snapshot, in this order: once the head, then the data in pieces as they were written, then the
-/// totals, once.
+/// Parts of a snapshot, in this order: the head, then the data in pieces as they were written, then the totals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// What it says of itself.
+    /// The snapshot's description of itself.
     Head(Head),
     /// A piece of data.
     Data(Bytes),
-    /// All was there.
+    /// The end of the snapshot.
     End(Totals),
 }
 
-/// Decodes one snapshot: [`Decoder::feed`] takes bytes as they come, [`Decoder::next_part`] gives what is complete and
-/// checked, [`Decoder::finish`] says whether that was all.
+/// Decodes one snapshot: [`Decoder::feed`] takes bytes as they arrive, [`Decoder::next_part`] returns parts that are
+/// complete and checked, [`Decoder::finish`] checks that nothing is missing.
 ///
-/// Keeps at most one part and what was fed last, if the parts are taken after each feeding.
+/// Keeps at most one part and the bytes fed last, if the parts are taken after each feeding.
 #[derive(Debug, Default)]
 pub struct Decoder {
     state: State,
     buffer: BytesMut,
-    /// Where in the snapshot the buffer begins.
+    /// Offset in the snapshot at which the buffer begins.
     offset: u64,
     totals: Totals,
 }
 
-/// What is to come next.
+/// The expected next part.
 #[derive(Debug, Default)]
 enum State {
     #[default]
@@ -46,12 +45,12 @@ enum State {
     },
     /// Nothing.
     Ended,
-    /// Nothing that could be understood.
+    /// Decoding has failed.
     Failed(SnapshotError),
 }
 
 impl Decoder {
-    /// At the beginning of a snapshot.
+    /// Creates a decoder at the beginning of a snapshot.
     pub fn new() -> Self {
         Self::default()
     }
@@ -61,10 +60,10 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next part; `None` if more bytes are needed for it, or after the last.
+    /// Returns the next part; `None` if it needs more bytes, or after the last.
     ///
     /// # Errors
-    /// [`SnapshotError`], and the same ever after.
+    /// [`SnapshotError`], and the same one on every later call.
     pub fn next_part(&mut self) -> Result<Option<Part>, SnapshotError> {
         if let State::Failed(error) = &self.state {
             return Err(error.clone());
@@ -72,10 +71,10 @@ impl Decoder {
         self.decode().inspect_err(|error| self.state = State::Failed(error.clone()))
     }
 
-    /// No more bytes follow: how much data there was in the whole snapshot.
+    /// Ends decoding. Returns how much data there was in the whole snapshot.
     ///
     /// # Errors
-    /// [`SnapshotError`], if the snapshot is not over, or if what was fed has not all been taken.
+    /// [`SnapshotError`], if the snapshot is incomplete, or if parts have not been taken yet.
     pub fn finish(&self) -> Result<Totals, SnapshotError> {
         match &self.state {
             State::Ended if self.buffer.is_empty() => Ok(self.totals),

@@ -1,11 +1,11 @@
-//! From a state to the bytes of its snapshot, part by part.
+//! Encodes a state as the bytes of a snapshot, part by part.
 
 use super::format::{END_BYTES, PART_HEADER_BYTES, PartKind, Totals, decode_header, encode_header, encode_part_header};
 use super::head::Head;
 
-/// Encodes one snapshot: what [`Encoder::begin`] returns comes first, then each part, then the end.
+/// Encodes one snapshot: first the bytes of [`Encoder::begin`], then each part, then the end.
 ///
-/// Bodies are not copied: what comes before each is handed out, for the caller to send both.
+/// Bodies are not copied: the encoder returns the header of each part, and the caller sends header and body.
 #[derive(Clone, Debug)]
 pub struct Encoder {
     crc: u32,
@@ -16,7 +16,7 @@ impl Encoder {
     /// Begins a snapshot, and returns its first bytes.
     ///
     /// # Panics
-    /// If the head comes to more than [`PART_BYTES_MAX`](super::PART_BYTES_MAX).
+    /// If the head is longer than [`PART_BYTES_MAX`](super::PART_BYTES_MAX).
     pub fn begin(head: &Head) -> (Self, Vec<u8>) {
         let header = encode_header(head.cluster_id);
         let (_, crc) = decode_header(&header).expect("a header that was just made");
@@ -26,7 +26,7 @@ impl Encoder {
         (encoder, [&header[..], &part, &body].concat())
     }
 
-    /// What comes before this piece of data. The data itself comes after it.
+    /// Returns the header of this piece of data. The data itself follows it.
     ///
     /// # Panics
     /// If it is longer than [`PART_BYTES_MAX`](super::PART_BYTES_MAX).
@@ -35,7 +35,7 @@ impl Encoder {
         self.part(PartKind::Data, data)
     }
 
-    /// The last bytes of the snapshot.
+    /// Returns the last bytes of the snapshot.
     pub fn end(mut self) -> [u8; END_BYTES] {
         let body = self.totals.encode();
         let part = self.part(PartKind::End, &body);

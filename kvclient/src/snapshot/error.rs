@@ -1,19 +1,19 @@
-//! Why bytes are no snapshot.
+//! Errors of bytes that are not a valid snapshot.
 
 use thiserror::Error;
 
-/// Why bytes are no snapshot, wherever they came from.
+/// Reason why bytes are not a snapshot, wherever they came from.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SnapshotError {
-    /// They do not begin as a snapshot does.
+    /// They do not begin like a snapshot.
     #[error("it is not a kvd snapshot")]
     NotASnapshot,
     /// They are damaged or cut short.
     #[error("the snapshot is damaged at byte {offset}: {cause}")]
     Damaged {
-        /// Where the damage begins.
+        /// Offset of the damage.
         offset: u64,
-        /// What does not check.
+        /// The check that failed.
         cause: String,
     },
     /// They have a format that this version does not know.

@@ -1,7 +1,7 @@
-//! The bytes of a snapshot, but for those of its head. All numbers are little-endian.
+//! The bytes of a snapshot, except for its head. All numbers are little-endian.
 //!
-//! A checksum is a CRC-32C. That of a part covers the checksum of the part before as well, so a part that is missing,
-//! doubled or of another snapshot does not pass. Nothing is believed before its checksum was found right, but for its
+//! A checksum is a CRC-32C. That of a part also covers the checksum of the previous part, so a part that is missing,
+//! duplicated or of another snapshot is detected. No field is used before its checksum was verified, except for the
 //! length, and that is at most [`PART_BYTES_MAX`].
 
 /// The format version that this version of the program reads and writes.
@@ -13,7 +13,7 @@ pub const HEADER_BYTES: usize = 32;
 /// Bytes of a part before its body.
 pub const PART_HEADER_BYTES: usize = 12;
 
-/// Longest body of a part, in bytes. Whoever sends or reads a snapshot keeps a part in memory.
+/// Longest body of a part, in bytes. Senders and readers of a snapshot keep one part in memory.
 pub const PART_BYTES_MAX: usize = 8 << 20;
 
 /// Bytes of the body of the end.
@@ -24,13 +24,13 @@ pub const END_BYTES: usize = PART_HEADER_BYTES + END_BODY_BYTES;
 
 const MAGIC: [u8; 8] = *b"kvd-snp\n";
 
-/// Indexes, terms and times end here, in snapshots as in the log, so that nothing that is added to them overflows.
+/// Exclusive upper limit of indexes, terms and times, in snapshots as in the log, so that additions do not overflow.
 pub const NUMBER_MAX: u64 = 1 << 63;
 
-/// Why a header is not one.
+/// Reason why a header is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadHeader {
-    /// It is no header at all.
+    /// It is not a header.
     NoSnapshot,
     /// It does not match its checksum.
     Damaged,
@@ -58,13 +58,13 @@ pub(super) fn encode_header(cluster_id: u64) -> [u8; HEADER_BYTES] {
     bytes
 }
 
-/// Whether these bytes may be the beginning of a header.
+/// Returns whether these bytes may be the beginning of a header.
 pub(super) fn may_become_header(bytes: &[u8]) -> bool {
     let known = bytes.len().min(MAGIC.len());
     bytes[..known] == MAGIC[..known]
 }
 
-/// Decodes a header: the cluster id, and the checksum that the first part goes on from.
+/// Decodes a header. Returns the cluster id, and the checksum that the first part continues.
 pub(super) fn decode_header(bytes: &[u8; HEADER_BYTES]) -> Result<(u64, u32), BadHeader> {
     if bytes[0..8] != MAGIC {
         return Err(BadHeader::NoSnapshot);
@@ -81,10 +81,10 @@ pub(super) fn decode_header(bytes: &[u8; HEADER_BYTES]) -> Result<(u64, u32), Ba
     Ok((u64_at(bytes, 16), crc))
 }
 
-/// What a part is.
+/// Kind of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PartKind {
-    /// What the snapshot says of itself; the first part.
+    /// The snapshot's description of itself; the first part.
     Head,
     /// A piece of the state.
     Data,
@@ -106,7 +106,7 @@ impl PartKind {
     }
 }
 
-/// Encodes what stands before the body of a part, and the checksum of the part, which the next one goes on from.
+/// Encodes the header of a part. Also returns the checksum of the part, which the next one continues.
 ///
 /// | offset | bytes | field |
 /// |---|---|---|
@@ -132,14 +132,14 @@ fn part_crc(crc_before: u32, header: &[u8; PART_HEADER_BYTES], body: &[u8]) -> u
     crc32c::crc32c_append(crc, body)
 }
 
-/// What stands before the body of a part.
+/// The header of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PartHeader {
     bytes: [u8; PART_HEADER_BYTES],
 }
 
 impl PartHeader {
-    /// Takes in the bytes, of which nothing is known yet but that the body is not too long.
+    /// Takes the bytes of a header. Checks only that the body is not too long.
     ///
     /// # Errors
     /// A sentence about the length.
@@ -156,10 +156,10 @@ impl PartHeader {
         u32_at(&self.bytes, 0) as usize
     }
 
-    /// Checks the part: what it is, and the checksum that the next one goes on from.
+    /// Checks the part. Returns its kind, and the checksum that the next part continues.
     ///
     /// # Errors
-    /// A sentence about what does not check.
+    /// A sentence about the check that failed.
     pub(super) fn check(&self, crc_before: u32, body: &[u8]) -> Result<(PartKind, u32), String> {
         let crc = u32_at(&self.bytes, 8);
         if crc != part_crc(crc_before, &self.bytes, body) {
@@ -170,7 +170,7 @@ impl PartHeader {
     }
 }
 
-/// How much there is in a snapshot.
+/// Amount of data in a snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Parts with data.
@@ -206,17 +206,17 @@ impl Totals {
     }
 }
 
-/// Whether numbers are such as a log reaches, so that nothing that is added to them overflows.
+/// Returns whether all numbers are below [`NUMBER_MAX`], so that additions do not overflow.
 pub(super) fn are_reached(numbers: &[u64]) -> bool {
     numbers.iter().all(|number| *number < NUMBER_MAX)
 }
 
-/// The number at `offset`, which the caller knows to lie within `bytes`.
+/// Returns the number at `offset`, which the caller knows to lie within `bytes`.
 pub(super) fn u32_at(bytes: &[u8], offset: usize) -> u32 {
     u32::from_le_bytes(bytes[offset..offset + 4].try_into().expect("four bytes"))
 }
 
-/// The number at `offset`, which the caller knows to lie within `bytes`.
+/// Returns the number at `offset`, which the caller knows to lie within `bytes`.
 pub(super) fn u64_at(bytes: &[u8], offset: usize) -> u64 {
     u64::from_le_bytes(bytes[offset..offset + 8].try_into().expect("eight bytes"))
 }

@@ -1,4 +1,4 @@
-//! What a snapshot says of itself.
+//! A snapshot's description of itself.
 
 use super::format::{are_reached, u32_at, u64_at};
 use bytes::Bytes;
@@ -6,23 +6,23 @@ use bytes::Bytes;
 /// Bytes before the configuration.
 const FIXED_BYTES: usize = 40;
 
-/// What a snapshot says of itself: of which cluster and up to where it is. What the configuration and the summary hold
-/// is for the cluster's nodes to know; of the summary, see [`Summary`](super::Summary).
+/// A snapshot's description of itself: its cluster and its last entry. The contents of the configuration and the
+/// summary are for the cluster's nodes; for the summary, see [`Summary`](super::Summary).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The cluster whose state it is.
     pub cluster_id: u64,
-    /// Index of the last entry of the log that is part of it; one at least.
+    /// Index of the last log entry that is part of it; at least one.
     pub last_index: u64,
     /// Term of that entry.
     pub last_term: u64,
     /// Cluster time of that entry, in milliseconds.
     pub time_ms: u64,
-    /// Index of the entry that brought the configuration.
+    /// Index of the entry that set the configuration.
     pub configuration_index: u64,
     /// The members of the cluster at that entry, as nodes encode them.
     pub configuration: Bytes,
-    /// What the state machine says of the data.
+    /// The state machine's summary of the data.
     pub summary: Bytes,
 }
 
@@ -53,7 +53,7 @@ impl Head {
         bytes
     }
 
-    /// Decodes the body of the part; `None` if it is of another form.
+    /// Decodes the body of the part; `None` if it is malformed.
     pub(super) fn decode(cluster_id: u64, body: &Bytes) -> Option<Self> {
         let (fixed, rest) = body.split_at_checked(FIXED_BYTES)?;
         let [last_index, last_term, time_ms, configuration_index] = [0, 8, 16, 24].map(|offset| u64_at(fixed, offset));

@@ -1,8 +1,8 @@
-//! The bytes of a snapshot: the whole store at one moment, as `GET /snapshot` gives it.
+//! The bytes of a snapshot: the whole store at one moment, as sent by `GET /snapshot`.
 //!
 //! The same bytes are a file in a node's data directory, a stream from one node to another, and a backup. They are part
 //! of the contract between daemon and clients like the types of [`api`](crate::api), so they are defined here, once,
-//! without a file or a socket: [`Decoder`] takes bytes as they come and vouches for them, [`Encoder`] is its
+//! independent of files and sockets: [`Decoder`] takes bytes as they arrive and checks them, [`Encoder`] is its
 //! counterpart.
 //!
 //! ```text
@@ -12,10 +12,11 @@
 //!     \_____^ \____^ \____^ each part names the checksum of the one before
 //! ```
 //!
-//! The end says how many parts there were and how long, so that no beginning of a snapshot passes for a whole one.
+//! The end contains the number of parts and the length of the data, so that a truncated snapshot never passes for a
+//! complete one.
 //!
-//! What the data means is the state machine's business. [`Head`] and [`Summary`] tell what there is to tell without it,
-//! and [`Checker`] whether a snapshot is whole.
+//! Only the state machine interprets the data. [`Head`] and [`Summary`] describe it without that, and [`Checker`] finds
+//! out whether a snapshot is complete.
 //!
 //! [`Client::save_snapshot`](crate::Client::save_snapshot) downloads one.
 

@@ -9,7 +9,7 @@ const LEVEL_MAX: u8 = 2;
 /// Bytes of the hash at the end.
 const HASH_BYTES: usize = 16;
 
-/// What the data of a snapshot comes to, known before the data: who restores it checks it against all of this.
+/// Summary of a snapshot's data, which precedes the data. A restore checks the data against all of it.
 ///
 /// ```
 /// use kvclient::snapshot::Summary;
@@ -20,7 +20,7 @@ const HASH_BYTES: usize = 16;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Level of the state, which decides what commands it takes and what the data looks like.
+    /// Level of the state, which decides which commands it takes and how the data is encoded.
     pub level: u32,
     /// The store's revision.
     pub revision: u64,
@@ -84,7 +84,7 @@ impl Summary {
     }
 }
 
-/// Why bytes are no summary.
+/// Reason why bytes are not a summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SummaryError {
     /// A newer version of kvd wrote it.

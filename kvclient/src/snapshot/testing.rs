@@ -1,8 +1,8 @@
-//! A snapshot to test with.
+//! A snapshot for tests.
 
 use super::{Encoder, Head};
 
-/// A snapshot of so many pieces of data, up to entry 12, with two keys at revision 300.
+/// Returns a snapshot with this many pieces of data, up to entry 12, with two keys at revision 300.
 pub(crate) fn snapshot(pieces: usize) -> Vec<u8> {
     let head = Head {
         cluster_id: 0xc1,

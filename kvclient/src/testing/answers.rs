@@ -1,4 +1,4 @@
-//! What nodes answer.
+//! Answers of nodes.
 
 use super::node::Act;
 use crate::api::{Applied, ErrorBody, ErrorCode, ErrorReply, Health, LeaderEvent, NodeUrl};
@@ -26,7 +26,7 @@ pub(crate) fn redirect(to: &str) -> Act {
     Act::Answer(307, format!("location: {to}/set\r\n"), body)
 }
 
-/// The health of a node that names `leader`, by name and URL, or leads itself where the names agree.
+/// Returns the health of a node that names `leader`, by name and URL, or that leads itself if the names are equal.
 pub(crate) fn health(name: &str, term: u64, leader: Option<(&str, &str)>, members: &[&str]) -> Health {
     let state = if leader.is_some_and(|(id, _)| id == name) { "leader" } else { "follower" };
     let member = |(url, number): (&&str, u8)| json!({"id": format!("node{number}"), "client_url": url, "peer_url": url, "voter": true});
@@ -47,18 +47,18 @@ pub(crate) fn health(name: &str, term: u64, leader: Option<(&str, &str)>, member
     serde_json::from_value(health).unwrap()
 }
 
-/// The text of a `leader` event.
+/// Returns the text of a `leader` event.
 pub(crate) fn leader_event(term: u64, leader: Option<&str>) -> String {
     let leader = leader.map(|id| NodeUrl { id: id.into(), url: format!("http://{id}:1") });
     format!("event: leader\ndata: {}\n\n", json!(LeaderEvent { term, leader }))
 }
 
-/// The usual reply to a set.
+/// Returns the usual reply to a set.
 pub(crate) fn set_reply() -> Act {
     ok(json!({"revision": 2, "created": true}))
 }
 
-/// The same answer, in a term.
+/// Returns the same answer with a term.
 pub(crate) fn of_term(term: u64, act: Act) -> Act {
     match act {
         Act::Answer(status, headers, body) => Act::Answer(status, format!("{headers}kvd-term: {term}\r\n"), body),
@@ -66,12 +66,12 @@ pub(crate) fn of_term(term: u64, act: Act) -> Act {
     }
 }
 
-/// The usual reply to a get.
+/// Returns the usual reply to a get.
 pub(crate) fn item_reply() -> Act {
     ok(json!({"key":"k","value":"v","create_revision":2,"mod_revision":3,"version":1,"revision":9}))
 }
 
-/// The two ends of an event stream.
+/// Returns the two ends of an event stream.
 pub(crate) fn stream() -> (Sender<String>, Act) {
     let (sender, receiver) = channel();
     (sender, Act::Stream(receiver))

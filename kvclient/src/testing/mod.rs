@@ -1,4 +1,5 @@
-//! Nodes played by a script, for what a real one does not do on demand: lose a reply, fall silent, redirect in circles.
+//! Scripted nodes, for behaviour that a real one does not show on demand: losing a reply, falling silent, redirecting
+//! in circles.
 
 mod answers;
 mod node;
@@ -11,10 +12,10 @@ pub(crate) use roles::{OTHER_CLUSTER, follower, leader, stranger};
 use crate::client::Client;
 use std::time::Duration;
 
-/// Within this, whatever a test waits for has happened or never will.
+/// Time within which everything that a test waits for has happened or never will.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A client with limits for tests: quick retries, and no attempt longer than `attempt`.
+/// Returns a client with limits for tests: quick retries, and no attempt longer than `attempt`.
 pub(crate) fn client(urls: &[&str], attempt: Duration, total: Duration) -> Client {
     let backoff = (Duration::from_millis(1), Duration::from_millis(20));
     Client::builder()

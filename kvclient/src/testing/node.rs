@@ -1,4 +1,4 @@
-//! A node that does what its script says.
+//! A node that acts by a script.
 
 use super::PATIENCE;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A request as the node got it.
+/// A request as the node received it.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     /// Method and path, such as `GET /health`.
@@ -24,20 +24,20 @@ pub(crate) struct Seen {
     pub(crate) body: Value,
 }
 
-/// What a node does about a request.
+/// A node's reaction to a request.
 #[derive(Debug)]
 pub(crate) enum Act {
     /// Answers with a status, headers (each ending in CRLF) and a body.
     Answer(u16, String, String),
-    /// Answers 200, promises so many bytes and sends these; closes the connection where they are fewer.
+    /// Answers 200, promises this many bytes and sends the given ones. Closes the connection if they are fewer.
     Bytes(usize, Vec<u8>),
     /// Closes the connection without an answer.
     HangUp,
-    /// Keeps the connection and says nothing.
+    /// Keeps the connection open and sends nothing.
     KeepSilent,
-    /// Begins a stream of events with this, and says nothing more.
+    /// Begins a stream of events with this, and then sends nothing more.
     Hang(String),
-    /// Begins an event stream and passes on what comes, until the sender is dropped.
+    /// Begins an event stream and passes on what it receives, until the sender is dropped.
     Stream(Receiver<String>),
 }
 
@@ -46,7 +46,7 @@ pub(crate) const CLUSTER: &str = "00000000000000c1";
 
 type Script = dyn FnMut(&Seen) -> Act + Send;
 
-/// A node that does what its script says. Dropping it closes its connections and its port.
+/// A node that acts by a script. Dropping it closes its connections and its port.
 pub(crate) struct Node {
     url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -60,12 +60,12 @@ impl Node {
         Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
     }
 
-    /// As [`Node::start`], on a port of which the URL is needed beforehand.
+    /// Like [`Node::start`], on a port whose URL is needed beforehand.
     pub(crate) fn start_on(listener: TcpListener, script: impl FnMut(&Seen) -> Act + Send + 'static) -> Self {
         Self::start_in(Some(CLUSTER), listener, script)
     }
 
-    /// As [`Node::start_on`], of another cluster, or of none.
+    /// Like [`Node::start_on`], in another cluster, or in none.
     pub(crate) fn start_in(
         cluster: Option<&str>,
         listener: TcpListener,
@@ -94,12 +94,12 @@ impl Node {
         &self.url
     }
 
-    /// All requests so far.
+    /// Returns all requests so far.
     pub(crate) fn seen_all(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// The requests so far of this kind, such as `POST /set`.
+    /// Returns the requests of this kind so far, such as `POST /set`.
     pub(crate) fn seen(&self, what: &str) -> Vec<Seen> {
         self.seen.lock().unwrap().iter().filter(|seen| seen.what == what).cloned().collect()
     }
@@ -108,7 +108,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.stopped.store(true, Ordering::SeqCst);
-        // Wakes the accepting thread, which then lets go of the port.
+        // Wakes the accepting thread, which then releases the port.
         let _ = TcpStream::connect(self.url.trim_start_matches("http://"));
         for connection in self.connections.lock().unwrap().drain(..) {
             let _ = connection.shutdown(std::net::Shutdown::Both);
@@ -197,26 +197,26 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Seen> {
     Some(Seen { what: format!("{method} {path}"), query: query.into(), headers, body })
 }
 
-/// Where a node on this listener is reached.
+/// Returns the URL of a node on this listener.
 pub(crate) fn url_of(listener: &TcpListener) -> String {
     format!("http://{}", listener.local_addr().unwrap())
 }
 
-/// Listens where a node was that is gone.
+/// Listens on the port of a node that is gone.
 pub(crate) fn listen_again(url: &str) -> TcpListener {
     let address = url.trim_start_matches("http://");
     let began = Instant::now();
     loop {
         match TcpListener::bind(address) {
             Ok(listener) => return listener,
-            // The node that was there lets go of the port in a thread of its own.
+            // The earlier node releases the port in a thread of its own.
             Err(cause) => assert!(began.elapsed() < PATIENCE, "{url}: {cause}"),
         }
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// A URL at which connections are refused.
+/// Returns a URL at which connections are refused.
 pub(crate) fn dead_url() -> String {
     url_of(&TcpListener::bind("127.0.0.1:0").unwrap())
 }

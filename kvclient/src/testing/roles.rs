@@ -1,11 +1,11 @@
-//! Nodes that lead, or know who does.
+//! Nodes that lead, or know the leader.
 
 use super::answers::{error, health, ok, set_reply};
 use super::node::{Act, Node, Seen, url_of};
 use crate::api::ErrorCode;
 use std::net::TcpListener;
 
-/// A node that leads a cluster of its own, with the given answer to anything but `/health`.
+/// Returns a node that leads a cluster of its own, and gives this answer to every request but `/health`.
 pub(crate) fn leader(mut answer: impl FnMut(&Seen) -> Act + Send + 'static) -> Node {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = url_of(&listener);
@@ -15,7 +15,7 @@ pub(crate) fn leader(mut answer: impl FnMut(&Seen) -> Act + Send + 'static) -> N
     })
 }
 
-/// A node that names another as leader of a cluster of those `members`.
+/// Returns a node that names another one as leader of a cluster with these `members`.
 pub(crate) fn follower(leader: &str, members: &[&str], mut answer: impl FnMut(&Seen) -> Act + Send + 'static) -> Node {
     let (leader, members) = (leader.to_owned(), members.iter().map(|url| (*url).to_owned()).collect::<Vec<_>>());
     Node::start(move |seen| match seen.what.as_str() {
@@ -27,10 +27,10 @@ pub(crate) fn follower(leader: &str, members: &[&str], mut answer: impl FnMut(&S
     })
 }
 
-/// Another cluster than that of scripted nodes.
+/// A cluster other than that of scripted nodes.
 pub(crate) const OTHER_CLUSTER: &str = "00000000000000c2";
 
-/// A node that leads another cluster, which has no keys.
+/// Returns a node that leads another cluster, which has no keys.
 pub(crate) fn stranger(listener: TcpListener) -> Node {
     let url = url_of(&listener);
     Node::start_in(Some(OTHER_CLUSTER), listener, move |seen| match seen.what.as_str() {

@@ -1,17 +1,17 @@
-//! The TCP connections beneath ureq.
+//! The TCP connections used by ureq.
 //!
-//! Some things differ from ureq's own connector, and each is the reason for a part of this file:
+//! This file differs from ureq's own connector for these reasons:
 //!
-//! - A failure to *open* a connection is marked as [`NotConnected`]. Nothing was sent then, so a write
-//!   that met it has certainly not been applied; nothing else about an I/O error tells that for sure.
-//! - A name is looked up when a connection is opened, not for each request, and an address needs no
-//!   look-up at all. (ureq's resolver starts a thread for each request that has a time limit.)
-//! - Head and body of a request leave in one write, hence in one packet, instead of two; and a
-//!   connection that was in use a moment ago is not probed for whether it still stands. Should it not,
-//!   the attempt fails and is repeated like any other.
+//! - A failure to *open* a connection is marked as [`NotConnected`]. Nothing was sent then, so a write that failed in
+//!   this way has certainly not been applied. No other property of an I/O error proves that.
+//! - A name is looked up when a connection is opened, not for each request, and an address needs no look-up at all.
+//!   (ureq's resolver starts a thread for each request that has a time limit.)
+//! - Head and body of a request leave in one write, hence in one packet, instead of two. A connection that was in use a
+//!   moment ago is not probed before its next request. If it is closed, the attempt fails and is repeated like any
+//!   other.
 //!
-//! Besides, a node may refuse a large body before it has read all of it, and close. Sending fails then,
-//! but the answer that says why may have arrived, so it is looked for before the failure counts.
+//! Besides, a node may refuse a large body before it has read all of it, and close the connection. Sending fails then,
+//! but the answer with the reason may have arrived, so it is read before the failure counts.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -24,16 +24,16 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport, time::Duration as Limit,
 };
 
-/// Unsent bytes of a request that are gathered at most before they are written.
+/// Maximum number of unsent bytes of a request that are gathered before they are written.
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
 
 /// Idle time after which a connection is probed before it carries another request.
 const PROBE_AFTER: Duration = Duration::from_millis(100);
 
-/// Time limits of the socket are rounded up to this, so that they seldom change: each change is a system call.
+/// Socket timeouts are rounded up to this, so that they seldom change: each change is a system call.
 const LIMIT_STEP_MS: u64 = 20;
 
-/// No connection came about, so nothing of the request was sent.
+/// No connection was established, so nothing of the request was sent.
 #[derive(Debug)]
 pub(crate) struct NotConnected(ureq::Error);
 
@@ -50,7 +50,7 @@ impl fmt::Display for NotConnected {
 
 impl std::error::Error for NotConnected {}
 
-/// Leaves the look-up to [`TcpConnector`], which alone knows whether there will be one.
+/// Leaves the look-up to [`TcpConnector`], which alone knows whether one is needed.
 #[derive(Debug)]
 pub(crate) struct LookUpLater;
 
@@ -84,7 +84,7 @@ impl TcpConnector {
         let addresses = self.look_up(details)?;
         let mut failure = ureq::Error::HostNotFound;
         for (index, address) in addresses.iter().enumerate() {
-            // What is left is shared among the addresses still to try (localhost has two).
+            // The remaining time is shared among the addresses still to try (localhost has two).
             let left = details.timeout.after.saturating_sub(started.elapsed());
             let share = left / u32::try_from(addresses.len() - index).unwrap_or(1);
             if share.is_zero() {
@@ -118,7 +118,7 @@ pub(crate) struct Connection {
     stream: TcpStream,
     buffers: LazyBuffers,
     unsent: Vec<u8>,
-    /// Sending has failed; what is left to do is to read what the node had to say.
+    /// True if sending has failed. All that remains is to read the node's answer.
     broken: bool,
     last_used: Instant,
     read_limit: Option<Duration>,
@@ -145,8 +145,8 @@ impl Connection {
         let timeout = timeout.for_write();
         let started = Instant::now();
         let mut sent = 0;
-        // The limit of the socket is that of one call, and a node that takes a little now and then makes many of
-        // them: what is left of the time is looked at before each.
+        // The socket's timeout limits one call, and a node that reads slowly can cause many calls, so the remaining
+        // time is checked before each.
         while sent < self.unsent.len() {
             let limit = socket_limit(NextTimeout { after: left(timeout.after, started), ..timeout })?;
             if limit != self.write_limit {
@@ -165,7 +165,7 @@ impl Connection {
             }
         }
         self.unsent.clear();
-        // A large value is not kept in memory for as long as the connection lasts.
+        // A large value is not kept in memory for the life of the connection.
         self.unsent.shrink_to(UNSENT_BYTES_MAX);
         Ok(())
     }
@@ -222,7 +222,7 @@ fn left(limit: Limit, started: Instant) -> Limit {
     }
 }
 
-/// The limit for the next call on the socket, rounded up; an error when there is no time left.
+/// Returns the timeout for the next call on the socket, rounded up; an error if no time is left.
 fn socket_limit(timeout: NextTimeout) -> Result<Option<Duration>, ureq::Error> {
     match timeout.after {
         Limit::NotHappening => Ok(None),
@@ -241,7 +241,7 @@ fn timed_out(cause: io::Error, timeout: NextTimeout) -> ureq::Error {
     }
 }
 
-/// Whether an idle connection stands: neither closed by the node nor carrying bytes that nobody asked for.
+/// Returns whether an idle connection is usable: neither closed by the node nor carrying bytes that nobody asked for.
 fn is_quiet(stream: &TcpStream) -> bool {
     let peek = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
     let blocking = stream.set_nonblocking(false).is_ok();
@@ -314,7 +314,7 @@ mod tests {
         far.write_all(b"too large").unwrap();
         far.shutdown(std::net::Shutdown::Both).unwrap();
         drop(far);
-        // The system notices the closed end with the first bytes sent, and fails from then on.
+        // The system notices the closed end when the first bytes are sent, and fails from then on.
         while !connection.broken {
             let amount = connection.buffers().output().len();
             connection.transmit_output(amount, within(Duration::from_secs(5))).unwrap();

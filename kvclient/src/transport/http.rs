@@ -1,6 +1,6 @@
-//! One HTTP exchange with one node: bounded in time and in size, and honest about how it failed.
+//! One HTTP exchange with one node: bounded in time and size, with precise errors.
 //!
-//! Redirects, retries and the meaning of a reply are decided above; see [`crate::routing`].
+//! Redirects, retries and the meaning of a reply are decided in [`crate::routing`].
 
 use super::connection::{LookUpLater, NotConnected, TcpConnector};
 use crate::api::headers;
@@ -13,48 +13,48 @@ use ureq::http::{Response, header};
 use ureq::typestate::{RequestScope, WithoutBody};
 use ureq::{Agent, Body, BodyReader, RequestBuilder};
 
-/// Largest reply that is read, in bytes: a value of 8 MiB even where JSON writes each byte as six.
+/// Largest reply that is read, in bytes: a value of 8 MiB fits even if JSON writes each byte as six.
 const REPLY_BYTES_MAX: u64 = 64 << 20;
 
-/// Longest that opening a connection may take: a node that does not answer within it is not near.
+/// Longest time to open a connection: a node that takes longer is not nearby.
 const CONNECT_MAX: Duration = Duration::from_millis(700);
 
 /// Size of the buffers of a connection, in bytes; larger bodies pass through in pieces.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// Connections kept open to one node by one transport: exchanges on a transport follow one another.
+/// Connections kept open to one node by one transport. Exchanges on a transport are sequential.
 const IDLE_PER_NODE_MAX: usize = 1;
 
 /// Connections kept open by one transport.
 const IDLE_MAX: usize = 8;
 
-/// Age at which an idle connection is closed rather than used. Half of what nodes allow, so that a request is
-/// not sent on a connection that its node is just closing.
+/// Age at which an idle connection is closed instead of reused. Half of what nodes allow, so that a request is not sent
+/// on a connection that its node is about to close.
 const IDLE_AGE_MAX: Duration = Duration::from_secs(30);
 
-/// What a node answered.
+/// A node's answer.
 #[derive(Debug, Default)]
 pub(crate) struct Reply {
     /// The HTTP status.
     pub(crate) status: u16,
-    /// Where a redirect points.
+    /// Target of a redirect.
     pub(crate) location: Option<String>,
     /// Id of the cluster to which the node belongs.
     pub(crate) cluster: Option<String>,
     /// The term in which a write or a linearizable read was answered.
     pub(crate) term: Option<u64>,
-    /// How long the node asks to be left alone.
+    /// Time for which the node asks not to be contacted.
     pub(crate) retry_after: Option<Duration>,
     /// The whole body.
     pub(crate) body: Vec<u8>,
 }
 
-/// Why a node did not answer.
+/// Reason why a node did not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// There was no connection: nothing of the request was sent.
     NotSent(String),
-    /// The connection ended, or what came was not HTTP. The request may have been carried out.
+    /// The connection ended, or the answer was not HTTP. The request may have been carried out.
     Broken(String),
     /// The node was silent for the whole time limit. The request may have been carried out.
     Silent(Duration),
@@ -76,7 +76,7 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    /// A transport without connections yet.
+    /// Creates a transport without connections.
     pub(crate) fn new() -> Self {
         let config = Config::builder()
             .proxy(None) // a proxy from the environment is meant for the web, not for one's own nodes
@@ -129,7 +129,7 @@ impl Transport {
         Ok(Opened::Begun(Download { cluster, bytes, body: response.into_body().into_reader() }))
     }
 
-    /// Opens an endless stream. Its reads come back at least once a `tick`, with or without bytes.
+    /// Opens an endless stream. A read returns at least once per `tick`, with or without bytes.
     pub(crate) fn stream(&self, target: Target<'_>, tick: Duration) -> Result<Opened<Stream>, Failure> {
         let request = self
             .to_get(target)
@@ -152,15 +152,15 @@ impl Transport {
     }
 }
 
-/// What is asked of which node.
+/// Target of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target<'a> {
     pub(crate) node: &'a Endpoint,
     /// Path and query.
     pub(crate) path: &'a str,
-    /// The cluster that is meant, where the question is for its nodes alone.
+    /// The cluster that the request is meant for, if only its nodes may answer.
     pub(crate) cluster: Option<&'a str>,
-    /// Whether a node that does not lead is to say where the leader is, instead of sending a write on to it.
+    /// Whether a node that does not lead should name the leader instead of forwarding a write to it.
     pub(crate) redirects: bool,
 }
 
@@ -169,8 +169,7 @@ impl Target<'_> {
         format!("{}{}", self.node, self.path)
     }
 
-    /// Adds the headers: which cluster is meant, and whether this client goes to the leader itself, once it is told which
-    /// node that is.
+    /// Adds the headers: the cluster that is meant, and whether this client wants to be redirected to the leader.
     fn named_in<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
         let request = if self.redirects { request.header(headers::REDIRECT, "true") } else { request };
         match self.cluster {
@@ -183,27 +182,27 @@ impl Target<'_> {
 /// A request with a body.
 #[derive(Clone, Copy)]
 pub(crate) struct Post<'a> {
-    /// What it says, as JSON.
+    /// Its JSON.
     pub(crate) body: &'a [u8],
-    /// The newest level that the node knows which is to be added.
+    /// The newest level of a node that is to be added.
     pub(crate) level: Option<u32>,
 }
 
-/// What became of a request for a body that is read bit by bit.
+/// Outcome of a request for a body that is read piece by piece.
 pub(crate) enum Opened<T> {
-    /// It comes.
+    /// The body has begun.
     Begun(T),
-    /// The node said something else.
+    /// The node sent another answer.
     Answer(Reply),
 }
 
-/// A large body on its way.
+/// A large body that is arriving.
 pub(crate) struct Download {
     /// Id of the cluster whose data it is.
     pub(crate) cluster: Option<String>,
-    /// How many bytes it has.
+    /// Its length in bytes.
     pub(crate) bytes: u64,
-    /// Ends with an error where fewer come.
+    /// Ends with an error if fewer bytes arrive.
     pub(crate) body: BodyReader<'static>,
 }
 
@@ -214,10 +213,10 @@ pub(crate) struct Stream {
     body: BodyReader<'static>,
 }
 
-/// What one read of a [`Stream`] brought.
+/// Result of one read of a [`Stream`].
 #[derive(Debug)]
 pub(crate) enum Chunk {
-    /// That many bytes.
+    /// This many bytes.
     Bytes(usize),
     /// Nothing for one tick.
     Idle,

@@ -9,7 +9,7 @@ const EVENT_BYTES_MAX: usize = 64 * 1024;
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// Its type; empty where none was given.
+    /// Its type; empty if none was given.
     pub(crate) name: String,
     /// Its data, without the last line feed.
     pub(crate) data: String,
@@ -23,7 +23,7 @@ pub(crate) struct Parser {
     has_data: bool,
 }
 
-/// An event grew beyond [`EVENT_BYTES_MAX`]: this is not the stream that it should be.
+/// An event grew beyond [`EVENT_BYTES_MAX`]: this is not the expected stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooLong;
 

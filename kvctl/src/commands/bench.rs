@@ -1,9 +1,9 @@
-//! `kvctl bench`: how many requests a cluster answers, and how fast.
+//! `kvctl bench`: measures how many requests a cluster answers, and how fast.
 //!
-//! Each client is a thread that sends its next request when the last is answered (a closed loop), through
-//! [`kvclient`] as any Rust program would; so the figures are what a user gets, retries included, and not what the
-//! daemon alone could do. A closed loop sends less while the cluster stands still: the longest latencies say how
-//! long it stood, the percentiles do not.
+//! Each client is a thread that sends its next request when the last is answered (a closed loop), through [`kvclient`]
+//! as any Rust program would. So the figures are those that a user gets, retries included, and not the capacity of the
+//! daemon alone. A closed loop sends less while the cluster stands still: the longest latencies show how long it stood
+//! still, the percentiles do not.
 //!
 //! [`load`] makes the requests that a [`plan`] asks for, [`tally`] counts them, [`report`] shows the figures.
 
@@ -20,7 +20,7 @@ use plan::{Plan, Workload};
 use report::Report;
 use std::time::Duration;
 
-/// Requests sent before any is counted: connections are opened and the leader is found.
+/// Time before requests are counted: connections are opened and the leader is found.
 const WARM_UP: Duration = Duration::from_secs(1);
 
 /// Measure throughput and latency of the cluster
@@ -68,7 +68,7 @@ impl Bench {
         };
         context.interrupt.notice();
         let ended = measure(&plan, &mut context);
-        // A cluster that cannot be reached has no keys to remove, or keeps them.
+        // If the cluster cannot be reached, there are no keys to remove, or they cannot be removed.
         let unreachable = matches!(exit::of_result(&ended), Exit::Unavailable);
         if !unreachable && let Err(error) = load::clear(&context.client, &plan) {
             output::warn(&format!("some keys {}... were not deleted: {error:#}", plan.prefix));
@@ -77,7 +77,7 @@ impl Bench {
     }
 }
 
-/// Sends what is planned, and shows what came of it.
+/// Runs the plan, and shows the results.
 fn measure(plan: &Plan, context: &mut Context) -> anyhow::Result<()> {
     load::fill(&context.client, plan, &context.interrupt)?;
     let tally = load::run(&context.client, plan, &context.interrupt)?;

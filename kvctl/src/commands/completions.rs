@@ -1,4 +1,4 @@
-//! `kvctl completions`: a script that teaches a shell to complete commands and flags.
+//! `kvctl completions`: prints a script with which a shell completes commands and flags.
 
 use crate::output::Output;
 use clap::Args;

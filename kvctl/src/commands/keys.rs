@@ -12,11 +12,11 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The most that is read from a file or from standard input. The cluster has its own limit, usually lower; this one
-/// ends `kvctl set key --file /dev/zero`.
+/// Maximum number of bytes that are read from a file or from standard input. The cluster has its own limit, usually
+/// lower; this one ends `kvctl set key --file /dev/zero`.
 const VALUE_BYTES_MAX: u64 = 64 << 20;
 
-/// What to say when a signal ends a write whose answer is still to come.
+/// Message for when a signal ends a write that has not been answered yet.
 const INTERRUPTED_WRITE: &str = "interrupted; the write may have been applied: check with `kvctl get`";
 
 /// Write one key
@@ -100,7 +100,7 @@ impl SetCondition {
     }
 }
 
-/// The condition that the key stands at this revision, or has this value; of the two flags one can be given.
+/// Returns the condition that the key is at this revision, or has this value. Only one of the two flags can be given.
 fn unchanged(revision: Option<u64>, value: Option<OsString>) -> Option<Condition> {
     let revision = revision.map(Condition::ModRevision);
     revision.or_else(|| value.map(|value| Condition::Value(value.into_encoded_bytes())))
@@ -108,7 +108,7 @@ fn unchanged(revision: Option<u64>, value: Option<OsString>) -> Option<Condition
 
 fn read_value(from: impl Read) -> anyhow::Result<Vec<u8>> {
     let mut value = Vec::new();
-    // One byte more than allowed tells "full" from "too long".
+    // One byte more than allowed distinguishes a value of maximum length from one that is too long.
     from.take(VALUE_BYTES_MAX + 1).read_to_end(&mut value)?;
     if value.len() as u64 > VALUE_BYTES_MAX {
         bail!("it is larger than {} MiB, too large for a value", VALUE_BYTES_MAX >> 20);

@@ -1,4 +1,4 @@
-//! `kvctl leader`, `kvctl transfer-leader`: which node leads, and which one shall.
+//! `kvctl leader`, `kvctl transfer-leader`: show the leader, and transfer leadership.
 
 use crate::context::Context;
 use crate::output::Table;

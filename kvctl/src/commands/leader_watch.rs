@@ -1,7 +1,7 @@
 //! `kvctl watch-leader`: a line for each change of leader, until interrupted.
 //!
 //! The changes come from [`kvclient::LeaderWatch`], which moves on to another node when the one it listens to goes
-//! away. How long there was no leader is told by a [`pulse`].
+//! away. A [`pulse`] measures how long there was no leader.
 
 mod pulse;
 
@@ -55,12 +55,12 @@ impl WatchLeader {
     }
 }
 
-/// How much sooner than the watch hears of a new leader a read may end that waited for it: by as long as the watch listens
-/// to a node that hangs, and a little more.
+/// A read that waited for a new leader may end this much earlier than the watch reports that leader: the time for which
+/// the watch listens to a node that hangs, and a little more.
 const NEWS: Duration = Duration::from_secs(5);
 
-/// Asks who leads beside the watch, and says why nobody does: the watch tells no endpoint that is wrong, or leads to
-/// another cluster by now, from one that is down.
+/// Asks for the leader besides the watch, and says why there is none. The watch cannot distinguish an endpoint that is
+/// wrong, or now leads to another cluster, from one that is down.
 fn explain_if_there_is_none(client: &Client) -> anyhow::Result<()> {
     let client = client.clone();
     let ask = move || {
@@ -91,7 +91,7 @@ fn text(change: &LeaderChange) -> String {
     )
 }
 
-/// The same for programs.
+/// A change of leader, for programs.
 #[derive(Serialize)]
 struct Line<'a> {
     at: String,

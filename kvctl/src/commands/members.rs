@@ -1,4 +1,4 @@
-//! `kvctl member ...`: who belongs to the cluster, and how that changes.
+//! `kvctl member ...`: the members of the cluster, and changes of them.
 
 use crate::context::Context;
 use crate::exit::Failure;
@@ -85,7 +85,7 @@ struct Add {
 
 impl Add {
     fn run(self, context: Context) -> anyhow::Result<()> {
-        // By a client of its own: the node may belong to another cluster, and knows other members then.
+        // With a client of its own: the node may belong to another cluster, and then knows other members.
         let health = Client::connect([&self.url])?.health(&self.url)?;
         let is_member = |member: &Member| !health.node.is_empty() && member.node == health.node;
         if !is_waiting(&health) && !context.client.members()?.iter().any(is_member) {
@@ -103,7 +103,7 @@ impl Add {
     }
 }
 
-/// Whether a node can be added: one that waits, and says who it is.
+/// Returns whether a node can be added: it waits to join, and reports its id.
 fn is_waiting(health: &Health) -> bool {
     health.state == NodeState::Forming && !health.node.is_empty()
 }
@@ -225,7 +225,7 @@ fn table(members: Vec<Member>) -> Table {
     table
 }
 
-/// What a learner is to become, in a word.
+/// Returns a learner's goal in one word.
 pub(crate) fn goal(goal: MemberGoal) -> &'static str {
     match goal {
         MemberGoal::Learner => "learner",

@@ -1,4 +1,4 @@
-//! The commands, a file for each group of them.
+//! The commands, with a file for each group.
 
 pub(crate) mod bench;
 pub(crate) mod completions;

@@ -1,10 +1,10 @@
 //! `kvctl snapshot save`, `kvctl snapshot info`: backups.
 //!
-//! What a snapshot is, and whether bytes are a whole one, [`kvclient::snapshot`] knows; here they go to and come from
-//! files.
+//! [`kvclient::snapshot`] defines snapshots and checks whether bytes are a complete one; this file writes them to files
+//! and reads them back.
 //!
-//! [`destination`] decides where a backup goes: to a regular file it goes by way of [`unfinished`], into a [`device`]
-//! as it comes.
+//! [`destination`] decides where a backup goes: to a regular file through [`unfinished`], or straight into a
+//! [`device`].
 
 mod destination;
 mod device;
@@ -130,7 +130,7 @@ impl Save {
         }
     }
 
-    /// Saves the backup under a temporary name beside `path`, and gives it its own once it is whole.
+    /// Saves the backup under a temporary name beside `path`, and renames it once it is complete.
     fn to_file(&self, context: &Context, path: PathBuf) -> anyhow::Result<SnapshotInfo> {
         let name = self.file.display();
         let mut unfinished = Unfinished::beside(&path, context.interrupt.clone());
@@ -140,7 +140,7 @@ impl Save {
         }
         let not_written = || format!("{name} was not written");
         let info = saved.with_context(not_written)?;
-        // What has the name by now need not be what had it before.
+        // Another file may have the name by now.
         if Destination::of(&self.file, self.force).with_context(not_written)? != Destination::File(path) {
             return Err(
                 Failure::Other(format!("{name} was not written: it was replaced by something else meanwhile")).into()
@@ -173,7 +173,7 @@ fn not_whole(name: &str) -> String {
     format!("{name} did not receive a complete backup")
 }
 
-/// Where the node is reached that has applied the most, of those that answer.
+/// Returns the URL of the node that has applied the most, among those that answer.
 fn furthest(client: &Client) -> Result<String, Error> {
     let nodes = client.status()?.into_iter().filter_map(|node| Some((node.health.ok()?.applied_index, node.endpoint?)));
     let detail = "none of its members answered".to_owned();
@@ -228,22 +228,22 @@ fn check(mut file: impl Read) -> anyhow::Result<SnapshotInfo> {
     }
 }
 
-/// What there is to say of a backup. What the data comes to is missing where a newer version wrote it.
+/// Description of a backup. Figures about the data are missing if a newer version wrote it.
 #[derive(Debug, Serialize)]
 struct Report {
     file: String,
     /// Version of the format.
     format: u32,
-    /// As nodes write it in their logs.
+    /// Formatted as in the nodes' logs.
     cluster_id: String,
     revision: Option<u64>,
     keys: Option<u64>,
-    /// Client names whose last request is remembered.
+    /// Number of client names whose last request is remembered.
     sessions: Option<u64>,
     bytes: u64,
-    /// The last entry of the log that is in it.
+    /// Last log entry in the backup.
     last_log_index: u64,
-    /// Of that entry.
+    /// Term of that entry.
     term: u64,
     /// Equal states have equal hashes.
     state_hash: Option<String>,
@@ -266,7 +266,7 @@ impl Report {
         }
     }
 
-    /// What there is to say once it has been saved.
+    /// Returns the line to print once the backup has been saved.
     fn line(&self) -> String {
         let plural = |number| if number == 1 { "" } else { "s" };
         let keys = |keys| format!(", {} key{}", units::grouped(keys), plural(keys));

@@ -1,7 +1,7 @@
 //! `kvctl status`: the cluster as a whole.
 //!
-//! Asks every member for its own view and draws them side by side; [`Survey`] decides from these views
-//! whether the cluster can serve, which is also the exit code: fit for a health check in a script.
+//! Asks every member for its own view and shows them side by side. [`Survey`] decides from these views whether the
+//! cluster can serve, which is also the exit code, so that a script can use it as a health check.
 
 use crate::context::Context;
 use crate::exit::Failure;
@@ -57,18 +57,18 @@ impl Status {
     }
 }
 
-/// What one member says of itself, or why it says nothing. As in the API, its name is the field `id`.
+/// A member's report on itself, or the reason why there is none. As in the API, its name is the field `id`.
 #[derive(Clone, Debug, Serialize)]
 struct Node {
     id: String,
     client_url: String,
     voter: bool,
-    /// Of a learner: what it is to become.
+    /// For a learner: its goal.
     goal: Option<MemberGoal>,
     reachable: bool,
     /// Whether this is the leader.
     leader: bool,
-    /// Entries that are committed, as far as anyone says, and not yet applied here.
+    /// Entries that are committed, according to any node, and not yet applied here.
     lag: Option<u64>,
     error: Option<String>,
     health: Option<Health>,
@@ -86,7 +86,7 @@ impl From<NodeStatus> for Node {
     }
 }
 
-/// Why a node says nothing, short enough to stand in a list.
+/// Returns why a node did not answer, short enough for a list.
 fn reason(error: Error) -> String {
     match error {
         Error::Unreachable { detail, .. } | Error::WrongCluster { detail, .. } | Error::NoLeader { detail, .. } => {
@@ -96,16 +96,16 @@ fn reason(error: Error) -> String {
     }
 }
 
-/// The views of all members, and what follows from them.
+/// The views of all members, and the conclusions from them.
 #[derive(Debug, Serialize)]
 struct Survey {
-    /// Id of the cluster; none while no node that answers is part of one.
+    /// Id of the cluster; none if no answering node belongs to one.
     cluster: Option<String>,
     /// Whether there is a leader and a quorum of the voters answers.
     healthy: bool,
     /// Name of the leader.
     leader: Option<String>,
-    /// The newest term that anyone knows.
+    /// The newest term that any node knows.
     term: Option<u64>,
     voters: usize,
     voters_reachable: usize,
@@ -117,7 +117,7 @@ struct Survey {
 impl Survey {
     fn new(cluster: Option<&str>, mut nodes: Vec<Node>) -> Self {
         let views = || nodes.iter().filter_map(|node| node.health.as_ref());
-        // A deposed leader may take itself for one until it hears of the newer term.
+        // A deposed leader may still believe that it leads until it hears of the newer term.
         let leading_term = views().filter(|view| view.state == NodeState::Leader).map(|view| view.term).max();
         let term = views().map(|view| view.term).max();
         let commit_index = views().map(|view| view.commit_index).max().unwrap_or(0);
@@ -144,20 +144,20 @@ impl Survey {
         }
     }
 
-    /// Whether some node knows a newer level than another.
+    /// Returns whether some node knows a newer level than another.
     fn levels_differ(&self) -> bool {
         let known = || self.nodes.iter().filter_map(|node| Some(node.health.as_ref()?.level_max));
         known().max() != known().min()
     }
 
-    /// What nodes wait for, as they say themselves.
+    /// Returns what nodes wait for, in their own words.
     fn waiting(&self) -> Vec<String> {
         let views = self.nodes.iter().filter_map(|node| node.health.as_ref());
         let waiting = views.filter_map(|view| Some((&view.id, view.waiting_for.as_ref()?)));
         waiting.map(|(name, waiting_for)| format!("{name}: {waiting_for}")).collect()
     }
 
-    /// Members under whose id two processes run, a sentence for each.
+    /// Returns a sentence for each member under whose id two processes run.
     fn cloned(&self) -> Vec<String> {
         let views = self.nodes.iter().filter_map(|node| node.health.as_ref());
         let seen: BTreeMap<_, _> = views.flat_map(|view| &view.cloned).map(|cloned| (&cloned.node, cloned)).collect();
@@ -170,7 +170,7 @@ impl Survey {
         seen.into_values().map(sentence).collect()
     }
 
-    /// Why the cluster cannot serve, and what to do.
+    /// Returns why the cluster cannot serve, and what to do.
     fn trouble(&self) -> Option<String> {
         if self.healthy {
             return None;

@@ -1,10 +1,9 @@
-//! What reaches the screen: lines and tables for people, JSON for programs.
+//! Output: lines and tables for people, JSON for programs.
 //!
-//! Results go to standard output, and nothing else does; errors and warnings go to standard error, one line each, and
-//! with `--output json` one document each.
-//! Colour is for terminals, and for those only where `NO_COLOR` is not set. Keys, values and names come from
-//! elsewhere, so what goes to a terminal has its control characters shown instead of obeyed: a value cannot move
-//! the cursor or retitle the window of who reads it.
+//! Results go to standard output, and nothing else does. Errors and warnings go to standard error, one line each, and
+//! with `--output json` one document each. Only terminals get colour, and only if `NO_COLOR` is not set. Keys, values
+//! and names come from elsewhere, so on a terminal their control characters are shown instead of obeyed: a value cannot
+//! move the cursor or change the title of the reader's window.
 
 mod safe;
 mod screen;

@@ -1,8 +1,8 @@
-//! Text that comes from elsewhere, in a form that a terminal shows instead of obeying it.
+//! Text from elsewhere, in a form that a terminal shows instead of obeying it.
 
 use std::fmt::Write as _;
 
-/// Text on one line: every control character is shown as an escape, line breaks as blanks.
+/// Returns the text on one line: every control character is shown as an escape, line breaks as blanks.
 pub(crate) fn safe_line(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.trim_end().chars() {
@@ -15,7 +15,7 @@ pub(crate) fn safe_line(text: &str) -> String {
     safe
 }
 
-/// A value for a terminal: lines and tabs as they are, other control characters and bytes that are no UTF-8 as
+/// Returns a value for a terminal: lines and tabs unchanged, other control characters and bytes that are not UTF-8 as
 /// escapes.
 pub(super) fn safe_text(value: &[u8]) -> String {
     let mut safe = String::with_capacity(value.len());
@@ -33,7 +33,7 @@ pub(super) fn safe_text(value: &[u8]) -> String {
     safe
 }
 
-/// JSON escapes the control characters of ASCII but passes the others on; in JSON, these are inside strings only.
+/// Escapes the remaining control characters: JSON escapes those of ASCII only. In JSON they occur only inside strings.
 pub(super) fn safe_json(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for character in json.chars() {
@@ -54,8 +54,8 @@ fn push_safe(safe: &mut String, character: char) {
     }
 }
 
-/// Whether a terminal acts upon this character instead of showing it: control characters, and those that turn the
-/// direction of what follows, which can make text look like other text.
+/// Returns whether a terminal acts on this character instead of showing it: control characters, and those that change
+/// the direction of the following text, which can make text look like other text.
 fn is_obeyed(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -1,27 +1,27 @@
-//! What a terminal can show, and what colours say on it.
+//! Capabilities of a terminal, and the meaning of colours.
 
 use std::env;
 use tabled::settings::Color;
 
-/// What the other end of the output can show.
+/// Capabilities of the other end of the output.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Screen {
     /// Whether it is a terminal.
     pub(super) terminal: bool,
-    /// Characters in a line, where that is a limit.
+    /// Characters in a line, if that is limited.
     pub(super) width: Option<usize>,
-    /// Whether it is to have colours.
+    /// Whether to use colours.
     pub(super) colour: bool,
 }
 
-/// Whether the environment leaves colours to the terminal (<https://no-color.org>).
+/// Returns whether the environment permits colours on terminals (<https://no-color.org>).
 pub(super) fn colour_wanted() -> bool {
     let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
     !no_colour && !dumb
 }
 
-/// What a colour says.
+/// Meaning of a colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tone {
     Good,

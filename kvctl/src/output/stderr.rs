@@ -1,4 +1,4 @@
-//! Errors, warnings and words beside the result, on standard error.
+//! Errors, warnings and messages besides the result, on standard error.
 
 use super::safe::{safe_json, safe_line};
 use super::screen::{Tone, colour_wanted};
@@ -7,32 +7,32 @@ use serde::Serialize;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 
-/// Who reads standard error.
+/// The reader of standard error.
 static FORMAT: OnceLock<Format> = OnceLock::new();
 
-/// Says who reads standard error: people, who are told until this is said, or programs.
+/// Sets the reader of standard error: people, which is the default, or programs.
 pub(crate) fn complain_in(format: Format) {
-    // Whoever said it first is right: it is said once.
+    // This is called once; a later call has no effect.
     let _ = FORMAT.set(format);
 }
 
 /// An error for a program.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Complaint {
-    /// What went wrong, in a word; it is told first.
+    /// The error in one word; printed first.
     #[serde(skip)]
     pub(crate) code: &'static str,
-    /// Whether the request may have changed anything, where there was one.
+    /// Whether the request may have changed anything, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) applied: Option<kvclient::api::Applied>,
     /// The exit code.
     pub(crate) exit: u8,
-    /// The item that a condition was held against; null where there was no such key.
+    /// The item that the condition was compared with; null if there was no such key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) current: Option<Option<kvclient::api::Item>>,
 }
 
-/// Prints an error, as one line whatever the message holds.
+/// Prints an error, on one line whatever the message contains.
 pub(crate) fn complain_of(complaint: Complaint, message: &str) {
     #[derive(Serialize)]
     struct Told<'a> {
@@ -51,7 +51,7 @@ pub(crate) fn complain_of(complaint: Complaint, message: &str) {
     }
 }
 
-/// Prints a warning, as one line whatever the message holds.
+/// Prints a warning, on one line whatever the message contains.
 pub(crate) fn warn(message: &str) {
     #[derive(Serialize)]
     struct Told<'a> {
@@ -68,7 +68,7 @@ pub(crate) fn warn(message: &str) {
 }
 
 fn document(document: &impl Serialize) {
-    // Strings alone are always JSON.
+    // A document of strings always has a JSON form.
     let text = serde_json::to_string(document).unwrap_or_default();
     let mut err = io::stderr().lock();
     let text = if err.is_terminal() { safe_json(&text) } else { text };
@@ -79,11 +79,11 @@ fn complain(kind: &str, tone: Tone, message: &str) {
     let mut err = io::stderr().lock();
     let prefix = format!("{kind}:");
     let prefix = if err.is_terminal() && colour_wanted() { tone.colour().colorize(prefix) } else { prefix };
-    // Nobody is left to be told when standard error is closed.
+    // If standard error is closed, nobody is left to be told.
     let _ = writeln!(err, "{prefix} {}", safe_line(message));
 }
 
-/// Prints a result on standard error, where standard output is for something else.
+/// Prints a result on standard error, if standard output is used for something else.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{}", safe_line(text));
 }

@@ -17,7 +17,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Standard output, and what is known of who reads it.
+/// Standard output, and what is known about its reader.
 pub(crate) struct Output {
     format: Format,
     screen: Screen,
@@ -25,7 +25,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Looks at standard output and the environment once.
+    /// Examines standard output and the environment once.
     pub(crate) fn new(format: Format) -> Self {
         let out = io::stdout().lock();
         let terminal = out.is_terminal();
@@ -34,7 +34,7 @@ impl Output {
         Self { format, screen, out }
     }
 
-    /// Whether the reader is a program.
+    /// Returns whether the reader is a program.
     pub(crate) fn is_json(&self) -> bool {
         self.format == Format::Json
     }
@@ -48,12 +48,12 @@ impl Output {
         self.raw(format!("{text}\n").as_bytes())
     }
 
-    /// Prints one line; what is not to be obeyed in it has gone through [`super::safe_line`].
+    /// Prints one line. Text from elsewhere must have gone through [`super::safe_line`].
     pub(crate) fn line(&mut self, text: &str) -> anyhow::Result<()> {
         self.raw(format!("{text}\n").as_bytes())
     }
 
-    /// Prints a value and a newline: to a terminal in a harmless form, to anything else byte by byte.
+    /// Prints a value and a newline: to a terminal in a harmless form, otherwise byte by byte.
     pub(crate) fn value(&mut self, value: &[u8]) -> anyhow::Result<()> {
         if self.screen.terminal {
             return self.line(&safe_text(value));
@@ -67,37 +67,37 @@ impl Output {
         self.line(&text)
     }
 
-    /// Writes bytes as they are, at once.
+    /// Writes bytes unchanged and flushes them.
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         self.out.write_all(bytes)?;
         Ok(self.out.flush()?)
     }
 
-    /// Whether what is printed goes to a terminal.
+    /// Returns whether the output goes to a terminal.
     pub(crate) fn is_terminal(&self) -> bool {
         self.screen.terminal
     }
 
-    /// For bytes that come in pieces, as they are.
+    /// Returns a writer for bytes that come in pieces, unchanged.
     pub(crate) fn bytes(&mut self) -> &mut StdoutLock<'static> {
         &mut self.out
     }
 
-    /// `text` in `tone`, where the reader is to have colours.
+    /// Returns `text` in `tone` if the reader gets colours.
     pub(crate) fn toned(&self, text: &str, tone: Tone) -> String {
         if self.screen.colour { tone.colour().colorize(text) } else { text.to_owned() }
     }
 }
 
-/// Ends the process without error as soon as nobody reads its output any more: a command that may be silent for
-/// hours would otherwise notice at its next line only.
+/// Ends the process without error as soon as nobody reads its output any more. A command that may be silent for hours
+/// would otherwise notice only at its next line.
 #[cfg(unix)]
 pub(crate) fn end_when_the_reader_is_gone() -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, poll};
     let watch = || {
         let out = io::stdout();
         loop {
-            // No event is asked for: what comes is the hang-up that `poll` reports in any case.
+            // No event is requested: `poll` reports a hang-up in any case.
             let mut watched = [PollFd::new(&out, PollFlags::empty())];
             match poll(&mut watched, None) {
                 Ok(_) if watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) => std::process::exit(0),
@@ -109,7 +109,7 @@ pub(crate) fn end_when_the_reader_is_gone() -> io::Result<()> {
     std::thread::Builder::new().name("reader".into()).spawn(watch).map(drop)
 }
 
-/// Elsewhere the next line notices.
+/// On other systems the next line notices.
 #[cfg(not(unix))]
 pub(crate) fn end_when_the_reader_is_gone() -> io::Result<()> {
     Ok(())

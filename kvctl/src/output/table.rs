@@ -7,7 +7,7 @@ use tabled::builder::Builder;
 use tabled::settings::object::{Columns, Rows};
 use tabled::settings::{Alignment, Color, Padding, Style};
 
-/// A table in plain columns, one record a line, so that both eyes and `awk` find their way.
+/// A table in plain columns, one record per line, so that both people and `awk` can read it.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     header: Vec<String>,
@@ -15,14 +15,14 @@ pub(crate) struct Table {
     tones: Vec<Option<Tone>>,
     numbers: Vec<usize>,
     dispensable: Vec<usize>,
-    /// Those of them that are for terminals alone.
+    /// Columns that are only for terminals.
     extra: Vec<usize>,
 }
 
 impl Table {
-    /// An empty table. A column whose name begins with `#` holds numbers, which are aligned to the right; one that
-    /// begins with `?` is left out where the screen is too narrow for all, the last of them first; one that begins with `+`
-    /// is too, and is shown on terminals alone.
+    /// Creates an empty table. A column whose name begins with `#` holds numbers, which are aligned to the right. One
+    /// that begins with `?` is dropped if the screen is too narrow for all, the last such column first. One that begins
+    /// with `+` is dropped in the same way, and is shown only on terminals.
     pub(crate) fn new(columns: &[&str]) -> Self {
         const MARKS: [char; 3] = ['#', '?', '+'];
         let marks = |name: &str| name.chars().take_while(|mark| MARKS.contains(mark)).collect::<String>();
@@ -45,8 +45,8 @@ impl Table {
         self.tones.push(tone);
     }
 
-    /// The lines, without the last newline. A table wider than the screen does without its dispensable columns, one after
-    /// the other; one that is still too wide becomes a block of lines for each row, all columns in it.
+    /// Returns the lines, without the last newline. A table wider than the screen drops its dispensable columns, one
+    /// after the other. If it is still too wide, each row becomes a block of lines, with all columns in it.
     pub(super) fn render(&self, screen: Screen) -> String {
         let fits = |table: &tabled::Table| screen.width.is_none_or(|width| table.total_width() <= width + GAP);
         let is_wanted = |column: &usize| screen.terminal || !self.extra.contains(column);
@@ -61,7 +61,7 @@ impl Table {
         if fits(&upright) { trimmed(&upright) } else { self.blocks(screen.colour) }
     }
 
-    /// The table with these columns alone.
+    /// Returns the table with only these columns.
     fn upright(&self, columns: &[usize], colour: bool) -> tabled::Table {
         let mut builder = Builder::new();
         for row in [&self.header].into_iter().chain(&self.rows) {
@@ -102,13 +102,13 @@ impl Table {
 }
 
 impl fmt::Display for Table {
-    /// As to a pipe: without colours and as wide as it is.
+    /// Formats the table as for a pipe: without colours and in full width.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.render(Screen::default()))
     }
 }
 
-/// Blanks after each column; the last one's are not printed.
+/// Blanks after each column. Those of the last column are not printed.
 const GAP: usize = 2;
 
 fn plain(builder: Builder) -> tabled::Table {
@@ -117,7 +117,7 @@ fn plain(builder: Builder) -> tabled::Table {
     table
 }
 
-/// The table without the blanks that fill its last column.
+/// Returns the table without the blanks that fill its last column.
 fn trimmed(table: &tabled::Table) -> String {
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }

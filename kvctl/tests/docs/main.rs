@@ -1,14 +1,14 @@
-//! Every command of the documentation, run as it is printed, with its output compared to what the page shows; and links and
-//! names of targets that lead somewhere.
+//! Runs every command of the documentation as printed, and compares its output with the page. Also checks that links
+//! and names of targets exist.
 //!
 //!     cargo test -p kvctl --test docs -- README
 //!
-//! `page` says how a page marks what is to become of a block, `patterns` what may differ between the page and a run. A block
-//! that is neither run nor marked fails. Each page has a session of its own: a directory, free ports in place of those that
-//! it names, and the real programs in `PATH`.
+//! `page` describes the marks of blocks, `patterns` the permitted differences between the page and a run. A block that
+//! is neither run nor marked fails. Each page has a session of its own: a directory, free ports in place of those on
+//! the page, and the real programs in `PATH`.
 //!
-//! kvctl is the binary of this package. kvd is this program under another name, since cargo builds the binary of another
-//! package for nobody's tests but that package's; so the test has a `main` of its own.
+//! kvctl is the binary of this package. kvd is this test program under another name, since cargo builds the binaries of
+//! a package only for that package's own tests; so the test has a `main` of its own.
 
 mod names;
 mod page;
@@ -24,10 +24,10 @@ use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Instant;
 
-/// Folders all of whose pages are tested, and single pages.
+/// Folders whose pages are all tested, and single pages.
 const PAGES: &[&str] = &["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "deploy/README.md", "docs"];
 
-/// Flags of the usual test programs that a value follows.
+/// Flags of the usual test programs that are followed by a value.
 const FLAGS_WITH_VALUES: &[&str] = &["--test-threads", "--format", "--color", "--logfile", "--skip", "-Z"];
 
 fn main() -> ExitCode {
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// A test that cannot fail is worthless: these must.
+/// A test that cannot fail is worthless: these blocks must fail.
 fn check_itself() {
     for (page, complaint) in [
         ("```\nkvctl get x\n```", "a block in the language \"\""),
@@ -94,13 +94,13 @@ fn check_itself() {
     assert_eq!(dead_links(Path::new("README.md"), "[a](gone.md) [b](README.md#gone) [c](README.md#a-tour)").len(), 2);
 }
 
-/// The pages that the arguments ask for: all without a filter.
+/// Returns the pages that the arguments select: all without a filter.
 fn chosen(arguments: &[String]) -> Vec<PathBuf> {
     let mut filters = Vec::new();
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         match &**word {
-            // No page is one that is usually left out.
+            // No page is marked as ignored.
             "--ignored" => return Vec::new(),
             flag if FLAGS_WITH_VALUES.contains(&flag) => drop(words.next()),
             flag if flag.starts_with('-') => {}
@@ -126,7 +126,7 @@ fn chosen(arguments: &[String]) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Tests a page; returns how many seconds it took, or what is wrong.
+/// Tests a page. Returns how many seconds it took, or the failures.
 fn test(page: &Path) -> Result<f64, Vec<String>> {
     let began = Instant::now();
     let text = fs::read_to_string(root().join(page)).map_err(|error| vec![error.to_string()])?;
@@ -136,7 +136,7 @@ fn test(page: &Path) -> Result<f64, Vec<String>> {
     wrong.extend(blocks.iter().flat_map(at_rest));
     if blocks.iter().any(|block| block.kind != Kind::Other) {
         let mut session = Session::new();
-        // What follows a block that failed may rest on it.
+        // Later blocks may depend on one that failed.
         let failed =
             blocks.iter().find_map(|block| session.run(block).err().map(|why| format!("line {}: {why}", block.line)));
         wrong.extend(failed);
@@ -145,7 +145,7 @@ fn test(page: &Path) -> Result<f64, Vec<String>> {
     if wrong.is_empty() { Ok(began.elapsed().as_secs_f64()) } else { Err(wrong) }
 }
 
-/// What is wrong with a block, as far as can be told without running it.
+/// Returns the faults of a block that can be found without running it.
 fn at_rest(block: &Block) -> Vec<String> {
     let mut wrong = match block.kind {
         Kind::Sh => names::missing(root(), &block.text),
@@ -163,7 +163,7 @@ fn at_rest(block: &Block) -> Vec<String> {
     wrong.iter().map(|wrong| format!("line {}: {wrong}", block.line)).collect()
 }
 
-/// Links of a page to files or headings that are not there.
+/// Returns the links of a page to files or headings that do not exist.
 fn dead_links(page: &Path, text: &str) -> Vec<String> {
     let is_dead = |target: &&str| {
         let (file, anchor) = target.split_once('#').unwrap_or((target, ""));

@@ -1,10 +1,10 @@
-//! Whether what a command names is there: packages, tests, benches and examples of `cargo` lines, and programs of this
-//! repository. So a block that takes too long to be run cannot name something that has gone.
+//! Checks that named things exist: packages, tests, benches and examples of `cargo` lines, and programs of this
+//! repository. So even a block that takes too long to run cannot name something that has been removed.
 
 use std::fs;
 use std::path::Path;
 
-/// What a block of commands names and this repository does not have.
+/// Returns the names in a block of commands that do not exist in this repository.
 pub(crate) fn missing(root: &Path, text: &str) -> Vec<String> {
     let mut missing = Vec::new();
     for line in text.lines() {
@@ -52,7 +52,7 @@ fn missing_targets<'a>(root: &'a Path, words: &'a [&'a str]) -> impl Iterator<It
     })
 }
 
-/// The folders of the workspace's packages.
+/// Returns the folders of the workspace's packages.
 fn packages(root: &Path) -> Vec<String> {
     let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("the workspace's manifest");
     let members = manifest.lines().find_map(|line| line.strip_prefix("members = [")).expect("members of the workspace");

@@ -1,4 +1,4 @@
-//! Reading a page: its blocks of code, and the marks that say what becomes of each.
+//! Parses a page: its blocks of code, and the marks that say how each is tested.
 //!
 //! A mark is an HTML comment on a line of its own above a block, so that readers do not see it:
 //!
@@ -18,7 +18,7 @@ use std::fmt;
 /// Languages that are not run.
 const OTHER_LANGUAGES: &[&str] = &["ini", "json", "mermaid", "rust", "text", "toml", "yaml"];
 
-/// Reasons for which a block may be left out.
+/// Permitted reasons for not running a block.
 const REASONS: &[&str] = &["needs root", "takes long"];
 
 /// A fenced block.
@@ -31,18 +31,18 @@ pub(crate) struct Block {
     pub(crate) text: String,
 }
 
-/// How a block is written.
+/// Form of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Commands alone.
     Sh,
-    /// Commands after `$ `, and what they print.
+    /// Commands after `$ `, and their output.
     Console,
     /// No commands.
     Other,
 }
 
-/// What becomes of a block.
+/// Treatment of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Run,
@@ -51,11 +51,11 @@ pub(crate) enum Fate {
     ThreeMachines,
     NotRun,
     ByCompose,
-    /// Is the same as this file.
+    /// Must be identical to this file.
     File(String),
 }
 
-/// Why a page cannot be read.
+/// Reason why a page cannot be parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadPage {
     line: usize,
@@ -68,10 +68,10 @@ impl fmt::Display for BadPage {
     }
 }
 
-/// The blocks of a page, in order.
+/// Returns the blocks of a page, in order.
 ///
 /// # Errors
-/// [`BadPage`] where a block has no language, an unknown one or an unknown mark, is not closed, or is indented without a
+/// [`BadPage`] if a block has no language, an unknown one or an unknown mark, is not closed, or is indented without a
 /// fence, so that nothing would run it.
 pub(crate) fn blocks(page: &str) -> Result<Vec<Block>, BadPage> {
     let mut blocks = Vec::new();
@@ -132,7 +132,7 @@ fn fate_of(mark: &str) -> Option<Fate> {
     })
 }
 
-/// The commands of a console block, each with what it prints.
+/// Returns the commands of a console block, each with its output.
 pub(crate) fn commands(text: &str) -> Vec<(String, Vec<String>)> {
     let mut commands: Vec<(String, Vec<String>)> = Vec::new();
     let mut goes_on = false;
@@ -151,18 +151,18 @@ pub(crate) fn commands(text: &str) -> Vec<(String, Vec<String>)> {
     commands
 }
 
-/// Lines of cargo in a page's sentences and tables.
+/// Returns the cargo command lines in a page's sentences and tables.
 pub(crate) fn spans(page: &str) -> impl Iterator<Item = &str> {
     page.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).filter(|span| span.starts_with("cargo "))
 }
 
-/// Targets of links, and of images, that lead to files of the repository.
+/// Returns the targets of links and images that point to files of the repository.
 pub(crate) fn links(page: &str) -> Vec<&str> {
     let targets = page.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
     targets.filter(|target| !target.contains("://")).collect()
 }
 
-/// The anchor that a heading gets.
+/// Returns the anchors of a page's headings.
 pub(crate) fn anchors(page: &str) -> Vec<String> {
     let headings =
         page.lines().filter_map(|line| line.strip_prefix('#')).map(|line| line.trim_start_matches('#').trim());

@@ -1,7 +1,7 @@
-//! Comparing what a page shows with what was printed.
+//! Compares a page with the output of its commands.
 //!
-//! Some things differ from run to run. Both sides are brought to one form, in which each of these is a name in angle
-//! brackets:
+//! Some things differ from run to run. Both sides are converted to a common form, in which each of these is a name in
+//! angle brackets:
 //!
 //! | name | stands for |
 //! |---|---|
@@ -12,9 +12,10 @@
 //! | `<leader>` | name and address of the leader |
 //! | `<time>` | a time of the clock |
 //!
-//! Runs of spaces count as one. On a page `...` stands for anything within a line, and alone on a line for any lines.
+//! Runs of spaces count as one. On a page `...` stands for any text within a line, and alone on a line for any number
+//! of lines.
 
-/// Fields of JSON objects and headers of replies whose numbers differ.
+/// JSON fields and reply headers whose numbers differ.
 const NUMBERS: &[&str] = &[
     "\"term\":",
     "\"uptime_ms\":",
@@ -30,12 +31,12 @@ const NUMBERS: &[&str] = &[
 /// Units of numbers that differ.
 const UNITS: &[&str] = &["B", "KB", "MB", "bytes", "ms", "s"];
 
-/// Which port of 127.0.0.1 stands for which node, counted from 1.
+/// The ports of 127.0.0.1 that stand for the nodes, counted from node 1.
 #[derive(Clone, Debug)]
 pub(crate) struct Ports(pub(crate) Vec<u16>);
 
 impl Ports {
-    /// A line of the page with the ports that are ours instead of those that it names.
+    /// Returns a line of the page with our ports instead of the ports on the page.
     pub(crate) fn ours(&self, line: &str) -> String {
         let mut line = line.to_owned();
         for (port, number) in self.0.iter().zip(1..) {
@@ -43,7 +44,7 @@ impl Ports {
             line = line.replace(&format!("10.0.0.{number}:8080"), &format!("127.0.0.1:{port}"));
             line = line.replace(&format!(":808{number}"), &format!(":{port}"));
         }
-        // In a loop over the numbers of nodes. The ports are in a row.
+        // In a loop over node numbers. The ports are consecutive.
         line.replace(":808$n", &format!(":$(({} + $n))", self.0[0] - 1))
     }
 
@@ -65,7 +66,7 @@ impl Ports {
     }
 }
 
-/// The form of a line in which two runs are the same.
+/// Returns a line in the form in which two runs are equal.
 pub(crate) fn common_form(line: &str, ports: &Ports) -> String {
     let mut line = ports.named(line).split_whitespace().collect::<Vec<_>>().join(" ");
     for number in 1..=ports.0.len() {
@@ -78,14 +79,14 @@ pub(crate) fn common_form(line: &str, ports: &Ports) -> String {
         line = line.replace(&format!("\"state\":\"{role}\""), "\"state\":<role>");
     }
     let words: Vec<&str> = line.split(' ').collect();
-    // A row of `kvctl status`: the role, whether it leads, and numbers.
+    // A row of `kvctl status`: the role, whether the node leads, and numbers.
     let is_status = words.len() > 3 && ["leader", "follower"].contains(&words[1]) && ["*", "-"].contains(&words[2]);
     let form = |at: usize, word: &str| match word {
         _ if is_status && (at == 1 || at == 2) => "<role>".to_owned(),
         word if is_number(word) && (is_status || words.get(at + 1).is_some_and(|next| is_unit(next))) => {
             "<n>".to_owned()
         }
-        // A line of `kvctl watch-leader`: from one leader to the next, and where that one is.
+        // A line of `kvctl watch-leader`: the old and the new leader, and the new one's URL.
         word if is_node(word) && [at.wrapping_sub(1), at + 1].iter().any(|at| words.get(*at) == Some(&"->")) => {
             "<leader>".to_owned()
         }
@@ -99,7 +100,8 @@ pub(crate) fn common_form(line: &str, ports: &Ports) -> String {
     words.join(" ")
 }
 
-/// Whether this line, in common form, may be there or not: `kvctl watch-leader` says that nobody leads if it is in time.
+/// Returns whether this line, in common form, is optional: `kvctl watch-leader` reports that there is no leader only if
+/// it notices in time.
 pub(crate) fn is_passed_over(line: &str) -> bool {
     line.starts_with("<time> term ") && line.ends_with(" -> none")
 }
@@ -108,7 +110,7 @@ fn is_node(word: &str) -> bool {
     word.strip_prefix("node").is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Whether this is a time as logs write it: `2026-01-31T12:00:00.000Z`.
+/// Returns whether this is a time as in logs: `2026-01-31T12:00:00.000Z`.
 fn is_time(word: &str) -> bool {
     word.len() > 16 && word.ends_with('Z') && word.starts_with("20") && word.contains('T') && word.contains(':')
 }
@@ -121,7 +123,7 @@ fn is_unit(word: &str) -> bool {
     UNITS.contains(&word.trim_end_matches([',', '.', ')', ';']))
 }
 
-/// Replaces what `length` says of what stands after each `name`.
+/// Replaces the text after each `name`, of the length that `length` returns.
 fn after_each(line: &str, name: &str, length: impl Fn(&str) -> usize) -> String {
     let mut parts = line.split(name);
     let mut replaced = parts.next().unwrap_or_default().to_owned();
@@ -152,7 +154,7 @@ fn ids(word: &str) -> String {
     replaced
 }
 
-/// Whether these lines were printed, in the form that [`common_form`] gives both.
+/// Returns whether these lines were printed, both in the form of [`common_form`].
 pub(crate) fn matches(shown: &[String], printed: &[String]) -> bool {
     match shown.split_first() {
         None => printed.is_empty(),

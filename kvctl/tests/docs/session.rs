@@ -1,4 +1,4 @@
-//! Running the blocks of a page, as a reader does who has just built kvd and kvctl.
+//! Runs the blocks of a page, like a reader who has just built kvd and kvctl.
 
 use crate::page::{Block, Fate, Kind, commands};
 use crate::patterns::{Ports, common_form, is_passed_over, matches};
@@ -14,22 +14,22 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use testkit::{DEADLINE, Port, run, until};
 
-/// Nodes that pages talk of: three, and one that joins.
+/// Number of nodes on pages: three, and one that joins.
 const NODES: u16 = 4;
 
-/// Pause between two looks at what another terminal shows.
+/// Pause between two checks of another terminal's output.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Time for what runs in the background to stop.
+/// Time for background processes to stop.
 const STOP_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// What `kvd dev` says to do to its leader, before the id of a process.
+/// The command that `kvd dev` prints for killing its leader, up to the process id.
 const KILL: &str = "kill -9 ";
 
-/// Ends what a command has printed, and begins its exit code.
+/// Separates the output of a command from its exit code.
 const END_OF_COMMAND: char = '\u{1e}';
 
-/// Stands in for cargo: what a page has it build has been built.
+/// Replaces cargo: everything that a page builds with it has been built.
 const CARGO: &str = r#"#!/bin/sh
 case "$*" in
   "run --release -p kvd -- "*) shift 5; exec kvd "$@" ;;
@@ -39,29 +39,30 @@ echo "the stand-in for cargo does not know: $*" >&2
 exit 1
 "#;
 
-/// Has curl show no progress, as at a terminal to which it prints a reply.
+/// Makes curl show no progress, as on a terminal to which it prints a reply.
 const CURLRC: &str = "silent\nshow-error\n";
 
-/// A reader of one page: a directory, ports, and what runs meanwhile.
+/// The reader of one page: a directory, ports, and running processes.
 pub(crate) struct Session {
     running: Vec<Running>,
     ports: Ports,
     _held: Vec<Port>,
-    /// After what runs, so that it is removed when nobody writes there any more.
+    /// Declared after the processes, so that it is removed when nothing writes there any more.
     dir: TempDir,
 }
 
-/// Something that runs in the background, with all processes that it starts.
+/// A background command, with all processes that it starts.
 struct Running {
     child: Child,
     output: PathBuf,
-    /// What it must have printed by the end, in common form.
+    /// Output required by the end, in common form.
     shown: Vec<String>,
     line: usize,
 }
 
 impl Running {
-    /// Ends all its processes. They are asked first, since nodes of `kvd dev` are in groups of their own: it waits for them.
+    /// Ends all its processes. They first get a signal to stop: nodes of `kvd dev` are in process groups of their own,
+    /// and `kvd dev` waits for them.
     fn kill(&mut self) {
         let group = Pid::from_child(&self.child);
         let asked = kill_process_group(group, Signal::TERM);
@@ -69,13 +70,14 @@ impl Running {
         while asked.is_ok() && runs(group) && began.elapsed() < STOP_TIME_MAX {
             thread::sleep(POLL);
         }
-        // Those of them that have ended need no killing.
+        // Processes of the group that have ended need no signal.
         let _ = kill_process_group(group, Signal::KILL);
         let _ = self.child.wait();
     }
 }
 
-/// Whether a process of this group runs. One that has ended may still be there, until its parent asks for its exit code.
+/// Returns whether a process of this group runs. A process that has ended remains until its parent asks for its exit
+/// code.
 fn runs(group: Pid) -> bool {
     let Ok(processes) = fs::read_dir("/proc") else { return false };
     let stats = processes.flatten().filter_map(|process| fs::read_to_string(process.path().join("stat")).ok());
@@ -112,7 +114,7 @@ impl Session {
     /// Runs a block.
     ///
     /// # Errors
-    /// A sentence that says what did not come out as the page shows.
+    /// A sentence about the difference between the run and the page.
     pub(crate) fn run(&mut self, block: &Block) -> Result<(), String> {
         match &block.fate {
             Fate::Run if block.kind == Kind::Other => Ok(()),
@@ -142,10 +144,10 @@ impl Session {
         }
     }
 
-    /// Ends what runs in the background.
+    /// Ends the background commands.
     ///
     /// # Errors
-    /// Where something has not printed what the page shows.
+    /// If a command has not printed what the page shows.
     pub(crate) fn end(&mut self) -> Result<(), String> {
         let running = std::mem::take(&mut self.running);
         for running in running.iter().filter(|running| !running.shown.is_empty()) {
@@ -232,7 +234,8 @@ impl Session {
 
     // --- Words ---------------------------------------------------------------------------------------------------
 
-    /// A shell in the reader's directory, with nothing in its environment that would change what programs do.
+    /// Returns a shell in the reader's directory, without environment variables that would change the behaviour of
+    /// programs.
     fn shell(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("sh");
         for (name, _) in env::vars_os() {
@@ -256,8 +259,8 @@ impl Session {
         command
     }
 
-    /// Commands of the page, with what is ours in place of what they name: ports, and directories of the system. On each of
-    /// several machines a node has its own name, address and directory.
+    /// Returns commands of the page with our ports and directories instead of those on the page. On each of several
+    /// machines a node has its own name, address and directory.
     fn local(&self, text: &str, machine: Option<usize>) -> String {
         let mut text = text.to_owned();
         if let Some(machine) = machine {
@@ -271,7 +274,7 @@ impl Session {
         self.with_pid(&self.ports.ours(&text))
     }
 
-    /// The same with the process that `kvd dev` has named last in place of the one that the page kills.
+    /// Returns the commands with the process id that `kvd dev` printed last instead of the one on the page.
     fn with_pid(&self, text: &str) -> String {
         let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>();
         let Some((before, after)) = text.split_once(KILL) else { return text.to_owned() };
@@ -282,7 +285,7 @@ impl Session {
         format!("{before}{KILL}{pid}{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
     }
 
-    /// Lines in common form, without the directories that are ours.
+    /// Returns lines in common form, without our directories.
     fn lines(&self, text: &str) -> Vec<String> {
         let text = text.replace(&format!("{}/", self.dir.path().join("machine").display()), "/");
         let lines = text.trim_end().lines().map(|line| common_form(line, &self.ports));

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use testkit::Ended;
 
-/// kvctl, with none of the environment that would change what it does.
+/// Returns kvctl without the environment variables that would change its behaviour.
 pub(crate) fn kvctl(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kvctl"));
     let of_kvctl = ["KVCTL_ENDPOINTS", "KVCTL_CLUSTER", "KVCTL_TIMEOUT", "KVCTL_OUTPUT"];
@@ -14,7 +14,7 @@ pub(crate) fn kvctl(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it to the end.
+/// Runs kvctl to the end.
 #[allow(dead_code, reason = "some tests run it in an environment of theirs only")]
 pub(crate) fn run(arguments: &[&str]) -> Ended {
     testkit::run(&mut kvctl(arguments))

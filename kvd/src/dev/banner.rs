@@ -1,4 +1,4 @@
-//! The text that a start ends with: where the nodes are, and what to try.
+//! The text printed at the end of a start: where the nodes are, and what to try.
 
 use super::node::Node;
 use std::env;
@@ -35,8 +35,8 @@ pub(super) fn banner(nodes: &[Node], leader: Option<&str>, data_dir: &Path) -> S
     )
 }
 
-/// The command that runs kvctl for whoever has started this: by its name, if the shell finds it so; else the one beside
-/// this program; else as cargo does, which builds it first.
+/// Returns the command that runs kvctl for the user: its name, if the shell finds it so; else the path of the one
+/// beside this program; else a cargo command, which builds it first.
 fn kvctl_command() -> String {
     const NAME: &str = "kvctl";
     let in_path = |path: OsString| env::split_paths(&path).any(|dir| dir.join(NAME).is_file());
@@ -51,7 +51,7 @@ fn kvctl_command() -> String {
     }
 }
 
-/// What kvctl has to be told to find these nodes: nothing, if they are where it looks by itself.
+/// Returns the flag that tells kvctl where these nodes are. Empty if they are where kvctl looks by default.
 fn endpoints_flag(urls: &[&str]) -> String {
     let expected = ["http://127.0.0.1:8081", "http://127.0.0.1:8082", "http://127.0.0.1:8083"];
     if urls == expected { String::new() } else { format!(" --endpoints {}", urls.join(",")) }

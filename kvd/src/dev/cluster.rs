@@ -1,4 +1,4 @@
-//! The nodes of a cluster, watched, and started again when they end.
+//! The nodes of a cluster: watches them, and restarts each one that ends.
 
 use super::banner::banner;
 use super::error::DevError;
@@ -18,25 +18,25 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
-/// Pause between two looks at nodes that are all well.
+/// Pause between two checks while all nodes are well.
 const CALM_PAUSE: Duration = Duration::from_millis(250);
 
-/// Pause between two looks while there is no leader, or a node has yet to catch up.
+/// Pause between two checks while there is no leader, or a node has yet to catch up.
 const WATCHFUL_PAUSE: Duration = Duration::from_millis(5);
 
-/// Time for the nodes to log what they did at last, so that the banner comes after it.
+/// Time for the nodes to log their last steps, so that the banner comes after those lines.
 const LAST_LINES: Duration = Duration::from_millis(100);
 
-/// The cluster that is asked for.
+/// The cluster to start.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// Number of nodes: `node1`, `node2`, ...
     pub(crate) nodes: u16,
     /// The first node's port on 127.0.0.1; the others follow.
     pub(crate) base_port: u16,
-    /// Where the nodes keep their data, each in a directory of its own.
+    /// Parent of the nodes' data directories.
     pub(crate) data_dir: PathBuf,
-    /// How they log.
+    /// Format of their logs.
     pub(crate) log_format: LogFormat,
 }
 
@@ -46,9 +46,9 @@ pub(crate) struct Cluster {
     data_dir: PathBuf,
     nodes: Vec<Node>,
     observer: Observer,
-    /// Who has led last, even if it has ended since.
+    /// The last known leader, even if it has ended since.
     leader: Option<Leader>,
-    /// Since when its end has left the cluster without a leader.
+    /// Time since which the cluster has been without a leader because its process ended.
     leaderless_since: Option<Instant>,
 }
 
@@ -59,7 +59,7 @@ struct Leader {
 }
 
 impl Cluster {
-    /// Starts the processes. [`Cluster::run`] sees what becomes of them.
+    /// Starts the processes. [`Cluster::run`] watches them.
     ///
     /// # Errors
     /// [`DevError`], which names the flag at fault.
@@ -92,8 +92,8 @@ impl Cluster {
         Ok(Self { data_dir: options.data_dir, nodes, observer, leader: None, leaderless_since: None })
     }
 
-    /// Watches the nodes, says what becomes of them, and starts again those that end. Returns when the cluster cannot be
-    /// formed, or no node is left. Whatever happens, the cluster has to be stopped afterwards.
+    /// Watches the nodes, reports what happens to them, and restarts each one that ends. Returns when the cluster
+    /// cannot be formed, or no node is left. In every case the cluster must be stopped afterwards.
     pub(crate) async fn run(&mut self) -> DevError {
         if let Err(error) = self.come_up().await {
             return error;
@@ -139,7 +139,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Stops all nodes at once, each after the requests under way at it.
+    /// Stops all nodes at once, each after its requests in flight.
     ///
     /// # Errors
     /// [`DevError::Ended`] if one of them failed.
@@ -156,18 +156,19 @@ impl Cluster {
             observer.look().await
         };
         tokio::select! {
-            // The end of a leader is known before the next leader is, or nobody knew how long there was none.
+            // The end of a leader must be noticed before the next leader is, or the time without a leader would be
+            // unknown.
             biased;
             (event, index, _) = event => Next::Event(index, event),
             seen = seen => Next::Seen(seen),
         }
     }
 
-    /// Learns who leads. Returns whether that is news.
+    /// Takes in who leads. Returns whether that is news.
     fn see_leader(&mut self, seen: &[Option<Seen>]) -> bool {
         let leader_of = |seen: &Seen| Some((seen.health.term, seen.health.leader.clone()?.id));
         let Some((term, name)) = seen.iter().flatten().filter_map(leader_of).max() else { return false };
-        // Those who have not noticed yet that a leader has ended name it under its old term.
+        // Nodes that have not noticed yet that a leader has ended still name it, under its old term.
         let is_news = self.leader.as_ref().is_none_or(|known| known.term < term);
         if is_news {
             self.leader = Some(Leader { term, name });
@@ -186,7 +187,7 @@ impl Cluster {
         }
     }
 
-    /// Says that a node has ended, and what comes next.
+    /// Reports that a node has ended, and what happens next.
     fn say_end(&mut self, index: usize, Ended { pid, how, .. }: &Ended) {
         let node = &self.nodes[index];
         let was_leader = self.leader.as_ref().is_some_and(|leader| leader.name == node.name);
@@ -218,31 +219,31 @@ impl Cluster {
     }
 
     fn ended(&self, index: usize, Ended { how, code, .. }: Ended) -> DevError {
-        // Whoever starts this did not ask for the end of a node.
+        // The user of `kvd dev` did not ask for the node to end.
         let code = if code == exit_code::DONE { exit_code::FAILED } else { code };
         DevError::Ended { name: self.nodes[index].name.clone(), how, code }
     }
 }
 
-/// What comes next.
+/// The next thing to handle.
 enum Next {
-    /// Something happened to the node of this index.
+    /// Something happened to the node with this index.
     Event(usize, Event),
     /// The nodes were asked.
     Seen(Vec<Option<Seen>>),
 }
 
-/// Prints for whoever looks on. If nobody does any more (`kvd dev | head`), the cluster runs all the same.
+/// Prints for the user. If nobody reads any more (`kvd dev | head`), the cluster keeps running.
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// The same for a line that stands among those of the log.
+/// Prints a line that stands among those of the log.
 fn say_news(text: &str) {
     say(&format!("kvd dev: {text}"));
 }
 
-/// The addresses of the nodes, on which nobody listens.
+/// Returns the addresses of the nodes, after checking that nothing listens on them.
 fn free_addresses(options: &Options) -> Result<Vec<SocketAddr>, DevError> {
     let Options { nodes, base_port, .. } = *options;
     let listen_for = |node: u16| {
@@ -254,12 +255,12 @@ fn free_addresses(options: &Options) -> Result<Vec<SocketAddr>, DevError> {
         });
         Ok((address, listener?))
     };
-    // All at a time, so that a port is not counted twice.
+    // All are held at the same time, so that no port is counted twice.
     let held: Vec<(SocketAddr, TcpListener)> = (0..nodes).map(listen_for).collect::<Result<_, _>>()?;
     Ok(held.into_iter().map(|(address, _)| address).collect())
 }
 
-/// Refuses data of a cluster of another size, in terms of these options and not of the flags of a single node.
+/// Refuses data of a cluster of another size, and names the options of `kvd dev` instead of a single node's flags.
 fn check_data(options: &Options, names: &[String]) -> Result<(), DevError> {
     let known = names.iter().find_map(|name| first_members(&options.data_dir.join(name)));
     match known {
@@ -270,8 +271,8 @@ fn check_data(options: &Options, names: &[String]) -> Result<(), DevError> {
     }
 }
 
-/// The members of which the cluster of this directory was formed, in the order of their names. What is wrong with the
-/// directory is for the node to say.
+/// Returns the members that formed the cluster of this directory, sorted by name. Errors in the directory are left for
+/// the node to report.
 fn first_members(dir: &Path) -> Option<Vec<String>> {
     let disk = dir.is_dir().then(|| RealDisk::open(dir).ok())??;
     Some(Identity::load(&disk).ok()??.cluster?.first_members)

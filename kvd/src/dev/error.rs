@@ -1,11 +1,11 @@
-//! Why there is no cluster, or none any more.
+//! Reasons why there is no cluster, or no longer one.
 
 use crate::server::listen_hint;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Why a cluster did not start, or has ended by itself.
+/// Reason why a cluster did not start, or has ended by itself.
 #[derive(Debug, Error)]
 pub(crate) enum DevError {
     /// The ports do not exist.
@@ -26,7 +26,7 @@ pub(crate) enum DevError {
         /// What the operating system said.
         cause: std::io::Error,
     },
-    /// The data is that of a cluster of another size.
+    /// The data belongs to a cluster of another size.
     #[error(
         "--nodes {nodes}: {} holds data of a cluster of {known}; start it with --nodes {known}, or choose another \
          --data-dir", .dir.display()
@@ -34,7 +34,7 @@ pub(crate) enum DevError {
     OtherNodes {
         /// Number of nodes asked for.
         nodes: u16,
-        /// Where they keep their data.
+        /// Parent of the nodes' data directories.
         dir: PathBuf,
         /// Number of nodes that the cluster was formed of.
         known: usize,
@@ -47,7 +47,7 @@ pub(crate) enum DevError {
         /// What the operating system said.
         cause: std::io::Error,
     },
-    /// A node ended. It has said why itself.
+    /// A node ended. It has printed the reason itself.
     #[error("{name} {how}")]
     Ended {
         /// The node.

@@ -1,4 +1,4 @@
-//! A node as a process of its own, which is started again when it has ended.
+//! A node in a process of its own, which is restarted when it has ended.
 
 use super::error::DevError;
 use crate::cli::exit_code;
@@ -15,13 +15,13 @@ use std::time::Duration;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Time between the end of a process and the start of the next one: long enough to see how the others do without it.
+/// Time between the end of a process and the next start: long enough to see how the other nodes do without it.
 pub(super) const RESTART_PAUSE: Duration = Duration::from_secs(5);
 
-/// A node whose processes end this often in a row before they have caught up is not started again.
+/// A node whose processes end this many times in a row before they have caught up is not restarted.
 const FAILURES_MAX: u32 = 3;
 
-/// Time beyond [`STOP_TIME_MAX`] for a process to end, which then is killed.
+/// Time beyond [`STOP_TIME_MAX`] for a process to end. After that it is killed.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
 
 /// A node, whether it runs or not.
@@ -32,18 +32,18 @@ pub(super) struct Node {
     program: PathBuf,
     arguments: Vec<OsString>,
     state: State,
-    /// Processes in a row that ended before they had caught up.
+    /// Number of processes in a row that ended before they had caught up.
     failures: u32,
 }
 
 #[derive(Debug)]
 enum State {
     Running(Box<Process>),
-    /// It has ended, and starts again then.
+    /// It has ended, and restarts at this time.
     Pausing {
         until: Instant,
     },
-    /// It has ended for good.
+    /// It has ended and is not restarted.
     GivenUp,
 }
 
@@ -61,7 +61,7 @@ struct Process {
 pub(super) enum Event {
     /// Its process has ended.
     Ended(Ended),
-    /// It is time to start it again.
+    /// It is time to restart it.
     Due,
 }
 
@@ -69,9 +69,9 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) pid: u32,
-    /// The rest of a sentence about the node.
+    /// How it ended, as the rest of a sentence about the node.
     pub(super) how: String,
-    /// What it ended with, or what stands for a signal.
+    /// Its exit code, or a code that stands for a signal.
     pub(super) code: u8,
 }
 
@@ -84,13 +84,13 @@ impl Node {
         Ok(node)
     }
 
-    /// Starts a process of it.
+    /// Starts a process of the node.
     fn spawn(&mut self) -> io::Result<()> {
         let mut command = Command::new(&self.program);
         if let Some(name) = env::args_os().next() {
             command.arg0(name);
         }
-        // What is set for nodes in general has never been for those of `kvd dev`.
+        // Variables that are set for nodes in general never applied to nodes of `kvd dev`.
         let variables = env::vars_os().map(|(name, _)| name);
         variables.filter(|name| name.as_encoded_bytes().starts_with(b"KVD_")).for_each(|name| {
             command.env_remove(name);
@@ -98,13 +98,13 @@ impl Node {
         command.args(&self.arguments).stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0).kill_on_drop(true);
         let mut child = command.spawn()?;
         let pid = child.id().expect("nobody has waited for it yet");
-        // Waiting for the process would close it.
+        // Waiting for the process would close this pipe.
         let lifeline = child.stdin.take();
         self.state = State::Running(Box::new(Process { child, pid, lifeline, has_caught_up: false }));
         Ok(())
     }
 
-    /// Starts it again. If that fails, it is tried again after another pause.
+    /// Restarts the node. If that fails, it is tried again after another pause.
     pub(super) fn restart(&mut self) {
         if let Err(cause) = self.spawn() {
             tracing::warn!("cannot start {}: {cause}", self.name);
@@ -112,7 +112,7 @@ impl Node {
         }
     }
 
-    /// Id of its process, if it runs.
+    /// Returns the id of its process, if it runs.
     pub(super) fn pid(&self) -> Option<u32> {
         self.process().map(|process| process.pid)
     }
@@ -124,19 +124,19 @@ impl Node {
         }
     }
 
-    /// Whether its process runs and serves.
+    /// Returns whether its process runs and serves.
     pub(super) fn has_caught_up(&self) -> bool {
         self.process().is_some_and(|process| process.has_caught_up)
     }
 
-    /// Its process serves. Returns whether that is news.
+    /// Notes that its process serves. Returns whether that is news.
     pub(super) fn set_caught_up(&mut self) -> bool {
         let State::Running(process) = &mut self.state else { return false };
         self.failures = 0;
         !std::mem::replace(&mut process.has_caught_up, true)
     }
 
-    /// Whether it is never started again.
+    /// Returns whether it is never restarted.
     pub(super) fn is_given_up(&self) -> bool {
         matches!(self.state, State::GivenUp)
     }
@@ -147,7 +147,7 @@ impl Node {
             State::Running(process) => {
                 let ended = process.ended().await;
                 self.failures += u32::from(!process.has_caught_up);
-                // Starting again does not help there.
+                // A restart does not help in these cases.
                 let is_useless = ended.code == exit_code::USAGE || self.failures >= FAILURES_MAX;
                 let until = Instant::now() + RESTART_PAUSE;
                 self.state = if is_useless { State::GivenUp } else { State::Pausing { until } };
@@ -161,18 +161,18 @@ impl Node {
         }
     }
 
-    /// Stops its process after the requests under way, and waits for its end.
+    /// Stops its process after its requests in flight, and waits for its end.
     pub(super) async fn stop(&mut self) -> Result<(), DevError> {
         let State::Running(process) = &mut self.state else { return Ok(()) };
         drop(process.lifeline.take());
         if let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) {
-            // One that was paused by hand would not notice. One that has ended need not.
+            // A process that was paused by hand would not notice. If it has ended, this does nothing.
             let _ = kill_process(pid, Signal::CONT);
         }
         let ended = match timeout(STOP_TIME_MAX + STOP_MARGIN, process.ended()).await {
             Ok(ended) => ended,
             Err(_) => {
-                // It may have ended by itself in this moment.
+                // It may have ended by itself meanwhile.
                 let _ = process.child.start_kill();
                 process.ended().await
             }

@@ -1,4 +1,4 @@
-//! Asks the nodes how they are, as any client could.
+//! Asks the nodes for their state, as any client could.
 
 use crate::peer::{Agent, NodeAnswer, NodeRequest};
 use futures_util::future::join_all;
@@ -6,10 +6,10 @@ use kvclient::Health;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Time that a node has for an answer. One that is there answers in a fraction of it, and one that is paused never does.
+/// Time limit for an answer. A running node answers in a fraction of it, and a paused one never does.
 const ANSWER_TIME_MAX: Duration = Duration::from_millis(250);
 
-/// Bytes of an answer. Nine members need far less.
+/// Maximum length of an answer in bytes. Nine members need far less.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// Asks nodes at these URLs.
@@ -23,8 +23,8 @@ pub(super) struct Observer {
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) health: Health,
-    /// It serves: it knows a leader, has applied all that was committed when it started, and its data is of the newest level
-    /// that it knows.
+    /// True if it serves: it knows a leader, has applied all that was committed when it started, and its data is of the
+    /// newest level that it knows.
     pub(super) has_caught_up: bool,
 }
 

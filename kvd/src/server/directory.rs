@@ -1,8 +1,7 @@
-//! Names and addresses: who the members are, and where they say they are reached.
+//! Names and addresses of the members.
 //!
-//! Consensus knows members by id; the configuration adds a name and the URLs it was formed with. A
-//! node that was started again at other addresses says so when it introduces itself, and what it said
-//! last counts.
+//! Consensus knows members by id; the configuration adds a name and the URLs that the member was recorded with. A node
+//! that was restarted at other addresses announces them when it introduces itself. The newest announcement counts.
 
 use crate::peer::Hello;
 use crate::raft::{Configuration, Goal, MemberInfo, NodeId};
@@ -10,7 +9,8 @@ use kvclient::api::{Member, MemberGoal, NodeUrl};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Nodes that are no members as far as this node knows and that it answers all the same; the newest count.
+/// Maximum number of guests: nodes that this node answers although it does not know them as members. The newest ones
+/// are kept.
 const GUESTS_MAX: usize = 16;
 
 /// The members as this node knows them.
@@ -22,16 +22,16 @@ pub(super) struct Directory {
     heard: BTreeMap<NodeId, MemberInfo>,
     /// The members when this node first knew any, and their peer URLs then.
     first: BTreeMap<NodeId, String>,
-    /// Members no more. The leader sends them messages until they have heard of it, and one that leads itself sees its
-    /// own removal through, for which it needs the answers of the others.
+    /// Removed members. The leader sends them messages until they have heard of their removal. A leader that removes
+    /// itself completes its own removal, for which it needs the other members' answers.
     leaving: BTreeMap<NodeId, MemberInfo>,
-    /// Nodes of this cluster that have dialled this one and are no members yet, as far as it knows: it may be far
-    /// behind, or have no configuration yet, and whoever leads or stands for election needs its answers.
+    /// Nodes of this cluster that have dialled this one and that it does not know as members. This node may be far
+    /// behind, or have no configuration yet, and a leader or candidate needs its answers.
     guests: Vec<(NodeId, MemberInfo)>,
 }
 
 impl Directory {
-    /// Knows this node, and no member yet.
+    /// Creates a directory that knows only this node, and no member yet.
     pub(super) fn new(own: &Hello) -> Self {
         Self {
             own: (own.node_id(), own.info()),
@@ -43,7 +43,7 @@ impl Directory {
         }
     }
 
-    /// Takes over a configuration; whether it differs from the one before.
+    /// Adopts a configuration. Returns whether it differs from the previous one.
     pub(super) fn set_configuration(&mut self, configuration: &Configuration) -> bool {
         if self.configuration == *configuration {
             return false;
@@ -53,7 +53,7 @@ impl Directory {
         self.leaving.extend(left.into_iter().filter_map(|id| Some((id, self.info(id)?.clone()))).collect::<Vec<_>>());
         self.leaving.retain(|id, _| !is_member(id) && *id != self.own.0);
         self.guests.retain(|(id, _)| !is_member(id) && !configuration.removed.contains(id));
-        // What the log records is newer than what a member has said before.
+        // The log's record is newer than anything a member has announced before.
         let before = &self.configuration.members;
         let is_updated = |id: &NodeId| before.contains_key(id) && before.get(id) != configuration.members.get(id);
         self.heard.retain(|id, _| is_member(id) && !is_updated(id));
@@ -64,20 +64,20 @@ impl Directory {
         true
     }
 
-    /// Whether there are members that left and may have to hear of it.
+    /// Returns whether there are removed members that may still have to hear of their removal.
     pub(super) fn has_leaving(&self) -> bool {
         !self.leaving.is_empty()
     }
 
-    /// Keeps those who left for as long as there is something to say to them; whether anyone went.
+    /// Keeps removed members only while `is_sent` holds for them. Returns whether any was dropped.
     pub(super) fn retain_leaving(&mut self, is_sent: impl Fn(NodeId) -> bool) -> bool {
         let before = self.leaving.len();
         self.leaving.retain(|id, _| is_sent(*id));
         self.leaving.len() < before
     }
 
-    /// A node of this cluster has introduced itself; whether that was news. What others say than members
-    /// under their own names is not kept.
+    /// Notes that a node of this cluster has introduced itself. Returns whether that was news. Only what members
+    /// announce under their own names is kept.
     pub(super) fn heard(&mut self, hello: &Hello) -> bool {
         let id = hello.node_id();
         let is_member = self.configuration.members.get(&id).is_some_and(|member| member.name == hello.name);
@@ -88,7 +88,7 @@ impl Directory {
         true
     }
 
-    /// A node of this cluster has dialled this one; whether it is a guest whom this node did not know so far.
+    /// Notes that a node of this cluster has dialled this one. Returns whether it is a new guest.
     pub(super) fn dialled_by(&mut self, hello: &Hello) -> bool {
         let (id, info) = (hello.node_id(), hello.info());
         let is_known = self.configuration.members.contains_key(&id) || self.configuration.removed.contains(&id);
@@ -102,21 +102,22 @@ impl Directory {
         true
     }
 
-    /// The member of this name: of several, as while a node's new life takes the place of its old one, a voter.
+    /// Returns the member of this name. If there are several, as while a node's new incarnation replaces its old one,
+    /// returns a voter.
     pub(super) fn id(&self, name: &str) -> Option<NodeId> {
         let of_name = |id: &NodeId| self.configuration.members[id].name == name;
         self.configuration.everyone().filter(of_name).max_by_key(|id| self.configuration.is_voter(*id))
     }
 
-    /// The process of a node is gone; whether it was a guest, who is forgotten until it dials again.
+    /// Notes that a node's process is gone. Returns whether it was a guest; a guest is forgotten until it dials again.
     pub(super) fn lost(&mut self, id: NodeId) -> bool {
         let before = self.guests.len();
         self.guests.retain(|(guest, _)| *guest != id);
         self.guests.len() < before
     }
 
-    /// Everyone whom this node may have to send messages. Under its own name there is none but an earlier life of its
-    /// own.
+    /// Returns every node that this one may have to send messages to. Another node under its own name can only be an
+    /// earlier incarnation of itself, and is left out.
     pub(super) fn recipients(&self) -> impl Iterator<Item = NodeId> + '_ {
         let (own, MemberInfo { name, .. }) = &self.own;
         let members = self.configuration.members.iter().filter(move |(_, info)| info.name != *name);
@@ -124,23 +125,25 @@ impl Directory {
         ids.chain(self.guests.iter().map(|(id, _)| *id)).filter(move |id| id != own)
     }
 
-    /// Whether a member is at another URL than when this node started: it has said so, or the log records it.
+    /// Returns whether a member's URL has changed since this node started, by its own announcement or by a record in
+    /// the log.
     pub(super) fn has_moved(&self, id: NodeId) -> bool {
         let (first, now) = (self.first.get(&id), self.info(id));
         first.is_some_and(|first| now.is_some_and(|now| now.peer_url != *first))
     }
 
-    /// Whether the member itself has said, since this node started, that it is not where the configuration has it.
+    /// Returns whether the member itself has announced, since this node started, other URLs than the configuration has.
     pub(super) fn has_said_so(&self, id: NodeId) -> bool {
         self.heard.contains_key(&id)
     }
 
-    /// Whether `--peers` says where this node is dialled, unless it has moved: those who joined later are where they say.
+    /// Returns whether `--peers` determines where this member is dialled, unless it has moved. Members that joined
+    /// later are dialled at the URLs they announced.
     pub(super) fn is_first_member(&self, id: NodeId) -> bool {
         self.first.contains_key(&id)
     }
 
-    /// What is known of a member, or of another node that this one has to do with.
+    /// Returns what is known of a member, a removed member or a guest.
     pub(super) fn info(&self, id: NodeId) -> Option<&MemberInfo> {
         if id == self.own.0 {
             return Some(&self.own.1);
@@ -152,12 +155,12 @@ impl Directory {
         }
     }
 
-    /// A member as clients are told of it.
+    /// Returns a member's name and URL as clients see them.
     pub(super) fn node_url(&self, id: NodeId) -> Option<NodeUrl> {
         self.info(id).map(|info| NodeUrl { id: info.name.clone(), url: info.client_url.clone() })
     }
 
-    /// All members, in the order of their names.
+    /// Returns all members, sorted by name.
     pub(super) fn members(&self) -> Arc<[Member]> {
         let member = |id: NodeId| {
             let MemberInfo { name, client_url, peer_url } = self.info(id)?.clone();
@@ -170,7 +173,7 @@ impl Directory {
             Some(Member { id: name, client_url, peer_url, voter, goal, node: id.to_string() })
         };
         let mut members: Vec<_> = self.configuration.everyone().filter_map(member).collect();
-        // Of two lives of one node the one that counts comes first.
+        // Of two incarnations of one node, the voter comes first.
         members.sort_by(|a, b| (&a.id, !a.voter).cmp(&(&b.id, !b.voter)));
         members.into()
     }
@@ -217,7 +220,7 @@ mod tests {
         assert!(!directory.has_said_so(NodeId(2)), "it has yet to move");
         assert!(directory.heard(&hello("n2", 2, "http://e")));
         assert_eq!(url(&directory), "http://e");
-        // A node that is started then knows no other URL.
+        // A node started from here on knows no other URL.
         let mut later = Directory::new(&founders[0]);
         later.set_configuration(&configuration);
         assert_eq!((url(&later).as_str(), later.has_moved(NodeId(2))), ("http://d", false));

@@ -1,4 +1,4 @@
-//! Why a node did not start, and why a running one must stop.
+//! Reasons why a node did not start, or why a running one must stop.
 
 use super::reporter::Failure;
 use crate::kv::{Level, RestoreError};
@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
 
-/// Longest time that a node takes to stop. Longer than handing over leadership and finishing requests take, and shorter
+/// Longest time that a node takes to stop. Longer than transferring leadership and finishing requests take, and shorter
 /// than supervisors wait before they kill.
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Why a node did not start.
+/// Reason why a node did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The address cannot be listened on.
@@ -34,7 +34,7 @@ pub enum StartError {
         /// What the operating system said.
         cause: io::Error,
     },
-    /// What is in the data directory cannot be used.
+    /// The contents of the data directory cannot be used.
     #[error("--data-dir {}: {cause}", .dir.display())]
     Storage {
         /// The directory.
@@ -42,7 +42,7 @@ pub enum StartError {
         /// What is wrong with it.
         cause: StorageError,
     },
-    /// The log holds what this version cannot read.
+    /// The log holds an entry that this version cannot read.
     #[error("--data-dir {}: {cause}", .dir.display())]
     UnreadableEntry {
         /// The directory.
@@ -50,7 +50,7 @@ pub enum StartError {
         /// Which entry, and why.
         cause: UnreadableEntry,
     },
-    /// The snapshot is undamaged, and this version cannot make a store of it.
+    /// The snapshot is undamaged, but this version cannot build a store from it.
     #[error(
         "--data-dir {}: {cause}. The snapshot is undamaged, but this version of kvd cannot read it: use the version \
          that wrote it, or a newer one",
@@ -62,7 +62,7 @@ pub enum StartError {
         /// What is wrong with it.
         cause: RestoreError,
     },
-    /// The data is of a level that the node is not to know.
+    /// The data is of a higher level than the node may use.
     #[error(
         "--data-dir {}: the data is at level {needed}, but this node supports levels up to {level_max}. A level is \
          never lowered: use a kvd version that supports it, without a lower --level-max",
@@ -73,7 +73,7 @@ pub enum StartError {
         dir: PathBuf,
         /// The level of the data.
         needed: Level,
-        /// The newest level that the node knows, or is to know.
+        /// The newest level that the node knows, or is allowed to use.
         level_max: Level,
     },
     /// The node is part of a cluster, but its log is gone.
@@ -89,7 +89,7 @@ pub enum StartError {
         /// The directory.
         dir: PathBuf,
     },
-    /// Something is there of a node that was part of a cluster, and not what says which.
+    /// There are files of a node that was part of a cluster, but not the one that identifies it.
     #[error(
         "--data-dir {}: {file} belongs to a node that was part of a cluster, but its identity.json is missing, so this \
          directory is incomplete and is not used for a new node. Restore the latest version of the files. If that is \
@@ -104,7 +104,7 @@ pub enum StartError {
         /// Name of the file.
         file: String,
     },
-    /// The data is other than that of the other nodes.
+    /// The data differs from that of the other nodes.
     #[error(
         "--data-dir {}: what this node holds was found to differ from what the other nodes hold, at entry {index} of the log, by \
          a defect of kvd, of this machine's memory or of its disk; so it must not be used. Keep the directory for who looks \
@@ -116,10 +116,10 @@ pub enum StartError {
     Diverged {
         /// The directory.
         dir: PathBuf,
-        /// The entry after which it was found to differ.
+        /// The entry after which the difference was found.
         index: LogIndex,
     },
-    /// A backup was to be restored into the directory, and that was interrupted.
+    /// Restoring a backup into the directory was interrupted.
     #[error(
         "--data-dir {}: a restore into this directory did not finish. Run `kvd restore` again; or, to start without a \
          backup, remove the files in it whose names begin with staged-",
@@ -152,12 +152,12 @@ pub enum StartError {
     OtherCluster {
         /// The directory.
         dir: PathBuf,
-        /// Names of the cluster's founders.
+        /// Names of the cluster's first members.
         known: Vec<String>,
         /// Names configured.
         configured: Vec<String>,
     },
-    /// A thread or the like could not be had.
+    /// A thread or another system resource could not be obtained.
     #[error("cannot start: {0}")]
     Resources(#[from] io::Error),
     /// A defect in the daemon itself.
@@ -165,7 +165,7 @@ pub enum StartError {
     Panicked,
 }
 
-/// What to do about an address that cannot be listened on, to follow the `cause` in a message.
+/// Returns advice about an address that cannot be listened on, to follow the `cause` in a message.
 pub(crate) fn listen_hint(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::AddrInUse => "; another program listens there: stop it, or choose another port",
@@ -175,10 +175,10 @@ pub(crate) fn listen_hint(cause: &io::Error) -> &'static str {
     }
 }
 
-/// Why a running node must stop.
+/// Reason why a running node must stop.
 #[derive(Debug, Error)]
 pub enum FatalError {
-    /// The disk failed. After a failed write or sync nothing on it can be believed.
+    /// The disk failed. After a failed write or sync nothing on it can be trusted.
     #[error("--data-dir {}: {cause}", .dir.display())]
     Disk {
         /// The data directory.
@@ -186,10 +186,10 @@ pub enum FatalError {
         /// What failed.
         cause: StorageError,
     },
-    /// The data belongs to another cluster than the one it is configured for.
+    /// The data belongs to a cluster other than the one that the node is configured for.
     #[error("{0}")]
     OtherCluster(String),
-    /// A thread or the like could not be had.
+    /// A thread or another system resource could not be obtained.
     #[error("cannot go on: {0}")]
     Resources(io::Error),
     /// A defect in the daemon itself.
@@ -205,7 +205,7 @@ pub enum FatalError {
 }
 
 impl FatalError {
-    /// The failure of a part of the node whose data is in `data_dir`.
+    /// Converts the failure of a part of the node whose data is in `data_dir`.
     pub(super) fn new(data_dir: &Path, failure: Failure) -> Self {
         match failure {
             Failure::Disk(cause) => Self::Disk { dir: data_dir.to_owned(), cause },

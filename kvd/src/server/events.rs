@@ -1,6 +1,7 @@
-//! What wakes the task that runs a node, beside requests and messages: reports of the node's own parts, in groups.
+//! Events that wake the task that runs a node, besides requests and messages: reports of the node's own parts, in
+//! groups.
 //!
-//! A group is one part's events, so a phase that has nothing to do with the part ignores the group by one arm.
+//! A group holds one part's events, so a phase that does not use the part ignores the group with one match arm.
 
 use super::hand_over::Stopping;
 use super::log_writer::LogEvent;
@@ -12,7 +13,7 @@ use crate::peer::LinkEvent;
 use crate::raft::NodeId;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Something this node did or found out by itself. Events are few at a time, so their queue needs no bound.
+/// Something that this node did or found out by itself. Few events are queued at a time, so their queue needs no bound.
 #[derive(Debug)]
 pub(super) enum Event {
     /// A write to the log, or a read of it.
@@ -23,25 +24,25 @@ pub(super) enum Event {
     Founder(String, LinkEvent),
     /// News of a member.
     Member(NodeId, LinkEvent),
-    /// What became of asking to be added to a cluster.
+    /// The outcome of a request to be added to a cluster.
     Join(JoinNews),
-    /// The states of this node or of another one, which are compared.
+    /// States of this node or of another one, for comparison.
     States(StatesEvent),
     /// This node is about to stop.
     Stopping(Stopping),
 }
 
-/// Puts events into the inbox of a node.
+/// Puts events into a node's inbox.
 #[derive(Clone, Debug)]
 pub(super) struct EventSender(UnboundedSender<Result<Event, Failure>>);
 
 impl EventSender {
-    /// Puts events into this queue.
+    /// Creates a sender that puts events into this queue.
     pub(super) fn new(queue: UnboundedSender<Result<Event, Failure>>) -> Self {
         Self(queue)
     }
 
-    /// A reporter for one part. `group` makes an event of what the part reports.
+    /// Returns a reporter for one part. `group` turns a report of the part into an event.
     pub(super) fn reporter<E: 'static>(&self, group: impl Fn(E) -> Event + Send + Sync + 'static) -> Reporter<E> {
         let queue = self.0.clone();
         Reporter::new(move |report: Result<E, Failure>| queue.send(report.map(&group)).is_ok())

@@ -1,12 +1,13 @@
-//! Questions that only a leader answers, asked by another node for a client of its own: `POST /raft/forward`.
+//! Questions that only the leader answers, asked by another node on behalf of a client: `POST /raft/forward`.
 //!
-//! Each is one HTTP request between nodes of the same cluster, over a pooled connection; what it says beside its content
-//! (the time left) travels in its frame. Turns are taken for each leader apart, so that one which stands still, with all of
-//! its turns, does not keep questions from the next. A frame is a head in postcard's encoding, and behind it the
-//! bytes that the head is about: of a question to write, the command; of an answer, the outcome of the command, or JSON. An error is
-//! that of the API. Variants are only ever added, at the end: what a node does not know it refuses, before anything is done.
+//! Each question is one HTTP request between nodes of the same cluster, over a pooled connection. The time left travels
+//! in the frame, beside the question itself. Each leader has turns of its own, so that a leader that hangs while
+//! holding all of its turns does not block questions to the next one. A frame is a head in postcard's encoding,
+//! followed by the bytes that the head describes: for a question to write, the command; for an answer, the outcome of
+//! the command, or JSON. Errors are those of the API. Variants are only ever added, at the end: a node refuses one that
+//! it does not know, before it does anything.
 //!
-//! Nothing is sent on twice: who is asked answers itself, or says that it does not lead.
+//! A question is forwarded only once: the receiver answers it, or says that it does not lead.
 
 use crate::http::{Answer, Answered, ApiError, Forward, Forwarding, Gateway, Question, TIMEOUT_MAX, Unforwarded, View};
 use crate::kv::Outcome;
@@ -30,22 +31,22 @@ use warp::reply::{Reply as _, Response};
 
 const PATH: &str = "/raft/forward";
 
-/// Memory for the questions of other nodes while they arrive, in bytes.
+/// Memory for other nodes' questions while they arrive, in bytes.
 const ARRIVING_BYTES_MAX: usize = 64 << 20;
 
-/// A question on its way gets on within this time; it may be long, and the link slow.
+/// A question that is arriving must make progress within this time. It may be long, and the link slow.
 const ARRIVAL_STALL_MAX: Duration = Duration::from_secs(5);
 
-/// A head, with the names and URLs of a change of the members.
+/// Maximum length of a head, with the names and URLs of a membership change.
 const HEAD_BYTES_MAX: usize = 4 << 10;
 
-/// The longest question: as long as an entry may be.
+/// Maximum length of a question: that of an entry, and its head.
 const QUESTION_BYTES_MAX: usize = FRAME_BYTES_MAX + HEAD_BYTES_MAX;
 
-/// The longest answer: an item, or the members of a cluster.
+/// Maximum length of an answer: an item or the members of a cluster, and its head.
 const ANSWER_BYTES_MAX: usize = FRAME_BYTES_MAX + HEAD_BYTES_MAX;
 
-/// The leader answers by the deadline; the answer has this much longer to arrive.
+/// The leader answers by the deadline. The answer has this much longer to arrive.
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 
 /// The head of a question.
@@ -128,7 +129,7 @@ fn frame(head: &impl Serialize, content: &[u8]) -> Bytes {
     frame.into()
 }
 
-/// Sends questions on to the leader.
+/// Forwards questions to the leader.
 #[derive(Debug)]
 pub(super) struct Forwarder {
     agent: Agent,
@@ -137,10 +138,10 @@ pub(super) struct Forwarder {
     leader: watch::Receiver<LeaderEvent>,
     /// URLs at which members are dialled.
     dialled: watch::Receiver<BTreeMap<NodeId, String>>,
-    /// Turns for each leader that there are questions for, by its name.
+    /// Turns for each leader that there are questions for, by the leader's name.
     turns: Mutex<BTreeMap<String, Arc<Semaphore>>>,
-    /// Questions that this node has with one leader at the same time, each over a connection of its own; more wait for their
-    /// turn.
+    /// Maximum number of questions from this node in flight to one leader, each over a connection of its own. Further
+    /// questions wait for a turn.
     turns_max: usize,
 }
 
@@ -175,29 +176,29 @@ impl Forwarder {
     }
 
     fn turns_with(&self, name: &str) -> Arc<Semaphore> {
-        // Nothing panics while it is held.
+        // No code panics while it holds this lock.
         let mut all = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(turns) = all.get(name) {
             return Arc::clone(turns);
         }
-        // A new leader: those of earlier ones may have no questions any more.
+        // A new leader: earlier leaders' turns may be unused by now.
         all.retain(|_, turns| Arc::strong_count(turns) > 1);
         let turns = Arc::new(Semaphore::new(self.turns_max));
         all.insert(name.to_owned(), Arc::clone(&turns));
         turns
     }
 
-    /// Completes once this node takes another than `node` for the leader, or none.
+    /// Completes once this node no longer takes `node` for the leader.
     async fn deposed(&self, node: &NodeUrl) {
         let mut leader = self.leader.clone();
         let leads = |known: &LeaderEvent| known.leader.as_ref().is_some_and(|leader| leader.id == node.id);
-        // A sender that is gone tells of no other leader any more.
+        // A sender that is gone never announces another leader.
         if leader.wait_for(|known| !leads(known)).await.is_err() {
             std::future::pending().await
         }
     }
 
-    /// The URL at which a member is dialled, by its name.
+    /// Returns the URL at which the member of this name is dialled.
     fn peer_url(&self, name: &str) -> Option<String> {
         let member = self.view.borrow().members.iter().find(|member| member.id == name).cloned()?;
         let id = parse_hex_id(&member.node).map(NodeId);
@@ -223,7 +224,7 @@ impl Forwarder {
     }
 }
 
-/// Reads the answer of a node.
+/// Interprets a node's answer.
 fn judge(from: &NodeUrl, status: StatusCode, body: &[u8]) -> Result<Answered, Unforwarded> {
     let incomprehensible = || Unforwarded::Lost(format!("the leader, {}, sent an invalid answer", from.id));
     if status == StatusCode::OK {
@@ -242,7 +243,7 @@ impl Forward for Forwarder {
     }
 }
 
-/// The route that takes the questions of other nodes.
+/// Returns the route that takes other nodes' questions.
 pub(super) fn route(hello: watch::Receiver<Hello>, gateway: Gateway) -> BoxedFilter<(Response,)> {
     let arriving = Arc::new(Semaphore::new(ARRIVING_BYTES_MAX));
     warp::path!("raft" / "forward")
@@ -370,10 +371,10 @@ mod tests {
         LeaderEvent { term: 5, leader: Some(NodeUrl { id: name.into(), url }) }
     }
 
-    /// Questions at the same time.
+    /// Maximum number of questions in flight.
     const TURNS_MAX: usize = 3;
 
-    /// A forwarder of a node that follows node2, and the way to tell it of other leaders.
+    /// Returns a forwarder of a node that follows node2, and the sender that tells it of other leaders.
     fn forwarder() -> (Forwarder, watch::Sender<LeaderEvent>) {
         let (told, leader) = watch::channel(leads("node2"));
         let hello = Hello::of_member("node1", 1);

@@ -1,4 +1,4 @@
-//! Leadership handed over, on request or since the leader is to stop: who asked waits here for what becomes of it.
+//! Transfer of leadership, on request or because the leader is about to stop. Callers wait here for the outcome.
 
 use super::directory::Directory;
 use super::reporter::Reporter;
@@ -9,47 +9,48 @@ use kvclient::api::LeaderReply;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// When a leader stops, it waits this many election timeouts for another to lead: a hand-over is given up after one, and
-/// where the target was elected as late as that, its first message takes a moment.
+/// A leader that stops waits this many election timeouts for another node to lead. A transfer is given up after one,
+/// and if the target was elected only just before, its first message takes a moment to arrive.
 const ELECTION_TIMEOUTS: u64 = 2;
 
-/// However long election timeouts are, a leader that stops does not wait longer than this. Milliseconds.
+/// A leader that stops never waits longer than this, however long election timeouts are. Milliseconds.
 pub(super) const HAND_OVER_TIME_MAX_MS: u64 = 3_000;
 
-/// Where the answer goes.
+/// Channel for the answer to a transfer request.
 pub(super) type HandOverReply = oneshot::Sender<Result<LeaderReply, NotHandedOver>>;
 
-/// This node is about to stop: if it leads, it hands over. The sender is dropped once that has come to its end, or at once
-/// if there is nothing to do.
+/// Notice that this node is about to stop: if it leads, it transfers leadership. The sender is dropped once the
+/// transfer has ended, or at once if there is nothing to do.
 #[derive(Debug)]
 pub(super) struct Stopping {
     _over: oneshot::Sender<()>,
 }
 
-/// How long a leader that stops waits for another to lead.
+/// Returns how long a leader that stops waits for another node to lead.
 pub(super) fn time_max(settings: &Settings) -> Duration {
     Duration::from_millis((ELECTION_TIMEOUTS * settings.election_timeout_max_ms).min(HAND_OVER_TIME_MAX_MS))
 }
 
-/// Hands leadership over before a node stops, if it leads: so its clients find another leader at once, and need not
-/// wait for an election timeout. Returns when that has come to its end, whichever, and after `time_max` in any case.
+/// Transfers leadership before a node stops, if it leads, so that its clients find another leader at once instead of
+/// waiting for an election timeout. Returns when the transfer has succeeded or failed, and after `time_max` in any
+/// case.
 pub(super) async fn before_stop(reporter: &Reporter<Stopping>, time_max: Duration) {
     let (sender, over) = oneshot::channel();
-    // A task that has ended drops what it is told, and then there is nothing to wait for.
+    // A task that has ended drops the report, and then there is nothing to wait for.
     reporter.report(Stopping { _over: sender });
     let _ = tokio::time::timeout(time_max, over).await;
 }
 
-/// Everyone who waits.
+/// All transfers that somebody waits for.
 #[derive(Debug, Default)]
 pub(super) struct HandOvers {
     waiting: Vec<(HandOver, HandOverReply)>,
-    /// Whoever waits to stop this node.
+    /// The caller that waits to stop this node.
     stopping: Option<(HandOver, Stopping)>,
 }
 
 impl HandOvers {
-    /// Begins to hand over to the node of this name, or to whom the replica chooses.
+    /// Begins a transfer to the node of this name, or to a node that the replica chooses.
     pub(super) fn begin<W, R>(
         &mut self,
         replica: &mut Replica<W, R>,
@@ -58,7 +59,7 @@ impl HandOvers {
         reply: HandOverReply,
     ) {
         let begun = match to.map(|name| directory.id(name)) {
-            // Who does not lead may know fewer members than who does.
+            // A node that does not lead may know fewer members than the leader does.
             Some(None) if replica.raft().leader() == Some(replica.raft().id()) => Err(TransferRefusal::NotMember),
             named => replica.hand_over(named.flatten()),
         };
@@ -69,13 +70,13 @@ impl HandOvers {
                 }
                 self.waiting.push((hand_over, reply));
             }
-            // Nobody waits for an answer if its receiver is gone.
+            // If the receiver is gone, nobody waits for the answer.
             Err(refusal) => drop(reply.send(Err(refused(directory, refusal)))),
         }
     }
 
-    /// Begins to hand over since this node is to stop. Who does not lead has nothing to hand over, and without another
-    /// voter that was heard there is nobody to wait for: then `stopping` is dropped at once.
+    /// Begins a transfer because this node is about to stop. A node that does not lead has nothing to transfer, and
+    /// without another voter that was heard from there is no target: in both cases `stopping` is dropped at once.
     pub(super) fn begin_to_stop<W, R>(
         &mut self,
         replica: &mut Replica<W, R>,
@@ -88,7 +89,7 @@ impl HandOvers {
         });
     }
 
-    /// Answers those whose hand-over has come to an end.
+    /// Answers the callers whose transfer has ended.
     pub(super) fn answer<W, R>(&mut self, replica: &Replica<W, R>, directory: &Directory) {
         let ended = self.stopping.take_if(|(hand_over, _)| replica.hand_over_ended(hand_over).is_some());
         if let Some((hand_over, _stopping)) = ended

@@ -1,4 +1,4 @@
-//! The inbox of the task that runs a node: everything that wakes it, in the order in which it is taken.
+//! The inbox of the task that runs a node: everything that wakes it, in the order in which the task takes it.
 
 use super::error::FatalError;
 use super::events::{Event, EventSender};
@@ -9,16 +9,16 @@ use std::iter;
 use std::path::{Path, PathBuf};
 use tokio::sync::{mpsc, oneshot};
 
-/// Requests from clients that wait to be taken. When full, the next gets `overloaded`.
+/// Maximum number of client requests in the queue. When full, the next gets `overloaded`.
 const REQUESTS_QUEUED_MAX: usize = 4096;
 
-/// Messages from peers that wait to be taken. When full, connections are not read on.
+/// Maximum number of peer messages in the queue. When full, the node stops reading from the connections.
 const PEER_MESSAGES_QUEUED_MAX: usize = 1024;
 
-/// Most of one queue that is taken at a time, so that no queue starves the others.
+/// Maximum number of items taken from one queue at a time, so that no queue starves the others.
 const BATCH_MAX: usize = 1024;
 
-/// Something to act upon.
+/// Something that the task acts on.
 #[derive(Debug)]
 pub(super) enum Arrived {
     /// From another node, over a stream that it dialled.
@@ -42,7 +42,7 @@ pub(super) struct Inbox {
 /// The other ends of an [`Inbox`].
 #[derive(Debug)]
 pub(super) struct Senders {
-    /// Ends the task, also when it is dropped.
+    /// Ends the task when used or dropped.
     pub(super) stop: oneshot::Sender<()>,
     pub(super) from_peers: mpsc::Sender<PeerEvent>,
     pub(super) events: EventSender,
@@ -50,7 +50,7 @@ pub(super) struct Senders {
 }
 
 impl Inbox {
-    /// An empty inbox of the node whose data is in `data_dir`.
+    /// Creates an empty inbox for the node whose data is in `data_dir`.
     pub(super) fn new(data_dir: &Path) -> (Self, Senders) {
         let (stop_sender, stop) = oneshot::channel();
         let (peer_sender, from_peers) = mpsc::channel(PEER_MESSAGES_QUEUED_MAX);
@@ -65,9 +65,9 @@ impl Inbox {
         (Self { stop, from_peers, events, requests, data_dir: data_dir.to_owned() }, senders)
     }
 
-    /// Waits for the next arrival; `None` once the node is to stop, and then it must not be called again.
+    /// Waits for the next arrival. Returns `None` once the node is to stop; it must not be called again after that.
     ///
-    /// Messages come before events: what a leader sent before its process ended comes before the news of that end.
+    /// Messages come before events, so a leader's last messages come before the news that its process has ended.
     ///
     /// # Errors
     /// [`FatalError`] if a part of the node has failed.
@@ -82,7 +82,7 @@ impl Inbox {
         Ok(Some(arrived))
     }
 
-    /// Waits for the next event, and leaves everything else where it is.
+    /// Waits for the next event, and leaves everything else in its queue.
     ///
     /// # Errors
     /// As [`Inbox::next`].
@@ -92,7 +92,7 @@ impl Inbox {
         event.map_err(|failure| FatalError::new(&self.data_dir, failure))
     }
 
-    /// Everything else that has arrived by now, in batches of a bounded size.
+    /// Returns everything else that has arrived by now, in batches of a bounded size.
     pub(super) fn queued(&mut self) -> impl Iterator<Item = Result<Arrived, FatalError>> {
         let Self { from_peers, events, requests, data_dir, .. } = self;
         let from_peers = iter::from_fn(|| from_peers.try_recv().ok().map(|event| Ok(Arrived::FromPeer(event))));

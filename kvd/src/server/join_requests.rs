@@ -1,6 +1,6 @@
 //! Asking to be added to a cluster: `POST /members/add`, from a task of its own.
 //!
-//! Whom to ask next, and what the answers come to, is decided in [`crate::bootstrap`].
+//! [`crate::bootstrap`] decides which node to ask next, and what the answers mean.
 
 use super::reporter::Reporter;
 use crate::background::Background;
@@ -16,16 +16,16 @@ use tokio::time::{Instant, sleep};
 use warp::http::header::LOCATION;
 use warp::http::{HeaderValue, StatusCode};
 
-/// Where members are added, at every node.
+/// Path at which every node takes requests to add a member.
 const PATH: &str = "/members/add";
 
 /// Time for an answer: longer than the leader waits for a change.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(8);
 
-/// Longer answers are none.
+/// Maximum length of an answer. Longer ones are ignored.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
-/// A wish as it is sent.
+/// The request as it is sent.
 #[derive(Debug)]
 struct WishSent {
     body: Bytes,
@@ -33,15 +33,15 @@ struct WishSent {
     level: u32,
 }
 
-/// Requests under way. Dropping it ends them.
+/// Requests in flight. Dropping this ends them.
 #[derive(Debug)]
 pub(super) struct JoinRequests {
     _asking: Background,
 }
 
 impl JoinRequests {
-    /// Starts to ask at `urls`, and reports [`JoinNews`] until the node is a member. One that `is_member`, as far as it
-    /// knows, pauses first, and goes on for as long as it has heard nothing else.
+    /// Starts to ask at `urls`, and reports [`JoinNews`] until the node is a member. If the node already `is_member`,
+    /// as far as it knows, it pauses first, and keeps asking until it hears otherwise.
     pub(super) fn start(
         agent: Agent,
         config: &Config,
@@ -68,7 +68,7 @@ impl JoinRequests {
                     Step::Ask(url) => asking.answered(ask(&agent, &url, &wish).await),
                     Step::Pause { ms } => sleep(jittered(Duration::from_millis(ms))).await,
                     Step::Report(news) => {
-                        // Without anyone to take it the node has stopped, and this task is about to.
+                        // If nobody takes the report, the node has stopped, and this task is about to end.
                         let _ = reporter.report(news);
                     }
                     Step::End => return,
@@ -82,7 +82,7 @@ impl JoinRequests {
 /// Asks the node at this URL.
 async fn ask(agent: &Agent, url: &str, wish: &WishSent) -> Answer {
     let target = format!("{url}{PATH}");
-    // A node that knows no leader is to say so soon: another node may know one.
+    // A node that knows no leader should say so soon: another node may know one.
     let request = NodeRequest::post(&target, "application/json", wish.body.clone())
         .with_header(headers::REDIRECT, HeaderValue::from_static("true"))
         .with_header(headers::LEVEL, HeaderValue::from(wish.level));
@@ -97,7 +97,7 @@ async fn ask(agent: &Agent, url: &str, wish: &WishSent) -> Answer {
     }
 }
 
-/// What an answer means.
+/// Interprets an answer.
 fn judge(target: &str, status: StatusCode, body: &[u8]) -> JoinNews {
     if status == StatusCode::OK {
         let cluster = serde_json::from_slice::<MembersReply>(body).ok().and_then(|reply| reply.cluster);

@@ -7,10 +7,10 @@ use std::io;
 use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Connections that wait to be accepted.
+/// Maximum number of connections that wait to be accepted.
 const LISTEN_BACKLOG: u32 = 1024;
 
-/// Listens on one address, with `SO_REUSEADDR`, so that a restart need not wait.
+/// Listens on one address, with `SO_REUSEADDR`, so that a restart need not wait for old connections to time out.
 ///
 /// # Errors
 /// [`StartError::Listen`].
@@ -18,9 +18,9 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     bind(address).map_err(|cause| StartError::Listen { address, cause })
 }
 
-/// Listens on all addresses of a name, as on 127.0.0.1 and ::1 of `localhost`. Those that this machine does not have, for
-/// it has no IPv6 perhaps, are passed over as long as it has one of them. One that another program listens on is not:
-/// clients that are told the name would reach now this node and now that program.
+/// Listens on all addresses of a name, such as 127.0.0.1 and ::1 for `localhost`. Addresses that this machine does not
+/// have (it may have no IPv6) are skipped as long as it has at least one. An address on which another program listens
+/// is an error: clients that use the name would sometimes reach this node and sometimes that program.
 ///
 /// # Errors
 /// [`StartError::Listen`].
@@ -51,7 +51,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(LISTEN_BACKLOG)
 }
 
-/// Whether it is an address of another machine, or of a kind that this one does not have.
+/// Returns whether the address belongs to another machine, or to a family that this machine does not have.
 fn is_elsewhere(cause: &io::Error) -> bool {
     cause.kind() == io::ErrorKind::AddrNotAvailable || cause.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
 }
@@ -60,7 +60,7 @@ fn is_elsewhere(cause: &io::Error) -> bool {
 mod tests {
     use super::*;
 
-    /// An address for documentation, which no machine has.
+    /// An address reserved for documentation, which no machine has.
     const ELSEWHERE: &str = "192.0.2.1:1";
 
     #[tokio::test]

@@ -1,9 +1,8 @@
-//! The thread that writes the log, and the reading back of old entries.
+//! The thread that writes the log, and reads of old entries.
 //!
-//! Writes arrive one at a time, since consensus has one under way; each is made durable and reported.
-//! Nothing else waits for the disk. After a write that failed nothing on that disk can be believed, so
-//! the failure is reported once, the thread ends, and the node must stop. A disk may also hang: so nothing
-//! here is waited for on a thread that does anything else.
+//! Writes arrive one at a time, since consensus has one in flight; each is made durable and reported. Nothing else
+//! waits for the disk. After a failed write nothing on that disk can be trusted, so the failure is reported once, the
+//! thread ends, and the node must stop. A disk may also hang, so no thread that does anything else waits for this one.
 
 use super::reporter::{Failure, Reporter};
 use crate::raft::{Entry, Fetch, LogIndex, LogWrite, WriteId};
@@ -14,22 +13,22 @@ use std::thread;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// A log that has been idle for so long is sealed. Under load that never happens, and costs a single write now and then
-/// no more than one sync that nobody waits for.
+/// Idle time after which the log is sealed. Under load that never happens. With an occasional single write it costs at
+/// most one sync that nobody waits for.
 const SEAL_AFTER: Duration = Duration::from_millis(200);
 
-/// What became of a write or a read.
+/// Outcome of a write or a read.
 #[derive(Debug)]
 pub(super) enum LogEvent {
-    /// A write to the log is durable.
+    /// A write to the log has become durable.
     Written(WriteId),
     /// Entries have been read back.
     Fetched(Fetch, Vec<Entry>),
-    /// Entries cannot be read back: the disk has lost some of their bytes.
+    /// Entries cannot be read back: some of their bytes are damaged on the disk.
     Unreadable(Fetch, StorageError),
 }
 
-/// The way to the disk. Dropping it ends the thread once its last write is done, and does not wait for that.
+/// Handle to the thread. Dropping it ends the thread once its last write is done, without waiting for that.
 #[derive(Debug)]
 pub(super) struct LogWriter {
     orders: mpsc::Sender<Order>,
@@ -41,8 +40,7 @@ pub(super) struct LogWriter {
 }
 
 impl LogWriter {
-    /// Starts the thread, which gives `lock` back when it has written its last. What becomes of writes and reads is
-    /// told to `reporter`.
+    /// Starts the thread, which returns `lock` after its last write. The outcomes of writes and reads go to `reporter`.
     pub(super) fn start(name: &str, wal: Wal, lock: DirLock, reporter: Reporter<LogEvent>) -> std::io::Result<Self> {
         let (orders, queue) = mpsc::channel();
         let (end, ended) = oneshot::channel();
@@ -60,11 +58,12 @@ impl LogWriter {
 
     /// Makes a write durable and reports [`LogEvent::Written`].
     pub(super) fn write(&self, write: LogWrite) {
-        // Without a receiver the thread has ended by a failure, which is on its way as an event.
+        // Without a receiver the thread has ended by a failure, and the report of that failure is on its way as an
+        // event.
         let _ = self.orders.send(Order::Write(write));
     }
 
-    /// Goes on in a new segment, if this one is the last.
+    /// Continues in a new segment if the one numbered `sequence` is the last.
     pub(super) fn leave_segment(&self, sequence: u64) {
         // As above.
         let _ = self.orders.send(Order::LeaveSegment(sequence));
@@ -92,7 +91,7 @@ impl LogWriter {
         &self.reader
     }
 
-    /// Removes the beginning of the log up to `index`, which a durable snapshot has, beside all else.
+    /// Removes the beginning of the log up to `index`, which a durable snapshot covers. Runs beside everything else.
     pub(super) fn compact(&self, index: LogIndex) {
         let (compactor, reporter) = (self.compactor.clone(), self.reporter.clone());
         tokio::task::spawn_blocking(move || {
@@ -102,15 +101,15 @@ impl LogWriter {
         });
     }
 
-    /// Ends the thread and waits until its last write is done. Takes for ever if the disk does.
+    /// Ends the thread and waits until its last write is done. If the disk hangs, this never returns.
     pub(super) async fn close(self) {
         drop(self.orders);
-        // An end without a word is an end as well.
+        // If the sender is dropped without a value, the thread has ended as well.
         let _ = self.ended.await;
     }
 }
 
-/// Reports the thread's end if that is a panic; otherwise the node would wait for its log for ever.
+/// Reports a panic that ends the thread. Otherwise the node would wait for its log forever.
 struct ReportPanic(Reporter<LogEvent>);
 
 impl Drop for ReportPanic {
@@ -123,7 +122,7 @@ impl Drop for ReportPanic {
 
 fn write_all(mut wal: Wal, queue: &mpsc::Receiver<Order>, reporter: &Reporter<LogEvent>) {
     let spares = Spares::start(wal.spare_maker());
-    // Dropped before the spares, which may have to be waited for.
+    // Dropped before the spares, whose thread may have to be waited for.
     let _report = ReportPanic(reporter.clone());
     while let Some(order) = next_order(&wal, queue) {
         let (done, event) = match &order {
@@ -143,7 +142,7 @@ fn write_all(mut wal: Wal, queue: &mpsc::Receiver<Order>, reporter: &Reporter<Lo
     }
 }
 
-/// What the thread is to do next.
+/// The thread's next order.
 #[derive(Debug)]
 enum Order {
     Write(LogWrite),
@@ -151,7 +150,7 @@ enum Order {
     Seal,
 }
 
-/// Waits for the next order. A log that is idle is sealed, and so is one that is about to be closed; `None` after that.
+/// Waits for the next order. Seals the log when it is idle or about to be closed; returns `None` after the latter.
 fn next_order(wal: &Wal, queue: &mpsc::Receiver<Order>) -> Option<Order> {
     if wal.is_sealed() {
         return queue.recv().ok();
@@ -162,8 +161,7 @@ fn next_order(wal: &Wal, queue: &mpsc::Receiver<Order>) -> Option<Order> {
     }
 }
 
-/// Makes segments ahead of use on a thread of its own, so that no write waits for one to be filled
-/// with zeros.
+/// Creates segments ahead of use on a thread of its own, so that no write waits for a segment to be filled with zeros.
 struct Spares {
     wanted: Option<mpsc::SyncSender<()>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -190,17 +188,17 @@ impl Spares {
     }
 
     fn make_another(&self) {
-        // One wish is enough, and without the thread the log makes its segments itself.
+        // One queued request is enough. Without the thread the log creates its segments itself.
         let _ = self.wanted.as_ref().map(|wanted| wanted.try_send(()));
     }
 }
 
 impl Drop for Spares {
-    /// Waits for the thread, so that nobody writes to the directory any more once its lock is free.
+    /// Waits for the thread, so that nothing writes to the directory once its lock is free.
     fn drop(&mut self) {
         self.wanted = None;
         if let Some(thread) = self.thread.take() {
-            // A panic in there has been reported.
+            // A panic of the thread has been reported.
             let _ = thread.join();
         }
     }

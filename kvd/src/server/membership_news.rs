@@ -1,4 +1,4 @@
-//! What a node logs of changes of the members: each once, and once it is committed.
+//! Log lines about membership changes: one for each change, once it is committed.
 
 use crate::raft::{Configuration, Goal, MemberInfo, NodeId};
 
@@ -9,8 +9,8 @@ pub(super) struct MembershipNews {
 }
 
 impl MembershipNews {
-    /// This configuration is committed and not joint; a line for each change since the last one. The first that a node
-    /// knows is no change.
+    /// Takes a configuration that is committed and not joint. Returns a line for each change since the last one. The
+    /// first configuration that a node knows is no change.
     pub(super) fn settled(&mut self, now: &Configuration) -> Vec<String> {
         let Some(before) = self.last.replace(now.clone()) else { return Vec::new() };
         let is_new = |(id, _): &(&NodeId, &Goal)| !before.members.contains_key(id);
@@ -22,7 +22,7 @@ impl MembershipNews {
         });
         let gone = before.members.keys().filter(|id| !now.members.contains_key(id));
         let gone = gone.filter_map(|id| match has_namesake(now, &before, *id) {
-            // Of one that voted, its new life says so.
+            // If it was a voter, the line about its new incarnation says so.
             true if before.voters.contains(id) => None,
             true => Some(format!("the previous incarnation of {} was removed", name(&before, *id))),
             false => Some(format!("{} was removed", name(&before, *id))),
@@ -49,7 +49,7 @@ fn name(configuration: &Configuration, id: NodeId) -> &str {
     configuration.members.get(&id).map_or("a node", |info| &info.name)
 }
 
-/// Whether `others` has a voter of the name that this node has in `configuration`.
+/// Returns whether `others` has a voter with the name that the node `id` has in `configuration`.
 fn has_namesake(others: &Configuration, configuration: &Configuration, id: NodeId) -> bool {
     let own = name(configuration, id);
     others.members.iter().any(|(other, info)| *other != id && info.name == own)
@@ -59,7 +59,7 @@ fn has_namesake(others: &Configuration, configuration: &Configuration, id: NodeI
 mod tests {
     use super::*;
 
-    /// Voters and learners by id and name.
+    /// Builds a configuration of voters and learners by id and name.
     fn configuration(voters: &[(u64, &str)], learners: &[(u64, &str, Goal)]) -> Configuration {
         let info = |name: &str| MemberInfo { name: name.into(), client_url: String::new(), peer_url: String::new() };
         let mut all = Configuration::of_voters(voters.iter().map(|(id, name)| (NodeId(*id), info(name))));

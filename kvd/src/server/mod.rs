@@ -1,9 +1,9 @@
 //! The runtime: the one place where tokio, disk, peers and HTTP meet the pure replica.
 //!
-//! One task runs a node and takes what is in its inbox in batches. It goes through the `phases` of a node's life; while
-//! the node serves, the task owns the replica. One thread writes the log (`log_writer`), one task for each peer sends, and
-//! HTTP handlers only parse, ask and answer. Every queue is bounded, and clients and peers have separate ones, so that no
-//! crowd of clients holds up consensus.
+//! One task runs a node and takes the contents of its inbox in batches. It goes through the `phases` of a node, from
+//! start to end; while the node serves, the task owns the replica. One thread writes the log (`log_writer`), one task
+//! for each peer sends, and HTTP handlers only parse, ask and answer. Every queue is bounded, and clients and peers
+//! have separate ones, so that a crowd of clients cannot hold up consensus.
 
 mod directory;
 mod error;

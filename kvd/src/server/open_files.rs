@@ -1,32 +1,32 @@
-//! How a node divides the files and connections that it may have open at the same time.
+//! Division of the limit on open files and connections among the parts of a node.
 //!
-//! Clients come last. The log must be able to go on to its next segment, a snapshot to be written, sent and received, and the
-//! other nodes to be dialled and to dial, however many clients are connected and idle. So what those need is set aside, and
-//! the limit on connections of clients is made of the rest.
+//! Clients come last. However many clients are connected and idle, the log must be able to open its next segment,
+//! snapshots must be written, sent and received, and this node and the other nodes must be able to dial each other. So
+//! that share is set aside, and the limit on client connections is made of the rest.
 
 use crate::http::ConnectionLimits;
 
-/// The shares of what a node may have open.
+/// The shares of a node's limit on open files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OpenFiles {
-    /// Connections of clients that are served.
+    /// Maximum number of client connections that are served.
     pub(super) connections_max: usize,
-    /// Connections beyond those, which are told that there are too many, or belong to the other nodes.
+    /// Further connections: they are told that there are too many, or belong to other nodes.
     pub(super) crowded_max: usize,
-    /// Requests of clients that are sent on to a leader at the same time, each over a connection of its own.
+    /// Maximum number of client requests forwarded to a leader at the same time, each over a connection of its own.
     pub(super) forwarded_max: usize,
     /// The rest: log, snapshots, backups, and the streams between nodes.
     reserved: usize,
 }
 
 impl OpenFiles {
-    /// Divides so many.
+    /// Divides a limit of `open_files`.
     pub(super) fn divide(open_files: u64) -> Self {
         let all = usize::try_from(open_files).unwrap_or(usize::MAX);
         let reserved = (all / 4).clamp(48, 512);
         let crowded_max = (all / 16).clamp(4, 64);
         let forwarded_max = (all / 8).clamp(4, 256);
-        // Those that are idle after a change of leader lead to the old one.
+        // Connections that became idle at a change of leader lead to the old leader.
         let to_leaders = 2 * forwarded_max;
         let rest = all.saturating_sub(reserved + crowded_max + to_leaders);
         let connections_max = rest.clamp(1, ConnectionLimits::default().connections_max);

@@ -1,10 +1,12 @@
-//! A disk that waits where the operating system lacks what it takes to open a file.
+//! A disk that waits while the operating system lacks the resources to open a file.
 //!
-//! That this process or this machine has too many files open, or no memory for another one, says nothing of the disk, and
-//! passes. So such a call is tried again until it goes through, and whoever called sees a slow disk and no failed one: a
-//! leader whose log waits for long hands over as with any disk that hangs. All calls are made on threads that may wait.
+//! Too many open files in this process or on this machine, or no memory for another one, says nothing about the disk,
+//! and passes. So the call is repeated until it succeeds, and the caller sees a slow disk instead of a failed one: a
+//! leader whose log waits for long transfers leadership, as with any disk that hangs. All calls are made on threads
+//! that may wait.
 //!
-//! A sync that fails for want of memory is a failure like any other: the bytes may be gone, so it proves nothing to try again.
+//! A sync that fails for want of memory is a failure like any other: the bytes may be gone, so a successful repeat
+//! proves nothing.
 
 use crate::storage::{DirLock, Disk, File};
 use rustix::io::Errno;
@@ -17,16 +19,16 @@ use std::time::{Duration, Instant};
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Least time between two warnings.
+/// Shortest time between two warnings.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// True for an error that says nothing of what was asked for: too many files are open, or memory is short.
+/// Returns true for an error that says nothing about the disk: too many files are open, or memory is short.
 pub(super) fn is_for_want_of_resources(cause: &io::Error) -> bool {
     let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
     lacks.iter().any(|errno| cause.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// Such a disk, over another one.
+/// A patient disk over another disk.
 #[derive(Debug)]
 pub(super) struct PatientDisk {
     disk: Arc<dyn Disk>,
@@ -34,7 +36,7 @@ pub(super) struct PatientDisk {
 }
 
 impl PatientDisk {
-    /// Waits where `disk` cannot be used for want of resources.
+    /// Creates a disk that waits while `disk` cannot be used for want of resources.
     pub(super) fn over(disk: Arc<dyn Disk>) -> Self {
         Self { disk, patience: Arc::default() }
     }
@@ -98,7 +100,7 @@ impl File for PatientFile {
     }
 }
 
-/// Waits, and says so now and then.
+/// Waits, and logs a warning now and then.
 #[derive(Default)]
 struct Patience {
     warned: Mutex<Option<Instant>>,
@@ -142,7 +144,7 @@ mod tests {
     use crate::storage::MemoryDisk;
     use std::sync::atomic::{AtomicI32, Ordering};
 
-    /// Fails so many calls with an error, and then goes on as the disk below.
+    /// Fails a number of calls with an error, and then behaves like the disk below.
     #[derive(Debug)]
     struct Short {
         disk: MemoryDisk,

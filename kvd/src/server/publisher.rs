@@ -1,5 +1,5 @@
-//! What others see of a node: the view that HTTP handlers answer from, the leader that clients watch, the URLs at which
-//! members are dialled, the term and role that lines of the log begin with.
+//! The public state of a node: the view that HTTP handlers answer from, the leader that clients watch, the URLs at
+//! which members are dialled, the term and role that log lines begin with.
 
 use super::directory::Directory;
 use crate::http::View;
@@ -14,11 +14,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::Span;
 
-/// What a node logs that is no member any more.
+/// Log line of a node that has been removed.
 const REMOVED: &str = "this node has been removed from its cluster: it no longer votes and serves only stale reads. \
      Stop it; to use it again, clear its data directory and start it with --join as a new member";
 
-/// What a node logs whose disk is stuck.
+/// Log line of a node whose disk is stuck.
 const STUCK: &str = "the disk does not complete a write: check it. Meanwhile this node stores no new data, and does \
      not lead if another node can; every acknowledged write is on the disks of other nodes";
 
@@ -27,7 +27,7 @@ const STUCK: &str = "the disk does not complete a write: check it. Meanwhile thi
 pub(super) struct Publisher {
     span: Span,
     view: watch::Sender<View>,
-    /// Apart from the view, so that a commit does not wake everyone who watches the leader.
+    /// Kept apart from the view, so that a commit does not wake everyone who watches the leader.
     leader: watch::Sender<LeaderEvent>,
     /// URLs at which this node dials members.
     dialled: watch::Sender<BTreeMap<NodeId, String>>,
@@ -35,7 +35,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Shows this node before it is part of a cluster. `span` is the one it logs in.
+    /// Creates the state of a node before it is part of a cluster. `span` is the one it logs in.
     pub(super) fn new(own: &Hello, span: Span) -> Self {
         let view = View::forming(&own.name, &own.node_id().to_string(), &own.client_url, &own.peer_url, own.level);
         let leader = watch::Sender::new(LeaderEvent { term: 0, leader: None });
@@ -60,19 +60,19 @@ impl Publisher {
         self.dialled.subscribe()
     }
 
-    /// This node dials members at these URLs.
+    /// Publishes the URLs at which this node dials members.
     pub(super) fn dials(&self, urls: BTreeMap<NodeId, String>) {
         self.dialled.send_replace(urls);
     }
 
-    /// The node is part of this cluster.
+    /// Publishes the cluster that this node is part of.
     pub(super) fn cluster(&self, cluster: &ClusterIdentity) {
         let ClusterIdentity { id, first_members } = cluster.clone();
         let info = ClusterInfo { id: ClusterId(id).to_string(), first_members };
         self.view.send_modify(|view| view.cluster = Some(Arc::new(info)));
     }
 
-    /// The node forms a cluster, or is about to join one, and waits for this.
+    /// Publishes that the node forms or joins a cluster, and what it waits for.
     pub(super) fn forming(&self, waiting_for: String) {
         crate::logging::set_term_and_role(&self.span, 0, &NodeState::Forming.to_string());
         self.view.send_if_modified(|view| {
@@ -86,7 +86,7 @@ impl Publisher {
         self.view.send_modify(|view| view.members = members);
     }
 
-    /// Two processes run under the id of each of these nodes.
+    /// Publishes the nodes whose id two processes use.
     pub(super) fn cloned(&self, cloned: Vec<ClonedNode>) {
         self.view.send_if_modified(|view| {
             let news = view.cloned != cloned;
@@ -95,23 +95,23 @@ impl Publisher {
         });
     }
 
-    /// So many snapshots of this node were found to be damaged.
+    /// Publishes the number of this node's snapshots that were found to be damaged.
     pub(super) fn snapshots_damaged(&self, count: u64) {
         self.view.send_if_modified(|view| std::mem::replace(&mut view.snapshots_damaged, count) != count);
     }
 
-    /// So many segments of this node's log were found to be damaged.
+    /// Publishes the number of this node's log segments that were found to be damaged.
     pub(super) fn log_damaged(&self, count: u64) {
         self.view.send_if_modified(|view| std::mem::replace(&mut view.log_damaged, count) != count);
     }
 
-    /// The members as others see them now.
+    /// Returns the members as clients see them now.
     pub(super) fn members_reply(&self) -> MembersReply {
         let view = self.view.borrow();
         MembersReply { members: view.members.to_vec(), cluster: view.cluster.as_deref().cloned() }
     }
 
-    /// The replica holds other data than the others, and has stopped.
+    /// Publishes that the replica's data differs from the other nodes', and that it has stopped.
     pub(super) fn diverged(&self, divergence: &Divergence) {
         let Divergence { own, majority } = divergence;
         let told = kvclient::api::Divergence {
@@ -130,7 +130,7 @@ impl Publisher {
         self.leader.send_replace(LeaderEvent { term, leader: None });
     }
 
-    /// Shows what the replica is and knows, and logs a change of role. `waiting_for` is what a member waits for that has
+    /// Publishes the replica's state, and logs a change of role. `waiting_for` is what a member waits for that has
     /// received nothing from its leader yet.
     pub(super) fn replica(&mut self, raft: &Raft, directory: &Directory, waiting_for: Option<String>) {
         let (term, log, leader) = (raft.term(), raft.log(), raft.leader());
@@ -152,7 +152,7 @@ impl Publisher {
         let (mut disk_changed, mut disk_answers_after) = (false, None);
         self.view.send_if_modified(|view| {
             let shown = view.leader.as_ref().map(|NodeUrl { id, url }| (id, url));
-            // By its URL as well: a leader may have told a new one.
+            // The URL is compared as well: a leader may have announced a new one.
             let moved = shown != leader_info.map(|info| (&info.name, &info.client_url));
             let other = shown.map(|(name, _)| name) != leader_info.map(|info| &info.name);
             leader_changed = moved || view.term != term.0;
@@ -213,7 +213,7 @@ impl Publisher {
     }
 }
 
-/// Whether the node knows a leader and has applied all that was committed when it first did.
+/// Tracks whether the node knows a leader and has applied everything that was committed when it first knew one.
 #[derive(Debug, Default)]
 struct Readiness {
     target: Option<LogIndex>,

@@ -1,7 +1,7 @@
 //! Reports from the parts of a node: what a part has done or found out by itself.
 //!
-//! A part, such as the thread that writes the log, knows its own kind of event only. Whoever starts the part decides
-//! where its reports arrive (see [`super::events`]), so no part imports another one.
+//! A part, such as the thread that writes the log, knows only its own kind of event. The code that starts the part
+//! decides where its reports arrive (see [`super::events`]), so no part imports another one.
 
 use crate::storage::StorageError;
 use std::fmt;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// A failure after which the node must stop.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The disk failed, and nothing on it can be believed any more.
+    /// The disk failed, and nothing on it can be trusted any more.
     Disk(StorageError),
     /// A part ended by a panic, which has been reported.
     Panic,
@@ -22,12 +22,13 @@ pub(super) struct Reporter<E> {
 }
 
 impl<E> Reporter<E> {
-    /// Delivers reports with this function, which must be quick. It returns false once nobody takes reports any more.
+    /// Creates a reporter that delivers through this function, which must be quick. The function returns false once
+    /// nobody takes reports.
     pub(super) fn new(deliver: impl Fn(Result<E, Failure>) -> bool + Send + Sync + 'static) -> Self {
         Self { deliver: Arc::new(deliver) }
     }
 
-    /// Reports an event. Returns false if the node has stopped, so that nobody hears of it.
+    /// Reports an event. Returns false if the node has stopped, so that nobody receives it.
     pub(super) fn report(&self, event: E) -> bool {
         (self.deliver)(Ok(event))
     }
@@ -53,7 +54,7 @@ impl<E> fmt::Debug for Reporter<E> {
 
 #[cfg(test)]
 impl<E: Send + 'static> Reporter<E> {
-    /// A reporter, and the end at which a test receives what is reported.
+    /// Returns a reporter, and the end at which a test receives its reports.
     pub(super) fn channel() -> (Self, tokio::sync::mpsc::UnboundedReceiver<Result<E, Failure>>) {
         let (sender, reported) = tokio::sync::mpsc::unbounded_channel();
         (Self::new(move |report| sender.send(report).is_ok()), reported)

@@ -24,20 +24,20 @@ use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
 use warp::Filter;
 
-/// When a node stops, its connections last this much longer than the requests that are waited for. Milliseconds.
+/// When a node stops, its connections last this much longer than the requests that it waits for. Milliseconds.
 const DRAIN_MARGIN_MS: u64 = 1_000;
 
-/// Bytes of an entry beside its key and values: a request id with a client's name, and what encodings add.
+/// Bytes of an entry besides its key and values: a request id with a client's name, and the overhead of encodings.
 const ENTRY_OVERHEAD_BYTES: usize = 1024;
 
-// An entry that does not fit into a frame would be sent again for ever. The largest holds a value, and
-// another that a condition compares with.
+// An entry that does not fit into a frame would be resent forever. The largest holds a value, and another one that a
+// condition compares with.
 const _: () = assert!(2 * VALUE_BYTES_LIMIT + KEY_BYTES_MAX + ENTRY_OVERHEAD_BYTES <= FRAME_BYTES_MAX);
 
-// The replica gives reads this time, and a stop gives it to whoever waits: the usual time of a request.
+// The replica gives reads this time, and a stop gives it to waiting callers: the usual time of a request.
 const _: () = assert!(http::TIMEOUT_DEFAULT.as_millis() == REQUEST_TIMEOUT_MS as u128);
 
-// What a stop waits for must leave time to close the log.
+// The time that a stop waits for requests must leave time to close the log.
 const _: () = assert!(HAND_OVER_TIME_MAX_MS + REQUEST_TIMEOUT_MS + DRAIN_MARGIN_MS < STOP_TIME_MAX.as_millis() as u64);
 
 /// A running node.
@@ -45,23 +45,23 @@ const _: () = assert!(HAND_OVER_TIME_MAX_MS + REQUEST_TIMEOUT_MS + DRAIN_MARGIN_
 pub struct Server {
     http: JoinHandle<()>,
     replica: JoinHandle<Result<(), FatalError>>,
-    /// Why the node could not go on, once it is known.
+    /// The reason why the node could not go on, once known.
     failure: Option<FatalError>,
     /// Told that this node is about to stop.
     stopping: Reporter<Stopping>,
     hand_over_time_max: Duration,
-    /// Dropped, it stops the HTTP server.
+    /// Dropping this stops the HTTP server.
     stop_http: watch::Sender<()>,
     stop_replica: oneshot::Sender<()>,
     span: Span,
 }
 
 impl Server {
-    /// Starts a node on what [`super::listen`] or [`super::listen_on_all`] has made. Returns when its log has been read and it
-    /// serves; it may still be without a leader then.
+    /// Starts a node on listeners from [`super::listen`] or [`super::listen_on_all`]. Returns when the node has read
+    /// its log and serves; it may still be without a leader then.
     ///
-    /// The listeners are there before the log is read, so that a port in use is found at once. Who connects meanwhile
-    /// waits, and is answered as soon as the node serves.
+    /// The listeners are opened before the log is read, so that a port in use is found at once. A client that connects
+    /// meanwhile waits, and is answered as soon as the node serves.
     ///
     /// # Errors
     /// [`StartError`], which names the flag at fault.
@@ -69,7 +69,7 @@ impl Server {
         Self::start_with(config, listeners.into(), startup::configured_disk).await
     }
 
-    /// The same with this disk, whatever the configuration says of storage.
+    /// Like [`Server::start`], with this disk, whatever storage the configuration names.
     ///
     /// # Errors
     /// [`StartError`].
@@ -100,7 +100,7 @@ impl Server {
         in_span.in_scope(|| Self::serve(config, listeners, disk, opened, span))
     }
 
-    /// Starts the tasks of a node, whose data is open.
+    /// Starts the tasks of a node whose data is open.
     fn serve(
         mut config: Config,
         listeners: Listeners,
@@ -161,7 +161,7 @@ impl Server {
 
         let damaged = damaged_snapshots.len() as u64;
         let task = NodeTask::new(shell, inbox, recovered, snapshot, damaged, was_let_in);
-        // Longer than any request then waits for its answer, so that a stop cuts none off.
+        // Longer than any request then waits for its answer, so that a stop cuts off none.
         let drain_time_max = stop_time_max + Duration::from_millis(DRAIN_MARGIN_MS);
         let connections =
             ConnectionLimits { connections_max, crowded_max, drain_time_max, ..ConnectionLimits::default() };
@@ -174,12 +174,12 @@ impl Server {
         Ok(Self { http, replica, failure, stopping, hand_over_time_max, stop_http, stop_replica, span })
     }
 
-    /// The span of all that is logged of the node.
+    /// Returns the span of all log lines of the node.
     pub(crate) fn span(&self) -> &Span {
         &self.span
     }
 
-    /// Waits until the node cannot go on, and has logged why. A healthy node never returns from here.
+    /// Waits until the node cannot go on and has logged why. For a healthy node this never returns.
     pub async fn failed(&mut self) -> &FatalError {
         let failure = match self.failure.take() {
             Some(failure) => failure,
@@ -195,8 +195,8 @@ impl Server {
         self.failure.insert(failure)
     }
 
-    /// Hands leadership over if this node has it, and then stops accepting requests, finishes those under way, and
-    /// closes the log. Takes [`STOP_TIME_MAX`] at most, whatever the disk and the other nodes do.
+    /// Transfers leadership if this node leads, then stops accepting requests, finishes those in flight, and closes the
+    /// log. Takes [`STOP_TIME_MAX`] at most, whatever the disk and the other nodes do.
     ///
     /// # Errors
     /// [`FatalError`] if the node has failed, or fails meanwhile; it has been logged.
@@ -204,7 +204,7 @@ impl Server {
         self.end(true).await
     }
 
-    /// The same when the whole cluster stops, where nobody is left to hand over to.
+    /// Like [`Server::stop`], for when the whole cluster stops and there is no node to transfer leadership to.
     ///
     /// # Errors
     /// As [`Server::stop`].
@@ -218,10 +218,11 @@ impl Server {
         } = self;
         let ending = async {
             if hands_over {
-                // While it still serves: clients may go on asking it, and are sent on to the new leader.
+                // The node still serves meanwhile: clients may keep asking it, and their requests are forwarded to the
+                // new leader.
                 hand_over::before_stop(&stopping, hand_over_time_max).await;
             }
-            // Whoever is no longer there to be told has ended already.
+            // A receiver that is gone has ended already.
             let _ = stop_http.send(());
             let _ = (&mut http).await;
             let _ = stop_replica.send(());
@@ -245,7 +246,7 @@ impl Server {
     }
 }
 
-/// Where a node listens, as a sentence says it.
+/// Formats the addresses on which a node listens, for a sentence.
 fn addresses(listeners: &Listeners) -> String {
     let addresses = listeners.addresses().unwrap_or_default();
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")

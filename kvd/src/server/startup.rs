@@ -1,4 +1,4 @@
-//! Starting: the configured disk is opened, and what is on it is checked against the configuration.
+//! Startup: opens the configured disk, and checks its contents against the configuration.
 
 use super::error::StartError;
 use super::patient_disk::is_for_want_of_resources;
@@ -11,7 +11,7 @@ use kvclient::api::hex_id;
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-/// The disk that the configuration names.
+/// Returns the disk that the configuration names.
 pub(super) fn configured_disk(config: &Config) -> Result<Arc<dyn Disk>, StartError> {
     Ok(match config.storage {
         StorageKind::Memory => Arc::new(MemoryDisk::new()),
@@ -51,7 +51,7 @@ pub(super) fn open(config: &Config, disk: &Arc<dyn Disk>) -> Result<Opened, Star
     Ok(opened)
 }
 
-/// Says which program this is, and where it keeps its data.
+/// Logs which program this is, and where it keeps its data.
 pub(super) fn log_start(config: &Config) {
     let version = env!("CARGO_PKG_VERSION");
     match config.storage {
@@ -60,7 +60,7 @@ pub(super) fn log_start(config: &Config) {
     }
 }
 
-/// What the data is that the node begins with.
+/// Describes the data that the node starts with.
 fn found(opened: &Opened) -> String {
     let (Some(recovered), Some(cluster)) = (&opened.recovered, &opened.identity.cluster) else {
         return "no data; not part of a cluster yet".to_owned();
@@ -82,7 +82,7 @@ fn found(opened: &Opened) -> String {
     )
 }
 
-/// Why the data is not taken.
+/// Reason for refusing the data.
 enum Refusal {
     /// It belongs to other members.
     Members(StartError),
@@ -96,7 +96,7 @@ impl From<DataError> for Refusal {
     }
 }
 
-/// Refuses data of a cluster of other members than `--peers` names. Without the flag the data decides.
+/// Refuses data of a cluster whose members differ from `--peers`. Without the flag, the members are those in the data.
 fn check_members(config: &Config, cluster: &ClusterIdentity) -> Result<(), Refusal> {
     let known: BTreeSet<&str> = cluster.first_members.iter().map(String::as_str).collect();
     if config.peers.is_empty() || config.member_names() == known {

@@ -1,9 +1,8 @@
-//! What nodes tell each other of their states, so that each finds out whether it has diverged (see
-//! [`crate::node::Divergence`]): `GET /raft/states`, asked of every member again and again, where it is dialled for
-//! messages too, from a task of its own.
+//! Exchange of state hashes between nodes, so that each finds out whether it has diverged (see
+//! [`crate::node::Divergence`]): `GET /raft/states`, asked of every member again and again by a task of its own, at the
+//! URL where the member is dialled for messages too.
 //!
-//! It goes beside the streams of consensus, since nothing waits for it: an answer that is lost is made up for by the
-//! next.
+//! It runs beside the streams of consensus, since nothing waits for it: a lost answer is made up for by the next one.
 
 use super::reporter::Reporter;
 use crate::background::Background;
@@ -23,29 +22,29 @@ use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 
-/// How soon after a start the others are asked first, and how often then.
+/// Delay between a start and the first question to the other nodes, and the interval after that.
 const FIRST_AFTER: Duration = Duration::from_millis(300);
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Time for an answer.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// Longer answers are none.
+/// Maximum length of an answer. Longer ones are ignored.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// A question about states, or an answer to one.
 #[derive(Debug)]
 pub(super) enum StatesEvent {
-    /// Another node asks what the states of this one are.
+    /// Another node asks for this node's states.
     Asked(oneshot::Sender<Vec<AppliedState>>),
-    /// A member has said what its states are.
+    /// A member has reported its states.
     Reported(NodeId, Vec<AppliedState>),
 }
 
-/// What a node says of its states.
+/// A node's report of its states.
 #[derive(Debug, Serialize, Deserialize)]
 struct Report {
-    /// [`STATE_HASH_FORMAT`] of the node that reports.
+    /// [`STATE_HASH_FORMAT`] of the reporting node.
     format: u32,
     /// Its id, as sixteen hexadecimal digits.
     node: String,
@@ -65,8 +64,8 @@ impl Report {
         Self { format: STATE_HASH_FORMAT, node: node.to_string(), states: states.iter().map(reported).collect() }
     }
 
-    /// The states, if it is this node that reports them, and they can be compared with those of this version. While a
-    /// cluster is being upgraded to one that hashes otherwise, only nodes of the same version are compared.
+    /// Returns the states if `node` reports them and this version can compare them with its own. While a cluster is
+    /// upgraded to a version that hashes differently, only nodes of the same version are compared.
     fn states_of(self, node: NodeId) -> Option<Vec<AppliedState>> {
         let state = |ReportedState { index, hash }: ReportedState| {
             let hash = StateHash(u128::from_str_radix(&hash, 16).ok()?);
@@ -95,7 +94,7 @@ async fn answer(ours: &Hello, theirs: Option<&str>, reporter: &Reporter<StatesEv
         return *refusal;
     }
     let (reply, states) = oneshot::channel();
-    // A node that has stopped drops what it was asked.
+    // A node that has stopped drops the question.
     reporter.report(StatesEvent::Asked(reply));
     match states.await {
         Ok(states) => warp::reply::json(&Report::new(ours.node_id(), &states)).into_response(),
@@ -106,14 +105,14 @@ async fn answer(ours: &Hello, theirs: Option<&str>, reporter: &Reporter<StatesEv
     }
 }
 
-/// Asks for the states of others until it is dropped.
+/// Asks for the states of other nodes until it is dropped.
 #[derive(Debug)]
 pub(super) struct StateExchange {
     _asking: Background,
 }
 
 impl StateExchange {
-    /// Starts to ask the nodes that are `dialled`, on behalf of the node that introduces itself by `hello`, and reports
+    /// Starts to ask the nodes in `dialled`, on behalf of the node that introduces itself by `hello`, and reports
     /// [`StatesEvent::Reported`].
     pub(super) fn start(
         agent: Agent,
@@ -130,7 +129,7 @@ impl StateExchange {
                     let Some(states) = ask(&agent, id, &url, &hello).await else { continue };
                     reporter.report(StatesEvent::Reported(id, states));
                 }
-                // So that the nodes do not ask all at once, again and again.
+                // Keeps the nodes from asking in lockstep.
                 pause = EVERY.mul_f64(rand::rng().random_range(0.9..=1.1));
             }
         };
@@ -138,7 +137,7 @@ impl StateExchange {
     }
 }
 
-/// Asks one node, which is dialled there. One that does not answer is asked again next time.
+/// Asks one node at the URL where it is dialled. A node that does not answer is asked again next time.
 async fn ask(agent: &Agent, id: NodeId, url: &str, hello: &Hello) -> Option<Vec<AppliedState>> {
     let request = NodeRequest::get(&format!("{url}/raft/states")).from_node(hello);
     let answer = agent.ask(request, Instant::now() + ANSWER_TIME_MAX, ANSWER_BYTES_MAX).await.ok()?;

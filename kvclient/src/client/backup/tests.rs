@@ -6,10 +6,10 @@ use crate::testing::{Act, Node, PATIENCE, client, error, health, url_of};
 use std::io;
 use std::net::TcpListener;
 
-/// More than is handed on at a time.
+/// More than is passed on at a time.
 const PIECES: usize = 10_000;
 
-/// A leader and a follower that know each other, and what either answers to a request for a snapshot.
+/// Returns a leader and a follower that know each other, with the given answers to requests for a snapshot.
 fn cluster(of_leader: fn() -> Act, of_follower: fn() -> Act) -> (Node, Node, Client) {
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let urls = listeners.each_ref().map(url_of);
@@ -72,7 +72,7 @@ fn what_broke_off_or_is_damaged_is_no_backup_and_is_not_asked_for_again() {
         let bytes = snapshot(PIECES);
         Act::Bytes(bytes.len(), bytes[..100].to_vec())
     };
-    // It says that this is all.
+    // Its `Content-Length` claims that this is all.
     let short: fn() -> Act = || Act::Bytes(100, snapshot(PIECES)[..100].to_vec());
     let damaged: fn() -> Act = || {
         let mut bytes = snapshot(PIECES);

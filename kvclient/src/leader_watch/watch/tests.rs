@@ -5,13 +5,13 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-/// A node whose event streams begin with one greeting after the other, the last of them for good, and go
-/// on as the test says.
+/// Returns a node whose event streams begin with the greetings in turn, the last one repeatedly, and then continue as
+/// the test says.
 fn node(greetings: &[String]) -> (Node, Receiver<Sender<String>>) {
     node_in(Some(CLUSTER), TcpListener::bind("127.0.0.1:0").unwrap(), greetings)
 }
 
-/// As [`node`], of this cluster or of none.
+/// Like [`node`], in this cluster or in none.
 fn node_in(cluster: Option<&str>, listener: TcpListener, greetings: &[String]) -> (Node, Receiver<Sender<String>>) {
     let (told, streams) = channel();
     let mut greetings = greetings.to_vec();
@@ -174,7 +174,7 @@ fn dead_and_silent_nodes_are_passed_by() {
 #[test]
 fn a_node_that_ends_its_streams_at_once_is_not_pestered() {
     let (node, streams) = node(&[leader_event(5, Some("a"))]);
-    // Nobody keeps the other end, so each stream ends after its greeting.
+    // The other end is dropped, so each stream ends after its greeting.
     drop(streams);
     let mut watch = testing::client(&[node.url()], PATIENCE, PATIENCE).watch_leader();
     assert_eq!(next(&mut watch), (5, Some("a".into())));

@@ -1,4 +1,4 @@
-//! A client keeps to one cluster.
+//! A client is bound to one cluster.
 
 use super::SHORT;
 use crate::api::{Applied, ErrorCode};
@@ -15,7 +15,7 @@ fn any_port() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
-/// A node of the cluster, which leads and has the key.
+/// Returns a node of the cluster that leads and has the key.
 fn own() -> Node {
     leader(|seen| if seen.what == "POST /set" { set_reply() } else { item_reply() })
 }
@@ -144,7 +144,7 @@ fn a_node_of_no_cluster_knows_of_no_key() {
 
 #[test]
 fn a_write_that_another_cluster_may_have_carried_out_is_not_called_undone() {
-    // It does not look at which cluster is meant.
+    // It ignores the cluster id in requests.
     let listener = any_port();
     let url = url_of(&listener);
     let careless = Node::start_in(Some(OTHER_CLUSTER), listener, |_| set_reply());

@@ -32,7 +32,7 @@ fn a_redirect_that_names_nobody_makes_the_client_look_elsewhere() {
 fn redirects_are_followed_and_the_leader_remembered() {
     let new_leader = leader(|_| of_term(6, set_reply()));
     let url = new_leader.url().to_owned();
-    // Names itself as leader, and has lost that role when the write comes.
+    // Names itself as leader, but has lost leadership when the write arrives.
     let old_leader = leader(move |_| redirect(&url));
     let client = client(&[old_leader.url()], PATIENCE, PATIENCE);
     client.set("k", "v").unwrap();
@@ -75,14 +75,14 @@ fn a_follower_that_still_names_the_dead_leader_is_not_believed_twice() {
         "GET /health" => ok(health("node3", 6, Some(("node3", &url)), &[])),
         _ => set_reply(),
     });
-    // The stale one is asked first, and goes on naming the dead one.
+    // The stale node is asked first, and keeps naming the dead one.
     let client = client(&[stale.url(), new_leader.url()], PATIENCE, PATIENCE);
     client.set("k", "v").unwrap();
     assert_eq!(new_leader.seen("POST /set").len(), 1);
     assert_eq!(stale.seen("GET /health").len(), 2);
 }
 
-/// A follower that answers writes itself unless it is asked to redirect, as nodes do that send writes on.
+/// Returns a follower that answers writes itself unless it is asked to redirect, like nodes that forward writes.
 fn relay(leader_url: &str, mut answer: impl FnMut() -> Act + Send + 'static) -> Node {
     let url = leader_url.to_owned();
     follower(leader_url, &[leader_url], move |seen| match seen.headers.contains_key("kvd-redirect") {
@@ -100,13 +100,13 @@ fn a_write_goes_past_a_leader_that_cannot_be_reached_through_a_node_that_was_giv
     let writes = given.seen("POST /set");
     assert_eq!(writes.len(), 1, "{writes:?}");
     assert!(writes[0].query.starts_with("timeout_ms="), "{writes:?}");
-    // The way is remembered: nobody is asked who leads, and nothing is sent to where the leader is not.
+    // The route is remembered: no node is asked for the leader, and nothing is sent to the leader's wrong address.
     let asked = given.seen("GET /health").len();
     client.set("k", "v").unwrap();
     client.delete("k").unwrap_err(); // what it answers is no reply to this
     assert_eq!((given.seen("POST /set").len(), given.seen("GET /health").len()), (2, asked));
     assert!(given.seen_all().iter().all(|seen| seen.what != "POST /set" || !seen.headers.contains_key("kvd-redirect")));
-    // Nor does a watch that hears of the same leader spoil it, but a new one is gone to.
+    // A watch that hears of the same leader does not replace the route, but a new leader is used.
     client.cluster().learn_leader(&nowhere, 5);
     client.set("k", "v").unwrap();
     assert_eq!((given.seen("POST /set").len(), given.seen("GET /health").len()), (3, asked));
@@ -131,7 +131,7 @@ fn a_leader_that_was_given_is_preferred_to_the_address_it_advertises() {
     assert!(write.headers.contains_key("kvd-redirect"), "it was asked as the leader: {write:?}");
 }
 
-/// Time for a write to be sent at all, however busy the machine is. It is waited out.
+/// Time within which a write is certainly sent, however busy the machine is. The test waits for all of it.
 const ENOUGH: Duration = Duration::from_secs(2);
 
 #[test]

@@ -1,4 +1,4 @@
-//! Operations against nodes that are played by a script.
+//! Operations against scripted nodes.
 
 mod identity;
 mod leaders;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const SHORT: Duration = Duration::from_millis(300);
 
-/// Answers the first requests from a list, and all further ones in the last way.
+/// Answers the first requests from a list, and all further ones as the last in it.
 fn in_turn(acts: Vec<fn() -> Act>) -> impl FnMut(&Seen) -> Act + Send + 'static {
     let mut next = 0;
     move |_| {

@@ -1,4 +1,4 @@
-//! What an operation ends in.
+//! Outcomes of operations.
 
 use super::{SHORT, in_turn};
 use crate::api::{Applied, Condition, ErrorCode};

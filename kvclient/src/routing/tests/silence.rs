@@ -1,4 +1,4 @@
-//! Nodes that keep their connections and say nothing, or say it late.
+//! Nodes that keep their connections open and answer late or never.
 
 use super::super::hedge::HEDGE_AFTER;
 use super::super::writes::LEADER_SILENCE_MIN;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A node that says nothing, and one that leads the two of them.
+/// Returns a node that never answers, and one that leads the two of them.
 fn silent_and_leader(mut answer: impl FnMut(&Seen) -> Act + Send + 'static) -> (Node, Node) {
     let silent = Node::start(|_| Act::KeepSilent);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -32,7 +32,7 @@ fn silent_and_leader(mut answer: impl FnMut(&Seen) -> Act + Send + 'static) -> (
 fn a_silent_node_costs_a_moment_and_is_avoided_from_then_on() {
     let (silent, node) = silent_and_leader(|seen| if seen.what == "POST /set" { set_reply() } else { item_reply() });
     for operation in [|c: &Client| c.set("k", "v").map(drop), |c: &Client| c.get("k").map(drop)] {
-        // A total that leaves no time for waiting until an attempt at the silent node is over.
+        // The total leaves no time to wait for the end of an attempt at the silent node.
         let client = client(&[silent.url(), node.url()], PATIENCE, Duration::from_secs(2));
         let started = Instant::now();
         operation(&client).unwrap();
@@ -98,7 +98,7 @@ fn a_silent_leader_leaves_a_write_time_for_the_next_one() {
             let urls = urls.clone();
             let mut healths = 0;
             Node::start_on(listener, move |seen| match seen.what.as_str() {
-                // The other learns of the election after the first write has been sent.
+                // The other node learns of the election after the first write has been sent.
                 "GET /health" if index == 1 && healths > 0 => ok(health("b", 6, Some(("b", &urls[1])), &[])),
                 "GET /health" => {
                     healths += 1;

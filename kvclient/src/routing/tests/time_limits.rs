@@ -1,4 +1,4 @@
-//! Limits of time hold whatever the nodes do.
+//! Time limits hold whatever the nodes do.
 
 use super::SHORT;
 use crate::client::Client;

@@ -5,7 +5,7 @@ fn endpoint() -> Endpoint {
     Endpoint::parse("http://127.0.0.1:8081").unwrap()
 }
 
-/// A node's error reply, with the status and the promise that go with its code.
+/// Returns a node's error reply, with the status and the promise that go with its code.
 fn error(code: ErrorCode) -> Reply {
     let may_have = matches!(code, ErrorCode::Timeout | ErrorCode::StaleRequest);
     let applied = if may_have { Applied::Unknown } else { Applied::No };
@@ -25,7 +25,7 @@ fn bare(status: u16) -> Reply {
     Reply { status, body: b"<html>".to_vec(), ..Reply::default() }
 }
 
-/// The verdict in one word, and whether it may be applied.
+/// Returns the verdict in one word, and whether the request may be applied.
 fn summary(verdict: &Verdict) -> (&'static str, Applied) {
     match verdict {
         Verdict::Done(_) => ("done", Applied::No),
@@ -97,7 +97,7 @@ fn every_answer_has_its_meaning() {
         assert_eq!(summary(&judge(Kind::Write, &endpoint(), result())), as_write, "{answer}, as a write");
         assert_eq!(summary(&judge(Kind::Read, &endpoint(), result())), as_read, "{answer}, as a read");
     }
-    // Each failure is told apart in the message as well.
+    // The message distinguishes the failures as well.
     for (result, says) in [(broken(), "reset"), (silent(), "no answer within 2.0s"), (not_sent(), "refused")] {
         let Verdict::Again(again) = judge(Kind::Read, &endpoint(), result) else { panic!("worth another attempt") };
         assert!(again.detail.contains(says), "{}", again.detail);

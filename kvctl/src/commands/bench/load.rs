@@ -1,7 +1,7 @@
 //! The load: threads that send requests and keep time.
 //!
-//! Each thread has a tally of its own, so that measuring costs the threads nothing but two readings of the clock;
-//! only the counters of the live line are shared.
+//! Each thread has a tally of its own, so that measuring costs a thread only two readings of the clock. Only the
+//! counters of the live line are shared.
 
 use super::plan::{Plan, Workload};
 use super::tally::Tally;
@@ -16,13 +16,13 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often the live line is drawn.
+/// Interval at which the live line is drawn.
 const REDRAW: Duration = Duration::from_millis(500);
 
-/// How soon an interrupt and the end of a phase are seen.
+/// Interval at which threads check for an interrupt and for the end of a phase.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// What to say when the system has no thread left.
+/// Error message for when the system has no thread left.
 const NO_THREAD: &str = "cannot start a thread for each client; ask for fewer --clients";
 
 /// The live counters.
@@ -41,7 +41,7 @@ pub(super) fn fill(client: &Client, plan: &Plan, interrupt: &Interrupt) -> anyho
     if interrupt.noticed() { Err(interrupted_early()) } else { Ok(()) }
 }
 
-/// Deletes all keys of this bench again, also those that were not written.
+/// Deletes all keys of this bench, including those that were never written.
 ///
 /// # Errors
 /// The first delete that fails.
@@ -49,7 +49,7 @@ pub(super) fn clear(client: &Client, plan: &Plan) -> anyhow::Result<()> {
     for_each_key(plan, "removing the keys", || false, |key| client.delete(key).map(drop))
 }
 
-/// Does the same to every key, from as many clients as the plan has, until one of them fails or it is `over`.
+/// Applies a function to every key, from as many clients as the plan has, until one call fails or `over` returns true.
 fn for_each_key(
     plan: &Plan,
     what: &'static str,
@@ -83,7 +83,7 @@ fn for_each_key(
     results.into_iter().collect()
 }
 
-/// What an interrupt ends in while there is nothing to show yet.
+/// Returns the error for an interrupt before there is anything to show.
 pub(super) fn interrupted_early() -> anyhow::Error {
     Failure::Interrupted("interrupted before anything was measured".into()).into()
 }
@@ -93,10 +93,10 @@ const WARM_UP: u8 = 0;
 const MEASURE: u8 = 1;
 const DONE: u8 = 2;
 
-/// Runs the load: first uncounted, then measured, until the time is over or an interrupt comes.
+/// Runs the load: first uncounted, then measured, until the time is over or an interrupt arrives.
 ///
 /// # Errors
-/// When the system refuses a thread.
+/// If the system refuses a thread.
 pub(super) fn run(client: &Client, plan: &Plan, interrupt: &Interrupt) -> anyhow::Result<Tally> {
     let phase = AtomicU8::new(WARM_UP);
     let live = Live::default();
@@ -123,7 +123,7 @@ pub(super) fn run(client: &Client, plan: &Plan, interrupt: &Interrupt) -> anyhow
     Ok(total)
 }
 
-/// One client: sends, waits for the answer, sends again.
+/// Runs one client: sends, waits for the answer, sends again.
 fn client_loop(client: &Client, plan: &Plan, phase: &AtomicU8, live: &Live) -> Tally {
     let mut random = rand::rng();
     let mut tally = Tally::default();
@@ -171,7 +171,7 @@ fn client_loop(client: &Client, plan: &Plan, phase: &AtomicU8, live: &Live) -> T
     tally
 }
 
-/// Lets `time` pass under a live line; false when an interrupt cut it short.
+/// Waits for `time` under a live line. Returns false if an interrupt cut it short.
 fn wait(time: Duration, what: &'static str, live: &Live, interrupt: &Interrupt) -> bool {
     let began = Instant::now();
     let line = progress::line(units::ms(time), what);

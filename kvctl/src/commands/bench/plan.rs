@@ -1,4 +1,4 @@
-//! What a bench is to do.
+//! Description of a bench.
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -16,9 +16,9 @@ pub(crate) enum Workload {
     Mixed,
 }
 
-/// What to send, from how many clients, for how long.
+/// Kind of requests, number of clients, and duration.
 pub(super) struct Plan {
-    /// What its keys begin with, and no others do.
+    /// Prefix of the bench's keys, which no other keys have.
     pub(super) prefix: String,
     pub(super) workload: Workload,
     pub(super) clients: u32,
@@ -29,12 +29,12 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// A prefix that no other bench has, so that each can remove what it wrote and nothing else.
+    /// Returns a prefix that no other bench has, so that each bench can remove exactly the keys that it wrote.
     pub(super) fn new_prefix() -> String {
         format!("bench/{:016x}/", rand::random::<u64>())
     }
 
-    /// The key of this number.
+    /// Returns the key with this number.
     pub(super) fn key(&self, number: u32) -> String {
         format!("{}{number:08}", self.prefix)
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A bench in figures.
+/// Figures of a bench.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     workload: Workload,
@@ -17,7 +17,7 @@ pub(super) struct Report {
     value_bytes: usize,
     measured_ms: u64,
     interrupted: bool,
-    /// One for each kind of request, then one for all where there are several.
+    /// One summary for each kind of request, then one for all of them if there are several.
     operations: Vec<Summary>,
 }
 
@@ -44,7 +44,7 @@ impl Report {
         }
     }
 
-    /// What was measured, so that the table below it means something when it is found again.
+    /// Describes the bench, so that the table below still means something when it is found later.
     pub(super) fn heading(&self) -> String {
         format!(
             "{} clients, {} keys, values of {} bytes, {}",
@@ -87,7 +87,7 @@ impl Report {
         table
     }
 
-    /// A line for each kind of request that failed.
+    /// Returns a line for each kind of request that failed.
     pub(super) fn errors(&self) -> Vec<String> {
         let kinds = |errors: &BTreeMap<&str, u64>| {
             errors.iter().map(|(kind, &count)| format!("{} {kind}", units::grouped(count))).collect::<Vec<_>>()

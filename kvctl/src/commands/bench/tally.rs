@@ -1,4 +1,4 @@
-//! What the clients met: how many requests were answered, how fast, and which failed.
+//! Results of the clients: how many requests were answered, how fast, and which failed.
 
 use crate::exit;
 use hdrhistogram::Histogram;
@@ -7,14 +7,14 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What the clients met.
+/// Results of the clients.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) sets: Series,
     pub(super) gets: Series,
-    /// How long the slowest client was measured, its last answer included.
+    /// Measured time of the slowest client, its last answer included.
     pub(super) time: Duration,
-    /// The last error, met while warming up or measured.
+    /// The last error, during the warm-up or the measurement.
     pub(super) last_error: Option<Error>,
 }
 
@@ -27,12 +27,13 @@ impl Tally {
     }
 }
 
-/// What the requests of one kind met.
+/// Results of the requests of one kind.
 pub(super) struct Series {
-    /// Latencies of the requests that succeeded, in microseconds to three digits.
+    /// Latencies of the requests that succeeded, in microseconds with three significant digits.
     latencies_us: Histogram<u64>,
     errors: BTreeMap<&'static str, u64>,
-    /// Successes a second, summed over the clients: one that waits long for its last answer slows itself down only.
+    /// Successes per second, summed over the clients. A client that waits long for its last answer lowers only its own
+    /// rate.
     per_second: f64,
 }
 
@@ -58,7 +59,7 @@ impl Series {
         self.latencies_us.len()
     }
 
-    /// Says over which time one client made all these requests.
+    /// Sets the time over which one client made all these requests.
     pub(super) fn over(&mut self, time: Duration) {
         self.per_second = self.count() as f64 / time.as_secs_f64().max(f64::EPSILON);
     }
@@ -98,7 +99,7 @@ pub(super) struct Summary {
     pub(super) count: u64,
     /// Requests that failed, by kind.
     pub(super) errors: BTreeMap<&'static str, u64>,
-    /// Of the requests that succeeded.
+    /// Latencies of the requests that succeeded.
     pub(super) latency_us: Latencies,
 }
 
@@ -123,7 +124,7 @@ mod tests {
         series
     }
 
-    /// Whether two latencies are the same to the three digits that a histogram keeps.
+    /// Returns whether two latencies are equal to the three digits that a histogram keeps.
     fn close(found: u64, expected: u64) -> bool {
         found.abs_diff(expected) * 1000 <= expected
     }

@@ -1,7 +1,7 @@
-//! How long clients were without a leader: a read that needs one, again and again.
+//! Measures how long clients were without a leader, with repeated reads that need one.
 //!
-//! What nodes say of their leader comes too late for this. A follower names its dead leader until its election timeout is
-//! over, and all the while clients wait.
+//! The nodes' own reports of their leader come too late for this. A follower names its dead leader until its election
+//! timeout is over, and clients wait all that time.
 
 use kvclient::Client;
 use std::collections::VecDeque;
@@ -10,19 +10,20 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Pause between two reads, and so the most by which a time without a leader is told too short.
+/// Pause between two reads. A time without a leader is reported too short by at most this.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Reads that are remembered: more than there are between a change and the moment at which the watch hears of it.
+/// Number of reads that are remembered: more than there are between a change and the moment at which the watch reports
+/// it.
 const KEPT: usize = 1024;
 
-/// Longest wait for the first read that a new leader lets through.
+/// Longest wait for the first read that a new leader answers.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The key that is read. It need not exist.
 const KEY: &str = "kvctl/watch-leader";
 
-/// Reads, one after the other, from now on.
+/// Repeated reads, one after the other.
 pub(super) struct Pulse {
     shared: Arc<Shared>,
 }
@@ -33,7 +34,7 @@ struct Shared {
     more: Condvar,
 }
 
-/// A read that was answered in the end.
+/// A read that was eventually answered.
 #[derive(Clone, Copy)]
 struct Read {
     began: Instant,
@@ -41,15 +42,15 @@ struct Read {
 }
 
 impl Pulse {
-    /// Reads on a thread of its own, for as long as the process runs.
+    /// Starts reading on a thread of its own, for as long as the process runs.
     ///
     /// # Errors
-    /// When the system has no thread left.
+    /// If the system has no thread left.
     pub(super) fn start(client: Client) -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let reads = Arc::clone(&shared);
         thread::Builder::new().name("pulse".into()).spawn(move || {
-            // One that fails goes on with the next: its user is still waiting.
+            // If a read fails, its wait continues with the next one: a user would still be waiting.
             let mut waiting_since = None;
             loop {
                 let began = *waiting_since.get_or_insert_with(Instant::now);
@@ -63,8 +64,8 @@ impl Pulse {
         Ok(Self { shared })
     }
 
-    /// The longest that a read took of those that were answered after `since`, the next one to be answered among them. None
-    /// if none is answered soon.
+    /// Returns the longest duration of the reads that were answered after `since`, including the next one to be
+    /// answered. None if none is answered soon.
     pub(super) fn longest(&self, since: Instant) -> Option<Duration> {
         let asked = Instant::now();
         let lacks = |reads: &mut VecDeque<Read>| reads.back().is_none_or(|last| last.answered < asked);

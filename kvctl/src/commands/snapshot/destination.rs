@@ -1,29 +1,29 @@
-//! Where a backup goes, decided before a node is asked for it.
+//! Destination of a backup, decided before a node is asked for it.
 
 use anyhow::{Context as _, bail};
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// The name that stands for standard output, and for standard input.
+/// The argument that stands for standard output, or for standard input.
 pub(super) const STANDARD: &str = "-";
 
-/// Where a backup goes. Only a regular file is ever replaced.
+/// Destination of a backup. Only a regular file is ever replaced.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Destination {
-    /// A regular file, which is there already or is not there yet.
+    /// A regular file, whether it exists already or not.
     File(PathBuf),
-    /// A device or a pipe, which is written into.
+    /// A device or a pipe, which is written to directly.
     Device(PathBuf),
     /// Standard output.
     Stdout,
 }
 
 impl Destination {
-    /// Looks at what has this name now. `force` permits to replace a file.
+    /// Decides by what exists at `path` now. `force` permits replacing a file.
     ///
     /// # Errors
-    /// A sentence that says why nothing is written there, and what to do.
+    /// A sentence that says why the backup is not written there, and what to do.
     pub(super) fn of(path: &Path, force: bool) -> anyhow::Result<Self> {
         if path == Path::new(STANDARD) {
             return Ok(Self::Stdout);
@@ -46,7 +46,7 @@ impl Destination {
         if !force {
             bail!("{name} already exists: use another name, or --force to replace it");
         }
-        // Of a link, the file that it leads to is replaced, and the link stays.
+        // For a symbolic link, the file that it points to is replaced, and the link stays.
         let real = path.canonicalize().with_context(|| format!("{name} cannot be replaced"))?;
         Ok(Self::File(real))
     }
@@ -81,14 +81,14 @@ fn other_than_file(path: &Path, _: &Metadata, _: bool) -> anyhow::Result<Destina
     bail!("{} is not a file: give a file", path.display());
 }
 
-/// Whether this is the file or the pipe that standard output goes to, by another name such as `/dev/stdout`.
+/// Returns whether this is the file or the pipe behind standard output, under another name such as `/dev/stdout`.
 #[cfg(unix)]
 fn is_stdout(found: &Metadata) -> bool {
     use std::fs::File;
     use std::io::stdout;
     use std::os::fd::AsFd as _;
     use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-    // A device may well be both: `kvctl snapshot save /dev/null > /dev/null`.
+    // A device may well be used for both: `kvctl snapshot save /dev/null > /dev/null`.
     if found.file_type().is_char_device() {
         return false;
     }

@@ -1,15 +1,15 @@
-//! A device or a pipe that a backup is written into.
+//! A device or a pipe to which a backup is written.
 
 use crate::interrupt::Interrupt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
-/// What to say when a signal ends writing into something that keeps what it got.
+/// Message for when a signal interrupts writing to a destination that keeps the bytes it got.
 pub(super) const INTERRUPTED: &str = "interrupted; the backup is incomplete";
 
-/// A device or a pipe. It is opened with the first byte: nobody who waits at the other end of a pipe gets one before there
-/// is a backup.
+/// A device or a pipe. It is opened with the first byte, so a reader that waits at the other end of a pipe gets nothing
+/// before there is a backup.
 pub(super) struct Device {
     path: PathBuf,
     file: Option<File>,
@@ -21,10 +21,10 @@ impl Device {
         Self { path, file: None, interrupt }
     }
 
-    /// Makes what was written durable, as far as there is such a thing on this device.
+    /// Makes the written bytes durable, as far as this device supports that.
     ///
     /// # Errors
-    /// Of the device.
+    /// Errors of the device.
     pub(super) fn finish(self) -> io::Result<()> {
         match self.file {
             Some(file) if keeps_data(&file)? => file.sync_all(),

@@ -1,4 +1,4 @@
-//! A file that has its name only once it is whole and durable.
+//! A file that gets its name only once it is complete and durable.
 
 use crate::interrupt::Interrupt;
 use std::ffi::OsString;
@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 
-/// A file under a temporary name beside the one it will have. It is created with the first byte, and removed unless it
-/// is [finished](Unfinished::finish).
+/// A file under a temporary name beside its final one. It is created with the first byte, and removed unless it is
+/// [finished](Unfinished::finish).
 pub(super) struct Unfinished {
     target: PathBuf,
     temporary: PathBuf,
@@ -17,20 +17,21 @@ pub(super) struct Unfinished {
 }
 
 impl Unfinished {
-    /// A file that will be `target`. From its first byte on, an interrupt lets writing fail instead of ending the
-    /// process, which would leave the file behind.
+    /// Creates a file that will become `target`. From its first byte on, an interrupt makes writing fail instead of
+    /// ending the process, which would leave the file behind.
     pub(super) fn beside(target: &Path, interrupt: Interrupt) -> Self {
         let mut name = target.file_name().map(OsString::from).unwrap_or_default();
         name.push(format!(".{}.part", process::id()));
         Self { target: target.to_owned(), temporary: target.with_file_name(name), file: None, interrupt }
     }
 
-    /// Makes it durable and gives it its name, whatever has that name by now.
+    /// Makes it durable and renames it to its final name, replacing any file of that name.
     ///
     /// # Errors
-    /// Of the file system; then nothing has changed.
+    /// Errors of the file system; then nothing has changed.
     pub(super) fn finish(mut self) -> io::Result<()> {
-        // The bytes must be durable before the name points at them, or a crash could leave a part of them under it.
+        // The bytes must be durable before the name points at them, or a crash could leave part of them under that
+        // name.
         self.file()?.sync_all()?;
         fs::rename(&self.temporary, &self.target)?;
         self.file = None;
@@ -62,13 +63,13 @@ impl Write for Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if self.file.take().is_some() {
-            // Failing that, its name says what it is.
+            // If this fails, the temporary name tells what the file is.
             let _ = fs::remove_file(&self.temporary);
         }
     }
 }
 
-/// Creates a file for its owner alone: it will hold all that is in the store.
+/// Creates a file that only its owner can read: it will hold the whole store.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -84,7 +85,7 @@ fn sync_directory(file: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Elsewhere there is no such call.
+/// Other systems have no such call.
 #[cfg(not(unix))]
 fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())

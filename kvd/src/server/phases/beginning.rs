@@ -1,5 +1,5 @@
-//! The end of forming a cluster, and of joining one: writes what a member begins with. What that is, in which order, and when
-//! others are told, is decided in [`crate::bootstrap`].
+//! The end of forming a cluster, and of joining one: writes a member's first files. [`crate::bootstrap`] decides what
+//! they are, their order, and when other nodes are told.
 
 use super::shell::Shell;
 use crate::bootstrap::{Beginning, ToWrite};
@@ -30,16 +30,16 @@ pub(super) async fn begin(
     }
     shell.hello.send_if_modified(|hello| beginning.introduce(hello));
     shell.publisher.cluster(beginning.cluster());
-    // Clients read the store of the shell.
+    // Clients read the shell's store.
     let Config { level_max, ref raft, .. } = shell.config;
     Ok(beginning.recovered(Arc::clone(&shell.store), level_max, raft.cache_bytes_max))
 }
 
-/// Begins the log, and waits until that is durable.
+/// Begins the log, and waits until its first records are durable.
 async fn begin_log(shell: &Shell, inbox: &mut Inbox, records: Vec<Record>) -> Result<(), FatalError> {
     shell.log.write(LogWrite { id: WriteId(0), restart: None, records });
     while !matches!(inbox.next_event().await?, Event::Log(LogEvent::Written(_))) {
-        // Whatever else happens meanwhile is of no use before there is a log.
+        // Other events are of no use before there is a log.
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! Forming a cluster: dials the configured peers until it is known who the founders are, and begins the log with them. If
-//! there is a cluster already, of which this node has no data, it asks to return to it.
+//! Forming a cluster: dials the configured peers until the founders are known, and begins the log with them. If the
+//! cluster exists already and this node has lost its data, it asks to return to it.
 //!
-//! Which of the two it is, and who the founders are, is decided in [`bootstrap`].
+//! [`bootstrap`] decides between the two, and which nodes are the founders.
 
 use super::beginning::begin;
 use super::refusing::refuse;
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
-/// How often a node says in its log that it waits for its peers.
+/// Interval at which a node logs that it waits for its peers.
 const WAITING_LOGGED_EVERY: Duration = Duration::from_secs(10);
 
 /// A node that forms a cluster with its peers.
@@ -28,17 +28,17 @@ pub(super) struct Forming {
     decision: bootstrap::Forming,
     /// Links to the peers, by their names.
     links: BTreeMap<String, Link>,
-    /// While there is a cluster that this node was part of: asks it for the place of this node's earlier life.
+    /// While a cluster exists that this node was part of: asks it to replace this node's earlier incarnation.
     returning: Option<JoinRequests>,
-    /// Nothing is founded with this node, and the log says so.
+    /// True if no cluster is founded with this node, once that is logged.
     is_held: bool,
 }
 
-/// The end of forming.
+/// Outcome of forming.
 enum Formed {
-    /// These nodes found a cluster.
+    /// These nodes found a new cluster.
     New(Vec<Founder>),
-    /// This node is a member of a cluster that was there.
+    /// This node is a member of a cluster that existed already.
     Returned(ClusterIdentity),
 }
 
@@ -48,16 +48,16 @@ impl Forming {
         let config = &shell.config;
         let names = config.peers.iter().map(|peer| peer.name.clone());
         let decision = bootstrap::Forming::new(shell.hello.borrow().as_founder(), names, lacks(config, was_let_in));
-        // Before anybody is told anything else.
+        // Before any other node is told anything else.
         shell.hello.send_if_modified(|hello| decision.introduce(hello));
         let links = config.peers.iter().map(|peer| (peer.name.clone(), dial(shell, peer))).collect();
         Self { decision, links, returning: None, is_held: false }
     }
 
-    /// Runs until this node is part of a cluster and its log has begun; `None` if it is stopped before.
+    /// Runs until this node is part of a cluster and its log has begun. Returns `None` if it is stopped before.
     pub(super) async fn run(mut self, shell: &mut Shell, inbox: &mut Inbox) -> Result<Option<Serving>, FatalError> {
         let Some(formed) = self.form(shell, inbox).await? else { return Ok(None) };
-        // What is known of a cluster is said to the others for as long as it is written down.
+        // What this node knows of a cluster is announced only while it is written down.
         shell.hello.send_if_modified(|hello| self.decision.introduce(hello));
         drop(self);
         let beginning = match formed {
@@ -92,7 +92,7 @@ impl Forming {
                 Some(Arrived::Event(event)) => self.take(event),
                 Some(Arrived::FromPeer(PeerEvent::Met(hello))) => {
                     if self.decision.dialled_by(&hello) == Heard::News {
-                        // The process that introduced itself may be gone by now: only who answers counts.
+                        // The process that introduced itself may be gone by now: only a process that answers counts.
                         self.links.get(&hello.name).into_iter().for_each(Link::redial);
                     }
                     None
@@ -109,7 +109,7 @@ impl Forming {
         }
     }
 
-    /// Does and shows what follows from what is known of the peers by now.
+    /// Acts on the decision that follows from what is known of the peers by now, and shows it.
     fn follow_decision(&mut self, shell: &Shell) {
         let decision = &mut self.decision;
         shell.hello.send_if_modified(|hello| decision.introduce(hello));
@@ -148,7 +148,7 @@ fn founding(founders: &[Founder]) -> Beginning {
     beginning
 }
 
-/// Why this node has no data, as a part of a sentence, if it expects to have some.
+/// Returns why this node has no data, as a part of a sentence, if it expects to have some.
 fn lacks(config: &Config, was_let_in: bool) -> Option<String> {
     if was_let_in {
         let sentence = "this node joined a cluster and was stopped before it recorded which one";

@@ -1,7 +1,7 @@
-//! A node whose data differs from that of the others: it has stopped serving, for good.
+//! A node whose data differs from that of the other nodes: it has stopped serving, permanently.
 //!
-//! It sends and answers nothing more in consensus, so it is counted no more, and says why to whoever asks. A mark on its
-//! disk keeps it from starting again.
+//! It neither sends nor answers anything in consensus, so it no longer counts towards a quorum, and tells every caller
+//! why. A mark on its disk keeps it from starting again.
 
 use super::refusing::refuse;
 use super::shell::Shell;
@@ -24,14 +24,15 @@ const NOBODY_KNOWS: &str = "this node stops serving, and so do the others. This 
 /// A node that refuses everything.
 #[derive(Debug)]
 pub(super) struct Halted {
-    /// The node's states when it halted. Those who have yet to find out that they differ need them.
+    /// The node's states when it halted. Nodes that have yet to find out that they differ need these.
     states: Vec<AppliedState>,
-    /// Marks the data directory, until that is done. The disk may never do it, so nobody waits for it before the node stops.
+    /// Marks the data directory, until that is done. The disk may hang, so nothing waits for the mark before the node
+    /// stops.
     marking: Option<JoinHandle<Result<(), StorageError>>>,
 }
 
 impl Halted {
-    /// Says that this node has diverged, and starts to mark its data directory.
+    /// Announces that this node has diverged, and starts to mark its data directory.
     pub(super) fn new(shell: &mut Shell, divergence: Divergence, states: Vec<AppliedState>) -> Self {
         let remedy = if divergence.majority.is_some() { ONE_STRAYED } else { NOBODY_KNOWS };
         tracing::error!("this node's data differs from that of the other nodes: {divergence}; {remedy}");
@@ -40,7 +41,7 @@ impl Halted {
         Self { states, marking: Some(shell.save_identity()) }
     }
 
-    /// Refuses everything until the node is stopped, and the mark is on its disk.
+    /// Refuses everything until the node is stopped and the mark is on its disk.
     pub(super) async fn run(mut self, inbox: &mut Inbox) -> Result<(), FatalError> {
         loop {
             let marked = async {
@@ -59,10 +60,10 @@ impl Halted {
             };
             match arrived {
                 None => break,
-                // Who asks may have gone.
+                // The caller may be gone.
                 Some(Arrived::Event(Event::States(StatesEvent::Asked(reply)))) => drop(reply.send(self.states.clone())),
                 Some(Arrived::Request(request)) => refuse(request),
-                // Whoever waits for an answer sees that there is none.
+                // A caller that waits for an answer sees its channel closed.
                 Some(Arrived::Event(
                     Event::Log(_)
                     | Event::Snapshots(_)

@@ -1,7 +1,7 @@
-//! Joining a cluster that exists: asks to be added to it, and begins the log once that is done.
+//! Joining an existing cluster: asks to be added to it, and begins the log once it is added.
 //!
-//! A crash before that is durable leaves a node that asks again, under the same id; after it, a member that waits for its
-//! leader. The leader dials it, and it dials back; see the guests in [`crate::server`]'s directory.
+//! A crash before the log is durable leaves a node that asks again, under the same id. A crash after it leaves a member
+//! that waits for its leader. The leader dials it, and it dials back; see the guests in [`crate::server`]'s directory.
 
 use super::beginning::begin;
 use super::refusing::refuse;
@@ -17,18 +17,18 @@ use crate::storage::ClusterIdentity;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// How often a node says in its log that it waits to be added.
+/// Interval at which a node logs that it waits to be added.
 const WAITING_LOGGED_EVERY: Duration = Duration::from_secs(10);
 
-/// An obstacle is worth a line once it has lasted this long: the leader may be changing.
+/// An obstacle is logged once it has lasted this long: the leader may be changing.
 const FIRST_LOGGED_AFTER: Duration = Duration::from_secs(1);
 
 /// A node that asks to be added to a cluster.
 #[derive(Debug)]
 pub(super) struct Joining {
-    /// Ends when it is dropped.
+    /// Requests to be added. Dropping this ends them.
     _requests: JoinRequests,
-    /// What this node waits for, to follow the word in a sentence.
+    /// What this node waits for, as the rest of a sentence after "waiting for".
     waiting_for: String,
 }
 
@@ -43,7 +43,7 @@ impl Joining {
         Self { _requests: requests, waiting_for: format!("asking {named} to be added to the cluster") }
     }
 
-    /// Runs until this node is a member and its log has begun; `None` if it is stopped before.
+    /// Runs until this node is a member and its log has begun. Returns `None` if it is stopped before.
     pub(super) async fn run(mut self, shell: &mut Shell, inbox: &mut Inbox) -> Result<Option<Serving>, FatalError> {
         let Some(cluster) = self.join(shell, inbox).await? else { return Ok(None) };
         drop(self);

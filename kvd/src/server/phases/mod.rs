@@ -7,10 +7,11 @@
 //! data directory of a member:  ---------------------------------+
 //! ```
 //!
-//! Each phase is a type that owns what it alone needs, takes what arrives in its own loop, and returns the next phase.
-//! What all of them need is in [`Shell`]. A node that forms finds out who founds its cluster, or that there is a cluster
-//! already; one that joins asks to be added. Both end by beginning a log (`beginning`). A node that serves runs the
-//! replica. A node that halts has found that its data differs from the others', and refuses everything.
+//! Each phase is a type that owns the state that only it needs, takes arrivals in its own loop, and returns the next
+//! phase. State that all phases need is in [`Shell`]. A node that forms finds out which nodes found its cluster, or
+//! that the cluster exists already. A node that joins asks to be added. Both end by beginning a log (`beginning`). A
+//! node that serves runs the replica. A node that halts has found that its data differs from the other nodes', and
+//! refuses everything.
 
 mod beginning;
 mod forming;

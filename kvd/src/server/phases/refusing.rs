@@ -3,9 +3,9 @@
 use crate::http::{BackupError, NotHandedOver, Request};
 use crate::node::{ChangeError, ReadError, WriteError};
 
-/// Refuses a request, as a node does that is not part of a cluster.
+/// Refuses a request, as a node outside any cluster does.
 pub(super) fn refuse(request: Request) {
-    // Nobody waits for an answer if its receiver is gone.
+    // If the receiver is gone, nobody waits for the answer.
     match request {
         Request::Write { reply, .. } => drop(reply.send(Err(WriteError::NoLeader))),
         Request::Read { reply, .. } => drop(reply.send(Err(ReadError::NoLeader))),

@@ -1,8 +1,8 @@
 //! Serving: a member runs its replica, in batches.
 //!
-//! A batch is everything that has arrived by the time the task runs; it leads to one set of effects, so the busier a node
-//! is, the more goes into one message and one write to disk. The clock moves before a batch is taken and timers run after
-//! it, so a node that was paused hears what waited for it before it judges the silence of others.
+//! A batch is everything that has arrived by the time the task runs, and leads to one set of effects. So the busier a
+//! node is, the more goes into one message and one write to disk. The clock moves before a batch is taken and timers
+//! run after it, so a node that was paused takes the messages that waited for it before it judges other nodes' silence.
 
 mod clock;
 mod clusters_met;
@@ -34,10 +34,10 @@ use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 use upkeep::Upkeep;
 
-/// Timers are looked at this often.
+/// Interval at which timers are checked.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Nodes and reasons that are logged once each: more than any cluster has members.
+/// Maximum number of nodes and reasons that are logged once each: more than any cluster has members.
 const LOGGED_MAX: usize = 64;
 
 type WriteReply = oneshot::Sender<Result<Outcome, WriteError>>;
@@ -55,19 +55,19 @@ pub(super) struct Serving {
     member_changes: MemberChanges<ChangeReply>,
     /// The level of the state.
     level: Level,
-    /// A level of entries that this node was sent and does not know, once that is logged.
+    /// The level of entries that this node was sent and does not know, once that is logged.
     unknown_level: Option<Level>,
-    /// Senders whose messages were refused, and why; each is logged once.
+    /// Senders of refused messages, and why they were refused; each is logged once.
     refused: LogOnce<(NodeId, Refusal)>,
-    /// Voters of which the log says that their states differ from this node's.
+    /// Voters whose states differ from this node's, once that is logged.
     disagreements: LogOnce<NodeId>,
-    /// Compares states with the others until it is dropped.
+    /// Compares states with the other nodes until it is dropped.
     _comparing: StateExchange,
 }
 
 impl Serving {
-    /// Starts a replica from what has been recovered. `snapshot` is the newest on disk, and `damaged` counts those that
-    /// cannot be read.
+    /// Starts a replica from the recovered data. `snapshot` is the newest one on disk, and `damaged` is the number of
+    /// snapshots that cannot be read.
     pub(super) fn new(shell: &Shell, recovered: Recovered, snapshot: Option<SnapshotFile>, damaged: u64) -> Self {
         let clock = Clock::start();
         let members = Members::new(shell, &recovered);
@@ -95,7 +95,7 @@ impl Serving {
         }
     }
 
-    /// Runs until the node is stopped (`None`), or halts since its data has diverged.
+    /// Runs until the node is stopped (returns `None`), or halts because its data has diverged.
     pub(super) async fn run(mut self, shell: &mut Shell, inbox: &mut Inbox) -> Result<Option<Halted>, FatalError> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -128,7 +128,7 @@ impl Serving {
         }
     }
 
-    /// Ends everything at once. Those who wait for a write are told that its outcome is unknown.
+    /// Ends everything at once. Callers that wait for a write are told that its outcome is unknown.
     fn halt(self, shell: &mut Shell, divergence: Divergence) -> Halted {
         Halted::new(shell, divergence, self.replica.states())
     }
@@ -137,7 +137,7 @@ impl Serving {
         match arrived {
             Arrived::FromPeer(PeerEvent::Message(from, message)) => self.step(shell, from, message),
             Arrived::FromPeer(PeerEvent::Met(hello)) => {
-                // Who dials may be of another cluster, and has been refused then.
+                // The dialling node may be of another cluster, and has been refused then.
                 if hello.cluster.is_some() && hello.cluster == shell.cluster() {
                     self.replica.peer_knows(hello.node_id(), Level(hello.level));
                 }
@@ -148,7 +148,7 @@ impl Serving {
             Arrived::Event(Event::Snapshots(event)) => self.upkeep.take_snapshots(shell, &mut self.replica, event)?,
             Arrived::Event(Event::Member(id, event)) => self.take_link(shell, id, event)?,
             Arrived::Event(Event::Join(JoinNews::Removed(_))) => self.told_removed(shell),
-            // Who asks may have gone.
+            // The caller may be gone.
             Arrived::Event(Event::States(StatesEvent::Asked(reply))) => drop(reply.send(self.replica.states())),
             Arrived::Event(Event::States(StatesEvent::Reported(from, states))) => {
                 self.replica.compare_states(from, states);
@@ -167,8 +167,8 @@ impl Serving {
         Ok(())
     }
 
-    /// A message has arrived. One that no working member would send ends its stream, since what follows on it would be no
-    /// better.
+    /// Handles a message. A message that no working member would send ends its stream, since later messages on it could
+    /// not be trusted either.
     fn step(&mut self, shell: &Shell, from: NodeId, message: Message) {
         if let Some(level) = self.replica.refuses_level(&message) {
             return self.refuse_level(shell, from, level);
@@ -183,7 +183,7 @@ impl Serving {
         }
     }
 
-    /// Another node sends entries that this one could never apply. This node goes without them, and stays behind until it is
+    /// Another node sends entries that this one can never apply. This node ignores them, and stays behind until it is
     /// upgraded.
     fn refuse_level(&mut self, shell: &Shell, from: NodeId, level: Level) {
         if self.unknown_level.replace(level) != Some(level) {
@@ -197,7 +197,7 @@ impl Serving {
         }
     }
 
-    /// Logs that the level has risen: from then on the version of kvd before cannot be put back.
+    /// Logs that the level has risen: from then on a downgrade to the previous version of kvd is impossible.
     fn log_level(&mut self) {
         let level = self.replica.level();
         if std::mem::replace(&mut self.level, level) < level {
@@ -208,7 +208,7 @@ impl Serving {
         }
     }
 
-    /// A client asks.
+    /// Handles a client's request.
     fn ask(&mut self, request: Request) {
         let replica = &mut self.replica;
         if must_refuse(replica, &request) {
@@ -221,7 +221,7 @@ impl Serving {
             Request::Read { deadline, reply } => replica.read_until(self.clock.at(deadline), reply),
             Request::ChangeMembers { change, deadline, reply } => {
                 let asked = self.member_changes.ask(change, self.clock.at(deadline), reply);
-                // Nobody waits for an answer if its receiver is gone.
+                // If the receiver is gone, nobody waits for the answer.
                 asked.unwrap_or_else(|reply| drop(reply.send(Err(ChangeError::TooMany))));
             }
             Request::HandOver { to, reply } => {
@@ -231,7 +231,7 @@ impl Serving {
         }
     }
 
-    /// A link to a member has found something out.
+    /// Handles news from a link to a member.
     fn take_link(&mut self, shell: &Shell, id: NodeId, event: LinkEvent) -> Result<(), FatalError> {
         match event {
             LinkEvent::Met(hello) => {
@@ -245,22 +245,22 @@ impl Serving {
             LinkEvent::Removed => self.told_removed(shell),
             LinkEvent::BulkOpened => self.replica.bulk_opened(id),
             LinkEvent::BulkStalled => self.replica.bulk_stalled(id),
-            // The link warns by itself.
+            // The link logs the warning itself.
             LinkEvent::Failed(why) => self.members.missed(shell, id, &why),
         }
         Ok(())
     }
 
-    /// A member says that this node has been removed.
+    /// Handles a member's message that this node has been removed.
     fn told_removed(&mut self, shell: &Shell) {
         self.replica.told_removed();
-        // A leader has yet to tell the others that its removal is committed.
+        // A removed leader still has to tell the other nodes that its removal is committed.
         if self.replica.raft().role() != RoleName::Leader {
             self.members.leave(shell);
         }
     }
 
-    /// Logs once of each voter that it holds another state than this node.
+    /// Logs, once for each voter, that its state differs from this node's.
     fn log_disagreement(&mut self) {
         if let Some((voter, index)) = self.replica.disagreement()
             && self.disagreements.is_due(voter)
@@ -273,7 +273,7 @@ impl Serving {
         }
     }
 
-    /// Does what the replica asks for.
+    /// Carries out the replica's effects.
     fn carry_out(&mut self, shell: &mut Shell) {
         let replica = &mut self.replica;
         self.member_changes.forget(oneshot::Sender::is_closed);
@@ -301,8 +301,8 @@ impl Serving {
             self.send_snapshot(shell, snapshot);
         }
         self.log_level();
-        // The view comes first, so that whoever has an answer finds it there as well. Nobody waits for an answer if its
-        // receiver is gone.
+        // The view is published first, so that a caller that has its answer finds the same there. If a receiver is
+        // gone, nobody waits for that answer.
         let waiting_for = self.members.waits_for(shell);
         shell.publisher.replica(self.replica.raft(), self.members.directory(), waiting_for);
         for (reply, result) in writes {
@@ -317,9 +317,10 @@ impl Serving {
         }
     }
 
-    /// Sends a follower the newest snapshot, if that is possible; else the replica asks again.
+    /// Sends a follower the newest snapshot, if possible; otherwise the replica asks again.
     fn send_snapshot(&mut self, shell: &Shell, snapshot: SendSnapshot) {
-        // What may be wrong must not become another node's state: the follower is sent it once that is decided.
+        // A state that may be wrong must not spread to another node. The follower is sent the snapshot once the
+        // comparison is decided.
         let is_trusted = self.replica.disagreement().is_none();
         let (to, term) = (snapshot.to, snapshot.term);
         let receiver = self.members.directory().info(to).zip(self.members.link(to));
@@ -331,11 +332,12 @@ impl Serving {
     }
 }
 
-/// Whether this node cannot serve a request, since it is a member no more, or has nothing from its cluster yet.
+/// Returns whether this node cannot serve a request, because it has been removed or has received nothing from its
+/// cluster yet.
 fn must_refuse<W, R>(replica: &Replica<W, R>, request: &Request) -> bool {
     let raft = replica.raft();
     match request {
-        // What a removed node has may be the last there is.
+        // A removed node's data may be the last copy.
         Request::Backup { .. } => raft.configuration().members.is_empty(),
         Request::Write { .. } | Request::Read { .. } | Request::ChangeMembers { .. } | Request::HandOver { .. } => {
             raft.role() != RoleName::Leader && raft.is_removed()

@@ -1,4 +1,4 @@
-//! What every phase of a node needs.
+//! State that every phase of a node needs.
 
 use crate::bootstrap::{Wish, introduce_member};
 use crate::config::Config;
@@ -20,20 +20,20 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::Span;
 
-/// Nothing gets through on a bulk lane if nothing has for this many of the longest election timeouts.
+/// A bulk lane is stalled if nothing has got through for this many of the longest election timeouts.
 const BULK_STALL_ELECTION_TIMEOUTS: u64 = 2;
 
-/// A node without its replica: its settings, its disk, and what others see of it.
+/// A node without its replica: its settings, its disk, and its appearance to others.
 #[derive(Debug)]
 pub(in crate::server) struct Shell {
     pub(in crate::server) config: Config,
     pub(in crate::server) disk: Arc<dyn Disk>,
-    /// What clients read. Empty until this node is part of a cluster.
+    /// The store that clients read. Empty until this node is part of a cluster.
     pub(in crate::server) store: Arc<RwLock<Store>>,
     pub(in crate::server) identity: Identity,
     pub(in crate::server) log: LogWriter,
     pub(in crate::server) events: EventSender,
-    /// How this node introduces itself.
+    /// This node's introduction to other nodes.
     pub(in crate::server) hello: watch::Sender<Hello>,
     /// The streams that peers have open to this node.
     pub(in crate::server) inbound: Inbound,
@@ -43,7 +43,7 @@ pub(in crate::server) struct Shell {
 }
 
 impl Shell {
-    /// A node that is part of no cluster yet, as far as others see. `span` is the one it logs in.
+    /// Creates the shell of a node that appears to be part of no cluster yet. `span` is the one it logs in.
     pub(in crate::server) fn new(
         config: Config,
         disk: Arc<dyn Disk>,
@@ -62,7 +62,7 @@ impl Shell {
         Self { config, disk, store, identity, log, events, hello, inbound, publisher, agent: Agent::new() }
     }
 
-    /// The cluster that this node is part of.
+    /// Returns the cluster that this node is part of.
     pub(super) fn cluster(&self) -> Option<u64> {
         self.identity.cluster.as_ref().map(|cluster| cluster.id)
     }
@@ -82,7 +82,7 @@ impl Shell {
         tokio::task::spawn_blocking(move || identity.save(&*disk))
     }
 
-    /// Dials a node, to send it messages if it has this id. `event` makes an event of what the link finds out.
+    /// Dials a node, to send it messages if it has this id. `event` turns the link's news into an event.
     pub(super) fn open_link(
         &self,
         (peer_name, peer_url): (&str, &str),
@@ -101,19 +101,20 @@ impl Shell {
             ),
         };
         Link::open(options, move |found| {
-            // Without anyone to take it the node has stopped.
+            // If nobody takes the report, the node has stopped.
             let _ = reporter.report(found);
         })
     }
 
-    /// Starts to ask the nodes at `urls` to add this node to their cluster, or to keep it in there if it `is_member`.
+    /// Starts to ask the nodes at `urls` to add this node to their cluster, or to keep it in the cluster if it
+    /// `is_member`.
     pub(super) fn ask_to_join(&self, urls: Vec<String>, wish: Wish, is_member: bool) -> JoinRequests {
         let reporter = self.events.reporter(Event::Join);
         let (agent, node) = (self.agent.clone(), self.identity.node_id);
         JoinRequests::start(agent, &self.config, node, urls, wish, is_member, reporter)
     }
 
-    /// The disk failed: the node must stop.
+    /// Returns the error for a failed disk: the node must stop.
     pub(super) fn disk_failed(&self, cause: StorageError) -> FatalError {
         FatalError::new(&self.config.data_dir, Failure::Disk(cause))
     }

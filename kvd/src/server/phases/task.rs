@@ -1,4 +1,4 @@
-//! The task that runs a node: its current phase, and the way from one phase to the next.
+//! The task that runs a node: its current phase, and the steps from one phase to the next.
 
 use super::forming::Forming;
 use super::halted::Halted;
@@ -10,7 +10,7 @@ use crate::server::error::FatalError;
 use crate::server::inbox::Inbox;
 use crate::storage::snapshot::SnapshotFile;
 
-/// A node, but for its HTTP.
+/// A node without its HTTP server.
 #[derive(Debug)]
 pub(in crate::server) struct NodeTask {
     shell: Shell,
@@ -27,8 +27,9 @@ enum Phase {
 }
 
 impl NodeTask {
-    /// A node in its first phase. A member has `recovered` its replica from its data; `snapshot` is its newest one, and
-    /// `damaged` counts those that were found to be damaged. `was_let_in`: see [`Opened`](crate::data::Opened).
+    /// Creates a node in its first phase. A member has `recovered` its replica from its data; `snapshot` is its newest
+    /// one, and `damaged` is the number of snapshots that were found to be damaged. `was_let_in`: see
+    /// [`Opened`](crate::data::Opened).
     pub(in crate::server) fn new(
         shell: Shell,
         inbox: Inbox,
@@ -58,15 +59,15 @@ impl NodeTask {
         while let Some(current) = phase {
             phase = current.run(&mut shell, &mut inbox).await?;
         }
-        // The last phase is gone by now, and with it whoever writes or sends a snapshot. So nothing touches the data
-        // directory any more once the log is closed and its lock is free.
+        // The last phase is gone by now, and with it every task that writes or sends a snapshot. So nothing touches the
+        // data directory once the log is closed and its lock is free.
         shell.log.close().await;
         Ok(())
     }
 }
 
 impl Phase {
-    /// Runs to the end of this phase and returns the next one; `None` if the node is to stop.
+    /// Runs to the end of this phase and returns the next one. Returns `None` if the node is to stop.
     async fn run(self, shell: &mut Shell, inbox: &mut Inbox) -> Result<Option<Self>, FatalError> {
         Ok(match self {
             Self::Forming(forming) => forming.run(shell, inbox).await?.map(Box::new).map(Self::Serving),

@@ -1,11 +1,12 @@
-//! Giving a snapshot to clients: the bytes of its file as the body of `GET /snapshot`.
+//! Backups for clients: the bytes of a snapshot file as the body of `GET /snapshot`.
 //!
-//! A client that asks waits until there is a snapshot with all that was applied when it asked. If the newest has not,
-//! one is taken as always: to a file, at the speed of the disk. So a client that reads slowly keeps the file open and
-//! nothing else; the store and the log go on as if it were not there. What has been given up ends with its connection.
+//! A client that asks waits until there is a snapshot of everything that was applied when it asked. If the newest one
+//! does not reach that far, one is taken as usual: to a file, at the speed of the disk. So a client that reads slowly
+//! keeps only the file open; the store and the log are unaffected. A backup that is given up ends by closing its
+//! connection.
 //!
-//! A file is read to its end before anything of it is promised, so that a client whose backup would meet damage waits
-//! for the snapshot that takes the damaged one's place instead. Most often it was written a moment ago, and is read from
+//! A file is read to its end before any of it is promised, so that a client whose backup would meet damage waits for
+//! the snapshot that replaces the damaged one instead. Usually the file was written a moment ago, and is read from
 //! memory.
 
 use super::super::reporter::Reporter;
@@ -24,64 +25,65 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
-/// Clients that are given a snapshot, or wait for one. The next gets `overloaded`.
+/// Maximum number of clients that are sent a backup, or wait for one. The next gets `overloaded`.
 const BACKUPS_MAX: usize = 4;
 
-/// Chunks that have been read ahead for one client, a piece of the store each.
+/// Maximum number of chunks read ahead for one client. A chunk is a piece of the store.
 const CHUNKS_QUEUED_MAX: usize = 8;
 
-/// A client must take so much in a second, on the whole. While it reads, the file takes space, be it the newest or not.
+/// Least average rate at which a client must read. While it reads, the file takes up space, even if it is no longer the
+/// newest.
 const BYTES_PER_SECOND_MIN: u64 = 100_000;
 
-/// Time beyond that.
+/// Additional time that a slow client has.
 const SLOWNESS_MAX: Duration = Duration::from_secs(60);
 
-/// What is read in a second to see whether a file is undamaged, which costs the network nothing. Bytes.
+/// Rate limit for checking whether a file is undamaged, which costs the network nothing. Bytes per second.
 const CHECKED_BYTES_PER_SECOND_MAX: u64 = 4 * BYTES_PER_SECOND_MAX;
 
-/// The clients that want a snapshot.
+/// The clients that want a backup.
 #[derive(Debug)]
 pub(super) struct Backups {
     disk: Arc<dyn Disk>,
     reporter: Reporter<SnapshotEvent>,
     turns: Arc<Semaphore>,
     waiting: Vec<Waiting>,
-    /// A task for each client that is given one.
+    /// One task for each client that is sent a backup.
     giving: JoinSet<()>,
     slowness_max: Duration,
 }
 
 impl Backups {
-    /// Nobody waits yet. That a snapshot cannot be read is told to `reporter`.
+    /// Starts with no clients. A snapshot that cannot be read is reported to `reporter`.
     pub(super) fn new(disk: Arc<dyn Disk>, reporter: Reporter<SnapshotEvent>) -> Self {
         let turns = Arc::new(Semaphore::new(BACKUPS_MAX));
         Self { disk, reporter, turns, waiting: Vec::new(), giving: JoinSet::new(), slowness_max: SLOWNESS_MAX }
     }
 
-    /// A client wants a snapshot that reaches up to `index`, or further.
+    /// Adds a client that wants a snapshot that reaches at least to `index`.
     pub(super) fn ask(&mut self, index: LogIndex, reply: BackupReply) {
         match Arc::clone(&self.turns).try_acquire_owned() {
             Ok(turn) => self.wait(Waiting { index, reply, turn }),
-            // Nobody waits for an answer if its receiver is gone.
+            // If the receiver is gone, nobody waits for the answer.
             Err(_) => drop(reply.send(Err(BackupError::TooMany))),
         }
     }
 
-    /// Lets a client wait for the next snapshot, which was to be given one that cannot be read.
+    /// Lets a client wait for the next snapshot, after the one that it was about to get turned out to be unreadable.
     pub(super) fn wait(&mut self, waiting: Waiting) {
         self.waiting.push(waiting);
     }
 
-    /// Whether anyone waits.
+    /// Returns whether any client waits.
     pub(super) fn are_waiting(&mut self) -> bool {
         self.waiting.retain(|waiting| !waiting.reply.is_closed());
         !self.waiting.is_empty()
     }
 
-    /// Gives the newest snapshot to whom it is enough.
+    /// Gives the newest snapshot to every client for which it reaches far enough.
     pub(super) fn give(&mut self, newest: &SnapshotFile) {
         while self.giving.try_join_next().is_some() {
-            // It has come to its end, and said what there was to say.
+            // It has ended, and has reported everything there was to report.
         }
         for waiting in self.waiting.extract_if(.., |waiting| waiting.index <= newest.last().index) {
             let giving = Giving { disk: Arc::clone(&self.disk), last: newest.last(), slowness_max: self.slowness_max };
@@ -95,22 +97,22 @@ impl Backups {
         }
     }
 
-    /// There is no snapshot to be had.
+    /// Refuses all waiting clients: there is no snapshot to give.
     pub(super) fn refuse(&mut self, why: BackupError) {
         for waiting in self.waiting.drain(..) {
             let _ = waiting.reply.send(Err(why));
         }
     }
 
-    /// Nobody is to be given a snapshot any more: those who wait get no answer, and what is under way ends before its
-    /// time, so that no client takes it for whole.
+    /// Ends everything: waiting clients get no answer, and backups in flight are cut short, so that no client takes one
+    /// for complete.
     pub(super) fn end(&mut self) {
         self.waiting.clear();
         self.giving.abort_all();
     }
 }
 
-/// What it takes to give one client a snapshot.
+/// State needed to give one client a backup.
 struct Giving {
     disk: Arc<dyn Disk>,
     last: LogBase,
@@ -118,18 +120,18 @@ struct Giving {
 }
 
 impl Giving {
-    /// Gives it, until the client has it all, or has gone, or was too slow.
+    /// Sends the backup until the client has all of it, is gone, or was too slow.
     async fn give(self, waiting: Waiting) -> Result<(), Unreadable> {
         let last = self.last;
         let opened = match self.open_checked(&waiting).await {
             Ok(opened) => opened,
-            // Nothing was promised yet.
+            // Nothing has been promised yet.
             Err(cause) => return Err(Unreadable { last, cause, waiting: Some(waiting) }),
         };
         self.give_opened(opened, waiting).await.map_err(|cause| Unreadable { last, cause, waiting: None })
     }
 
-    /// Opens the snapshot, and reads it once to its end, or until the client has gone.
+    /// Opens the snapshot, and reads it once to its end, or until the client is gone.
     async fn open_checked(&self, waiting: &Waiting) -> Result<Opened, StorageError> {
         let (disk, last) = (Arc::clone(&self.disk), self.last);
         let open = move || Ok((SnapshotBytes::open(&*disk, last)?, Opened::open(&*disk, last)?));
@@ -144,7 +146,7 @@ impl Giving {
         }
     }
 
-    /// Whenever it returns before all is sent, the body ends before its time, and the client sees that.
+    /// Sends the body. If this returns before everything is sent, the body ends early, and the client notices.
     async fn give_opened(&self, opened: Opened, waiting: Waiting) -> Result<(), StorageError> {
         let Opened { revision, length, bytes } = opened;
         let Waiting { reply, turn: _turn, .. } = waiting;
@@ -202,7 +204,7 @@ mod tests {
 
     type Reported = UnboundedReceiver<Result<SnapshotEvent, Failure>>;
 
-    /// More than are read ahead.
+    /// More pieces than are read ahead.
     const PIECES: u64 = 4 * CHUNKS_QUEUED_MAX as u64;
 
     fn file(disk: &Arc<dyn Disk>, index: u64) -> SnapshotFile {
@@ -221,7 +223,7 @@ mod tests {
         answer
     }
 
-    /// How many chunks came, and of how many bytes.
+    /// Returns the number of chunks that came, and their bytes.
     async fn take(backup: &mut Backup) -> (u64, u64) {
         let (mut chunks, mut bytes) = (0, 0);
         while let Some(chunk) = backup.chunks.recv().await {
@@ -281,7 +283,7 @@ mod tests {
         assert!(waiting.await.is_err() && reported.try_recv().is_err());
     }
 
-    /// Damages the last piece of the snapshot that ends with entry 5; returns where.
+    /// Damages the last piece of the snapshot that ends with entry 5. Returns the offset.
     fn damage(disk: &Arc<dyn Disk>, file: &SnapshotFile) -> u64 {
         let last_piece = file.bytes() - 28 - (PART_HEADER_BYTES + PIECE_BYTES) as u64;
         disk.open("snapshot-0000000000000005-0000000000000001.snap").unwrap().write_all_at(last_piece, b"x").unwrap();
@@ -325,7 +327,7 @@ mod tests {
         let answer = ask(&mut backups, 5);
         backups.give(&newest);
         let mut backup = answer.await.unwrap().unwrap();
-        // More than has been read by now, which is what waits for the client.
+        // Beyond what has been read by now and waits for the client.
         let damaged_at = damage(&disk, &newest);
         assert_eq!(take(&mut backup).await, (PIECES, damaged_at));
         let Unreadable { cause, waiting, .. } = unreadable(&mut reported).await;

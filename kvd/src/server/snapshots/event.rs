@@ -1,4 +1,4 @@
-//! What the parts that deal with snapshots report.
+//! Reports of the parts that deal with snapshots.
 
 use crate::data::Received;
 use crate::http::{Backup, BackupError};
@@ -9,27 +9,27 @@ use std::io;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// What became of a snapshot.
+/// Outcome of an operation on a snapshot.
 #[derive(Debug)]
 pub(in crate::server) enum SnapshotEvent {
-    /// The snapshot that this node takes has come to an end.
+    /// The snapshot that this node was taking has ended.
     Taken(Result<Taken, StorageError>),
-    /// A snapshot of this node cannot be read any more.
+    /// A snapshot of this node can no longer be read.
     Unreadable(Unreadable),
-    /// A snapshot was sent to a node in this term; its last index, if the node has installed it.
+    /// A snapshot was sent to a node in this term. Holds its last index if the node has installed it.
     Sent(NodeId, Term, Result<LogIndex, SendFailure>),
-    /// A snapshot has arrived and is durable. Its sender is told once it is the state of this node.
+    /// A snapshot has arrived and is durable. Its sender is told once it has become the state of this node.
     Received {
         /// Name of the sender.
         from: String,
         /// The snapshot.
         received: Box<Received>,
-        /// Where the sender waits.
+        /// Channel on which the sender waits.
         installed: oneshot::Sender<LogIndex>,
     },
 }
 
-/// The end of a snapshot that was begun.
+/// How the taking of a snapshot ended.
 #[derive(Debug)]
 pub(in crate::server) enum Taken {
     /// It is durable.
@@ -39,35 +39,35 @@ pub(in crate::server) enum Taken {
         /// Time that it took to write.
         took: Duration,
     },
-    /// The node stops, or another node's snapshot has replaced the state that this one was taken of.
+    /// The node stops, or another node's snapshot has replaced the state from which this one was taken.
     GivenUp,
-    /// There was no thread to be had for it, which says nothing of the disk.
+    /// No thread was available to write it, which says nothing about the disk.
     NotBegun(io::Error),
 }
 
-/// A snapshot of this node that cannot be read, though it was whole once.
+/// A snapshot of this node that can no longer be read, though it was complete once.
 #[derive(Debug)]
 pub(in crate::server) struct Unreadable {
     /// The last entry in it.
     pub(super) last: LogBase,
     pub(super) cause: StorageError,
-    /// A client that was to be given it.
+    /// The client that was to be sent it.
     pub(super) waiting: Option<Waiting>,
 }
 
 /// A client that waits for a snapshot.
 #[derive(Debug)]
 pub(in crate::server) struct Waiting {
-    /// The snapshot must reach up to this entry.
+    /// The snapshot must reach at least to this entry.
     pub(super) index: LogIndex,
     pub(super) reply: BackupReply,
     pub(super) turn: OwnedSemaphorePermit,
 }
 
-/// Where a client waits for what it is given.
+/// Channel for the answer to a client that wants a backup.
 pub(in crate::server) type BackupReply = oneshot::Sender<Result<Backup, BackupError>>;
 
-/// Why a snapshot was not sent.
+/// Reason why a snapshot was not sent.
 #[derive(Debug)]
 pub(in crate::server) enum SendFailure {
     /// It cannot be read.

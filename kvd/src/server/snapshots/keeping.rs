@@ -1,10 +1,11 @@
-//! The snapshots that this node keeps: when it takes one, sends one and gives one away, and how far the log goes behind
-//! them.
+//! The snapshots that this node keeps: when it takes one, sends one and serves one as a backup, and how far the log is
+//! truncated behind them.
 //!
-//! A snapshot file that cannot be read any more, by bit rot most often, is the loss of that file and of nothing else:
-//! memory has the whole state. So the node goes on, and writes another at once. Only until that is durable it could not
-//! start again: the log goes on behind the lost file alone, and a start refuses damage ([`crate::storage::snapshot`]).
-//! The same goes for log that cannot be read any more; see `lost_log`. A write that fails ends the node all the same.
+//! A snapshot file that can no longer be read, most often through bit rot, means the loss of that file and nothing
+//! else: memory has the whole state. So the node keeps running, and writes another snapshot at once. Only until that
+//! one is durable the node could not restart: the remaining log begins after the lost file, and a start refuses damage
+//! ([`crate::storage::snapshot`]). The same applies to log that can no longer be read; see `lost_log`. A write that
+//! fails still ends the node.
 
 use super::super::reporter::{Failure, Reporter};
 use super::backups::Backups;
@@ -27,45 +28,45 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// One part in so many of the log that leads to a snapshot stays behind it, so that a follower which was away for a
-/// moment needs none.
+/// Of the log that triggers a snapshot, one part in this many is kept after it, so that a follower that was away for a
+/// moment needs no snapshot.
 const KEEP_PART: u64 = 2;
 
-/// What a follower lacks stays in the log, up to so many times what leads to a snapshot.
+/// Log that a follower still lacks is kept, up to this many times the growth that triggers a snapshot.
 const BEHIND_FACTOR: u64 = 4;
 
-/// After a snapshot for which there was no space, the next is tried no sooner, but for a client that asks for one.
+/// Delay before the next attempt after a snapshot for which there was no space, unless a client asks for one.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// What it means that the newest snapshot cannot be read, and what to do.
+/// Consequence of an unreadable newest snapshot, and advice.
 const LOST: &str = "This node has all data in memory, keeps running, and writes another snapshot now. Do not stop it \
      before the log says that this is done, or it cannot start again. Then check its disk, which loses data";
 
-/// The same of a snapshot that a newer one has replaced meanwhile.
+/// The same for a snapshot that a newer one has replaced meanwhile.
 const REPLACED: &str = "A newer one has replaced it, so nothing is lost; but check this node's disk, which loses data";
 
-/// What it means that log that has been applied cannot be read, and what to do.
+/// Consequence of unreadable log that has been applied, and advice.
 const LOG_LOST: &str = "This node has applied all of it, keeps running, and writes a snapshot to replace it now. Do \
      not stop it before the log says that this is done, or it cannot start again. Then check its disk, which loses data";
 
-/// What a node does with snapshots.
+/// A node's snapshots, and its operations on them.
 #[derive(Debug)]
 pub(in crate::server) struct Snapshots {
     disk: Arc<dyn Disk>,
     store: Arc<RwLock<Store>>,
     reporter: Reporter<SnapshotEvent>,
     snapshot_log_bytes: u64,
-    /// The newest one, which is durable.
+    /// The newest durable snapshot.
     newest: Option<SnapshotFile>,
-    /// It cannot be read any more, and another one is about to take its place.
+    /// True if it can no longer be read, until another one replaces it.
     is_lost: bool,
-    /// Snapshots that were found to be damaged.
+    /// Number of snapshots that were found to be damaged.
     damaged: u64,
-    /// Log that cannot be read any more, until it is gone.
+    /// Log that can no longer be read, until it has been removed.
     lost_log: Option<LostLog>,
-    /// Segments of the log that were found to be damaged.
+    /// Number of log segments that were found to be damaged.
     log_damaged: u64,
-    /// One is being written; set to end it.
+    /// Some while a snapshot is being written; set it to true to end that.
     taking: Option<Arc<AtomicBool>>,
     not_before: Instant,
     sending: BTreeMap<NodeId, Sending>,
@@ -73,7 +74,7 @@ pub(in crate::server) struct Snapshots {
 }
 
 impl Snapshots {
-    /// `newest` is the newest snapshot on disk; so many were found to be `damaged` when the node started.
+    /// `newest` is the newest snapshot on disk, and `damaged` the number found to be damaged when the node started.
     pub(in crate::server) fn new(
         config: &Config,
         disk: Arc<dyn Disk>,
@@ -124,7 +125,7 @@ impl Snapshots {
         if self.taking.is_some() || !(is_due() || (is_news && self.backups.are_waiting())) {
             return;
         }
-        // The store has an old one open only while the thread that wrote it is about to end.
+        // The store still has an earlier one open only while the thread that wrote it is about to end.
         let Ok((place, summary)) = replica.begin_snapshot() else { return };
         let stop = Arc::new(AtomicBool::new(false));
         let meta = SnapshotMeta { cluster_id, place, summary: summary.encode().into() };
@@ -133,10 +134,10 @@ impl Snapshots {
         taking::start(disk, store, meta, stop, reporter);
     }
 
-    /// The snapshot that was being taken has come to an end.
+    /// Handles the end of the snapshot that was being taken.
     ///
     /// # Errors
-    /// [`StorageError`] if the disk failed by more than having no space left: the node must stop.
+    /// [`StorageError`] if the disk failed for a reason other than a lack of space: the node must stop.
     pub(in crate::server) fn taken(
         &mut self,
         taken: Result<Taken, StorageError>,
@@ -178,9 +179,9 @@ impl Snapshots {
         }
     }
 
-    /// A snapshot is durable: older ones go. Returns whether it is the newest.
+    /// Handles a snapshot that has become durable: older ones are removed. Returns whether it is the newest.
     ///
-    /// If nothing was applied since, it has the name of the one that was lost, and has taken its place by that.
+    /// If nothing was applied since, it has the same name as the lost one, and has thereby replaced it.
     pub(in crate::server) fn durable(&mut self, file: SnapshotFile) -> bool {
         let (index, newest) = (file.last().index, self.newest_index());
         if index < newest || (index == newest && !self.is_lost) {
@@ -203,35 +204,35 @@ impl Snapshots {
         true
     }
 
-    /// A client wants a snapshot with all that has been applied, which is up to entry `applied`.
+    /// Serves a client that wants a snapshot of everything that has been applied, up to entry `applied`.
     pub(in crate::server) fn back_up(&mut self, applied: LogIndex, reply: BackupReply) {
         self.backups.ask(applied, reply);
         self.give();
     }
 
-    /// Gives the newest snapshot to those who wait and for whom it is enough.
+    /// Gives the newest snapshot to the waiting clients for which it reaches far enough.
     fn give(&mut self) {
         if let Some(newest) = self.newest.as_ref().filter(|_| !self.is_lost) {
             self.backups.give(newest);
         }
     }
 
-    /// How many snapshots were found to be damaged.
+    /// Returns how many snapshots were found to be damaged.
     pub(in crate::server) fn damaged(&self) -> u64 {
         self.damaged
     }
 
-    /// A snapshot could not be read. If it is the newest, another one is taken as soon as possible.
+    /// Handles a snapshot that could not be read. If it is the newest, another one is taken as soon as possible.
     ///
     /// # Errors
-    /// [`StorageError`] if more is wrong than the one file: the node must stop.
+    /// [`StorageError`] if more than this one file is affected: the node must stop.
     pub(in crate::server) fn unreadable(&mut self, unreadable: Unreadable) -> Result<(), StorageError> {
         let Unreadable { last, cause, waiting } = unreadable;
         let is_newest = self.newest.as_ref().is_some_and(|newest| newest.last() == last);
         match () {
-            // A newer one has just taken its place.
+            // A newer one has just replaced it.
             () if cause.is_not_found() && !is_newest => {}
-            // Several may have been reading it.
+            // Several readers may have reported it.
             () if is_newest && self.is_lost => {}
             () if cause.is_not_found() || cause.is_of_lost_bytes() => {
                 self.damaged += 1;
@@ -248,17 +249,18 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Entries cannot be read back from the log. Returns the segment that is damaged, which is not to be appended to any more.
+    /// Handles entries that cannot be read back from the log. Returns the damaged segment, to which nothing may be
+    /// appended any more.
     ///
     /// # Errors
-    /// The cause, if some of what may be lost has yet to be applied: the node must stop.
+    /// The cause, if entries that may be lost have not been applied yet: the node must stop.
     pub(in crate::server) fn log_unreadable(
         &mut self,
         lost: Option<Lost>,
         applied: LogIndex,
         cause: StorageError,
     ) -> Result<Option<u64>, StorageError> {
-        // Without a place it has gone from the log meanwhile.
+        // If the entries have no place, they have been removed from the log meanwhile.
         let Some(lost) = lost else { return Ok(None) };
         let Some(found) = LostLog::of(lost, applied) else { return Err(cause) };
         if self.lost_log.as_mut().is_some_and(|known| !known.add(&found)) {
@@ -271,12 +273,12 @@ impl Snapshots {
         Ok(Some(segment))
     }
 
-    /// How many segments of the log were found to be damaged.
+    /// Returns how many segments of the log were found to be damaged.
     pub(in crate::server) fn log_damaged(&self) -> u64 {
         self.log_damaged
     }
 
-    /// Whether log that cannot be read is to go now: the newest snapshot has it all.
+    /// Returns whether unreadable log should be removed now: the newest snapshot covers all of it.
     pub(in crate::server) fn replaces_lost_log(&mut self, log: &WalReader) -> bool {
         let newest = self.newest_index();
         if self.lost_log.take_if(|lost| lost.is_gone(log)).is_some() {
@@ -288,10 +290,11 @@ impl Snapshots {
         !self.is_lost && self.lost_log.as_mut().is_some_and(|lost| lost.is_due(newest, log))
     }
 
-    /// Lets the log go as far as the newest snapshot allows. Returns up to where, of what is on disk.
+    /// Truncates the log as far as the newest snapshot allows. Returns the index up to which the log on disk can be
+    /// removed.
     ///
-    /// A snapshot that is being sent, and that the log follows no more, is given up: its receiver would need another one
-    /// at once, and meanwhile its file would take space.
+    /// A snapshot in flight that the remaining log no longer follows is given up: its receiver would need another one
+    /// at once, and meanwhile its file would take up space.
     pub(in crate::server) fn compact<W, R>(&self, replica: &mut Replica<W, R>, log: &WalReader) -> LogIndex {
         let kept = KeptLog {
             recent_bytes: self.snapshot_log_bytes / KEEP_PART,
@@ -300,20 +303,20 @@ impl Snapshots {
         let sending = self.sending.values().map(|sending| sending.last().index);
         let fed = replica.raft().fed_from();
         let point = compaction_point(self.newest_index(), log, kept, sending, fed);
-        // Of what cannot be read nothing is kept for anybody.
+        // No unreadable log is kept for any follower.
         let lost = self.lost_log.as_ref().and_then(|lost| lost.within(self.newest_index(), log));
         let point = point.max(lost.unwrap_or_default());
         self.sending.values().filter(|sending| sending.last().index < point).for_each(Sending::end_as_outdated);
         replica.compact(point)
     }
 
-    /// Bytes of log that lead to the next snapshot. As long as a snapshot takes to write, so long the log goes on
-    /// growing: what both cost stays in proportion.
+    /// Returns the bytes of log that trigger the next snapshot. The log grows by as much as a snapshot takes to write,
+    /// so the costs of both stay in proportion.
     fn growth_bytes(&self) -> u64 {
         self.newest.as_ref().map_or(0, SnapshotFile::bytes).max(self.snapshot_log_bytes)
     }
 
-    /// Whether there is a snapshot that can be read, as far as is known.
+    /// Returns whether there is a snapshot that can be read, as far as is known.
     pub(in crate::server) fn can_be_sent(&self) -> bool {
         !self.is_lost
     }
@@ -328,18 +331,18 @@ impl Snapshots {
         hello: &Hello,
     ) {
         let Some(file) = &self.newest else {
-            // The log goes only behind a snapshot, so that there is one.
+            // The log is truncated only behind a snapshot, so there is one.
             tracing::error!("a follower needs a snapshot and there is none: this is a bug in kvd");
             return;
         };
         let to_whom = sending::Receiver { id: to, name: name.to_owned(), url: url.to_owned() };
         let (agent, disk) = (agent.clone(), Arc::clone(&self.disk));
         let sending = Sending::start(agent, disk, file, to_whom, term, hello, self.reporter.clone());
-        // One that was begun in an earlier term ends with this.
+        // This ends a transfer that was begun in an earlier term.
         self.sending.insert(to, sending);
     }
 
-    /// Stops sending to followers that need no snapshot any more, since they have what it holds from elsewhere.
+    /// Stops sending to followers that no longer need a snapshot, since they got its contents otherwise.
     pub(in crate::server) fn stop_needless<W, R>(&mut self, replica: &mut Replica<W, R>) {
         let needless = self.sending.extract_if(.., |to, _| replica.raft().needs_no_snapshot(*to));
         let ended: Vec<(NodeId, Term)> = needless.map(|(to, sending)| (to, sending.term())).collect();
@@ -348,7 +351,7 @@ impl Snapshots {
         }
     }
 
-    /// What became of a snapshot that was sent: its last index, if it is the follower's state now.
+    /// Handles the outcome of a snapshot that was sent: its last index, if it is the follower's state now.
     pub(in crate::server) fn sent(
         &mut self,
         to: NodeId,
@@ -374,7 +377,8 @@ impl Snapshots {
         }
     }
 
-    /// Nothing is to be written or given out any more: whoever does so ends at the next piece.
+    /// Ends everything: nothing more is to be written or given to clients, and every task that does so ends at its next
+    /// piece.
     pub(in crate::server) fn end(&mut self) {
         if let Some(taking) = &self.taking {
             taking.store(true, Ordering::Relaxed);

@@ -1,32 +1,33 @@
-//! Log that cannot be read any more, though everything in it has been applied: it goes, behind a snapshot.
+//! Log that can no longer be read, though all of it has been applied: it is removed once a snapshot covers it.
 //!
-//! Nobody reads the log of a running node but followers that are behind, through their leader. What has been applied
-//! memory holds, so bit rot there loses nothing: a snapshot takes the place of the log up to the end of the damaged
-//! segment, and is what those followers are sent. Whole segments go, so that nothing damaged is left for the next start
-//! to refuse; the log goes on in a new one first, if the damaged one is the last.
+//! Only followers that are behind read the log of a running node, through their leader. Everything applied is in
+//! memory, so bit rot in that log loses nothing: a snapshot replaces the log up to the end of the damaged segment, and
+//! is sent to those followers. Whole segments are removed, so that no damage is left for the next start to refuse. If
+//! the damaged segment is the last, the log first continues in a new one.
 //!
-//! What has yet to be applied is in memory as well, but no snapshot may have it: there the node stops, and the next start
-//! says what to do.
+//! Entries that have not been applied yet are in memory as well, but a snapshot may not contain them. In that case the
+//! node stops, and the next start says what to do.
 
 use crate::raft::LogIndex;
 use crate::storage::{Lost, WalReader};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Segments go once the log says durably that they are committed, which takes another write. It is looked at so often.
+/// Interval between attempts to remove the segments. They can be removed once the log says durably that they are
+/// committed, which takes another write.
 const TRIED_EVERY: Duration = Duration::from_secs(1);
 
-/// What has yet to go of the log.
+/// Log that has yet to be removed.
 #[derive(Debug)]
 pub(super) struct LostLog {
-    /// Number of the last damaged segment; all before it go as well.
+    /// Number of the last damaged segment. All segments before it are removed as well.
     segment: u64,
-    /// When it is tried again to let it go.
+    /// Time of the next attempt to remove it.
     next_try: Instant,
 }
 
 impl LostLog {
-    /// This much cannot be read. `None` if some of it may not have been applied.
+    /// Returns the log to remove for what cannot be read. `None` if some of it may not have been applied.
     pub(super) fn of(lost: Lost, applied: LogIndex) -> Option<Self> {
         (lost.through <= applied).then(|| Self { segment: lost.segment, next_try: Instant::now() })
     }
@@ -36,30 +37,31 @@ impl LostLog {
         self.segment
     }
 
-    /// Takes in another one. Whether that is news.
+    /// Adds another one. Returns whether that was news.
     pub(super) fn add(&mut self, other: &Self) -> bool {
         let is_news = other.segment > self.segment;
         self.segment = self.segment.max(other.segment);
         is_news
     }
 
-    /// Whether there is no such log any more.
+    /// Returns whether all of it has been removed.
     pub(super) fn is_gone(&self, log: &WalReader) -> bool {
         !log.has_segment(self.segment)
     }
 
-    /// Up to where the log has to go, if this snapshot has all of that.
+    /// Returns the index up to which the log has to be removed, if this snapshot covers all of that.
     pub(super) fn within(&self, snapshot: LogIndex, log: &WalReader) -> Option<LogIndex> {
         log.last_before_next_segment(self.segment).filter(|last| *last <= snapshot)
     }
 
-    /// Whether a snapshot of what is applied would have all that has to go, and the newest one does not.
+    /// Returns whether a snapshot of what is applied would cover everything that has to be removed, while the newest
+    /// one does not.
     pub(super) fn needs_snapshot(&self, newest: LogIndex, applied: LogIndex, log: &WalReader) -> bool {
         let last = log.last_before_next_segment(self.segment);
         last.is_some_and(|last| newest < last && last <= applied)
     }
 
-    /// Whether it is time to let it go.
+    /// Returns whether it is time to remove it.
     pub(super) fn is_due(&mut self, snapshot: LogIndex, log: &WalReader) -> bool {
         let now = Instant::now();
         let is_due = now >= self.next_try && self.within(snapshot, log).is_some();

@@ -1,13 +1,13 @@
-//! Snapshots of a running node: taken on a thread of their own while the node goes on, sent to followers that need
-//! them, received from leaders, and given to clients as backups. The log goes behind them.
+//! Snapshots of a running node: taken on a thread of their own while the node keeps running, sent to followers that
+//! need them, received from leaders, and given to clients as backups. The log is truncated behind them.
 //!
 //! - `keeping`: [`Snapshots`], which belongs to the task that runs the node, decides when any of this is done
 //! - `taking` writes a snapshot
 //! - `sending` and `receiving` are the two ends of `POST /raft/snapshot`
 //! - `backups` answers `GET /snapshot`
-//! - `event`: what all of these report
-//! - `lost_log`: log that cannot be read any more, until a snapshot has taken its place
-//! - `paced` reads files for both who give one away, and `stall` is the limit on transfers that stand still
+//! - `event`: the reports of all of these
+//! - `lost_log`: log that can no longer be read, until a snapshot has replaced it
+//! - `paced` reads files for `sending` and `backups`, and `stall` limits how long a transfer may stand still
 
 mod backups;
 mod event;

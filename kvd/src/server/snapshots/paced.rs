@@ -1,4 +1,4 @@
-//! Reading a snapshot file at a bounded rate, where nobody else waits for the disk.
+//! Reads a snapshot file at a bounded rate, on threads where nobody else waits for the disk.
 
 use crate::storage::StorageError;
 use crate::storage::snapshot::SnapshotBytes;
@@ -6,8 +6,8 @@ use bytes::Bytes;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// What is read of one snapshot in a second at most, to send it or to give it away, so that whoever gets it takes
-/// neither all of the network nor all of the processor. Bytes.
+/// Rate limit for reading one snapshot, to send it or to serve a backup, so that its receiver takes neither all of the
+/// network nor all of the processor. Bytes per second.
 pub(super) const BYTES_PER_SECOND_MAX: u64 = 100_000_000;
 
 /// Reads one snapshot, a chunk at a time.
@@ -20,12 +20,12 @@ pub(super) struct PacedReader {
 }
 
 impl PacedReader {
-    /// Reads no more than so much in a second, on the whole.
+    /// Limits the average rate to `bytes_per_second_max`.
     pub(super) fn new(bytes: SnapshotBytes, bytes_per_second_max: u64) -> Self {
         Self { bytes, bytes_per_second_max, began: Instant::now(), read: 0 }
     }
 
-    /// The next chunk, checked: empty at the end of the file.
+    /// Returns the next chunk, checked. It is empty at the end of the file.
     ///
     /// # Errors
     /// As [`SnapshotBytes::next_chunk`].
@@ -42,7 +42,7 @@ impl PacedReader {
     }
 }
 
-/// Does what waits for the disk where nobody else waits for it.
+/// Runs work that waits for the disk on a thread where nobody else waits for it.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,

@@ -1,11 +1,12 @@
-//! Receiving a snapshot: `POST /raft/snapshot`, of which every byte is checked and goes to disk on the way.
+//! Receiving a snapshot: `POST /raft/snapshot`. Every byte is checked and written to disk on arrival.
 //!
-//! One at a time: a leader sends one, and who else sends one at the same time is no longer the leader, or will be told so.
-//! The node goes on all the while, and serves from its old state until the new one is complete.
+//! The node receives one snapshot at a time: a leader sends one, and another sender at the same time is no longer the
+//! leader, or will soon be told so. The node keeps running meanwhile, and serves from its old state until the new one
+//! is complete.
 //!
 //! The answer begins at once, with a sign of life (a line feed) every second while the transfer goes on, and ends with
-//! what became of it. A sender that sends nothing for [`STALL_MAX`] is given up, and so is a disk that takes nothing for
-//! as long: the sender is told, and whatever hangs on the disk keeps its turn until the disk answers.
+//! the outcome. A sender that sends nothing for [`STALL_MAX`] is given up, and so is a disk that writes nothing for as
+//! long: the sender is told, and the work that hangs on the disk keeps its turn until the disk answers.
 
 use super::super::reporter::{Failure, Reporter};
 use super::event::SnapshotEvent;
@@ -30,25 +31,25 @@ use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 
-/// Pieces that wait to be written. A full queue holds back the sender, by its connection.
+/// Maximum number of pieces that wait to be written. A full queue holds back the sender, through its connection.
 const PIECES_QUEUED_MAX: usize = 8;
 
-/// How often the sender gets a sign of life: several times in [`STALL_MAX`].
+/// Interval of signs of life to the sender: several in [`STALL_MAX`].
 const SIGN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A sign of life: white space before the JSON of the answer, in which it does not occur.
+/// A sign of life: white space before the JSON of the answer, in which this byte does not occur.
 pub(super) const SIGN_OF_LIFE: u8 = b'\n';
 
-/// What became of a snapshot, the end of the answer.
+/// Outcome of a snapshot: the end of the answer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Answer {
-    /// It is the state of the receiver, or no news there.
+    /// The receiver has installed it as its state, or has a newer state.
     Installed {
-        /// Where it ends.
+        /// Last index of the snapshot.
         last_log_index: u64,
     },
-    /// Neither.
+    /// The receiver has refused it.
     Refused(ErrorReply),
 }
 
@@ -69,13 +70,13 @@ struct Receiver {
     disk: Arc<dyn Disk>,
     hello: watch::Receiver<Hello>,
     reporter: Reporter<SnapshotEvent>,
-    /// Who receives one.
+    /// The turn to receive; there is one.
     turn: Arc<Semaphore>,
-    /// [`STALL_MAX`], but in tests.
+    /// [`STALL_MAX`], except in tests.
     stall_max: Duration,
 }
 
-/// The route `POST /raft/snapshot`. What arrives is told to `reporter`.
+/// Returns the route `POST /raft/snapshot`. Snapshots that arrive are reported to `reporter`.
 pub(in crate::server) fn route(
     disk: Arc<dyn Disk>,
     hello: watch::Receiver<Hello>,
@@ -95,8 +96,8 @@ pub(in crate::server) fn route(
 }
 
 impl Receiver {
-    /// Begins to receive, and to answer. A sender of the protocol before reads nothing but a status, so that its answer
-    /// begins when all is known.
+    /// Begins to receive, and to answer. A sender with the previous protocol reads nothing but a status, so its answer
+    /// begins when the outcome is known.
     async fn answer(
         self: Arc<Self>,
         theirs: Option<&str>,
@@ -120,7 +121,7 @@ impl Receiver {
                 tracing::warn!("receiving the snapshot from {} failed: {why}", theirs.name);
                 Answer::refused(why)
             });
-            // Whoever sent it may have gone.
+            // The sender may be gone.
             let _ = parts_in.send(answer.to_bytes()).await;
         };
         let reads_signs = theirs_protocol >= PROTOCOL_SIGNS_OF_LIFE;
@@ -151,7 +152,7 @@ impl Receiver {
         let disk_moves = Arc::new(StallWatch::new(self.stall_max));
         let moves = Arc::clone(&disk_moves);
         let writing = tokio::task::spawn_blocking(move || {
-            // As long as this hangs on the disk, another one would as well.
+            // While this hangs on the disk, another snapshot would hang as well.
             let _turn = turn;
             let receiving = Receiving::new(disk, cluster_id, SessionLimits::default()).with_level_max(level_max);
             write(receiving, queued, &moves).map_err(|cause| {
@@ -165,14 +166,14 @@ impl Receiver {
             })
         });
         let forwarded = forward(body, pieces, self.stall_max).await;
-        // What is left to do is the disk's.
+        // From here on only the disk has work to do.
         disk_moves.moved();
         let written = tokio::select! {
             biased;
             written = writing => written.map_err(|_| "a panic, reported above".to_owned())?,
             () = disk_moves.stalled() => Err(slow_disk(self.stall_max)),
         };
-        // A sender that broke off has not sent a whole snapshot, and is why there was no more.
+        // A sender that broke off has not sent a complete snapshot, which is why no more arrived.
         forwarded?;
         self.install(from, written?).await
     }
@@ -187,7 +188,7 @@ impl Receiver {
     }
 }
 
-/// Carries out some work, and sends signs of life until it is done.
+/// Runs some work, and sends signs of life until it is done.
 async fn with_signs_of_life<T>(work: impl Future<Output = T>, parts: &mpsc::Sender<Bytes>) -> T {
     let mut work = pin!(work);
     let mut signs = interval(SIGN_INTERVAL);
@@ -195,7 +196,7 @@ async fn with_signs_of_life<T>(work: impl Future<Output = T>, parts: &mpsc::Send
         tokio::select! {
             biased;
             done = &mut work => return done,
-            // The one before may not have been taken yet, or nobody is there any more: then the body ends as well.
+            // The previous sign may not have been taken yet, or the sender is gone: then the body ends as well.
             _ = signs.tick() => drop(parts.try_send(Bytes::from_static(&[SIGN_OF_LIFE]))),
         }
     }
@@ -205,7 +206,7 @@ fn slow_disk(stall_max: Duration) -> String {
     format!("this node's disk has not completed a write for {} s", stall_max.as_secs_f64())
 }
 
-/// Hands on what arrives, until the body ends or nobody takes it any more.
+/// Forwards the pieces that arrive, until the body ends or nobody takes them any more.
 async fn forward(
     body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send,
     pieces: mpsc::Sender<Bytes>,
@@ -221,14 +222,14 @@ async fn forward(
         };
         match timeout(stall_max, pieces.send(bytes)).await {
             Ok(Ok(())) => {}
-            // The writer has failed, and says why.
+            // The writer has failed, and reports the reason.
             Ok(Err(_)) => return Ok(()),
             Err(_) => return Err(slow_disk(stall_max)),
         }
     }
 }
 
-/// Checks and writes what arrives.
+/// Checks and writes the pieces that arrive.
 fn write(
     mut receiving: Receiving,
     mut queued: mpsc::Receiver<Bytes>,
@@ -254,7 +255,7 @@ mod tests {
 
     const STALL_MAX: Duration = Duration::from_millis(100);
 
-    /// A disk on which files are made only once it is released.
+    /// A disk that creates no file until it is released.
     #[derive(Debug)]
     struct HungDisk {
         disk: MemoryDisk,
@@ -303,7 +304,7 @@ mod tests {
         stream::iter(pieces.into_iter().map(Ok))
     }
 
-    /// What the receiver says of a transfer that goes wrong.
+    /// Returns the receiver's answer to a transfer that goes wrong.
     async fn refusal(receiver: &Receiver, body: impl Stream<Item = Result<Bytes, warp::Error>> + Send) -> String {
         let turn = Arc::clone(&receiver.turn).try_acquire_owned().expect("its turn");
         let began = Instant::now();

@@ -1,10 +1,10 @@
-//! Sending a snapshot: the bytes of its file as the body of `POST /raft/snapshot`, over a connection of its own, so that
-//! the messages to the same follower and everyone else's are never behind it.
+//! Sending a snapshot: the bytes of its file as the body of `POST /raft/snapshot`, over a connection of its own, so
+//! that it never delays messages to the same follower or to others.
 //!
-//! The receiver begins its answer at once, with a sign of life every second, and ends it with what became of the
-//! snapshot. So the sender can tell life from death also when all is sent, and the receiver has yet to take in what the
-//! systems and the network between hold on its behalf. A transfer of which nothing moves for [`STALL_MAX`], neither
-//! bytes one way nor signs of life the other, ends.
+//! The receiver begins its answer at once, with a sign of life every second, and ends it with the outcome. So the
+//! sender can tell a working receiver from a dead one even after everything is sent, while the receiver has yet to take
+//! in the bytes that the operating systems and the network between them hold. A transfer in which nothing moves for
+//! [`STALL_MAX`], neither bytes one way nor signs of life the other, ends.
 
 use super::super::reporter::Reporter;
 use super::event::{SendFailure, SnapshotEvent};
@@ -27,20 +27,20 @@ use warp::http::StatusCode;
 
 const PATH: &str = "/raft/snapshot";
 
-/// Chunks that are read ahead of the connection.
+/// Maximum number of chunks read ahead of the connection.
 const CHUNKS_QUEUED_MAX: usize = 2;
 
-/// Between a failure and its report, after which the follower is sent the next one.
+/// Pause between a failure and its report, after which the follower is sent the next snapshot.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Why a snapshot is sent no further that the log no longer follows.
+/// Reason for ending a transfer whose snapshot the log no longer follows.
 const TOO_SLOW: &str = "it receives the snapshot too slowly: the log has grown by several times its size meanwhile, so \
      the log after the snapshot may be gone";
 
-/// Longer answers, but for their signs of life, are none.
+/// Maximum length of an answer without its signs of life. Longer ones are ignored.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
-/// A snapshot that is being sent. Dropping it ends that.
+/// A snapshot that is being sent. Dropping this ends the transfer.
 #[derive(Debug)]
 pub(super) struct Sending {
     name: String,
@@ -50,12 +50,12 @@ pub(super) struct Sending {
     _task: Background,
 }
 
-/// Whom a snapshot is sent to.
+/// The receiver of a snapshot.
 #[derive(Debug)]
 pub(super) struct Receiver {
     pub(super) id: NodeId,
     pub(super) name: String,
-    /// Where it is reached, without a path.
+    /// Its URL, without a path.
     pub(super) url: String,
 }
 
@@ -86,7 +86,7 @@ impl Sending {
         Self { name, term, last, outdated, _task: Background::spawn(send) }
     }
 
-    /// Ends it and reports so: the log no longer follows the snapshot.
+    /// Ends the transfer and reports why: the log no longer follows the snapshot.
     pub(super) fn end_as_outdated(&self) {
         self.outdated.notify_one();
     }
@@ -99,16 +99,16 @@ impl Sending {
         self.term
     }
 
-    /// Where the snapshot ends.
+    /// Returns the last entry of the snapshot.
     pub(super) fn last(&self) -> LogBase {
         self.last
     }
 }
 
-/// Sends the snapshot that ends with entry `last` to the node at `url`, until that has installed it.
+/// Sends the snapshot that ends with entry `last` to the node at `url`, until the node has installed it.
 ///
-/// Its length is that of the file that is open here, and goes on being read even if it is removed: one that was lost has
-/// its name taken by another of the same state, which need not be as long.
+/// The length sent is that of the file that is open here, which remains readable even if it is removed: if the snapshot
+/// was lost, another one of the same state takes its name, and may have another length.
 async fn send(
     agent: &Agent,
     disk: Arc<dyn Disk>,
@@ -128,7 +128,7 @@ async fn send(
     let request = request.from_node(hello);
     let pouring = async {
         match pour(PacedReader::new(opened, BYTES_PER_SECOND_MAX), chunks_in, &stall).await {
-            // What became of them the answer says.
+            // The answer says what became of the bytes.
             Ok(()) => pending().await,
             Err(cause) => cause,
         }
@@ -144,7 +144,7 @@ async fn send(
     }
 }
 
-/// Hands on what is read, until all is or nobody takes it any more.
+/// Passes on the chunks that are read, until all are, or nobody takes them any more.
 async fn pour(mut reader: PacedReader, chunks: mpsc::Sender<Bytes>, stall: &StallWatch) -> Result<(), StorageError> {
     loop {
         let chunk;
@@ -156,7 +156,7 @@ async fn pour(mut reader: PacedReader, chunks: mpsc::Sender<Bytes>, stall: &Stal
     }
 }
 
-/// Makes the request, and returns once the receiver has installed the snapshot; else why not.
+/// Makes the request. Returns once the receiver has installed the snapshot, or with the reason why it has not.
 async fn exchange(agent: &Agent, request: NodeRequest, stall: &StallWatch) -> Result<(), String> {
     let mut answer = agent.begin(request).await.map_err(|cause| cause.to_string())?;
     let mut text = Vec::new();
@@ -169,7 +169,7 @@ async fn exchange(agent: &Agent, request: NodeRequest, stall: &StallWatch) -> Re
     verdict(answer.status, &text)
 }
 
-/// Whether the receiver has installed the snapshot; else why not.
+/// Returns Ok if the receiver has installed the snapshot, otherwise the reason why not.
 fn verdict(status: StatusCode, text: &[u8]) -> Result<(), String> {
     match serde_json::from_slice(text) {
         Ok(Answer::Installed { .. }) if status == StatusCode::OK => Ok(()),
@@ -192,17 +192,17 @@ mod tests {
 
     const STALL_MAX: Duration = Duration::from_millis(300);
 
-    /// More than the systems between hold on behalf of a receiver that takes nothing.
+    /// More than the operating systems between them hold for a receiver that takes nothing.
     const LARGE_PIECES: u64 = 600;
 
-    /// A port that is listened on, and its URL.
+    /// Returns a port that is listened on, and its URL.
     async fn listen() -> (TcpListener, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         (listener, url)
     }
 
-    /// Accepts a connection, and takes the head of the request: no receiver answers before.
+    /// Accepts a connection, and reads the head of the request, which every receiver does before it answers.
     async fn accept(listener: &TcpListener) -> TcpStream {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut head = Vec::new();
@@ -213,7 +213,8 @@ mod tests {
         stream
     }
 
-    /// Begins to send a snapshot to node 2 in term 3. Returns its end of the connection, and the reports.
+    /// Begins to send a snapshot to node 2 in term 3. Returns the transfer, the receiver's end of the connection, and
+    /// the reports.
     async fn begun(disk: Arc<dyn Disk>, file: &SnapshotFile) -> (Sending, TcpStream, Reported) {
         let (listener, url) = listen().await;
         let (reporter, reported) = Reporter::channel();
@@ -223,7 +224,7 @@ mod tests {
         (sending, accept(&listener).await, reported)
     }
 
-    /// Sends a snapshot of so many pieces to whatever the test makes of the receiver's end of the connection.
+    /// Sends a snapshot of so many pieces to a receiver that the test plays on its end of the connection.
     async fn sent<F: Future<Output = ()>>(pieces: u64, receive: impl FnOnce(TcpStream) -> F) -> Result<(), String> {
         let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
         let file = write_snapshot(&disk, 5, pieces);
@@ -243,7 +244,7 @@ mod tests {
         }
     }
 
-    /// Takes the whole body of the request; whether it is the snapshot.
+    /// Reads the whole body of the request. Returns whether it is the snapshot.
     async fn take_all(stream: &mut TcpStream, body: &[u8]) -> bool {
         let (mut taken, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
         while !taken.ends_with(body) {

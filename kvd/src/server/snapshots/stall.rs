@@ -1,26 +1,26 @@
-//! A limit on standing still: a transfer may take as long as it needs, as long as something of it moves.
+//! A limit on standing still: a transfer may take as long as it needs while something of it moves.
 //!
-//! Whoever carries a transfer notes each move, and stops when [`StallWatch::stalled`] completes. A limit on the whole
-//! time could not tell a large snapshot on a slow link from a receiver that is paused.
+//! The code that runs a transfer notes each move, and stops when [`StallWatch::stalled`] completes. A limit on the
+//! total time could not tell a large snapshot on a slow link from a receiver that is paused.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// Longest time in which nothing of a transfer moves, at its sender or at its receiver. Then it ends, and what was held
-/// for it is free. Several times what a lost packet, a slow sync or a busy machine may take.
+/// Longest time in which nothing of a transfer moves, at its sender or at its receiver. After that the transfer ends,
+/// and its resources are freed. Several times as long as a lost packet, a slow sync or a busy machine may delay it.
 pub(super) const STALL_MAX: Duration = Duration::from_secs(5);
 
-/// Remembers when something moved last.
+/// Remembers when something last moved.
 #[derive(Debug)]
 pub(super) struct StallWatch {
-    /// [`STALL_MAX`], but in tests.
+    /// [`STALL_MAX`], except in tests.
     limit: Duration,
     moved_at: Mutex<Instant>,
 }
 
 impl StallWatch {
-    /// Begins with a move.
+    /// Starts with a move.
     pub(super) fn new(limit: Duration) -> Self {
         Self { limit, moved_at: Mutex::new(Instant::now()) }
     }
@@ -30,7 +30,7 @@ impl StallWatch {
         *self.moved_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// Completes once nothing has moved for as long as the limit says.
+    /// Completes once nothing has moved for as long as the limit.
     pub(super) async fn stalled(&self) {
         loop {
             let until = *self.moved_at.lock().unwrap_or_else(PoisonError::into_inner) + self.limit;

@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::Instant;
 
-/// Bytes of a piece. The store can be read meanwhile, and is written to in between.
+/// Bytes of a piece. The store can be read while a piece is made, and written to between two pieces.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// Writes the snapshot that has been begun in the store, and reports [`SnapshotEvent::Taken`]. `stop` ends it.
@@ -35,7 +35,7 @@ fn start_on(
     let (reports, begun) = (reporter.clone(), Arc::clone(&store));
     let take = move || {
         let taken = write(disk, &store, &meta, &stop);
-        // What is left of it may take a while to drop, and nobody should wait for that.
+        // Dropping the rest may take a while, and nobody should wait for that.
         let remains = store.write().unwrap_or_else(PoisonError::into_inner).end_snapshot();
         drop(remains);
         reports.report(SnapshotEvent::Taken(taken));
@@ -85,7 +85,7 @@ mod tests {
         };
         let meta = SnapshotMeta { cluster_id: 1, place, summary: summary.into() };
         let (reporter, mut reported) = Reporter::channel();
-        // No machine has so much memory.
+        // No machine has that much memory.
         let thread = thread::Builder::new().stack_size(usize::MAX / 4);
         start_on(thread, Arc::new(MemoryDisk::new()), Arc::clone(&store), meta, Arc::default(), reporter);
         let event = reported.try_recv().expect("it reports at once");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Bytes of each piece of a snapshot.
 pub(super) const PIECE_BYTES: usize = 32 << 10;
 
-/// Writes a snapshot that ends with entry `index` and has so many pieces. It is no store.
+/// Writes a snapshot file that ends with entry `index` and has this many pieces. Its contents are not a store.
 pub(super) fn write_snapshot(disk: &Arc<dyn Disk>, index: u64, pieces: u64) -> SnapshotFile {
     let (level, revision, data_bytes) = (Level::FIRST.0, index, pieces * PIECE_BYTES as u64);
     let summary = Summary { level, revision, time_ms: 0, keys: 0, sessions: 0, data_bytes, state_hash: 0 };
@@ -29,7 +29,7 @@ pub(super) fn write_snapshot(disk: &Arc<dyn Disk>, index: u64, pieces: u64) -> S
     writer.finish().unwrap()
 }
 
-/// The bytes of such a snapshot.
+/// Returns the bytes of such a snapshot.
 pub(super) fn snapshot(index: u64, pieces: u64) -> Vec<u8> {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
     let file = write_snapshot(&disk, index, pieces);

@@ -1,4 +1,4 @@
-//! The clock that a replica is handed: milliseconds since it was started, which no setting of the wall clock moves.
+//! The clock that a replica is given: milliseconds since the replica started, unaffected by changes of the wall clock.
 
 use crate::raft::Instant;
 use tokio::time;
@@ -19,7 +19,7 @@ impl Clock {
         self.at(time::Instant::now())
     }
 
-    /// A moment of the runtime. Zero if it was before the start.
+    /// Converts a moment of the runtime. Zero if it was before the start.
     pub(super) fn at(self, moment: time::Instant) -> Instant {
         let since = moment.saturating_duration_since(self.started);
         Instant(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))

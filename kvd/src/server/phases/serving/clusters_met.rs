@@ -1,4 +1,4 @@
-//! Whether a node is in the wrong place: it has the data of one cluster and is configured for the nodes of another.
+//! Detection of a misplaced node: it has the data of one cluster and is configured for the nodes of another.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,13 @@ pub(super) struct ClustersMet {
 }
 
 impl ClustersMet {
-    /// A node of this node's own cluster was met, so this node is in its place.
+    /// Notes that a node of this node's own cluster was met, so this node is not misplaced.
     pub(super) fn met_own(&mut self) {
         self.own = true;
     }
 
-    /// Notes that the node of this name belongs to another cluster. Returns whether a majority of the `others`, as many
-    /// nodes as there are beside this one, does: a single stranger may itself be the one in the wrong place.
+    /// Notes that the node of this name belongs to another cluster. Returns whether a majority of the `others` do,
+    /// given as the number of nodes besides this one: a single stranger may itself be the misplaced one.
     pub(super) fn is_outvoted(&mut self, name: &str, others: usize) -> bool {
         self.strangers.insert(name.to_owned());
         !self.own && self.strangers.len() > others / 2

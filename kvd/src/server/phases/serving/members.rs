@@ -1,5 +1,5 @@
-//! The members of the cluster as a serving node deals with them: the nodes that it dials and those that it refuses, the
-//! changes that it logs, and its own removal.
+//! A serving node's view of the members: the nodes that it dials and those that it refuses, the changes that it logs,
+//! and its own removal.
 
 use super::super::shell::Shell;
 use super::clusters_met::ClustersMet;
@@ -17,44 +17,44 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A member that is dialled in vain for so long is tried at its other URL, if it has one.
+/// A member that has been dialled in vain for this long is tried at its other URL, if it has one.
 const DETOUR_AFTER: Duration = Duration::from_secs(2);
 
-/// Who the members are, and the links to them.
+/// The members, and the links to them.
 #[derive(Debug)]
 pub(super) struct Members {
     directory: Directory,
     links: BTreeMap<NodeId, Link>,
     clusters_met: ClustersMet,
     news: MembershipNews,
-    /// Index of the entry by which the members were last settled.
+    /// Index of the entry that last settled the members.
     settled_index: LogIndex,
     /// The leader, if that entry removes it.
     leaving: Option<NodeId>,
-    /// Whether a member has said that this node has been removed. It dials nobody any more.
+    /// True if a member has said that this node has been removed. It then dials nobody.
     told_removed: bool,
-    /// Until this node has heard of its leader: asks whether it is still a member.
+    /// Until this node has heard from its leader: asks whether it is still a member.
     asking: Option<JoinRequests>,
-    /// What is known of the way to the leader, until this node has heard of its members.
+    /// Until this node has heard from its leader: what is known of the connection to it.
     unfed: Option<Unfed>,
-    /// Of members that were dialled in vain: where they are dialled now.
+    /// For members that were dialled in vain: the URL at which they are dialled now.
     detours: BTreeMap<NodeId, Detour>,
 }
 
-/// Which of two URLs of a member is dialled.
+/// Choice between two URLs of a member.
 #[derive(Clone, Copy, Debug)]
 struct Detour {
-    /// True if it is not the one that is tried first.
+    /// True for the URL that is not tried first.
     is_taken: bool,
-    /// When that was decided, or when the member last answered.
+    /// Time of that decision, or of the member's last answer.
     since: Instant,
 }
 
 impl Members {
-    /// Knows nobody before the first [`Members::follow`].
+    /// Creates a list of members that is empty until the first [`Members::follow`].
     ///
-    /// A node that has nothing from its cluster yet may have been removed before it was ever fed, and nobody would dial it
-    /// to say so. So it goes on asking. Without anybody to ask it can but wait.
+    /// A node that has received nothing from its cluster may have been removed before it ever did, and then nobody
+    /// dials it to say so. So it keeps asking. If it knows nobody to ask, it can only wait.
     pub(super) fn new(shell: &Shell, recovered: &Recovered) -> Self {
         let config = &shell.config;
         let (urls, wish) = match config.join.is_empty() {
@@ -77,20 +77,21 @@ impl Members {
         }
     }
 
-    /// Names and addresses of the members.
+    /// Returns the names and addresses of the members.
     pub(super) fn directory(&self) -> &Directory {
         &self.directory
     }
 
-    /// The link to a node, if this one dials it.
+    /// Returns the link to a node, if this one dials it.
     pub(super) fn link(&self, to: NodeId) -> Option<&Link> {
         self.links.get(&to)
     }
 
-    /// A node that this one dialled as a member has introduced itself.
+    /// Notes that a node that this one dialled as a member has introduced itself.
     ///
     /// # Errors
-    /// [`FatalError::OtherCluster`] if it is found that this node has the data of another cluster than it is configured for.
+    /// [`FatalError::OtherCluster`] if this node turns out to have the data of another cluster than it is configured
+    /// for.
     pub(super) fn met_as_member(&mut self, shell: &Shell, hello: &Hello) -> Result<(), FatalError> {
         self.met(shell, hello);
         if let Some(detour) = self.detours.get_mut(&hello.node_id()) {
@@ -112,7 +113,7 @@ impl Members {
         Ok(())
     }
 
-    /// A node has dialled this one.
+    /// Notes that a node has dialled this one.
     pub(super) fn dialled_by(&mut self, shell: &Shell, hello: &Hello) {
         if let Some(link) = self.links.get(&hello.node_id()) {
             link.redial();
@@ -125,7 +126,7 @@ impl Members {
         }
     }
 
-    /// Something was found out about the way to the leader, which matters until the first of its messages has come.
+    /// Notes something about the connection to the leader, which matters until the leader's first message has arrived.
     fn note_way(&mut self, note: impl FnOnce(&mut Unfed)) {
         if let Some(unfed) = &mut self.unfed {
             note(unfed);
@@ -137,7 +138,7 @@ impl Members {
         self.unfed.as_ref().map(|unfed| unfed.waits_for(&shell.config.peer_url))
     }
 
-    /// The cluster has answered once more that this node is a member, and it has received nothing yet.
+    /// Notes that the cluster has confirmed once more that this node is a member, although it has received nothing yet.
     pub(super) fn still_unfed(&mut self, shell: &Shell) {
         if let Some(unfed) = &mut self.unfed
             && unfed.is_due(Instant::now())
@@ -146,7 +147,8 @@ impl Members {
         }
     }
 
-    /// A node has introduced itself, whoever dialled. Returns whether it is of this node's cluster.
+    /// Notes that a node has introduced itself, whichever of the two dialled. Returns whether it is of this node's
+    /// cluster.
     fn met(&mut self, shell: &Shell, hello: &Hello) -> bool {
         let is_of_own_cluster = hello.cluster.is_some() && hello.cluster == shell.cluster();
         if is_of_own_cluster {
@@ -159,8 +161,8 @@ impl Members {
         is_of_own_cluster
     }
 
-    /// A member was dialled in vain. One that has moved is reached where it says, or where `--peers` has it, as through an
-    /// address that is translated on the way: the two are tried in turn.
+    /// Notes that a member was dialled in vain. A member that has moved is reached at the URL it announced, or at the
+    /// one in `--peers`, for example through an address that is translated on the way. The two are tried in turn.
     pub(super) fn missed(&mut self, shell: &Shell, id: NodeId, why: &str) {
         let name = self.directory.info(id).map_or_else(|| format!("node {id}"), |info| info.name.clone());
         self.note_way(|unfed| unfed.missed(&name, why));
@@ -176,14 +178,14 @@ impl Members {
         self.connect(shell);
     }
 
-    /// The process of a node is gone.
+    /// Notes that a node's process is gone.
     pub(super) fn lost(&mut self, shell: &Shell, id: NodeId) {
         if self.directory.lost(id) {
             self.connect(shell);
         }
     }
 
-    /// Takes over the members as the replica knows them.
+    /// Adopts the members that the replica knows.
     pub(super) fn follow(&mut self, shell: &Shell, raft: &Raft) {
         if self.directory.set_configuration(raft.configuration()) {
             self.asking = None;
@@ -196,7 +198,7 @@ impl Members {
                 self.connect(shell);
             }
         }
-        // A leader that was removed is heard until another one has taken over.
+        // A removed leader is listened to until another node leads.
         let leaving = raft.leader().filter(|leader| raft.configuration().removed.contains(leader));
         if raft.are_members_settled() && (raft.configuration_index(), leaving) != (self.settled_index, self.leaving) {
             (self.settled_index, self.leaving) = (raft.configuration_index(), leaving);
@@ -208,7 +210,7 @@ impl Members {
         }
     }
 
-    /// This node has been removed: it dials nobody any more.
+    /// Handles the removal of this node: it no longer dials anybody.
     pub(super) fn leave(&mut self, shell: &Shell) {
         self.told_removed = true;
         self.asking = None;
@@ -216,7 +218,7 @@ impl Members {
         shell.publisher.dials(BTreeMap::new());
     }
 
-    /// Opens links to members that are new or have moved, and closes those to members that left.
+    /// Opens links to members that are new or have moved, and closes links to removed members.
     fn connect(&mut self, shell: &Shell) {
         shell.publisher.members(self.directory.members());
         if self.told_removed {
@@ -228,13 +230,13 @@ impl Members {
         for id in wanted {
             let Some(info) = self.directory.info(id) else { continue };
             let configured = shell.config.peers.iter().find(|peer| peer.name == info.name);
-            // What a node says of itself is newer than the settings of this one. A URL that it has said from the beginning is
-            // not: the way from here may be another one.
+            // A URL that a member announces is newer than this node's settings. A URL that it has announced from the
+            // beginning is not: from here another address may be needed.
             let is_detour = self.detours.get(&id).is_some_and(|detour| detour.is_taken);
             let goes_by_flag = self.directory.is_first_member(id) && is_detour == self.directory.has_moved(id);
             let configured = configured.filter(|_| goes_by_flag);
             let url = configured.map_or(&info.peer_url, |peer| &peer.url);
-            // Where the log records another URL, the node is connected where it is until it has moved.
+            // If the log records another URL, the member stays connected at the present one until it has moved.
             let is_kept = |link: &Link| link.is_connected() && !self.directory.has_said_so(id);
             if self.links.get(&id).is_none_or(|link| link.peer_url() != url && !is_kept(link)) {
                 let link = shell.open_link((&info.name, url), Some(id), move |found| Event::Member(id, found));

@@ -1,7 +1,7 @@
-//! A member that has received nothing from its leader yet: what stands in the way, for its log and `/health`.
+//! A member that has received nothing from its leader yet: the obstacle, for its log and `/health`.
 //!
-//! The leader connects to a new member, and the member connects back. Either way may be closed: the one by the member's peer
-//! URL, the other by the leader's.
+//! The leader connects to a new member, and the member connects back. Either direction may fail: the first because of
+//! the member's peer URL, the second because of the leader's.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -9,13 +9,13 @@ use tokio::time::Instant;
 /// An obstacle that has lasted this long is logged, and again after each further interval.
 const LOGGED_EVERY: Duration = Duration::from_secs(10);
 
-/// What is known of the way between this node and its leader.
+/// What is known of the connection between this node and its leader.
 #[derive(Debug)]
 pub(super) struct Unfed {
     logged_at: Instant,
-    /// Whether another node has connected to this one.
+    /// True if another node has connected to this one.
     was_dialled: bool,
-    /// The node that this one could not connect to, and why: the URL is part of that.
+    /// The node that this one could not connect to, and why. The reason contains the URL.
     unreachable: Option<(String, String)>,
 }
 
@@ -24,22 +24,22 @@ impl Unfed {
         Self { logged_at: now, was_dialled: false, unreachable: None }
     }
 
-    /// Another node has connected to this one.
+    /// Notes that another node has connected to this one.
     pub(super) fn dialled(&mut self) {
         self.was_dialled = true;
     }
 
-    /// This node could not connect to another.
+    /// Notes that this node could not connect to another.
     pub(super) fn missed(&mut self, name: &str, why: &str) {
         self.unreachable = Some((name.to_owned(), why.to_owned()));
     }
 
-    /// This node has connected to another.
+    /// Notes that this node has connected to another.
     pub(super) fn met(&mut self) {
         self.unreachable = None;
     }
 
-    /// Returns what this node waits for. `peer_url` is where it says that it is reached.
+    /// Returns what this node waits for. `peer_url` is the URL at which it says it can be reached.
     pub(super) fn waits_for(&self, peer_url: &str) -> String {
         match &self.unreachable {
             Some((name, why)) => format!(
@@ -54,7 +54,7 @@ impl Unfed {
         }
     }
 
-    /// Whether it is time for a line in the log.
+    /// Returns whether it is time for a line in the log.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         let is_due = now - self.logged_at >= LOGGED_EVERY;
         if is_due {

@@ -1,5 +1,5 @@
-//! The upkeep of the log while a node serves: what is written and read back, the snapshots that take the place of its
-//! beginning, and what is done when either cannot be read any more.
+//! The upkeep of the log while a node serves: writes and reads, the snapshots that replace its beginning, and the
+//! response when either can no longer be read.
 
 use super::super::shell::Shell;
 use crate::data::Received;
@@ -21,7 +21,7 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    /// `newest` is the newest snapshot on disk, and `damaged` counts those that cannot be read.
+    /// `newest` is the newest snapshot on disk, and `damaged` the number of snapshots that cannot be read.
     pub(super) fn new(shell: &Shell, newest: Option<SnapshotFile>, damaged: u64) -> Self {
         let (disk, store) = (Arc::clone(&shell.disk), Arc::clone(&shell.store));
         let reporter = shell.events.reporter(Event::Snapshots);
@@ -29,7 +29,7 @@ impl Upkeep {
         Self { snapshots: Snapshots::new(&shell.config, disk, store, newest, damaged, reporter) }
     }
 
-    /// Begins what is due.
+    /// Begins the work that is due.
     pub(super) fn tick<W, R>(&mut self, shell: &Shell, replica: &mut Replica<W, R>) {
         if let Some(cluster) = shell.cluster() {
             self.snapshots.take_if_due(replica, shell.log.reader(), cluster);
@@ -39,10 +39,10 @@ impl Upkeep {
         }
     }
 
-    /// What became of a write or a read of the log.
+    /// Handles the outcome of a write or a read of the log.
     ///
     /// # Errors
-    /// [`FatalError::Disk`] if entries are lost that have yet to be applied.
+    /// [`FatalError::Disk`] if entries are lost that have not been applied yet.
     pub(super) fn take_log<W, R>(
         &mut self,
         shell: &Shell,
@@ -57,8 +57,8 @@ impl Upkeep {
         Ok(())
     }
 
-    /// A follower lacks entries that cannot be read back. It is asked again what it lacks once it has answered a heartbeat,
-    /// and by then a snapshot may have taken their place.
+    /// A follower lacks entries that cannot be read back. It is asked again for its position once it has answered a
+    /// heartbeat, and by then a snapshot may have replaced those entries.
     fn log_unreadable<W, R>(
         &mut self,
         shell: &Shell,
@@ -77,10 +77,10 @@ impl Upkeep {
         Ok(())
     }
 
-    /// What became of a snapshot.
+    /// Handles the outcome of a snapshot.
     ///
     /// # Errors
-    /// [`FatalError::Disk`] if more is wrong with the disk than that it has no space, or has lost a snapshot.
+    /// [`FatalError::Disk`] if the disk has a fault other than being full or having lost a snapshot.
     pub(super) fn take_snapshots<W, R>(
         &mut self,
         shell: &Shell,
@@ -109,7 +109,7 @@ impl Upkeep {
         Ok(())
     }
 
-    /// A snapshot has arrived from a leader: it is the state from now on, if it is news.
+    /// Installs a snapshot from a leader as the new state, if it is newer than the present one.
     fn install<W, R>(
         &mut self,
         replica: &mut Replica<W, R>,
@@ -123,25 +123,25 @@ impl Upkeep {
             tracing::info!("installed a snapshot from {from} (index {}, term {})", last.index, last.term);
         }
         let old = replica.install(place, store);
-        // A large one takes its time to go.
+        // Dropping a large store takes time.
         tokio::task::spawn_blocking(move || drop(old));
         self.snapshots.durable(file);
-        // Whoever sent it may have gone.
+        // The sender may be gone.
         let _ = installed.send(last.index);
     }
 
-    /// Lets the log go behind the newest snapshot.
+    /// Truncates the log behind the newest snapshot.
     fn compact<W, R>(&self, shell: &Shell, replica: &mut Replica<W, R>) {
         shell.log.compact(self.snapshots.compact(replica, shell.log.reader()));
     }
 
-    /// Ends transfers to followers that need no snapshot any more.
+    /// Ends snapshot transfers to followers that no longer need one.
     pub(super) fn stop_needless<W, R>(&mut self, replica: &mut Replica<W, R>) {
         self.snapshots.stop_needless(replica);
     }
 
-    /// Sends the newest snapshot to the follower of this name and URL. Returns false if the snapshot cannot be read: it is
-    /// sent once another one has taken its place.
+    /// Sends the newest snapshot to the follower of this name and URL. Returns false if the snapshot cannot be read:
+    /// the follower is sent its replacement instead.
     pub(super) fn send(&mut self, shell: &Shell, snapshot: SendSnapshot, name: &str, url: &str) -> bool {
         let can_be_sent = self.snapshots.can_be_sent();
         if can_be_sent {
@@ -150,7 +150,7 @@ impl Upkeep {
         can_be_sent
     }
 
-    /// A client wants a snapshot with everything that has been applied, up to entry `applied`.
+    /// Serves a client that wants a snapshot of everything that has been applied, up to entry `applied`.
     pub(super) fn back_up(&mut self, applied: LogIndex, reply: BackupReply) {
         self.snapshots.back_up(applied, reply);
     }
