@@ -153,7 +153,7 @@ fn a_lone_node_serves_stale_reads_and_nothing_else() {
 }
 
 #[test]
-fn leadership_is_handed_over_and_writes_go_on() {
+fn leadership_is_transferred_and_writes_go_on() {
     let cluster = start_cluster();
     let client = client(&cluster);
     let before = client.leader().expect("it has a leader");

@@ -458,7 +458,7 @@ fn a_directory_that_may_not_be_written_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn a_leader_whose_disk_hangs_hands_over_and_says_that_it_is_not_ready_until_the_disk_answers() {
+fn a_leader_whose_disk_hangs_transfers_leadership_and_says_that_it_is_not_ready_until_the_disk_answers() {
     let cluster = Cluster::start(new_disks(3));
     let client = cluster.client();
     write(&client, 0..5);

@@ -206,7 +206,7 @@ pub fn hard_state(HardState { term, vote }: HardState) -> String {
 /// `follower of n1`
 pub fn role(raft: &Raft) -> String {
     if let Some(to) = raft.transfer_target() {
-        return format!("leader, hands over to {}", Name(to));
+        return format!("leader, transfers leadership to {}", Name(to));
     }
     match (raft.role(), raft.leader()) {
         (RoleName::Follower, Some(leader)) => format!("follower of {}", Name(leader)),

@@ -38,7 +38,7 @@ mod up_to_date;
 pub use connection::{Limits as ConnectionLimits, Listeners};
 pub use error::ApiError;
 pub use gateway::{
-    Answer, Answered, Asker, Backup, BackupError, Caller, Forward, Forwarding, Gateway, NotHandedOver, Question,
+    Answer, Answered, Asker, Backup, BackupError, Caller, Forward, Forwarding, Gateway, NotTransferred, Question,
     Request, Unforwarded, View,
 };
 pub use limits::Limits;

@@ -21,6 +21,6 @@ pub(super) async fn transfer(context: &Context, mut request: Request) -> Result<
     let Body { bytes, charge: _held } = request.body(&context.bodies, BODY_BYTES_MAX).await?;
     let TransferRequest { to } =
         if bytes.is_empty() { TransferRequest::default() } else { from_json(&bytes, r#"{"to":"node2"}"#)? };
-    let OfTerm { value, term } = context.gateway.hand_over(request.asker(), request.target(), to).await?;
+    let OfTerm { value, term } = context.gateway.leadership_transfer(request.asker(), request.target(), to).await?;
     Ok(reply::of_term(reply::ok(&value), term))
 }

@@ -55,7 +55,7 @@ struct Waiting<H> {
     /// Set if nothing has to be done, provided that this node still leads.
     proof: Option<LeadershipProof>,
     /// This node led and was to be removed, so it began to transfer leadership.
-    handed_over: bool,
+    transferred: bool,
     /// The error that has kept the change from beginning.
     held_up: Option<MembershipError>,
     deadline: Instant,
@@ -82,7 +82,7 @@ impl<H> MemberChanges<H> {
             meant: None,
             begun: None,
             proof: None,
-            handed_over: false,
+            transferred: false,
             held_up: None,
             deadline,
             handle,
@@ -125,7 +125,7 @@ impl<H> Waiting<H> {
         let raft = replica.raft();
         let leads = raft.role() == RoleName::Leader;
         if !leads && self.begun.is_none() {
-            if self.handed_over && raft.leader().is_none() && now < self.deadline {
+            if self.transferred && raft.leader().is_none() && now < self.deadline {
                 // The next leader will be known in a moment, and makes the change.
                 return None;
             }
@@ -140,7 +140,7 @@ impl<H> Waiting<H> {
             }
             match self.wanted(replica) {
                 Ok(Some(_)) if let Some(refusal) = self.lacks_level(replica) => return Some(Err(refusal)),
-                Ok(Some(change)) if self.hands_over(replica, &change) => {}
+                Ok(Some(change)) if self.transfers_leadership(replica, &change) => {}
                 Ok(Some(change)) => match replica.change_membership(&change) {
                     Ok(index) => self.begun = Some((index, replica.raft().term())),
                     Err(error @ (MembershipError::Busy | MembershipError::NotYetHeard { .. })) => {
@@ -233,12 +233,12 @@ impl<H> Waiting<H> {
 
     /// Makes a leader that is to be removed transfer leadership first, so that writes continue without an election, and
     /// its successor removes it. If there is no target, or it does not take over, the leader completes its own removal.
-    fn hands_over<W, R>(&mut self, replica: &mut Replica<W, R>, change: &MembershipChange) -> bool {
+    fn transfers_leadership<W, R>(&mut self, replica: &mut Replica<W, R>, change: &MembershipChange) -> bool {
         let is_to_leave = change.remove.contains(&replica.raft().id());
-        if !is_to_leave || std::mem::replace(&mut self.handed_over, true) {
+        if !is_to_leave || std::mem::replace(&mut self.transferred, true) {
             return false;
         }
-        replica.hand_over(None).is_ok_and(|hand_over| hand_over.to != replica.raft().id())
+        replica.leadership_transfer(None).is_ok_and(|leadership_transfer| leadership_transfer.to != replica.raft().id())
     }
 
     /// Returns the answer for a change that consensus refuses to begin.

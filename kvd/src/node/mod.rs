@@ -6,8 +6,8 @@
 mod apply;
 mod backlog;
 mod effects;
-mod hand_over;
 mod leadership;
+mod leadership_transfer;
 mod levels;
 mod member_changes;
 mod raising;
@@ -21,8 +21,8 @@ mod tests;
 
 pub use apply::UnreadableEntry;
 pub use effects::Effects;
-pub use hand_over::{HandOver, HandOverError};
 pub use leadership::LeadershipProof;
+pub use leadership_transfer::{LeadershipTransfer, TransferError};
 pub use member_changes::{ChangeError, MEMBERS_MAX, MemberChange, MemberChanges};
 pub use recovery::{Recovered, Recovery};
 pub use replica::Replica;

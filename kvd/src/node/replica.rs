@@ -206,7 +206,7 @@ impl<W, R> Replica<W, R> {
                 let error = match refusal {
                     ProposalRefusal::NotLeader { leader: Some(leader) } => WriteError::NotLeader { leader },
                     ProposalRefusal::NotLeader { leader: None } => WriteError::NoLeader,
-                    ProposalRefusal::HandingOver => WriteError::HandingOver,
+                    ProposalRefusal::TransferringLeadership => WriteError::TransferringLeadership,
                 };
                 self.ended_writes.push((handle, Err(error)));
             }

@@ -18,7 +18,7 @@ pub enum WriteError {
     NoLeader,
     /// This node leads and is transferring leadership (503). Not applied.
     #[error("leadership is being transferred")]
-    HandingOver,
+    TransferringLeadership,
     /// Another leader's entry was committed in this one's place (503). Not applied, and never will be.
     #[error("leadership was lost before the write was replicated")]
     Superseded,

@@ -1,6 +1,6 @@
 //! Outcomes of requests: three replicas with a network that the test controls.
 
-use super::{Effects, HandOverError, ReadError, Recovery, Replica, UnreadableEntry, WriteError};
+use super::{Effects, ReadError, Recovery, Replica, TransferError, UnreadableEntry, WriteError};
 use crate::kv::{Command, DecodeError, Level, Operation, Outcome, RequestId, Restoring, Store};
 use crate::raft::{
     Body, ClusterTime, Configuration, Entry, HardState, Instant, LogIndex, MemberInfo, Message, NodeId, Payload,
@@ -503,63 +503,69 @@ fn another_than(id: NodeId) -> NodeId {
 }
 
 #[test]
-fn writes_under_way_are_acknowledged_by_the_leader_that_hands_over() {
+fn writes_under_way_are_acknowledged_by_the_leader_that_transfers_leadership() {
     let (mut cluster, leader) = Cluster::with_leader(3);
     let to = another_than(leader);
     cluster.write(leader, 1, &set("color", "blue"));
-    let hand_over = cluster.at(leader).hand_over(Some(to)).expect("it leads");
+    let leadership_transfer = cluster.at(leader).leadership_transfer(Some(to)).expect("it leads");
     cluster.write(leader, 2, &set("color", "red"));
-    assert_eq!(cluster.replicas[&leader].hand_over_ended(&hand_over), None);
+    assert_eq!(cluster.replicas[&leader].leadership_transfer_ended(&leadership_transfer), None);
     cluster.settle();
-    assert_eq!(cluster.replicas[&leader].hand_over_ended(&hand_over), Some(Ok(())));
+    assert_eq!(cluster.replicas[&leader].leadership_transfer_ended(&leadership_transfer), Some(Ok(())));
     assert_eq!(cluster.replicas[&to].raft().role(), RoleName::Leader);
     assert!(cluster.writes[&1].is_ok(), "{:?}", cluster.writes[&1]);
-    assert_eq!(cluster.writes[&2], Err(WriteError::HandingOver));
-    let again = cluster.at(leader).hand_over(None).unwrap_err();
+    assert_eq!(cluster.writes[&2], Err(WriteError::TransferringLeadership));
+    let again = cluster.at(leader).leadership_transfer(None).unwrap_err();
     assert_eq!(again, TransferRefusal::NotLeader { leader: Some(to) });
 }
 
 #[test]
-fn who_asked_for_a_hand_over_learns_what_became_of_it() {
+fn who_asked_for_a_leadership_transfer_learns_what_became_of_it() {
     let (mut cluster, leader) = Cluster::with_leader(3);
     let to = another_than(leader);
     cluster.cut_off.insert(to);
-    let hand_over = cluster.at(leader).hand_over(Some(to)).expect("it leads");
+    let leadership_transfer = cluster.at(leader).leadership_transfer(Some(to)).expect("it leads");
     cluster.advance(290);
-    assert_eq!(cluster.replicas[&leader].hand_over_ended(&hand_over), None);
+    assert_eq!(cluster.replicas[&leader].leadership_transfer_ended(&leadership_transfer), None);
     cluster.advance(20);
-    assert_eq!(cluster.replicas[&leader].hand_over_ended(&hand_over), Some(Err(HandOverError::GivenUp)));
+    assert_eq!(
+        cluster.replicas[&leader].leadership_transfer_ended(&leadership_transfer),
+        Some(Err(TransferError::GivenUp))
+    );
 
     // Cut off, the leader steps down, and hears of no other leader until it is back.
-    let hand_over = cluster.at(leader).hand_over(Some(to)).expect("it leads");
+    let leadership_transfer = cluster.at(leader).leadership_transfer(Some(to)).expect("it leads");
     cluster.cut_off = BTreeSet::from([leader]);
     cluster.advance(TIMEOUT_MS - 100);
-    assert_eq!(cluster.replicas[&leader].hand_over_ended(&hand_over), None);
+    assert_eq!(cluster.replicas[&leader].leadership_transfer_ended(&leadership_transfer), None);
     cluster.advance(200);
-    assert_eq!(cluster.replicas[&leader].hand_over_ended(&hand_over), Some(Err(HandOverError::NoLeader)));
+    assert_eq!(
+        cluster.replicas[&leader].leadership_transfer_ended(&leadership_transfer),
+        Some(Err(TransferError::NoLeader))
+    );
     cluster.cut_off.clear();
     let elected = cluster.elect();
     cluster.advance(500);
-    let ended = if elected == to { Ok(()) } else { Err(HandOverError::OtherElected { leader: elected }) };
-    assert_eq!(cluster.replicas[&leader].hand_over_ended(&hand_over), Some(ended));
+    let ended = if elected == to { Ok(()) } else { Err(TransferError::OtherElected { leader: elected }) };
+    assert_eq!(cluster.replicas[&leader].leadership_transfer_ended(&leadership_transfer), Some(ended));
 }
 
 #[test]
 fn a_leader_that_is_to_lead_says_that_it_does_once_that_is_certain() {
     let (mut cluster, leader) = Cluster::with_leader(3);
-    let to_itself = cluster.at(leader).hand_over(Some(leader)).expect("it leads");
+    let to_itself = cluster.at(leader).leadership_transfer(Some(leader)).expect("it leads");
     assert_eq!(to_itself.to, leader);
-    assert_eq!(cluster.replicas[&leader].hand_over_ended(&to_itself), None);
+    assert_eq!(cluster.replicas[&leader].leadership_transfer_ended(&to_itself), None);
     cluster.settle();
-    assert_eq!(cluster.replicas[&leader].hand_over_ended(&to_itself), Some(Ok(())));
+    assert_eq!(cluster.replicas[&leader].leadership_transfer_ended(&to_itself), Some(Ok(())));
 
     // It has been cut off, and does not know yet whether another leader was elected meanwhile.
     cluster.cut_off = BTreeSet::from([leader]);
-    let to_itself = cluster.at(leader).hand_over(Some(leader)).expect("it believes to lead");
+    let to_itself = cluster.at(leader).leadership_transfer(Some(leader)).expect("it believes to lead");
     cluster.settle();
-    assert_eq!(cluster.replicas[&leader].hand_over_ended(&to_itself), None);
+    assert_eq!(cluster.replicas[&leader].leadership_transfer_ended(&to_itself), None);
     cluster.advance(TIMEOUT_MS);
-    assert_eq!(cluster.replicas[&leader].hand_over_ended(&to_itself), Some(Err(HandOverError::NoLeader)));
+    assert_eq!(cluster.replicas[&leader].leadership_transfer_ended(&to_itself), Some(Err(TransferError::NoLeader)));
 }
 
 #[test]
@@ -567,7 +573,7 @@ fn of_the_proofs_that_a_leader_cannot_come_by_the_last_is_kept() {
     let (mut cluster, leader) = Cluster::with_leader(3);
     cluster.cut_off.insert(leader);
     for _ in 0..10 {
-        cluster.at(leader).hand_over(Some(leader)).expect("it leads, as far as it knows");
+        cluster.at(leader).leadership_transfer(Some(leader)).expect("it leads, as far as it knows");
         cluster.settle();
     }
     assert_eq!(cluster.replicas[&leader].raft().role(), RoleName::Leader);

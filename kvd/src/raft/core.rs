@@ -70,7 +70,7 @@ pub enum ProposalRefusal {
         leader: Option<NodeId>,
     },
     /// This node is transferring leadership, and accepts no commands until the transfer succeeds or is given up.
-    HandingOver,
+    TransferringLeadership,
 }
 
 impl Raft {
@@ -206,7 +206,7 @@ impl Raft {
     /// [`ProposalRefusal`] if this node is not the leader or is transferring leadership.
     pub fn propose(&mut self, command: Bytes) -> Result<LogIndex, ProposalRefusal> {
         match &self.role {
-            Role::Leader(Leader { transfer: Some(_), .. }) => Err(ProposalRefusal::HandingOver),
+            Role::Leader(Leader { transfer: Some(_), .. }) => Err(ProposalRefusal::TransferringLeadership),
             Role::Leader(_) => Ok(self.append_as_leader(Payload::Command(command))),
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
                 Err(ProposalRefusal::NotLeader { leader: self.leader() })

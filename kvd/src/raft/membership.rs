@@ -227,8 +227,9 @@ impl Raft {
     fn leave(&mut self) {
         let Role::Leader(leader) = &mut self.role else { return };
         let begins = !std::mem::replace(&mut leader.is_leaving, true);
-        let hands_over = if begins { self.transfer_leadership(None).is_ok() } else { self.transfer_target().is_some() };
-        if !hands_over {
+        let transfers_leadership =
+            if begins { self.transfer_leadership(None).is_ok() } else { self.transfer_target().is_some() };
+        if !transfers_leadership {
             self.call_election();
             self.become_follower(None);
         }

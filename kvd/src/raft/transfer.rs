@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_leader_hands_over_and_only_to_a_voter() {
+    fn only_a_leader_transfers_leadership_and_only_to_a_voter() {
         let mut raft = with_learner(1);
         assert_eq!(raft.transfer_leadership(None), Err(TransferRefusal::NotLeader { leader: None }));
         raft.tick(Instant(0));
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(raft.transfer_leadership(Some(NodeId(2))), Err(TransferRefusal::NotVoter));
         assert_eq!(raft.transfer_leadership(Some(NodeId(3))), Err(TransferRefusal::NotMember));
         assert_eq!(raft.transfer_leadership(Some(NodeId(1))), Ok(NodeId(1)));
-        assert_eq!(raft.transfer_target(), None, "there is nothing to hand over");
+        assert_eq!(raft.transfer_target(), None, "there is no leadership to transfer");
     }
 
     #[test]

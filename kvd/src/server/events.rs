@@ -3,7 +3,7 @@
 //!
 //! A group holds one part's events, so a phase that does not use the part ignores the group with one match arm.
 
-use super::hand_over::Stopping;
+use super::leadership_transfer::Stopping;
 use super::log_writer::LogEvent;
 use super::reporter::{Failure, Reporter};
 use super::snapshots::SnapshotEvent;

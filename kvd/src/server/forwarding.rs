@@ -61,7 +61,7 @@ enum QuestionKind {
     /// The command follows.
     Write,
     ChangeMembers(MemberChange),
-    HandOver(Option<String>),
+    LeadershipTransfer(Option<String>),
 }
 
 /// The head of an answer.
@@ -86,7 +86,7 @@ fn encode_question(question: Question, time_left: Duration) -> Bytes {
     let (kind, content) = match question {
         Question::Write(command) => (QuestionKind::Write, command),
         Question::ChangeMembers(change) => (QuestionKind::ChangeMembers(change), Bytes::new()),
-        Question::HandOver(to) => (QuestionKind::HandOver(to), Bytes::new()),
+        Question::LeadershipTransfer(to) => (QuestionKind::LeadershipTransfer(to), Bytes::new()),
     };
     frame(&QuestionHead { time_left_ms, kind }, &content)
 }
@@ -97,8 +97,8 @@ fn decode_question(frame: &Bytes) -> Option<(Question, Duration)> {
     let question = match kind {
         QuestionKind::Write => Question::Write(content),
         QuestionKind::ChangeMembers(change) if content.is_empty() => Question::ChangeMembers(change),
-        QuestionKind::HandOver(to) if content.is_empty() => Question::HandOver(to),
-        QuestionKind::ChangeMembers(_) | QuestionKind::HandOver(_) => return None,
+        QuestionKind::LeadershipTransfer(to) if content.is_empty() => Question::LeadershipTransfer(to),
+        QuestionKind::ChangeMembers(_) | QuestionKind::LeadershipTransfer(_) => return None,
     };
     Some((question, Duration::from_millis(time_left_ms).min(TIMEOUT_MAX)))
 }
@@ -320,8 +320,8 @@ mod tests {
         for question in [
             Question::Write(Bytes::from_static(b"a command")),
             Question::ChangeMembers(remove),
-            Question::HandOver(None),
-            Question::HandOver(Some("node3".into())),
+            Question::LeadershipTransfer(None),
+            Question::LeadershipTransfer(Some("node3".into())),
         ] {
             let frame = encode_question(question.clone(), Duration::from_millis(4321));
             assert_eq!(decode_question(&frame), Some((question, Duration::from_millis(4321))));
@@ -344,7 +344,7 @@ mod tests {
     fn the_bytes_of_questions_are_pinned() {
         for (question, expected) in [
             (Question::Write("cmd".into()), &b"\xe8\x07\x00cmd"[..]),
-            (Question::HandOver(Some("n2".into())), b"\xe8\x07\x02\x01\x02n2"),
+            (Question::LeadershipTransfer(Some("n2".into())), b"\xe8\x07\x02\x01\x02n2"),
             (Question::ChangeMembers(MemberChange::Promote { name: "n4".into() }), b"\xe8\x07\x01\x01\x02n4"),
             (
                 Question::ChangeMembers(MemberChange::Replace { old: "n1".into(), new: "n4".into() }),
@@ -357,8 +357,8 @@ mod tests {
 
     #[test]
     fn what_is_no_question_is_none() {
-        let endless = encode_question(Question::HandOver(None), Duration::MAX);
-        assert_eq!(decode_question(&endless), Some((Question::HandOver(None), TIMEOUT_MAX)));
+        let endless = encode_question(Question::LeadershipTransfer(None), Duration::MAX);
+        assert_eq!(decode_question(&endless), Some((Question::LeadershipTransfer(None), TIMEOUT_MAX)));
         for frame in [&b""[..], b"\x01", b"\x01\x09", b"\x01\x02\x00more", b"\x01\x01\x01\x05n4"] {
             assert_eq!(decode_question(&Bytes::copy_from_slice(frame)), None, "{frame:?}");
         }

@@ -3,8 +3,8 @@
 use super::error::{FatalError, STOP_TIME_MAX, StartError};
 use super::events::Event;
 use super::forwarding::{self, Forwarder};
-use super::hand_over::{self, HAND_OVER_TIME_MAX_MS, Stopping};
 use super::inbox::Inbox;
+use super::leadership_transfer::{self, LEADERSHIP_TRANSFER_TIME_MAX_MS, Stopping};
 use super::log_writer::LogWriter;
 use super::open_files::OpenFiles;
 use super::patient_disk::PatientDisk;
@@ -38,7 +38,8 @@ const _: () = assert!(2 * VALUE_BYTES_LIMIT + KEY_BYTES_MAX + ENTRY_OVERHEAD_BYT
 const _: () = assert!(http::TIMEOUT_DEFAULT.as_millis() == REQUEST_TIMEOUT_MS as u128);
 
 // The time that a stop waits for requests must leave time to close the log.
-const _: () = assert!(HAND_OVER_TIME_MAX_MS + REQUEST_TIMEOUT_MS + DRAIN_MARGIN_MS < STOP_TIME_MAX.as_millis() as u64);
+const _: () =
+    assert!(LEADERSHIP_TRANSFER_TIME_MAX_MS + REQUEST_TIMEOUT_MS + DRAIN_MARGIN_MS < STOP_TIME_MAX.as_millis() as u64);
 
 /// A running node.
 #[derive(Debug)]
@@ -49,7 +50,7 @@ pub struct Server {
     failure: Option<FatalError>,
     /// Told that this node is about to stop.
     stopping: Reporter<Stopping>,
-    hand_over_time_max: Duration,
+    leadership_transfer_time_max: Duration,
     /// Dropping this stops the HTTP server.
     stop_http: watch::Sender<()>,
     stop_replica: oneshot::Sender<()>,
@@ -123,7 +124,7 @@ impl Server {
              snapshots and other nodes",
             config.open_files
         );
-        let hand_over_time_max = hand_over::time_max(&config.raft);
+        let leadership_transfer_time_max = leadership_transfer::time_max(&config.raft);
         tracing::info!("listening on {}, clients connect to {}", addresses(&listeners), config.client_url);
         let (inbox, senders) = Inbox::new(&config.data_dir);
         let events = senders.events;
@@ -171,7 +172,7 @@ impl Server {
         let stopping = events.reporter(Event::Stopping);
         let stop_replica = senders.stop;
         let failure = None;
-        Ok(Self { http, replica, failure, stopping, hand_over_time_max, stop_http, stop_replica, span })
+        Ok(Self { http, replica, failure, stopping, leadership_transfer_time_max, stop_http, stop_replica, span })
     }
 
     /// Returns the span of all log lines of the node.
@@ -212,15 +213,23 @@ impl Server {
         self.end(false).await
     }
 
-    async fn end(self, hands_over: bool) -> Result<(), FatalError> {
+    async fn end(self, transfers_leadership: bool) -> Result<(), FatalError> {
         let Self {
-            mut http, mut replica, failure, stopping, hand_over_time_max, stop_http, stop_replica, span, ..
+            mut http,
+            mut replica,
+            failure,
+            stopping,
+            leadership_transfer_time_max,
+            stop_http,
+            stop_replica,
+            span,
+            ..
         } = self;
         let ending = async {
-            if hands_over {
+            if transfers_leadership {
                 // The node still serves meanwhile: clients may keep asking it, and their requests are forwarded to the
                 // new leader.
-                hand_over::before_stop(&stopping, hand_over_time_max).await;
+                leadership_transfer::before_stop(&stopping, leadership_transfer_time_max).await;
             }
             // A receiver that is gone has ended already.
             let _ = stop_http.send(());

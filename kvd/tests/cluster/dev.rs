@@ -123,7 +123,11 @@ fn three_nodes_start_with_a_banner_stop_at_ctrl_c_and_find_their_data_again() {
     assert!(dev.process.output().contains("stopping; the data stays in"), "{}", dev.process.output());
     until_gone(&pids(&banner));
     let log = dev.process.log();
-    assert_eq!(log.matches("the end of `kvd dev`").count(), 3, "none hands over to one that stops as well:\n{log}");
+    assert_eq!(
+        log.matches("the end of `kvd dev`").count(),
+        3,
+        "none transfers leadership to one that stops as well:\n{log}"
+    );
 
     dev.start();
     assert_eq!(dev.client().get("color").expect("it serves").expect("the key is there").value, b"blue");

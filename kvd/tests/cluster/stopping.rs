@@ -42,7 +42,7 @@ fn a_second_signal_ends_a_node_that_waits_for_a_request_to_finish() {
 }
 
 #[test]
-fn a_leader_that_is_told_to_stop_hands_over_first_and_no_request_fails() {
+fn a_leader_that_is_told_to_stop_transfers_leadership_first_and_no_request_fails() {
     let mut cluster = Cluster::start_calm(3);
     let load = Load::start(&cluster.client(), WRITERS);
     load.flow(WRITES_BETWEEN);

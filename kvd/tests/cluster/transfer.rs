@@ -4,7 +4,7 @@ use kvclient::api::{Applied, ErrorCode, LeaderReply};
 use testkit::{Cluster, Load, error_of, until};
 
 /// Transfers under load.
-const HAND_OVERS: usize = 10;
+const LEADERSHIP_TRANSFERS: usize = 10;
 
 const WRITERS: usize = 8;
 
@@ -16,7 +16,7 @@ fn leadership_goes_round_under_load_and_no_write_fails() {
     let cluster = Cluster::start_calm(3);
     let load = Load::start(&cluster.client(), WRITERS);
     let admin = cluster.client();
-    for _ in 0..HAND_OVERS {
+    for _ in 0..LEADERSHIP_TRANSFERS {
         load.flow(WRITES_BETWEEN);
         let leader = cluster.leader();
         let to = &cluster[(leader + 1) % 3].name;
@@ -79,7 +79,7 @@ fn a_target_that_does_not_take_over_is_given_up_and_the_leader_goes_on() {
 }
 
 #[test]
-fn a_cluster_of_one_has_nobody_to_hand_over_to() {
+fn a_cluster_of_one_has_nobody_to_leadership_transfer_to() {
     let cluster = Cluster::start(1);
     let reply = cluster[0].post("/leader/transfer", "{}").expect("it answers");
     let error = error_of(&reply);

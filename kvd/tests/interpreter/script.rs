@@ -621,7 +621,7 @@ impl Script {
                         let why = match refusal {
                             ProposalRefusal::NotLeader { leader: Some(leader) } => Name(leader).to_string(),
                             ProposalRefusal::NotLeader { leader: None } => "no leader known".to_string(),
-                            ProposalRefusal::HandingOver => "it hands over".to_string(),
+                            ProposalRefusal::TransferringLeadership => "it transfers leadership".to_string(),
                         };
                         format!("{} refuses {command}: {why}", Name(id))
                     }

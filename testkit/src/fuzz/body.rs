@@ -11,7 +11,7 @@ use kvclient::api::{
     SetReply, SetRequest, TransferRequest, UpdateMemberRequest,
 };
 use kvd::http::{
-    BackupError, Forward, Forwarding, Gateway, Limits, NotHandedOver, Question, Request, Unforwarded, View,
+    BackupError, Forward, Forwarding, Gateway, Limits, NotTransferred, Question, Request, Unforwarded, View,
 };
 use kvd::kv::{Command, Operation, StateHash, Store};
 use serde::Serialize;
@@ -171,7 +171,7 @@ impl Server {
                         let _ = reply.send(Ok(outcome));
                     }
                     Request::Read { reply, .. } => drop(reply.send(Ok(()))),
-                    Request::HandOver { reply, .. } => drop(reply.send(Err(NotHandedOver::NoTarget))),
+                    Request::LeadershipTransfer { reply, .. } => drop(reply.send(Err(NotTransferred::NoTarget))),
                     Request::Backup { reply } => drop(reply.send(Err(BackupError::Forming))),
                     Request::ChangeMembers { reply, .. } => {
                         drop(reply.send(Ok(MembersReply { members: Vec::new(), cluster: None })));

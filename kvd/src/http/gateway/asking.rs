@@ -4,7 +4,7 @@ use super::super::error::ApiError;
 use super::leading::{Answer, Answered, Forward, Question, Unforwarded};
 use super::limits;
 use super::view::View;
-use super::words::{Backup, BackupError, NotHandedOver, Request};
+use super::words::{Backup, BackupError, NotTransferred, Request};
 use crate::kv::{Level, Outcome, Revision, Store};
 use crate::node::{ChangeError, MemberChange, ReadError, WriteError};
 use bytes::Bytes;
@@ -151,13 +151,13 @@ impl Gateway {
     ///
     /// # Errors
     /// The leader's error.
-    pub(in crate::http) async fn hand_over(
+    pub(in crate::http) async fn leadership_transfer(
         &self,
         asker: &Asker,
         target: &str,
         to: Option<String>,
     ) -> Result<OfTerm<LeaderReply>, ApiError> {
-        let answered = self.ask_leader(asker, target, Question::HandOver(to)).await?;
+        let answered = self.ask_leader(asker, target, Question::LeadershipTransfer(to)).await?;
         answered.only(|answer| if let Answer::Leader(leader) = answer { Some(leader) } else { None })
     }
 
@@ -262,13 +262,13 @@ impl Gateway {
                 let answer = self.ask(|reply| Request::ChangeMembers { change, deadline, reply }).await;
                 answer.map(|members| members.map(Answer::Members).map_err(|error| self.unchanged(error)))
             }
-            Question::HandOver(to) => {
+            Question::LeadershipTransfer(to) => {
                 let name = to.clone().unwrap_or_default();
-                let asked = timeout_at(deadline, self.ask(|reply| Request::HandOver { to, reply })).await;
+                let asked = timeout_at(deadline, self.ask(|reply| Request::LeadershipTransfer { to, reply })).await;
                 let answer = asked.map_err(|_| {
                     Unanswered::Final(ApiError::outcome_unknown(format!("the leader is not known yet; {when_unknown}")))
                 })?;
-                answer.map(|leader| leader.map(Answer::Leader).map_err(|error| self.not_handed_over(&name, error)))
+                answer.map(|leader| leader.map(Answer::Leader).map_err(|error| self.not_transferred(&name, error)))
             }
         };
         match answer {
@@ -439,7 +439,7 @@ impl Gateway {
         match error {
             WriteError::NotLeader { .. } => Unanswered::OtherLeads,
             WriteError::NoLeader => self.without_leader(),
-            WriteError::HandingOver => Unanswered::Leaderless(ApiError::no_leader(
+            WriteError::TransferringLeadership => Unanswered::Leaderless(ApiError::no_leader(
                 "leadership is being transferred to another node: try again shortly",
             )),
             WriteError::Superseded => Unanswered::Leaderless(ApiError::no_leader(
@@ -498,36 +498,36 @@ impl Gateway {
     }
 
     /// Returns the error for a failed transfer of leadership to `to`.
-    fn not_handed_over(&self, to: &str, failure: NotHandedOver) -> Unanswered {
+    fn not_transferred(&self, to: &str, failure: NotTransferred) -> Unanswered {
         let failed = |sentence: String| ApiError::new(ErrorCode::TransferFailed, sentence);
         Unanswered::Final(match failure {
-            NotHandedOver::NotLeader => return Unanswered::OtherLeads,
-            NotHandedOver::NoLeader => return self.without_leader(),
-            NotHandedOver::UnknownMember => {
+            NotTransferred::NotLeader => return Unanswered::OtherLeads,
+            NotTransferred::NoLeader => return self.without_leader(),
+            NotTransferred::UnknownMember => {
                 let names = self.member_names();
                 ApiError::invalid(format!("no member named \"{to}\" (members: {names})"))
             }
-            NotHandedOver::NotVoter => {
+            NotTransferred::NotVoter => {
                 ApiError::invalid(format!("{to} is not a voter, so it cannot lead: choose a voter"))
             }
-            NotHandedOver::NoTarget => failed(
+            NotTransferred::NoTarget => failed(
                 "this node has not heard from another voter lately, so no node can take over and this one stays \
                  leader: see `GET /members` and start one"
                     .into(),
             ),
-            NotHandedOver::UnderWay { to } => failed(format!(
+            NotTransferred::UnderWay { to } => failed(format!(
                 "leadership is already being transferred to {to}: wait until that is done, then try \
                      again"
             )),
-            NotHandedOver::GivenUp { to, leader } => failed(format!(
+            NotTransferred::GivenUp { to, leader } => failed(format!(
                 "{to} did not take over within an election timeout, and {leader} is still the leader: check that {to} \
                  runs and has caught up, then try again"
             )),
-            NotHandedOver::OtherElected { leader } => failed(format!(
+            NotTransferred::OtherElected { leader } => failed(format!(
                 "{leader} was elected before the transfer was done and is now the leader: try again if you want \
                  another one"
             )),
-            NotHandedOver::LeaderUnknown => ApiError::outcome_unknown(
+            NotTransferred::LeaderUnknown => ApiError::outcome_unknown(
                 "this node is no longer the leader and does not know the new one: see `GET /leader` of the other nodes",
             ),
         })

@@ -17,7 +17,7 @@ pub enum Question {
     /// Change the members.
     ChangeMembers(MemberChange),
     /// Transfer leadership to the node of this name, or to the most up-to-date voter.
-    HandOver(Option<String>),
+    LeadershipTransfer(Option<String>),
 }
 
 impl Question {
@@ -28,7 +28,7 @@ impl Question {
             Self::ChangeMembers(_) => {
                 "the change may still happen: check `GET /members`, or repeat the request, which is safe"
             }
-            Self::HandOver(_) => "leadership may still be transferred: see `GET /leader`",
+            Self::LeadershipTransfer(_) => "leadership may still be transferred: see `GET /leader`",
         }
     }
 }

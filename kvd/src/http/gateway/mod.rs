@@ -22,4 +22,4 @@ pub(super) use asking::{Consistency, OfTerm, REMOVED};
 pub use leading::{Answer, Answered, Forward, Forwarding, Question, Unforwarded};
 pub(super) use limits::check as check_limits;
 pub use view::View;
-pub use words::{Backup, BackupError, NotHandedOver, Request};
+pub use words::{Backup, BackupError, NotTransferred, Request};

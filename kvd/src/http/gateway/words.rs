@@ -37,11 +37,11 @@ pub enum Request {
         reply: oneshot::Sender<Result<MembersReply, ChangeError>>,
     },
     /// Transfer leadership (thesis §3.10).
-    HandOver {
+    LeadershipTransfer {
         /// Name of the target; if absent, the most up-to-date voter.
         to: Option<String>,
         /// Channel for the answer: the new leader.
-        reply: oneshot::Sender<Result<LeaderReply, NotHandedOver>>,
+        reply: oneshot::Sender<Result<LeaderReply, NotTransferred>>,
     },
     /// Return the whole store, with everything that this node has applied so far.
     Backup {
@@ -52,7 +52,7 @@ pub enum Request {
 
 /// Reason why leadership was not transferred. Nodes are given by their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotHandedOver {
+pub enum NotTransferred {
     /// Another node leads, and takes this request.
     NotLeader,
     /// No leader is known.

@@ -249,7 +249,7 @@ fn who_asks_for_it_is_redirected_with_path_and_query() {
 fn each_end_of_a_write_has_its_status_and_its_promise() {
     for (error, expected, retry_after) in [
         (WriteError::NoLeader, (503, ErrorCode::NoLeader, Applied::No), Some("1")),
-        (WriteError::HandingOver, (503, ErrorCode::NoLeader, Applied::No), Some("1")),
+        (WriteError::TransferringLeadership, (503, ErrorCode::NoLeader, Applied::No), Some("1")),
         (WriteError::Superseded, (503, ErrorCode::NoLeader, Applied::No), Some("1")),
         (WriteError::Overloaded, (429, ErrorCode::Overloaded, Applied::No), Some("1")),
         (WriteError::OutcomeUnknown, (504, ErrorCode::Timeout, Applied::Unknown), None),

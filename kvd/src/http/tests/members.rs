@@ -1,7 +1,7 @@
 //! Requests that change the members, and their answers.
 
 use super::server::{Server, node_url};
-use crate::http::{BackupError, NotHandedOver, Request};
+use crate::http::{BackupError, NotTransferred, Request};
 use crate::kv::Level;
 use crate::node::{ChangeError, MemberChange};
 use kvclient::api::{Applied, ClusterInfo, ErrorCode, MembersReply, NodeState};
@@ -96,7 +96,7 @@ fn a_node_that_was_removed_says_so() {
         Request::Write { reply, .. } => drop(reply.send(Err(crate::node::WriteError::NoLeader))),
         Request::ChangeMembers { reply, .. } => drop(reply.send(Err(ChangeError::NoLeader))),
         Request::Backup { reply } => drop(reply.send(Err(BackupError::Forming))),
-        Request::HandOver { reply, .. } => drop(reply.send(Err(NotHandedOver::NoLeader))),
+        Request::LeadershipTransfer { reply, .. } => drop(reply.send(Err(NotTransferred::NoLeader))),
     });
     server.view.send_modify(|view| view.state = NodeState::Removed);
     let replies = [

@@ -161,7 +161,7 @@ pub(super) fn honest_replica() -> Replica {
                 Request::Read { reply, .. } => {
                     let _ = reply.send(Ok(()));
                 }
-                Request::HandOver { reply, .. } => {
+                Request::LeadershipTransfer { reply, .. } => {
                     let _ = reply.send(Ok(LeaderReply { id: "node2".into(), url: node_url("node2").url, term: 6 }));
                 }
                 Request::Backup { reply } => drop(reply.send(Err(BackupError::Forming))),

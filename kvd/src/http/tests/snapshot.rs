@@ -23,7 +23,9 @@ fn server_with(bytes: u64) -> (Server, std_mpsc::Receiver<(&'static str, Option<
             told.send(("backup", Some(chunks_in))).unwrap();
             reply.send(Ok(Backup { revision: 7, bytes, chunks })).unwrap();
         }
-        Request::Write { .. } | Request::HandOver { .. } | Request::ChangeMembers { .. } => panic!("asked {request:?}"),
+        Request::Write { .. } | Request::LeadershipTransfer { .. } | Request::ChangeMembers { .. } => {
+            panic!("asked {request:?}")
+        }
     });
     (server, asked)
 }

@@ -1,14 +1,14 @@
 //! `/leader/transfer`: the requests to the replica, and the reports of its answers.
 
 use super::server::{Server, node_url};
-use crate::http::{NotHandedOver, Request};
+use crate::http::{NotTransferred, Request};
 use kvclient::api::{Applied, ErrorCode, NodeState};
 use std::sync::{Arc, Mutex};
 
 /// Returns a server whose replica answers every transfer with this failure.
-fn failing(failure: NotHandedOver) -> Server {
+fn failing(failure: NotTransferred) -> Server {
     Server::scripted(move |request| {
-        let Request::HandOver { reply, .. } = request else { panic!("{request:?}") };
+        let Request::LeadershipTransfer { reply, .. } = request else { panic!("{request:?}") };
         let _ = reply.send(Err(failure.clone()));
     })
 }
@@ -19,7 +19,7 @@ fn the_new_leader_is_the_reply_and_the_target_may_be_left_open() {
     let server = Server::scripted({
         let asked = Arc::clone(&asked);
         move |request| {
-            let Request::HandOver { to, reply } = request else { panic!("{request:?}") };
+            let Request::LeadershipTransfer { to, reply } = request else { panic!("{request:?}") };
             asked.lock().unwrap().push(to);
             let leader = node_url("node2");
             let _ = reply.send(Ok(kvclient::api::LeaderReply { id: leader.id, url: leader.url, term: 6 }));
@@ -57,30 +57,30 @@ fn what_makes_no_sense_is_refused_before_the_replica_is_asked() {
 fn each_way_it_can_fail_says_what_happened_and_who_leads() {
     let (to, leader) = (|| "node2".to_owned(), || "node1".to_owned());
     for (failure, expected, sentence) in [
-        (NotHandedOver::NoLeader, (503, ErrorCode::NoLeader, Applied::No), "no leader is known"),
+        (NotTransferred::NoLeader, (503, ErrorCode::NoLeader, Applied::No), "no leader is known"),
         (
-            NotHandedOver::UnknownMember,
+            NotTransferred::UnknownMember,
             (400, ErrorCode::InvalidRequest, Applied::No),
             r#"no member named "node2" (members: node1, node2)"#,
         ),
-        (NotHandedOver::NotVoter, (400, ErrorCode::InvalidRequest, Applied::No), "node2 is not a voter"),
-        (NotHandedOver::NoTarget, (409, ErrorCode::TransferFailed, Applied::No), "this one stays leader"),
+        (NotTransferred::NotVoter, (400, ErrorCode::InvalidRequest, Applied::No), "node2 is not a voter"),
+        (NotTransferred::NoTarget, (409, ErrorCode::TransferFailed, Applied::No), "this one stays leader"),
         (
-            NotHandedOver::UnderWay { to: "node3".into() },
+            NotTransferred::UnderWay { to: "node3".into() },
             (409, ErrorCode::TransferFailed, Applied::No),
             "already being transferred to node3",
         ),
         (
-            NotHandedOver::GivenUp { to: to(), leader: leader() },
+            NotTransferred::GivenUp { to: to(), leader: leader() },
             (409, ErrorCode::TransferFailed, Applied::No),
             "node2 did not take over within an election timeout, and node1 is still the leader",
         ),
         (
-            NotHandedOver::OtherElected { leader: "node3".into() },
+            NotTransferred::OtherElected { leader: "node3".into() },
             (409, ErrorCode::TransferFailed, Applied::No),
             "node3 was elected",
         ),
-        (NotHandedOver::LeaderUnknown, (504, ErrorCode::Timeout, Applied::Unknown), "is no longer the leader"),
+        (NotTransferred::LeaderUnknown, (504, ErrorCode::Timeout, Applied::Unknown), "is no longer the leader"),
     ] {
         let reply = failing(failure.clone()).post("/leader/transfer?timeout_ms=20", r#"{"to":"node2"}"#);
         assert_eq!(reply.failure(), expected, "{failure:?}");
@@ -90,7 +90,7 @@ fn each_way_it_can_fail_says_what_happened_and_who_leads() {
 
 #[test]
 fn a_follower_redirects_to_its_leader() {
-    let server = failing(NotHandedOver::NotLeader);
+    let server = failing(NotTransferred::NotLeader);
     server.view.send_modify(|view| {
         view.state = NodeState::Follower;
         view.leader = Some(node_url("node2"));

@@ -45,7 +45,7 @@ fn a_removal_that_is_begun_anew_does_not_remove_the_next_life_of_the_node() {
     change(&mut cluster, second, &add(NodeId(44), "n4"));
     cluster.cut_off.remove(&first);
     cluster.advance(200);
-    cluster.at(second).hand_over(Some(first)).expect("it leads");
+    cluster.at(second).leadership_transfer(Some(first)).expect("it leads");
     cluster.advance(100);
     assert_eq!(cluster.replicas[&first].raft().role(), RoleName::Leader);
 

@@ -22,8 +22,8 @@ use crate::peer::{LinkEvent, LogOnce, PeerEvent};
 use crate::raft::{Instant, Message, NodeId, Refusal, RoleName, SendSnapshot};
 use crate::server::error::FatalError;
 use crate::server::events::Event;
-use crate::server::hand_over::HandOvers;
 use crate::server::inbox::{Arrived, Inbox};
+use crate::server::leadership_transfer::LeadershipTransfers;
 use crate::server::state_exchange::{StateExchange, StatesEvent};
 use crate::storage::snapshot::SnapshotFile;
 use clock::Clock;
@@ -51,7 +51,7 @@ pub(super) struct Serving {
     clock: Clock,
     members: Members,
     upkeep: Upkeep,
-    hand_overs: HandOvers,
+    leadership_transfers: LeadershipTransfers,
     member_changes: MemberChanges<ChangeReply>,
     /// The level of the state.
     level: Level,
@@ -87,7 +87,7 @@ impl Serving {
             clock,
             members,
             upkeep,
-            hand_overs: HandOvers::default(),
+            leadership_transfers: LeadershipTransfers::default(),
             member_changes: MemberChanges::default(),
             refused: LogOnce::new(LOGGED_MAX),
             disagreements: LogOnce::new(LOGGED_MAX),
@@ -155,7 +155,7 @@ impl Serving {
                 self.log_disagreement();
             }
             Arrived::Event(Event::Stopping(stopping)) => {
-                self.hand_overs.begin_to_stop(&mut self.replica, self.members.directory(), stopping);
+                self.leadership_transfers.begin_to_stop(&mut self.replica, self.members.directory(), stopping);
             }
             Arrived::Event(Event::Join(JoinNews::Joined(_))) => self.members.still_unfed(shell),
             // This node is a member already.
@@ -224,8 +224,8 @@ impl Serving {
                 // If the receiver is gone, nobody waits for the answer.
                 asked.unwrap_or_else(|reply| drop(reply.send(Err(ChangeError::TooMany))));
             }
-            Request::HandOver { to, reply } => {
-                self.hand_overs.begin(replica, self.members.directory(), to.as_deref(), reply);
+            Request::LeadershipTransfer { to, reply } => {
+                self.leadership_transfers.begin(replica, self.members.directory(), to.as_deref(), reply);
             }
             Request::Backup { reply } => self.upkeep.back_up(replica.raft().log().applied_index(), reply),
         }
@@ -311,7 +311,7 @@ impl Serving {
         for (reply, result) in reads {
             let _ = reply.send(result);
         }
-        self.hand_overs.answer(&self.replica, self.members.directory());
+        self.leadership_transfers.answer(&self.replica, self.members.directory());
         for (reply, result) in changes_ended {
             let _ = reply.send(result.map(|()| shell.publisher.members_reply()));
         }
@@ -339,8 +339,9 @@ fn must_refuse<W, R>(replica: &Replica<W, R>, request: &Request) -> bool {
     match request {
         // A removed node's data may be the last copy.
         Request::Backup { .. } => raft.configuration().members.is_empty(),
-        Request::Write { .. } | Request::Read { .. } | Request::ChangeMembers { .. } | Request::HandOver { .. } => {
-            raft.role() != RoleName::Leader && raft.is_removed()
-        }
+        Request::Write { .. }
+        | Request::Read { .. }
+        | Request::ChangeMembers { .. }
+        | Request::LeadershipTransfer { .. } => raft.role() != RoleName::Leader && raft.is_removed(),
     }
 }

@@ -336,7 +336,7 @@ impl World {
             }
             Reply::Written(Err(
                 WriteError::NoLeader
-                | WriteError::HandingOver
+                | WriteError::TransferringLeadership
                 | WriteError::Superseded
                 | WriteError::Overloaded
                 | WriteError::BelowLevel { .. },

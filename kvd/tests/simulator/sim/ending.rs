@@ -103,7 +103,7 @@ impl World {
             self.wait_for("all nodes have one leader and the same log, applied to its end", limit, Self::is_settled)?;
             self.check_states()?;
             if self.chance.percent(50) {
-                self.check_hand_over()?;
+                self.check_leadership_transfer()?;
                 self.wait_for("all nodes follow the new leader, and have its log", limit, Self::is_settled)?;
                 self.check_states()?;
             }

@@ -83,7 +83,7 @@ pub(crate) enum Event {
     /// The operator corrects the flags of nodes that cannot be admitted with those they have.
     CorrectFlags,
     /// A client asks for a transfer of leadership.
-    HandOver,
+    LeadershipTransfer,
     /// The nodes ask each other for their states.
     CompareStates,
     /// An answer to that question arrives.
@@ -130,7 +130,7 @@ impl Event {
             Self::Operate => 21,
             Self::Entrant(..) => 22,
             Self::ToldRemoved(..) => 23,
-            Self::HandOver => 24,
+            Self::LeadershipTransfer => 24,
             Self::CompareStates => 25,
             Self::StatesArrive { .. } => 26,
             Self::Dial { .. } => 27,

@@ -114,7 +114,7 @@ impl World {
             return self.strike(leader);
         }
         self.queue.schedule(self.now + RETRY_AFTER, Event::Succeed { leader, successor, tries: tries - 1 });
-        self.input(leader, Input::HandOver(Some(successor)))
+        self.input(leader, Input::LeadershipTransfer(Some(successor)))
     }
 
     /// Handles a node that campaigns: a snapshot that was held back may arrive now.

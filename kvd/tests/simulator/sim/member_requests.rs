@@ -329,12 +329,12 @@ impl World {
         let is_forced = |request: &ChangeId| matches!(open[request].change, MemberChange::Remove { force: true, .. });
         let asked = if order.iter().any(is_forced) { ChangeAsked::Force } else { ChangeAsked::Change };
         self.invariants.presence.asked(id, asked);
-        let handed_over_before = raft.transfer_target().is_some();
+        let transferred_before = raft.transfer_target().is_some();
         let ended = changes.go_on(&mut process.replica, time);
         let raft = process.replica.raft();
-        if raft.transfer_target().is_some() && !handed_over_before {
-            self.handed_over.insert(raft.term());
-            self.coverage.count(Kind::HandOverToLeave);
+        if raft.transfer_target().is_some() && !transferred_before {
+            self.transferred.insert(raft.term());
+            self.coverage.count(Kind::LeadershipTransferToLeave);
         }
         let next = process.replica.raft().configuration();
         // They are checked in turn, and those after one that begins wait unchecked.

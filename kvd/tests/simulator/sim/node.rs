@@ -8,8 +8,8 @@ use super::client::AttemptId;
 use super::coverage::Kind;
 use super::entrants::{Entrant, Meeting, Phase, WayIn, founders_in};
 use super::events::{Ask, Life, Micros};
-use super::hand_over::AskedHandOver;
 use super::image::{Digest, DiskImage, Found};
+use super::leadership_transfer::AskedLeadershipTransfer;
 use super::member_requests::ChangeId;
 use super::plan::Plan;
 use super::snapshots::SnapshotSent;
@@ -120,7 +120,7 @@ pub(crate) struct Process {
     pub(crate) will_carry_out: bool,
     /// Requests that it has not answered yet.
     pub(crate) asked: BTreeMap<AttemptId, Asked>,
-    pub(crate) hand_overs: Vec<AskedHandOver>,
+    pub(crate) leadership_transfers: Vec<AskedLeadershipTransfer>,
     /// Requests for member changes.
     pub(crate) member_changes: MemberChanges<ChangeId>,
     started: Micros,
@@ -162,7 +162,7 @@ pub(crate) enum Input {
     ToldRemoved,
     Request(AttemptId, Ask),
     /// It is asked to transfer leadership.
-    HandOver(Option<NodeId>),
+    LeadershipTransfer(Option<NodeId>),
 }
 
 /// Outcome of a start that failed.
@@ -488,7 +488,7 @@ impl Node {
             waiting: Vec::new(),
             will_carry_out: false,
             asked: BTreeMap::new(),
-            hand_overs: Vec::new(),
+            leadership_transfers: Vec::new(),
             member_changes: MemberChanges::default(),
             started: now,
             _lock: lock,

@@ -135,7 +135,7 @@ impl World {
                 if let Some(leader) = leader.filter(|_| is_time) {
                     overtaken.asked = self.now;
                     self.overtaken = Some(overtaken);
-                    return self.input(leader, Input::HandOver(Some(first_leader)));
+                    return self.input(leader, Input::LeadershipTransfer(Some(first_leader)));
                 }
             }
         }

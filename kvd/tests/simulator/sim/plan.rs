@@ -55,7 +55,7 @@ pub(crate) struct Plan {
     /// Kinds of faults, with their weights. Empty if no faults occur.
     pub(crate) faults: Vec<(Fault, u32)>,
     /// Mean time between two requests for a transfer of leadership, if there are any. Milliseconds.
-    pub(crate) hand_over_every_ms: Option<u64>,
+    pub(crate) leadership_transfer_every_ms: Option<u64>,
     /// Mean time until cut links work again. Milliseconds.
     pub(crate) links_broken_ms: u64,
     /// Percentage of new leaders that are struck.
@@ -215,7 +215,7 @@ impl Plan {
             forming: None,
             fault_every_ms: chance.one_of(&[100, 400, 1_000, 2_500]),
             faults,
-            hand_over_every_ms: if is_quiet { None } else { chance.one_of(&[None, Some(200), Some(1_000)]) },
+            leadership_transfer_every_ms: if is_quiet { None } else { chance.one_of(&[None, Some(200), Some(1_000)]) },
             links_broken_ms: chance.one_of(&[200, 800, 2_500]),
             struck_percent: if is_quiet { 0 } else { chance.one_of(&[0, 0, 40, 90]) },
             struck_after_us: chance.one_of(&[1_000, 5_000, 25_000]),
@@ -243,7 +243,7 @@ impl Plan {
         self.clock_permille.resize(5, 1_000);
         self.members = Some(MembersPlan { every_ms: 5_000, wipes_percent: 0 });
         self.network = NetworkPlan { streams: self.network.streams, ..NetworkPlan::CALM };
-        (self.fault_every_ms, self.struck_percent, self.hand_over_every_ms) = (20_000, 0, None);
+        (self.fault_every_ms, self.struck_percent, self.leadership_transfer_every_ms) = (20_000, 0, None);
         (self.late_snapshots_percent, self.takes_no_snapshots) = (0, Vec::new());
         (self.disk_mean_us, self.request_timeout_ms, self.chaos_ms) = (chance.one_of(&[100, 1_000]), 5_000, 20_000);
         (self.clients.number, self.clients.pause_us, self.clients.read_percent) = (16, 10_000, 10);
@@ -260,7 +260,7 @@ impl Plan {
         self.forming = Some(FormingPlan { late_ms: 0, expects_percent: 0, moves_percent: 0, bereaves: true });
         self.faults.retain(|(fault, _)| fault.leaves_processes_alone());
         self.faults.push((Fault::Isolate, 1));
-        (self.struck_percent, self.hand_over_every_ms, self.late_snapshots_percent) = (0, None, 0);
+        (self.struck_percent, self.leadership_transfer_every_ms, self.late_snapshots_percent) = (0, None, 0);
         self.disk_mean_us = chance.one_of(&[300, 20_000, 100_000]);
         (self.clients.number, self.clients.pause_us) = (1, 150_000);
         self.ending = Ending::All;
@@ -295,7 +295,7 @@ impl Plan {
     fn where_they_meet_candidates(mut self, chance: &mut Chance) -> Self {
         (self.nodes, self.members, self.ending) = (3, None, Ending::All);
         self.clock_permille.resize(3, 1_000);
-        (self.fault_every_ms, self.struck_percent, self.hand_over_every_ms) = (20_000, 0, None);
+        (self.fault_every_ms, self.struck_percent, self.leadership_transfer_every_ms) = (20_000, 0, None);
         self.network = NetworkPlan { streams: self.network.streams, ..NetworkPlan::CALM };
         self.disk_mean_us = chance.one_of(&[300, 1_000, 20_000]);
         self.snapshot_piece_bytes = 4_000;

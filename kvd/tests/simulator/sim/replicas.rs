@@ -2,8 +2,8 @@
 
 use super::coverage::Kind;
 use super::events::{Ask, Event, Life, Micros};
-use super::hand_over::Before;
 use super::invariants::{Checked, Violation};
+use super::leadership_transfer::Before;
 use super::node::{Asked, Input, Node};
 use super::streams::{LaneOf, LeaderBefore};
 use super::world::World;
@@ -51,7 +51,7 @@ impl World {
                 self.check_lanes(id, &before)?;
                 self.after_input(id)?;
                 self.snapshot_if_due(id)?;
-                self.check_hand_overs_in_time(id)?;
+                self.check_leadership_transfers_in_time(id)?;
                 self.check_changes_in_time(id)?;
                 return self.check_answers_in_time(id);
             }
@@ -95,7 +95,7 @@ impl World {
             Input::Change(change) => return self.change_members(id, &change),
             Input::ToldRemoved => process.replica.told_removed(),
             Input::Snapshot(received) => return self.install(id, *received),
-            Input::HandOver(to) => return self.hand_over(id, to),
+            Input::LeadershipTransfer(to) => return self.leadership_transfer(id, to),
             Input::PeerLost(peer) => {
                 process.replica.peer_lost(peer);
                 let life = process.life;
@@ -171,7 +171,7 @@ impl World {
             }
             if raft.transfer_target().is_some()
                 && raft.disk_stuck_ms().is_some()
-                && self.handed_over.insert(raft.term())
+                && self.transferred.insert(raft.term())
             {
                 self.coverage.count(Kind::StuckDiskLeft);
             }
@@ -221,7 +221,7 @@ impl World {
         for (request, answer) in changes_ended {
             self.change_ends(id, request, answer)?;
         }
-        self.hand_overs_end(id);
+        self.leadership_transfers_end(id);
         self.stop_needless_transfers(id, life);
         // Last, since a snapshot that cannot be read ends the process.
         for snapshot in snapshots {

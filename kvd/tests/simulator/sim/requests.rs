@@ -106,7 +106,7 @@ impl World {
             Err(refused) => {
                 match refused {
                     WriteError::Superseded => self.coverage.count(Kind::Superseded),
-                    WriteError::HandingOver => self.coverage.count(Kind::WriteDuringHandOver),
+                    WriteError::TransferringLeadership => self.coverage.count(Kind::WriteDuringLeadershipTransfer),
                     _ => {}
                 }
                 self.invariants.answers.refused(&request)?;

@@ -124,7 +124,7 @@ impl World {
         // With the leader, the followers that still hear it are more than half of all nodes.
         let few = (others.len() + 1).saturating_sub(self.nodes.len() / 2 + 1);
         // A leader with a fault may still have to transfer leadership, late over slow links.
-        if few == 0 || self.handed_over.contains(&term) || self.hindered.contains(&leader) {
+        if few == 0 || self.transferred.contains(&term) || self.hindered.contains(&leader) {
             return Ok(());
         }
         self.coverage.count(Kind::LeaderUnheard);
@@ -165,7 +165,7 @@ impl World {
                 if let Some(Node { id, .. }) = disturber {
                     let entered = self.nodes[id].term();
                     let what = format!("n{} leads term {term}, and n{} enters term {entered}", leader.0, id.0);
-                    if self.handed_over.contains(&term) || !self.is_voter(leader) {
+                    if self.transferred.contains(&term) || !self.is_voter(leader) {
                         // This leader told it to campaign, long ago; or the leader is being removed, and leads until
                         // all know of its removal.
                         return Ok(Some(what));

@@ -64,7 +64,7 @@ pub(crate) struct World {
     /// Nodes that the cluster must do without in the end: they are dead, hindered, or badly linked.
     pub(crate) left_out: Vec<NodeId>,
     /// Terms whose leaders were asked for a transfer: their TimeoutNow may still be in flight.
-    pub(crate) handed_over: BTreeSet<Term>,
+    pub(crate) transferred: BTreeSet<Term>,
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
     pub(super) admissions: Admissions,
     pub(super) overtaken: Option<Overtaken>,
@@ -120,7 +120,7 @@ impl World {
             dead: Vec::new(),
             hindered: Vec::new(),
             left_out: Vec::new(),
-            handed_over: BTreeSet::new(),
+            transferred: BTreeSet::new(),
             attempts: BTreeMap::new(),
             admissions: Admissions::default(),
             overtaken: None,
@@ -161,7 +161,7 @@ impl World {
         if world.plan.overtakes_changes {
             world.queue.schedule(600 * MS, Event::Overtake);
         }
-        world.hand_over_later();
+        world.leadership_transfer_later();
         world.compare_states_later();
         world
     }
@@ -268,7 +268,7 @@ impl World {
                 }
                 Ok(())
             }
-            Event::HandOver => self.want_another_leader(),
+            Event::LeadershipTransfer => self.want_another_leader(),
             Event::CompareStates => self.compare_states(),
             Event::StatesArrive { to, life, from, states } => self.states_arrive(to, life, from, states),
             Event::Strike(leader) => self.strike(leader),

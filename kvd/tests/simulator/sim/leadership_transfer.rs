@@ -6,7 +6,7 @@ use super::events::Event;
 use super::invariants::{Checked, Violation, ensure};
 use super::node::{Input, Node};
 use super::world::World;
-use kvd::node::{HandOver, HandOverError};
+use kvd::node::{LeadershipTransfer, TransferError};
 use kvd::raft::{Body, Instant, Message, NodeId, Raft, RoleName, Term};
 
 /// A caller that asks for a transfer learns the outcome within the time limit of requests plus this slack. Milliseconds
@@ -19,8 +19,8 @@ const ACCIDENTS_MAX: usize = 3;
 
 /// A transfer that a process was asked for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct AskedHandOver {
-    hand_over: HandOver,
+pub(crate) struct AskedLeadershipTransfer {
+    leadership_transfer: LeadershipTransfer,
     since: Instant,
 }
 
@@ -43,7 +43,7 @@ impl Before {
             return Ok(());
         }
         ensure!(
-            "Hand-over by the Leader",
+            "Leadership transfer by the Leader",
             leader == Some(from) && message.term == term,
             "n{} follows {leader:?} in term {term}, and campaigns at the word of n{} in term {}",
             raft.id().0,
@@ -56,10 +56,10 @@ impl Before {
 
 impl World {
     /// Schedules repeated requests for a transfer, if they are part of this run.
-    pub(super) fn hand_over_later(&mut self) {
-        if let Some(mean_ms) = self.plan.hand_over_every_ms {
+    pub(super) fn leadership_transfer_later(&mut self) {
+        if let Some(mean_ms) = self.plan.leadership_transfer_every_ms {
             let at = self.now + self.chance.exponential(mean_ms * 1_000);
-            self.queue.schedule(at, Event::HandOver);
+            self.queue.schedule(at, Event::LeadershipTransfer);
         }
     }
 
@@ -75,35 +75,35 @@ impl World {
             _ => self.any_node(),
         };
         let to = self.chance.percent(75).then(|| self.any_node());
-        self.hand_over_later();
-        self.input(asked, Input::HandOver(to))
+        self.leadership_transfer_later();
+        self.input(asked, Input::LeadershipTransfer(to))
     }
 
     /// Asks a node to transfer leadership to this node, or to a target of its choice.
-    pub(super) fn hand_over(&mut self, id: NodeId, to: Option<NodeId>) -> Checked {
+    pub(super) fn leadership_transfer(&mut self, id: NodeId, to: Option<NodeId>) -> Checked {
         let since = self.nodes[&id].time(self.now);
         let Some(process) = self.process(id) else { return Ok(()) };
-        match process.replica.hand_over(to) {
+        match process.replica.leadership_transfer(to) {
             Err(refusal) => {
-                self.trace.note(|| format!("n{} does not hand over: {refusal}", id.0));
-                self.coverage.count(Kind::HandOverRefused);
+                self.trace.note(|| format!("n{} does not transfer leadership: {refusal}", id.0));
+                self.coverage.count(Kind::LeadershipTransferRefused);
             }
-            Ok(hand_over) => {
-                process.hand_overs.push(AskedHandOver { hand_over, since });
+            Ok(leadership_transfer) => {
+                process.leadership_transfers.push(AskedLeadershipTransfer { leadership_transfer, since });
                 let raft = process.replica.raft();
                 let last = raft.log().last_index();
                 let lags = |follower: &kvd::raft::FollowerProgress| {
-                    follower.follower == hand_over.to && follower.match_index < last
+                    follower.follower == leadership_transfer.to && follower.match_index < last
                 };
                 let (term, is_behind) = (raft.term(), raft.followers().iter().any(lags));
-                self.handed_over.insert(term);
-                self.trace.note(|| format!("n{} is to hand over to n{}", id.0, hand_over.to.0));
-                self.coverage.count(Kind::HandOver);
+                self.transferred.insert(term);
+                self.trace.note(|| format!("n{} is to transfer leadership to n{}", id.0, leadership_transfer.to.0));
+                self.coverage.count(Kind::LeadershipTransfer);
                 if is_behind {
-                    self.coverage.count(Kind::HandOverToLagging);
+                    self.coverage.count(Kind::LeadershipTransferToLagging);
                 }
-                if self.nodes[&hand_over.to].process().is_none_or(|process| process.paused) {
-                    self.coverage.count(Kind::HandOverToDead);
+                if self.nodes[&leadership_transfer.to].process().is_none_or(|process| process.paused) {
+                    self.coverage.count(Kind::LeadershipTransferToDead);
                 }
             }
         }
@@ -111,33 +111,44 @@ impl World {
     }
 
     /// Reports the outcome of finished transfers to their callers.
-    pub(super) fn hand_overs_end(&mut self, id: NodeId) {
+    pub(super) fn leadership_transfers_end(&mut self, id: NodeId) {
         let Some(process) = self.nodes.get_mut(&id).and_then(Node::process_mut) else { return };
         let replica = &process.replica;
-        for asked in process.hand_overs.extract_if(.., |asked| replica.hand_over_ended(&asked.hand_over).is_some()) {
-            let ended = replica.hand_over_ended(&asked.hand_over);
-            self.trace.note(|| format!("n{} has handed over: {ended:?}", id.0));
+        for asked in process
+            .leadership_transfers
+            .extract_if(.., |asked| replica.leadership_transfer_ended(&asked.leadership_transfer).is_some())
+        {
+            let ended = replica.leadership_transfer_ended(&asked.leadership_transfer);
+            self.trace.note(|| format!("n{} has transferred leadership: {ended:?}", id.0));
             self.coverage.count(match ended {
-                Some(Err(HandOverError::GivenUp)) => Kind::HandOverGivenUp,
-                Some(Err(HandOverError::OtherElected { .. } | HandOverError::NoLeader)) => Kind::HandOverOvertaken,
-                Some(Ok(())) | None => Kind::HandOverDone,
+                Some(Err(TransferError::GivenUp)) => Kind::LeadershipTransferGivenUp,
+                Some(Err(TransferError::OtherElected { .. } | TransferError::NoLeader)) => {
+                    Kind::LeadershipTransferOvertaken
+                }
+                Some(Ok(())) | None => Kind::LeadershipTransferDone,
             });
         }
     }
 
     /// Checks that no caller waits for ever for the outcome of a transfer.
-    pub(super) fn check_hand_overs_in_time(&self, id: NodeId) -> Checked {
+    pub(super) fn check_leadership_transfers_in_time(&self, id: NodeId) -> Checked {
         let time = self.nodes[&id].time(self.now);
         // A deferred effect may hold the answer.
         let Some(process) = self.nodes[&id].process().filter(|process| !process.will_carry_out) else { return Ok(()) };
-        let waited = process.hand_overs.iter().map(|asked| time.ms_since(asked.since)).max().unwrap_or_default();
+        let waited =
+            process.leadership_transfers.iter().map(|asked| time.ms_since(asked.since)).max().unwrap_or_default();
         let allowed = self.plan.request_timeout_ms + ANSWER_SLACK_MS;
-        ensure!("Bounded Answers", waited <= allowed, "n{} hands over for {waited} ms, and says nothing", id.0);
+        ensure!(
+            "Bounded Answers",
+            waited <= allowed,
+            "n{} transfers leadership for {waited} ms, and says nothing",
+            id.0
+        );
         Ok(())
     }
 
     /// Checks that in a healthy cluster leadership goes to the requested target, within the leader's patience.
-    pub(super) fn check_hand_over(&mut self) -> Checked {
+    pub(super) fn check_leadership_transfer(&mut self) -> Checked {
         let patience = 2 * self.plan.settings.election_timeout_max_ms * 1_000;
         let mut accidents = Vec::new();
         while accidents.len() < ACCIDENTS_MAX {
@@ -146,18 +157,18 @@ impl World {
             let others: Vec<NodeId> =
                 self.healthy().map(|node| node.id).filter(|id| *id != leader && votes(id)).collect();
             let Some(to) = self.chance.any_of(&others) else { return Ok(()) };
-            self.hand_over(leader, Some(to))?;
+            self.leadership_transfer(leader, Some(to))?;
             let end = self.now + patience;
             while self.now < end {
                 self.step()?;
                 if self.nodes[&to].role() == Some(RoleName::Leader) {
-                    self.coverage.count(Kind::HandOverInCalm);
+                    self.coverage.count(Kind::LeadershipTransferInCalm);
                     return Ok(());
                 }
             }
             accidents.push(format!("from n{} to n{}", leader.0, to.0));
         }
-        let what = format!("leadership is not handed over: {}. {}", accidents.join(", "), self.describe());
+        let what = format!("leadership is not transferred: {}. {}", accidents.join(", "), self.describe());
         Err(Violation { invariant: "Liveness", what })
     }
 }

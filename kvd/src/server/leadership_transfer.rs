@@ -2,8 +2,8 @@
 
 use super::directory::Directory;
 use super::reporter::Reporter;
-use crate::http::NotHandedOver;
-use crate::node::{HandOver, HandOverError, Replica};
+use crate::http::NotTransferred;
+use crate::node::{LeadershipTransfer, Replica, TransferError};
 use crate::raft::{NodeId, Settings, TransferRefusal};
 use kvclient::api::LeaderReply;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use tokio::sync::oneshot;
 const ELECTION_TIMEOUTS: u64 = 2;
 
 /// A leader that stops never waits longer than this, however long election timeouts are. Milliseconds.
-pub(super) const HAND_OVER_TIME_MAX_MS: u64 = 3_000;
+pub(super) const LEADERSHIP_TRANSFER_TIME_MAX_MS: u64 = 3_000;
 
 /// Channel for the answer to a transfer request.
-pub(super) type HandOverReply = oneshot::Sender<Result<LeaderReply, NotHandedOver>>;
+pub(super) type LeadershipTransferReply = oneshot::Sender<Result<LeaderReply, NotTransferred>>;
 
 /// Notice that this node is about to stop: if it leads, it transfers leadership. The sender is dropped once the
 /// transfer has ended, or at once if there is nothing to do.
@@ -28,7 +28,7 @@ pub(super) struct Stopping {
 
 /// Returns how long a leader that stops waits for another node to lead.
 pub(super) fn time_max(settings: &Settings) -> Duration {
-    Duration::from_millis((ELECTION_TIMEOUTS * settings.election_timeout_max_ms).min(HAND_OVER_TIME_MAX_MS))
+    Duration::from_millis((ELECTION_TIMEOUTS * settings.election_timeout_max_ms).min(LEADERSHIP_TRANSFER_TIME_MAX_MS))
 }
 
 /// Transfers leadership before a node stops, if it leads, so that its clients find another leader at once instead of
@@ -43,32 +43,32 @@ pub(super) async fn before_stop(reporter: &Reporter<Stopping>, time_max: Duratio
 
 /// All transfers that somebody waits for.
 #[derive(Debug, Default)]
-pub(super) struct HandOvers {
-    waiting: Vec<(HandOver, HandOverReply)>,
+pub(super) struct LeadershipTransfers {
+    waiting: Vec<(LeadershipTransfer, LeadershipTransferReply)>,
     /// The caller that waits to stop this node.
-    stopping: Option<(HandOver, Stopping)>,
+    stopping: Option<(LeadershipTransfer, Stopping)>,
 }
 
-impl HandOvers {
+impl LeadershipTransfers {
     /// Begins a transfer to the node of this name, or to a node that the replica chooses.
     pub(super) fn begin<W, R>(
         &mut self,
         replica: &mut Replica<W, R>,
         directory: &Directory,
         to: Option<&str>,
-        reply: HandOverReply,
+        reply: LeadershipTransferReply,
     ) {
         let begun = match to.map(|name| directory.id(name)) {
             // A node that does not lead may know fewer members than the leader does.
             Some(None) if replica.raft().leader() == Some(replica.raft().id()) => Err(TransferRefusal::NotMember),
-            named => replica.hand_over(named.flatten()),
+            named => replica.leadership_transfer(named.flatten()),
         };
         match begun {
-            Ok(hand_over) => {
-                if hand_over.to != replica.raft().id() {
-                    tracing::info!("transferring leadership to {}", name(directory, hand_over.to));
+            Ok(leadership_transfer) => {
+                if leadership_transfer.to != replica.raft().id() {
+                    tracing::info!("transferring leadership to {}", name(directory, leadership_transfer.to));
                 }
-                self.waiting.push((hand_over, reply));
+                self.waiting.push((leadership_transfer, reply));
             }
             // If the receiver is gone, nobody waits for the answer.
             Err(refusal) => drop(reply.send(Err(refused(directory, refusal)))),
@@ -83,55 +83,59 @@ impl HandOvers {
         directory: &Directory,
         stopping: Stopping,
     ) {
-        self.stopping = replica.hand_over(None).ok().map(|hand_over| {
-            tracing::info!("transferring leadership to {} before stopping", name(directory, hand_over.to));
-            (hand_over, stopping)
+        self.stopping = replica.leadership_transfer(None).ok().map(|leadership_transfer| {
+            tracing::info!("transferring leadership to {} before stopping", name(directory, leadership_transfer.to));
+            (leadership_transfer, stopping)
         });
     }
 
     /// Answers the callers whose transfer has ended.
     pub(super) fn answer<W, R>(&mut self, replica: &Replica<W, R>, directory: &Directory) {
-        let ended = self.stopping.take_if(|(hand_over, _)| replica.hand_over_ended(hand_over).is_some());
-        if let Some((hand_over, _stopping)) = ended
-            && replica.hand_over_ended(&hand_over) == Some(Err(HandOverError::GivenUp))
+        let ended = self
+            .stopping
+            .take_if(|(leadership_transfer, _)| replica.leadership_transfer_ended(leadership_transfer).is_some());
+        if let Some((leadership_transfer, _stopping)) = ended
+            && replica.leadership_transfer_ended(&leadership_transfer) == Some(Err(TransferError::GivenUp))
         {
-            let to = name(directory, hand_over.to);
+            let to = name(directory, leadership_transfer.to);
             tracing::warn!(
                 "{to} did not take over in time; the others will elect a leader after this node has \
                  stopped"
             );
         }
-        let has_ended = |(hand_over, _): &mut (HandOver, _)| replica.hand_over_ended(hand_over).is_some();
-        for (hand_over, reply) in self.waiting.extract_if(.., has_ended) {
+        let has_ended = |(leadership_transfer, _): &mut (LeadershipTransfer, _)| {
+            replica.leadership_transfer_ended(leadership_transfer).is_some()
+        };
+        for (leadership_transfer, reply) in self.waiting.extract_if(.., has_ended) {
             let raft = replica.raft();
             let leader = raft.leader().and_then(|leader| directory.node_url(leader));
-            let answer = match (replica.hand_over_ended(&hand_over), leader) {
+            let answer = match (replica.leadership_transfer_ended(&leadership_transfer), leader) {
                 (None | Some(Ok(())), Some(leader)) => {
                     Ok(LeaderReply { id: leader.id, url: leader.url, term: raft.term().0 })
                 }
-                (Some(Err(HandOverError::GivenUp)), Some(leader)) => {
-                    let to = name(directory, hand_over.to);
+                (Some(Err(TransferError::GivenUp)), Some(leader)) => {
+                    let to = name(directory, leadership_transfer.to);
                     tracing::warn!("{to} did not take over in time; this node stays leader");
-                    Err(NotHandedOver::GivenUp { to, leader: leader.id })
+                    Err(NotTransferred::GivenUp { to, leader: leader.id })
                 }
-                (Some(Err(HandOverError::OtherElected { leader })), _) => {
-                    Err(NotHandedOver::OtherElected { leader: name(directory, leader) })
+                (Some(Err(TransferError::OtherElected { leader })), _) => {
+                    Err(NotTransferred::OtherElected { leader: name(directory, leader) })
                 }
-                (_, None) | (Some(Err(HandOverError::NoLeader)), _) => Err(NotHandedOver::LeaderUnknown),
+                (_, None) | (Some(Err(TransferError::NoLeader)), _) => Err(NotTransferred::LeaderUnknown),
             };
             let _ = reply.send(answer);
         }
     }
 }
 
-fn refused(directory: &Directory, refusal: TransferRefusal) -> NotHandedOver {
+fn refused(directory: &Directory, refusal: TransferRefusal) -> NotTransferred {
     match refusal {
-        TransferRefusal::NotLeader { leader: Some(_) } => NotHandedOver::NotLeader,
-        TransferRefusal::NotLeader { leader: None } => NotHandedOver::NoLeader,
-        TransferRefusal::NotMember => NotHandedOver::UnknownMember,
-        TransferRefusal::NotVoter => NotHandedOver::NotVoter,
-        TransferRefusal::NoTarget => NotHandedOver::NoTarget,
-        TransferRefusal::UnderWay { to } => NotHandedOver::UnderWay { to: name(directory, to) },
+        TransferRefusal::NotLeader { leader: Some(_) } => NotTransferred::NotLeader,
+        TransferRefusal::NotLeader { leader: None } => NotTransferred::NoLeader,
+        TransferRefusal::NotMember => NotTransferred::UnknownMember,
+        TransferRefusal::NotVoter => NotTransferred::NotVoter,
+        TransferRefusal::NoTarget => NotTransferred::NoTarget,
+        TransferRefusal::UnderWay { to } => NotTransferred::UnderWay { to: name(directory, to) },
     }
 }
 

@@ -5,9 +5,9 @@ use super::replica::Replica;
 use crate::raft::{Instant, NodeId, RoleName, Term, TransferRefusal};
 use thiserror::Error;
 
-/// A leadership transfer that has begun. [`Replica::hand_over_ended`] returns its result.
+/// A leadership transfer that has begun. [`Replica::leadership_transfer_ended`] returns its result.
 #[derive(Clone, Copy, Debug)]
-pub struct HandOver {
+pub struct LeadershipTransfer {
     /// The target.
     pub to: NodeId,
     /// The term of the leader that transfers leadership.
@@ -19,7 +19,7 @@ pub struct HandOver {
 
 /// Reason why a leadership transfer failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum HandOverError {
+pub enum TransferError {
     /// The target did not take over within an election timeout, and the old leader continues.
     #[error("the target did not take over in time")]
     GivenUp,
@@ -39,28 +39,31 @@ impl<W, R> Replica<W, R> {
     ///
     /// # Errors
     /// [`TransferRefusal`]; nothing has changed then.
-    pub fn hand_over(&mut self, to: Option<NodeId>) -> Result<HandOver, TransferRefusal> {
+    pub fn leadership_transfer(&mut self, to: Option<NodeId>) -> Result<LeadershipTransfer, TransferRefusal> {
         let to = self.raft_mut().transfer_leadership(to)?;
         let proof = (to == self.raft().id()).then(|| self.prove_leadership());
-        Ok(HandOver { to, term: self.raft().term(), deadline: self.deadline(), proof })
+        Ok(LeadershipTransfer { to, term: self.raft().term(), deadline: self.deadline(), proof })
     }
 
     /// Returns the result of a leadership transfer; `None` while it is in progress. Call this after each call of
     /// [`Replica::effects`].
-    pub fn hand_over_ended(&self, hand_over: &HandOver) -> Option<Result<(), HandOverError>> {
-        let HandOver { to, term, deadline, proof } = *hand_over;
+    pub fn leadership_transfer_ended(
+        &self,
+        leadership_transfer: &LeadershipTransfer,
+    ) -> Option<Result<(), TransferError>> {
+        let LeadershipTransfer { to, term, deadline, proof } = *leadership_transfer;
         let raft = self.raft();
         let leads_still = raft.role() == RoleName::Leader && raft.term() == term;
         // A node that leads in another term by now was elected since.
         let is_open = proof.is_some_and(|proof| self.is_proven(&proof).is_none());
         match raft.leader() {
-            Some(leader) if leader == to && is_open => (self.now() >= deadline).then_some(Err(HandOverError::NoLeader)),
+            Some(leader) if leader == to && is_open => (self.now() >= deadline).then_some(Err(TransferError::NoLeader)),
             Some(leader) if leader == to => Some(Ok(())),
             // Other requests may have asked for the same transfer since.
             Some(_) if leads_still && raft.transfer_target() == Some(to) && self.now() < deadline => None,
-            Some(_) if leads_still => Some(Err(HandOverError::GivenUp)),
-            Some(leader) => Some(Err(HandOverError::OtherElected { leader })),
-            None => (self.now() >= deadline).then_some(Err(HandOverError::NoLeader)),
+            Some(_) if leads_still => Some(Err(TransferError::GivenUp)),
+            Some(leader) => Some(Err(TransferError::OtherElected { leader })),
+            None => (self.now() >= deadline).then_some(Err(TransferError::NoLeader)),
         }
     }
 }
