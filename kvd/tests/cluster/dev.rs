@@ -32,7 +32,12 @@ impl Dev {
     /// Starts it, and returns the banner.
     #[track_caller]
     fn start(&mut self) -> String {
-        let command = self.command(self.ports.len());
+        self.start_as(self.command(self.ports.len()))
+    }
+
+    /// Starts it by this command, and returns the banner.
+    #[track_caller]
+    fn start_as(&mut self, command: Command) -> String {
         let printed = self.process.output().len();
         self.process.start_as(command);
         until("the banner is complete", || {
@@ -217,7 +222,11 @@ fn no_node_outlives_it_however_it_ends() {
     let mut stopped = 0;
     // The second signal is sent when its terminal is closed.
     for signal in [Signal::KILL, Signal::HUP] {
-        let nodes = pids(&dev.start());
+        // Tests that run under nohup ignore SIGHUP, and so would whatever they start.
+        let command = dev.command(3);
+        let mut with_default = Command::new("env");
+        with_default.arg("--default-signal=HUP").arg(command.get_program()).args(command.get_args());
+        let nodes = pids(&dev.start_as(with_default));
         assert_eq!(nodes.len(), 3, "{nodes:?}");
         dev.process.signal(signal);
         assert_eq!(dev.process.end(), None, "{signal:?} ends it at once");
