@@ -107,15 +107,13 @@ mod tests {
         assert_eq!(
             said(&[("KVD_PEER", "a"), ("KVD_DATADIR", "b"), ("KVD_NAME", "c"), ("KVCTL_PEER", "d"), ("KVD_X", "")]),
             [
-                "KVD_DATADIR is set, and kvd has no such variable: it has no effect; did you mean KVD_DATA_DIR?",
-                "KVD_PEER is set, and kvd has no such variable: it has no effect; did you mean KVD_PEERS?",
+                "KVD_DATADIR is set but has no effect: kvd has no such variable; did you mean KVD_DATA_DIR?",
+                "KVD_PEER is set but has no effect: kvd has no such variable; did you mean KVD_PEERS?",
             ]
         );
         assert_eq!(
             said(&[("KVD_ZZZZZZZZZZZ", "1")]),
-            [
-                "KVD_ZZZZZZZZZZZ is set, and kvd has no such variable: it has no effect; `kvd --help` names those that there are"
-            ]
+            ["KVD_ZZZZZZZZZZZ is set but has no effect: kvd has no such variable; `kvd --help` lists the variables"]
         );
     }
 

@@ -20,11 +20,11 @@ const SEEDS_MAX: u64 = 2_000;
 /// invalidates them; then the hunt goes through all seeds, which takes minutes.
 const TRIED_FIRST: &[(Mutant, u64)] = &[
     (Mutant::FoundersFixedAtOnce, 1_373),
+    (Mutant::LevelAboveOwn, 1_248),
+    (Mutant::AbsenceCounts, 1_117),
     (Mutant::PresenceOverAbsence, 958),
     (Mutant::SyncRetried, 883),
-    (Mutant::AbsenceCounts, 804),
     (Mutant::DoubledVoteCounts, 640),
-    (Mutant::LevelAboveOwn, 615),
     (Mutant::TransferSkipsLogCheck, 381),
     (Mutant::DeadBulkLaneLeads, 381),
     (Mutant::StaleAckAccepted, 316),
@@ -38,7 +38,6 @@ const TRIED_FIRST: &[(Mutant, u64)] = &[
     (Mutant::SilenceIsPresence, 112),
     (Mutant::TransferNeverGivenUp, 80),
     (Mutant::DataNotExpected, 77),
-    (Mutant::OldRoundAccepted, 63),
     (Mutant::CandidateKeepsBallot, 55),
     (Mutant::NoCheckQuorum, 53),
     (Mutant::WindowNotFreed, 43),

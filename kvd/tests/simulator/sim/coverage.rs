@@ -109,6 +109,7 @@ kinds! {
         ChangeOvertaken = "leaders that lead again with a change that was overtaken by another leader's",
         ChangeDone = "changes done on request",
         ChangeDoneAlready = "requests for what was so already",
+        UrlsRecorded = "members whose recorded URLs are changed on request",
         ChangeRepeated = "requests for a change repeated",
         ChangeOfNobody = "requests that named no member",
         ChangeElsewhere = "requests for a change at a node that does not lead",

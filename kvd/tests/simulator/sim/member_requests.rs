@@ -179,7 +179,11 @@ impl World {
         let any = if self.chance.percent(5) { "n99" } else { any };
         let name = any.to_owned();
         Some(match self.chance.within(0..10) {
-            0..3 => MemberChange::Promote { name: learner.unwrap_or(any).to_owned() },
+            0..3 => match learner {
+                Some(learner) => MemberChange::Promote { name: learner.to_owned() },
+                None if self.member_requests.sent % 2 == 0 => self.move_of(name),
+                None => MemberChange::Promote { name },
+            },
             3..7 => MemberChange::Remove { name, force: self.chance.percent(15) },
             _ => {
                 let new = learner.filter(|_| self.chance.percent(80)).or_else(|| self.chance.any_of(&all))?;
@@ -187,6 +191,12 @@ impl World {
                 (new != any).then_some(MemberChange::Replace { old: name, new: new.to_owned() })?
             }
         })
+    }
+
+    /// Returns the request to record other URLs of a member, which lead to it like its own.
+    fn move_of(&self, name: String) -> MemberChange {
+        let url = format!("http://{name}.u{}", self.member_requests.sent);
+        MemberChange::Update { name, client_url: Some(url.clone()), peer_url: Some(url) }
     }
 
     /// Asks a deposed leader that does not know it yet for a change that is in effect as far as it knows, and no longer
@@ -387,6 +397,9 @@ impl World {
                 ensure!(NAME, is_so(change, &in_force), "{}", what());
                 let kind = if begun.is_empty() { Kind::ChangeDoneAlready } else { Kind::ChangeDone };
                 self.coverage.count(kind);
+                if matches!(change, MemberChange::Update { .. }) {
+                    self.coverage.count(Kind::UrlsRecorded);
+                }
             }
             Err(ChangeError::UnknownMember(name)) => {
                 let had_it: BTreeSet<NodeId> = in_force.iter().flat_map(|before| called(before, name)).collect();
