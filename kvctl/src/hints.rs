@@ -18,6 +18,16 @@ pub(crate) fn instead_of(word: &str) -> Option<&'static str> {
         "recover" => "to recover the data of a remaining node: `kvd recover`",
         "benchmark" | "perf" | "check" => "to measure the cluster: `kvctl bench`",
         "version" => "to see the version: `kvctl --version`",
+        "txn" | "transaction" => {
+            "kvd has no transactions over several keys yet; for one key: `kvctl set --if-revision`"
+        }
+        "lease" | "ttl" | "expire" => "kvd has no leases yet: keys stay until they are deleted",
+        "lock" | "elect" => {
+            "kvd has no locks and elections yet; to write a key that is not there: `kvctl set --if-absent`"
+        }
+        "user" | "role" | "auth" => "kvd has no users yet: let a firewall protect its port",
+        "compact" | "compaction" | "defrag" => "there is nothing to do: kvd keeps the newest version of each key",
+        "alarm" => "to see what is wrong with a node: `kvctl status`",
         "dev" | "start" | "server" | "run" => "to start a node or a test cluster: `kvd`, `kvd dev`",
         _ => return None,
     })
@@ -36,7 +46,21 @@ mod tests {
         for command in cli.get_subcommands().map(clap::Command::get_name) {
             assert_eq!(instead_of(command), None, "{command}");
         }
-        for word in ["put", "del", "rm", "ls", "LS", "restore", "move-leader"] {
+        for word in [
+            "put",
+            "del",
+            "rm",
+            "ls",
+            "LS",
+            "restore",
+            "move-leader",
+            "txn",
+            "lease",
+            "elect",
+            "user",
+            "compact",
+            "alarm",
+        ] {
             let hint = instead_of(word).expect(word);
             let named = hint.split('`').skip(1).step_by(2).filter_map(|quoted| quoted.strip_prefix("kvctl "));
             for command in named {
