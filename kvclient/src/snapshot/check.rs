@@ -23,7 +23,7 @@ pub struct SnapshotInfo {
 ///
 /// let mut checker = Checker::new();
 /// let error = checker.feed(b"something else, which is longer than a header is").unwrap_err();
-/// assert!(matches!(error, SnapshotError::Damaged { offset: 0, .. }));
+/// assert_eq!(error, SnapshotError::NotASnapshot);
 /// ```
 #[derive(Debug, Default)]
 pub struct Checker {
