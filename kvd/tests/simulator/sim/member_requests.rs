@@ -181,7 +181,7 @@ impl World {
         Some(match self.chance.within(0..10) {
             0..3 => match learner {
                 Some(learner) => MemberChange::Promote { name: learner.to_owned() },
-                None if self.member_requests.sent % 2 == 0 => self.move_of(name),
+                None if self.member_requests.sent.is_multiple_of(2) => self.move_of(name),
                 None => MemberChange::Promote { name },
             },
             3..7 => MemberChange::Remove { name, force: self.chance.percent(15) },
