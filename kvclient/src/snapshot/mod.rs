@@ -29,6 +29,7 @@ mod head;
 mod summary;
 #[cfg(test)]
 pub(crate) mod testing;
+mod varint;
 
 pub use check::{Checker, SnapshotInfo};
 pub use decoder::{Decoder, Part};
@@ -37,3 +38,4 @@ pub use error::SnapshotError;
 pub use format::{END_BYTES, FORMAT, HEADER_BYTES, NUMBER_MAX, PART_BYTES_MAX, PART_HEADER_BYTES, Totals};
 pub use head::Head;
 pub use summary::{Summary, SummaryError};
+pub use varint::{VARINT_BYTES_MAX, put_varint, take_varint};

@@ -1,5 +1,6 @@
 //! Summary of the data in a snapshot: written by the state machine, and read by it and by clients.
 
+use super::varint::{put_varint, take_varint};
 use thiserror::Error;
 
 /// The levels whose summaries and data look as they do here.
@@ -54,7 +55,7 @@ impl Summary {
         let Self { level, revision, time_ms, keys, sessions, data_bytes, state_hash } = self;
         let mut encoded = vec![u8::try_from(*level).expect("levels of this version have one byte")];
         for number in [revision, time_ms, keys, sessions, data_bytes] {
-            put_number(&mut encoded, *number);
+            put_varint(&mut encoded, *number);
         }
         encoded.extend_from_slice(&state_hash.to_le_bytes());
         encoded
@@ -72,7 +73,7 @@ impl Summary {
             LEVEL_MIN..=LEVEL_MAX => {}
             level => return Err(SummaryError::UnknownLevel(level.into())),
         }
-        let mut number = |field| take_number(&mut rest).ok_or(malformed(field));
+        let mut number = |field| take_varint(&mut rest).ok_or(malformed(field));
         let (revision, time_ms) = (number("revision")?, number("time")?);
         let (keys, sessions, data_bytes) = (number("number of keys")?, number("number of sessions")?, number("bytes")?);
         let (hash, rest) = rest.split_first_chunk::<HASH_BYTES>().ok_or(malformed("state hash"))?;
@@ -96,23 +97,6 @@ pub enum SummaryError {
         /// The field that cannot be read.
         field: &'static str,
     },
-}
-
-fn put_number(to: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        to.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    to.push(number as u8);
-}
-
-fn take_number(from: &mut &[u8]) -> Option<u64> {
-    let length = from.iter().position(|byte| *byte < 0x80)? + 1;
-    let (bytes, rest) = from.split_at(length);
-    *from = rest;
-    // Ten bytes hold 70 bits, of which the highest six must not be used.
-    let fits = length < 10 || (length == 10 && bytes[9] <= 1);
-    fits.then(|| bytes.iter().rev().fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f)))
 }
 
 #[cfg(test)]
@@ -166,5 +150,7 @@ mod tests {
         assert_eq!(Summary::decode(&[200, 0]), Err(SummaryError::UnknownLevel(200)));
         let too_large = [&[1][..], &[0xff; 9], &[2], &[7, 2, 1, 0x80, 1], &[9; 16]].concat();
         assert_eq!(Summary::decode(&too_large), malformed("revision"), "a number of 65 bits");
+        let too_long = [&[1][..], &[0x80, 0], &[7, 2, 1, 0x80, 1], &[9; 16]].concat();
+        assert_eq!(Summary::decode(&too_long), malformed("revision"), "zero, but longer than need be");
     }
 }

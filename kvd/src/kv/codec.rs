@@ -1,20 +1,6 @@
-//! The two building blocks of every encoding here: variable-length numbers and length-prefixed bytes.
-//!
-//! A number takes seven bits a byte, lowest first, with the high bit set on every byte but the last (LEB128). Each
-//! number has exactly one encoding: a longer encoding of the same number is refused, so that equal states have equal
-//! bytes and equal hashes.
+//! The building blocks of every encoding here: numbers of variable length ([`put_varint`]) and length-prefixed bytes.
 
-/// Most bytes a number takes: 64 bits at seven a byte.
-pub(super) const VARINT_BYTES_MAX: usize = 10;
-
-/// Appends a number.
-pub(super) fn put_varint(to: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        to.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    to.push(number as u8);
-}
+use kvclient::snapshot::{put_varint, take_varint};
 
 /// Bytes that [`put_varint`] appends for `number`.
 pub(super) fn varint_len(number: u64) -> usize {
@@ -60,21 +46,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn varint(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for position in 0..VARINT_BYTES_MAX {
-            let byte = self.u8()?;
-            let bits = u64::from(byte & 0x7f);
-            let shift = 7 * position;
-            if (bits << shift) >> shift != bits {
-                return None; // more than 64 bits
-            }
-            number |= bits << shift;
-            if byte & 0x80 == 0 {
-                let is_shortest = byte != 0 || position == 0;
-                return is_shortest.then_some(number);
-            }
-        }
-        None
+        take_varint(&mut self.rest)
     }
 
     /// Reads a fixed number of bytes.

@@ -5,10 +5,11 @@
 //! whatever decodes encodes to the same bytes again, and anything else, trailing bytes included, is an error. It copies
 //! no value and allocates only the client's name.
 
-use super::codec::{Reader, VARINT_BYTES_MAX, put_bytes, put_varint};
+use super::codec::{Reader, put_bytes};
 use super::command::{Command, Condition, Item, Operation, Outcome, RequestId};
 use super::level::Level;
 use bytes::Bytes;
+use kvclient::snapshot::{VARINT_BYTES_MAX, put_varint};
 use thiserror::Error;
 
 const OPERATION_SET: u8 = 1;

@@ -6,9 +6,10 @@
 //!
 //! The bytes are canonical, so the state's hash is taken over them as they are.
 
-use super::codec::{Reader, put_bytes, put_varint, varint_len};
+use super::codec::{Reader, put_bytes, varint_len};
 use super::command::{Item, Revision};
 use bytes::Bytes;
+use kvclient::snapshot::put_varint;
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;

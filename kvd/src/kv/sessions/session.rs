@@ -1,10 +1,11 @@
 //! One client's session, and the same session as a snapshot keeps it.
 
-use super::super::codec::{put_bytes, put_varint};
+use super::super::codec::put_bytes;
 use super::super::fingerprint::Fingerprint;
 use super::super::hash::Kind;
 use super::super::pieces::Content;
 use super::super::walk::{Keep, View};
+use kvclient::snapshot::put_varint;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
