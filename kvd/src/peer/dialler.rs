@@ -192,7 +192,7 @@ impl Dialler {
                 }
                 Dialled::Declined(hello, Refusal { code, why }) => {
                     let is_sought = self.is_sought(&hello);
-                    let is_of_own_cluster = hello.cluster.is_some() && hello.cluster == self.own_cluster();
+                    let is_of_own_cluster = hello.is_of(self.own_cluster());
                     self.saw(&hello, since);
                     (self.report)(LinkEvent::Met(hello));
                     if code == ErrorCode::Removed && is_sought && is_of_own_cluster {
@@ -293,7 +293,7 @@ impl Dialler {
 
     /// Records that the answering process has answered a dial that began at `since`.
     fn saw(&self, hello: &Hello, since: std::time::Instant) {
-        if hello.cluster.is_some() && hello.cluster == self.own_cluster() {
+        if hello.is_of(self.own_cluster()) {
             let address = format!("answers at {}", self.options.peer_url);
             let (node, name, incarnation) = (hello.node_id(), hello.name.clone(), hello.incarnation);
             self.options.inbound.saw(Sighting { node, name, incarnation, since, address });

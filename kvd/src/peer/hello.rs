@@ -167,6 +167,11 @@ impl Hello {
         NodeId(self.node)
     }
 
+    /// Returns true if the node is a member of this cluster, and not one that is part of none.
+    pub fn is_of(&self, cluster: Option<u64>) -> bool {
+        self.cluster.is_some() && self.cluster == cluster
+    }
+
     /// Returns this node as a founder of a cluster.
     pub fn as_founder(&self) -> Founder {
         Founder { node: self.node, info: self.info() }

@@ -6,7 +6,6 @@
 //! later than the one before, however late it is processed. So a sighting counts only with a moment after which the
 //! process must have acted. That moment, `since`, is the dial that the process has answered, or the answer after which
 //! it has sent something back.
-//! answered, or since the answer to which it has sent something back.
 
 use crate::raft::NodeId;
 use kvclient::api::ClonedNode;

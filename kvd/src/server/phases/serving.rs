@@ -138,7 +138,7 @@ impl Serving {
             Arrived::FromPeer(PeerEvent::Message(from, message)) => self.step(shell, from, message),
             Arrived::FromPeer(PeerEvent::Met(hello)) => {
                 // The dialling node may be of another cluster, and has been refused then.
-                if hello.cluster.is_some() && hello.cluster == shell.cluster() {
+                if hello.is_of(shell.cluster()) {
                     self.replica.peer_knows(hello.node_id(), Level(hello.level));
                 }
                 self.members.dialled_by(shell, &hello);

@@ -150,7 +150,7 @@ impl Members {
     /// Notes that a node has introduced itself, whichever of the two dialled. Returns whether it is of this node's
     /// cluster.
     fn met(&mut self, shell: &Shell, hello: &Hello) -> bool {
-        let is_of_own_cluster = hello.cluster.is_some() && hello.cluster == shell.cluster();
+        let is_of_own_cluster = hello.is_of(shell.cluster());
         if is_of_own_cluster {
             self.clusters_met.met_own();
             if self.directory.heard(hello) {
