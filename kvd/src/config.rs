@@ -223,7 +223,7 @@ impl Config {
             Some(url) => check_url("--advertise-client-url", url)?,
             None => own_url.clone().unwrap_or_else(|| format!("http://{first}")),
         };
-        let undialable = first.ip().is_unspecified() || first.port() == 0;
+        let undialable = !is_dialable(first);
         if undialable && options.advertise_client_url.is_none() && options.peers.is_empty() {
             return Err(ConfigError::Wrong(format!(
                 "--listen {first} is not an address that a client can connect to: set --advertise-client-url"
@@ -335,6 +335,12 @@ impl Config {
 
 fn check_name(flag: &str, name: &str) -> Result<(), ConfigError> {
     naming::check_name(name).map_err(|why| ConfigError::Wrong(format!("{flag} {name:?}: {why}")))
+}
+
+/// Returns true if a node that listens here can be reached here: not for an address that stands for all addresses of its
+/// machine, nor for any port.
+pub(crate) fn is_dialable(listen: SocketAddr) -> bool {
+    !listen.ip().is_unspecified() && listen.port() != 0
 }
 
 /// Returns all addresses of a name. `localhost` always has two, whatever is configured for it (RFC 6761 §6.3). The

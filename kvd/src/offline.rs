@@ -2,7 +2,7 @@
 //! recover` makes one of the data that one node of a lost cluster has.
 
 use crate::cli::{LISTEN, RecoverArgs, RestoreArgs, UrlArgs};
-use crate::config::{Config, ConfigError, Options};
+use crate::config::{Config, ConfigError, Options, is_dialable};
 use crate::data::{
     Founder, RecoverError, RefoundError, Refounded, RestoreBackupError, Survivor, restore as restore_backup, survivor,
 };
@@ -11,7 +11,6 @@ use crate::storage::{Disk, RealDisk, WalOptions};
 use kvclient::api::hex_id;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, IsTerminal as _, Read, Write as _};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
@@ -211,10 +210,9 @@ impl Start {
     }
 }
 
-/// Returns whether a listen address does not tell where the node is: it means all addresses of its machine, or any
-/// port.
+/// Returns true if a listen address does not tell where the node is.
 fn is_no_url(listen: &str) -> bool {
-    listen.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_unspecified() || address.port() == 0)
+    listen.parse().is_ok_and(|address| !is_dialable(address))
 }
 
 fn founder(info: MemberInfo) -> Founder {
