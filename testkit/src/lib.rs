@@ -1,7 +1,7 @@
 //! Code shared by the tests of kvd, kvclient and kvctl. None of it is part of a program.
 //!
-//! | file | what it has |
 //! | file | contents |
+//! |---|---|
 //! | `wait` | waiting for a state, with a deadline: [`until`] |
 //! | `skip` | tests that this machine does not allow: [`skip`] |
 //! | `port` | ports reserved for one test: [`Port`] |
@@ -42,7 +42,7 @@ pub use clients::{Bystander, Consistency, Deaths, History, Ledger, Load, Recorde
 pub use doc_cluster::DocCluster;
 pub use http::{Connection, Reply, error_of};
 pub use in_process::InProcess;
-pub use networks::{Namespaces, Network, Proxies, on_a_network};
+pub use networks::{Namespaces, Network, Proxies, at_the_clients, on_a_network};
 pub use port::Port;
 pub use processes::{Cluster, Ended, Node, Program, be_a_node, kvd, run, send_signal, wait_for_end};
 pub use rustix::process::Signal;

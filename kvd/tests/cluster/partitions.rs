@@ -4,7 +4,9 @@
 //! The clients reach every node throughout. Each scenario runs on the best network that the machine supports: see
 //! [`testkit::on_a_network`].
 
-use testkit::{Cluster, Network, Recorder, on_a_network, until};
+use std::ops::Range;
+use testkit::linearizability::Moment;
+use testkit::{Cluster, History, Network, Recorder, on_a_network, until};
 
 /// Writes that must be acknowledged between two steps.
 const WRITES_BETWEEN: u64 = 100;
@@ -20,6 +22,14 @@ fn start(network: &dyn Network, election_timeout_ms: &str) -> Cluster {
 /// Waits until a node that hears nothing from its leader follows no leader any more, and so would campaign.
 fn misses_its_leader(cluster: &Cluster, node: usize) {
     until("it follows nobody", || cluster[node].health().filter(|health| health.leader.is_none()));
+}
+
+/// Checks that each of these nodes was asked for linearizable reads within its time, and answered none of them.
+fn answered_no_reads(history: &History, times: Vec<(usize, Range<Moment>)>, who: &str) {
+    for (node, time) in times {
+        let (asked, answered) = history.reads_at(node, &time);
+        assert!(asked > 0 && answered == 0, "reads of {who}: {asked} asked for, {answered} answered");
+    }
 }
 
 /// Repeatedly cuts off the leader in the same way, so that the other nodes elect another one.
@@ -43,13 +53,7 @@ fn the_leader_is_cut_off(network: &dyn Network, cut: fn(&dyn Network, usize, &[u
         recorder.flow_at(old, 20);
     }
     let history = recorder.stop();
-    for (old, time) in times {
-        let (asked, answered) = history.reads_at(old, &time);
-        assert!(
-            asked > 0 && answered == 0,
-            "reads of a leader that was deposed: {asked} asked for, {answered} answered"
-        );
-    }
+    answered_no_reads(&history, times, "a leader that was deposed");
     history.check(&cluster);
 }
 
@@ -102,13 +106,7 @@ fn a_follower_that_is_cut_off_answers_no_reads_and_deposes_nobody() {
             "who comes back deposes nobody (PreVote, thesis §9.6)"
         );
         let history = recorder.stop();
-        for (follower, time) in times {
-            let (asked, answered) = history.reads_at(follower, &time);
-            assert!(
-                asked > 0 && answered == 0,
-                "reads of a follower that was cut off: {asked} asked for, {answered} answered"
-            );
-        }
+        answered_no_reads(&history, times, "a follower that was cut off");
         history.check(&cluster);
     });
 }

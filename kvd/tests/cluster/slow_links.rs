@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use testkit::{Namespaces, Network, skip};
+use testkit::{Namespaces, Network, at_the_clients, skip};
 
 const NODES: usize = 3;
 const VALUE_BYTES: usize = 1 << 20;
@@ -46,15 +46,7 @@ fn run(case: Case) {
         Ok(network) => network,
         Err(why) => return skip(&format!("it may not make network namespaces: {why}")),
     };
-    thread::scope(|scope| {
-        let scenario = scope.spawn(|| {
-            network.enter();
-            write_over_slow_links(&network, case);
-        });
-        if let Err(panic) = scenario.join() {
-            std::panic::resume_unwind(panic);
-        }
-    });
+    at_the_clients(&network, |network| write_over_slow_links(network, case));
 }
 
 fn write_over_slow_links(network: &Namespaces, case: Case) {

@@ -8,4 +8,4 @@ mod scenario;
 pub use namespaces::Namespaces;
 pub use network::Network;
 pub use proxies::Proxies;
-pub use scenario::on_a_network;
+pub use scenario::{at_the_clients, on_a_network};
