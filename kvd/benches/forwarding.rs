@@ -5,7 +5,7 @@
 
 use std::thread;
 use std::time::{Duration, Instant};
-use testkit::{Cluster, Connection};
+use testkit::{Cluster, Connection, Node};
 
 /// Times that each path is measured with each number of writers.
 const ROUNDS: usize = 5;
@@ -35,8 +35,7 @@ fn main() {
             println!("{writers:>7}  {way:<22} {rate:>9.0} {:>6.2} ms {:>6.2} ms", ms(50), ms(99));
         }
     }
-    let terms = cluster.nodes.iter().filter_map(|node| node.health()).map(|health| health.leader);
-    let leaders: Vec<_> = terms.collect();
+    let leaders: Vec<_> = cluster.nodes.iter().filter_map(Node::health).map(|health| health.leader).collect();
     assert!(leaders.iter().all(|name| *name == leaders[0]), "the leader has changed meanwhile: measure again");
 }
 

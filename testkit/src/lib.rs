@@ -44,7 +44,7 @@ pub use http::{Connection, Reply, error_of};
 pub use in_process::InProcess;
 pub use networks::{Namespaces, Network, Proxies, at_the_clients, on_a_network};
 pub use port::Port;
-pub use processes::{Cluster, Ended, Node, Program, be_a_node, kvd, run, send_signal, wait_for_end};
+pub use processes::{Cluster, Ended, Node, Program, be_a_node, kvd, run, send_signal, wait_for_end, without_settings};
 pub use rustix::process::Signal;
 pub use segment::{SEGMENT, change_segment, end_of_log};
 pub use skip::skip;

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use testkit::{DEADLINE, Port, run, until};
+use testkit::{DEADLINE, Port, run, until, without_settings};
 
 /// Number of nodes on pages: three, and one that joins.
 const NODES: u16 = 4;
@@ -238,12 +238,7 @@ impl Session {
     /// programs.
     fn shell(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("sh");
-        for (name, _) in env::vars_os() {
-            let name_bytes = name.as_encoded_bytes();
-            if name == "RUST_LOG" || name_bytes.starts_with(b"KVD_") || name_bytes.starts_with(b"KVCTL_") {
-                command.env_remove(name);
-            }
-        }
+        without_settings(&mut command);
         let path = env::var("PATH").unwrap_or_default();
         let endpoints: Vec<String> =
             self.ports.0.iter().take(3).map(|port| format!("http://127.0.0.1:{port}")).collect();

@@ -11,4 +11,4 @@ pub use child::{send_signal, wait_for_end};
 pub use cluster::Cluster;
 pub use ended::{Ended, run};
 pub use node::Node;
-pub use program::{Program, be_a_node, kvd};
+pub use program::{Program, be_a_node, kvd, without_settings};

@@ -29,11 +29,7 @@ impl Program {
         let mut line = starter.iter().map(OsString::from).chain([path.into()]);
         let mut command = Command::new(line.next().expect("at least the program"));
         command.args(line).stdin(Stdio::null());
-        for (name, _) in env::vars_os() {
-            if name == "RUST_LOG" || name.as_encoded_bytes().starts_with(b"KVD_") {
-                command.env_remove(name);
-            }
-        }
+        without_settings(&mut command);
         match self {
             Self::Kvd => command.args(arguments),
             Self::ThisTest(test) => {
@@ -42,6 +38,16 @@ impl Program {
             }
         };
         command
+    }
+}
+
+/// Keeps a command from seeing the environment variables of this process that would change the behaviour of kvd or kvctl.
+pub fn without_settings(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        let is_setting = |prefix: &[u8]| name.as_encoded_bytes().starts_with(prefix);
+        if name == "RUST_LOG" || is_setting(b"KVD_") || is_setting(b"KVCTL_") {
+            command.env_remove(name);
+        }
     }
 }
 

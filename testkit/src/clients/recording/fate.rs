@@ -1,6 +1,6 @@
 //! Outcomes of writes, however they were sent.
 
-use crate::http::Connection;
+use super::one_node::{OneNode, Unanswered};
 use kvclient::api::ErrorReply;
 use kvclient::{Applied, Error, Item};
 use serde::Serialize;
@@ -40,35 +40,23 @@ impl<T> From<Result<T, Error>> for Fate<T> {
     }
 }
 
-/// Sends writes to one node, leader or not, as `curl` does: without a request id, and without asking for redirects, so
-/// that a follower forwards them.
-pub(super) struct OneNode {
-    url: String,
-    connection: Option<Connection>,
-}
-
-impl OneNode {
-    pub(super) fn new(url: String) -> Self {
-        Self { url, connection: None }
-    }
-
-    pub(super) fn post<T: DeserializeOwned>(&mut self, path: &str, request: &impl Serialize) -> Fate<T> {
+impl<T: DeserializeOwned> Fate<T> {
+    /// Sends a write to one node, without a request id, and returns its outcome.
+    pub(super) fn of_post(node: &mut OneNode, path: &str, request: &impl Serialize) -> Self {
         let body = serde_json::to_vec(request).expect("requests have an encoding");
-        let Ok(mut connection) = self.connection.take().map_or_else(|| Connection::open(&self.url), Ok) else {
-            return Fate::Refused;
+        let reply = match node.ask(&format!("POST {path}"), &["content-type: application/json"], &body) {
+            Ok(reply) => reply,
+            Err(Unanswered::NotSent) => return Self::Refused,
+            Err(Unanswered::BrokenOff) => return Self::Unknown,
         };
-        let json = ["content-type: application/json"];
-        let sent = connection.send(&format!("POST {path}"), &json, &body);
-        let Ok(reply) = sent.and_then(|()| connection.receive()) else { return Fate::Unknown };
-        self.connection = Some(connection);
         if reply.status == 200 {
-            return Fate::Done(reply.json());
+            return Self::Done(reply.json());
         }
         let ErrorReply { error } = reply.json();
         match error.current {
-            Some(current) if reply.status == 412 => Fate::ConditionFailed(current),
-            _ if error.applied == Applied::No => Fate::Refused,
-            _ => Fate::Unknown,
+            Some(current) if reply.status == 412 => Self::ConditionFailed(current),
+            _ if error.applied == Applied::No => Self::Refused,
+            _ => Self::Unknown,
         }
     }
 }

@@ -13,6 +13,7 @@ mod fate;
 mod history;
 mod keys;
 mod notes;
+mod one_node;
 mod reader;
 mod recorder;
 mod shared;

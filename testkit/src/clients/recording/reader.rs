@@ -2,8 +2,8 @@
 
 use super::keys::{any_key, seen};
 use super::notes::{Life, NodeRead, Notes, Revision, StaleRead};
+use super::one_node::OneNode;
 use super::shared::{PAUSE, REFUSED_PAUSE, Shared};
-use crate::http::Connection;
 use kvclient::api::GetReply;
 use rand::rngs::StdRng;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub enum Consistency {
 /// Reads from one node only.
 pub(super) struct Reader {
     pub(super) life: Life,
-    pub(super) url: String,
+    pub(super) at: OneNode,
     pub(super) consistency: Consistency,
     pub(super) random: StdRng,
     pub(super) shared: Arc<Shared>,
@@ -31,23 +31,22 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn run(mut self) -> Notes {
-        let mut connection = None;
         while !self.shared.stop.load(Ordering::Relaxed) {
             let key = any_key(&mut self.random);
             let answered = match self.consistency {
-                Consistency::Linearizable => self.get(&mut connection, key),
-                Consistency::Stale => self.get_stale(&mut connection, key),
+                Consistency::Linearizable => self.get(key),
+                Consistency::Stale => self.get_stale(key),
             };
             thread::sleep(if answered { PAUSE } else { REFUSED_PAUSE });
         }
         self.notes
     }
 
-    fn get(&mut self, connection: &mut Option<Connection>, key: u64) -> bool {
+    fn get(&mut self, key: u64) -> bool {
         let node = self.life.node;
         let invoked = self.shared.clock.now();
         self.shared.asked[node].fetch_add(1, Ordering::Relaxed);
-        let found = self.exchange(connection, key, "linearizable");
+        let found = self.exchange(key, "linearizable");
         let returned = self.shared.clock.now();
         self.notes.node_reads.push(NodeRead { node, invoked, returned, answered: found.is_some() });
         let Some(found) = found else { return false };
@@ -59,8 +58,8 @@ impl Reader {
         true
     }
 
-    fn get_stale(&mut self, connection: &mut Option<Connection>, key: u64) -> bool {
-        let Some(found) = self.exchange(connection, key, "stale") else { return false };
+    fn get_stale(&mut self, key: u64) -> bool {
+        let Some(found) = self.exchange(key, "stale") else { return false };
         let returned = self.shared.clock.now();
         let (revision, item) = found.map(|reply| (reply.revision, reply.item)).unzip();
         self.notes.stale_reads.push(StaleRead { life: Some((self.life, revision)), key, returned, item });
@@ -68,34 +67,16 @@ impl Reader {
     }
 
     /// Returns the item that the node reports; `None` if it does not answer.
-    fn exchange(
-        &mut self,
-        connection: &mut Option<Connection>,
-        key: u64,
-        consistency: &str,
-    ) -> Option<Option<GetReply>> {
+    fn exchange(&mut self, key: u64, consistency: &str) -> Option<Option<GetReply>> {
         let what = format!("GET /get?consistency={consistency}&key={}", self.shared.names.name(key));
-        let mut ask = || {
-            let open = match connection.take() {
-                Some(open) => open,
-                None => {
-                    self.life.connection += 1;
-                    Connection::open(&self.url)?
-                }
-            };
-            let open = connection.insert(open);
-            open.send(&what, &[], b"")?;
-            open.receive()
-        };
-        let Ok(reply) = ask() else {
-            *connection = None;
-            return None;
-        };
+        let reply = self.at.ask(&what, &[], b"").ok();
+        self.life.connection = self.at.connections;
+        let reply = reply?;
         match reply.status {
             200 => Some(Some(reply.json())),
             404 => Some(None),
             503 | 504 => None,
-            status => panic!("{}: {status} {}", self.url, reply.text()),
+            status => panic!("{}: {status} {}", self.at.url(), reply.text()),
         }
     }
 }

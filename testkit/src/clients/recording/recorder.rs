@@ -1,10 +1,10 @@
 //! Running clients, and the means to control them in a test.
 
 use super::clock::Clock;
-use super::fate::OneNode;
 use super::history::History;
 use super::keys::KeyNames;
 use super::notes::{Life, Notes};
+use super::one_node::OneNode;
 use super::reader::{Consistency, Reader};
 use super::shared::Shared;
 use super::writer::Writer;
@@ -55,21 +55,13 @@ impl Recorder {
         let patient = builder().total_timeout(TOTAL_TIMEOUT).build().expect("URLs of nodes");
         let impatient = builder().total_timeout(ATTEMPT_TIMEOUT).retries(0).build().expect("URLs of nodes");
         let mut recorder = Self { shared, clients: Vec::new() };
-        for seed in 0..PATIENT + IMPATIENT {
-            let sends_once = seed >= PATIENT;
-            let client = if sends_once { &impatient } else { &patient }.clone();
-            let (shared, random) = (Arc::clone(&recorder.shared), StdRng::seed_from_u64(seed));
-            let (node, notes, known) = (None, Notes::default(), BTreeMap::new());
-            let writer = Writer { client, node, sends_once, random, shared, notes, known };
-            recorder.clients.push(thread::spawn(|| writer.run()));
+        for number in 0..PATIENT + IMPATIENT {
+            let sends_once = number >= PATIENT;
+            let client = if sends_once { &impatient } else { &patient };
+            recorder.start_writer(client, None, sends_once);
         }
-        for (number, node) in cluster.nodes.iter().enumerate() {
-            let (client, node, shared) =
-                (impatient.clone(), Some(OneNode::new(node.url())), Arc::clone(&recorder.shared));
-            let random = StdRng::seed_from_u64(PATIENT + IMPATIENT + number as u64);
-            let (notes, known) = (Notes::default(), BTreeMap::new());
-            let writer = Writer { client, node, sends_once: true, random, shared, notes, known };
-            recorder.clients.push(thread::spawn(|| writer.run()));
+        for node in &cluster.nodes {
+            recorder.start_writer(&impatient, Some(OneNode::new(node.url())), true);
         }
         for (number, node) in cluster.nodes.iter().enumerate() {
             recorder.pin(number, node, Consistency::Linearizable);
@@ -78,11 +70,20 @@ impl Recorder {
         recorder
     }
 
+    fn start_writer(&mut self, client: &Client, node: Option<OneNode>, sends_once: bool) {
+        let (client, shared) = (client.clone(), Arc::clone(&self.shared));
+        let random = StdRng::seed_from_u64(self.clients.len() as u64);
+        let (notes, known) = (Notes::default(), BTreeMap::new());
+        let writer = Writer { client, node, sends_once, random, shared, notes, known };
+        self.clients.push(thread::spawn(|| writer.run()));
+    }
+
     /// Starts a reader at the node with this number, in addition to those that it already has.
     pub fn pin(&mut self, number: usize, node: &Node, consistency: Consistency) {
         let (shared, random) = (Arc::clone(&self.shared), StdRng::seed_from_u64(self.clients.len() as u64));
         let life = Life { node: number, reader: self.clients.len(), connection: 0 };
-        let reader = Reader { life, url: node.url(), consistency, random, shared, notes: Notes::default() };
+        let reader =
+            Reader { life, at: OneNode::new(node.url()), consistency, random, shared, notes: Notes::default() };
         self.clients.push(thread::spawn(|| reader.run()));
     }
 

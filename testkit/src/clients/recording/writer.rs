@@ -1,8 +1,9 @@
 //! Clients that write through the real client, or at one node.
 
-use super::fate::{Fate, OneNode};
+use super::fate::Fate;
 use super::keys::{any_key, is_guarded, seen};
 use super::notes::{Notes, Revision, StaleRead};
+use super::one_node::OneNode;
 use super::shared::{PAUSE, REFUSED_PAUSE, Shared};
 use crate::linearizability::{self, Answer, Call, Moment, Operation, Value};
 use kvclient::{Client, Condition, DeleteReply, DeleteRequest, Item, SetReply, SetRequest};
@@ -92,7 +93,7 @@ impl Writer {
         let name = self.shared.names.name(key);
         let request = SetRequest { condition, ..SetRequest::new(&name, value.to_string()) };
         let fate = match &mut self.node {
-            Some(node) => node.post("/set", &request),
+            Some(node) => Fate::of_post(node, "/set", &request),
             None => self.client.set_with(request).into(),
         };
         let fate = fate.map(|SetReply { revision, created, .. }| {
@@ -108,7 +109,7 @@ impl Writer {
         let name = self.shared.names.name(key);
         let request = DeleteRequest { condition, ..DeleteRequest::new(&name) };
         let fate = match &mut self.node {
-            Some(node) => node.post("/delete", &request),
+            Some(node) => Fate::of_post(node, "/delete", &request),
             None => self.client.delete_with(request).into(),
         };
         let fate = fate.map(|DeleteReply { revision, deleted, .. }| {
