@@ -1,13 +1,13 @@
 //! The binary under test.
 
 use std::process::{Command, Stdio};
-use testkit::Ended;
+use testkit::{Ended, without_settings};
 
 /// Returns kvctl without the environment variables that would change its behaviour.
 pub(crate) fn kvctl(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kvctl"));
-    let of_kvctl = ["KVCTL_ENDPOINTS", "KVCTL_CLUSTER", "KVCTL_TIMEOUT", "KVCTL_OUTPUT"];
-    for variable in of_kvctl.into_iter().chain(["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"]) {
+    without_settings(&mut command);
+    for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
         command.env_remove(variable);
     }
     command.env("TERM", "xterm-256color").args(arguments).stdin(Stdio::null());
