@@ -21,7 +21,9 @@ pub enum Consistency {
 
 /// Reads from one node only.
 pub(super) struct Reader {
-    pub(super) life: Life,
+    /// Numbers of the node and of this reader.
+    pub(super) node: usize,
+    pub(super) number: usize,
     pub(super) at: OneNode,
     pub(super) consistency: Consistency,
     pub(super) random: StdRng,
@@ -43,7 +45,7 @@ impl Reader {
     }
 
     fn get(&mut self, key: u64) -> bool {
-        let node = self.life.node;
+        let node = self.node;
         let invoked = self.shared.clock.now();
         self.shared.asked[node].fetch_add(1, Ordering::Relaxed);
         let found = self.exchange(key, "linearizable");
@@ -62,16 +64,15 @@ impl Reader {
         let Some(found) = self.exchange(key, "stale") else { return false };
         let returned = self.shared.clock.now();
         let (revision, item) = found.map(|reply| (reply.revision, reply.item)).unzip();
-        self.notes.stale_reads.push(StaleRead { life: Some((self.life, revision)), key, returned, item });
+        let life = Life { node: self.node, reader: self.number, connection: self.at.connections };
+        self.notes.stale_reads.push(StaleRead { life: Some((life, revision)), key, returned, item });
         true
     }
 
     /// Returns the item that the node reports; `None` if it does not answer.
     fn exchange(&mut self, key: u64, consistency: &str) -> Option<Option<GetReply>> {
         let what = format!("GET /get?consistency={consistency}&key={}", self.shared.names.name(key));
-        let reply = self.at.ask(&what, &[], b"").ok();
-        self.life.connection = self.at.connections;
-        let reply = reply?;
+        let reply = self.at.ask(&what, &[], b"").ok()?;
         match reply.status {
             200 => Some(Some(reply.json())),
             404 => Some(None),

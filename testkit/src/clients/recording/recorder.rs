@@ -3,7 +3,7 @@
 use super::clock::Clock;
 use super::history::History;
 use super::keys::KeyNames;
-use super::notes::{Life, Notes};
+use super::notes::Notes;
 use super::one_node::OneNode;
 use super::reader::{Consistency, Reader};
 use super::shared::Shared;
@@ -80,10 +80,16 @@ impl Recorder {
 
     /// Starts a reader at the node with this number, in addition to those that it already has.
     pub fn pin(&mut self, number: usize, node: &Node, consistency: Consistency) {
-        let (shared, random) = (Arc::clone(&self.shared), StdRng::seed_from_u64(self.clients.len() as u64));
-        let life = Life { node: number, reader: self.clients.len(), connection: 0 };
-        let reader =
-            Reader { life, at: OneNode::new(node.url()), consistency, random, shared, notes: Notes::default() };
+        let client = self.clients.len();
+        let reader = Reader {
+            node: number,
+            number: client,
+            at: OneNode::new(node.url()),
+            consistency,
+            random: StdRng::seed_from_u64(client as u64),
+            shared: Arc::clone(&self.shared),
+            notes: Notes::default(),
+        };
         self.clients.push(thread::spawn(|| reader.run()));
     }
 
