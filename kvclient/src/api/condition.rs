@@ -1,6 +1,7 @@
 //! Conditions of writes.
 
-use super::value;
+use super::byte_field::VALUE;
+use super::held::Held;
 use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -29,9 +30,11 @@ pub enum Condition {
     ModRevision(u64),
     /// The key exists with exactly this value: `{"value":"blue"}` or `{"value_base64":"..."}`.
     Value(Vec<u8>),
+    /// The writer holds this lock: `{"held":{"name":"N","token":57}}`.
+    Held(Held),
 }
 
-const ONE_CONDITION: &str = "give exactly one of absent, present, mod_revision, value, value_base64";
+const ONE_CONDITION: &str = "give exactly one of absent, present, mod_revision, value, value_base64, held";
 
 impl<'de> Deserialize<'de> for Condition {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -59,8 +62,9 @@ impl<'de> Visitor<'de> for ConditionVisitor {
             "mod_revision" => Condition::ModRevision(fields.next_value()?),
             "value" => Condition::Value(fields.next_value::<String>()?.into_bytes()),
             "value_base64" => {
-                Condition::Value(value::decode_base64(&fields.next_value::<String>()?).map_err(de::Error::custom)?)
+                Condition::Value(VALUE.decode_base64(&fields.next_value::<String>()?).map_err(de::Error::custom)?)
             }
+            "held" => Condition::Held(fields.next_value()?),
             unknown => return Err(wrong(&format!("unknown condition `{unknown}`"))),
         };
         match fields.next_key::<de::IgnoredAny>()? {
@@ -78,9 +82,10 @@ impl Serialize for Condition {
             Self::Present => condition.serialize_entry("present", &true)?,
             Self::ModRevision(revision) => condition.serialize_entry("mod_revision", revision)?,
             Self::Value(bytes) => {
-                let (name, value) = value::encode(bytes);
+                let (name, value) = VALUE.encode(bytes);
                 condition.serialize_entry(name, &value)?;
             }
+            Self::Held(held) => condition.serialize_entry("held", held)?,
         }
         condition.end()
     }

@@ -2,6 +2,7 @@
 
 use super::item::Item;
 use super::leader::NodeUrl;
+use super::lock_place::LockPlace;
 use super::optional::nullable;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,32 @@ pub struct ErrorBody {
     /// With `condition_failed`: the present item, null if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "nullable")]
     pub current: Option<Option<Item>>,
+    /// With `compacted`: the oldest revision that the node keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_revision: Option<u64>,
+    /// With `lock_held`: who holds the lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Box<LockPlace>>,
+}
+
+impl ErrorBody {
+    /// Creates an error that has only what every error has.
+    ///
+    /// ```
+    /// use kvclient::api::{Applied, ErrorBody, ErrorCode};
+    ///
+    /// let error = ErrorBody {
+    ///     oldest_revision: Some(7),
+    ///     ..ErrorBody::new(ErrorCode::Compacted, "list the keys again", Applied::No)
+    /// };
+    /// let json = r#"{"code":"compacted","message":"list the keys again","applied":"no","oldest_revision":7}"#;
+    /// assert_eq!(serde_json::to_string(&error)?, json);
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn new(code: ErrorCode, message: impl Into<String>, applied: Applied) -> Self {
+        let message = message.into();
+        Self { code, message, applied, leader: None, current: None, oldest_revision: None, holder: None }
+    }
 }
 
 /// A promise about a request that did not succeed.
@@ -83,6 +110,10 @@ pub enum ErrorCode {
     InvalidRequest,
     /// 400: a revision that the cluster has yet to reach.
     FutureRevision,
+    /// 401: no credentials, or bad ones.
+    Unauthenticated,
+    /// 403: the user has no right to do this.
+    PermissionDenied,
     /// 403: the request comes from a web page of another origin.
     ForbiddenOrigin,
     /// 403: a browser asks for the node by a name that may be anyone's.
@@ -95,6 +126,8 @@ pub enum ErrorCode {
     KeyNotFound,
     /// 404: no member of this name.
     MemberNotFound,
+    /// 404: no such lease, or it has ended.
+    LeaseNotFound,
     /// 404: no such path.
     NotFound,
     /// 405: the path exists, but not for this method.
@@ -106,6 +139,14 @@ pub enum ErrorCode {
     TransferFailed,
     /// 409: the members cannot be changed like that, or not now; the message says why and what to do.
     ChangeRefused,
+    /// 409: there is a lease of this id already.
+    LeaseExists,
+    /// 409: another holds the lock, and the time to wait for it is over; `holder` says who.
+    LockHeld,
+    /// 409: the lock was not held any more.
+    LockLost,
+    /// 410: what happened at this revision is no longer kept; `oldest_revision` is the first that is.
+    Compacted,
     /// 412: the condition did not hold; `current` is the present item.
     ConditionFailed,
     /// 413: larger than this node accepts.
@@ -124,6 +165,8 @@ pub enum ErrorCode {
     /// 503: this node has not reached the requested revision in time, or may be further behind than a stale read
     /// allows. Another node may serve the read.
     TooStale,
+    /// 507: the store has reached its largest size. Deletes, and smaller values, are still accepted.
+    StoreFull,
     /// 504: no quorum answered in time.
     Timeout,
     /// A code of a newer daemon.
@@ -141,10 +184,21 @@ impl ErrorCode {
         match self {
             Self::NotLeader => 307,
             Self::InvalidRequest | Self::FutureRevision => 400,
-            Self::ForbiddenOrigin | Self::ForbiddenHost | Self::WrongCluster | Self::Removed => 403,
-            Self::KeyNotFound | Self::MemberNotFound | Self::NotFound => 404,
+            Self::Unauthenticated => 401,
+            Self::PermissionDenied
+            | Self::ForbiddenOrigin
+            | Self::ForbiddenHost
+            | Self::WrongCluster
+            | Self::Removed => 403,
+            Self::KeyNotFound | Self::MemberNotFound | Self::LeaseNotFound | Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
-            Self::StaleRequest | Self::TransferFailed | Self::ChangeRefused => 409,
+            Self::StaleRequest
+            | Self::TransferFailed
+            | Self::ChangeRefused
+            | Self::LeaseExists
+            | Self::LockHeld
+            | Self::LockLost => 409,
+            Self::Compacted => 410,
             Self::ConditionFailed => 412,
             Self::TooLarge => 413,
             Self::UnsupportedEncoding => 415,
@@ -152,6 +206,7 @@ impl ErrorCode {
             Self::Unknown => 500,
             Self::NoLeader | Self::NotReady | Self::Diverged | Self::TooStale => 503,
             Self::Timeout => 504,
+            Self::StoreFull => 507,
         }
     }
 }
@@ -164,5 +219,32 @@ mod tests {
     fn an_error_code_of_a_newer_daemon_is_no_parse_error() {
         assert_eq!(serde_json::from_str::<ErrorCode>(r#""brand_new""#).unwrap(), ErrorCode::Unknown);
         assert_eq!(serde_json::to_string(&ErrorCode::ForbiddenOrigin).unwrap(), r#""forbidden_origin""#);
+    }
+
+    #[test]
+    fn the_codes_of_leases_locks_and_history_have_the_documented_statuses() {
+        for (code, status) in [
+            ("unauthenticated", 401),
+            ("permission_denied", 403),
+            ("lease_not_found", 404),
+            ("lease_exists", 409),
+            ("lock_held", 409),
+            ("lock_lost", 409),
+            ("compacted", 410),
+            ("future_revision", 400),
+            ("too_stale", 503),
+            ("store_full", 507),
+        ] {
+            let read: ErrorCode = serde_json::from_str(&format!("{code:?}")).unwrap();
+            assert_eq!((read == ErrorCode::Unknown, read.status()), (false, status), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_lock_that_is_held_names_its_holder() {
+        let json = r#"{"error":{"code":"lock_held","message":"wait longer","applied":"no","holder":{"lease":"00000000000004d2","token":57,"value":"10.0.0.1","held_ms":5}}}"#;
+        let reply: ErrorReply = serde_json::from_str(json).unwrap();
+        assert_eq!(reply.error.holder.as_ref().map(|holder| holder.token), Some(57));
+        assert_eq!(serde_json::to_string(&reply).unwrap(), json);
     }
 }

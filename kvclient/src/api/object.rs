@@ -45,7 +45,40 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for ObjectOnly<V> {
 }
 
 /// Lets a request be read from an object with these fields and no others.
+///
+/// Byte strings are named first, each with the names of its two fields. They come as `Option<Vec<u8>>`, and a block
+/// builds the request, or returns a sentence that says what is wrong.
 macro_rules! read_from_object {
+    (
+        $request:ident, $expecting:literal,
+        bytes { $($text:ident / $base64:ident),* },
+        { $($(#[$attribute:meta])* $field:ident: $type:ty),* },
+        $build:block
+    ) => {
+        impl<'de> serde::Deserialize<'de> for $request {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                #[derive(serde::Deserialize)]
+                #[serde(deny_unknown_fields, expecting = $expecting)]
+                struct Wire {
+                    $(#[serde(default)] $text: Option<String>, #[serde(default)] $base64: Option<String>,)*
+                    $($(#[$attribute])* $field: $type),*
+                }
+                fn build(wire: Wire) -> Result<$request, String> {
+                    let Wire { $($text, $base64,)* $($field),* } = wire;
+                    $(
+                        let names = $crate::api::byte_field::ByteField {
+                            text: stringify!($text),
+                            base64: stringify!($base64),
+                        };
+                        let $text = names.decode($text, $base64)?;
+                    )*
+                    $build
+                }
+                let wire = <Wire as serde::Deserialize>::deserialize($crate::api::object::ObjectOnly(from))?;
+                build(wire).map_err(serde::de::Error::custom)
+            }
+        }
+    };
     ($request:ident, $expecting:literal, { $($(#[$attribute:meta])* $field:ident: $type:ty),+ }) => {
         impl<'de> serde::Deserialize<'de> for $request {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
