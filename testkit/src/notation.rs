@@ -106,7 +106,7 @@ fn body(message: &Message) -> String {
             format!("{kind}{transfer}, last entry {}", at(*last_log_index, *last_log_term))
         }
         Body::RequestVoteResponse { granted } => format!("RequestVote {}", yes_or_no(*granted)),
-        Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round } => {
+        Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round, time: _ } => {
             let carried = if entries.is_empty() { String::new() } else { format!(", entries {}", list(entries)) };
             let prev = at(*prev_log_index, *prev_log_term);
             format!("{kind} after {prev}{carried}, commit {leader_commit}{}", in_round(*round))
@@ -170,9 +170,10 @@ fn command(bytes: &Bytes) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let Ok(Command { operation, request }) = Command::decode(bytes) else { return text(bytes) };
     let (what, condition) = match operation {
-        Operation::Set { key, value, condition, .. } => (format!("set {}={}", text(&key), text(&value)), condition),
+        Operation::Set { put, condition } => (format!("set {}={}", text(&put.key), text(&put.value)), condition),
         Operation::Delete { key, condition, .. } => (format!("delete {}", text(&key)), condition),
         Operation::RaiseLevel { to } => (format!("raise the level to {to}"), None),
+        other => (format!("{other:?}"), None),
     };
     let request = request.map_or_else(String::new, |request| format!("{}#{} ", request.client, request.seq));
     let condition = match condition {
@@ -181,6 +182,7 @@ fn command(bytes: &Bytes) -> String {
         Some(Condition::Present) => " if present".to_owned(),
         Some(Condition::ModRevision(revision)) => format!(" if at revision {revision}"),
         Some(Condition::Value(value)) => format!(" if {}", text(&value)),
+        Some(Condition::Held(held)) => format!(" if {} is held with {}", text(&held.name), held.token),
     };
     format!("{request}{what}{condition}")
 }

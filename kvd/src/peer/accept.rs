@@ -314,6 +314,6 @@ pub fn of_same_cluster(ours: &Hello, header: Option<&str>) -> Result<(Hello, u64
 
 /// Returns the answer to a refused node.
 pub fn refuse(code: ErrorCode, status: StatusCode, message: String) -> Response {
-    let error = ErrorBody { code, message, applied: Applied::No, leader: None, current: None };
+    let error = ErrorBody::new(code, message, Applied::No);
     warp::reply::with_status(warp::reply::json(&ErrorReply { error }), status).into_response()
 }

@@ -23,10 +23,11 @@ pub(super) fn check(message: &Message) -> Result<(), &'static str> {
         | Body::RequestVote { last_log_index, last_log_term, .. } => position(*last_log_index, *last_log_term, *term),
         Body::PreVoteResponse { ballot: _, asked_in, granted: _ } => numbers(&[asked_in.0]),
         Body::RequestVoteResponse { granted: _ } | Body::TimeoutNow => Ok(()),
-        Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round } => {
+        Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round, time } => {
             numbers(&[leader_commit.0, *round])?;
             position(*prev_log_index, *prev_log_term, *term)?;
-            follow_each_other((*prev_log_index, *prev_log_term), entries, *term)
+            follow_each_other((*prev_log_index, *prev_log_term), entries, *term)?;
+            no_earlier_than(entries, *time)
         }
         Body::AppendAccepted { match_index, round } => numbers(&[match_index.0, *round]),
         Body::AppendRejected { prev_log_index, hint_index, hint_term, round } => {
@@ -35,7 +36,7 @@ pub(super) fn check(message: &Message) -> Result<(), &'static str> {
         }
         // Any number is a valid id of a question.
         Body::ReadIndex { read: _ } => Ok(()),
-        Body::ReadIndexResponse { read: _, read_index } => numbers(&[read_index.0]),
+        Body::ReadIndexResponse { read: _, read_index, time } => numbers(&[read_index.0, time.unwrap_or_default().0]),
     }
 }
 
@@ -75,6 +76,16 @@ fn follow_each_other(prev: (LogIndex, Term), entries: &[Entry], sender_term: Ter
     Ok(())
 }
 
+/// Checks that a leader's time, if the message has it, is no earlier than its entries.
+fn no_earlier_than(entries: &[Entry], time: Option<ClusterTime>) -> Result<(), &'static str> {
+    let Some(time) = time else { return Ok(()) };
+    numbers(&[time.0])?;
+    if entries.iter().any(|entry| entry.time > time) {
+        return Err("its entries are ahead of its time");
+    }
+    Ok(())
+}
+
 fn members(configuration: &Configuration) -> Result<(), &'static str> {
     let Configuration { voters, outgoing, learners, members, removed: _ } = configuration;
     if voters.is_empty() {
@@ -90,7 +101,7 @@ fn members(configuration: &Configuration) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::{BallotId, Goal, MemberInfo, NodeId};
+    use crate::raft::{BallotId, Goal, MemberInfo, NodeId, ReadId};
     use bytes::Bytes;
 
     fn entry(index: u64, term: u64) -> Entry {
@@ -100,7 +111,14 @@ mod tests {
 
     fn append(prev: (u64, u64), entries: Vec<Entry>) -> Body {
         let (prev_log_index, prev_log_term) = (LogIndex(prev.0), Term(prev.1));
-        Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit: LogIndex(4), round: 1 }
+        Body::AppendEntries {
+            prev_log_index,
+            prev_log_term,
+            entries,
+            leader_commit: LogIndex(4),
+            round: 1,
+            time: Some(ClusterTime(5)),
+        }
     }
 
     fn configure(configuration: Configuration) -> Body {
@@ -149,6 +167,11 @@ mod tests {
             (append((0, 1), vec![]), "term zero"),
             (append((0, 0), vec![entry(1, 0)]), "term zero"),
             (append((6, 3), vec![Entry { time: ClusterTime(huge), ..entry(7, 3) }]), "out of range"),
+            (append((6, 3), vec![Entry { time: ClusterTime(6), ..entry(7, 3) }]), "ahead of its time"),
+            (
+                Body::ReadIndexResponse { read: ReadId(1), read_index: LogIndex(1), time: Some(ClusterTime(huge)) },
+                "out of range",
+            ),
             (configure(without_voters), "no voters"),
             (configure(nameless), "does not name its members"),
             (

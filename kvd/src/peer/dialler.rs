@@ -178,7 +178,7 @@ impl Dialler {
                         self.reachability.reached(&self.options);
                         let connected = Instant::now();
                         self.protocol.send_replace(Some(protocol));
-                        self.pump(*socket, &written).await;
+                        self.pump(*socket, &written, protocol).await;
                         self.protocol.send_replace(None);
                         dials.reset();
                         if connected.elapsed() >= GOOD_CONNECTION_MIN {
@@ -239,7 +239,7 @@ impl Dialler {
                 self.watch.opened();
                 (self.report)(LinkEvent::BulkOpened);
                 let connected = Instant::now();
-                if self.pump(*socket, &written).await == Ended::Stalled {
+                if self.pump(*socket, &written, hello.protocol).await == Ended::Stalled {
                     tracing::warn!("entries do not reach {}: reconnecting", self.options.peer_name);
                     self.watch.stalled(self.now_ms());
                 }
@@ -370,14 +370,14 @@ impl Dialler {
         }
     }
 
-    /// Sends queued messages until the connection ends.
-    async fn pump(&mut self, mut socket: Socket, written: &Written) -> Ended {
+    /// Sends queued messages, in the form that this protocol has, until the connection ends.
+    async fn pump(&mut self, mut socket: Socket, written: &Written, protocol: u32) -> Ended {
         while self.queued.try_recv().is_ok() {
             // Left from an earlier connection, hence outdated.
         }
         self.shared.connected.store(true, Ordering::Relaxed);
         let (opened_ms, mut first) = (self.now_ms(), FirstMessage::default());
-        let ended = self.send_until_it_ends(&mut socket, written, &mut first).await;
+        let ended = self.send_until_it_ends((&mut socket, protocol), written, &mut first).await;
         if first.is_owed() && ended == Ended::Broken {
             self.watch.broke_unanswered(opened_ms);
         }
@@ -385,7 +385,12 @@ impl Dialler {
         ended
     }
 
-    async fn send_until_it_ends(&mut self, socket: &mut Socket, written: &Written, first: &mut FirstMessage) -> Ended {
+    async fn send_until_it_ends(
+        &mut self,
+        (socket, protocol): (&mut Socket, u32),
+        written: &Written,
+        first: &mut FirstMessage,
+    ) -> Ended {
         let mut pings = interval(PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let opened = Instant::now();
@@ -426,7 +431,7 @@ impl Dialler {
                 message = self.queued.recv() => {
                     let Some(message) = message else { return Ended::Broken };
                     first.was_sent = true;
-                    let sent = self.send_queued(socket, written, message).await;
+                    let sent = self.send_queued((socket, protocol), written, message).await;
                     first.end_bytes.get_or_insert(written.bytes());
                     sent
                 }
@@ -442,14 +447,19 @@ impl Dialler {
     }
 
     /// Sends one message and all messages queued by then, with one flush.
-    async fn send_queued(&mut self, socket: &mut Socket, written: &Written, message: Message) -> Result<(), Ended> {
+    async fn send_queued(
+        &mut self,
+        (socket, protocol): (&mut Socket, u32),
+        written: &Written,
+        message: Message,
+    ) -> Result<(), Ended> {
         let mut next = Some(message);
         let mut pinged = Instant::now();
         while let Some(message) = next.take().or_else(|| self.queued.try_recv().ok()) {
             if self.shared.is_outdated(&message) {
                 continue;
             }
-            let frame = frame::encode(&message);
+            let frame = frame::encode(&message, protocol);
             let fragments = frame.len().div_ceil(FRAGMENT_BYTES_MAX);
             for number in 0..fragments {
                 let from = number * FRAGMENT_BYTES_MAX;

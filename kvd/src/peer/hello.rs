@@ -22,13 +22,16 @@ pub const SOUGHT_HEADER: &str = "kvd-sought";
 /// Two nodes use the lower of their newest versions, as long as it is not too old for the other. So a daemon that
 /// speaks two versions works beside the one before it and the one after, and a cluster can be upgraded node by node.
 /// Features of the newer version must not be sent, nor put into the log, before every member knows them.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// The first version in which a node takes two streams from each other node, one for each lane; see [`super::Lane`].
 pub(super) const PROTOCOL_TWO_LANES: u32 = 4;
 
 /// The first version in which the answer to a sent snapshot begins at once, with signs of life before the result.
 pub const PROTOCOL_SIGNS_OF_LIFE: u32 = 4;
+
+/// The first version in which frames carry cluster time.
+pub(super) const PROTOCOL_CLUSTER_TIME: u32 = 5;
 
 /// Oldest version of the protocol that this daemon speaks.
 pub const PROTOCOL_VERSION_MIN: u32 = 3;

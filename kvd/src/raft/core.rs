@@ -4,13 +4,14 @@
 //! others batches them: one message per follower, one write to disk.
 //!
 //! The handling of messages by role is in other files: elections in `election.rs`, replication in `replication.rs`
-//! (leader) and `following.rs` (follower), reads in `reads.rs`, leadership transfer in `transfer.rs`. `durability.rs`
-//! decides when a promise may leave the node.
+//! (leader) and `following.rs` (follower), reads in `reads.rs`, leadership transfer in `transfer.rs`, cluster time in
+//! `cluster_time.rs`. `durability.rs` decides when a promise may leave the node.
 
 use super::configuration::Configuration;
 use super::durability::Durability;
 use super::effects::{Effects, ReadOutcome};
 use super::entry::{Entry, HardState, Payload};
+use super::heard_times::HeardTimes;
 use super::log::Log;
 use super::message::{BallotId, Body, Message, ReadId};
 use super::progress::FollowerProgress;
@@ -46,6 +47,8 @@ pub struct Raft {
     pub(super) next_ballot: BallotId,
     pub(super) next_read: ReadId,
     pub(super) read_outcomes: Vec<ReadOutcome>,
+    /// The newest cluster times heard from leaders.
+    pub(super) heard_times: HeardTimes,
     /// A member has told this node that it was removed.
     pub(super) told_removed: bool,
 }
@@ -102,6 +105,7 @@ impl Raft {
             next_ballot,
             next_read,
             read_outcomes,
+            heard_times: HeardTimes::default(),
             told_removed: false,
         };
         raft.become_follower(None);
@@ -129,6 +133,7 @@ impl Raft {
             false => elapsed_ms.min(self.settings.heartbeat_ms / 2),
         };
         self.now = self.now.plus_ms(step_ms);
+        self.count_time(elapsed_ms);
         self.durability.wait_for_disk(step_ms);
         self.was_absent(elapsed_ms - step_ms);
     }
@@ -177,17 +182,21 @@ impl Raft {
             }
             Body::RequestVoteResponse { granted } if !stale => self.count_vote(from, granted),
             Body::AppendEntries { prev_log_index, .. } if stale => self.refuse_stale_leader(from, prev_log_index),
-            Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round } => {
+            Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round, time } => {
                 self.follow(from);
                 let prev = (prev_log_index, prev_log_term);
                 self.append_from_leader(from, prev, entries, leader_commit, round);
+                self.hear_time(from, time);
             }
             Body::AppendAccepted { match_index, round } if !stale => self.append_accepted(from, match_index, round),
             Body::AppendRejected { prev_log_index, hint_index, hint_term, round } if !stale => {
                 self.append_rejected(from, prev_log_index, (hint_index, hint_term), round);
             }
             Body::ReadIndex { read } if !stale => self.read_for_follower(from, read),
-            Body::ReadIndexResponse { read, read_index } if !stale => self.read_answered(read, read_index),
+            Body::ReadIndexResponse { read, read_index, time } if !stale => {
+                self.hear_time(from, time);
+                self.read_answered(read, read_index, time);
+            }
             Body::TimeoutNow => self.timeout_now(from, stale),
             // Answers of an earlier term say nothing about this one: the entries they acknowledged may have been
             // overwritten since.
@@ -371,7 +380,10 @@ impl Raft {
         let ended = std::mem::replace(&mut self.role, role);
         let waiting = match ended {
             Role::Follower(follower) => follower.reads.into_tokens(),
-            Role::Leader(leader) => leader.reads.into_tokens(),
+            Role::Leader(leader) => {
+                self.keep_own_time(&leader);
+                leader.reads.into_tokens()
+            }
             Role::PreCandidate(_) | Role::Candidate(_) => Vec::new(),
         };
         self.fail_reads(waiting);

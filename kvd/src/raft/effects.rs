@@ -2,7 +2,7 @@
 
 use super::entry::{Entry, HardState, Record};
 use super::message::Message;
-use super::types::{LogBase, LogIndex, NodeId, Term};
+use super::types::{ClusterTime, LogBase, LogIndex, NodeId, Term};
 
 /// Actions to take after some calls. The caller may take them in any order, and in parallel.
 ///
@@ -66,6 +66,9 @@ pub struct ReadOutcome {
     /// The read may be served once this index is applied (thesis §6.4); `None` if leadership was lost first, so that
     /// the read has to be requested again.
     pub read_index: Option<LogIndex>,
+    /// The leader's cluster time when it took the read index; `None` without a read index, or if the leader is of a
+    /// version that does not tell it.
+    pub time: Option<ClusterTime>,
 }
 
 /// Entries that a follower needs and that are no longer in memory.

@@ -86,7 +86,8 @@ impl Log {
         self.term_runs.last().map_or(self.base.term, |(_, term)| *term)
     }
 
-    /// Cluster time of the newest entry that this log ever had.
+    /// Cluster time of the last entry; that of the base in an empty log. The time of an entry that was cut off says
+    /// nothing here: another leader had stamped it.
     pub fn last_time(&self) -> ClusterTime {
         self.last_time
     }
@@ -185,6 +186,10 @@ impl Log {
             self.unapplied_bytes = self.unapplied_bytes.saturating_sub(entry.size_bytes());
         }
         self.last_index = from.previous();
+        if !mutants::is_on(Mutant::CutTimeKept) {
+            // What is no longer in memory is applied, so without entries in memory the last one is the last applied.
+            self.last_time = self.cache.back().map_or(self.applied_time, |last| last.time);
+        }
         self.durable_index = self.durable_index.min(self.last_index);
         self.term_runs.truncate(self.term_runs.partition_point(|(first, _)| *first < from));
     }
@@ -370,6 +375,13 @@ mod tests {
         log.truncate(LogIndex(3));
         assert_eq!((log.last_index(), log.last_term(), log.durable_index()), (LogIndex(2), Term(1), LogIndex(2)));
         assert_eq!(log.term_at(LogIndex(3)), None);
+        assert_eq!(log.last_time(), ClusterTime(2), "that of the entry which is the last now");
+        // The same if that entry has left memory.
+        log.append(Entry { index: LogIndex(3), term: Term(3), time: ClusterTime(9), payload: Payload::Noop });
+        log.take_committed(usize::MAX);
+        log.evict(0);
+        log.truncate(LogIndex(3));
+        assert_eq!((log.memory_bytes(), log.last_time()), (0, ClusterTime(2)));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Messages may be lost, duplicated, delayed and reordered. Each carries the term of its sender.
 
 use super::entry::Entry;
-use super::types::{LogIndex, Term};
+use super::types::{ClusterTime, LogIndex, Term};
 use serde::{Deserialize, Serialize};
 
 /// A message from one node to another.
@@ -20,7 +20,8 @@ pub struct Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BallotId(pub u64);
 
-/// Content of a message. New kinds go to the end: the order is part of the format between nodes.
+/// Content of a message. New kinds go to the end: the order is part of the format between nodes. The fields that are
+/// skipped are not part of it; frames carry them apart, to nodes that know them (`peer::frame`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
     /// Asks whether a vote would be granted in the term after the sender's. Promises nothing and
@@ -69,6 +70,9 @@ pub enum Body {
         leader_commit: LogIndex,
         /// The leader's latest round of confirming that it still leads (thesis §6.4).
         round: u64,
+        /// The leader's cluster time, at least that of its entries. `None` between nodes of which one does not know it.
+        #[serde(skip)]
+        time: Option<ClusterTime>,
     },
     /// Answers [`Body::AppendEntries`]: the logs agree at `prev_log_index`.
     AppendAccepted {
@@ -100,6 +104,9 @@ pub enum Body {
         read: ReadId,
         /// Reads that began before the question was sent are linearizable once this is applied.
         read_index: LogIndex,
+        /// The leader's cluster time when it took the read index. `None` between nodes of which one does not know it.
+        #[serde(skip)]
+        time: Option<ClusterTime>,
     },
     /// The leader transfers leadership: the receiver has its whole log and must campaign at once (thesis §3.10).
     TimeoutNow,

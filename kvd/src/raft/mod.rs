@@ -8,8 +8,9 @@
 //!
 //! From the floor up: the basic types (`types`), entries and configurations, messages and effects; the log and the
 //! leader's view of each follower; then [`Raft`] itself in `core`, with the rules of elections, replication, snapshots,
-//! reads, leadership transfer and durability each in a separate file.
+//! reads, cluster time, leadership transfer and durability each in a separate file.
 
+mod cluster_time;
 mod configuration;
 mod core;
 mod durability;
@@ -17,6 +18,7 @@ mod effects;
 mod election;
 mod entry;
 mod following;
+mod heard_times;
 mod log;
 mod membership;
 mod message;

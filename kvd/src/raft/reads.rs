@@ -12,7 +12,7 @@ use super::effects::{ReadOutcome, ReadToken};
 use super::message::{Body, ReadId};
 use super::progress::Progress;
 use super::role::{Follower, Leader, Role};
-use super::types::{LogIndex, NodeId};
+use super::types::{ClusterTime, LogIndex, NodeId};
 use super::waiting_reads::{Question, Reader, Round};
 use crate::mutants::{self, Mutant};
 
@@ -71,7 +71,7 @@ impl Raft {
     }
 
     pub(super) fn fail_reads(&mut self, tokens: Vec<ReadToken>) {
-        let failed = tokens.into_iter().map(|token| ReadOutcome { token, read_index: None });
+        let failed = tokens.into_iter().map(|token| ReadOutcome { token, read_index: None, time: None });
         self.read_outcomes.extend(failed);
     }
 
@@ -92,13 +92,13 @@ impl Raft {
     pub(super) fn start_read_round(&mut self) {
         let may_begin = self.has_committed_in_term();
         match &mut self.role {
-            Role::Leader(Leader { reads, .. }) => {
+            Role::Leader(Leader { reads, time, .. }) => {
                 if may_begin && reads.confirming.is_none() && !reads.waiting.is_empty() {
                     // The round number is new, so every answer that names it was given after this moment.
                     reads.round += 1;
                     let readers = std::mem::take(&mut reads.waiting);
                     let read_index = self.log.commit_index();
-                    reads.confirming = Some(Round { number: reads.round, read_index, readers });
+                    reads.confirming = Some(Round { number: reads.round, read_index, time: *time, readers });
                     self.confirm_reads();
                 }
             }
@@ -129,22 +129,24 @@ impl Raft {
             return;
         }
         let Role::Leader(leader) = &mut self.role else { return };
-        let Some(Round { read_index, readers, .. }) = leader.reads.confirming.take() else { return };
+        let Some(Round { read_index, time, readers, .. }) = leader.reads.confirming.take() else { return };
+        // Index and time belong together: this node led when it took both, which is what the round has confirmed.
+        let time = Some(time);
         for reader in readers {
             match reader {
                 Reader::Local(token) => {
-                    self.read_outcomes.push(ReadOutcome { token, read_index: Some(read_index) });
+                    self.read_outcomes.push(ReadOutcome { token, read_index: Some(read_index), time });
                 }
-                Reader::Follower(id, read) => self.send(id, Body::ReadIndexResponse { read, read_index }),
+                Reader::Follower(id, read) => self.send(id, Body::ReadIndexResponse { read, read_index, time }),
             }
         }
     }
 
     /// Handles the leader's answer to a ReadIndex request. Only the request in flight is still unanswered.
-    pub(super) fn read_answered(&mut self, read: ReadId, read_index: LogIndex) {
+    pub(super) fn read_answered(&mut self, read: ReadId, read_index: LogIndex, time: Option<ClusterTime>) {
         let Role::Follower(follower) = &mut self.role else { return };
         if let Some(question) = follower.reads.asked.take_if(|question| question.read == read) {
-            let answered = |token| ReadOutcome { token, read_index: Some(read_index) };
+            let answered = |token| ReadOutcome { token, read_index: Some(read_index), time };
             self.read_outcomes.extend(question.tokens.into_iter().map(answered));
         }
     }
@@ -222,6 +224,7 @@ mod tests {
             entries: Vec::new(),
             leader_commit: LogIndex(1),
             round: 0,
+            time: None,
         };
         raft.step(NodeId(2), Message { term: Term(2), body });
         settle(&mut raft);

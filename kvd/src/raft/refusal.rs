@@ -124,7 +124,14 @@ mod tests {
 
     fn append(term: u64, prev: (u64, u64), entries: Vec<Entry>) -> Message {
         let (prev_log_index, prev_log_term) = (LogIndex(prev.0), Term(prev.1));
-        let body = Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit: LogIndex(1), round: 0 };
+        let body = Body::AppendEntries {
+            prev_log_index,
+            prev_log_term,
+            entries,
+            leader_commit: LogIndex(1),
+            round: 0,
+            time: None,
+        };
         Message { term: Term(term), body }
     }
 
@@ -166,7 +173,8 @@ mod tests {
         without.voters.remove(&MEMBERS[1]);
         let entry = Entry { payload: Payload::Configuration(without), ..entry(3, 5) };
         node.step(MEMBERS[1], append(5, (2, 3), vec![entry]));
-        for body in [Body::TimeoutNow, Body::ReadIndexResponse { read: ReadId(1), read_index: LogIndex(1) }] {
+        for body in [Body::TimeoutNow, Body::ReadIndexResponse { read: ReadId(1), read_index: LogIndex(1), time: None }]
+        {
             let message = Message { term: Term(5), body };
             assert_eq!(node.refusal(MEMBERS[1], &message), None, "{message:?}");
             assert!(node.refusal(STRANGER, &message).is_some(), "{message:?}");

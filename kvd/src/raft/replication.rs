@@ -25,7 +25,7 @@ use super::message::{Body, Message};
 use super::progress::{Flow, Progress};
 use super::role::Role;
 use super::settings::Settings;
-use super::types::{Instant, LogIndex, NodeId, Term};
+use super::types::{ClusterTime, Instant, LogIndex, NodeId, Term};
 use crate::mutants::{self, Mutant};
 
 impl Raft {
@@ -33,7 +33,7 @@ impl Raft {
     pub(super) fn append_as_leader(&mut self, payload: Payload) -> LogIndex {
         let Role::Leader(leader) = &self.role else { panic!("only a leader appends, not {:?}", self.role()) };
         let index = self.log.last_index().next();
-        let entry = Entry { index, term: self.term(), time: leader.cluster_time(self.now), payload };
+        let entry = Entry { index, term: self.term(), time: leader.time, payload };
         self.append(entry);
         index
     }
@@ -84,11 +84,11 @@ impl Raft {
     pub(super) fn replicate(&mut self, effects: &mut Effects) {
         let term = self.term();
         let Role::Leader(leader) = &mut self.role else { return };
-        let round = leader.reads.round;
+        let (round, time) = (leader.reads.round, leader.time);
         effects.bulk.append(&mut leader.fetched);
         for (to, progress) in &mut leader.progress {
             let (log, settings, now) = (&self.log, &self.settings, self.now);
-            Feed { to: *to, term, round, log, settings, now, progress }.send_due(effects);
+            Feed { to: *to, term, round, time, log, settings, now, progress }.send_due(effects);
         }
     }
 
@@ -97,7 +97,7 @@ impl Raft {
     pub fn fetched(&mut self, fetch: &Fetch, entries: Vec<Entry>) {
         let term = self.term();
         let Role::Leader(leader) = &mut self.role else { return };
-        let round = leader.reads.round;
+        let (round, time) = (leader.reads.round, leader.time);
         let Some(progress) = leader.progress.get_mut(&fetch.to) else { return };
         if fetch.term != term || !progress.fetching || progress.next_index != fetch.from {
             return;
@@ -111,7 +111,7 @@ impl Raft {
         }
         let mut effects = Effects::default();
         let (log, settings, now) = (&self.log, &self.settings, self.now);
-        Feed { to: fetch.to, term, round, log, settings, now, progress }.send_entries(entries, &mut effects);
+        Feed { to: fetch.to, term, round, time, log, settings, now, progress }.send_entries(entries, &mut effects);
         leader.fetched.append(&mut effects.bulk);
     }
 
@@ -219,6 +219,7 @@ struct Feed<'a> {
     to: NodeId,
     term: Term,
     round: u64,
+    time: ClusterTime,
     log: &'a Log,
     settings: &'a Settings,
     now: Instant,
@@ -302,7 +303,8 @@ impl Feed<'_> {
         let leader_commit = self.log.commit_index();
         self.progress.sent_commit = leader_commit;
         // The message carries the round, but the round does not count as sent: rounds must not wait for bulk.
-        let body = Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round: self.round };
+        let (round, time) = (self.round, Some(self.time));
+        let body = Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round, time };
         effects.bulk.push((self.to, Message { term: self.term, body }));
     }
 
@@ -316,7 +318,8 @@ impl Feed<'_> {
         self.progress.sent_round = self.round;
         self.progress.heartbeat_due = false;
         let entries = Vec::new();
-        let body = Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round: self.round };
+        let (round, time) = (self.round, Some(self.time));
+        let body = Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round, time };
         let lane = if mutants::is_on(Mutant::HeartbeatBehindBulk) { &mut effects.bulk } else { &mut effects.send };
         lane.push((self.to, Message { term: self.term, body }));
     }

@@ -81,9 +81,8 @@ pub(super) struct Leader {
     pub(super) awake_index: LogIndex,
     /// Measured by the clock, so that a leader that stood still is heard as soon as it runs again.
     pub(super) next_heartbeat: Instant,
-    /// Cluster time and local time when elected; see [`Leader::cluster_time`].
-    pub(super) elected_cluster_time: ClusterTime,
-    pub(super) elected_at: Instant,
+    /// The present cluster time; see [`super::cluster_time`].
+    pub(super) time: ClusterTime,
     /// The leader was removed and has begun to transfer leadership.
     pub(super) is_leaving: bool,
     /// Index of the no-op that opened the term.
@@ -104,12 +103,4 @@ pub(super) struct Transfer {
     pub(super) give_up_at: Instant,
     /// The target has been told to campaign. It is told again with every heartbeat.
     pub(super) told: bool,
-}
-
-impl Leader {
-    /// Returns the time for an entry appended at `now`: that of the newest entry found when elected, plus the time
-    /// since. It never goes backward, since an elected leader has every committed entry.
-    pub(super) fn cluster_time(&self, now: Instant) -> ClusterTime {
-        ClusterTime(self.elected_cluster_time.0.saturating_add(now.ms_since(self.elected_at)))
-    }
 }

@@ -104,8 +104,7 @@ impl Raft {
         if keeps_log {
             self.log.install(last.index, time);
         } else {
-            let last_time = self.log.last_time().max(time);
-            self.log = Log::after_snapshot(last, last_time);
+            self.log = Log::after_snapshot(last, time);
             self.configurations = BTreeMap::new();
             self.durability.restarted(last);
             self.give_up_ballot();

@@ -206,6 +206,7 @@ mod tests {
             entries: Vec::new(),
             leader_commit: LogIndex(1),
             round: 0,
+            time: None,
         };
         raft.step(NodeId(1), Message { term: Term(1), body });
         assert_eq!(raft.leader(), Some(NodeId(1)));

@@ -102,7 +102,7 @@ impl Instant {
 
 /// Time that all replicas agree on, in milliseconds: the leader stamps it on each entry.
 ///
-/// A leader starts from the time of the newest entry it found when elected and adds its own
-/// monotonic clock, so cluster time never jumps and never goes backward. It is no wall clock.
+/// A leader starts from the newest time it has from the leader before it and adds its own monotonic clock, so cluster
+/// time never jumps and never goes backward in the log. It is no wall clock. `cluster_time` has the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ClusterTime(pub u64);

@@ -2,7 +2,7 @@
 
 use super::effects::ReadToken;
 use super::message::ReadId;
-use super::types::{Instant, LogIndex, NodeId};
+use super::types::{ClusterTime, Instant, LogIndex, NodeId};
 
 /// Reads on the leader.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub(super) struct Round {
     /// Number of the round; answers that name this number or a later one confirm the round.
     pub(super) number: u64,
     pub(super) read_index: LogIndex,
+    /// Cluster time when the read index was taken.
+    pub(super) time: ClusterTime,
     pub(super) readers: Vec<Reader>,
 }
 

@@ -563,7 +563,7 @@ impl Script {
         if !apply.is_empty() {
             self.line(format_args!("{node} applies {}", notation::list(&apply)));
         }
-        for ReadOutcome { token, read_index } in reads {
+        for ReadOutcome { token, read_index, time: _ } in reads {
             let name = self.reads[token.0 as usize].clone();
             match read_index {
                 Some(index) => self.line(format_args!("{node} may serve {name} once it has applied {index}")),

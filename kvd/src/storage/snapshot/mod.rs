@@ -40,6 +40,6 @@ pub use kvclient::snapshot::{Decoder, Encoder, PART_BYTES_MAX, PART_HEADER_BYTES
 pub use meta::SnapshotMeta;
 pub(super) use names::is_snapshot;
 pub use names::remove_older;
-pub use reader::{SnapshotBytes, SnapshotReader};
+pub use reader::{Piece, SnapshotBytes, SnapshotReader};
 pub use recovery::{DamagedSnapshot, FoundSnapshot, RecoveredSnapshot, recover};
 pub use writer::SnapshotWriter;

@@ -52,15 +52,16 @@ impl SnapshotReader {
         self.source.file.size().map_err(StorageError::io("read", &self.source.name))
     }
 
-    /// Returns the next piece of data, as it was written. Returns `None` after the last piece, once the whole file was
-    /// found undamaged.
+    /// Returns the next piece, as it was written. Returns `None` after the last piece, once the whole file was found
+    /// undamaged.
     ///
     /// # Errors
     /// [`StorageError::Io`], and [`StorageError::Corrupt`]: then the pieces before it are invalid as well.
-    pub fn next_data(&mut self) -> Result<Option<Bytes>, StorageError> {
+    pub fn next_piece(&mut self) -> Result<Option<Piece>, StorageError> {
         loop {
             match self.source.next_part() {
-                Ok(Some(Part::Data(data))) => return Ok(Some(data)),
+                Ok(Some(Part::Data(data))) => return Ok(Some(Piece::Data(data))),
+                Ok(Some(Part::History(history))) => return Ok(Some(Piece::History(history))),
                 Ok(Some(Part::Head(_) | Part::End(_))) => {}
                 Ok(None) => return Ok(None),
                 Err(ReadError::Storage(error)) => return Err(error),
@@ -78,13 +79,23 @@ impl SnapshotReader {
     }
 }
 
+/// A piece of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// A piece of the state.
+    Data(Bytes),
+    /// A piece of the history before the state.
+    History(Bytes),
+}
+
 /// Bytes of a snapshot file for sending, checked while they are read.
 #[derive(Debug)]
 pub struct SnapshotBytes {
     reader: SnapshotReader,
     encoder: Option<Encoder>,
-    /// Bytes before the first piece of data.
+    /// Bytes before the first piece.
     beginning: Vec<u8>,
+    has_history: bool,
 }
 
 impl SnapshotBytes {
@@ -95,7 +106,13 @@ impl SnapshotBytes {
     pub fn open(disk: &dyn Disk, last: LogBase) -> Result<Self, StorageError> {
         let reader = SnapshotReader::open(disk, last)?;
         let (encoder, beginning) = Encoder::begin(&reader.meta().to_head());
-        Ok(Self { reader, encoder: Some(encoder), beginning })
+        Ok(Self { reader, encoder: Some(encoder), beginning, has_history: true })
+    }
+
+    /// Leaves out the history: the state alone is a whole snapshot, too.
+    #[must_use]
+    pub fn without_history(self) -> Self {
+        Self { has_history: false, ..self }
     }
 
     /// Returns the beginning of the snapshot.
@@ -103,7 +120,7 @@ impl SnapshotBytes {
         self.reader.meta()
     }
 
-    /// Returns the number of bytes.
+    /// Returns the number of bytes of the file, history included.
     ///
     /// # Errors
     /// [`StorageError::Io`].
@@ -114,19 +131,26 @@ impl SnapshotBytes {
     /// Replaces the content of `chunk` by the next bytes: by none at the end.
     ///
     /// # Errors
-    /// As [`SnapshotReader::next_data`].
+    /// As [`SnapshotReader::next_piece`].
     pub fn next_chunk(&mut self, chunk: &mut Vec<u8>) -> Result<(), StorageError> {
         chunk.clear();
         chunk.append(&mut self.beginning);
         let Some(encoder) = self.encoder.as_mut().filter(|_| chunk.is_empty()) else { return Ok(()) };
-        match self.reader.next_data()? {
-            Some(data) => {
-                chunk.extend_from_slice(&encoder.data(&data));
-                chunk.extend_from_slice(&data);
+        loop {
+            match self.reader.next_piece()? {
+                Some(Piece::Data(data)) => {
+                    chunk.extend_from_slice(&encoder.data(&data));
+                    chunk.extend_from_slice(&data);
+                }
+                Some(Piece::History(_)) if !self.has_history => continue,
+                Some(Piece::History(history)) => {
+                    chunk.extend_from_slice(&encoder.history(&history));
+                    chunk.extend_from_slice(&history);
+                }
+                None => chunk.extend(self.encoder.take().map(Encoder::end).into_iter().flatten()),
             }
-            None => chunk.extend(self.encoder.take().map(Encoder::end).into_iter().flatten()),
+            return Ok(());
         }
-        Ok(())
     }
 }
 

@@ -148,7 +148,7 @@ fn attempt<T, E: From<StorageError>>(
     }
     let state = load(&mut reader).and_then(|state| {
         // Check the rest of the file as well, however little `load` has read.
-        while reader.next_data()?.is_some() {}
+        while reader.next_piece()?.is_some() {}
         Ok(state)
     });
     match (state, reader.damage()) {

@@ -62,13 +62,31 @@ impl SnapshotWriter {
     pub fn write_data(&mut self, data: &[u8]) -> Result<(), StorageError> {
         self.unless_poisoned(|writer| {
             let header = writer.encoder.data(data);
-            writer.write(&header)?;
-            writer.write(data)?;
-            if writer.position - writer.synced_bytes >= SYNC_EVERY_BYTES {
-                writer.sync()?;
-            }
-            Ok(())
+            writer.write_part(&header, data)
         })
+    }
+
+    /// Writes the next piece of the history, which comes after the data.
+    ///
+    /// # Errors
+    /// As [`SnapshotWriter::write_data`].
+    ///
+    /// # Panics
+    /// If the piece is longer than [`PART_BYTES_MAX`](super::PART_BYTES_MAX).
+    pub fn write_history(&mut self, history: &[u8]) -> Result<(), StorageError> {
+        self.unless_poisoned(|writer| {
+            let header = writer.encoder.history(history);
+            writer.write_part(&header, history)
+        })
+    }
+
+    fn write_part(&mut self, header: &[u8], body: &[u8]) -> Result<(), StorageError> {
+        self.write(header)?;
+        self.write(body)?;
+        if self.position - self.synced_bytes >= SYNC_EVERY_BYTES {
+            self.sync()?;
+        }
+        Ok(())
     }
 
     /// Ends the snapshot. It is durable under its name when this returns `Ok`; after an error it may be durable or not.

@@ -32,9 +32,9 @@ fn what_is_written_is_read_on_every_disk() {
         // It can be read on although the file is removed.
         disk.remove(&file_name(meta.place.last)).unwrap();
         for piece in data {
-            assert_eq!(reader.next_data().unwrap().as_deref(), Some(&piece[..]));
+            assert_eq!(reader.next_piece().unwrap(), Some(Piece::Data(piece.clone().into())));
         }
-        assert_eq!((reader.next_data().unwrap(), reader.next_data().unwrap()), (None, None));
+        assert_eq!((reader.next_piece().unwrap(), reader.next_piece().unwrap()), (None, None));
         assert_eq!(disk.list().unwrap(), [""; 0]);
     }
 }
@@ -59,6 +59,7 @@ fn a_file_is_what_the_encoder_makes_and_so_is_a_copy_from_another_node() {
                     writer = Some(SnapshotWriter::begin(Arc::new(other.clone()), &meta).unwrap());
                 }
                 Part::Data(data) => writer.as_mut().unwrap().write_data(&data).unwrap(),
+                Part::History(history) => writer.as_mut().unwrap().write_history(&history).unwrap(),
                 Part::End(_) => {}
             }
         }

@@ -79,7 +79,7 @@ fn write(disk: &FaultyDisk, meta: &SnapshotMeta, data: &[&[u8]]) -> Result<Snaps
 /// Returns all data of a snapshot in one piece.
 fn read_all(reader: &mut SnapshotReader) -> Result<Vec<u8>, StorageError> {
     let mut all = Vec::new();
-    while let Some(data) = reader.next_data()? {
+    while let Some(Piece::Data(data)) = reader.next_piece()? {
         all.extend_from_slice(&data);
     }
     Ok(all)
