@@ -59,6 +59,11 @@ impl<'a> Reader<'a> {
     /// Reads bytes that follow their length.
     pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.varint()?).ok()?;
+        self.exactly(length)
+    }
+
+    /// Reads a given number of bytes.
+    pub(super) fn exactly(&mut self, length: usize) -> Option<&'a [u8]> {
         let (bytes, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
         Some(bytes)

@@ -1,20 +1,17 @@
-//! Commands that the log carries for the state machine, and their outcomes.
+//! Commands that the log carries for the state machine.
 //!
 //! A command is checked before it is proposed ([`Command::validate`]): once it is in the log, every replica applies it,
 //! again at every restart, and none may fail on it.
 
+use super::item::{LeaseId, Revision};
 use super::level::Level;
+use super::rules::{
+    CLIENT_NAME_CHARS_MAX, InvalidCommand, check_condition, check_key, check_lease_count, check_lock_name, check_put,
+    check_range, check_ttl,
+};
+use super::txn::Txn;
+use super::write::{Condition, DeleteRange, Held, Put, PutLease};
 use bytes::Bytes;
-use thiserror::Error;
-
-/// Number of applied requests that changed something, counted separately from the log index: 1 in an empty store.
-pub type Revision = u64;
-
-/// Longest key, in bytes. The shortest is one byte.
-pub const KEY_BYTES_MAX: usize = 4096;
-
-/// Longest client name in a [`RequestId`], in characters. The shortest is one character.
-pub const CLIENT_NAME_CHARS_MAX: usize = 64;
 
 /// One write, as recorded in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,14 +27,10 @@ pub struct Command {
 pub enum Operation {
     /// Writes one key.
     Set {
-        /// The key.
-        key: Bytes,
-        /// Its new value.
-        value: Bytes,
+        /// The write.
+        put: Put,
         /// Write only if this holds.
         condition: Option<Condition>,
-        /// Return the item as it was before.
-        prev: bool,
     },
     /// Deletes one key.
     Delete {
@@ -48,27 +41,82 @@ pub enum Operation {
         /// Return the item as it was before.
         prev: bool,
     },
+    /// Deletes the keys of a range, all in one revision.
+    DeleteRange {
+        /// The deletion.
+        delete: DeleteRange,
+        /// Delete only if this lock is held.
+        held: Option<Held>,
+    },
+    /// Compares, and then does several things as one.
+    Txn(Txn),
+    /// Makes a lease.
+    GrantLease {
+        /// Its id; chosen by the state machine if there is none.
+        lease: Option<LeaseId>,
+        /// Its time to live, in milliseconds.
+        ttl_ms: u64,
+    },
+    /// Starts the time of leases anew.
+    KeepAlive {
+        /// The leases.
+        leases: Vec<LeaseId>,
+    },
+    /// Ends a lease, with the keys attached to it.
+    RevokeLease {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// Ends leases whose time is over. Leaders propose it on their own.
+    EndLeases {
+        /// The leases, each with its end as the leader saw it, in milliseconds of cluster time. One that was renewed
+        /// since has another end, and lives on.
+        ends: Vec<(LeaseId, u64)>,
+    },
+    /// Takes a place in the queue of a lock, or takes it up again.
+    TakePlace {
+        /// The name of the lock.
+        name: Bytes,
+        /// The lease of the place, made if it does not exist; chosen by the state machine if there is none.
+        lease: Option<LeaseId>,
+        /// The time to live of a lease that is made, in milliseconds.
+        ttl_ms: u64,
+        /// The value of the place.
+        value: Bytes,
+        /// False to take no place if it would not be the first.
+        waits: bool,
+    },
+    /// Decides whether a place is the first, and so holds the lock. If it is not, it is given up.
+    SettlePlace {
+        /// The name of the lock.
+        name: Bytes,
+        /// The lease of the place.
+        lease: LeaseId,
+    },
+    /// Gives up a place.
+    LeavePlace {
+        /// The name of the lock.
+        name: Bytes,
+        /// The lease of the place.
+        lease: LeaseId,
+        /// True to give up the lock, too, if the place holds it.
+        even_held: bool,
+    },
+    /// Gives up a lock that is held.
+    Unlock {
+        /// The lock.
+        held: Held,
+    },
+    /// Forgets the history before a revision.
+    Compact {
+        /// The oldest revision to keep.
+        revision: Revision,
+    },
     /// Raises the level of the state; a level below the current one changes nothing. Leaders propose it on their own.
     RaiseLevel {
         /// The new level, from [`Level::RAISED`] on.
         to: Level,
     },
-}
-
-/// Condition on a key under which an operation is applied.
-///
-/// It is evaluated when the operation is applied, in the order of the log: if two writers race with the same condition,
-/// exactly one wins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// There is no such key.
-    Absent,
-    /// The key exists.
-    Present,
-    /// The key exists and was last changed at this revision.
-    ModRevision(Revision),
-    /// The key exists with exactly this value.
-    Value(Bytes),
 }
 
 /// Identifies one request of one client, so that it is applied at most once.
@@ -80,92 +128,32 @@ pub struct RequestId {
     pub seq: u64,
 }
 
-/// A value and its history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Item {
-    /// The value.
-    pub value: Bytes,
-    /// Revision of the write that created the key.
-    pub create_revision: Revision,
-    /// Revision of the last write to the key.
-    pub mod_revision: Revision,
-    /// Writes since the key was created: 1 at creation.
-    pub version: u64,
-}
-
-/// Result of applying a command: the same on every replica.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The key was written.
-    Set {
-        /// Revision of the store after the write.
-        revision: Revision,
-        /// True if the write created the key.
-        created: bool,
-        /// The previous item, if the command asked for it and there was one.
-        prev: Option<Item>,
-    },
-    /// The key was deleted, or did not exist.
-    Deleted {
-        /// Revision of the store; unchanged when nothing was deleted.
-        revision: Revision,
-        /// True if the key existed.
-        deleted: bool,
-        /// The previous item, if the command asked for it and there was one.
-        prev: Option<Item>,
-    },
-    /// The condition did not hold; nothing changed.
-    ConditionFailed {
-        /// The item at the time of this answer, also in the answer to a repeat: see [`super::Store::apply`].
-        current: Option<Item>,
-    },
-    /// This request, or a newer one of the same client, has been applied before, and the outcome of this one is no
-    /// longer known. This copy of it changed nothing.
-    StaleRequest {
-        /// The newest `seq` applied for this client.
-        newest: u64,
-    },
-    /// There is no room for another client; nothing changed. A later attempt may succeed.
-    SessionsFull,
-    /// The client has used this `seq` for another operation; nothing changed.
-    SeqReused,
-    /// The state has reached this level.
-    LevelRaised {
-        /// The level.
-        level: Level,
-    },
-}
-
-/// Reason why a command may not be proposed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum InvalidCommand {
-    /// A key has at least one byte.
-    #[error("the key is empty; give at least one byte")]
-    KeyEmpty,
-    /// A key has at most [`KEY_BYTES_MAX`] bytes.
-    #[error("the key has {bytes} bytes; at most {KEY_BYTES_MAX} are allowed")]
-    KeyTooLong {
-        /// Its length in bytes.
-        bytes: usize,
-    },
-    /// A client name has at least one character.
-    #[error("the client name of the request id is empty; give at least one character")]
-    ClientNameEmpty,
-    /// A client name has at most [`CLIENT_NAME_CHARS_MAX`] characters.
-    #[error("the client name of the request id has {chars} characters; at most {CLIENT_NAME_CHARS_MAX} are allowed")]
-    ClientNameTooLong {
-        /// Its length in characters.
-        chars: usize,
-    },
-}
-
 impl Command {
     /// Returns the level that a node must support to apply the command. The state must have that level as well, unless
     /// the command raises it.
     pub fn level(&self) -> Level {
-        match self.operation {
-            Operation::Set { .. } | Operation::Delete { .. } => Level::FIRST,
-            Operation::RaiseLevel { to } => to,
+        match &self.operation {
+            Operation::Set { put: Put { lease: PutLease::None, .. }, condition }
+            | Operation::Delete { condition, .. } => match condition {
+                Some(Condition::Held(_)) => Level::DATA_MODEL,
+                _ => Level::FIRST,
+            },
+            Operation::RaiseLevel { to } => *to,
+            _ => Level::DATA_MODEL,
+        }
+    }
+
+    /// Length of the longest value in the command, in bytes.
+    ///
+    /// The value of a condition counts. One that is longer than any value can never hold, since no stored value is that
+    /// long; but it would still take up space in the log.
+    pub fn longest_value(&self) -> usize {
+        match &self.operation {
+            Operation::Set { put, condition } => put.value.len().max(value_bytes(condition.as_ref())),
+            Operation::Delete { condition, .. } => value_bytes(condition.as_ref()),
+            Operation::Txn(txn) => txn.longest_value(),
+            Operation::TakePlace { value, .. } => value.len(),
+            _ => 0,
         }
     }
 
@@ -176,7 +164,32 @@ impl Command {
     /// # Errors
     /// The first rule that the command breaks.
     pub fn validate(&self) -> Result<(), InvalidCommand> {
-        self.operation.key().map_or(Ok(()), check_key)?;
+        match &self.operation {
+            Operation::Set { put, condition } => {
+                check_put(put)?;
+                check_condition(condition.as_ref())?;
+            }
+            Operation::Delete { key, condition, .. } => {
+                check_key(key)?;
+                check_condition(condition.as_ref())?;
+            }
+            Operation::DeleteRange { delete, held } => {
+                check_range(&delete.range)?;
+                held.as_ref().map_or(Ok(()), |held| check_lock_name(&held.name))?;
+            }
+            Operation::Txn(txn) => txn.validate()?,
+            Operation::GrantLease { ttl_ms, .. } => check_ttl(*ttl_ms)?,
+            Operation::KeepAlive { leases } => check_lease_count(leases.len())?,
+            Operation::EndLeases { ends } => check_lease_count(ends.len())?,
+            Operation::TakePlace { name, ttl_ms, .. } => {
+                check_lock_name(name)?;
+                check_ttl(*ttl_ms)?;
+            }
+            Operation::SettlePlace { name, .. }
+            | Operation::LeavePlace { name, .. }
+            | Operation::Unlock { held: Held { name, .. } } => check_lock_name(name)?,
+            Operation::RevokeLease { .. } | Operation::Compact { .. } | Operation::RaiseLevel { .. } => {}
+        }
         let Some(request) = &self.request else { return Ok(()) };
         match request.client.chars().count() {
             0 => Err(InvalidCommand::ClientNameEmpty),
@@ -186,31 +199,30 @@ impl Command {
     }
 }
 
-/// Checks that `key` has a valid length.
-///
-/// # Errors
-/// [`InvalidCommand::KeyEmpty`] or [`InvalidCommand::KeyTooLong`].
-pub fn check_key(key: &[u8]) -> Result<(), InvalidCommand> {
-    match key.len() {
-        0 => Err(InvalidCommand::KeyEmpty),
-        1..=KEY_BYTES_MAX => Ok(()),
-        bytes => Err(InvalidCommand::KeyTooLong { bytes }),
-    }
-}
-
 impl Operation {
-    /// Returns the key of the operation, if it has one.
+    /// Returns the key of a set or a delete of one key.
     pub fn key(&self) -> Option<&[u8]> {
         match self {
-            Self::Set { key, .. } | Self::Delete { key, .. } => Some(key),
-            Self::RaiseLevel { .. } => None,
+            Self::Set { put: Put { key, .. }, .. } | Self::Delete { key, .. } => Some(key),
+            _ => None,
         }
     }
 }
 
+fn value_bytes(condition: Option<&Condition>) -> usize {
+    if let Some(Condition::Value(value)) = condition { value.len() } else { 0 }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::PAGE_BYTES_MAX;
+    use super::super::item::KEY_BYTES_MAX;
+    use super::super::rules::{
+        COMMAND_ANSWER_BYTES_MAX, COMMAND_REMOVED_BYTES_MAX, COMMAND_VISITS_MAX, LEASE_TTL_MS_MAX, LEASE_TTL_MS_MIN,
+        LOCK_NAME_BYTES_MAX, TXN_DEPTH_MAX, TXN_OPERATIONS_MAX,
+    };
     use super::*;
+    use kvclient::api;
 
     fn delete(key_bytes: usize, client: Option<&str>) -> Command {
         Command {
@@ -238,7 +250,13 @@ mod tests {
 
     #[test]
     fn the_bounds_are_those_of_the_api() {
-        assert_eq!(KEY_BYTES_MAX, kvclient::api::KEY_BYTES_MAX);
-        assert_eq!(CLIENT_NAME_CHARS_MAX, kvclient::api::CLIENT_NAME_CHARS_MAX);
+        assert_eq!(KEY_BYTES_MAX, api::KEY_BYTES_MAX);
+        assert_eq!(CLIENT_NAME_CHARS_MAX, api::CLIENT_NAME_CHARS_MAX);
+        assert_eq!(LOCK_NAME_BYTES_MAX, api::LOCK_NAME_BYTES_MAX);
+        assert_eq!((LEASE_TTL_MS_MIN, LEASE_TTL_MS_MAX), (api::LEASE_TTL_MS_MIN, api::LEASE_TTL_MS_MAX));
+        assert_eq!((COMMAND_VISITS_MAX, PAGE_BYTES_MAX), (api::COMMAND_KEYS_MAX, api::PAGE_BYTES_MAX as u64));
+        assert_eq!(COMMAND_REMOVED_BYTES_MAX, api::COMMAND_REMOVED_BYTES_MAX as u64);
+        assert_eq!(COMMAND_ANSWER_BYTES_MAX, api::COMMAND_ANSWER_BYTES_MAX as u64);
+        assert_eq!((TXN_OPERATIONS_MAX, TXN_DEPTH_MAX), (api::TXN_OPERATIONS_MAX, api::TXN_DEPTH_MAX));
     }
 }

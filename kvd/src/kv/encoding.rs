@@ -5,12 +5,17 @@
 //! whatever decodes encodes to the same bytes again, and anything else, trailing bytes included, is an error. It copies
 //! no value and allocates only the client's name.
 
+mod outcome;
+mod wire;
+
 use super::codec::{Reader, put_bytes};
-use super::command::{Command, Condition, Item, Operation, Outcome, RequestId};
+use super::command::{Command, Operation, RequestId};
 use super::level::Level;
+use super::write::{Condition, Put, PutLease};
 use bytes::Bytes;
 use kvclient::snapshot::{VARINT_BYTES_MAX, put_varint};
 use thiserror::Error;
+use wire::{Source, Wire};
 
 const OPERATION_SET: u8 = 1;
 const OPERATION_DELETE: u8 = 2;
@@ -25,13 +30,8 @@ const CONDITION_PRESENT: u8 = 2;
 const CONDITION_MOD_REVISION: u8 = 3;
 const CONDITION_VALUE: u8 = 4;
 
-const OUTCOME_SET: u8 = 1;
-const OUTCOME_DELETED: u8 = 2;
-const OUTCOME_CONDITION_FAILED: u8 = 3;
-const OUTCOME_STALE_REQUEST: u8 = 4;
-const OUTCOME_SESSIONS_FULL: u8 = 5;
-const OUTCOME_SEQ_REUSED: u8 = 6;
-const OUTCOME_LEVEL_RAISED: u8 = 7;
+/// Any operation that needs the level of the data model.
+const OPERATION_OF_DATA_MODEL: u8 = 4;
 
 /// Reason why bytes are not a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -57,10 +57,11 @@ impl Command {
     /// | offset | size   | field |
     /// |--------|--------|-------|
     /// | 0      | 1      | level of the command |
-    /// | 1      | 1      | operation: 1 set, 2 delete, 3 raise the level |
+    /// | 1      | 1      | operation: 1 set, 2 delete, 3 raise the level, 4 one of the data model |
     ///
-    /// The level of a command that raises the level is the new one, and nothing follows. In other commands there
-    /// follow:
+    /// The level of a command that raises the level is the new one, and nothing follows. An operation of the data model
+    /// needs level 3 and is followed by the request id, if there is one, and the operation, as `wire.rs` encodes them. In
+    /// other commands there follow:
     ///
     /// | offset | size   | field |
     /// |--------|--------|-------|
@@ -73,9 +74,19 @@ impl Command {
     pub fn encode(&self) -> Bytes {
         let level = u8::try_from(self.level().0).expect("levels of this version have one byte");
         let (tag, key, value, condition, prev) = match &self.operation {
-            Operation::Set { key, value, condition, prev } => (OPERATION_SET, key, Some(value), condition, *prev),
-            Operation::Delete { key, condition, prev } => (OPERATION_DELETE, key, None, condition, *prev),
             Operation::RaiseLevel { .. } => return Bytes::copy_from_slice(&[level, OPERATION_RAISE_LEVEL]),
+            Operation::Set { put: Put { key, value, prev, .. }, condition } if self.level() == Level::FIRST => {
+                (OPERATION_SET, key, Some(value), condition, *prev)
+            }
+            Operation::Delete { key, condition, prev } if self.level() == Level::FIRST => {
+                (OPERATION_DELETE, key, None, condition, *prev)
+            }
+            operation => {
+                let mut to = vec![level, OPERATION_OF_DATA_MODEL];
+                self.request.write(&mut to);
+                operation.write(&mut to);
+                return to.into();
+            }
         };
         let variable = key.len()
             + value.map_or(0, Bytes::len)
@@ -103,6 +114,7 @@ impl Command {
                 to.push(CONDITION_VALUE);
                 put_bytes(&mut to, expected);
             }
+            Some(Condition::Held(_)) => unreachable!("it is not known to the first level"),
         }
         put_bytes(&mut to, key);
         if let Some(value) = value {
@@ -113,6 +125,12 @@ impl Command {
             put_varint(&mut to, request.seq);
         }
         to.into()
+    }
+
+    /// Returns false for an encoded command that is no keepalive without a request id, as the first bytes tell.
+    pub fn may_be_keepalive(encoded: &[u8]) -> bool {
+        let level = Level::DATA_MODEL.0 as u8;
+        encoded.starts_with(&[level, OPERATION_OF_DATA_MODEL, 0, wire::KEEP_ALIVE])
     }
 
     /// Returns the level of an encoded command, supported or not; `None` if the bytes are too short to have one.
@@ -138,6 +156,7 @@ impl Command {
                 let command = Self { operation: Operation::RaiseLevel { to: level }, request: None };
                 return is_whole.then_some(command).ok_or(malformed("bytes after the end"));
             }
+            OPERATION_OF_DATA_MODEL if level == Level::DATA_MODEL => return Self::decode_of_data_model(encoded),
             _ => return Err(malformed("operation")),
         }
         let flags = from.u8().filter(|flags| flags & !(FLAG_PREV | FLAG_REQUEST) == 0).ok_or(malformed("flags"))?;
@@ -159,7 +178,7 @@ impl Command {
         let operation = match tag {
             OPERATION_SET => {
                 let value = encoded.slice_ref(from.bytes().ok_or(malformed("value"))?);
-                Operation::Set { key, value, condition, prev }
+                Operation::Set { put: Put { key, value, lease: PutLease::None, prev }, condition }
             }
             OPERATION_DELETE => Operation::Delete { key, condition, prev },
             _ => return Err(malformed("operation")),
@@ -176,114 +195,37 @@ impl Command {
         }
         Ok(Self { operation, request })
     }
+
+    fn decode_of_data_model(encoded: &Bytes) -> Result<Self, DecodeError> {
+        let from = &mut Source::sharing(encoded);
+        let _level_and_operation = (from.reader.u8(), from.reader.u8());
+        let request = Wire::read(from).ok_or(malformed("request"))?;
+        let operation = Wire::read(from).ok_or(malformed("operation of the data model"))?;
+        let command = Self { operation, request };
+        if !from.reader.rest().is_empty() {
+            return Err(malformed("bytes after the end"));
+        }
+        // Other commands have another encoding.
+        if command.level() != Level::DATA_MODEL || matches!(command.operation, Operation::RaiseLevel { .. }) {
+            return Err(malformed("level"));
+        }
+        Ok(command)
+    }
 }
 
-impl Outcome {
-    /// Encodes the outcome for the session that remembers it:
-    ///
-    /// | offset | size   | field |
-    /// |--------|--------|-------|
-    /// | 0      | 1      | 1 set, 2 deleted, 3 condition failed, 4 stale request, 5 sessions full, 6 seq reused, 7 level raised |
-    /// | 1      | varies | 1 and 2: revision: number; created or deleted: 0 or 1; `prev`: item |
-    /// |        |        | 3: nothing: `current` is not remembered |
-    /// |        |        | 4: newest: number |
-    /// |        |        | 7: level: number |
-    ///
-    /// An item is the byte 0 if there is none; otherwise the byte 1, then create revision, mod revision, version:
-    /// numbers; value: bytes.
-    pub fn encode(&self) -> Vec<u8> {
+impl Operation {
+    /// Encodes the operation as the level of the data model knows it.
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut to = Vec::new();
-        match self {
-            Self::Set { revision, created, prev } => {
-                to.push(OUTCOME_SET);
-                put_varint(&mut to, *revision);
-                to.push(u8::from(*created));
-                put_item(&mut to, prev.as_ref());
-            }
-            Self::Deleted { revision, deleted, prev } => {
-                to.push(OUTCOME_DELETED);
-                put_varint(&mut to, *revision);
-                to.push(u8::from(*deleted));
-                put_item(&mut to, prev.as_ref());
-            }
-            Self::ConditionFailed { current: _ } => to.push(OUTCOME_CONDITION_FAILED),
-            Self::StaleRequest { newest } => {
-                to.push(OUTCOME_STALE_REQUEST);
-                put_varint(&mut to, *newest);
-            }
-            Self::SessionsFull => to.push(OUTCOME_SESSIONS_FULL),
-            Self::SeqReused => to.push(OUTCOME_SEQ_REUSED),
-            Self::LevelRaised { level } => {
-                to.push(OUTCOME_LEVEL_RAISED);
-                put_varint(&mut to, level.0.into());
-            }
-        }
+        self.write(&mut to);
         to
     }
-
-    /// Decodes what [`Outcome::encode`] wrote, a failed condition without its `current`; `None` for all other bytes.
-    pub(super) fn decode(encoded: &[u8]) -> Option<Self> {
-        let from = &mut Reader::new(encoded);
-        let outcome = match from.u8()? {
-            OUTCOME_SET => Self::Set { revision: from.varint()?, created: from.bool()?, prev: read_item(from)? },
-            OUTCOME_DELETED => {
-                Self::Deleted { revision: from.varint()?, deleted: from.bool()?, prev: read_item(from)? }
-            }
-            OUTCOME_CONDITION_FAILED => Self::ConditionFailed { current: None },
-            OUTCOME_STALE_REQUEST => Self::StaleRequest { newest: from.varint()? },
-            OUTCOME_SESSIONS_FULL => Self::SessionsFull,
-            OUTCOME_SEQ_REUSED => Self::SeqReused,
-            OUTCOME_LEVEL_RAISED => Self::LevelRaised { level: Level(u32::try_from(from.varint()?).ok()?) },
-            _ => return None,
-        };
-        from.rest().is_empty().then_some(outcome)
-    }
-
-    /// Encodes the outcome for a requester on another node: as a session keeps it, and the item `current` behind a
-    /// failed condition.
-    pub fn encode_whole(&self) -> Vec<u8> {
-        let mut to = self.encode();
-        if let Self::ConditionFailed { current } = self {
-            put_item(&mut to, current.as_ref());
-        }
-        to
-    }
-
-    /// Decodes what [`Outcome::encode_whole`] wrote; `None` for all other bytes.
-    pub fn decode_whole(encoded: &[u8]) -> Option<Self> {
-        let Some(item) = encoded.strip_prefix(&[OUTCOME_CONDITION_FAILED]) else { return Self::decode(encoded) };
-        let from = &mut Reader::new(item);
-        let current = read_item(from)?;
-        from.rest().is_empty().then_some(Self::ConditionFailed { current })
-    }
-}
-
-fn put_item(to: &mut Vec<u8>, item: Option<&Item>) {
-    to.push(u8::from(item.is_some()));
-    if let Some(item) = item {
-        put_varint(to, item.create_revision);
-        put_varint(to, item.mod_revision);
-        put_varint(to, item.version);
-        put_bytes(to, &item.value);
-    }
-}
-
-/// The outer `None` means malformed, the inner one that there is no item.
-#[expect(clippy::option_option, reason = "malformed and absent differ")]
-fn read_item(from: &mut Reader<'_>) -> Option<Option<Item>> {
-    if !from.bool()? {
-        return Some(None);
-    }
-    Some(Some(Item {
-        create_revision: from.varint()?,
-        mod_revision: from.varint()?,
-        version: from.varint()?,
-        value: Bytes::copy_from_slice(from.bytes()?),
-    }))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::item::Item;
+    use super::super::outcome::{DeleteDone, Outcome, PutDone};
     use super::super::strategies;
     use super::*;
     use proptest::prelude::*;
@@ -294,7 +236,7 @@ mod tests {
 
     fn set(condition: Option<Condition>, prev: bool, request: Option<RequestId>) -> Command {
         let (key, value) = (Bytes::from("color"), Bytes::from("blue"));
-        Command { operation: Operation::Set { key, value, condition, prev }, request }
+        Command { operation: Operation::Set { put: Put { prev, ..Put::new(key, value) }, condition }, request }
     }
 
     #[test]
@@ -318,11 +260,14 @@ mod tests {
 
     #[test]
     fn the_bytes_of_outcomes_are_pinned() {
-        let item = Item { value: "blue".into(), create_revision: 4, mod_revision: 300, version: 2 };
+        let item = Item { value: "blue".into(), create_revision: 4, mod_revision: 300, version: 2, lease: None };
         for (outcome, expected) in [
-            (Outcome::Set { revision: 7, created: true, prev: None }, "01070100"),
-            (Outcome::Set { revision: 301, created: false, prev: Some(item) }, "01ad02000104ac020204626c7565"),
-            (Outcome::Deleted { revision: 7, deleted: false, prev: None }, "02070000"),
+            (Outcome::Set { revision: 7, done: PutDone { created: true, prev: None, lease: None } }, "01070100"),
+            (
+                Outcome::Set { revision: 301, done: PutDone { created: false, prev: Some(item), lease: None } },
+                "01ad02000104ac020204626c7565",
+            ),
+            (Outcome::Deleted { revision: 7, done: DeleteDone { deleted: false, prev: None } }, "02070000"),
             (Outcome::ConditionFailed { current: None }, "03"),
             (Outcome::StaleRequest { newest: 9 }, "0409"),
             (Outcome::SessionsFull, "05"),
@@ -359,15 +304,15 @@ mod tests {
     #[test]
     fn decoding_copies_no_value() {
         let encoded = set(None, false, None).encode();
-        let Ok(Command { operation: Operation::Set { value, .. }, .. }) = Command::decode(&encoded) else {
+        let Ok(Command { operation: Operation::Set { put, .. }, .. }) = Command::decode(&encoded) else {
             panic!("not decoded as a set")
         };
-        assert!(encoded.as_ptr_range().contains(&value.as_ptr()));
+        assert!(encoded.as_ptr_range().contains(&put.value.as_ptr()));
     }
 
     proptest! {
         #[test]
-        fn commands_come_back_as_they_went(command in strategies::command()) {
+        fn commands_come_back_as_they_went(command in strategies::command_of_any_level()) {
             prop_assert_eq!(Command::decode(&command.encode()), Ok(command));
         }
 
@@ -378,14 +323,14 @@ mod tests {
         }
 
         #[test]
-        fn a_command_cut_short_is_refused(command in strategies::command(), keep in 0.0..1.0) {
+        fn a_command_cut_short_is_refused(command in strategies::command_of_any_level(), keep in 0.0..1.0) {
             let encoded = command.encode();
             let kept = (encoded.len() as f64 * keep) as usize;
             prop_assert!(Command::decode(&encoded.slice(..kept)).is_err());
         }
 
         #[test]
-        fn a_changed_byte_is_refused_or_is_another_command(command in strategies::command(), at: prop::sample::Index, to: u8) {
+        fn a_changed_byte_is_refused_or_is_another_command(command in strategies::command_of_any_level(), at: prop::sample::Index, to: u8) {
             let mut bytes = command.encode().to_vec();
             let at = at.index(bytes.len());
             bytes[at] = to;

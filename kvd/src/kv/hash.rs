@@ -30,6 +30,7 @@ pub(super) enum Kind {
     Item = 1,
     Session = 2,
     Counters = 3,
+    Lease = 4,
 }
 
 /// The sum of the hashes of a set of byte strings, and of their lengths.

@@ -19,8 +19,11 @@ impl Level {
     /// The state has a level, which can be raised, is part of the hash, and is recorded in snapshots.
     pub const RAISED: Self = Self(2);
 
+    /// Transactions, ranges, leases, locks, compaction.
+    pub const DATA_MODEL: Self = Self(3);
+
     /// The newest level that this version supports.
-    pub const NEWEST: Self = Self::RAISED;
+    pub const NEWEST: Self = Self::DATA_MODEL;
 }
 
 impl fmt::Display for Level {

@@ -61,9 +61,9 @@ impl PieceWriter {
     ///
     /// | offset | size   | field of an entry |
     /// |--------|--------|-------------------|
-    /// | 0      | 1      | 1 item, 2 session |
+    /// | 0      | 1      | 1 item, 2 session, 4 lease |
     /// | 1      | 4      | length of the content, lowest byte first |
-    /// | 5      | varies | content: canonical bytes of the item or the session |
+    /// | 5      | varies | content: canonical bytes of the item, the session or the lease |
     pub(super) fn put(&mut self, kind: Kind, content: &Content<'_>, written: usize) -> Option<usize> {
         self.looked_at += 1;
         let length = u32::try_from(content.len()).expect("an item is shorter than 4 GiB");
@@ -92,6 +92,7 @@ impl PieceWriter {
 pub(super) enum Entry<'a> {
     Item(&'a [u8]),
     Session(&'a [u8]),
+    Lease(&'a [u8]),
 }
 
 /// Splits off the first entry, if it is complete.
@@ -100,6 +101,7 @@ pub(super) fn split_entry(bytes: &[u8]) -> Result<Option<(Entry<'_>, &[u8])>, Re
     let entry = match *kind {
         kind if kind == Kind::Item as u8 => Entry::Item,
         kind if kind == Kind::Session as u8 => Entry::Session,
+        kind if kind == Kind::Lease as u8 => Entry::Lease,
         _ => return Err(malformed("kind of an entry")),
     };
     let split = rest.split_at_checked(u32::from_le_bytes(*length) as usize);

@@ -6,13 +6,17 @@
 //!
 //! The bytes are canonical, so the state's hash is taken over them as they are.
 
-use super::codec::{Reader, put_bytes, varint_len};
-use super::command::{Item, Revision};
+use super::codec::{Reader, varint_len};
+use super::item::{Item, LeaseId, Revision};
 use bytes::Bytes;
 use kvclient::snapshot::put_varint;
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
+
+/// Added to the length of the key if a lease follows the numbers: no key is as long. So an item without a lease, which
+/// nearly all are, has the bytes that it had before there were leases.
+const HAS_LEASE: u64 = 1 << 13;
 
 /// An item borrowed from the store: see [`Item`] for the fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,13 +29,15 @@ pub struct ItemRef<'a> {
     pub mod_revision: Revision,
     /// Writes since the key was created: 1 at creation.
     pub version: u64,
+    /// The lease with which the item ends.
+    pub lease: Option<LeaseId>,
 }
 
 impl ItemRef<'_> {
     /// Returns the item with a copy of the value.
     pub fn to_item(self) -> Item {
-        let Self { value, create_revision, mod_revision, version } = self;
-        Item { value: Bytes::copy_from_slice(value), create_revision, mod_revision, version }
+        let Self { value, create_revision, mod_revision, version, lease } = self;
+        Item { value: Bytes::copy_from_slice(value), create_revision, mod_revision, version, lease }
     }
 
     /// Returns true if writes can have led to such an item by the time the store is at revision `newest`.
@@ -47,9 +53,9 @@ impl ItemRef<'_> {
 }
 
 impl<'a> From<&'a Item> for ItemRef<'a> {
-    fn from(Item { value, create_revision, mod_revision, version }: &'a Item) -> Self {
+    fn from(Item { value, create_revision, mod_revision, version, lease }: &'a Item) -> Self {
         let (create_revision, mod_revision, version) = (*create_revision, *mod_revision, *version);
-        Self { value, create_revision, mod_revision, version }
+        Self { value, create_revision, mod_revision, version, lease: *lease }
     }
 }
 
@@ -61,6 +67,7 @@ impl fmt::Debug for ItemRef<'_> {
             .field("create_revision", &self.create_revision)
             .field("mod_revision", &self.mod_revision)
             .field("version", &self.version)
+            .field("lease", &self.lease)
             .finish()
     }
 }
@@ -69,53 +76,79 @@ impl fmt::Debug for ItemRef<'_> {
 ///
 /// | size   | field |
 /// |--------|-------|
-/// | varies | key: varint length and bytes; first, since every comparison reads it |
+/// | varies | length of the key, and 8,192 more if there is a lease: varint |
+/// | varies | key; first, since every comparison reads it |
 /// | varies | create revision, mod revision, version: varints |
+/// | varies | lease, if there is one: varint |
 /// | varies | value: the rest |
+#[derive(Clone)]
 pub(super) struct Record(Box<[u8]>);
 
 impl Record {
     pub(super) fn new(key: &[u8], item: ItemRef<'_>) -> Self {
-        let ItemRef { value, create_revision, mod_revision, version } = item;
-        let numbers = [key.len() as u64, create_revision, mod_revision, version];
-        let length = numbers.map(varint_len).iter().sum::<usize>() + key.len() + value.len();
+        let ItemRef { value, create_revision, mod_revision, version, lease } = item;
+        let first = key.len() as u64 | lease.map_or(0, |_| HAS_LEASE);
+        let numbers = [first, create_revision, mod_revision, version];
+        let lease_bytes = lease.map_or(0, |lease| varint_len(lease.get()));
+        let length = numbers.map(varint_len).iter().sum::<usize>() + lease_bytes + key.len() + value.len();
         // Exactly as long as needed, so that boxing it neither moves nor wastes anything.
         let mut bytes = Vec::with_capacity(length);
-        put_bytes(&mut bytes, key);
+        put_varint(&mut bytes, first);
+        bytes.extend_from_slice(key);
         put_varint(&mut bytes, create_revision);
         put_varint(&mut bytes, mod_revision);
         put_varint(&mut bytes, version);
+        if let Some(lease) = lease {
+            put_varint(&mut bytes, lease.get());
+        }
         bytes.extend_from_slice(value);
         debug_assert_eq!(bytes.len(), length);
         Self(bytes.into_boxed_slice())
     }
 
+    /// Returns a record of this key, to search for.
+    pub(super) fn of_key(key: &[u8]) -> Self {
+        Self::new(key, ItemRef { value: &[], create_revision: 0, mod_revision: 0, version: 0, lease: None })
+    }
+
     /// Reads [canonical bytes](Record::canonical_bytes); `None` if they are not canonical.
     pub(super) fn read(canonical: &[u8]) -> Option<Self> {
-        let from = &mut Reader::new(canonical);
-        from.bytes()?;
-        for _ in 0..3 {
-            from.varint()?;
-        }
+        parts(canonical)?;
         Some(Self(canonical.into()))
     }
 
     pub(super) fn key(&self) -> &[u8] {
-        Reader::new(&self.0).bytes().expect("a record begins with its key")
+        key(&mut Reader::new(&self.0)).expect("a record begins with its key").0
     }
 
     pub(super) fn item(&self) -> ItemRef<'_> {
-        let mut from = Reader::new(&self.0);
-        let _key = from.bytes();
-        let mut number = || from.varint().expect("a record holds three numbers behind its key");
-        let (create_revision, mod_revision, version) = (number(), number(), number());
-        ItemRef { value: from.rest(), create_revision, mod_revision, version }
+        parts(&self.0).expect("a record holds its numbers behind its key")
+    }
+
+    /// Bytes of key and value.
+    pub(super) fn payload_bytes(&self) -> usize {
+        self.key().len() + self.item().value.len()
     }
 
     /// Returns the whole record, in the only form that an item has.
     pub(super) fn canonical_bytes(&self) -> &[u8] {
         &self.0
     }
+}
+
+/// Reads the key of a record, and whether a lease follows its numbers.
+fn key<'a>(from: &mut Reader<'a>) -> Option<(&'a [u8], bool)> {
+    let first = from.varint()?;
+    let length = usize::try_from(first & !HAS_LEASE).ok()?;
+    Some((from.exactly(length)?, first & HAS_LEASE != 0))
+}
+
+fn parts(bytes: &[u8]) -> Option<ItemRef<'_>> {
+    let from = &mut Reader::new(bytes);
+    let (_, has_lease) = key(from)?;
+    let (create_revision, mod_revision, version) = (from.varint()?, from.varint()?, from.varint()?);
+    let lease = if has_lease { Some(LeaseId::new(from.varint()?)?) } else { None };
+    Some(ItemRef { value: from.rest(), create_revision, mod_revision, version, lease })
 }
 
 /// Lets the tree be searched by a key alone: a record is ordered as its key is.
@@ -166,7 +199,7 @@ mod tests {
             ("written more often than anything changed", (2, 9, 9), false),
             ("all that a number can be", (2, u64::MAX, u64::MAX), false),
         ] {
-            let item = ItemRef { value: b"", create_revision, mod_revision, version };
+            let item = ItemRef { value: b"", create_revision, mod_revision, version, lease: None };
             assert_eq!(item.is_possible_at(9), is_possible, "{case}");
         }
     }
@@ -176,9 +209,9 @@ mod tests {
         fn a_record_holds_what_it_was_given(
             key in prop::collection::vec(any::<u8>(), 0..300),
             value in prop::collection::vec(any::<u8>(), 0..300),
-            (create_revision, mod_revision, version) in any::<(u64, u64, u64)>(),
+            (create_revision, mod_revision, version, lease) in any::<(u64, u64, u64, u64)>(),
         ) {
-            let item = ItemRef { value: &value, create_revision, mod_revision, version };
+            let item = ItemRef { value: &value, create_revision, mod_revision, version, lease: LeaseId::new(lease) };
             let record = Record::new(&key, item);
             prop_assert_eq!(record.key(), &key[..]);
             prop_assert_eq!(record.item(), item);
@@ -197,7 +230,7 @@ mod tests {
         #[test]
         fn records_are_ordered_as_their_keys_are(a: Vec<u8>, b: Vec<u8>) {
             // The values are in the opposite order, and the lengths come first in the bytes.
-            let item = |value| ItemRef { value, create_revision: 1, mod_revision: 1, version: 1 };
+            let item = |value| ItemRef { value, create_revision: 1, mod_revision: 1, version: 1, lease: None };
             prop_assert_eq!(Record::new(&a, item(&b)).cmp(&Record::new(&b, item(&a))), a.cmp(&b));
         }
     }

@@ -12,8 +12,9 @@
 //! - For a failed condition no item is kept. It is enough that a repeat fails as well; the repeat is shown the current
 //!   item.
 //! - The item before a write, which a client may ask for, belongs to the reply and is kept with it. If such replies
-//!   together grow too large, those of the sessions unused for the longest time are dropped. The number stays, so a
-//!   repeat is still not applied; but the client is told that its reply is gone.
+//!   together grow too large, those of the sessions unused for the longest time are dropped. The number stays, and the
+//!   revision, so a repeat is still not applied; but the client is told that its reply is gone.
+//! - A reply with many items, of a transaction or the deletion of a range, is kept up to [`REPLY_BYTES_MAX`].
 //!
 //! A name that has not been used for [`SESSION_IDLE_MS_MAX`] of cluster time is forgotten. Idle sessions are removed a
 //! few with each command, the longest unused first: the table shrinks as fast as it can grow, and no single command
@@ -28,9 +29,11 @@ mod taking;
 pub(super) use restoring::RestoringSessions;
 pub(super) use session::KeptSession;
 
-use super::command::{Outcome, RequestId};
+use super::command::RequestId;
 use super::fingerprint::Fingerprint;
 use super::hash::{HashSum, Kind};
+use super::level::Level;
+use super::outcome::Outcome;
 use super::walk::Walk;
 use crate::mutants::{self, Mutant};
 use session::Session;
@@ -48,6 +51,9 @@ pub const SESSIONS_MAX: usize = 1_000_000;
 
 /// Most bytes of all long replies together. If a new one does not fit, others are dropped.
 pub const SESSION_REPLY_BYTES_MAX: usize = 64 << 20;
+
+/// Longest reply to a transaction or to the deletion of a range that is kept. Of a longer one only the revision is kept.
+const REPLY_BYTES_MAX: usize = 64 << 10;
 
 /// Most idle sessions removed with one command. More than one, since a command adds at most one session.
 const FORGOTTEN_PER_COMMAND_MAX: usize = 16;
@@ -101,6 +107,8 @@ pub(super) struct Sessions {
     now_ms: u64,
     hash: HashSum,
     limits: SessionLimits,
+    /// True from the level on at which a reply that is dropped leaves its revision.
+    leaves_revisions: bool,
     snapshots_begun: u64,
     /// Walk of the snapshot in progress.
     walk: Option<Walk<KeptSession>>,
@@ -114,6 +122,11 @@ impl Sessions {
     /// Cluster time of the newest command, in milliseconds.
     pub(super) fn now_ms(&self) -> u64 {
         self.now_ms
+    }
+
+    /// Records that the state has this level.
+    pub(super) fn reach(&mut self, level: Level) {
+        self.leaves_revisions = level >= Level::DATA_MODEL;
     }
 
     /// Hash of all sessions.
@@ -187,7 +200,7 @@ impl Sessions {
             None if self.by_client.len() >= self.limits.sessions_max => return Err(Full),
             None => Arc::from(request.client.as_str()),
         };
-        let reply = outcome.encode().into_boxed_slice();
+        let reply = kept_reply(outcome).into_boxed_slice();
         let (newest_seq, last_used_ms, last_change) = (request.seq, self.now_ms, self.snapshots_begun);
         self.insert(client, Session { newest_seq, last_used_ms, fingerprint, reply, last_change });
         self.drop_long_replies();
@@ -201,7 +214,10 @@ impl Sessions {
             && let Some((client, session)) = self.remove(&client)
         {
             let last_change = self.snapshots_begun;
-            self.insert(client, Session { reply: Box::default(), last_change, ..session });
+            let revision = Outcome::decode(&session.reply).and_then(|outcome| outcome.revision());
+            let left = revision.filter(|_| self.leaves_revisions).map(|revision| Outcome::NotKept { revision });
+            let reply = left.map(|left| left.encode().into_boxed_slice()).unwrap_or_default();
+            self.insert(client, Session { reply, last_change, ..session });
         }
     }
 
@@ -241,6 +257,17 @@ impl Sessions {
         }
         self.by_last_use.remove(&by_last_use);
         Some((by_last_use.1, session))
+    }
+}
+
+/// Returns the reply to keep, encoded. Of a reply with many items, only the revision is kept.
+fn kept_reply(outcome: &Outcome) -> Vec<u8> {
+    let reply = outcome.encode();
+    match outcome {
+        Outcome::DeletedRange { revision, .. } | Outcome::Txn { revision, .. } if reply.len() > REPLY_BYTES_MAX => {
+            Outcome::NotKept { revision: *revision }.encode()
+        }
+        _ => reply,
     }
 }
 

@@ -1,26 +1,57 @@
 //! The ordered map with its revisions, and the application of commands to it.
 //!
 //! Applying has three steps: the session tells whether the request is new; the outcome is decided from the current
-//! items; and only when that outcome is remembered for a repeat does anything change. So no request is applied that
-//! could not be told from its repeat.
+//! state, and the changes are drafted (`draft.rs`, `deciding.rs`); and only when that outcome is remembered for a repeat
+//! does anything change. So no request is applied that could not be told from its repeat.
 
+mod deciding;
+mod draft;
+mod leases;
+mod locks;
+mod reading;
 mod restoring;
 mod taking;
 
+pub use draft::folder_of;
+pub use leases::LeaseRef;
+pub use reading::Change;
 pub use restoring::Restoring;
 pub use taking::SnapshotRemains;
 
-use super::command::{Command, Condition, Item, Operation, Outcome, Revision};
+use super::command::{Command, Operation};
+use super::edits::{Decision, Edits, Step};
 use super::fingerprint::Fingerprint;
 use super::hash::{HashSum, Kind, StateHash};
+use super::history::{History, HistoryLimits};
+use super::item::Revision;
+use super::leases::Leases;
 use super::level::Level;
-use super::record::{ItemRef, Record};
+use super::limits::StoreLimits;
+use super::outcome::Outcome;
+use super::places::Places;
+use super::readers::Readers;
+use super::record::Record;
 use super::sessions::{Admission, SessionLimits, Sessions};
-use super::walk::Walk;
-use bytes::Bytes;
+use super::snapshot_walk::SnapshotWalk;
+use super::write::Put;
+use crate::mutants::{self, Mutant};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Bound;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Most changes of the history that are freed with a command, beside as many as the command makes.
+const FREED_PER_COMMAND: usize = 64;
+
+/// Memory of an item beside its bytes: its place in the tree and the block of the allocator. Measured by
+/// `benches/store.rs`.
+const ITEM_MEMORY: u64 = 80;
+
+/// Memory of a lease beside its bytes: its places in the two tables.
+const LEASE_MEMORY: u64 = 200;
+
+/// The revision of a new cluster that is made from the state of another is a multiple of this.
+const REFOUNDED_REVISIONS: Revision = 1 << 40;
 
 /// The state machine: the same on every replica after applying the same commands.
 pub struct Store {
@@ -29,56 +60,32 @@ pub struct Store {
     revision: Revision,
     level: Level,
     sessions: Sessions,
+    leases: Leases,
+    /// The queues of locks. They follow from the records.
+    places: Places,
     items_hash: HashSum,
-    /// Walk of the snapshot in progress.
-    walk: Option<Walk<Record>>,
-}
-
-/// Result of applying a command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applied {
-    /// The answer to the client.
-    pub outcome: Outcome,
-    /// The keys that changed, each once, in the order of the keys. All of them have the store's new revision.
-    pub changes: Vec<Change>,
-}
-
-/// A key that has changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The key was written.
-    Put {
-        /// The key.
-        key: Bytes,
-    },
-    /// The key was deleted.
-    Delete {
-        /// The key.
-        key: Bytes,
-    },
-}
-
-/// An outcome, with the edit that carries it out.
-struct Decision {
-    outcome: Outcome,
-    edit: Option<Edit>,
-}
-
-enum Edit {
-    Put(Bytes, Record),
-    Remove(Bytes),
-    RaiseLevel(Level),
+    /// What changes have replaced and removed. No part of the state: replicas may remember more or less.
+    history: History,
+    /// Readers who hold a revision.
+    readers: Arc<Mutex<Readers>>,
+    /// The snapshot in progress.
+    snapshot: Option<SnapshotWalk>,
 }
 
 impl Default for Store {
     fn default() -> Self {
+        let revision = 1;
         Self {
             records: BTreeSet::new(),
-            revision: 1,
+            revision,
             level: Level::FIRST,
             sessions: Sessions::default(),
+            leases: Leases::default(),
+            places: Places::default(),
             items_hash: HashSum::default(),
-            walk: None,
+            history: History::new(HistoryLimits::default(), revision),
+            readers: Arc::default(),
+            snapshot: None,
         }
     }
 }
@@ -96,22 +103,6 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Returns a copy of the item under `key`.
-    pub fn get(&self, key: &[u8]) -> Option<Item> {
-        self.get_ref(key).map(ItemRef::to_item)
-    }
-
-    /// Returns the item under `key`, borrowed instead of copied.
-    pub fn get_ref(&self, key: &[u8]) -> Option<ItemRef<'_>> {
-        self.records.get(key).map(Record::item)
-    }
-
-    /// Returns the keys from `from` on and their items, ordered bytewise by key.
-    pub fn range_from(&self, from: Bound<&[u8]>) -> impl DoubleEndedIterator<Item = (&[u8], ItemRef<'_>)> {
-        let range = self.records.range::<[u8], _>((from, Bound::Unbounded));
-        range.map(|record| (record.key(), record.item()))
-    }
-
     /// Returns the revision: 1 when empty, one more for each applied request that changed something.
     pub fn revision(&self) -> Revision {
         self.revision
@@ -120,6 +111,18 @@ impl Store {
     /// Returns the level, which determines the available commands and the form of the hash and the snapshots.
     pub fn level(&self) -> Level {
         self.level
+    }
+
+    /// Returns true if there are leases. Only they end by themselves, so only for them must cluster time go on while
+    /// nothing is written: a session is forgotten by the command after its end.
+    pub fn has_leases(&self) -> bool {
+        self.leases.len() > 0
+    }
+
+    /// Memory of the state, in bytes: an estimate, from the bytes of its parts and their number.
+    pub fn state_bytes(&self) -> u64 {
+        let parts = [(self.items_hash, self.len(), ITEM_MEMORY), (self.leases.hash(), self.leases.len(), LEASE_MEMORY)];
+        parts.into_iter().map(|(hash, count, memory)| hash.bytes() + count as u64 * memory).sum()
     }
 
     /// Number of keys.
@@ -132,10 +135,15 @@ impl Store {
         self.records.is_empty()
     }
 
-    /// Hash of the whole state: items, revision, sessions, and the level from [`Level::RAISED`] on. The call is cheap:
-    /// the hash is kept up to date.
+    /// Cluster time of the newest command, in milliseconds.
+    pub fn time_ms(&self) -> u64 {
+        self.sessions.now_ms()
+    }
+
+    /// Hash of the whole state: items, revision, sessions, the level from [`Level::RAISED`] on, and leases from
+    /// [`Level::DATA_MODEL`] on. The call is cheap: the hash is kept up to date.
     pub fn state_hash(&self) -> StateHash {
-        self.hash_with(self.items_hash, self.sessions.hash())
+        self.hash_with(self.items_hash, self.sessions.hash(), self.leases.hash())
     }
 
     /// The same hash as [`Store::state_hash`], computed from all data: a check of the store against itself, which takes
@@ -145,21 +153,39 @@ impl Store {
         for record in &self.records {
             items_hash.add(Kind::Item, record.canonical_bytes());
         }
-        self.hash_with(items_hash, self.sessions.recompute_hash())
+        self.hash_with(items_hash, self.sessions.recompute_hash(), self.leases.recompute_hash())
     }
 
-    fn hash_with(&self, items: HashSum, sessions: HashSum) -> StateHash {
-        let mut counters = [0; 20];
+    fn hash_with(&self, items: HashSum, sessions: HashSum, leases: HashSum) -> StateHash {
+        let mut counters = [0; 28];
         counters[..8].copy_from_slice(&self.revision.to_le_bytes());
         counters[8..16].copy_from_slice(&self.sessions.now_ms().to_le_bytes());
-        counters[16..].copy_from_slice(&self.level.0.to_le_bytes());
-        // The level counts only from `RAISED` on: at the first level, older nodes compare their hashes with this one.
-        let counted = if self.level >= Level::RAISED { &counters[..] } else { &counters[..16] };
+        counters[16..20].copy_from_slice(&self.level.0.to_le_bytes());
+        counters[20..].copy_from_slice(&self.leases.chosen().to_le_bytes());
+        // At a level, older nodes compare their hashes with this one: they count no more than what they know.
+        let counted = match self.level {
+            Level::FIRST => &counters[..16],
+            Level::RAISED => &counters[..20],
+            _ => &counters[..],
+        };
         let mut sum = HashSum::default();
         sum.add(Kind::Counters, counted);
         sum.merge(items);
         sum.merge(sessions);
+        sum.merge(leases);
         sum.state_hash()
+    }
+
+    /// Returns true if a command is likely to make the state larger, as it is now: it writes a key that does not exist, or
+    /// a longer value, or makes a lease.
+    pub fn would_grow(&self, command: &Command) -> bool {
+        let put_grows = |put: &Put| self.get_ref(&put.key).is_none_or(|item| put.value.len() > item.value.len());
+        match &command.operation {
+            Operation::Set { put, .. } => put_grows(put),
+            Operation::Txn(txn) => txn.puts_any(&put_grows),
+            Operation::GrantLease { .. } | Operation::TakePlace { .. } => true,
+            _ => false,
+        }
     }
 
     /// Applies one committed command at cluster time `time_ms` (milliseconds). Never fails: any objection to the
@@ -170,125 +196,170 @@ impl Store {
     ///
     /// A repeat gets the remembered outcome. For a failed condition the failure is remembered and the item is not: a
     /// repeat always fails and shows the current item, for which the condition may even hold.
-    pub fn apply(&mut self, time_ms: u64, command: &Command) -> Applied {
-        let unchanged = |outcome| Applied { outcome, changes: Vec::new() };
+    pub fn apply(&mut self, time_ms: u64, command: &Command) -> Outcome {
+        let before = self.history.len();
+        let outcome = self.apply_in_time(time_ms, command);
+        let changes = self.history.len() - before;
+        self.history.mark(self.sessions.now_ms(), self.revision);
+        self.free_history(2 * changes + FREED_PER_COMMAND);
+        outcome
+    }
+
+    fn apply_in_time(&mut self, time_ms: u64, command: &Command) -> Outcome {
         self.sessions.advance(time_ms);
-        let request = command.request.as_ref().map(|request| (request, Fingerprint::of(&command.operation)));
+        if let Operation::EndLeases { ends } = &command.operation {
+            self.end_leases(ends);
+            return Outcome::LeasesEnded;
+        }
+        let is_applied_again =
+            matches!(command.operation, Operation::Txn(_)) && mutants::is_on(Mutant::TxnAppliedAgain);
+        let request = command.request.as_ref().filter(|_| !is_applied_again);
+        let request = request.map(|request| (request, Fingerprint::of(&command.operation)));
         if let Some((request, fingerprint)) = request {
             match self.sessions.admit(request, fingerprint) {
                 Admission::New => {}
                 Admission::Repeat(Outcome::ConditionFailed { .. }) => {
                     let current = command.operation.key().and_then(|key| self.get(key));
-                    return unchanged(Outcome::ConditionFailed { current });
+                    return Outcome::ConditionFailed { current };
                 }
-                Admission::Repeat(outcome) => return unchanged(outcome),
-                Admission::Stale { newest } => return unchanged(Outcome::StaleRequest { newest }),
-                Admission::Reused => return unchanged(Outcome::SeqReused),
+                Admission::Repeat(outcome) => return outcome,
+                Admission::Stale { newest } => return Outcome::StaleRequest { newest },
+                Admission::Reused => return Outcome::SeqReused,
             }
         }
-        let Decision { outcome, edit } = self.decide(&command.operation);
+        let Decision { outcome, step } = self.decide(&command.operation);
         // A failed condition is remembered like a success. If it were evaluated again for the repeat, one copy of a
         // request could be reported as failed while the other takes effect.
         if let Some((request, fingerprint)) = request
             && self.sessions.remember(request, fingerprint, &outcome).is_err()
         {
-            return unchanged(Outcome::SessionsFull);
+            return Outcome::SessionsFull;
         }
-        Applied { outcome, changes: edit.and_then(|edit| self.make(edit)).into_iter().collect() }
-    }
-
-    /// Makes an edit, and returns the key that changed.
-    fn make(&mut self, edit: Edit) -> Option<Change> {
-        match edit {
-            Edit::Put(key, record) => {
-                self.put(record);
-                Some(Change::Put { key })
-            }
-            Edit::Remove(key) => {
-                self.remove(&key);
-                Some(Change::Delete { key })
-            }
-            Edit::RaiseLevel(level) => {
+        match step {
+            Step::None => {}
+            Step::Edits(edits) => self.make(edits),
+            Step::Compact(revision) => self.history.compact(revision),
+            Step::RaiseLevel(level) => {
                 self.level = level;
-                None
+                self.sessions.reach(level);
             }
+        }
+        outcome
+    }
+
+    /// Forgets what the history may no longer remember, and frees at most `changes_max` changes. Returns true if there
+    /// is more to free. Commands do this on their own; call it while there are none.
+    pub fn free_history(&mut self, changes_max: usize) -> bool {
+        let Self { history, readers, .. } = self;
+        let mut readers = readers.lock().unwrap_or_else(PoisonError::into_inner);
+        history.trim(self.sessions.now_ms(), changes_max, |changed, key, version| {
+            if let Some(version) = version {
+                readers.keep(changed, key, version);
+            }
+        })
+    }
+
+    /// Makes the store that of a new cluster: its revision goes up to the next multiple of 2^40, the time of its leases
+    /// begins anew, and it has no history. So nobody who knows the old cluster takes its past for the future of this one.
+    pub fn refound(&mut self) {
+        if !mutants::is_on(Mutant::RefoundedInThePast) {
+            self.revision = (self.revision / REFOUNDED_REVISIONS + 1) * REFOUNDED_REVISIONS;
+        }
+        self.leases.renew_all(self.sessions.now_ms());
+        self.history = History::new(HistoryLimits::default(), self.revision);
+    }
+
+    /// Sets the limits of this node. Beyond the memory for readers, the reader furthest behind ends.
+    pub fn set_limits(&mut self, limits: &StoreLimits) {
+        self.history.set_limits(limits.history);
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.set_bytes_max(limits.reader_bytes_max);
+    }
+
+    /// Memory of the history, in bytes.
+    pub fn history_bytes(&self) -> u64 {
+        self.history.bytes()
+    }
+
+    fn make(&mut self, edits: Edits) {
+        let now_ms = self.sessions.now_ms();
+        self.revision += u64::from(edits.change_keys());
+        let Edits { grants, renewals, ends, records, deleted, deletes_any: _ } = edits;
+        for grant in grants {
+            self.leases.grant(grant.lease, grant.kind, grant.ttl_ms, grant.is_chosen, now_ms);
+        }
+        renewals.into_iter().for_each(|lease| self.leases.renew(lease, now_ms));
+        if let Some(lease) = ends {
+            self.leases.begin_end(lease);
+        }
+        for (key, record) in records {
+            match record {
+                Some(record) => self.put(&key, record),
+                None => self.remove(&key),
+            }
+        }
+        for bounds in deleted.bounds() {
+            self.remove_range(bounds);
+        }
+        if let Some(lease) = ends {
+            self.leases.end_if_empty(lease);
         }
     }
 
-    fn decide(&self, operation: &Operation) -> Decision {
-        match operation {
-            Operation::Set { key, value, condition, prev } => {
-                let current = self.get_ref(key);
-                if !holds(condition.as_ref(), current) {
-                    return Decision::condition_failed(current);
-                }
-                let revision = self.revision + 1;
-                let (create_revision, version) =
-                    current.map_or((revision, 1), |item| (item.create_revision, item.version + 1));
-                let prev = current.filter(|_| *prev).map(ItemRef::to_item);
-                let item = ItemRef { value, create_revision, mod_revision: revision, version };
-                Decision {
-                    outcome: Outcome::Set { revision, created: current.is_none(), prev },
-                    edit: Some(Edit::Put(key.clone(), Record::new(key, item))),
-                }
-            }
-            Operation::Delete { key, condition, prev } => {
-                let current = self.get_ref(key);
-                if !holds(condition.as_ref(), current) {
-                    return Decision::condition_failed(current);
-                }
-                let deleted = current.is_some();
-                let revision = self.revision + u64::from(deleted);
-                let prev = current.filter(|_| *prev).map(ItemRef::to_item);
-                Decision {
-                    outcome: Outcome::Deleted { revision, deleted, prev },
-                    edit: deleted.then(|| Edit::Remove(key.clone())),
-                }
-            }
-            Operation::RaiseLevel { to } => {
-                let level = self.level.max(*to);
-                Decision { outcome: Outcome::LevelRaised { level }, edit: Some(Edit::RaiseLevel(level)) }
-            }
-        }
-    }
-
-    fn put(&mut self, record: Record) {
-        self.revision += 1;
+    fn put(&mut self, key: &[u8], record: Record) {
+        let item = record.item();
         self.items_hash.add(Kind::Item, record.canonical_bytes());
-        if let Some(replaced) = self.records.replace(record) {
-            self.items_hash.remove(Kind::Item, replaced.canonical_bytes());
-            self.keep_for_snapshot(replaced);
+        if let Some(lease) = item.lease {
+            self.leases.attach(lease, key);
+            self.places.add(key, lease, item.create_revision, Some(self.sessions.now_ms()));
         }
+        let (lease, created) = (item.lease, item.create_revision);
+        let replaced = self.records.replace(record);
+        if let Some(replaced) = &replaced {
+            self.items_hash.remove(Kind::Item, replaced.canonical_bytes());
+            let old = replaced.item();
+            if let Some(old_lease) = old.lease {
+                if lease != old.lease {
+                    self.leases.detach(old_lease, key);
+                }
+                if (lease, created) != (old.lease, old.create_revision) {
+                    self.places.remove(key, old_lease, old.create_revision, self.sessions.now_ms());
+                }
+            }
+        }
+        self.history.push(self.revision, key, replaced);
     }
 
     fn remove(&mut self, key: &[u8]) {
-        self.revision += 1;
         if let Some(removed) = self.records.take(key) {
-            self.items_hash.remove(Kind::Item, removed.canonical_bytes());
-            self.keep_for_snapshot(removed);
+            self.removed(removed);
         }
+    }
+
+    fn remove_range(&mut self, (from, to): (Bound<&[u8]>, Bound<&[u8]>)) {
+        // The records leave the tree one after the other, each without a search.
+        let mut records = std::mem::take(&mut self.records);
+        for removed in records.extract_if((from.map(Record::of_key), to.map(Record::of_key)), |_| true) {
+            self.removed(removed);
+        }
+        self.records = records;
+    }
+
+    /// Takes note of a record that has been removed.
+    fn removed(&mut self, removed: Record) {
+        self.items_hash.remove(Kind::Item, removed.canonical_bytes());
+        let item = removed.item();
+        if let Some(lease) = item.lease {
+            self.leases.detach(lease, removed.key());
+            self.places.remove(removed.key(), lease, item.create_revision, self.sessions.now_ms());
+        }
+        let key: Box<[u8]> = removed.key().into();
+        self.history.push(self.revision, &key, Some(removed));
     }
 
     /// Returns an empty store with lower session limits, so that tests can reach them.
     pub fn with_session_limits(limits: SessionLimits) -> Self {
         Self { sessions: Sessions::with_limits(limits), ..Self::default() }
-    }
-}
-
-impl Decision {
-    fn condition_failed(current: Option<ItemRef<'_>>) -> Self {
-        Self { outcome: Outcome::ConditionFailed { current: current.map(ItemRef::to_item) }, edit: None }
-    }
-}
-
-/// Returns true if a condition holds for a key's item; no condition always holds.
-fn holds(condition: Option<&Condition>, current: Option<ItemRef<'_>>) -> bool {
-    match condition {
-        None => true,
-        Some(Condition::Absent) => current.is_none(),
-        Some(Condition::Present) => current.is_some(),
-        Some(Condition::ModRevision(revision)) => current.is_some_and(|item| item.mod_revision == *revision),
-        Some(Condition::Value(value)) => current.is_some_and(|item| item.value == value),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Restores the sessions from a snapshot.
 
 use super::super::codec::Reader;
-use super::super::command::{CLIENT_NAME_CHARS_MAX, Item, Outcome, Revision};
 use super::super::fingerprint::Fingerprint;
 use super::super::hash::{HashSum, Kind};
+use super::super::item::{Item, Revision};
+use super::super::outcome::{DeleteDone, Outcome, PutDone};
 use super::super::record::ItemRef;
+use super::super::rules::CLIENT_NAME_CHARS_MAX;
 use super::super::snapshot::{RestoreError, malformed};
 use super::session::Session;
 use super::{SessionLimits, Sessions};
@@ -91,16 +93,16 @@ fn read(canonical: &[u8]) -> Result<(Arc<str>, Session), RestoreError> {
 fn is_remembered(reply: &[u8], newest: Revision) -> bool {
     let could_be = |prev: &Option<Item>| prev.as_ref().is_none_or(|item| ItemRef::from(item).is_possible_at(newest));
     match Outcome::decode(reply) {
-        Some(Outcome::Set { revision, created, prev }) => {
+        Some(Outcome::Set { revision, done: PutDone { created, prev, lease: _ } }) => {
             revision <= newest && could_be(&prev) && !(created && prev.is_some())
         }
-        Some(Outcome::Deleted { revision, deleted, prev }) => {
+        Some(Outcome::Deleted { revision, done: DeleteDone { deleted, prev } }) => {
             revision <= newest && could_be(&prev) && (deleted || prev.is_none())
         }
-        Some(Outcome::ConditionFailed { .. }) => true,
         Some(
             Outcome::StaleRequest { .. } | Outcome::SessionsFull | Outcome::SeqReused | Outcome::LevelRaised { .. },
         )
         | None => false,
+        Some(outcome) => outcome.revision().is_none_or(|revision| revision <= newest),
     }
 }

@@ -1,7 +1,8 @@
 //! Contents of sessions, how long they last, and the sessions that are dropped to make room.
 
-use super::super::command::Item;
+use super::super::item::Item;
 use super::super::level::Level;
+use super::super::outcome::{DeleteDone, PutDone};
 use super::super::pieces::{Entry, PieceWriter, split_entry};
 use super::*;
 use kvclient::snapshot::Summary;
@@ -13,13 +14,13 @@ fn request(client: &str, seq: u64) -> RequestId {
 }
 
 fn outcome(revision: u64) -> Outcome {
-    Outcome::Set { revision, created: false, prev: None }
+    Outcome::Set { revision, done: PutDone { created: false, prev: None, lease: None } }
 }
 
 /// An outcome whose reply is long.
 fn long_outcome() -> Outcome {
-    let item = Item { value: vec![b'x'; 100].into(), create_revision: 2, mod_revision: 2, version: 1 };
-    Outcome::Deleted { revision: 3, deleted: true, prev: Some(item) }
+    let item = Item { value: vec![b'x'; 100].into(), create_revision: 2, mod_revision: 2, version: 1, lease: None };
+    Outcome::Deleted { revision: 3, done: DeleteDone { deleted: true, prev: Some(item) } }
 }
 
 /// Asserts that the maps name the same sessions, and that the sums match them.
@@ -180,8 +181,17 @@ fn restored_sessions_are_forgotten_and_make_room_in_the_order_they_would_have() 
     let mut piece = PieceWriter::new(usize::MAX);
     assert!(sessions.write_snapshot(&mut piece));
     let state_hash = 0;
-    let summary =
-        Summary { level: Level::FIRST.0, revision: 3, time_ms: 3, keys: 0, sessions: 4, data_bytes: 0, state_hash };
+    let summary = Summary {
+        level: Level::FIRST.0,
+        revision: 3,
+        time_ms: 3,
+        keys: 0,
+        sessions: 4,
+        leases: 0,
+        leases_chosen: 0,
+        data_bytes: 0,
+        state_hash,
+    };
     let mut restoring = RestoringSessions::default();
     let piece = piece.finish();
     let mut rest = &piece[..];

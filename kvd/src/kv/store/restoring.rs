@@ -4,16 +4,22 @@
 //! when it arrives, against its neighbour and the summary, and all of them at the end against the state's hash. Memory
 //! use is in proportion to the data received, never to the sizes announced.
 
-use super::super::command::{Revision, check_key};
 use super::super::hash::{HashSum, Kind, StateHash};
+use super::super::history::RestoringHistory;
+use super::super::item::Revision;
+use super::super::leases::RestoringLeases;
 use super::super::level::Level;
 use super::super::pieces::{Entry, split_entry};
+use super::super::places::Places;
 use super::super::record::Record;
+use super::super::rules::check_key;
 use super::super::sessions::{RestoringSessions, SESSIONS_MAX, SessionLimits};
 use super::super::snapshot::{RestoreError, malformed};
 use super::Store;
 use kvclient::snapshot::Summary;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 /// Highest revision that a store can reach; at a million changes a second it would take 292,000 years. So adding to a
 /// restored revision never overflows.
@@ -30,6 +36,8 @@ pub struct Restoring {
     records: Vec<Record>,
     items_hash: HashSum,
     sessions: RestoringSessions,
+    leases: RestoringLeases,
+    history: RestoringHistory,
 }
 
 impl fmt::Debug for Restoring {
@@ -47,8 +55,8 @@ impl Restoring {
         if !(1..=REVISION_MAX).contains(&summary.revision) {
             return Err(malformed("revision"));
         }
-        // It took one change to create each key.
-        if summary.keys >= summary.revision {
+        // It took one change to create each key, as long as a change was of one key.
+        if summary.keys >= summary.revision && Level(summary.level) < Level::DATA_MODEL {
             return Err(malformed("number of keys"));
         }
         if summary.sessions > SESSIONS_MAX as u64 {
@@ -56,7 +64,8 @@ impl Restoring {
         }
         let (unread, records) = (Vec::new(), Vec::new());
         let (items_hash, sessions) = (HashSum::default(), RestoringSessions::default());
-        Ok(Self { summary, bytes: 0, unread, records, items_hash, sessions })
+        let (leases, history) = (RestoringLeases::default(), RestoringHistory::default());
+        Ok(Self { summary, bytes: 0, unread, records, items_hash, sessions, leases, history })
     }
 
     /// Takes the next piece. After an error, give up.
@@ -81,6 +90,14 @@ impl Restoring {
         Ok(())
     }
 
+    /// Takes the next piece of the history, which comes after the state.
+    ///
+    /// # Errors
+    /// [`RestoreError::Malformed`].
+    pub fn history_piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
+        self.history.piece(piece, self.summary.revision)
+    }
+
     fn add(&mut self, entry: Entry<'_>) -> Result<(), RestoreError> {
         match entry {
             Entry::Item(canonical) => {
@@ -91,6 +108,10 @@ impl Restoring {
                 self.sessions.add(canonical, &self.summary)?;
                 at_most("sessions", self.summary.sessions, self.sessions.len())
             }
+            Entry::Lease(canonical) => {
+                self.leases.add(canonical)?;
+                at_most("leases", self.summary.leases, self.leases.len())
+            }
         }
     }
 
@@ -100,7 +121,7 @@ impl Restoring {
         if !record.item().is_possible_at(self.summary.revision) {
             return Err(malformed("an item's revisions or version"));
         }
-        if self.sessions.len() > 0 || self.records.last().is_some_and(|last| *last >= record) {
+        if self.sessions.len() > 0 || self.leases.len() > 0 || self.records.last().is_some_and(|last| *last >= record) {
             return Err(RestoreError::OutOfOrder { entry: "an item" });
         }
         self.items_hash.add(Kind::Item, canonical);
@@ -114,11 +135,12 @@ impl Restoring {
     /// [`RestoreError::Count`] if something is missing, [`RestoreError::StateHash`] if the data differs from what was
     /// written.
     pub fn finish(self) -> Result<Store, RestoreError> {
-        let Self { summary, bytes, unread, records, items_hash, sessions } = self;
+        let Self { summary, bytes, unread, records, items_hash, sessions, leases, history } = self;
         for (what, expected, found) in [
             ("bytes", summary.data_bytes, bytes),
             ("keys", summary.keys, records.len() as u64),
             ("sessions", summary.sessions, sessions.len() as u64),
+            ("leases", summary.leases, leases.len() as u64),
         ] {
             if found != expected {
                 return Err(RestoreError::Count { what, expected, found });
@@ -127,14 +149,32 @@ impl Restoring {
         if !unread.is_empty() {
             return Err(malformed("bytes after the end"));
         }
+        let leases = leases.finish(summary.leases_chosen, &records)?;
+        let mut places = Places::default();
+        for record in &records {
+            let item = record.item();
+            if let Some(lease) = item.lease {
+                places.add(record.key(), lease, item.create_revision, None);
+            }
+        }
+        let level = Level(summary.level);
+        // From sorted data the tree is built at once, not by one insertion after the other.
+        let records: BTreeSet<Record> = records.into_iter().collect();
+        let newest = |key: &[u8]| records.get(key).map(|record| record.item().mod_revision);
+        let history = history.finish(summary.revision, newest)?;
+        let mut sessions = sessions.finish(summary.time_ms);
+        sessions.reach(level);
         let store = Store {
-            // From sorted data the tree is built at once, not by one insertion after the other.
-            records: records.into_iter().collect(),
+            records,
             revision: summary.revision,
-            level: Level(summary.level),
-            sessions: sessions.finish(summary.time_ms),
+            level,
+            sessions,
+            leases,
+            places,
             items_hash,
-            walk: None,
+            history,
+            readers: Arc::default(),
+            snapshot: None,
         };
         match store.state_hash() {
             found if found.0 == summary.state_hash => Ok(store),

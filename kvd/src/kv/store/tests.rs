@@ -1,9 +1,18 @@
 //! The rules of the store case by case, and the whole of it at random against a naive model.
 
+mod bounds;
+mod data_model;
+
 use super::super::command::RequestId;
 use super::super::hash::STATE_HASH_FORMAT;
+use super::super::history::ChangePlace;
+use super::super::item::Item;
+use super::super::key_range::KeyRange;
+use super::super::outcome::{DeleteDone, Excess, PutDone};
 use super::super::sessions::{SESSION_IDLE_MS_MAX, SessionLimits};
 use super::super::strategies;
+use super::super::txn::{Compare, List, Op, Test, Txn};
+use super::super::write::{Condition, Put};
 use super::*;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -11,7 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 
 pub(super) fn set(key: &str, value: &str) -> Command {
     let (key, value) = (Bytes::from(key.to_owned()), Bytes::from(value.to_owned()));
-    Command { operation: Operation::Set { key, value, condition: None, prev: false }, request: None }
+    Command { operation: Operation::Set { put: Put::new(key, value), condition: None }, request: None }
 }
 
 pub(super) fn delete(key: &str) -> Command {
@@ -23,15 +32,15 @@ impl Command {
     pub(super) fn only_if(mut self, wanted: Condition) -> Self {
         match &mut self.operation {
             Operation::Set { condition, .. } | Operation::Delete { condition, .. } => *condition = Some(wanted),
-            Operation::RaiseLevel { .. } => {}
+            _ => {}
         }
         self
     }
 
     pub(super) fn with_prev(mut self) -> Self {
         match &mut self.operation {
-            Operation::Set { prev, .. } | Operation::Delete { prev, .. } => *prev = true,
-            Operation::RaiseLevel { .. } => {}
+            Operation::Set { put: Put { prev, .. }, .. } | Operation::Delete { prev, .. } => *prev = true,
+            _ => {}
         }
         self
     }
@@ -43,15 +52,15 @@ impl Command {
 }
 
 fn item(value: &str, create_revision: Revision, mod_revision: Revision, version: u64) -> Item {
-    Item { value: Bytes::from(value.to_owned()), create_revision, mod_revision, version }
+    Item { value: Bytes::from(value.to_owned()), create_revision, mod_revision, version, lease: None }
 }
 
 fn was_set(revision: Revision, created: bool, prev: Option<Item>) -> Outcome {
-    Outcome::Set { revision, created, prev }
+    Outcome::Set { revision, done: PutDone { created, prev, lease: None } }
 }
 
 fn was_deleted(revision: Revision, deleted: bool, prev: Option<Item>) -> Outcome {
-    Outcome::Deleted { revision, deleted, prev }
+    Outcome::Deleted { revision, done: DeleteDone { deleted, prev } }
 }
 
 fn failed(current: Option<Item>) -> Outcome {
@@ -87,7 +96,7 @@ fn revisions_and_versions_count_what_changed() {
         ("and once more", delete("k").with_prev(), was_deleted(7, false, None), None),
         ("a key that returns begins anew", set("k", "").with_prev(), was_set(8, true, None), Some(item("", 8, 8, 1))),
     ] {
-        assert_eq!(store.apply(0, &command).outcome, outcome, "{case}");
+        assert_eq!(store.apply(0, &command), outcome, "{case}");
         assert_eq!(store.get(b"k"), now, "{case}");
     }
     assert_eq!((store.revision(), store.len()), (8, 2));
@@ -110,7 +119,7 @@ fn a_condition_decides_between_the_write_and_nothing() {
             for command in [set("k", "y"), delete("k")] {
                 let command = command.only_if(condition.clone());
                 let mut replica = if store.is_empty() { Store::default() } else { store_after([set("k", "x")]) };
-                let outcome = replica.apply(0, &command).outcome;
+                let outcome = replica.apply(0, &command);
                 if holds {
                     assert!(!matches!(outcome, Outcome::ConditionFailed { .. }), "{command:?}");
                 } else {
@@ -127,7 +136,7 @@ fn of_writers_that_race_with_one_condition_exactly_one_wins() {
     for condition in [Condition::ModRevision(2), Condition::Value("start".into())] {
         let mut store = store_after([set("k", "start")]);
         let outcomes: Vec<_> = (0..8)
-            .map(|writer| store.apply(0, &set("k", &format!("writer {writer}")).only_if(condition.clone())).outcome)
+            .map(|writer| store.apply(0, &set("k", &format!("writer {writer}")).only_if(condition.clone())))
             .collect();
         assert_eq!(outcomes[0], was_set(3, false, None));
         assert_eq!(outcomes[1..], vec![failed(Some(item("writer 0", 2, 3, 2))); 7]);
@@ -139,18 +148,18 @@ fn of_writers_that_race_with_one_condition_exactly_one_wins() {
 fn a_repeated_request_gets_its_reply_and_is_applied_once() {
     let mut store = Store::default();
     let create = set("k", "x").request("client", 1);
-    assert_eq!(store.apply(0, &create).outcome, was_set(2, true, None));
+    assert_eq!(store.apply(0, &create), was_set(2, true, None));
     store.apply(0, &set("k", "written by another"));
     for repeat in 0..3 {
-        assert_eq!(store.apply(repeat, &create).outcome, was_set(2, true, None), "as told the first time");
+        assert_eq!(store.apply(repeat, &create), was_set(2, true, None), "as told the first time");
         assert_eq!(store.get(b"k"), Some(item("written by another", 2, 3, 2)), "and the later write stands");
     }
 
     let remove = delete("k").with_prev().request("client", 2);
     let removed = was_deleted(4, true, Some(item("written by another", 2, 3, 2)));
-    assert_eq!(store.apply(0, &remove).outcome, removed);
-    assert_eq!(store.apply(0, &remove).outcome, removed);
-    assert_eq!(store.apply(0, &create).outcome, Outcome::StaleRequest { newest: 2 });
+    assert_eq!(store.apply(0, &remove), removed);
+    assert_eq!(store.apply(0, &remove), removed);
+    assert_eq!(store.apply(0, &create), Outcome::StaleRequest { newest: 2 });
     assert_eq!((store.revision(), store.len()), (4, 0));
 }
 
@@ -158,10 +167,10 @@ fn a_repeated_request_gets_its_reply_and_is_applied_once() {
 fn a_repeat_of_a_failed_condition_fails_though_it_would_hold_by_now() {
     let mut store = Store::default();
     let command = set("k", "x").only_if(Condition::Present).request("client", 1);
-    assert_eq!(store.apply(0, &command).outcome, failed(None));
+    assert_eq!(store.apply(0, &command), failed(None));
     store.apply(0, &set("k", "y"));
     let present = Some(item("y", 2, 2, 1));
-    assert_eq!(store.apply(0, &command).outcome, failed(present.clone()), "shown as it is by now");
+    assert_eq!(store.apply(0, &command), failed(present.clone()), "shown as it is by now");
     assert_eq!(store.get(b"k"), present);
 }
 
@@ -170,8 +179,8 @@ fn a_request_of_a_forgotten_session_is_new() {
     let mut store = Store::default();
     let command = set("k", "x").request("client", 1);
     store.apply(0, &command);
-    assert_eq!(store.apply(SESSION_IDLE_MS_MAX - 1, &command).outcome, was_set(2, true, None));
-    assert_eq!(store.apply(2 * SESSION_IDLE_MS_MAX, &command).outcome, was_set(3, false, None));
+    assert_eq!(store.apply(SESSION_IDLE_MS_MAX - 1, &command), was_set(2, true, None));
+    assert_eq!(store.apply(2 * SESSION_IDLE_MS_MAX, &command), was_set(3, false, None));
 }
 
 #[test]
@@ -179,10 +188,10 @@ fn a_client_whose_name_cannot_be_remembered_is_not_served() {
     let mut store = Store::with_session_limits(SessionLimits { sessions_max: 1, ..SessionLimits::default() });
     store.apply(0, &set("k", "x").request("a", 1));
     let before = store.state_hash();
-    assert_eq!(store.apply(0, &set("k", "y").request("b", 1)).outcome, Outcome::SessionsFull);
+    assert_eq!(store.apply(0, &set("k", "y").request("b", 1)), Outcome::SessionsFull);
     assert_eq!(store.state_hash(), before);
-    assert_eq!(store.apply(0, &set("k", "y").request("a", 2)).outcome, was_set(3, false, None), "others write on");
-    assert_eq!(store.apply(0, &set("k", "y")).outcome, was_set(4, false, None));
+    assert_eq!(store.apply(0, &set("k", "y").request("a", 2)), was_set(3, false, None), "others write on");
+    assert_eq!(store.apply(0, &set("k", "y")), was_set(4, false, None));
 }
 
 #[test]
@@ -194,7 +203,7 @@ fn large_items_keep_no_client_from_writing() {
     for client in 0..10 {
         let guarded = set("k", "x").only_if(Condition::Absent).request(&format!("guarded {client}"), 1);
         for _ in 0..2 {
-            assert_eq!(store.apply(0, &guarded).outcome, failed(current.clone()));
+            assert_eq!(store.apply(0, &guarded), failed(current.clone()));
         }
     }
     let writes: Vec<_> =
@@ -203,11 +212,11 @@ fn large_items_keep_no_client_from_writing() {
         let before = store.get(b"k");
         let revision = store.revision() + 1;
         for _ in 0..2 {
-            assert_eq!(store.apply(time_ms, write).outcome, was_set(revision, false, before.clone()));
+            assert_eq!(store.apply(time_ms, write), was_set(revision, false, before.clone()));
         }
     }
     let before = store.get(b"k");
-    assert_eq!(store.apply(20, &writes[0]).outcome, Outcome::StaleRequest { newest: 1 }, "its reply had to make room");
+    assert_eq!(store.apply(20, &writes[0]), Outcome::StaleRequest { newest: 1 }, "its reply had to make room");
     assert_eq!(store.get(b"k"), before, "and it is not applied again");
 }
 
@@ -223,10 +232,60 @@ fn a_number_used_again_for_another_operation_is_refused() {
     ] {
         let mut store = store_after([first.clone()]);
         let before = store.state_hash();
-        assert_eq!(store.apply(0, &other.request("client", 1)).outcome, Outcome::SeqReused, "{case}");
+        assert_eq!(store.apply(0, &other.request("client", 1)), Outcome::SeqReused, "{case}");
         assert_eq!(store.state_hash(), before, "{case}");
-        assert_eq!(store.apply(0, &first).outcome, was_set(2, true, None), "{case}");
+        assert_eq!(store.apply(0, &first), was_set(2, true, None), "{case}");
     }
+}
+
+#[test]
+fn a_transaction_that_only_reads_is_answered_as_its_command_and_changes_nothing() {
+    let mut store = Store::default();
+    for key in ["a", "b", "c"] {
+        store.apply(1, &set(key, "v"));
+    }
+    let list = List {
+        range: KeyRange::ALL,
+        limit: 2,
+        descending: true,
+        keys_only: false,
+        count: true,
+        count_only: false,
+        delimiter: None,
+    };
+    let get = Op::Get { key: "a".into() };
+    let nested = Txn { compares: Vec::new(), then: vec![get.clone()], or_else: Vec::new() };
+    let compare = |test| Compare::Keys { range: KeyRange::ALL, test };
+    for test in [Test::Present, Test::Absent] {
+        let then = vec![get.clone(), Op::List(list.clone())];
+        let txn = Txn { compares: vec![compare(test)], then, or_else: vec![Op::Txn(nested.clone())] };
+        let (read, hash) = (store.read_txn(&txn), store.state_hash());
+        let command = Command { operation: Operation::Txn(txn), request: None };
+        assert_eq!(store.apply(1, &command), read);
+        assert_eq!((store.revision(), store.state_hash()), (4, hash));
+    }
+    let too_many = Txn { compares: vec![compare(Test::Present); 40_000], ..nested };
+    assert_eq!(store.read_txn(&too_many), Outcome::TooLarge(Excess::Visits));
+}
+
+#[test]
+fn changes_of_a_key_are_told_from_the_newest_or_from_a_place_on() {
+    let mut store = Store::default();
+    for command in [set("k", "1"), set("other", "v"), set("k", "2"), delete("k")] {
+        store.apply(1, &command);
+    }
+    let revisions = |before| store.changes_of(b"k", before).map(|change| change.revision).collect::<Vec<_>>();
+    for (before, expected) in [(Revision::MAX, vec![2, 4, 5]), (5, vec![2, 4]), (4, vec![2]), (2, vec![]), (0, vec![])]
+    {
+        assert_eq!(revisions(before), expected, "{before}");
+    }
+    let changed =
+        |from| store.changed_keys(ChangePlace::before(from)).unwrap().map(|(revision, _)| revision).collect::<Vec<_>>();
+    assert_eq!((changed(2), changed(5), changed(6)), (vec![2, 3, 4, 5], vec![5], vec![]));
+    store.apply(1, &Command { operation: Operation::Compact { revision: 4 }, request: None });
+    assert!(store.changed_keys(ChangePlace::before(3)).is_err());
+    let known: Vec<Revision> = store.changes_of(b"k", Revision::MAX).map(|change| change.revision).collect();
+    assert_eq!(known, [4, 5]);
 }
 
 #[test]
@@ -347,13 +406,14 @@ impl Model {
 
     fn perform(&mut self, operation: &Operation) -> Outcome {
         let (key, condition, prev) = match operation {
-            Operation::Set { key, condition, prev, .. } | Operation::Delete { key, condition, prev } => {
+            Operation::Set { put: Put { key, prev, .. }, condition } | Operation::Delete { key, condition, prev } => {
                 (key, condition, prev)
             }
             Operation::RaiseLevel { to } => {
                 self.level = self.level.max(*to);
                 return Outcome::LevelRaised { level: self.level };
             }
+            _ => unreachable!("the commands are of the first levels"),
         };
         let current = self.items.get(&key[..]).cloned();
         let holds = match (condition, &current) {
@@ -367,27 +427,28 @@ impl Model {
         }
         let shown = if *prev { current.clone() } else { None };
         match operation {
-            Operation::Set { value, .. } => {
+            Operation::Set { put, .. } => {
                 self.revision += 1;
                 let mut item = current.clone().unwrap_or(Item {
                     value: Bytes::new(),
                     create_revision: self.revision,
                     mod_revision: 0,
                     version: 0,
+                    lease: None,
                 });
-                item.value = value.clone();
+                item.value = put.value.clone();
                 item.mod_revision = self.revision;
                 item.version += 1;
                 self.items.insert(key.to_vec(), item);
-                Outcome::Set { revision: self.revision, created: current.is_none(), prev: shown }
+                was_set(self.revision, current.is_none(), shown)
             }
             Operation::Delete { .. } => {
                 if self.items.remove(&key[..]).is_some() {
                     self.revision += 1;
                 }
-                Outcome::Deleted { revision: self.revision, deleted: current.is_some(), prev: shown }
+                was_deleted(self.revision, current.is_some(), shown)
             }
-            Operation::RaiseLevel { .. } => unreachable!("it is about no key"),
+            _ => unreachable!("it is about no key"),
         }
     }
 }
@@ -412,12 +473,12 @@ proptest! {
         let mut time_ms = 0u64;
         for (step, command) in &steps {
             time_ms = time_ms.saturating_add_signed(*step);
-            let outcome = store.apply(time_ms, command).outcome;
+            let outcome = store.apply(time_ms, command);
             prop_assert_eq!(&outcome, &model.apply(time_ms, command));
 
             // A replica sees the command as the log carried it.
             let decoded = Command::decode(&command.encode()).unwrap();
-            prop_assert_eq!(replica.apply(time_ms, &decoded).outcome, outcome);
+            prop_assert_eq!(replica.apply(time_ms, &decoded), outcome);
             prop_assert_eq!(replica.state_hash(), store.state_hash());
             prop_assert_eq!(store.recompute_state_hash(), store.state_hash());
         }

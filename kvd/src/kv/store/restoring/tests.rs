@@ -55,7 +55,7 @@ fn steps(steps_max: usize) -> impl Strategy<Value = Vec<(i64, Command)>> {
 fn apply(store: &mut Store, time_ms: &mut u64, steps: &[(i64, Command)]) -> Vec<Outcome> {
     let mut outcome = |(step, command): &(i64, Command)| {
         *time_ms = time_ms.saturating_add_signed(*step);
-        store.apply(*time_ms, command).outcome
+        store.apply(*time_ms, command)
     };
     steps.iter().map(&mut outcome).collect()
 }
@@ -188,7 +188,7 @@ proptest! {
     ) {
         let [revision, time_ms, keys, sessions, data_bytes] = numbers;
         let state_hash = Store::default().state_hash().0;
-        let summary = Summary { level: Level::FIRST.0, revision, time_ms, keys, sessions, data_bytes, state_hash };
+        let summary = Summary { level: Level::FIRST.0, revision, time_ms, keys, sessions, leases: 0, leases_chosen: 0, data_bytes, state_hash };
         let _ = restore(summary, &pieces);
         let _ = Summary::decode(&pieces.concat());
     }

@@ -3,8 +3,9 @@
 use super::super::super::pieces::ENTRIES_PER_PIECE_MAX;
 use super::super::super::sessions::{SESSION_IDLE_MS_MAX, SessionLimits};
 use super::super::super::strategies;
+use super::super::super::write::Condition;
 use super::super::tests::{delete, set, store_after};
-use super::super::{Command, Condition, Outcome};
+use super::super::{Command, HistoryLimits, Outcome, StoreLimits};
 use super::*;
 use proptest::prelude::*;
 
@@ -71,8 +72,13 @@ fn of_an_empty_store_there_is_no_piece() {
     assert_eq!(store.snapshot_piece(100), Ok(None), "the key came later");
 }
 
+/// Limits of a history that remembers nothing, so that a snapshot has to keep what it needs.
+const FORGETFUL: StoreLimits =
+    StoreLimits { history: HistoryLimits { bytes_max: 0, age_ms_max: 0 }, reader_bytes_max: 0, state_bytes_max: 0 };
+
 /// Begins a snapshot, writes a first piece of `written` bytes, applies the commands and returns how much is kept.
 fn kept(mut store: Store, written: usize, time_ms: u64, commands: &[Command]) -> usize {
+    store.set_limits(&FORGETFUL);
     store.begin_snapshot().unwrap();
     store.snapshot_piece(written).unwrap();
     for command in commands {
@@ -130,7 +136,7 @@ fn a_session_whose_reply_makes_room_is_taken_as_it_was() {
     let (_, expected) = snapshot(&mut store);
     store.begin_snapshot().unwrap();
     store.apply(1, &write("b"));
-    assert_eq!(store.apply(1, &write("a")).outcome, Outcome::StaleRequest { newest: 1 }, "b's reply took its place");
+    assert_eq!(store.apply(1, &write("a")), Outcome::StaleRequest { newest: 1 }, "b's reply took its place");
     assert!(rest(&store, 50).concat() == expected);
 }
 
@@ -180,10 +186,13 @@ fn a_piece_ends_also_where_there_is_much_to_pass_over() {
 proptest! {
     #[test]
     fn the_same_state_is_the_same_bytes_however_it_is_cut_and_whatever_comes_between(
-        before in prop::collection::vec(strategies::command(), 0..40),
-        between in prop::collection::vec((1..60usize, strategies::command()), 0..40),
+        before in prop::collection::vec(strategies::command_of_any_level(), 0..40),
+        between in prop::collection::vec((1..60usize, strategies::command_of_any_level()), 0..40),
+        history_bytes_max in prop::sample::select(vec![0, 400, 1 << 20]),
     ) {
         let (mut store, mut replica) = (store_after(before.clone()), store_after(before));
+        let history = HistoryLimits { bytes_max: history_bytes_max, ..HistoryLimits::default() };
+        store.set_limits(&StoreLimits { history, ..StoreLimits::default() });
         let (summary, expected) = snapshot(&mut replica);
         prop_assert_eq!(summary.data_bytes, expected.len() as u64);
 
