@@ -1,8 +1,9 @@
 //! Flags and environment of the daemon.
 
 use crate::config::{self, Config, ConfigError, ElectionTimeout, Options, StorageKind};
-use crate::kv::Level;
+use crate::kv::{HistoryLimits, Level, StoreLimits};
 use crate::logging::LogFormat;
+use crate::memory;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -257,6 +258,32 @@ pub(crate) struct NodeArgs {
     #[arg(long, env = "KVD_SNAPSHOT_LOG_BYTES", value_name = "BYTES", default_value_t = config::SNAPSHOT_LOG_BYTES)]
     snapshot_log_bytes: u64,
 
+    /// Memory for the history: earlier versions of keys, which can be read and watched from.
+    #[arg(long, env = "KVD_HISTORY_BYTES", value_name = "BYTES", default_value_t = HistoryLimits::default().bytes_max)]
+    history_bytes: u64,
+
+    /// Time after which the history forgets a change.
+    #[arg(long, env = "KVD_HISTORY_AGE", value_name = "TIME", default_value = "1h")]
+    history_age: humantime::Duration,
+
+    /// Memory for the data beyond which this node, when it leads, accepts only writes that add nothing. The default is 60 %
+    /// of the memory that the process may use.
+    #[arg(long, env = "KVD_MAX_STORE_BYTES", value_name = "BYTES")]
+    max_store_bytes: Option<u64>,
+
+    /// Memory for clients that read long streams: for what changes before they come to it and the history forgets.
+    #[arg(long, env = "KVD_READER_BYTES", value_name = "BYTES", default_value_t = StoreLimits::default().reader_bytes_max)]
+    reader_bytes: u64,
+
+    /// Largest transaction accepted, in bytes: its keys, values and some more for each operation.
+    #[arg(long, env = "KVD_MAX_TXN_BYTES", value_name = "BYTES", default_value_t = config::TXN_BYTES_MAX)]
+    max_txn_bytes: usize,
+
+    /// Watches, streams and waiting requests of clients at the same time; what comes beyond is refused. They leave a
+    /// quarter of the connections to other requests.
+    #[arg(long, env = "KVD_MAX_STREAMS", value_name = "NUMBER", default_value_t = config::STREAMS_MAX)]
+    max_streams: usize,
+
     /// The newest level that this node supports; the default is the newest of this version. The data of a cluster has a
     /// level, which rises by itself once every member supports the next one, and is never lowered. Until then a node
     /// can go back to the previous version of kvd. To keep that possible for longer, set this to the present level (see
@@ -267,6 +294,14 @@ pub(crate) struct NodeArgs {
     /// Stop with the whole cluster once standard input ends. For `kvd dev`, which holds the other end of a pipe.
     #[arg(long, hide = true)]
     pub(crate) until_stdin_ends: bool,
+}
+
+/// Part of the memory that the process may use, in percent, that the data may take: the rest is for requests, the history
+/// and the log.
+const STORE_MEMORY_PERCENT: u64 = 60;
+
+fn default_store_bytes() -> u64 {
+    memory::usable_bytes().map_or(u64::MAX, |bytes| bytes / 100 * STORE_MEMORY_PERCENT)
 }
 
 impl NodeArgs {
@@ -294,6 +329,16 @@ impl NodeArgs {
             election_timeout: self.election_timeout_ms,
             value_bytes_max: self.max_value_bytes,
             snapshot_log_bytes: self.snapshot_log_bytes,
+            store: StoreLimits {
+                history: HistoryLimits {
+                    bytes_max: self.history_bytes,
+                    age_ms_max: u64::try_from(self.history_age.as_millis()).unwrap_or(u64::MAX),
+                },
+                reader_bytes_max: self.reader_bytes,
+                state_bytes_max: self.max_store_bytes.unwrap_or_else(default_store_bytes),
+            },
+            txn_bytes_max: self.max_txn_bytes,
+            streams_max: self.max_streams,
             level_max: self.level_max,
             open_files,
         };

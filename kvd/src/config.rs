@@ -4,7 +4,7 @@
 //! [`Config`], or says in one sentence which flag is wrong and what it should be. No code after that checks a setting
 //! again.
 
-use crate::kv::Level;
+use crate::kv::{Level, StoreLimits};
 use crate::naming;
 use crate::raft::{self, MemberInfo};
 use std::collections::BTreeSet;
@@ -27,6 +27,9 @@ const ELECTION_TIMEOUT_MS_LIMIT: u64 = 60_000;
 /// Least number of open files and connections that a node can work with. Its log, its snapshots and the streams to
 /// other nodes need nearly all of them.
 pub const OPEN_FILES_MIN: u64 = 96;
+
+/// Streams and waits of clients at the same time, unless a flag says otherwise.
+pub const STREAMS_MAX: usize = 10_000;
 
 /// Number of open files and connections that suffices for everything that a node does.
 pub const OPEN_FILES_MAX: u64 = 16_384;
@@ -100,6 +103,12 @@ pub struct Options {
     pub value_bytes_max: usize,
     /// Growth of the log, in bytes, after which a snapshot replaces its beginning.
     pub snapshot_log_bytes: u64,
+    /// Limits of the node's store.
+    pub store: StoreLimits,
+    /// Largest transaction, in bytes as it is in the log.
+    pub txn_bytes_max: usize,
+    /// Streams and waits of clients at the same time.
+    pub streams_max: usize,
     /// The newest level that the node may know.
     pub level_max: u32,
     /// Limit of the operating system on files and connections that the node may have open at the same time.
@@ -114,6 +123,9 @@ pub const ELECTION_TIMEOUT: ElectionTimeout = ElectionTimeout { min_ms: 150, max
 
 /// Default for the largest value. Bytes.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// Default for the largest transaction. Bytes.
+pub const TXN_BYTES_MAX: usize = 2 << 20;
 
 /// Default growth of the log from one snapshot to the next. Bytes.
 pub const SNAPSHOT_LOG_BYTES: u64 = 64 << 20;
@@ -143,6 +155,9 @@ impl Options {
             election_timeout: ELECTION_TIMEOUT,
             value_bytes_max: VALUE_BYTES_MAX,
             snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
+            store: StoreLimits::default(),
+            txn_bytes_max: TXN_BYTES_MAX,
+            streams_max: STREAMS_MAX,
             level_max: Level::NEWEST.0,
             open_files: OPEN_FILES_MAX,
         }
@@ -181,6 +196,12 @@ pub struct Config {
     pub value_bytes_max: usize,
     /// Growth of the log, in bytes, after which a snapshot replaces its beginning.
     pub snapshot_log_bytes: u64,
+    /// Limits of the node's store.
+    pub store: StoreLimits,
+    /// Largest transaction, in bytes as it is in the log.
+    pub txn_bytes_max: usize,
+    /// Streams and waits of clients at the same time.
+    pub streams_max: usize,
     /// The newest level that the node knows, or is set to know.
     pub level_max: Level,
     /// Files and connections that the node may have open at the same time.
@@ -309,6 +330,9 @@ impl Config {
             raft,
             value_bytes_max: options.value_bytes_max,
             snapshot_log_bytes: options.snapshot_log_bytes,
+            store: options.store,
+            txn_bytes_max: options.txn_bytes_max,
+            streams_max: options.streams_max,
             level_max,
             open_files: options.open_files,
         })

@@ -7,13 +7,16 @@ use super::format::{
 use super::head::Head;
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Parts of a snapshot, in this order: the head, then the data in pieces as they were written, then the totals.
+/// Parts of a snapshot, in this order: the head, then the data in pieces as they were written, then the history in
+/// pieces, then the totals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The snapshot's description of itself.
     Head(Head),
     /// A piece of data.
     Data(Bytes),
+    /// A piece of the history before the state. Backups have none, and neither have snapshots before level 3.
+    History(Bytes),
     /// The end of the snapshot.
     End(Totals),
 }
@@ -41,6 +44,10 @@ enum State {
         crc: u32,
     },
     Data {
+        crc: u32,
+    },
+    /// No more data.
+    History {
         crc: u32,
     },
     /// Nothing.
@@ -96,7 +103,7 @@ impl Decoder {
             self.state = State::Head { cluster_id, crc };
         }
         let crc = match &self.state {
-            State::Head { crc, .. } | State::Data { crc } => *crc,
+            State::Head { crc, .. } | State::Data { crc } | State::History { crc } => *crc,
             State::Ended if self.buffer.is_empty() => return Ok(None),
             State::Ended => return Err(self.damaged("there are bytes after its end")),
             State::Header | State::Failed(_) => unreachable!("settled above"),
@@ -108,7 +115,11 @@ impl Decoder {
         let checked = header.check(crc, &part[PART_HEADER_BYTES..]);
         let (kind, crc) = checked.map_err(|cause| self.damaged(cause))?;
         let part = self.take(kind, part_bytes)?;
-        self.state = if kind == PartKind::End { State::Ended } else { State::Data { crc } };
+        self.state = match kind {
+            PartKind::Head | PartKind::Data => State::Data { crc },
+            PartKind::History => State::History { crc },
+            PartKind::End => State::Ended,
+        };
         Ok(Some(part))
     }
 
@@ -127,11 +138,15 @@ impl Decoder {
                 self.totals.add(&body);
                 Ok(Part::Data(body))
             }
-            (PartKind::End, State::Data { .. }) if Totals::decode(&body) == Some(self.totals) => {
-                Ok(Part::End(self.totals))
+            (PartKind::History, State::Data { .. } | State::History { .. }) => Ok(Part::History(body)),
+            (PartKind::End, State::Data { .. } | State::History { .. }) => {
+                let is_right = Totals::decode(&body) == Some(self.totals);
+                let end = is_right.then_some(Part::End(self.totals));
+                end.ok_or_else(|| damaged("its end counts other parts than there are"))
             }
-            (PartKind::End, State::Data { .. }) => Err(damaged("its end counts other parts than there are")),
-            (PartKind::Head | PartKind::Data | PartKind::End, _) => Err(damaged("its parts are in the wrong order")),
+            (PartKind::Head | PartKind::Data | PartKind::History, _) | (PartKind::End, _) => {
+                Err(damaged("its parts are in the wrong order"))
+            }
         }
     }
 

@@ -35,6 +35,14 @@ impl Encoder {
         self.part(PartKind::Data, data)
     }
 
+    /// Returns the header of this piece of history, which comes after the data. The history itself follows it.
+    ///
+    /// # Panics
+    /// If it is longer than [`PART_BYTES_MAX`](super::PART_BYTES_MAX).
+    pub fn history(&mut self, history: &[u8]) -> [u8; PART_HEADER_BYTES] {
+        self.part(PartKind::History, history)
+    }
+
     /// Returns the last bytes of the snapshot.
     pub fn end(mut self) -> [u8; END_BYTES] {
         let body = self.totals.encode();

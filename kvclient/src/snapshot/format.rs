@@ -88,6 +88,8 @@ pub(super) enum PartKind {
     Head,
     /// A piece of the state.
     Data,
+    /// A piece of the history before the state, which is no part of it.
+    History,
     /// The totals; the last part.
     End,
 }
@@ -98,11 +100,12 @@ impl PartKind {
             Self::Head => 1,
             Self::Data => 2,
             Self::End => 3,
+            Self::History => 4,
         }
     }
 
     fn of_number(number: u8) -> Option<Self> {
-        [Self::Head, Self::Data, Self::End].into_iter().find(|kind| kind.number() == number)
+        [Self::Head, Self::Data, Self::End, Self::History].into_iter().find(|kind| kind.number() == number)
     }
 }
 
@@ -111,7 +114,7 @@ impl PartKind {
 /// | offset | bytes | field |
 /// |---|---|---|
 /// | 0 | 4 | bytes of the body |
-/// | 4 | 1 | kind: 1 head, 2 data, 3 end |
+/// | 4 | 1 | kind: 1 head, 2 data, 3 end, 4 history |
 /// | 5 | 3 | zero |
 /// | 8 | 4 | checksum of: the checksum of the part before, bytes 0 to 7, the body |
 /// | 12 | | body |

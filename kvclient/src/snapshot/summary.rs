@@ -5,7 +5,10 @@ use thiserror::Error;
 
 /// The levels whose summaries and data look as they do here.
 const LEVEL_MIN: u8 = 1;
-const LEVEL_MAX: u8 = 2;
+const LEVEL_MAX: u8 = 3;
+
+/// The first level with leases.
+const LEVEL_WITH_LEASES: u32 = 3;
 
 /// Bytes of the hash at the end.
 const HASH_BYTES: usize = 16;
@@ -31,6 +34,10 @@ pub struct Summary {
     pub keys: u64,
     /// Number of client names whose last request is remembered.
     pub sessions: u64,
+    /// Number of leases; none before level 3.
+    pub leases: u64,
+    /// Number of leases so far whose id the store has chosen; none before level 3.
+    pub leases_chosen: u64,
     /// Bytes of the data, of all parts together.
     pub data_bytes: u64,
     /// Hash of the whole state; equal states have equal hashes.
@@ -46,16 +53,17 @@ impl Summary {
     /// | offset | size   | field |
     /// |--------|--------|-------|
     /// | 0      | 1      | level |
-    /// | 1      | varies | revision, time, keys, sessions, bytes of data: numbers, seven bits a byte (LEB128) |
+    /// | 1      | varies | revision, time, keys, sessions, from level 3 on leases and ids chosen for leases, bytes of data: numbers, seven bits a byte (LEB128) |
     /// |        | 16     | state hash, lowest byte first |
     ///
     /// # Panics
     /// If no state has such a level.
     pub fn encode(&self) -> Vec<u8> {
-        let Self { level, revision, time_ms, keys, sessions, data_bytes, state_hash } = self;
+        let Self { level, revision, time_ms, keys, sessions, leases, leases_chosen, data_bytes, state_hash } = self;
         let mut encoded = vec![u8::try_from(*level).expect("levels of this version have one byte")];
-        for number in [revision, time_ms, keys, sessions, data_bytes] {
-            put_varint(&mut encoded, *number);
+        let leases: &[_] = if *level >= LEVEL_WITH_LEASES { &[*leases, *leases_chosen] } else { &[] };
+        for number in [&[*revision, *time_ms, *keys, *sessions], leases, &[*data_bytes]].concat() {
+            put_varint(&mut encoded, number);
         }
         encoded.extend_from_slice(&state_hash.to_le_bytes());
         encoded
@@ -75,13 +83,19 @@ impl Summary {
         }
         let mut number = |field| take_varint(&mut rest).ok_or(malformed(field));
         let (revision, time_ms) = (number("revision")?, number("time")?);
-        let (keys, sessions, data_bytes) = (number("number of keys")?, number("number of sessions")?, number("bytes")?);
+        let (keys, sessions) = (number("number of keys")?, number("number of sessions")?);
+        let (leases, leases_chosen) = if u32::from(*level) >= LEVEL_WITH_LEASES {
+            (number("number of leases")?, number("number of ids chosen for leases")?)
+        } else {
+            (0, 0)
+        };
+        let data_bytes = number("bytes")?;
         let (hash, rest) = rest.split_first_chunk::<HASH_BYTES>().ok_or(malformed("state hash"))?;
         if !rest.is_empty() {
             return Err(malformed("bytes after the end"));
         }
         let (level, state_hash) = (u32::from(*level), u128::from_le_bytes(*hash));
-        Ok(Self { level, revision, time_ms, keys, sessions, data_bytes, state_hash })
+        Ok(Self { level, revision, time_ms, keys, sessions, leases, leases_chosen, data_bytes, state_hash })
     }
 }
 
@@ -109,6 +123,8 @@ mod tests {
         time_ms: 7,
         keys: 2,
         sessions: 1,
+        leases: 0,
+        leases_chosen: 0,
         data_bytes: 128,
         state_hash: 0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100,
     };
@@ -124,7 +140,9 @@ mod tests {
         let raised = Summary { level: 2, ..SUMMARY };
         assert_eq!(raised.encode()[..3], [2, 0xac, 0x02]);
         let largest = Summary { revision: u64::MAX, data_bytes: 1 << 63, state_hash: u128::MAX, ..SUMMARY };
-        for summary in [SUMMARY, raised, largest] {
+        let with_leases = Summary { level: 3, leases: 4, leases_chosen: 300, ..SUMMARY };
+        assert_eq!(with_leases.encode()[..10], [3, 0xac, 0x02, 7, 2, 1, 4, 0xac, 0x02, 0x80]);
+        for summary in [SUMMARY, raised, largest, with_leases] {
             assert_eq!(Summary::decode(&summary.encode()), Ok(summary));
         }
     }

@@ -101,7 +101,8 @@ fn read_backup(mut backup: impl Read) -> Result<State, RestoreBackupError> {
                     begun = Some((meta.place, restoring));
                 }
                 (Part::Data(data), Some((_, restoring))) => restoring.piece(&data)?,
-                (Part::Data(_) | Part::End(_), _) => {}
+                // A new cluster has another past than the one that the snapshot is of.
+                (Part::Data(_) | Part::History(_) | Part::End(_), _) => {}
             }
         }
         if read == 0 {
@@ -224,7 +225,8 @@ fn refound(disk: &Arc<dyn Disk>, name_aside: &str, founder: Founder, state: Stat
 /// Writes all files of a node that is a cluster of its own, with this state.
 fn write_node(disk: &Arc<dyn Disk>, founder: Founder, state: State) -> Result<Refounded, StorageError> {
     let Founder { info, node_id, wal } = founder;
-    let State { last, time, term, store } = state;
+    let State { last, time, term, mut store } = state;
+    store.refound();
     let name = info.name.clone();
     let configuration = Configuration::of_voters([(node_id, info)]);
     let cluster = cluster_of(&configuration);

@@ -4,7 +4,7 @@ use super::error::DataError;
 use crate::kv::{Level, RestoreError, Restoring, SessionLimits, Store};
 use crate::raft::SnapshotPlace;
 use crate::storage::snapshot::{
-    Decoder, Part, SnapshotError, SnapshotFile, SnapshotMeta, SnapshotReader, SnapshotWriter,
+    Decoder, Part, Piece, SnapshotError, SnapshotFile, SnapshotMeta, SnapshotReader, SnapshotWriter,
 };
 use crate::storage::{Disk, StorageError};
 use bytes::Bytes;
@@ -28,8 +28,11 @@ pub(super) fn begin_store(
 /// Returns the store in a snapshot file.
 pub(super) fn load(reader: &mut SnapshotReader, limits: SessionLimits) -> Result<Store, DataError> {
     let mut restoring = begin_store(reader.meta(), limits, Level::NEWEST)?;
-    while let Some(piece) = reader.next_data()? {
-        restoring.piece(&piece)?;
+    while let Some(piece) = reader.next_piece()? {
+        match piece {
+            Piece::Data(data) => restoring.piece(&data)?,
+            Piece::History(history) => restoring.history_piece(&history)?,
+        }
     }
     Ok(restoring.finish()?)
 }
@@ -104,6 +107,7 @@ impl Receiving {
             match part {
                 Part::Head(head) => self.begin(SnapshotMeta::of(head)?)?,
                 Part::Data(data) => self.take(&data)?,
+                Part::History(history) => self.take_history(&history)?,
                 Part::End(_) => {}
             }
         }
@@ -121,10 +125,19 @@ impl Receiving {
     }
 
     fn take(&mut self, data: &Bytes) -> Result<(), ReceiveError> {
-        let Begun { writer, restoring, .. } =
-            self.begun.as_mut().expect("data comes after what a snapshot begins with");
+        let Begun { writer, restoring, .. } = self.begun();
         restoring.piece(data)?;
         Ok(writer.write_data(data)?)
+    }
+
+    fn take_history(&mut self, history: &Bytes) -> Result<(), ReceiveError> {
+        let Begun { writer, restoring, .. } = self.begun();
+        restoring.history_piece(history)?;
+        Ok(writer.write_history(history)?)
+    }
+
+    fn begun(&mut self) -> &mut Begun {
+        self.begun.as_mut().expect("pieces come after what a snapshot begins with")
     }
 
     /// Abandons the snapshot, and removes the written bytes if possible. If that fails, or the process ends first, the

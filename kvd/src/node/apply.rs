@@ -1,6 +1,6 @@
 //! Applies committed entries to the store.
 
-use crate::kv::{Applied, Command, DecodeError, Level, Store};
+use crate::kv::{Command, DecodeError, Level, Outcome, Store};
 use crate::raft::{Entry, LogIndex, Payload};
 use thiserror::Error;
 
@@ -24,7 +24,7 @@ pub(super) fn apply_entry(
     store: &mut Store,
     entry: &Entry,
     level_max: Level,
-) -> Result<Option<Applied>, UnreadableEntry> {
+) -> Result<Option<Outcome>, UnreadableEntry> {
     match &entry.payload {
         Payload::Noop | Payload::Configuration(_) => Ok(None),
         Payload::Command(bytes) => match Command::decode(bytes) {

@@ -2,7 +2,7 @@
 
 use super::request::{ReadError, WriteError};
 use crate::kv::Outcome;
-use crate::raft::{Fetch, LogWrite, Message, NodeId, SendSnapshot};
+use crate::raft::{ClusterTime, Fetch, LogWrite, Message, NodeId, SendSnapshot};
 
 /// Actions to take after some calls to a [`super::Replica`], in any order. `W` and `R` are the caller's handles on its
 /// requests.
@@ -21,6 +21,8 @@ pub struct Effects<W, R> {
     pub snapshots: Vec<SendSnapshot>,
     /// Writes that have ended.
     pub writes: Vec<(W, Result<Outcome, WriteError>)>,
-    /// Reads that have ended; after `Ok` the store is fresh enough for them.
-    pub reads: Vec<(R, Result<(), ReadError>)>,
+    /// Reads that have ended; after `Ok` the store is fresh enough for them. It holds the leader's cluster time when it
+    /// took the read index: time left until an end is counted from there. `None` if the leader is of a version that
+    /// does not tell it.
+    pub reads: Vec<(R, Result<Option<ClusterTime>, ReadError>)>,
 }

@@ -6,8 +6,10 @@
 mod apply;
 mod backlog;
 mod effects;
+mod keepalives;
 mod leadership;
 mod leadership_transfer;
+mod leases;
 mod levels;
 mod member_changes;
 mod raising;

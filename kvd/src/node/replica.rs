@@ -8,22 +8,23 @@
 use super::apply::apply_entry;
 use super::backlog::Backlog;
 use super::effects::Effects;
+use super::keepalives::{LeaseUpkeep, leases_of};
 use super::leadership::{LeadershipProof, Proofs};
 use super::levels::Levels;
 use super::recovery::Recovered;
 use super::repeats::Repeats;
 use super::request::{ReadError, WriteError};
 use super::state_check::{AppliedState, Divergence, StateCheck};
-use crate::kv::{Applied, Command, Outcome, SnapshotBusy, Store};
+use crate::kv::{Command, Outcome, SnapshotBusy, Store, StoreLimits};
 use crate::mutants::{self, Mutant};
 use crate::raft::{
-    Entry, Fetch, Instant, LogBase, LogIndex, MembershipChange, MembershipError, Message, NodeId, ProposalRefusal,
-    Raft, ReadToken, Restored, RoleName, Settings, SnapshotPlace, Term, WriteId,
+    ClusterTime, Entry, Fetch, Instant, LogBase, LogIndex, MembershipChange, MembershipError, Message, NodeId,
+    ProposalRefusal, Raft, ReadToken, Restored, RoleName, Settings, SnapshotPlace, Term, WriteId,
 };
 use bytes::Bytes;
 use kvclient::snapshot::Summary;
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Most writes waiting for a quorum. When full, the next gets `Overloaded` at once rather than a late timeout.
 const WAITING_WRITES_MAX: usize = 4096;
@@ -34,6 +35,12 @@ const UNSETTLED_BYTES_MAX: usize = 64 << 20;
 
 /// Most reads waiting for a read index or for the store to reach it.
 const WAITING_READS_MAX: usize = 16384;
+
+/// Time between two looks at the history of a node to which nothing is written. Milliseconds.
+const TRIM_EVERY_MS: u64 = 200;
+
+/// Most changes of the history that are freed at once then.
+const TRIMMED_CHANGES: usize = 1_000;
 
 /// One replica of the store. `W` and `R` are the caller's handles on writes and reads, returned with their results.
 #[derive(Debug)]
@@ -52,6 +59,10 @@ pub struct Replica<W, R> {
     last_token: ReadToken,
     proofs: Proofs,
     pub(super) levels: Levels,
+    pub(super) lease_upkeep: LeaseUpkeep<W>,
+    store_limits: StoreLimits,
+    /// Time at which the history is next looked through for what it may no longer remember.
+    next_trim: Instant,
     /// Reads whose read index has been requested.
     asked: BTreeMap<ReadToken, WaitingReads<R>>,
     /// Reads that wait for this index to be applied.
@@ -60,7 +71,7 @@ pub struct Replica<W, R> {
     /// No request expires before this.
     next_expiry: Instant,
     ended_writes: Vec<(W, Result<Outcome, WriteError>)>,
-    ended_reads: Vec<(R, Result<(), ReadError>)>,
+    ended_reads: Vec<(R, Result<Option<ClusterTime>, ReadError>)>,
     state_check: StateCheck,
 }
 
@@ -82,6 +93,8 @@ struct WaitingReads<R> {
     reads: Vec<WaitingRead<R>>,
     /// The earliest of their deadlines.
     deadline: Instant,
+    /// The cluster time that came with their read index, if it has come and the leader tells it.
+    time: Option<ClusterTime>,
 }
 
 impl<R> WaitingReads<R> {
@@ -130,6 +143,9 @@ impl<W, R> Replica<W, R> {
             last_token: ReadToken(0),
             proofs: Proofs::default(),
             levels,
+            lease_upkeep: LeaseUpkeep::default(),
+            store_limits: StoreLimits::default(),
+            next_trim: now,
             asked: BTreeMap::new(),
             indexed: BTreeMap::new(),
             waiting_reads: 0,
@@ -150,7 +166,15 @@ impl<W, R> Replica<W, R> {
     pub fn tick(&mut self, now: Instant) {
         self.now = self.now.max(now);
         self.raft.tick(now);
+        let store = &self.store;
+        self.raft.mark_time(|| read(store).has_leases());
         self.raise_level();
+        self.log_keepalives();
+        self.end_leases();
+        if self.now >= self.next_trim {
+            let has_more = lock(&self.store).free_history(TRIMMED_CHANGES);
+            self.next_trim = if has_more { self.now } else { self.now.plus_ms(TRIM_EVERY_MS) };
+        }
         if self.now >= self.next_expiry {
             self.expire();
         }
@@ -189,28 +213,58 @@ impl<W, R> Replica<W, R> {
         }
         let log = self.raft.log();
         if self.raft.role() == RoleName::Leader
+            && read(&self.store).state_bytes() >= self.store_limits.state_bytes_max
+            && Command::decode(&command).is_ok_and(|command| read(&self.store).would_grow(&command))
+        {
+            return self.ended_writes.push((handle, Err(WriteError::StoreFull)));
+        }
+        if self.raft.role() == RoleName::Leader
             && (self.waiting_writes() >= WAITING_WRITES_MAX
                 || log.memory_bytes() >= self.memory_bytes_max
                 || !self.backlog.has_room(log.unapplied_bytes(), self.request_timeout_ms))
         {
             return self.ended_writes.push((handle, Err(WriteError::Overloaded)));
         }
-        match self.raft.propose(command.clone()) {
-            Ok(index) => {
-                self.repeats.appended(&command, (index, self.raft.term()));
-                self.next_expiry = self.next_expiry.min(deadline);
-                self.backlog.waits(self.now);
-                self.writes.insert((index, self.raft.term()), WaitingWrite { handle, deadline });
-            }
-            Err(refusal) => {
-                let error = match refusal {
-                    ProposalRefusal::NotLeader { leader: Some(leader) } => WriteError::NotLeader { leader },
-                    ProposalRefusal::NotLeader { leader: None } => WriteError::NoLeader,
-                    ProposalRefusal::TransferringLeadership => WriteError::TransferringLeadership,
-                };
-                self.ended_writes.push((handle, Err(error)));
-            }
+        if self.raft.role() == RoleName::Leader
+            && let Some(leases) = leases_of(&command)
+        {
+            return self.gather_keepalive(leases, deadline, handle);
         }
+        match self.propose_write(command.clone()) {
+            Ok(place) => {
+                self.repeats.appended(&command, place);
+                self.expires_by(deadline);
+                self.writes.insert(place, WaitingWrite { handle, deadline });
+            }
+            Err(error) => self.ended_writes.push((handle, Err(error))),
+        }
+    }
+
+    /// Appends a write to the log, if this node leads. Returns its place there.
+    pub(super) fn propose_write(&mut self, command: Bytes) -> Result<(LogIndex, Term), WriteError> {
+        let index = self.raft.propose(command).map_err(|refusal| match refusal {
+            ProposalRefusal::NotLeader { leader: Some(leader) } => WriteError::NotLeader { leader },
+            ProposalRefusal::NotLeader { leader: None } => WriteError::NoLeader,
+            ProposalRefusal::TransferringLeadership => WriteError::TransferringLeadership,
+        })?;
+        self.backlog.waits(self.now);
+        Ok((index, self.raft.term()))
+    }
+
+    /// Takes note that a request expires then.
+    pub(super) fn expires_by(&mut self, deadline: Instant) {
+        self.next_expiry = self.next_expiry.min(deadline);
+    }
+
+    /// Ends writes.
+    pub(super) fn end_writes(&mut self, ended: impl IntoIterator<Item = (W, Result<Outcome, WriteError>)>) {
+        self.ended_writes.extend(ended);
+    }
+
+    /// Sets the limits of this node's store.
+    pub fn set_store_limits(&mut self, limits: StoreLimits) {
+        self.store_limits = limits;
+        lock(&self.store).set_limits(&limits);
     }
 
     /// Starts a linearizable read, which ends when the store is fresh enough. It has the usual request timeout.
@@ -265,7 +319,7 @@ impl<W, R> Replica<W, R> {
     /// Makes a snapshot that is durable on this node's disk its state, with this store, unless the snapshot is no
     /// longer news; see [`Raft::install`]. Returns the store that is not needed, so that the caller can drop it where
     /// that may take time.
-    pub fn install(&mut self, place: SnapshotPlace, store: Store) -> Store {
+    pub fn install(&mut self, place: SnapshotPlace, mut store: Store) -> Store {
         let last = place.last.index;
         if !self.raft.install(place) {
             return store;
@@ -274,7 +328,8 @@ impl<W, R> Replica<W, R> {
         for (_, write) in self.writes.extract_if(..=(last, Term(u64::MAX)), |_, _| true) {
             self.ended_writes.push((write.handle, Err(WriteError::OutcomeUnknown)));
         }
-        let repeats = self.repeats.replaced(last).into_iter();
+        store.set_limits(&self.store_limits);
+        let repeats = self.repeats.replaced(last).into_iter().chain(self.lease_upkeep.replaced(last));
         self.ended_writes.extend(repeats.map(|handle| (handle, Err(WriteError::OutcomeUnknown))));
         self.state_check.replaced(state_of(&store, last));
         self.levels.reached(store.level());
@@ -357,7 +412,7 @@ impl<W, R> Replica<W, R> {
             if let Some(deadline) = earliest(&self.arrived) {
                 self.next_expiry = self.next_expiry.min(deadline);
                 let reads = std::mem::take(&mut self.arrived);
-                self.asked.insert(token, WaitingReads { reads, deadline });
+                self.asked.insert(token, WaitingReads { reads, deadline, time: None });
             }
             if replaces_proof {
                 self.retain_reads();
@@ -373,7 +428,9 @@ impl<W, R> Replica<W, R> {
             // A read that expired meanwhile is no longer here. If only a proof was wanted, there was no read.
             let Some(reads) = self.asked.remove(&outcome.token) else { continue };
             match outcome.read_index {
-                Some(index) => self.indexed.entry(index).or_default().push(reads),
+                Some(index) => {
+                    self.indexed.entry(index).or_default().push(WaitingReads { time: outcome.time, ..reads })
+                }
                 None => self.end_reads(reads, Err(ReadError::NoLeader)),
             }
         }
@@ -382,7 +439,8 @@ impl<W, R> Replica<W, R> {
             && (*first.key() <= applied_index || mutants::is_on(Mutant::ReadBeforeApplied))
         {
             for reads in first.remove() {
-                self.end_reads(reads, Ok(()));
+                let time = reads.time;
+                self.end_reads(reads, Ok(time));
             }
         }
         Effects {
@@ -403,12 +461,17 @@ impl<W, R> Replica<W, R> {
 
     /// Number of writes that wait for a quorum.
     pub fn waiting_writes(&self) -> usize {
-        self.writes.len() + self.repeats.waiting()
+        self.writes.len() + self.repeats.waiting() + self.lease_upkeep.waiting()
     }
 
     /// Number of reads that wait for a read index, or for the store to reach it.
     pub fn waiting_reads(&self) -> usize {
         self.waiting_reads
+    }
+
+    /// Returns the present cluster time if this node leads; see [`Raft::cluster_time`].
+    pub fn cluster_time(&self) -> Option<ClusterTime> {
+        self.raft.cluster_time()
     }
 
     /// Returns the consensus state, for inspection.
@@ -429,9 +492,8 @@ impl<W, R> Replica<W, R> {
         let mut store = lock(&self.store);
         for entry in entries {
             // Skipping the entry on a node that is too old to know it would let the replicas diverge.
-            let applied = apply_entry(&mut store, entry, self.levels.max());
-            let applied = applied.unwrap_or_else(|unreadable| panic!("{unreadable}"));
-            let outcome = applied.map(|Applied { outcome, .. }| outcome);
+            let outcome = apply_entry(&mut store, entry, self.levels.max());
+            let outcome = outcome.unwrap_or_else(|unreadable| panic!("{unreadable}"));
             if let Some(Outcome::LevelRaised { level }) = outcome {
                 self.levels.reached(level);
             }
@@ -446,13 +508,15 @@ impl<W, R> Replica<W, R> {
                 };
                 self.ended_writes.push((handle, ended));
             }
+            let keepalives = self.lease_upkeep.applied(entry.index, entry.term, outcome.as_ref());
+            self.ended_writes.extend(keepalives);
             if StateCheck::is_kept(entry.index) || entry.index == last {
                 self.state_check.applied(state_of(&store, entry.index));
             }
         }
     }
 
-    fn end_reads(&mut self, reads: WaitingReads<R>, result: Result<(), ReadError>) {
+    fn end_reads(&mut self, reads: WaitingReads<R>, result: Result<Option<ClusterTime>, ReadError>) {
         self.waiting_reads -= reads.reads.len();
         self.ended_reads.extend(reads.reads.into_iter().map(|read| (read.handle, result)));
     }
@@ -486,7 +550,7 @@ impl<W, R> Replica<W, R> {
         for (_, write) in self.writes.extract_if(.., |_, write| write.deadline <= now) {
             self.ended_writes.push((write.handle, Err(WriteError::OutcomeUnknown)));
         }
-        let repeats = self.repeats.expire(now).into_iter();
+        let repeats = self.repeats.expire(now).into_iter().chain(self.lease_upkeep.expire(now));
         self.ended_writes.extend(repeats.map(|handle| (handle, Err(WriteError::OutcomeUnknown))));
         let waiting = self.asked.values_mut().chain(self.indexed.values_mut().flatten());
         let expired: Vec<R> = waiting.flat_map(|reads| reads.expire(now)).collect();
@@ -499,6 +563,7 @@ impl<W, R> Replica<W, R> {
         self.ended_reads.extend(expired.into_iter().map(|handle| (handle, Err(ReadError::TimedOut))));
         let deadlines = (self.writes.values().map(|write| write.deadline))
             .chain(self.repeats.next_deadline())
+            .chain(self.lease_upkeep.next_deadline())
             .chain(self.asked.values().map(|reads| reads.deadline))
             .chain(self.indexed.values().flatten().map(|reads| reads.deadline));
         // A request that arrives later lowers it if it expires earlier.
@@ -508,6 +573,10 @@ impl<W, R> Replica<W, R> {
 
 fn state_of(store: &Store, index: LogIndex) -> AppliedState {
     AppliedState { index, hash: store.state_hash() }
+}
+
+fn read(store: &RwLock<Store>) -> RwLockReadGuard<'_, Store> {
+    store.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn lock(store: &RwLock<Store>) -> RwLockWriteGuard<'_, Store> {

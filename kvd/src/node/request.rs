@@ -25,6 +25,9 @@ pub enum WriteError {
     /// Too many writes wait for a quorum already (429). Not applied.
     #[error("too many writes wait for a quorum")]
     Overloaded,
+    /// The store has as much as it may (507). Not applied.
+    #[error("the store is full")]
+    StoreFull,
     /// The state is below the level that the command needs (503). Not applied.
     #[error("the cluster is not at level {needed} yet")]
     BelowLevel {

@@ -1,7 +1,7 @@
 //! Outcomes of requests: three replicas with a network that the test controls.
 
 use super::{Effects, ReadError, Recovery, Replica, TransferError, UnreadableEntry, WriteError};
-use crate::kv::{Command, DecodeError, Level, Operation, Outcome, RequestId, Restoring, Store};
+use crate::kv::{Command, DecodeError, Level, Operation, Outcome, Put, PutDone, RequestId, Restoring, Store};
 use crate::raft::{
     Body, ClusterTime, Configuration, Entry, HardState, Instant, LogIndex, MemberInfo, Message, NodeId, Payload,
     Record, RoleName, Settings, SnapshotPlace, Term, TransferRefusal,
@@ -9,6 +9,7 @@ use crate::raft::{
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
+mod cluster_time;
 mod levels;
 mod member_changes;
 
@@ -27,7 +28,7 @@ struct Cluster {
     starved: BTreeSet<NodeId>,
     now: Instant,
     writes: BTreeMap<u32, Result<Outcome, WriteError>>,
-    reads: BTreeMap<u32, Result<(), ReadError>>,
+    reads: BTreeMap<u32, Result<Option<ClusterTime>, ReadError>>,
 }
 
 fn founding_records(nodes: u64) -> Vec<Record> {
@@ -148,7 +149,7 @@ impl Cluster {
 
 fn set(key: &str, value: &str) -> Command {
     let (key, value) = (Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(value.as_bytes()));
-    Command { operation: Operation::Set { key, value, condition: None, prev: false }, request: None }
+    Command { operation: Operation::Set { put: Put::new(key, value), condition: None }, request: None }
 }
 
 fn set_once(key: &str, value: &str, seq: u64) -> Command {
@@ -173,7 +174,7 @@ fn a_write_is_answered_once_it_is_applied_and_every_replica_gets_it_without_anot
     let (mut cluster, leader) = Cluster::with_leader(3);
     cluster.write(leader, 1, &set("color", "blue"));
     cluster.settle();
-    assert!(matches!(cluster.writes[&1], Ok(Outcome::Set { revision: 2, created: true, .. })));
+    assert!(matches!(cluster.writes[&1], Ok(Outcome::Set { revision: 2, done: PutDone { created: true, .. } })));
     // No time has passed: no heartbeat was needed for the followers to learn of the commit.
     for id in [1, 2, 3] {
         assert_eq!(cluster.value(NodeId(id), "color"), Some((Bytes::from("blue"), 1)), "n{id}");
@@ -236,7 +237,11 @@ fn a_write_that_a_later_leader_commits_succeeds_where_it_was_asked() {
     assert!(!cluster.writes.contains_key(&1));
     cluster.cut_off.clear();
     cluster.advance(200);
-    assert!(matches!(cluster.writes[&1], Ok(Outcome::Set { created: true, .. })), "{:?}", cluster.writes[&1]);
+    assert!(
+        matches!(cluster.writes[&1], Ok(Outcome::Set { done: PutDone { created: true, .. }, .. })),
+        "{:?}",
+        cluster.writes[&1]
+    );
 }
 
 /// Returns a copy of a replica's store, made through a snapshot.
@@ -274,7 +279,7 @@ fn a_write_whose_place_a_snapshot_took_is_unknown_and_reads_go_on() {
     cluster.advance(1_000);
     cluster.at(old).read(9);
     cluster.settle();
-    assert_eq!(cluster.reads[&9], Ok(()));
+    assert!(cluster.reads[&9].is_ok());
 }
 
 #[test]
@@ -362,7 +367,7 @@ fn a_read_waits_until_the_store_has_applied_what_was_committed_before_it() {
         cluster.settle();
         cluster.at(NodeId(u64::from(id))).read(id);
         cluster.settle();
-        assert_eq!(cluster.reads[&id], Ok(()));
+        assert!(cluster.reads[&id].is_ok());
         let (value, _) = cluster.value(NodeId(u64::from(id)), "color").expect("written");
         assert_eq!(value, id.to_string());
     }
@@ -378,7 +383,7 @@ fn a_leader_that_was_cut_off_answers_no_read() {
     cluster.write(new, 2, &set("color", "new"));
     cluster.settle();
     assert!(matches!(cluster.writes[&2], Ok(Outcome::Set { .. })));
-    assert_ne!(cluster.reads.get(&1), Some(&Ok(())), "it would have read what was overwritten");
+    assert!(!cluster.reads.get(&1).is_some_and(Result::is_ok), "it would have read what was overwritten");
     cluster.advance(1_000);
     assert_eq!(cluster.reads[&1], Err(ReadError::NoLeader));
 }

@@ -311,7 +311,7 @@ async fn take<B: Buf>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kv::Item;
+    use crate::kv::{Item, PutDone};
     use kvclient::api::{LeaderReply, MembersReply};
 
     #[test]
@@ -326,9 +326,12 @@ mod tests {
             let frame = encode_question(question.clone(), Duration::from_millis(4321));
             assert_eq!(decode_question(&frame), Some((question, Duration::from_millis(4321))));
         }
-        let item = Item { value: "blue".into(), create_revision: 2, mod_revision: 3, version: 2 };
+        let item = Item { value: "blue".into(), create_revision: 2, mod_revision: 3, version: 2, lease: None };
         for answer in [
-            Answer::Written(Outcome::Set { revision: 9, created: false, prev: Some(item.clone()) }),
+            Answer::Written(Outcome::Set {
+                revision: 9,
+                done: PutDone { created: false, prev: Some(item.clone()), lease: None },
+            }),
             Answer::Written(Outcome::ConditionFailed { current: Some(item) }),
             Answer::Written(Outcome::ConditionFailed { current: None }),
             Answer::Written(Outcome::StaleRequest { newest: 4 }),

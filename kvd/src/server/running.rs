@@ -11,9 +11,9 @@ use super::patient_disk::PatientDisk;
 use super::phases::{NodeTask, Shell};
 use super::reporter::Reporter;
 use super::{snapshots, startup, state_exchange};
-use crate::config::{Config, REQUEST_TIMEOUT_MS, VALUE_BYTES_LIMIT};
+use crate::config::{Config, REQUEST_TIMEOUT_MS, STREAMS_MAX, VALUE_BYTES_LIMIT};
 use crate::data::Opened;
-use crate::http::{self, ConnectionLimits, Gateway, Limits, Listeners};
+use crate::http::{self, CommandLimits, ConnectionLimits, Gateway, Limits, Listeners};
 use crate::kv::KEY_BYTES_MAX;
 use crate::peer::{self, FRAME_BYTES_MAX};
 use crate::storage::Disk;
@@ -36,6 +36,9 @@ const _: () = assert!(2 * VALUE_BYTES_LIMIT + KEY_BYTES_MAX + ENTRY_OVERHEAD_BYT
 
 // The replica gives reads this time, and a stop gives it to waiting callers: the usual time of a request.
 const _: () = assert!(http::TIMEOUT_DEFAULT.as_millis() == REQUEST_TIMEOUT_MS as u128);
+
+// A node that is embedded, and one that is started by a program, serve as many streams.
+const _: () = assert!(http::STREAMS_MAX_DEFAULT == STREAMS_MAX);
 
 // The time that a stop waits for requests must leave time to close the log.
 const _: () =
@@ -117,11 +120,12 @@ impl Server {
         if let Some(recorded) = recovered.as_ref().and_then(|recovered| recovered.info_of(identity.node_id)) {
             config.use_recorded(recorded);
         }
-        let value_bytes_max = config.value_bytes_max;
-        let OpenFiles { connections_max, crowded_max, forwarded_max, .. } = OpenFiles::divide(config.open_files);
+        let (value_bytes_max, txn_bytes_max) = (config.value_bytes_max, config.txn_bytes_max);
+        let OpenFiles { connections_max, streams_max, crowded_max, forwarded_max, .. } =
+            OpenFiles::divide(config.open_files, config.streams_max);
         tracing::info!(
-            "accepting up to {connections_max} client connections, of {} open files: the rest is for the log, \
-             snapshots and other nodes",
+            "accepting up to {connections_max} client connections, {streams_max} of them with streams and waits, of {} \
+             open files: the rest is for the log, snapshots and other nodes",
             config.open_files
         );
         let leadership_transfer_time_max = leadership_transfer::time_max(&config.raft);
@@ -151,7 +155,7 @@ impl Server {
             forward: Arc::new(forward),
             stopping,
             stop_time_max,
-            value_bytes_max,
+            limits: CommandLimits { value_bytes_max, txn_bytes_max },
             started: std::time::Instant::now(),
         };
         let snapshots = snapshots::route(Arc::clone(&shell.disk), hello(), events.reporter(Event::Snapshots));
@@ -166,7 +170,7 @@ impl Server {
         let drain_time_max = stop_time_max + Duration::from_millis(DRAIN_MARGIN_MS);
         let connections =
             ConnectionLimits { connections_max, crowded_max, drain_time_max, ..ConnectionLimits::default() };
-        let limits = Limits { connections, ..Limits::default() };
+        let limits = Limits { connections, streams_max, ..Limits::default() };
         let replica = tokio::spawn(task.run().instrument(span.clone()));
         let http = tokio::spawn(http::serve(listeners, gateway, raft, limits).instrument(span.clone()));
         let stopping = events.reporter(Event::Stopping);

@@ -1,6 +1,6 @@
 use super::*;
 use crate::data::{founding_records, open};
-use crate::kv::{Command, Operation, RequestId, SessionLimits};
+use crate::kv::{Command, Operation, Put, RequestId, SessionLimits};
 use crate::raft::{Entry, Goal, Payload};
 use crate::storage::snapshot::SnapshotError;
 use std::collections::BTreeSet;
@@ -37,7 +37,7 @@ fn entry(index: u64) -> Entry {
     let key = |index: u64| format!("key{}", index % 23).into();
     let operation = match index % 10 {
         0 => Operation::Delete { key: key(index - 1), condition: None, prev: false },
-        _ => Operation::Set { key: key(index), value: vec![index as u8; 40].into(), condition: None, prev: false },
+        _ => Operation::Set { put: Put::new(key(index), vec![index as u8; 40]), condition: None },
     };
     let request = (!index.is_multiple_of(3)).then(|| RequestId { client: format!("c{}", index % 5), seq: index });
     let payload = Payload::Command(Command { operation, request }.encode());
@@ -128,6 +128,12 @@ fn start(disk: &Arc<dyn Disk>) -> Option<crate::data::Opened> {
 /// Checks that a daemon finds the new cluster there, with the state after this entry.
 #[track_caller]
 fn assert_refounded(disk: &Arc<dyn Disk>, refounded: Option<&Refounded>, last: u64, term_over: Term) {
+    assert_refounded_times(1, disk, refounded, last, term_over);
+}
+
+/// As [`assert_refounded`], for data that so many clusters were made of, each from the one before.
+#[track_caller]
+fn assert_refounded_times(times: u64, disk: &Arc<dyn Disk>, refounded: Option<&Refounded>, last: u64, term_over: Term) {
     let opened = start(disk).expect("a node");
     let cluster = opened.identity.cluster.expect("it is part of a cluster");
     assert_eq!((opened.identity.node_id, opened.identity.diverged_at), (NEW, None));
@@ -141,7 +147,8 @@ fn assert_refounded(disk: &Arc<dyn Disk>, refounded: Option<&Refounded>, last: u
     assert_eq!(recovered.log.last_time(), ClusterTime(last.min(LAST) * 1000));
     assert_eq!(recovered.hard_state, HardState { term: term_over, vote: None });
     let found = recovered.store.read().expect("nobody panicked");
-    let expected = store(last.min(LAST));
+    let mut expected = store(last.min(LAST));
+    (0..times).for_each(|_| expected.refound());
     assert_eq!((found.state_hash(), found.revision()), (expected.state_hash(), expected.revision()));
     if let Some(refounded) = refounded {
         assert_eq!((refounded.node_id, &refounded.cluster), (NEW, &cluster));
@@ -342,6 +349,7 @@ fn a_power_cut_at_any_step_leaves_what_there_was_or_the_whole_of_a_recovery() {
 
 #[test]
 fn a_recovery_that_was_killed_at_any_step_is_completed_by_the_next() {
+    let (mut once, mut twice) = (0, 0);
     for steps in 0.. {
         let (faulty, disk) = lost_majority(steps);
         faulty.cut_power_after(steps);
@@ -351,11 +359,19 @@ fn a_recovery_that_was_killed_at_any_step_is_completed_by_the_next() {
         let refounded = recover(&disk).expect("a disk that works");
         let names = files_present(&*disk).expect("a disk that works");
         assert!(names.iter().any(|name| name.starts_with("before-000000000000000a-")), "{names:?}");
-        assert_refounded(&disk, Some(&refounded), LAST, Term(9));
+        let times = refounded.revision >> 40;
+        match times {
+            1 => once += 1,
+            2 => twice += 1,
+            _ => panic!("revision {}", refounded.revision),
+        }
+        assert_refounded_times(times, &disk, Some(&refounded), LAST, Term(9));
         if ended.is_ok() {
+            assert_eq!(times, 2);
             break;
         }
     }
+    assert!(once > 0 && twice > 1, "{once} times from the old cluster, {twice} times from the new one");
 }
 
 /// The node as a learner, as a removed node, and as one about to be removed, in a change that was not finished.

@@ -41,7 +41,7 @@ const TICK: Duration = Duration::from_millis(5);
 const LOGGED_MAX: usize = 64;
 
 type WriteReply = oneshot::Sender<Result<Outcome, WriteError>>;
-type ReadReply = oneshot::Sender<Result<(), ReadError>>;
+type ReadReply = oneshot::Sender<Result<Option<u64>, ReadError>>;
 type ChangeReply = oneshot::Sender<Result<MembersReply, ChangeError>>;
 
 /// A member of a cluster, with its replica.
@@ -73,7 +73,8 @@ impl Serving {
         let members = Members::new(shell, &recovered);
         let upkeep = Upkeep::new(shell, snapshot, damaged);
         let (id, settings) = (shell.identity.node_id, shell.config.raft.clone());
-        let replica = Replica::new(id, settings, REQUEST_TIMEOUT_MS, rand::random(), recovered, clock.now());
+        let mut replica = Replica::new(id, settings, REQUEST_TIMEOUT_MS, rand::random(), recovered, clock.now());
+        replica.set_store_limits(shell.config.store);
         let comparing = StateExchange::start(
             shell.agent.clone(),
             shell.publisher.dialled(),
@@ -309,7 +310,7 @@ impl Serving {
             let _ = reply.send(result);
         }
         for (reply, result) in reads {
-            let _ = reply.send(result);
+            let _ = reply.send(result.map(|time| time.map(|time| time.0)));
         }
         self.leadership_transfers.answer(&self.replica, self.members.directory());
         for (reply, result) in changes_ended {

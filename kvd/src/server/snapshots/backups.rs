@@ -134,15 +134,23 @@ impl Giving {
     /// Opens the snapshot, and reads it once to its end, or until the client is gone.
     async fn open_checked(&self, waiting: &Waiting) -> Result<Opened, StorageError> {
         let (disk, last) = (Arc::clone(&self.disk), self.last);
-        let open = move || Ok((SnapshotBytes::open(&*disk, last)?, Opened::open(&*disk, last)?));
-        let (bytes, opened) = blocking(open).await?;
-        let mut reader = PacedReader::new(bytes, CHECKED_BYTES_PER_SECOND_MAX);
+        // A backup is the state alone.
+        let open = move || {
+            let open = || Ok(SnapshotBytes::open(&*disk, last)?.without_history());
+            Ok((open()?, open()?))
+        };
+        let (checked, bytes) = blocking(open).await?;
+        let summary = Summary::decode(&bytes.meta().summary);
+        let revision = summary.expect("this node wrote the snapshot, or made its store of it").revision;
+        let mut reader = PacedReader::new(checked, CHECKED_BYTES_PER_SECOND_MAX);
+        let mut length = 0;
         loop {
             let chunk;
             (reader, chunk) = reader.next().await?;
             if chunk.is_empty() || waiting.reply.is_closed() {
-                return Ok(opened);
+                return Ok(Opened { revision, length, bytes });
             }
+            length += chunk.len() as u64;
         }
     }
 
@@ -181,15 +189,6 @@ struct Opened {
     revision: u64,
     length: u64,
     bytes: SnapshotBytes,
-}
-
-impl Opened {
-    fn open(disk: &dyn Disk, last: LogBase) -> Result<Self, StorageError> {
-        let bytes = SnapshotBytes::open(disk, last)?;
-        let summary = Summary::decode(&bytes.meta().summary);
-        let summary = summary.expect("this node wrote the snapshot, or made its store of it");
-        Ok(Self { revision: summary.revision, length: bytes.length()?, bytes })
-    }
 }
 
 #[cfg(test)]

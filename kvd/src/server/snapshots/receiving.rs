@@ -56,9 +56,7 @@ pub(super) enum Answer {
 impl Answer {
     fn refused(message: String) -> Self {
         let code = ErrorCode::InvalidRequest;
-        Self::Refused(ErrorReply {
-            error: ErrorBody { code, message, applied: Applied::No, leader: None, current: None },
-        })
+        Self::Refused(ErrorReply { error: ErrorBody::new(code, message, Applied::No) })
     }
 
     fn to_bytes(&self) -> Bytes {

@@ -58,6 +58,17 @@ fn write(
         let piece = store.read().unwrap_or_else(PoisonError::into_inner).snapshot_piece(PIECE_BYTES);
         match piece {
             Ok(Some(piece)) if !stop.load(Ordering::Relaxed) => writer.write_data(&piece)?,
+            Ok(None) => break,
+            Ok(Some(_)) | Err(_) => {
+                writer.abandon()?;
+                return Ok(Taken::GivenUp);
+            }
+        }
+    }
+    loop {
+        let piece = store.read().unwrap_or_else(PoisonError::into_inner).history_piece(PIECE_BYTES);
+        match piece {
+            Ok(Some(piece)) if !stop.load(Ordering::Relaxed) => writer.write_history(&piece)?,
             Ok(None) => return Ok(Taken::Whole { file: writer.finish()?, took: began.elapsed() }),
             Ok(Some(_)) | Err(_) => {
                 writer.abandon()?;

@@ -13,7 +13,17 @@ pub(super) const PIECE_BYTES: usize = 32 << 10;
 /// Writes a snapshot file that ends with entry `index` and has this many pieces. Its contents are not a store.
 pub(super) fn write_snapshot(disk: &Arc<dyn Disk>, index: u64, pieces: u64) -> SnapshotFile {
     let (level, revision, data_bytes) = (Level::FIRST.0, index, pieces * PIECE_BYTES as u64);
-    let summary = Summary { level, revision, time_ms: 0, keys: 0, sessions: 0, data_bytes, state_hash: 0 };
+    let summary = Summary {
+        level,
+        revision,
+        time_ms: 0,
+        keys: 0,
+        sessions: 0,
+        leases: 0,
+        leases_chosen: 0,
+        data_bytes,
+        state_hash: 0,
+    };
     let meta = SnapshotMeta {
         cluster_id: 1,
         place: SnapshotPlace {
