@@ -8,7 +8,7 @@
 use super::error::ApiError;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
-use kvclient::api::KEY_BYTES_MAX;
+use kvclient::api::{KEY_BYTES_MAX, TXN_OPERATIONS_MAX};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,9 @@ const BUDGET_BYTES: usize = 256 << 20;
 /// Most bytes of JSON for one byte of text: `\u0000`.
 const JSON_ESCAPE_BYTES_MAX: usize = 6;
 
+/// Room for the braces and field names of one operation of a transaction.
+const OPERATION_WORDS_BYTES: usize = 256;
+
 /// Room for braces, field names, a revision, a request id.
 const JSON_OVERHEAD_BYTES: usize = 4096;
 
@@ -32,6 +35,12 @@ pub(super) fn json_bytes_max(value_bytes_max: usize) -> usize {
         .saturating_add(KEY_BYTES_MAX)
         .saturating_mul(JSON_ESCAPE_BYTES_MAX)
         .saturating_add(JSON_OVERHEAD_BYTES)
+}
+
+/// Returns the largest JSON body that a transaction can need: its bytes, every one escaped, and the words around them.
+pub(super) fn txn_json_bytes_max(txn_bytes_max: usize) -> usize {
+    let words = TXN_OPERATIONS_MAX * OPERATION_WORDS_BYTES;
+    txn_bytes_max.saturating_mul(JSON_ESCAPE_BYTES_MAX).saturating_add(words)
 }
 
 /// Reads the bodies of one server's requests.

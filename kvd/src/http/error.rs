@@ -4,8 +4,8 @@
 //! Some codes always add headers: see [`ApiError::into_response`].
 
 use super::reply;
-use crate::kv::{InvalidCommand, Revision};
-use kvclient::api::{Applied, ErrorBody, ErrorCode, ErrorReply, Item, NodeUrl};
+use crate::kv::{Forgotten, InvalidCommand, LeaseId, Revision};
+use kvclient::api::{Applied, ErrorBody, ErrorCode, ErrorReply, Item, LockPlace, NodeUrl};
 use std::borrow::Cow;
 use warp::http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, LOCATION, RETRY_AFTER};
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
@@ -36,8 +36,12 @@ enum Detail {
     },
     /// Closes the connection, which is one too many, whatever is requested on it.
     Closes,
-    /// Revision of the store in which the key did not exist.
+    /// Revision of the store in which there was no such thing.
     Revision(Revision),
+    /// The oldest revision that the node keeps.
+    OldestRevision(Revision),
+    /// The holder of a lock.
+    Holder(Box<LockPlace>),
 }
 
 impl ApiError {
@@ -77,6 +81,15 @@ impl ApiError {
         Self::new(ErrorCode::TooLarge, sentence)
     }
 
+    /// A transaction is larger than this node accepts.
+    pub(super) fn txn_too_large(bytes: usize, bytes_max: usize) -> Self {
+        let sentence = format!(
+            "the transaction takes {bytes} bytes, and at most {bytes_max} are allowed (see --max-txn-bytes of kvd): \
+             split it"
+        );
+        Self::new(ErrorCode::TooLarge, sentence)
+    }
+
     /// Large bodies of other requests use all the memory reserved for bodies.
     pub(super) fn bodies_too_many() -> Self {
         Self::overloaded("too many large requests are in flight: try again shortly")
@@ -90,6 +103,15 @@ impl ApiError {
     /// Too many things are under way; the sentence says which. Nothing was begun.
     pub(crate) fn overloaded(sentence: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::Overloaded, sentence)
+    }
+
+    /// The leader's store has as much as it may.
+    pub(super) fn store_full() -> Self {
+        Self::new(
+            ErrorCode::StoreFull,
+            "the store is full, and nothing was written: delete keys, or raise --max-store-bytes on all nodes. What adds \
+             nothing (deletes, keepalives, shorter values) still works",
+        )
     }
 
     /// There are more connections than the node serves.
@@ -120,12 +142,42 @@ impl ApiError {
         Self { detail: Detail::Revision(revision), ..Self::new(ErrorCode::KeyNotFound, sentence) }
     }
 
+    /// The lease does not exist, or is ending, in the store at this revision.
+    pub(super) fn lease_not_found(lease: LeaseId, revision: Option<Revision>) -> Self {
+        let sentence = format!("there is no lease {lease}: it has ended, or was never granted");
+        let detail = revision.map_or(Detail::None, Detail::Revision);
+        Self { detail, ..Self::new(ErrorCode::LeaseNotFound, sentence) }
+    }
+
+    /// The node no longer knows the past that the request is about.
+    pub(super) fn compacted(forgotten: Forgotten) -> Self {
+        let oldest = forgotten.oldest;
+        let sentence = format!(
+            "this revision is no longer kept; the oldest is {oldest}: begin anew without a revision, or set a larger \
+             --history-bytes on kvd"
+        );
+        Self { detail: Detail::OldestRevision(oldest), ..Self::new(ErrorCode::Compacted, sentence) }
+    }
+
+    /// The store has not reached the revision `asked`, and nobody has.
+    pub(super) fn future_revision(asked: Revision, reached: Revision) -> Self {
+        let sentence =
+            format!("revision {asked} is yet to come, the store is at {reached}: use a revision from a reply");
+        Self::new(ErrorCode::FutureRevision, sentence)
+    }
+
+    /// The lock is held by another, and the time to wait is over.
+    pub(super) fn lock_held(holder: LockPlace) -> Self {
+        let sentence = "another holds the lock, see `holder`: try again later, or wait longer with `wait_ms`";
+        Self { detail: Detail::Holder(Box::new(holder)), ..Self::new(ErrorCode::LockHeld, sentence) }
+    }
+
     /// The path does not exist.
     pub(super) fn path_not_found() -> Self {
         Self::new(
             ErrorCode::NotFound,
-            "no such endpoint; available: POST /set, POST /delete, GET /get, GET /health, \
-             GET /members, GET /leader, GET /snapshot",
+            "no such endpoint; available: POST /set, POST /delete, POST /txn, GET /get, GET /list, GET /history, \
+             GET /watch, POST /lock, POST /unlock, GET /lock, POST /lease/grant, GET /leases, GET /health, GET /members, GET /leader, GET /snapshot",
         )
     }
 
@@ -199,6 +251,11 @@ impl ApiError {
         self.code
     }
 
+    /// Returns the sentence.
+    pub(super) fn sentence(&self) -> &str {
+        &self.sentence
+    }
+
     /// Returns the promise: whether the request may still take effect.
     pub(super) fn applied(&self) -> Applied {
         self.applied
@@ -206,18 +263,24 @@ impl ApiError {
 
     /// Converts the error to its JSON form, for a client or another node.
     pub fn into_body(self) -> ErrorBody {
-        let leader = match self.detail {
-            Detail::Leader { leader, .. } => Some(leader),
-            _ => None,
-        };
-        let Self { code, sentence, applied, .. } = self;
-        ErrorBody { code, message: sentence.into_owned(), applied, leader, current: None }
+        let Self { code, sentence, applied, detail } = self;
+        let body = ErrorBody::new(code, sentence, applied);
+        match detail {
+            Detail::Leader { leader, .. } => ErrorBody { leader: Some(leader), ..body },
+            Detail::Holder(holder) => ErrorBody { holder: Some(holder), ..body },
+            Detail::OldestRevision(oldest) => ErrorBody { oldest_revision: Some(oldest), ..body },
+            Detail::None | Detail::Allow(_) | Detail::Accepts(_) | Detail::Closes | Detail::Revision(_) => body,
+        }
     }
 }
 
 impl From<InvalidCommand> for ApiError {
     fn from(error: InvalidCommand) -> Self {
-        Self::invalid(error.to_string())
+        let code = match error {
+            InvalidCommand::TooManyOperations | InvalidCommand::TooManyLeases { .. } => ErrorCode::TooLarge,
+            _ => ErrorCode::InvalidRequest,
+        };
+        Self::new(code, error.to_string())
     }
 }
 
@@ -228,7 +291,7 @@ impl Reply for ApiError {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         match &self.detail {
-            Detail::None => {}
+            Detail::None | Detail::OldestRevision(_) | Detail::Holder(_) => {}
             Detail::Allow(methods) => drop(headers.insert(ALLOW, HeaderValue::from_static(methods))),
             Detail::Accepts(encodings) => {
                 drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(encodings)));

@@ -8,29 +8,28 @@
 
 use super::context::Context;
 use super::error::ApiError;
+use super::event_stream;
+use super::streams::StreamPlace;
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::stream;
 use kvclient::api::LeaderEvent;
-use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
-use warp::http::HeaderValue;
-use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use warp::reply::{Reply as _, Response};
+use warp::reply::Response;
 
 /// Time between comment lines.
 const COMMENT_INTERVAL: Duration = Duration::from_secs(5);
 
-const COMMENT: &[u8] = b": still here\n\n";
-
 /// Answers with the stream.
 pub(super) fn watch(context: &Context) -> Result<Response, ApiError> {
-    let events = events(context.gateway.leader.clone(), context.gateway.stopping.clone());
-    let mut response = warp::reply::stream(events).into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    let place = context.streams.begin()?;
+    let (leader, stopping) = (context.gateway.leader.clone(), context.gateway.stopping.clone());
+    let mut comments = tokio::time::interval_at(Instant::now() + COMMENT_INTERVAL, COMMENT_INTERVAL);
+    comments.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let watch = Watch { leader, stopping, comments, told: None, _place: place };
+    let events = stream::unfold(watch, |mut watch| async move { watch.next().await.map(|bytes| (bytes, watch)) });
+    Ok(event_stream::reply(events))
 }
 
 struct Watch {
@@ -38,16 +37,7 @@ struct Watch {
     stopping: watch::Receiver<()>,
     comments: Interval,
     told: Option<LeaderEvent>,
-}
-
-fn events(
-    leader: watch::Receiver<LeaderEvent>,
-    stopping: watch::Receiver<()>,
-) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let mut comments = tokio::time::interval_at(Instant::now() + COMMENT_INTERVAL, COMMENT_INTERVAL);
-    comments.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let watch = Watch { leader, stopping, comments, told: None };
-    stream::unfold(watch, |mut watch| async move { watch.next().await.map(|bytes| (Ok(bytes), watch)) })
+    _place: StreamPlace,
 }
 
 impl Watch {
@@ -56,14 +46,15 @@ impl Watch {
         loop {
             let event = self.leader.borrow_and_update().clone();
             if self.told.as_ref() != Some(&event) {
-                let data = serde_json::to_string(&event).ok()?;
+                let mut text = Vec::new();
+                event_stream::write(&mut text, None, "leader", &event);
                 self.told = Some(event);
-                return Some(format!("event: leader\ndata: {data}\n\n").into());
+                return Some(text.into());
             }
             tokio::select! {
                 changed = self.leader.changed() => changed.ok()?,
                 _ = self.stopping.changed() => return None,
-                _ = self.comments.tick() => return Some(Bytes::from_static(COMMENT)),
+                _ = self.comments.tick() => return Some(Bytes::from_static(event_stream::COMMENT)),
             }
         }
     }

@@ -75,7 +75,7 @@ impl Action {
 
 /// Changes the members, and answers with the members after the change.
 pub(super) async fn change(context: &Context, action: Action, mut request: Request) -> Result<Response, ApiError> {
-    let [] = request.parameters([])?;
+    request.query(|_| Ok(()))?;
     let Body { bytes, charge: _held } = request.body(&context.bodies, context.json_bytes_max).await?;
     let change = action.read(&bytes, request.level())?;
     let OfTerm { value, term } = context.gateway.change_members(request.asker(), request.target(), change).await?;

@@ -5,6 +5,7 @@ use futures_util::{Stream, StreamExt as _};
 use kvclient::api::headers;
 use serde::Serialize;
 use std::convert::Infallible;
+use std::io;
 use warp::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::{Reply as _, Response};
@@ -19,6 +20,9 @@ const OCTETS: &str = "application/octet-stream";
 
 /// Content type of JSON.
 pub(super) const JSON: &str = "application/json";
+
+/// Content type of JSON in lines, one value each.
+pub(super) const NDJSON: &str = "application/x-ndjson";
 
 /// Returns `body` as JSON with a newline, so that a user of `curl` finds the prompt on a line of its own.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
@@ -67,6 +71,22 @@ pub(super) fn stream(
     response.headers_mut().insert(CONTENT_LENGTH, length.into());
     response.headers_mut().insert(SNAPSHOT_REVISION.clone(), revision.into());
     at_revision(response, revision)
+}
+
+/// 200 with JSON that has been written.
+pub(super) fn json_bytes(json: Bytes) -> Response {
+    uncached(StatusCode::OK, JSON, Response::new(json.into()))
+}
+
+/// 200 with JSON that arrives in chunks. An error breaks the connection off.
+pub(super) fn json_chunks(chunks: impl Stream<Item = io::Result<Bytes>> + Send + Sync + 'static) -> Response {
+    uncached(StatusCode::OK, JSON, warp::reply::stream(chunks).into_response())
+}
+
+/// 200 with lines of JSON that arrive in chunks.
+pub(super) fn lines(chunks: impl Stream<Item = Bytes> + Send + Sync + 'static) -> Response {
+    let body = warp::reply::stream(chunks.map(Ok::<_, Infallible>)).into_response();
+    uncached(StatusCode::OK, NDJSON, body)
 }
 
 /// Forbids caching of a reply: served later from a cache, it would be a stale read.

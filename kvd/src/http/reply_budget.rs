@@ -49,6 +49,23 @@ impl ReplyBudget {
         Ok(Charge { bytes, permits: Some(self.take(bytes)?) })
     }
 
+    /// Charges a reply for `bytes` more, which are about to be copied.
+    ///
+    /// # Errors
+    /// [`ApiError`] if the budget has less than that left.
+    pub(super) fn extend(&self, charge: &mut Charge, bytes: usize) -> Result<(), ApiError> {
+        let (paid, sum) = (charge.permits.as_ref().map_or(0, |permits| permits.num_permits()), charge.bytes + bytes);
+        if sum > UNCHARGED_BYTES_MAX {
+            let more = self.take(sum - paid)?;
+            match &mut charge.permits {
+                Some(permits) => permits.merge(more),
+                None => charge.permits = Some(more),
+            }
+        }
+        charge.bytes = sum;
+        Ok(())
+    }
+
     /// Adjusts a charge to the size of a rendered reply, and ties it to the reply's bytes. The server drops those once
     /// they are written or the connection is closed.
     ///
@@ -62,8 +79,9 @@ impl ReplyBudget {
             }
         }
         let Charge { bytes, mut permits } = charge;
+        let paid = permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         if reply.len() > bytes.max(UNCHARGED_BYTES_MAX) {
-            let more = self.take(reply.len() - bytes)?;
+            let more = self.take(reply.len() - paid)?;
             match &mut permits {
                 Some(permits) => permits.merge(more),
                 None => permits = Some(more),

@@ -4,14 +4,13 @@ use super::body::{Body, BodyReader};
 use super::connection::RequestBody;
 use super::error::ApiError;
 use super::gateway::{Asker, Caller};
-use super::query;
+use super::reply::NDJSON;
 use crate::kv::Level;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use hyper::body::{Body as _, Frame};
-use kvclient::api::headers;
+use kvclient::api::{Query, headers};
 use serde::de::DeserializeOwned;
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::mem;
 use std::pin::Pin;
@@ -19,8 +18,8 @@ use std::str::FromStr;
 use std::task::{Poll, ready};
 use std::time::Duration;
 use tokio::time::Instant;
-use warp::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
-use warp::http::{HeaderMap, Method};
+use warp::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use warp::http::{HeaderMap, HeaderValue, Method};
 
 /// Default time for a request, counted from its complete arrival: the time for a body depends on the connection, over
 /// which the node has no control.
@@ -34,6 +33,9 @@ const REDIRECT: HeaderName = HeaderName::from_static(headers::REDIRECT);
 /// Header with the newest level that a node to be added knows. It is not a field of the body, because nodes of versions
 /// without levels would refuse it.
 const LEVEL: HeaderName = HeaderName::from_static(headers::LEVEL);
+
+/// Header of a client that goes on with a stream of events (HTML living standard §9.2.4).
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Editors and shells of Windows put it before a text in UTF-8. A JSON parser may ignore it (RFC 8259 §8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -76,6 +78,17 @@ pub(super) struct Head {
     redirects: bool,
     /// The newest level that the node to be added knows.
     level: Option<u32>,
+    /// True if the client asks for JSON in lines.
+    takes_lines: bool,
+    /// Id of the last event that the client has had of a stream.
+    last_event_id: Option<String>,
+}
+
+/// Returns true if an `Accept` header names JSON in lines.
+fn accepts_lines(accept: &HeaderValue) -> bool {
+    let types = accept.as_bytes().split(|byte| *byte == b',');
+    let mut names = types.filter_map(|accepted| accepted.split(|byte| *byte == b';').next());
+    names.any(|name| name.trim_ascii().eq_ignore_ascii_case(NDJSON.as_bytes()))
 }
 
 impl Head {
@@ -103,6 +116,8 @@ impl Head {
             content_length: header(&headers, CONTENT_LENGTH)?,
             redirects: header(&headers, REDIRECT)?.unwrap_or(false),
             level: header(&headers, LEVEL)?,
+            last_event_id: header(&headers, LAST_EVENT_ID)?,
+            takes_lines: headers.get_all(ACCEPT).iter().any(accepts_lines),
         })
     }
 
@@ -186,6 +201,24 @@ impl Request {
         self.allow(&[Method::GET], "GET")
     }
 
+    /// Refuses all methods but GET and POST.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub(super) fn get_or_post(self) -> Result<Self, ApiError> {
+        self.allow(&[Method::GET, Method::POST], "GET, POST")
+    }
+
+    /// Returns true for the method POST.
+    pub(super) fn is_post(&self) -> bool {
+        self.head.method == Method::POST
+    }
+
+    /// Returns the id of the last event that the client has had of the stream.
+    pub(super) fn last_event_id(&self) -> Option<&str> {
+        self.head.last_event_id.as_deref()
+    }
+
     /// Refuses all methods but POST.
     ///
     /// # Errors
@@ -198,12 +231,24 @@ impl Request {
         if methods.contains(&self.head.method) { Ok(self) } else { Err(ApiError::method_not_allowed(Some(names))) }
     }
 
-    /// Returns the values of these query parameters, `None` for each that is absent. Refuses all other parameters.
+    /// Reads the query: `take` takes its parameters, and what is left is refused.
     ///
     /// # Errors
-    /// See [`query::parse`].
-    pub(super) fn parameters<const N: usize>(&self, names: [&str; N]) -> Result<[Option<Cow<'_, str>>; N], ApiError> {
-        query::parse(self.head.query(), names, TIMEOUT)
+    /// [`ApiError`] if the query is malformed, `take` refuses it, or something is left.
+    pub(super) fn query<T>(&self, take: impl FnOnce(&mut Query<'_>) -> Result<T, String>) -> Result<T, ApiError> {
+        let read = || {
+            let mut query = Query::parse(self.head.query())?;
+            // Read before, for all paths.
+            query.take(TIMEOUT)?;
+            let taken = take(&mut query)?;
+            query.finish().map(|()| taken)
+        };
+        read().map_err(ApiError::invalid)
+    }
+
+    /// Returns true if the client asks for JSON in lines.
+    pub(super) fn takes_lines(&self) -> bool {
+        self.head.takes_lines
     }
 
     /// Returns true if the body is raw bytes, not JSON.
@@ -247,7 +292,8 @@ fn time_of(query: &str) -> Result<Option<Duration>, ApiError> {
     if !query.contains(TIMEOUT) && !query.contains('%') {
         return Ok(None);
     }
-    let Some(ms) = query::find(query, TIMEOUT)? else { return Ok(None) };
+    let found = Query::parse(query).and_then(|mut query| query.take(TIMEOUT)).map_err(ApiError::invalid)?;
+    let Some(ms) = found else { return Ok(None) };
     let time = ms.parse().ok().map(Duration::from_millis).filter(|time| !time.is_zero() && *time <= TIMEOUT_MAX);
     time.map(Some).ok_or_else(|| {
         ApiError::invalid(format!("`{TIMEOUT}` must be a number of milliseconds from 1 to {}", TIMEOUT_MAX.as_millis()))

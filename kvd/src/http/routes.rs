@@ -10,7 +10,7 @@ use super::error::ApiError;
 use super::members::{self, Action};
 use super::request::Request;
 use super::service::is_peer_path;
-use super::{cluster, keys, leader_watch, snapshot, transfer};
+use super::{cluster, history, keys, leader_watch, leases, list, locks, snapshot, transfer, txn, watch};
 use futures_util::future::Either;
 use hyper::service::{Service, service_fn};
 use hyper_util::service::TowerToHyperService;
@@ -28,6 +28,20 @@ async fn answer(context: &Context, request: Request) -> Result<Response, ApiErro
         "/get" => keys::get(context, request.get()?).await,
         "/set" => keys::set(context, request.post()?).await,
         "/delete" => keys::delete(context, request.post()?).await,
+        "/list" => list::list(context, request.get()?).await,
+        "/txn" => txn::txn(context, request.post()?).await,
+        "/history" => history::history(context, request.get()?).await,
+        "/compact" => history::compact(context, request.post()?).await,
+        "/watch" => watch::watch(context, request.get_or_post()?).await,
+        "/lock" if request.is_post() => locks::lock(context, request).await,
+        "/lock" => locks::state(context, request.get_or_post()?).await,
+        "/lock/watch" => locks::watch(context, request.get_alone()?).await,
+        "/unlock" => locks::unlock(context, request.post()?).await,
+        "/lease" => leases::lease(context, request.get()?).await,
+        "/leases" => leases::leases(context, request.get()?).await,
+        "/lease/grant" => leases::grant(context, request.post()?).await,
+        "/lease/keepalive" => leases::keepalive(context, request.post()?).await,
+        "/lease/revoke" => leases::revoke(context, request.post()?).await,
         "/health" => request.get().and_then(|_| cluster::health(context)),
         "/livez" => request.get().and_then(|_| cluster::livez()),
         "/readyz" => request.get().and_then(|_| cluster::readyz(context)),

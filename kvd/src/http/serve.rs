@@ -21,7 +21,9 @@ pub async fn serve<R: Reply + 'static>(
     peers: impl Filter<Extract = (R,), Error = Rejection> + Send + Sync + 'static,
     limits: Limits,
 ) {
-    let routes = routes::routes(Context::new(gateway.clone(), &limits), peers.map(Reply::into_response).boxed());
+    let context = Context::new(gateway.clone(), &limits);
+    context.start_tasks();
+    let routes = routes::routes(context, peers.map(Reply::into_response).boxed());
     let mut stopping = gateway.stopping.clone();
     let shutdown = async move {
         // A dropped sender means the same.

@@ -10,14 +10,13 @@ use super::gateway::Backup;
 use super::reply;
 use super::request::Request;
 use futures_util::stream;
+use kvclient::api::ReadOptions;
 use warp::reply::Response;
 
 /// Answers with the stream. As for a read, `consistency` says whether it must have everything that was acknowledged
 /// before.
 pub(super) async fn snapshot(context: &Context, request: Request) -> Result<Response, ApiError> {
-    let names = ["consistency", "max_stale_ms", "min_revision"];
-    let [consistency, max_stale_ms, min_revision] = request.parameters(names)?;
-    let freshness = Freshness::read(consistency.as_deref(), max_stale_ms.as_deref(), min_revision.as_deref())?;
+    let freshness = Freshness::of(request.query(ReadOptions::take)?);
     freshness.wait(context, request.asker()).await?;
     let Backup { revision, bytes, mut chunks } = context.gateway.backup(request.own_deadline()).await?;
     // If there are fewer bytes than announced, the server breaks the connection off.

@@ -17,7 +17,7 @@ const BODY_BYTES_MAX: usize = 4 << 10;
 
 /// Transfers leadership, and answers with the new leader.
 pub(super) async fn transfer(context: &Context, mut request: Request) -> Result<Response, ApiError> {
-    let [] = request.parameters([])?;
+    request.query(|_| Ok(()))?;
     let Body { bytes, charge: _held } = request.body(&context.bodies, BODY_BYTES_MAX).await?;
     let TransferRequest { to } =
         if bytes.is_empty() { TransferRequest::default() } else { from_json(&bytes, r#"{"to":"node2"}"#)? };

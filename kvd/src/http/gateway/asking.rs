@@ -2,7 +2,7 @@
 
 use super::super::error::ApiError;
 use super::leading::{Answer, Answered, Forward, Question, Unforwarded};
-use super::limits;
+use super::limits::{self, CommandLimits};
 use super::view::View;
 use super::words::{Backup, BackupError, NotTransferred, Request};
 use crate::kv::{Level, Outcome, Revision, Store};
@@ -23,6 +23,10 @@ const STOPPING: &str = "this node is stopping: ask another one";
 /// Reported by a node that is no longer a member.
 pub(in crate::http) const REMOVED: &str =
     "this node has been removed from its cluster and serves only stale reads: ask another node";
+
+/// Ends the streams of a node that is no longer a member.
+const STREAM_OF_REMOVED: &str =
+    "this node has been removed from its cluster and hears of no more changes: go on at another node";
 
 /// Interval at which a waiting question is asked again while a leader is known. The same leader may answer after all,
 /// for example if it keeps leadership because a transfer failed.
@@ -54,8 +58,8 @@ pub struct Gateway {
     pub stopping: watch::Receiver<()>,
     /// Time left for questions that the replica or the leader already has when the node begins to stop.
     pub stop_time_max: Duration,
-    /// Largest value accepted, in bytes.
-    pub value_bytes_max: usize,
+    /// Limits of a command.
+    pub limits: CommandLimits,
     /// Time at which the daemon started.
     pub started: std::time::Instant,
 }
@@ -89,15 +93,6 @@ impl Asker {
             Caller::Client { redirects: false } | Caller::Node => self.deadline,
         }
     }
-}
-
-/// Freshness that a read asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Consistency {
-    /// Everything that was acknowledged before the read began.
-    Linearizable,
-    /// The state of this node, however old.
-    Stale,
 }
 
 /// Answer to a handler's question, with the term of the node that gave it.
@@ -246,7 +241,7 @@ impl Gateway {
     /// this node.
     pub async fn answer_node(&self, question: Question, deadline: Instant) -> Result<Answered, ApiError> {
         if let Question::Write(command) = &question {
-            limits::check_encoded(command, self.value_bytes_max)?;
+            limits::check_encoded(command, self.limits)?;
         }
         self.ask_leader(&Asker { caller: Caller::Node, deadline }, "", question).await
     }
@@ -314,9 +309,11 @@ impl Gateway {
     /// Waits until this node has applied everything that was acknowledged before the call (ReadIndex, thesis §6.4). A
     /// read that could not be confirmed may be repeated: it changes nothing.
     ///
+    /// Returns the cluster time of the answer, in milliseconds, unless the leader is of a version that tells none.
+    ///
     /// # Errors
     /// The replica's error, and an error if the deadline passes first.
-    pub(in crate::http) async fn confirm(&self, asker: &Asker) -> Result<(), ApiError> {
+    pub(in crate::http) async fn confirm(&self, asker: &Asker) -> Result<Option<u64>, ApiError> {
         let leader_by = asker.leader_by();
         loop {
             let mut leader = self.leader.clone();
@@ -325,7 +322,7 @@ impl Gateway {
             let waits = match self.ask(|reply| Request::Read { deadline, reply }).await {
                 Err(NotAsked::Refused(error)) => return Err(error),
                 Err(NotAsked::Dropped) => return Err(self.stopped()),
-                Ok(Ok(())) => return Ok(()),
+                Ok(Ok(time_ms)) => return Ok(time_ms),
                 Ok(Err(ReadError::Overloaded)) => {
                     return Err(ApiError::overloaded("too many reads wait for a quorum: try again shortly"));
                 }
@@ -346,42 +343,29 @@ impl Gateway {
     /// Waits until this node has applied `revision`.
     ///
     /// # Errors
-    /// [`ErrorCode::FutureRevision`] if this node has applied everything that was acknowledged and still lacks the
-    /// revision; [`ErrorCode::TooStale`] if the deadline passes first.
-    pub(in crate::http) async fn reach(
-        &self,
-        asker: &Asker,
-        consistency: Consistency,
-        revision: Revision,
-    ) -> Result<(), ApiError> {
-        let (mut view, mut stopping) = (self.view.clone(), self.stopping.clone());
+    /// [`ErrorCode::TooStale`] if the deadline passes first.
+    pub(in crate::http) async fn reach(&self, asker: &Asker, revision: Revision) -> Result<(), ApiError> {
+        let mut applied = self.applied();
         loop {
-            view.mark_unchanged();
             let reached = self.with_store(Store::revision);
             if reached >= revision {
                 return Ok(());
             }
-            if consistency == Consistency::Linearizable {
-                let sentence = format!(
-                    "`min_revision` is {revision}, but the cluster is at revision {reached}: use a revision from a \
-                     reply"
-                );
-                return Err(ApiError::new(ErrorCode::FutureRevision, sentence));
-            }
-            let too_stale = || {
+            if applied.next(asker.deadline).await? == Next::TimeIsOver {
                 let sentence = format!(
                     "this node is at revision {reached} and did not reach {revision} in time: try again, ask another \
                      node, or read without consistency=stale"
                 );
-                ApiError::new(ErrorCode::TooStale, sentence)
-            };
-            tokio::select! {
-                biased;
-                () = sleep_until(asker.deadline) => return Err(too_stale()),
-                _ = stopping.changed() => return Err(ApiError::no_leader(STOPPING)),
-                _ = view.changed() => {}
+                return Err(ApiError::new(ErrorCode::TooStale, sentence));
             }
         }
+    }
+
+    /// Returns a follower of the commands that this node applies. Whatever is applied from now on wakes it.
+    pub(in crate::http) fn applied(&self) -> Applying {
+        let mut view = self.view.clone();
+        view.mark_unchanged();
+        Applying { view, stopping: self.stopping.clone() }
     }
 
     /// Returns a snapshot of the whole store, with everything that this node has applied so far. The snapshot may have
@@ -445,6 +429,7 @@ impl Gateway {
             WriteError::Superseded => Unanswered::Leaderless(ApiError::no_leader(
                 "leadership was lost before the write was replicated: send it again",
             )),
+            WriteError::StoreFull => Unanswered::Final(ApiError::store_full()),
             WriteError::Overloaded => {
                 Unanswered::Final(ApiError::overloaded("too many writes wait for a quorum: try again shortly"))
             }
@@ -553,6 +538,29 @@ impl Gateway {
         }
     }
 
+    /// Refuses to go on with a stream if this node stops, was removed from its cluster, or has diverged.
+    ///
+    /// # Errors
+    /// [`ApiError`] that says which.
+    pub(in crate::http) fn check_lives(&self) -> Result<(), ApiError> {
+        // A dropped sender means that the node has stopped.
+        if self.stopping.has_changed().unwrap_or(true) {
+            return Err(ApiError::no_leader(STOPPING));
+        }
+        match self.view.borrow().state {
+            NodeState::Diverged => Err(ApiError::diverged()),
+            NodeState::Removed => Err(ApiError::new(ErrorCode::Removed, STREAM_OF_REMOVED)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Completes once the node begins to stop.
+    pub(in crate::http) async fn stops(&self) {
+        let mut stopping = self.stopping.clone();
+        // A dropped sender means the same.
+        let _ = stopping.changed().await;
+    }
+
     /// The replica ended while it had a question that changes nothing.
     fn stopped(&self) -> ApiError {
         self.check_not_diverged().err().unwrap_or_else(|| ApiError::no_leader(STOPPING))
@@ -576,6 +584,37 @@ impl Answered {
             )
         };
         pick(answer).map(|value| OfTerm { value, term }).ok_or_else(other)
+    }
+}
+
+/// Follows the commands that a node applies.
+pub(in crate::http) struct Applying {
+    /// Changes with everything that is applied.
+    view: watch::Receiver<View>,
+    stopping: watch::Receiver<()>,
+}
+
+/// Outcome of a wait for more to be applied.
+#[derive(PartialEq, Eq)]
+pub(in crate::http) enum Next {
+    /// More may have been applied.
+    More,
+    /// The deadline has passed.
+    TimeIsOver,
+}
+
+impl Applying {
+    /// Waits until more has been applied since the call before, or until the deadline.
+    ///
+    /// # Errors
+    /// [`ApiError`] if the node stops.
+    pub(in crate::http) async fn next(&mut self, deadline: Instant) -> Result<Next, ApiError> {
+        tokio::select! {
+            biased;
+            _ = self.stopping.changed() => Err(ApiError::no_leader(STOPPING)),
+            () = sleep_until(deadline) => Ok(Next::TimeIsOver),
+            _ = self.view.changed() => Ok(Next::More),
+        }
     }
 }
 

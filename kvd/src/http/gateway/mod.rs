@@ -18,8 +18,9 @@ mod view;
 mod words;
 
 pub use asking::{Asker, Caller, Gateway};
-pub(super) use asking::{Consistency, OfTerm, REMOVED};
+pub(super) use asking::{Next, OfTerm, REMOVED};
 pub use leading::{Answer, Answered, Forward, Forwarding, Question, Unforwarded};
+pub use limits::CommandLimits;
 pub(super) use limits::check as check_limits;
 pub use view::View;
 pub use words::{Backup, BackupError, NotTransferred, Request};

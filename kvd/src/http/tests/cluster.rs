@@ -20,7 +20,7 @@ fn health_tells_all_and_is_always_200() {
                 r#"{{"id":"node1","cluster":"51f0c2d3a4b5e697","state":"leader","term":5,"#,
                 r#""leader":{{"id":"node1","url":"http://node1.example:8081"}},"#,
                 r#""last_log_index":12,"commit_index":11,"applied_index":10,"revision":2,"keys":1,"#,
-                r#""version":"{}","uptime_ms":{},"members":["#,
+                r#""version":"{}","level":3,"uptime_ms":{},"members":["#,
                 r#"{{"id":"node1","client_url":"http://node1.example:8081","#,
                 r#""peer_url":"http://node1.internal:9081","voter":true}},"#,
                 r#"{{"id":"node2","client_url":"http://node2.example:8081","#,

@@ -2,7 +2,7 @@
 
 use super::server::{Server, VALUE_BYTES_MAX, ample, ample_but, honest_replica, leads};
 use crate::http::{Limits, Request};
-use crate::kv::{Command, Operation, Store};
+use crate::kv::{Command, Operation, Put, Store};
 use kvclient::api::{Applied, ErrorCode};
 use std::io::Write as _;
 use std::sync::{Arc, RwLock, mpsc};
@@ -260,7 +260,7 @@ fn a_body_that_nobody_reads_ends_its_connection() {
 /// Returns a server whose next write waits until the test answers it.
 fn server_that_waits(limits: Limits) -> (Server, mpsc::Receiver<Request>) {
     let (sender, requests) = mpsc::channel();
-    let replica = Box::new(move |mut inbox: tokio::sync::mpsc::Receiver<Request>, _| {
+    let replica = Box::new(move |mut inbox: tokio::sync::mpsc::Receiver<Request>, _, _| {
         while let Some(request) = inbox.blocking_recv() {
             let _ = sender.send(request);
         }
@@ -281,7 +281,7 @@ fn a_stop_lets_requests_finish_and_closes_idle_connections() {
     assert!(idle.is_closed());
     assert!(fresh.is_closed());
     let Request::Read { reply, .. } = request else { panic!("{request:?}") };
-    reply.send(Ok(())).unwrap();
+    reply.send(Ok(None)).unwrap();
     assert_eq!(busy.reply(true).status, 404);
     assert!(busy.is_closed());
     server.stop();
@@ -305,12 +305,12 @@ fn replies_that_nobody_reads_are_bounded_and_given_up() {
     let limits = ample_but(|limits| limits.write_time_max = 5 * SHORT);
     let limits = Limits { reply_bytes_max: VALUE_BYTES * 3 / 2, ..limits };
     let (filled, is_filled) = mpsc::channel();
-    let replica = Box::new(move |inbox, store: Arc<RwLock<Store>>| {
-        let (key, value) = ("k".into(), vec![b'x'; VALUE_BYTES].into());
-        let operation = Operation::Set { key, value, condition: None, prev: false };
+    let replica = Box::new(move |inbox, store: Arc<RwLock<Store>>, view| {
+        let (key, value) = ("k", vec![b'x'; VALUE_BYTES]);
+        let operation = Operation::Set { put: Put::new(key, value), condition: None };
         store.write().unwrap().apply(0, &Command { operation, request: None });
         filled.send(()).unwrap();
-        honest_replica()(inbox, store);
+        honest_replica()(inbox, store, view);
     });
     let server = Server::start(limits, replica);
     is_filled.recv().unwrap();

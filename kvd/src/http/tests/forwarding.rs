@@ -2,7 +2,7 @@
 
 use super::server::{Replica, STOP_TIME_MAX, Server, ample, leads, node_url, view_of_a_leader};
 use crate::http::{Answer, Answered, ApiError, Forward, Forwarding, Question, Request, Unforwarded};
-use crate::kv::{Command, Outcome};
+use crate::kv::{Command, Outcome, PutDone};
 use crate::node::WriteError;
 use crate::raft::NodeId;
 use kvclient::api::{Applied, ErrorBody, ErrorCode, NodeState, NodeUrl};
@@ -39,7 +39,7 @@ impl Way {
 fn follower(answers: impl IntoIterator<Item = Reached>) -> (Server, Arc<Way>) {
     let way = Way { asked: Mutex::default(), answers: Mutex::new(answers.into_iter().collect()) };
     let way = Arc::new(way);
-    let replica: Replica = Box::new(|mut inbox, _| {
+    let replica: Replica = Box::new(|mut inbox, _, _| {
         while let Some(request) = inbox.blocking_recv() {
             let Request::Write { reply, .. } = request else { panic!("asked {request:?}") };
             // A client that has gone needs no answer.
@@ -55,12 +55,12 @@ fn follower(answers: impl IntoIterator<Item = Reached>) -> (Server, Arc<Way>) {
 }
 
 fn written(revision: u64) -> Reached {
-    let outcome = Outcome::Set { revision, created: true, prev: None };
+    let outcome = Outcome::Set { revision, done: PutDone { created: true, prev: None, lease: None } };
     Ok(Answered { answer: Answer::Written(outcome), term: 9 })
 }
 
 fn refused(code: ErrorCode, applied: Applied) -> Reached {
-    let error = ErrorBody { code, message: "this happened: do that".into(), applied, leader: None, current: None };
+    let error = ErrorBody::new(code, "this happened: do that", applied);
     Err(Unforwarded::Refused(ApiError::from_node(error)))
 }
 
@@ -132,14 +132,14 @@ fn what_has_not_happened_is_asked_again_while_there_is_time() {
 
 /// Returns a server whose replica knows no leader until it is told that it leads, and counts how often it was asked.
 fn leaderless() -> Server {
-    let replica: Replica = Box::new(|mut inbox, store| {
+    let replica: Replica = Box::new(|mut inbox, store, _| {
         let mut asked = 0;
         while let Some(request) = inbox.blocking_recv() {
             let Request::Write { command, reply, .. } = request else { panic!("asked {request:?}") };
             asked += 1;
             let answer = match asked {
                 1 => Err(WriteError::NoLeader),
-                _ => Ok(store.write().unwrap().apply(0, &Command::decode(&command).unwrap()).outcome),
+                _ => Ok(store.write().unwrap().apply(0, &Command::decode(&command).unwrap())),
             };
             // A client that has gone needs no answer.
             let _ = reply.send(answer);

@@ -24,7 +24,7 @@ impl Follower {
         let server = Server::scripted(move |request| match request {
             Request::Read { reply, .. } => {
                 count.fetch_add(1, Ordering::SeqCst);
-                let answer = if is_led.load(Ordering::SeqCst) { Ok(()) } else { Err(ReadError::NoLeader) };
+                let answer = if is_led.load(Ordering::SeqCst) { Ok(None) } else { Err(ReadError::NoLeader) };
                 let _ = reply.send(answer);
             }
             other => panic!("asked {other:?}"),

@@ -147,6 +147,34 @@ fn bytes_come_back_as_they_went_raw_and_as_base64() {
 }
 
 #[test]
+fn keys_that_are_not_text_travel_as_base64() {
+    let server = Server::honest();
+    assert_eq!(server.post("/set", r#"{"key_base64":"+/8=","value":"v"}"#).text(), r#"{"revision":2,"created":true}"#);
+    let item = r#"{"key_base64":"+/8=","value":"v","create_revision":2,"mod_revision":2,"version":1,"revision":2}"#;
+    for in_query in ["-_8", "-_8=", "%2B/8=", "+/8"] {
+        assert_eq!(server.get(&format!("/get?key_base64={in_query}")).text(), item, "{in_query}");
+        assert_eq!(server.get(&format!("/get?raw=true&key_base64={in_query}")).text(), "v", "{in_query}");
+    }
+    assert_eq!(server.get("/get?key_base64=a2V5").status, 404);
+    let raw = server.request(&format!("POST /set?key_base64=-_8 HTTP/1.1\r\n{OCTETS}"), b"raw");
+    assert_eq!(raw.text(), r#"{"revision":3,"created":false}"#);
+    let prev = r#"{"revision":4,"deleted":1,"prev":{"key_base64":"+/8=","value":"raw","create_revision":2,"mod_revision":3,"version":2}}"#;
+    assert_eq!(server.post("/delete", r#"{"key_base64":"-_8","prev":true}"#).text(), prev);
+    // Text in base64 is the same key as text.
+    assert_eq!(server.post("/set", r#"{"key_base64":"a2V5","value":"v"}"#).status, 200);
+    assert!(server.get("/get?key=key").text().starts_with(r#"{"key":"key","#));
+    for (target, complaint) in [
+        ("/get?key=a&key_base64=YQ", "give `key` or `key_base64`, not both"),
+        ("/get?key_base64=%25", "`key_base64` is not base64"),
+        ("/get?key_base64=", "the key is empty"),
+    ] {
+        let reply = server.get(target);
+        assert_eq!(reply.failure(), (400, ErrorCode::InvalidRequest, Applied::No), "{target}");
+        assert!(reply.text().contains(complaint), "{reply:?}");
+    }
+}
+
+#[test]
 fn keys_are_any_utf8() {
     let server = Server::honest();
     let longest = "k".repeat(4096);
@@ -337,7 +365,7 @@ fn a_linearizable_read_asks_the_replica_and_a_stale_one_does_not() {
         move |request| {
             let Request::Read { reply, .. } = request else { panic!("{request:?}") };
             asked.fetch_add(1, Ordering::SeqCst);
-            let _ = reply.send(Ok(()));
+            let _ = reply.send(Ok(None));
         }
     });
     for (query, expected) in [("", 1), ("&consistency=linearizable", 2), ("&consistency=stale", 2)] {
@@ -353,7 +381,7 @@ fn a_replica_that_goes_away_leaves_a_write_unknown_and_a_read_unanswered() {
     assert_eq!(write.failure(), (504, ErrorCode::Timeout, Applied::Unknown));
     assert_eq!(server.get("/get?key=k").failure(), (503, ErrorCode::NoLeader, Applied::No));
     // A request that never reached the replica has certainly changed nothing.
-    let server = Server::start(ample(), Box::new(|inbox, _| drop(inbox)));
+    let server = Server::start(ample(), Box::new(|inbox, _, _| drop(inbox)));
     while !matches!(server.get("/get?key=k").error().error.message, ref message if message.contains("stopping")) {}
     let write = server.post("/set", r#"{"key":"k","value":"v"}"#);
     assert_eq!(write.failure(), (503, ErrorCode::NoLeader, Applied::No));
@@ -365,7 +393,7 @@ fn a_full_inbox_refuses_at_once() {
     // The replica takes nothing from its inbox, which has room for two.
     let server = Server::start(
         ample(),
-        Box::new(move |inbox, _| {
+        Box::new(move |inbox, _, _| {
             let _ = released.recv();
             drop(inbox);
         }),

@@ -90,7 +90,7 @@ fn bad_requests_are_told_what_is_wrong_with_them() {
         (post("/members/replace"), r#"{"old":"n","new":"n"}"#.into(), "both n"),
         (get("/get"), "".into(), "GET /get?key=K"),
         (get("/get?key="), "".into(), "key is empty"),
-        (get(&format!("/get?key={long_key}")), "".into(), "at most 4096"),
+        (get(&format!("/get?key={long_key}")), "".into(), "the longest has 4096"),
         (get("/get?key=k&key=k"), "".into(), "given twice"),
         (get("/get?key=k&stale=true"), "".into(), "unknown query parameter `stale`"),
         (get("/get?key=k&consistency=eventual"), "".into(), "linearizable or stale"),

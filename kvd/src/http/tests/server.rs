@@ -2,9 +2,10 @@
 
 use super::wire::{Reply, Wire};
 use crate::http::{
-    BackupError, ConnectionLimits, Forward, Forwarding, Gateway, Limits, Question, Request, Unforwarded, View, serve,
+    BackupError, CommandLimits, ConnectionLimits, Forward, Forwarding, Gateway, Limits, Question, Request, Unforwarded,
+    View, serve,
 };
-use crate::kv::{Command, Store};
+use crate::kv::{Command, Level, Operation, Store};
 use kvclient::api::{LeaderEvent, LeaderReply, Member, MembersReply, NodeState, NodeUrl};
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock, mpsc as std_mpsc};
@@ -17,17 +18,22 @@ use warp::reply::Response;
 /// Largest value that the test servers take.
 pub(super) const VALUE_BYTES_MAX: usize = 1000;
 
+/// Largest transaction that the test servers take.
+pub(super) const TXN_BYTES_MAX: usize = 4 << 20;
+
 /// Time left for questions once a test server stops.
 pub(super) const STOP_TIME_MAX: Duration = Duration::from_millis(300);
 
-/// Plays the replica: it gets the inbox and the store, and runs in a thread of its own.
-pub(super) type Replica = Box<dyn FnOnce(mpsc::Receiver<Request>, Arc<RwLock<Store>>) + Send>;
+/// Plays the replica: it gets the inbox, the store and the view, and runs in a thread of its own.
+pub(super) type Replica = Box<dyn FnOnce(mpsc::Receiver<Request>, Arc<RwLock<Store>>, Arc<watch::Sender<View>>) + Send>;
 
 pub(super) struct Server {
     pub(super) address: SocketAddr,
-    pub(super) view: watch::Sender<View>,
+    pub(super) view: Arc<watch::Sender<View>>,
     pub(super) leader: watch::Sender<LeaderEvent>,
-    stop: watch::Sender<()>,
+    pub(super) store: Arc<RwLock<Store>>,
+    /// Whoever waits has a receiver of it.
+    pub(super) stop: Arc<watch::Sender<()>>,
     serving: Option<JoinHandle<()>>,
 }
 
@@ -45,6 +51,7 @@ pub(super) fn ample() -> Limits {
         },
         body_time_max: ample,
         reply_bytes_max: 256 << 20,
+        streams_max: 100,
     }
 }
 
@@ -63,7 +70,7 @@ impl Server {
 
     /// Starts a node whose replica answers each request with `answer`.
     pub(super) fn scripted(mut answer: impl FnMut(Request) + Send + 'static) -> Self {
-        let replica: Replica = Box::new(move |mut inbox, _| {
+        let replica: Replica = Box::new(move |mut inbox, _, _| {
             while let Some(request) = inbox.blocking_recv() {
                 answer(request);
             }
@@ -79,6 +86,7 @@ impl Server {
     pub(super) fn start_with(limits: Limits, replica: Replica, forward: Arc<dyn Forward>) -> Self {
         let (requests, inbox) = mpsc::channel(2);
         let (stop, stopping) = watch::channel(());
+        let stop = Arc::new(stop);
         let (view, view_receiver) = watch::channel(view_of_a_leader());
         let (leader, leader_receiver) = watch::channel(leads(5, Some("node1")));
         let store = Arc::new(RwLock::new(Store::default()));
@@ -90,10 +98,12 @@ impl Server {
             forward,
             stopping,
             stop_time_max: STOP_TIME_MAX,
-            value_bytes_max: VALUE_BYTES_MAX,
+            limits: CommandLimits { value_bytes_max: VALUE_BYTES_MAX, txn_bytes_max: TXN_BYTES_MAX },
             started: Instant::now(),
         };
-        std::thread::spawn(move || replica(inbox, store));
+        let view = Arc::new(view);
+        let of_replica = (Arc::clone(&store), Arc::clone(&view));
+        std::thread::spawn(move || replica(inbox, of_replica.0, of_replica.1));
         let (address_sender, address) = std_mpsc::channel();
         let dispatch = tracing::dispatcher::get_default(Clone::clone);
         let serving = std::thread::spawn(move || {
@@ -106,7 +116,7 @@ impl Server {
                 });
             });
         });
-        Self { address: address.recv().unwrap(), view, leader, stop, serving: Some(serving) }
+        Self { address: address.recv().unwrap(), view, leader, store, stop, serving: Some(serving) }
     }
 
     pub(super) fn connect(&self) -> Wire {
@@ -120,6 +130,16 @@ impl Server {
 
     pub(super) fn get(&self, path: &str) -> Reply {
         self.request(&format!("GET {path} HTTP/1.1"), "")
+    }
+
+    /// Gets JSON in lines. The body of the reply is whole.
+    pub(super) fn get_lines(&self, path: &str) -> Reply {
+        let mut wire = self.connect();
+        let mut reply = wire.request(&format!("GET {path} HTTP/1.1\r\nAccept: application/x-ndjson"), "");
+        if reply.header("transfer-encoding") == Some("chunked") {
+            reply.body = wire.chunks().unwrap();
+        }
+        reply
     }
 
     pub(super) fn post(&self, path: &str, body: impl AsRef<[u8]>) -> Reply {
@@ -150,16 +170,20 @@ impl Drop for Server {
 
 /// Applies each command, and reports every read as fresh. It has no backup.
 pub(super) fn honest_replica() -> Replica {
-    Box::new(|mut inbox, store| {
+    Box::new(|mut inbox, store, view| {
+        let operation = Operation::RaiseLevel { to: Level::NEWEST };
+        store.write().unwrap().apply(0, &Command { operation, request: None });
         while let Some(request) = inbox.blocking_recv() {
             // A client that has gone needs no answer.
             match request {
                 Request::Write { command, reply, .. } => {
-                    let outcome = store.write().unwrap().apply(0, &Command::decode(&command).unwrap()).outcome;
+                    let outcome = store.write().unwrap().apply(0, &Command::decode(&command).unwrap());
+                    // Wakes whoever follows the view.
+                    view.send_modify(|_| ());
                     let _ = reply.send(Ok(outcome));
                 }
                 Request::Read { reply, .. } => {
-                    let _ = reply.send(Ok(()));
+                    let _ = reply.send(Ok(None));
                 }
                 Request::LeadershipTransfer { reply, .. } => {
                     let _ = reply.send(Ok(LeaderReply { id: "node2".into(), url: node_url("node2").url, term: 6 }));

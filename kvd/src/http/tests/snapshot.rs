@@ -16,7 +16,7 @@ fn server_with(bytes: u64) -> (Server, std_mpsc::Receiver<(&'static str, Option<
     let server = Server::scripted(move |request| match request {
         Request::Read { reply, .. } => {
             told.send(("read", None)).unwrap();
-            reply.send(Ok(())).unwrap();
+            reply.send(Ok(None)).unwrap();
         }
         Request::Backup { reply } => {
             let (chunks_in, chunks) = mpsc::channel(1);

@@ -14,6 +14,51 @@ pub(super) struct Wire {
     buffered: Vec<u8>,
 }
 
+/// A stream of Server-Sent Events.
+pub(super) struct Events {
+    wire: Wire,
+    /// What was read, and is not part of an event yet.
+    text: Vec<u8>,
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Event {
+    pub(super) id: Option<String>,
+    pub(super) name: String,
+    pub(super) data: String,
+}
+
+impl Events {
+    /// Returns the next event; `None` when the stream has ended.
+    pub(super) fn next(&mut self) -> Option<Event> {
+        loop {
+            let end = self.text.windows(2).position(|window| window == b"\n\n");
+            let Some(end) = end else {
+                self.text.extend(self.wire.chunk()?);
+                continue;
+            };
+            let block = String::from_utf8(self.text.drain(..end + 2).collect()).unwrap();
+            let field = |name: &str| {
+                let mut fields = block.lines().filter_map(|line| line.split_once(": "));
+                fields.find(|(field, _)| *field == name).map(|(_, value)| value.to_owned())
+            };
+            // A comment is no event.
+            if let Some(name) = field("event") {
+                return Some(Event { id: field("id"), name, data: field("data").expect("an event has data") });
+            }
+        }
+    }
+
+    /// Asserts that the next event has this name and data. Returns its id.
+    #[track_caller]
+    pub(super) fn expect(&mut self, name: &str, data: &str) -> Option<String> {
+        let event = self.next().expect("one more event");
+        assert_eq!((&event.name[..], &event.data[..]), (name, data));
+        event.id
+    }
+}
+
 /// A reply, its header names in lower case.
 #[derive(Debug)]
 pub(super) struct Reply {
@@ -102,6 +147,46 @@ impl Wire {
             reply.body = self.buffered.drain(..length).collect();
         }
         reply
+    }
+
+    /// Returns the body of a reply that came in chunks, up to its end. `None` if the connection breaks off before.
+    pub(super) fn chunks(&mut self) -> Option<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            while !self.buffered.windows(2).any(|window| window == b"\r\n") {
+                if self.read_more().ok()? == 0 {
+                    return None;
+                }
+            }
+            let size = usize::from_str_radix(self.read_through("\r\n").trim_end(), 16).expect("the size of a chunk");
+            while self.buffered.len() < size + 2 {
+                if self.read_more().ok()? == 0 {
+                    return None;
+                }
+            }
+            let chunk: Vec<u8> = self.buffered.drain(..size + 2).collect();
+            if size == 0 {
+                return Some(body);
+            }
+            body.extend_from_slice(&chunk[..size]);
+        }
+    }
+
+    /// Returns the next chunk of a reply that comes in chunks; `None` at its end.
+    fn chunk(&mut self) -> Option<Vec<u8>> {
+        let size = usize::from_str_radix(self.read_through("\r\n").trim_end(), 16).expect("the size of a chunk");
+        while self.buffered.len() < size + 2 {
+            assert!(self.read_more().unwrap() > 0, "closed within a chunk");
+        }
+        let chunk: Vec<u8> = self.buffered.drain(..size + 2).take(size).collect();
+        (size > 0).then_some(chunk)
+    }
+
+    /// Asks for a stream of events.
+    pub(super) fn events(mut self, head: &str, body: impl AsRef<[u8]>) -> Events {
+        let reply = self.request(head, body);
+        assert_eq!((reply.status, reply.header("content-type")), (200, Some("text/event-stream")), "{reply:?}");
+        Events { wire: self, text: Vec::new() }
     }
 
     /// Reads up to and including `end`.
