@@ -108,6 +108,46 @@ mutants! {
     ReadIdsFromZero = "read ids from zero in every life",
     /// A node that was removed may be added again under its id.
     RemovedIdAddedAgain = "removed id added again",
+    /// A page at an earlier revision shows the present.
+    PageOfThePresent = "page reads the present",
+    /// Only the first half of a transaction's operations is executed.
+    HalfOfTheTxn = "transaction applied half",
+    /// A lease whose time was over when a leader looked ends, though it was renewed since.
+    ExpiryIgnoresRenewal = "expiry ignores a renewal before it in the log",
+    /// A leader ends leases a second before their time is over.
+    LeaseEndsEarly = "lease ended before its time",
+    /// Every place in the queue of a lock counts as the holder.
+    AnyPlaceHolds = "any place holds the lock",
+    /// Nested compares of a transaction are decided when their turn comes, on what was written before them.
+    DecidedInTurn = "compares decided one after another with the writes",
+    /// A repeated transaction is applied again.
+    TxnAppliedAgain = "transaction applied twice on retry",
+    /// The deletion of a range leaves its last key.
+    LastKeyStays = "range deleted but for its last key",
+    /// The past is read as of just before a revision.
+    PastTooEarly = "past read one revision too early",
+    /// A node that no longer has what a watcher needs next goes on with what it has.
+    WatchSkips = "watch skips what is forgotten",
+    /// The changes that a snapshot carries are dropped, and the revisions from which it has them are claimed all the same.
+    HistoryClaimed = "history of a snapshot claimed and not kept",
+    /// When the history is compacted, a change in its middle is lost.
+    HistoryLosesMiddle = "history loses its middle on compaction",
+    /// What the history frees is not kept for those who have yet to read it.
+    FreedNotKept = "freed version not kept for a pinned reader",
+    /// A cluster that is made from the state of another goes on with its revisions.
+    RefoundedInThePast = "new cluster with the revisions of the old one",
+    /// The keys of a lease stay when it ends.
+    KeysOutliveLease = "keys stay when their lease ends",
+    /// The lease of a single key stays when the key is rewritten without it.
+    OwnLeaseStays = "lease of a key stays when the key loses it",
+    /// A leader ends leases 200 ms late.
+    LeaseEndsLate = "lease ended late",
+    /// Of keepalives that are logged together, each is answered with the times of the first.
+    KeepalivesMixedUp = "keepalives answered with the times of others",
+    /// A place in the queue of a lock has the revision before its own as its token.
+    TokenRepeats = "token of a lock repeats",
+    /// A key that becomes a place in the queue of a lock stands where it would if it had been one from the start.
+    PlaceGetsAhead = "key that becomes a place gets ahead of others",
     /// A session is forgotten a thousand times too early.
     SessionForgottenEarly = "session forgotten early",
     /// A repeated request is applied again.
@@ -169,6 +209,18 @@ mutants! {
     /// A node that has lost its disk keeps its old id. The code that starts a node draws its id, so this defect is in
     /// the simulator's host of a node.
     OldIdKept = "node without its data keeps its id",
+    /// A new leader counts on from the time of its last entry, whatever newer time it has heard.
+    TimeRestarts = "time of an idle leader given back",
+    /// A time that was heard counts whichever leader told it, also one that was deposed.
+    TimeOfAnyLeader = "time of a deposed leader counts",
+    /// The time of an entry that was cut off counts for the next leader.
+    CutTimeKept = "time of an entry that was cut off counts",
+    /// A leader that was paused counts the whole pause.
+    PauseCounts = "pause of a leader counts in full",
+    /// A leader without writes logs nothing.
+    TimeNotMarked = "time of an idle leader not marked in the log",
+    /// A leader that cannot commit logs one empty entry after the other.
+    MarksPileUp = "marks of the time pile up in the log",
     /// Timers use the wall clock. The core receives its time as an argument, so this defect is in the simulator's host
     /// of a node. The test `tests/architecture` checks that the server passes only a monotonic clock.
     WallClock = "timer by wall clock",

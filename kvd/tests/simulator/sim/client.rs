@@ -2,16 +2,20 @@
 //!
 //! A client retries a request that gets no answer, or a temporary error, under the same request id, at the same node or
 //! another. An abandoned request has an unknown outcome, unless every copy of it is known to have had no effect. The
-//! answers that clients saw form the history that is checked for linearizability in the end.
+//! answers that clients saw form the history that is checked for linearizability in the end. What they ask for is drawn
+//! in [`super::operations`].
 
 use super::coverage::Kind;
 use super::events::{Ask, Event, Micros};
-use super::linearizability::{Answer, Call, Condition, Moment, Operation as Seen, Seen as SeenItem};
+use super::linearizability::{Moment, Saw, Seen};
+use super::locks::Place;
+use super::operations::{Page, What};
+use super::queries::{Answer, Answered, Query};
 use super::world::World;
 use bytes::Bytes;
-use kvd::kv::{self, Command, Item, Operation, Outcome, RequestId, Revision};
+use kvd::kv::{Command, Item, KeyedItem, LeaseId, Level, OpDone, Operation, Outcome, Revision};
 use kvd::node::{ReadError, WriteError};
-use kvd::raft::NodeId;
+use kvd::raft::{LogIndex, NodeId};
 use std::collections::BTreeMap;
 
 /// Index of a client in the list of clients.
@@ -34,14 +38,22 @@ const RESTS_FOR: Micros = 50 * MS;
 /// A client.
 #[derive(Debug)]
 pub(crate) struct Client {
-    name: String,
+    pub(super) name: String,
     /// Number of its last request.
-    seq: u64,
+    pub(super) seq: u64,
     leader: Option<NodeId>,
     /// The only node that it reads from, if it is faithful.
     reads_from: Option<NodeId>,
-    /// For each key, the number of the last value that it saw and the revision that wrote it.
-    seen: BTreeMap<u64, (u64, Revision)>,
+    /// For each key, the last value that it saw and the revision that wrote it.
+    pub(super) seen: BTreeMap<Bytes, (Bytes, Revision)>,
+    /// Leases of its own, dead or alive.
+    pub(super) leases: Vec<LeaseId>,
+    /// Its place in the queue of a lock.
+    pub(super) place: Option<Place>,
+    /// It was told that the cluster has not reached the level of what it asked for.
+    pub(super) is_below_level: bool,
+    /// A list of which it has yet to read the rest.
+    pub(super) page: Option<Page>,
     doing: Option<Doing>,
     /// Number of its latest turn; earlier turns are void.
     turn: u64,
@@ -50,7 +62,6 @@ pub(crate) struct Client {
 /// The request that a client is making.
 #[derive(Debug)]
 struct Doing {
-    key: u64,
     what: What,
     invoked: Moment,
     give_up_at: Micros,
@@ -60,12 +71,6 @@ struct Doing {
     /// True if some copy may have taken effect, or may still.
     unknown: bool,
     hops: u32,
-}
-
-#[derive(Clone, Debug)]
-enum What {
-    Write { command: Command, call: Call },
-    Read { stale: bool },
 }
 
 /// One sending of one request.
@@ -79,39 +84,22 @@ pub(crate) struct Attempt {
 /// Answer to a client.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
-    Written(Result<Outcome, WriteError>),
-    Read(Result<Option<Item>, ReadError>),
+    /// With the entry of the command, where it became one of its own.
+    Written(Result<Outcome, WriteError>, Option<LogIndex>),
+    Read(Result<Box<Answered>, ReadError>),
     /// Nothing listens there: no node took the request.
     Refused,
     /// The connection was closed before an answer arrived.
     Closed,
 }
 
-/// Returns the value with this number: its digits, padded to `length` bytes.
-fn value_bytes(number: u64, length: usize) -> Bytes {
-    let mut value = number.to_string().into_bytes();
-    value.resize(value.len().max(length), b'.');
-    value.into()
-}
-
-/// Returns the number of a value; see [`value_bytes`].
-pub(crate) fn value_number(value: &[u8]) -> u64 {
-    let digits: Vec<u8> = value.iter().copied().take_while(u8::is_ascii_digit).collect();
-    String::from_utf8_lossy(&digits).parse().expect("every value begins with its number")
-}
-
-pub(crate) fn key_bytes(key: u64) -> Bytes {
-    format!("k{key}").into()
-}
-
 impl Reply {
     /// Distinguishes replies by their kinds, and successful replies by revision.
     fn number(&self) -> u64 {
         match self {
-            Self::Written(Ok(Outcome::Set { revision, .. } | Outcome::Deleted { revision, .. })) => 10 + revision,
-            Self::Written(Ok(_)) => 1,
-            Self::Written(Err(_)) => 2,
-            Self::Read(Ok(item)) => 10 + item.as_ref().map_or(0, |item| item.mod_revision),
+            Self::Written(Ok(outcome), _) => 10 + outcome.revision().unwrap_or(0),
+            Self::Written(Err(_), _) => 2,
+            Self::Read(Ok(answered)) => 10 + answered.revision,
             Self::Read(Err(_)) => 3,
             Self::Refused => 4,
             Self::Closed => 5,
@@ -127,6 +115,10 @@ impl Client {
             leader: None,
             reads_from,
             seen: BTreeMap::new(),
+            leases: Vec::new(),
+            place: None,
+            is_below_level: false,
+            page: None,
             doing: None,
             turn: 0,
         }
@@ -139,6 +131,14 @@ impl Client {
 
     pub(crate) fn is_idle(&self) -> bool {
         self.doing.is_none()
+    }
+
+    /// Remembers an item that it was shown.
+    fn sees(&mut self, key: Bytes, item: &Item) {
+        // Places of locks come and go.
+        if key.starts_with(b"k") {
+            self.seen.insert(key, (item.value.clone(), item.mod_revision));
+        }
     }
 }
 
@@ -164,60 +164,21 @@ impl World {
 
     fn begin(&mut self, id: ClientId) {
         let plan = self.plan.clients;
-        let key = self.chance.within(0..plan.keys);
-        let what = if self.chance.percent(plan.read_percent) {
-            What::Read { stale: self.chance.percent(20) }
-        } else {
-            self.draw_write(id, key)
-        };
+        let what = self.draw_operation(id);
+        if let What::Write(command) | What::Unnamed(command) = &what {
+            let valid = command.validate();
+            assert!(valid.is_ok(), "no client may send {command:?}: {valid:?}");
+        }
         let give_up_at = self.now + PATIENCE_TIMES * plan.patience_ms * MS;
         let invoked = self.moment;
+        let is_named = matches!(what, What::Write(_));
         self.clients[id].doing =
-            Some(Doing { key, what, invoked, give_up_at, sent: 0, open: Vec::new(), unknown: false, hops: 0 });
+            Some(Doing { what, invoked, give_up_at, sent: 0, open: Vec::new(), unknown: false, hops: 0 });
         let to = self.choose_node(id);
         self.send_attempt(id, to);
-        let is_read = matches!(self.clients[id].doing, Some(Doing { what: What::Read { .. }, .. }));
-        if !is_read && self.chance.percent(plan.hedged_percent) {
+        if is_named && self.chance.percent(plan.hedged_percent) {
             let other = self.any_node();
             self.send_attempt(id, other);
-        }
-    }
-
-    fn draw_write(&mut self, id: ClientId, key: u64) -> What {
-        let plan = self.plan.clients;
-        self.values += 1;
-        let number = self.values;
-        let must_be_conditional = key + 1 == plan.keys;
-        let is_conditional = must_be_conditional || self.chance.percent(plan.conditional_percent);
-        let (condition, expected) = if is_conditional { self.draw_condition(id, key) } else { (None, None) };
-        let client = &mut self.clients[id];
-        client.seq += 1;
-        let request = Some(RequestId { client: client.name.clone(), seq: client.seq });
-        let prev = self.chance.percent(20);
-        let key = key_bytes(key);
-        let (operation, call) = if self.chance.percent(15) {
-            (Operation::Delete { key, condition, prev }, Call::Delete { condition: expected })
-        } else {
-            let value = value_bytes(number, plan.value_bytes);
-            (Operation::Set { key, value, condition, prev }, Call::Set { value: number, condition: expected })
-        };
-        What::Write { command: Command { operation, request }, call }
-    }
-
-    /// Draws a condition, and returns it together with its equivalent in the history. The history knows no revisions,
-    /// but each revision of a key has only one value.
-    fn draw_condition(&mut self, id: ClientId, key: u64) -> (Option<kv::Condition>, Option<Condition>) {
-        let seen = self.clients[id].seen.get(&key).copied();
-        match (self.chance.within(0..6), seen) {
-            (0 | 1, Some((value, revision))) => {
-                (Some(kv::Condition::ModRevision(revision)), Some(Condition::Value(value)))
-            }
-            (2 | 3, Some((value, _))) => {
-                let bytes = value_bytes(value, self.plan.clients.value_bytes);
-                (Some(kv::Condition::Value(bytes)), Some(Condition::Value(value)))
-            }
-            (4, _) => (Some(kv::Condition::Present), Some(Condition::Present)),
-            _ => (Some(kv::Condition::Absent), Some(Condition::Absent)),
         }
     }
 
@@ -225,7 +186,7 @@ impl World {
     fn choose_node(&mut self, id: ClientId) -> NodeId {
         let client = &self.clients[id];
         let leader = client.leader;
-        let is_write = matches!(client.doing, Some(Doing { what: What::Write { .. }, .. }));
+        let is_write = !matches!(client.doing, Some(Doing { what: What::Read { .. }, .. }));
         if !is_write
             && self.chance.percent(15)
             && let Some(deposed) = self.deposed_leader().filter(|deposed| !self.hindered.contains(deposed))
@@ -246,9 +207,9 @@ impl World {
         let attempt = self.attempts_sent;
         let Some(doing) = &mut self.clients[id].doing else { return };
         let (ask, request) = match &doing.what {
-            What::Write { command, .. } => (Ask::Write(command.clone()), command.request.clone()),
-            What::Read { stale: true } => (Ask::StaleRead(doing.key), None),
-            What::Read { stale: false } => (Ask::Read(doing.key), None),
+            What::Write(command) | What::Unnamed(command) => (Ask::Write(command.clone()), command.request.clone()),
+            What::Read { query, stale: true } => (Ask::StaleRead(query.clone()), None),
+            What::Read { query, stale: false } => (Ask::Read(query.clone()), None),
         };
         if let Some(request) = &request {
             if doing.sent > 0 {
@@ -306,18 +267,24 @@ impl World {
         doing.open.remove(place);
         let backoff = self.chance.within(5 * MS..100 * MS);
         match reply {
-            Reply::Written(Ok(Outcome::SessionsFull)) => {
+            Reply::Written(Ok(Outcome::SessionsFull), _) => {
                 self.coverage.count(Kind::SessionsFull);
                 self.turn_later(id, backoff);
             }
-            Reply::Written(Ok(Outcome::StaleRequest { .. })) => {
+            Reply::Written(Ok(Outcome::StaleRequest { .. } | Outcome::NotKept { .. }), _) => {
                 // It has been applied, but its outcome has been forgotten.
                 self.coverage.count(Kind::ReplyDropped);
                 doing.unknown = true;
                 self.give_up(id);
             }
-            Reply::Written(Ok(outcome)) => self.write_answered(id, &sent, &outcome),
-            Reply::Written(Err(WriteError::NotLeader { leader })) => {
+            Reply::Written(Ok(outcome), index) => self.write_answered(id, &sent, index, outcome),
+            Reply::Written(Err(WriteError::BelowLevel { .. }), _) => {
+                // It can wait for long until all nodes are upgraded.
+                self.coverage.count(Kind::BelowLevel);
+                self.clients[id].is_below_level = true;
+                self.give_up(id);
+            }
+            Reply::Written(Err(WriteError::NotLeader { leader }), _) => {
                 self.coverage.count(Kind::Redirect);
                 let client = &mut self.clients[id];
                 client.leader = Some(leader);
@@ -329,87 +296,160 @@ impl World {
                     self.send_attempt(id, leader);
                 }
             }
-            Reply::Written(Err(WriteError::OutcomeUnknown)) | Reply::Closed => {
+            Reply::Written(Err(WriteError::OutcomeUnknown), _) | Reply::Closed => {
                 doing.unknown = true;
                 self.clients[id].leader = None;
                 self.turn_later(id, backoff);
             }
-            Reply::Written(Err(
-                WriteError::NoLeader
-                | WriteError::TransferringLeadership
-                | WriteError::Superseded
-                | WriteError::Overloaded
-                | WriteError::BelowLevel { .. },
-            ))
+            Reply::Written(
+                Err(
+                    WriteError::NoLeader
+                    | WriteError::TransferringLeadership
+                    | WriteError::Superseded
+                    | WriteError::Overloaded
+                    | WriteError::StoreFull,
+                ),
+                _,
+            )
             | Reply::Refused
             | Reply::Read(Err(_)) => {
                 self.clients[id].leader = None;
                 self.turn_later(id, backoff);
             }
-            Reply::Read(Ok(item)) => self.read_answered(id, &sent, item.as_ref()),
+            Reply::Read(Ok(answered)) => self.read_answered(id, &sent, *answered),
         }
     }
 
-    fn write_answered(&mut self, id: ClientId, sent: &Attempt, outcome: &Outcome) {
+    fn write_answered(&mut self, id: ClientId, sent: &Attempt, index: Option<LogIndex>, outcome: Outcome) {
         let client = &mut self.clients[id];
         client.leader = Some(sent.to);
-        let Some(Doing { key, what: What::Write { call, .. }, invoked, sent: times, .. }) = client.doing.take() else {
-            return;
-        };
+        let Some(Doing { what, invoked, sent: times, .. }) = client.doing.take() else { return };
         if self.is_calm && invoked >= self.calm_since {
             self.served += 1;
         }
-        let answer = match outcome {
-            Outcome::Set { revision, created, .. } => {
-                self.coverage.count(Kind::Write);
-                if let Call::Set { value, .. } = &call {
-                    client.seen.insert(key, (*value, *revision));
-                }
-                Answer::Written { existed: !created }
+        let (What::Write(command) | What::Unnamed(command)) = what else { return };
+        if command.level() > Level::FIRST {
+            self.clients[id].is_below_level = false;
+        }
+        self.count_write(&command.operation, &outcome);
+        self.learn(id, &command.operation, &outcome);
+        let returned = Some(self.moment);
+        let seen = match (command, outcome) {
+            (Command { request: Some(request), .. }, outcome) => {
+                let what = Saw::Write { request, outcome: Some(outcome), sent: times };
+                Seen { invoked, returned, what }
             }
-            Outcome::Deleted { deleted, .. } => {
-                self.coverage.count(Kind::Write);
-                Answer::Written { existed: *deleted }
+            (Command { operation: Operation::KeepAlive { leases }, .. }, Outcome::KeptAlive { ttls_ms }) => {
+                Seen { invoked: sent.sent, returned, what: Saw::KeepAlive { leases, ttls_ms } }
             }
-            Outcome::ConditionFailed { current } => {
-                self.coverage.count(Kind::ConditionFailed);
-                // The answer to a repeat shows the item as it is at that later time.
-                let current = (times == 1).then(|| current.as_ref().map(seen_item));
-                Answer::ConditionFailed { current }
-            }
-            Outcome::StaleRequest { .. } | Outcome::SessionsFull | Outcome::SeqReused | Outcome::LevelRaised { .. } => {
-                unreachable!("a client is told no such thing of the request that it is about")
+            (_, outcome) => {
+                let index = index.expect("an unnamed command is answered at its own entry");
+                Seen { invoked: sent.sent, returned, what: Saw::Unnamed { index, outcome } }
             }
         };
-        if let Outcome::ConditionFailed { current: Some(item) } = outcome {
-            self.clients[id].seen.insert(key, (value_number(&item.value), item.mod_revision));
-        }
-        self.history.push(Seen { key, invoked, returned: Some(self.moment), call, answer: Some(answer) });
+        self.history.push(seen);
         self.pause_client(id);
     }
 
-    fn read_answered(&mut self, id: ClientId, sent: &Attempt, item: Option<&Item>) {
+    /// Counts a write that has its answer.
+    fn count_write(&mut self, operation: &Operation, outcome: &Outcome) {
+        self.coverage.count(match outcome {
+            Outcome::ConditionFailed { .. } => Kind::ConditionFailed,
+            _ => Kind::Write,
+        });
+        let kind = match (operation, outcome) {
+            (Operation::Txn(_), Outcome::Txn { done, .. }) if done.succeeded => Some(Kind::TxnThen),
+            (Operation::Txn(_), Outcome::Txn { .. }) => Some(Kind::TxnElse),
+            (_, Outcome::DeletedRange { done, .. }) if done.deleted > 1 => Some(Kind::RangeDeleted),
+            (_, Outcome::LeaseGranted { .. }) => Some(Kind::LeaseGranted),
+            (_, Outcome::LeaseExists) => Some(Kind::LeaseExists),
+            (_, Outcome::LeaseNotFound { .. }) => Some(Kind::LeaseNotFound),
+            (_, Outcome::LeaseRevoked { deleted: 1.., .. }) => Some(Kind::LeaseRevoked),
+            (_, Outcome::KeptAlive { ttls_ms }) if ttls_ms.contains(&None) => Some(Kind::KeptAliveTooLate),
+            (_, Outcome::KeptAlive { .. }) => Some(Kind::KeptAlive),
+            (_, Outcome::LockTaken { .. }) => Some(Kind::LockTaken),
+            (_, Outcome::PlaceTaken { .. }) => Some(Kind::PlaceTaken),
+            (_, Outcome::LockHeld { .. }) => Some(Kind::LockHeld),
+            (_, Outcome::PlaceLost | Outcome::LockLost) => Some(Kind::LockLost),
+            (_, Outcome::Unlocked { .. }) => Some(Kind::Unlocked),
+            (_, Outcome::Compacted { .. }) => Some(Kind::Compacted),
+            _ => None,
+        };
+        kind.into_iter().for_each(|kind| self.coverage.count(kind));
+    }
+
+    /// Lets a client learn from the answer to a write.
+    fn learn(&mut self, id: ClientId, operation: &Operation, outcome: &Outcome) {
         let client = &mut self.clients[id];
-        let Some(Doing { key, what: What::Read { stale }, .. }) = client.doing.take() else { return };
-        if let Some(item) = item {
-            client.seen.insert(key, (value_number(&item.value), item.mod_revision));
+        match (operation, outcome) {
+            (Operation::Set { put, .. }, Outcome::Set { revision, .. }) => {
+                client.seen.insert(put.key.clone(), (put.value.clone(), *revision));
+            }
+            (_, Outcome::ConditionFailed { current: Some(item) }) => {
+                if let Some(key) = operation.key() {
+                    client.sees(key.to_vec().into(), item);
+                }
+            }
+            (Operation::Txn(_), Outcome::Txn { done, .. }) => {
+                for result in &done.results {
+                    if let OpDone::List(listed) = result {
+                        listed.items.iter().for_each(|KeyedItem { key, item }| client.sees(key.clone(), item));
+                    }
+                }
+            }
+            (_, Outcome::LeaseGranted { lease, .. } | Outcome::LockTaken { lease, .. }) => client.knows_lease(*lease),
+            _ => {}
         }
-        if !stale {
+        self.lock_answered(id, operation, outcome);
+    }
+
+    fn read_answered(&mut self, id: ClientId, sent: &Attempt, answered: Answered) {
+        let client = &mut self.clients[id];
+        let Some(Doing { what: What::Read { stale, .. }, .. }) = client.doing.take() else { return };
+        match (&answered.query, &answered.answer) {
+            (Query::Get { key, at: None }, Answer::Item(Some(item))) => client.sees(key.clone(), item),
+            (Query::List { list, at }, Answer::List(listed)) => {
+                if !list.keys_only && at.is_none() {
+                    listed.items.iter().for_each(|KeyedItem { key, item }| client.sees(key.clone(), item));
+                }
+                if let Some(last) = listed.items.last().filter(|_| listed.more) {
+                    let at = at.unwrap_or(answered.revision);
+                    let range =
+                        if list.descending { list.range.before(&last.key) } else { list.range.after(&last.key) };
+                    client.page = Some(Page { list: kvd::kv::List { range, ..list.clone() }, at });
+                }
+            }
+            _ => {}
+        }
+        let is_forgotten = matches!(answered.answer, Answer::Forgotten { .. });
+        self.coverage.count(match (&answered.query, is_forgotten) {
+            (_, true) => Kind::PastForgotten,
+            (Query::Get { at: None, .. }, _) => Kind::KeyRead,
+            (Query::Get { .. }, _) => Kind::PastRead,
+            (Query::List { at: None, .. }, _) => Kind::FirstPage,
+            (Query::List { .. }, _) if answered.query.at() < Some(answered.revision) => Kind::PageOfThePast,
+            (Query::List { .. }, _) => Kind::NextPage,
+            (Query::Txn(_), _) => Kind::ReadTxn,
+            (Query::Lock(_), _) => Kind::LockRead,
+            (Query::Lease(_), _) => Kind::LeaseRead,
+            (Query::Past { .. }, _) => Kind::HistoryRead,
+        });
+        if !stale && !is_forgotten {
             // Each sending is a separate read, so this one began when it was sent.
-            let answer = Some(Answer::Found(item.map(seen_item)));
-            self.history.push(Seen { key, invoked: sent.sent, returned: Some(self.moment), call: Call::Get, answer });
+            self.history.push(Seen { invoked: sent.sent, returned: Some(self.moment), what: Saw::Read(answered) });
         }
         self.pause_client(id);
     }
 
     fn give_up(&mut self, id: ClientId) {
-        let Some(Doing { key, what, invoked, unknown, open, .. }) = self.clients[id].doing.take() else { return };
+        let Some(Doing { what, invoked, unknown, open, sent, .. }) = self.clients[id].doing.take() else { return };
         match what {
-            What::Write { call, .. } if unknown || !open.is_empty() => {
+            What::Write(Command { request: Some(request), .. }) if unknown || !open.is_empty() => {
                 self.coverage.count(Kind::WriteUnknown);
-                self.history.push(Seen { key, invoked, returned: None, call, answer: None });
+                let what = Saw::Write { request, outcome: None, sent };
+                self.history.push(Seen { invoked, returned: None, what });
             }
-            What::Write { .. } => self.coverage.count(Kind::WriteRefused),
+            What::Write(_) | What::Unnamed(_) => self.coverage.count(Kind::WriteRefused),
             What::Read { .. } => self.coverage.count(Kind::ReadFailed),
         }
         self.pause_client(id);
@@ -419,8 +459,4 @@ impl World {
         let pause = self.chance.exponential(self.plan.clients.pause_us);
         self.turn_later(id, pause);
     }
-}
-
-fn seen_item(item: &Item) -> SeenItem {
-    SeenItem { value: value_number(&item.value), version: item.version }
 }

@@ -7,11 +7,11 @@
 //! without. Clients keep writing throughout, since that is when mistakes show.
 
 use super::admissions::ANSWER_TIMEOUT;
-use super::client::{Client, key_bytes};
+use super::client::Client;
 use super::coverage::Kind;
 use super::entrants::{Entrant, WayIn};
 use super::events::{Event, Life, Micros};
-use super::invariants::{Checked, Violation, ensure};
+use super::invariants::{Checked, ensure};
 use super::linearizability;
 use super::network::Link;
 use super::node::{Node, State};
@@ -107,6 +107,10 @@ impl World {
                 self.wait_for("all nodes follow the new leader, and have its log", limit, Self::is_settled)?;
                 self.check_states()?;
             }
+            if self.chance.percent(30) {
+                self.check_idle_time(limit)?;
+            }
+            self.check_refounding()?;
             if self.plan.members.is_none() && self.chance.percent(50) {
                 self.check_unheard_leader()?;
             }
@@ -115,13 +119,8 @@ impl World {
             self.coverage.add(Kind::DiskError, node.disk.failures());
             self.coverage.add(Kind::DiskFull, node.disk.refusals_for_space());
         }
-        let applied_again = self.invariants.model.applied_again();
-        self.coverage.add(Kind::AppliedAgain, applied_again.len() as u64);
-        // A write that arrived after its client's session was forgotten was applied again. A history in which each
-        // write happens once says nothing about its key. The model judges whether a repeat was allowed.
-        self.history.retain(|seen| !applied_again.contains(&key_bytes(seen.key)));
-        linearizability::check(&self.history)
-            .map_err(|violation| Violation { invariant: "Linearizability", what: violation.to_string() })
+        self.coverage.add(Kind::AppliedAgain, self.invariants.model.applied_again());
+        linearizability::check(std::mem::take(&mut self.history), &self.invariants.model)
     }
 
     fn stop_faults(&mut self) -> Checked {
@@ -305,7 +304,7 @@ impl World {
         self.living().filter(|node| !self.hindered.contains(&node.id))
     }
 
-    fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         let Some((id, term)) = self.followed_leader() else { return false };
         if !self.have_members_settled() {
             return false;
@@ -377,6 +376,14 @@ impl World {
                 "State Machine Safety",
                 found == expected,
                 "n{} has {found:?}, and should have {expected:?}",
+                node.id.0
+            );
+            let leases: Vec<_> = store.leases(None).map(|(lease, _)| lease).collect();
+            let expected = self.invariants.model.present_leases();
+            ensure!(
+                "State Machine Safety",
+                leases.iter().eq(expected.keys()),
+                "n{} has the leases {leases:?}, and should have {expected:?}",
                 node.id.0
             );
             let (kept, computed) = (store.state_hash(), store.recompute_state_hash());

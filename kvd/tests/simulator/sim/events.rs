@@ -5,8 +5,10 @@ use super::entrants::EntrantEvent;
 use super::faults::Fault;
 use super::member_requests::ChangeEvent;
 use super::network::Envelope;
+use super::queries::Query;
 use super::snapshots::{SnapshotSent, TransferId};
 use super::streams::{LaneOf, StreamNumber};
+use super::watchers::WatcherId;
 use kvd::kv::Command;
 use kvd::node::AppliedState;
 use kvd::raft::{Fetch, NodeId, WriteId};
@@ -66,6 +68,8 @@ pub(crate) enum Event {
     AttemptTimeout(AttemptId),
     /// A client takes its next step.
     ClientTurn(ClientId, u64),
+    /// A watcher hears from its node.
+    WatcherTurn(WatcherId),
     /// A fault occurs.
     Fault,
     /// The operator changes the members, or a disk is lost.
@@ -121,6 +125,7 @@ impl Event {
             Self::Reply { .. } => 12,
             Self::AttemptTimeout(..) => 13,
             Self::ClientTurn(..) => 14,
+            Self::WatcherTurn(..) => 47,
             Self::Fault => 15,
             Self::Strike(..) => 16,
             Self::Mend { .. } => 17,
@@ -150,10 +155,10 @@ impl Event {
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
     Write(Command),
-    /// A linearizable read of a key.
-    Read(u64),
-    /// A stale read of a key.
-    StaleRead(u64),
+    /// A linearizable read.
+    Read(Query),
+    /// A stale read.
+    StaleRead(Query),
 }
 
 /// All future events.

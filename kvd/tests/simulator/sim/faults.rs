@@ -471,7 +471,9 @@ impl World {
     fn damage(&mut self, victim: NodeId) {
         let is_member =
             self.last_configuration().is_some_and(|configuration| configuration.members.contains_key(&victim));
-        if self.dead.contains(&victim) || !is_member || !self.may_lose(victim) {
+        // A member that has yet to begin its log has nothing to lose, and still has to be let in.
+        let has_data = self.nodes[&victim].has_data;
+        if self.dead.contains(&victim) || !is_member || !has_data || !self.may_lose(victim) {
             return;
         }
         let Self { nodes, chance, .. } = self;

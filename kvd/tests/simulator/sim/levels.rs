@@ -17,6 +17,8 @@ pub(super) struct Versions {
     chance: Chance,
     /// Chance that a starting process is of the older version. Percent.
     older_percent: u32,
+    /// The only node that stays at the older version while the others are upgraded.
+    stays_older: Option<NodeId>,
 }
 
 /// Separates the draws of versions from all other draws.
@@ -26,14 +28,16 @@ impl Versions {
     pub(super) fn draw(seed: u64) -> Self {
         let mut chance = Chance::new(seed ^ SALT);
         let older_percent = chance.one_of(&[0, 0, 20, 60, 90]);
-        Self { chance, older_percent }
+        let stays_older = chance.percent(8).then(|| NodeId(chance.within(1..4)));
+        Self { chance, older_percent: if stays_older.is_some() { 0 } else { older_percent }, stays_older }
     }
 }
 
 impl World {
     /// Draws the program version of a process that is about to start.
     pub(super) fn draw_version(&mut self, id: NodeId) {
-        let is_older = self.versions.chance.percent(self.versions.older_percent);
+        let is_older =
+            self.versions.chance.percent(self.versions.older_percent) || self.versions.stays_older == Some(id);
         let before = self.nodes[&id].level_max;
         // A node that was upgraded to be admitted is not rolled back before it is admitted.
         let is_waiting = !self.nodes[&id].has_data && before > Level::FIRST && self.nodes[&id].lives > 0;
@@ -42,6 +46,11 @@ impl World {
             self.coverage.count(if level > before { Kind::Upgraded } else { Kind::RolledBack });
         }
         self.runs_version(id, level);
+    }
+
+    /// Returns whether a node is the only one of the older version. A sensible operator replaces it.
+    pub(super) fn is_last_of_older(&self, id: NodeId) -> bool {
+        self.versions.stays_older == Some(id) && self.nodes[&id].level_max < Level::NEWEST
     }
 
     fn runs_version(&mut self, id: NodeId, level: Level) {

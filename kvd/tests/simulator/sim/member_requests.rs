@@ -195,7 +195,11 @@ impl World {
 
     /// Returns the request to record other URLs of a member, which lead to it like its own.
     fn move_of(&self, name: String) -> MemberChange {
-        let url = format!("http://{name}.u{}", self.member_requests.sent);
+        // The member of that name may be another node than the first that had it.
+        let members = self.last_configuration().into_iter().flat_map(|configuration| &configuration.members);
+        let named = members.filter(|(_, info)| info.name == name).map(|(id, _)| id.0).next();
+        let host = named.map_or_else(|| name.clone(), |id| format!("n{id}"));
+        let url = format!("http://{host}.u{}", self.member_requests.sent);
         MemberChange::Update { name, client_url: Some(url.clone()), peer_url: Some(url) }
     }
 
@@ -371,8 +375,9 @@ impl World {
                 }
                 self.trace.note(|| format!("n{} begins request {request} with entry {place:?}", id.0));
                 asked.check_begun(*request, &before, next)?;
-                if let MemberChange::Add { name, .. } = &asked.change {
-                    for old in called(&before, name) {
+                if let MemberChange::Add { node, name, .. } = &asked.change {
+                    // A member that asks again, from another address, takes no place but its own.
+                    for old in called(&before, name).into_iter().filter(|old| old.0 != *node) {
                         self.invariants.presence.check_silent(raft, old)?;
                     }
                 }

@@ -92,8 +92,8 @@ impl World {
         let promote = some(self, configuration.learners.keys().copied().collect(), 3);
         let others = configuration.everyone().filter(|id| !promote.contains(id)).collect();
         let mut remove = some(self, others, 2);
-        if self.chance.percent(20)
-            && let Some(leader) = self.leaders().first()
+        if let Some(leader) = self.leaders().first()
+            && self.chance.percent(if self.is_last_of_older(*leader) { 80 } else { 20 })
             && !promote.contains(leader)
         {
             remove.insert(*leader);

@@ -130,13 +130,14 @@ impl Network {
     pub(crate) fn send(
         &mut self,
         link: Link,
-        message: &Message,
+        (message, protocol): (&Message, u32),
         now: Micros,
         chance: &mut Chance,
         queue: &mut Queue,
         coverage: &mut Coverage,
     ) {
-        let mut envelope = Envelope { from: link.0, to: link.1, frame: peer::encode(message), garbled: false };
+        let mut envelope =
+            Envelope { from: link.0, to: link.1, frame: peer::encode(message, protocol), garbled: false };
         if self.plan.doubled_permille > 0 {
             match message.body {
                 Body::AppendAccepted { .. } => self.keep_acknowledgement(message.term, &envelope),
@@ -277,6 +278,11 @@ impl Network {
             return chance.within(delay_min_us..5_000_000);
         }
         delay_min_us + chance.exponential(delay_mean_us)
+    }
+
+    /// Returns whether a node is cut off from clients.
+    pub(crate) fn is_hidden(&self, node: NodeId) -> bool {
+        self.hidden.contains(&node)
     }
 
     /// Returns whether a message from or to a client is lost.

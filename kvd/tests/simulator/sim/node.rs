@@ -18,10 +18,10 @@ use kvd::data::{self, DataError, FOUNDING_INDEX, OpenOptions, Opened, Received, 
 use kvd::kv::{Level, Store};
 use kvd::mutants::{self, Mutant};
 use kvd::node::{MemberChanges, Recovered, Replica};
-use kvd::peer::{Hello, founders_of};
+use kvd::peer::{Hello, PROTOCOL_VERSION, founders_of};
 use kvd::raft::{
-    Configuration, Entry, Fetch, HardState, Instant, LogBase, LogIndex, LogWrite, MemberInfo, MembershipChange,
-    Message, NodeId, Raft, Record, RoleName, Term, WriteId,
+    ClusterTime, Configuration, Entry, Fetch, HardState, Instant, LogBase, LogIndex, LogWrite, MemberInfo,
+    MembershipChange, Message, NodeId, Raft, Record, RoleName, Term, WriteId,
 };
 use kvd::storage::snapshot::{SnapshotFile, SnapshotWriter};
 use kvd::storage::{ClusterIdentity, DirLock, Disk, Identity, StorageError, Wal, WalOptions};
@@ -134,6 +134,8 @@ pub(crate) struct Asked {
     pub(crate) ask: Ask,
     /// Last index committed on any node by then.
     pub(crate) floor: LogIndex,
+    /// Cluster time of that entry.
+    pub(crate) floor_time: ClusterTime,
     /// Place of its entry in the log, if it became one.
     pub(crate) place: Option<(LogIndex, Term)>,
 }
@@ -300,6 +302,11 @@ impl Node {
         Instant(monotonic_ms)
     }
 
+    /// Returns the speed of its clock, in thousandths.
+    pub(crate) fn clock_permille(&self) -> u64 {
+        self.clock_permille
+    }
+
     pub(crate) fn wall_clock_jumps(&mut self, by_ms: i64) {
         self.wall_clock_ahead_ms += by_ms;
     }
@@ -376,10 +383,16 @@ impl Node {
         data::open(&disk, options, |_: &ClusterIdentity| Ok::<(), DataError>(()))
     }
 
+    /// Returns the newest version of the protocol that its program speaks. The version before knows no cluster time in
+    /// frames.
+    pub(crate) fn protocol(&self) -> u32 {
+        if self.level_max < Level::NEWEST { PROTOCOL_VERSION - 1 } else { PROTOCOL_VERSION }
+    }
+
     /// Returns its introduction while it has nothing more to report.
     fn introduction(&self) -> Hello {
         let hello = Hello::new(self.id, self.info.clone(), self.level_max.0);
-        Hello { version: "simulated".into(), incarnation: self.lives, ..hello }
+        Hello { version: "simulated".into(), protocol: self.protocol(), incarnation: self.lives, ..hello }
     }
 
     /// Starts a process that has no data.

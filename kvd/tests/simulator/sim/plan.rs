@@ -141,6 +141,9 @@ pub(crate) struct ClientPlan {
     pub(crate) faithful_percent: u32,
     /// Percentage of writes that are conditional.
     pub(crate) conditional_percent: u32,
+    /// Percentage of requests that are about more than one key and the present: transactions, ranges, the past, leases,
+    /// locks.
+    pub(crate) rich_percent: u32,
     /// Percentage of requests sent to two nodes at once.
     pub(crate) hedged_percent: u32,
 }
@@ -325,6 +328,8 @@ impl Plan {
         let value = value_bytes as u64;
         self.network.bytes_per_s = Some(bytes_per_s);
         self.clients.value_bytes = value_bytes;
+        // What they carry is judged by the number of writes of one value.
+        self.clients.rich_percent = 0;
         self.clients.patience_ms = 6_000;
         self.request_timeout_ms = 5_000;
         self.segment_bytes = self.segment_bytes.max(2 * value);
@@ -347,9 +352,9 @@ impl Plan {
         if self.network.bytes_per_s.is_some() { 2 } else { 1 }
     }
 
-    /// Largest entry: two values, one of them in its condition, and their framing.
+    /// Largest entry: its values, or one and another in its condition, and their framing.
     pub(crate) fn entry_bytes_max(&self) -> usize {
-        2 * self.clients.value_bytes + 4_096
+        ClientPlan::VALUES_MAX * self.clients.value_bytes + 8_192
     }
 
     /// Time that a value takes from one node to another. Milliseconds.
@@ -418,6 +423,7 @@ fn draw_clients(chance: &mut Chance) -> ClientPlan {
         read_percent: chance.one_of(&[10, 40, 70]),
         faithful_percent: chance.one_of(&[0, 50, 100]),
         conditional_percent: chance.one_of(&[0, 30, 70]),
+        rich_percent: chance.one_of(&[0, 30, 70, 95]),
         hedged_percent: chance.one_of(&[0, 0, 10]),
     }
 }

@@ -228,6 +228,11 @@ impl World {
         self.queue.schedule(first, Event::MakeSpare(id, life));
         self.seal_later(id, first - self.now);
         self.dial_all(id);
+        self.past_begins(id);
+        let limits = self.watchers.limits_of(id);
+        if let Some(process) = self.process(id) {
+            process.replica.set_store_limits(limits);
+        }
         self.ask_whether_still_wanted(id)?;
         self.check(id)?;
         self.carry_out(id)?;

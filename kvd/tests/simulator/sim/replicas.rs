@@ -2,7 +2,7 @@
 
 use super::coverage::Kind;
 use super::events::{Ask, Event, Life, Micros};
-use super::invariants::{Checked, Violation};
+use super::invariants::{Checked, Invariants, Violation};
 use super::leadership_transfer::Before;
 use super::node::{Asked, Input, Node};
 use super::streams::{LaneOf, LeaderBefore};
@@ -21,6 +21,11 @@ impl World {
         self.nodes[&id].process().is_some_and(|process| process.life == life)
     }
 
+    /// Returns the version of the protocol that two nodes use with each other.
+    pub(super) fn protocol_between(&self, one: NodeId, other: NodeId) -> u32 {
+        self.nodes[&one].protocol().min(self.nodes[&other].protocol())
+    }
+
     pub(super) fn input_of_life(&mut self, id: NodeId, life: u64, input: Input) -> Checked {
         if self.is_life(id, life) { self.input(id, input) } else { Ok(()) }
     }
@@ -28,7 +33,7 @@ impl World {
     /// Delivers an input to a node, which processes it unless it is down or paused.
     pub(super) fn input(&mut self, id: NodeId, input: Input) -> Checked {
         let now = self.now;
-        let floor = self.invariants.committed_index();
+        let (floor, floor_time) = (self.invariants.committed_index(), self.invariants.cluster_times.newest());
         let node = self.nodes.get_mut(&id).expect("a node of this cluster");
         let time = node.time(now);
         let Some(process) = node.process_mut() else { return Ok(()) };
@@ -43,11 +48,16 @@ impl World {
             return Ok(());
         }
         process.replica.set_time(time);
+        self.invariants.cluster_times.runs(id, process.life, self.now);
         self.invariants.presence.awake(id, process.life, time, self.now, process.replica.raft());
         match input {
             Input::Tick => {
                 let before = LeaderBefore::of(process.replica.raft());
                 process.replica.tick(time);
+                self.invariants.cluster_times.ticked(id, &process.replica)?;
+                let committed = self.invariants.committed_index();
+                let Invariants { leases, model, .. } = &self.invariants;
+                leases.ticked(id, &self.nodes[&id].process().expect("it runs").replica, committed, model)?;
                 self.check_lanes(id, &before)?;
                 self.after_input(id)?;
                 self.snapshot_if_due(id)?;
@@ -79,6 +89,7 @@ impl World {
                 process.replica.step(from, message.clone());
                 self.invariants.presence.stepped(id, from, &message);
                 let raft = process.replica.raft();
+                self.invariants.cluster_times.stepped(id, from, &message, raft);
                 before.check(from, &message, raft)?;
                 if message.body == Body::TimeoutNow && raft.role() == RoleName::Candidate && raft.term() > message.term
                 {
@@ -104,7 +115,7 @@ impl World {
             Input::BulkOpened(peer) => process.replica.bulk_opened(peer),
             Input::BulkStalled(peer) => process.replica.bulk_stalled(peer),
             Input::Request(attempt, ask) => {
-                let mut asked = Asked { since: time, ask: ask.clone(), floor, place: None };
+                let mut asked = Asked { since: time, ask: ask.clone(), floor, floor_time, place: None };
                 let last_before = process.replica.raft().log().last_index();
                 match &ask {
                     Ask::Write(command) => process.replica.write(command.encode(), attempt),
@@ -198,8 +209,9 @@ impl World {
             self.invariants.message_leaves(&self.nodes[&id], to, &message)?;
             self.trace.message("", id, to, &message);
             if self.network.is_loose() {
+                let protocol = self.protocol_between(id, to);
                 let Self { network, chance, queue, coverage, now, .. } = self;
-                network.send((id, to), &message, *now, chance, queue, coverage);
+                network.send((id, to), (&message, protocol), *now, chance, queue, coverage);
             } else {
                 self.send_on_stream(LaneOf { link: (id, to), lane }, &message);
             }

@@ -1,16 +1,17 @@
 //! Requests that reach a node from outside, and its answers.
 
-use super::client::{AttemptId, Reply, key_bytes};
+use super::client::{AttemptId, Reply};
 use super::coverage::Kind;
 use super::events::{Ask, Event};
-use super::invariants::{Checked, Invariants, Violation, ensure};
+use super::invariants::{Answers, Checked, Invariants, Violation, cluster_time, ensure};
 use super::network::Envelope;
 use super::node::{Asked, Input};
+use super::queries::{Answered, Query};
 use super::world::World;
 use kvd::kv::Outcome;
 use kvd::node::{ReadError, WriteError};
 use kvd::peer;
-use kvd::raft::{NodeId, RoleName};
+use kvd::raft::{ClusterTime, NodeId, RoleName};
 
 /// Slack within which a node answers after its time limit: timers are checked only at intervals. Milliseconds of its
 /// own clock.
@@ -93,13 +94,20 @@ impl World {
     ) -> Checked {
         let Asked { ask, place, .. } = self.take_asked(id, attempt)?;
         let Ask::Write(command) = ask else { unreachable!("a write was asked for") };
-        let request = command.request.expect("clients name their requests");
+        let request = command.request.as_ref();
+        let index = place.map(|(index, _)| index);
         match &result {
             Ok(outcome) => {
-                let Invariants { answers, model, .. } = &mut self.invariants;
-                answers.acknowledged(&request, outcome, model)?;
-                if answers.is_repeated(&request) {
-                    self.coverage.count(Kind::RepeatAnswered);
+                let Invariants { answers, locks, model, .. } = &mut self.invariants;
+                locks.acknowledged(&command, outcome, index, model)?;
+                match request {
+                    Some(request) => {
+                        answers.acknowledged(request, outcome, model)?;
+                        if answers.is_repeated(request) {
+                            self.coverage.count(Kind::RepeatAnswered);
+                        }
+                    }
+                    None => Answers::acknowledged_unnamed(&command.operation, index, outcome, model)?,
                 }
             }
             Err(WriteError::OutcomeUnknown) => {}
@@ -109,51 +117,76 @@ impl World {
                     WriteError::TransferringLeadership => self.coverage.count(Kind::WriteDuringLeadershipTransfer),
                     _ => {}
                 }
-                self.invariants.answers.refused(&request)?;
+                if let Some(request) = request {
+                    self.invariants.answers.refused(request)?;
+                }
                 if let Some(place) = place {
                     self.invariants.entry_refused(place)?;
                 }
             }
         }
-        self.trace.note(|| format!("n{} answers {}#{}: {result:?}", id.0, request.client, request.seq));
-        self.reply_later(attempt, Reply::Written(result));
+        self.trace.note(|| format!("n{} answers {command:?}: {result:?}", id.0));
+        self.reply_later(attempt, Reply::Written(result, index));
         Ok(())
     }
 
-    pub(super) fn read_ends(&mut self, id: NodeId, attempt: AttemptId, result: Result<(), ReadError>) -> Checked {
-        let Asked { ask, floor, .. } = self.take_asked(id, attempt)?;
-        let Ask::Read(key) = ask else { unreachable!("a read was asked for") };
-        let Some(process) = self.nodes[&id].process() else { return Ok(()) };
+    pub(super) fn read_ends(
+        &mut self,
+        id: NodeId,
+        attempt: AttemptId,
+        result: Result<Option<ClusterTime>, ReadError>,
+    ) -> Checked {
+        let Asked { ask, floor, floor_time, .. } = self.take_asked(id, attempt)?;
+        let Ask::Read(query) = ask else { unreachable!("a read was asked for") };
         let result = match result {
-            Ok(()) => {
-                let leads = process.replica.raft().role() == RoleName::Leader;
+            Ok(time) => {
+                cluster_time::check_read(id, time, floor_time)?;
+                let leads = self.nodes[&id].role() == Some(RoleName::Leader);
                 if leads && self.leaders().len() > 1 {
                     self.coverage.count(Kind::ReadWhileTwoLead);
                 }
                 self.coverage.count(if leads { Kind::LeaderRead } else { Kind::FollowerRead });
-                let store = process.replica.store().read().expect("nothing panics while it holds the store");
-                let Invariants { reads, model, .. } = &self.invariants;
-                reads.linearizable(&process.replica, key, floor, &store, model)?;
-                Ok(store.get(&key_bytes(key)))
+                let Some(answered) = self.ask_store(id, &query) else { return Ok(()) };
+                self.invariants.reads.linearizable(id, &answered, floor, &self.invariants.model)?;
+                Ok(Box::new(answered))
             }
             Err(error) => Err(error),
         };
-        self.trace.note(|| format!("n{} answers a read of k{key}: {result:?}", id.0));
+        self.trace.note(|| format!("n{} answers {query:?}: {result:?}", id.0));
         self.reply_later(attempt, Reply::Read(result));
         Ok(())
     }
 
+    /// Reads the store of a node.
+    fn ask_store(&self, id: NodeId, query: &Query) -> Option<Answered> {
+        let replica = &self.nodes[&id].process()?.replica;
+        let store = replica.store().read().expect("nothing panics while it holds the store");
+        Some(Answered {
+            query: query.clone(),
+            answer: query.ask(&store),
+            revision: store.revision(),
+            applied: replica.raft().log().applied_index(),
+            oldest: store.oldest_change(),
+        })
+    }
+
     pub(super) fn stale_read(&mut self, id: NodeId, attempt: AttemptId) -> Checked {
-        let Ask::StaleRead(key) = self.take_asked(id, attempt)?.ask else { unreachable!("a stale read was asked for") };
+        let Ask::StaleRead(query) = self.take_asked(id, attempt)?.ask else {
+            unreachable!("a stale read was asked for")
+        };
         let Some(process) = self.nodes[&id].process() else { return Ok(()) };
-        let store = process.replica.store().read().expect("nothing panics while it holds the store");
-        let at = (id, process.life);
+        let life = process.life;
+        let revision = process.replica.store().read().expect("nothing panics while it holds the store").revision();
+        if query.at().is_some_and(|at| at > revision) {
+            // The server would wait until it has got there.
+            self.reply_later(attempt, Reply::Read(Err(ReadError::NoLeader)));
+            return Ok(());
+        }
+        let Some(answered) = self.ask_store(id, &query) else { return Ok(()) };
         let Invariants { reads, model, .. } = &mut self.invariants;
-        reads.stale(at, key, &store, model)?;
-        let item = store.get(&key_bytes(key));
-        drop(store);
+        reads.stale((id, life), &answered, model)?;
         self.coverage.count(Kind::StaleRead);
-        self.reply_later(attempt, Reply::Read(Ok(item)));
+        self.reply_later(attempt, Reply::Read(Ok(Box::new(answered))));
         Ok(())
     }
 

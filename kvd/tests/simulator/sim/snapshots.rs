@@ -519,6 +519,7 @@ impl World {
                 self.coverage.count(Kind::SnapshotAtCandidate);
             }
             self.state_replaced(id);
+            self.past_begins(id);
         }
         self.coverage.count(if is_news { Kind::SnapshotInstalled } else { Kind::SnapshotNoNews });
         self.trace.note(|| format!("{} installs the snapshot up to {last}: {is_news}", Name(id)));
@@ -552,10 +553,11 @@ pub(super) fn owes_snapshot(process: &Process, every_bytes: Option<u64>) -> bool
 /// Writes the next piece; returns false once there is none.
 fn write_piece(process: &mut Process, writer: &mut SnapshotWriter, bytes_max: usize) -> Result<bool, StorageError> {
     let store = process.replica.store().read().expect("nothing panics while it holds the store");
-    let piece = store.snapshot_piece(bytes_max).expect("a snapshot was begun");
-    drop(store);
-    match piece {
-        Some(piece) => writer.write_data(&piece).map(|()| true),
+    if let Some(piece) = store.snapshot_piece(bytes_max).expect("a snapshot was begun") {
+        return writer.write_data(&piece).map(|()| true);
+    }
+    match store.history_piece(bytes_max).expect("a snapshot was begun") {
+        Some(piece) => writer.write_history(&piece).map(|()| true),
         None => Ok(false),
     }
 }

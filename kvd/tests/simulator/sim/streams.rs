@@ -322,6 +322,7 @@ impl World {
 
     /// Sends a message if its lane is open.
     pub(super) fn send_on_stream(&mut self, of: LaneOf, message: &Message) {
+        let protocol = self.protocol_between(of.link.0, of.link.1);
         let is_new = !self.streams.diallers.contains_key(&LaneOf { lane: Lane::Prompt, ..of });
         if is_new {
             self.dialler_of(LaneOf { lane: Lane::Prompt, ..of });
@@ -337,7 +338,7 @@ impl World {
             stream.moved = stream.moved.max(self.now);
         }
         stream.was_sent = true;
-        stream.queue.push_back((message.term, peer::encode(message)));
+        stream.queue.push_back((message.term, peer::encode(message, protocol)));
         self.pump(number);
     }
 

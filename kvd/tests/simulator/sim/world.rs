@@ -15,7 +15,7 @@ use super::events::{Event, Micros, Queue};
 use super::faults::Fault;
 use super::invariants::{Checked, Invariants};
 use super::levels::Versions;
-use super::linearizability::{Moment, Operation};
+use super::linearizability::{Moment, Seen};
 use super::member_requests::MemberRequests;
 use super::members::info_of;
 use super::network::Network;
@@ -25,6 +25,7 @@ use super::plan::Plan;
 use super::snapshots::{Transfer, TransferId};
 use super::streams::Streams;
 use super::trace::Trace;
+use super::watchers::Watchers;
 use kvd::raft::{Configuration, NodeId, Term};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +38,7 @@ pub(crate) struct World {
     pub(crate) chance: Chance,
     pub(super) comparisons: Comparisons,
     pub(super) versions: Versions,
+    pub(super) watchers: Watchers,
     pub(crate) now: Micros,
     /// Number of the present event: the clock of histories.
     pub(crate) moment: Moment,
@@ -75,7 +77,7 @@ pub(crate) struct World {
     pub(super) transfers_begun: TransferId,
     /// Number of values written so far.
     pub(crate) values: u64,
-    pub(crate) history: Vec<Operation>,
+    pub(crate) history: Vec<Seen>,
     pub(crate) invariants: Invariants,
     pub(crate) coverage: Coverage,
     pub(crate) trace: Trace,
@@ -105,6 +107,7 @@ impl World {
             ),
             comparisons: Comparisons::new(seed),
             versions: Versions::draw(seed),
+            watchers: Watchers::draw(seed),
             chance,
             now: 0,
             moment: 0,
@@ -163,6 +166,7 @@ impl World {
         }
         world.leadership_transfer_later();
         world.compare_states_later();
+        world.watch_all_later();
         world
     }
 
@@ -258,6 +262,7 @@ impl World {
                 self.client_turn(client, turn);
                 Ok(())
             }
+            Event::WatcherTurn(watcher) => self.watcher_turn(watcher),
             Event::Fault => {
                 if !self.is_calm {
                     let faults = self.plan.faults.clone();

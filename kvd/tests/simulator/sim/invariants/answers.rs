@@ -4,8 +4,8 @@
 
 use super::super::model::Model;
 use super::{Checked, Place, ensure};
-use kvd::kv::{Outcome, RequestId};
-use kvd::raft::Term;
+use kvd::kv::{Operation, Outcome, RequestId};
+use kvd::raft::{LogIndex, Term};
 use std::collections::{HashMap, HashSet};
 
 const NAME: &str = "Honest Answers";
@@ -85,9 +85,32 @@ impl Answers {
             ensure!(NAME, may_be, "{name} is called stale, and the newest of its client is {newest}");
             return Ok(());
         }
-        let agrees = expected.iter().any(|expected| expected.agrees(outcome));
+        let agrees = expected.iter().any(|(_, expected)| expected.agrees(outcome));
         ensure!(NAME, agrees, "{name} is acknowledged with {outcome:?}, and came to {expected:?}");
         self.copies.entry(key_of(request)).or_default().acknowledged += 1;
+        Ok(())
+    }
+
+    /// Checks a node's acknowledgement of a command without a request, which became this entry of its log, and its
+    /// outcome. Keepalives are put together, and have no entry of their own.
+    pub(crate) fn acknowledged_unnamed(
+        operation: &Operation,
+        index: Option<LogIndex>,
+        outcome: &Outcome,
+        model: &Model,
+    ) -> Checked {
+        if let (Operation::KeepAlive { leases }, Outcome::KeptAlive { ttls_ms }) = (operation, outcome) {
+            let entry = model.keepalive_after(LogIndex(0), leases, ttls_ms);
+            ensure!(NAME, entry.is_some(), "{leases:?} are kept alive with {ttls_ms:?} by no entry");
+            return Ok(());
+        }
+        let found = index.and_then(|index| model.unnamed_at(index));
+        let expected = found.filter(|(found, _)| found == operation).map(|(_, expected)| expected);
+        ensure!(
+            NAME,
+            expected == Some(outcome),
+            "{operation:?} is answered with {outcome:?}, and came to {expected:?}"
+        );
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 use super::super::events::Life;
 use super::super::node::Node;
 use super::{Violation, ensure};
-use kvd::kv::{Command, Level};
+use kvd::kv::{Command, Level, Operation};
 use kvd::raft::{Entry, LogIndex, NodeId, Payload, Raft, RoleName, Term};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -104,5 +104,8 @@ impl Levels {
 
 fn raised_to(entry: &Entry) -> Option<Level> {
     let Payload::Command(command) = &entry.payload else { return None };
-    Command::level_of(command).filter(|level| *level > Level::FIRST)
+    match Command::decode(command).ok()?.operation {
+        Operation::RaiseLevel { to } => Some(to),
+        _ => None,
+    }
 }

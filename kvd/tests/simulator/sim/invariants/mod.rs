@@ -7,7 +7,7 @@
 mod answers;
 mod bounds;
 mod candidacy;
-mod cluster_time;
+pub(crate) mod cluster_time;
 mod committed_on_quorum;
 mod configuration;
 mod durable_promises;
@@ -15,7 +15,9 @@ mod election_safety;
 mod founding;
 mod leader_append_only;
 mod leader_completeness;
+pub(crate) mod leases;
 mod levels;
+pub(crate) mod locks;
 mod log_matching;
 mod match_index;
 mod monotonic_state;
@@ -33,7 +35,7 @@ use super::image::{Digest, DiskImage, Found};
 use super::model::Model;
 use super::node::Node;
 use candidacy::Candidacy;
-use cluster_time::ClusterTimeNeverFalls;
+use cluster_time::ClusterTimes;
 use committed_on_quorum::CommittedOnQuorum;
 use configuration::Configurations;
 use election_safety::ElectionSafety;
@@ -43,7 +45,9 @@ use kvd::raft::{
     Body, Configuration, LogBase, LogIndex, LogWrite, Message, NodeId, Payload, Raft, Record, RoleName, Settings, Term,
 };
 use leader_append_only::LeaderAppendOnly;
+use leases::Leases;
 use levels::Levels;
+use locks::Locks;
 use log_matching::LogMatching;
 use monotonic_state::MonotonicState;
 pub(crate) use presence::Asked as ChangeAsked;
@@ -80,12 +84,14 @@ pub(crate) struct Invariants {
     leader_append_only: LeaderAppendOnly,
     log_matching: LogMatching,
     committed: CommittedOnQuorum,
-    cluster_time: ClusterTimeNeverFalls,
+    pub(crate) cluster_times: ClusterTimes,
     state_machine_safety: StateMachineSafety,
     monotonic_state: MonotonicState,
     pub(crate) founding: Founding,
     pub(crate) presence: Presence,
     pub(crate) levels: Levels,
+    pub(crate) leases: Leases,
+    pub(crate) locks: Locks,
     pub(crate) configurations: Configurations,
     pub(crate) answers: Answers,
     pub(crate) reads: Reads,
@@ -106,13 +112,15 @@ impl Invariants {
             leader_append_only: LeaderAppendOnly::default(),
             log_matching: LogMatching::default(),
             committed: CommittedOnQuorum::of_founders(),
-            cluster_time: ClusterTimeNeverFalls::default(),
+            cluster_times: ClusterTimes::new(settings),
             state_machine_safety: StateMachineSafety::default(),
             monotonic_state: MonotonicState::default(),
             configurations: Configurations::default(),
             founding: Founding::default(),
             presence: Presence::new(settings, delay_max_us),
             levels: Levels::default(),
+            leases: Leases::default(),
+            locks: Locks::default(),
             answers: Answers::default(),
             reads: Reads::default(),
             bounds: Bounds::new(settings, entry_bytes_max),
@@ -137,7 +145,7 @@ impl Invariants {
         let raft = process.replica.raft();
         let (committed_before, role_before) = self.monotonic_state.check(node, process.life, raft)?;
         for index in (committed_before.0 + 1..=raft.log().commit_index().0).map(LogIndex) {
-            self.entry_committed(index, raft, nodes)?;
+            self.entry_committed(index, raft, nodes, coverage)?;
         }
         self.state_machine_safety.check(id, &process.replica, &self.model)?;
         if self.configurations.check(raft, self.committed.entries(), &self.presence, nodes)? {
@@ -152,6 +160,7 @@ impl Invariants {
         if raft.role() == RoleName::Leader {
             self.election_safety.leads(id, raft.term())?;
             self.leader_append_only.check(id, process.life, raft)?;
+            self.cluster_times.leads(node, process.life, raft)?;
             match_index::check(raft, nodes)?;
         }
         if role_before != raft.role() {
@@ -169,24 +178,34 @@ impl Invariants {
     }
 
     /// Handles a node's report that the entry at `index` is committed.
-    fn entry_committed(&mut self, index: LogIndex, raft: &Raft, nodes: &BTreeMap<NodeId, Node>) -> Checked {
+    fn entry_committed(
+        &mut self,
+        index: LogIndex,
+        raft: &Raft,
+        nodes: &BTreeMap<NodeId, Node>,
+        coverage: &mut Coverage,
+    ) -> Checked {
         let is_new = self.committed.check(index, raft, nodes, &self.configurations)?;
         if is_new {
             leader_completeness::check_committed(index, raft, nodes, &self.configurations)?;
             let place = (index, raft.log().term_at(index).unwrap_or_default());
             self.answers.entry_committed(place)?;
             let entry = self.log_matching.entry_at(place);
-            if let Some(entry) = entry {
-                self.cluster_time.check(entry)?;
-            }
+            let stamp = entry.map(|entry| self.cluster_times.committed(entry)).transpose()?.flatten();
             let command = match entry.map(|entry| &entry.payload) {
                 Some(Payload::Command(bytes)) => Command::decode(bytes).ok(),
                 Some(Payload::Noop | Payload::Configuration(_)) | None => None,
             };
             let time_ms = entry.map_or(0, |entry| entry.time.0);
+            let revision = self.model.revision();
             if let Some(request) = self.model.apply(time_ms, command.as_ref()) {
                 self.answers.committed(&request)?;
             }
+            coverage.add(Kind::LeaseEnded, self.model.just_ended().len() as u64);
+            if !self.model.just_ended().is_empty() && self.model.revision() > revision {
+                coverage.count(Kind::LeaseEndedWithKeys);
+            }
+            self.leases.committed(stamp, &self.model)?;
         }
         Ok(())
     }
