@@ -20,7 +20,10 @@ fn main() -> Result<()> {
     if endpoints.is_empty() {
         endpoints = (8081..=8083).map(|port| format!("http://127.0.0.1:{port}")).collect();
     }
-    let client = Client::connect(&endpoints)?;
+    run(&Client::connect(&endpoints)?)
+}
+
+pub(crate) fn run(client: &Client) -> Result<()> {
     let key = format!("examples/counter/{}", std::process::id());
 
     let threads: Vec<_> = (0..THREADS)

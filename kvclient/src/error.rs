@@ -3,7 +3,7 @@
 //! Each message says in one line what happened, what that means for the data if it was a write, and what to do.
 //! [`Error::applied`] tells a program what it means for the data.
 
-use crate::api::{Applied, Item};
+use crate::api::{Applied, Item, LockPlace};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -127,6 +127,15 @@ pub enum Error {
         write: bool,
     },
 
+    /// A list was cut off, or changed on its way, and could not be continued. What arrived before is not the whole of it.
+    #[error("the list from {endpoint} is incomplete: {detail}; list again")]
+    ListBroken {
+        /// The node that sent it.
+        endpoint: String,
+        /// The failure.
+        detail: String,
+    },
+
     /// A snapshot broke off or arrived damaged. The output is not a backup.
     #[error("the backup from {endpoint} is incomplete: it ended after {bytes} bytes ({detail}); try again")]
     SnapshotBroken {
@@ -151,6 +160,70 @@ pub enum Error {
     /// Occurs only with a caller's own [`RequestId`](crate::RequestId): the client never reuses a lower number.
     #[error("stale request, not carried out: {message}; use a higher `seq` for each new write")]
     StaleRequest {
+        /// The node's message.
+        message: String,
+    },
+
+    /// The write was applied, and this is the answer to a repeat of it: the reply to the first attempt was lost, and was
+    /// too large for the cluster to keep. Only a transaction or the deletion of a range can have such a reply.
+    #[error(
+        "the write was applied, at revision {revision} or before, but its reply was lost and was too large to be kept; \
+         read at that revision what you need of it"
+    )]
+    ReplyNotKept {
+        /// Revision of the store after the write.
+        revision: u64,
+    },
+
+    /// The store has reached the size that its nodes allow. Not applied. Deletes, and smaller values, are still accepted.
+    #[error("the store is full, nothing written: {message}")]
+    StoreFull {
+        /// The node's message.
+        message: String,
+    },
+
+    /// What was so at this revision is no longer kept. List again what is there now, and go on from there.
+    #[error("{message}")]
+    Compacted {
+        /// The oldest revision that the node still keeps, if it says.
+        oldest_revision: Option<u64>,
+        /// The node's message.
+        message: String,
+    },
+
+    /// The revision is one that the cluster has yet to reach: it may be another cluster's.
+    #[error("{message}")]
+    FutureRevision {
+        /// The node's message, with the newest revision.
+        message: String,
+    },
+
+    /// There is no such lease, or it has ended, and its keys with it. Not applied.
+    #[error("{message}")]
+    LeaseNotFound {
+        /// The node's message.
+        message: String,
+    },
+
+    /// There is a lease of this id already. Not applied.
+    #[error("{message}")]
+    LeaseExists {
+        /// The node's message.
+        message: String,
+    },
+
+    /// Another holds the lock, and the time to wait for it is over.
+    #[error("{message}")]
+    LockHeld {
+        /// The holder, if the node says.
+        holder: Option<Box<LockPlace>>,
+        /// The node's message.
+        message: String,
+    },
+
+    /// The lock was not held any more. Not applied.
+    #[error("{message}")]
+    LockLost {
         /// The node's message.
         message: String,
     },
@@ -206,7 +279,7 @@ pub enum Error {
 
 impl Error {
     /// Returns whether the request may have changed anything. [`Applied::No`] is a promise that it has not and never
-    /// will.
+    /// will. The one error of a write that certainly was applied is [`Error::ReplyNotKept`].
     ///
     /// ```
     /// use kvclient::{Applied, Client};
@@ -219,7 +292,7 @@ impl Error {
     /// ```
     pub fn applied(&self) -> Applied {
         match self {
-            Self::OutcomeUnknown { .. } | Self::StaleRequest { .. } => Applied::Unknown,
+            Self::OutcomeUnknown { .. } | Self::StaleRequest { .. } | Self::ReplyNotKept { .. } => Applied::Unknown,
             Self::Unexpected { applied, .. } => *applied,
             Self::ConditionFailed { .. }
             | Self::NoLeader { .. }
@@ -228,6 +301,14 @@ impl Error {
             | Self::InvalidRequest { .. }
             | Self::TooLarge { .. }
             | Self::Overloaded { .. }
+            | Self::StoreFull { .. }
+            | Self::Compacted { .. }
+            | Self::FutureRevision { .. }
+            | Self::LeaseNotFound { .. }
+            | Self::LeaseExists { .. }
+            | Self::LockHeld { .. }
+            | Self::LockLost { .. }
+            | Self::ListBroken { .. }
             | Self::TransferFailed { .. }
             | Self::MemberNotFound { .. }
             | Self::ChangeRefused { .. }
@@ -251,15 +332,24 @@ impl Error {
             Self::InvalidRequest { message }
             | Self::TooLarge { message }
             | Self::StaleRequest { message }
+            | Self::StoreFull { message }
+            | Self::Compacted { message, .. }
+            | Self::FutureRevision { message }
+            | Self::LeaseNotFound { message }
+            | Self::LeaseExists { message }
+            | Self::LockHeld { message, .. }
+            | Self::LockLost { message }
             | Self::TransferFailed { message }
             | Self::MemberNotFound { message }
             | Self::ChangeRefused { message }
             | Self::Forbidden { message }
             | Self::Configuration { message } => message,
             Self::Unexpected { endpoint, message, .. } => format!("{endpoint}: {message}"),
-            error @ (Self::ConditionFailed { .. } | Self::SnapshotBroken { .. } | Self::Output { .. }) => {
-                error.to_string()
-            }
+            error @ (Self::ConditionFailed { .. }
+            | Self::ReplyNotKept { .. }
+            | Self::ListBroken { .. }
+            | Self::SnapshotBroken { .. }
+            | Self::Output { .. }) => error.to_string(),
         }
     }
 }
@@ -294,7 +384,8 @@ mod tests {
         let detail = || "connection refused".to_string();
         let message = || "why".to_string();
         let endpoint = || "http://127.0.0.1:1".to_string();
-        let item = Item { key: "k".into(), value: vec![1], create_revision: 2, mod_revision: 7, version: 3 };
+        let item =
+            Item { key: "k".into(), value: vec![1], create_revision: 2, mod_revision: 7, version: 3, lease: None };
         for (error, applied, says) in [
             (Error::ConditionFailed { current: Some(item) }, Applied::No, "now at revision 7 (version 3)"),
             (Error::ConditionFailed { current: None }, Applied::No, "does not exist"),
@@ -318,6 +409,19 @@ mod tests {
             (Error::InvalidRequest { message: message() }, Applied::No, "invalid request: why"),
             (Error::TooLarge { message: message() }, Applied::No, "too large: why"),
             (Error::StaleRequest { message: message() }, Applied::Unknown, "not carried out"),
+            (Error::ReplyNotKept { revision: 7 }, Applied::Unknown, "was applied, at revision 7"),
+            (Error::StoreFull { message: message() }, Applied::No, "full, nothing written: why"),
+            (Error::Compacted { oldest_revision: Some(7), message: message() }, Applied::No, "why"),
+            (Error::FutureRevision { message: message() }, Applied::No, "why"),
+            (Error::LeaseNotFound { message: message() }, Applied::No, "why"),
+            (Error::LeaseExists { message: message() }, Applied::No, "why"),
+            (Error::LockHeld { holder: None, message: message() }, Applied::No, "why"),
+            (Error::LockLost { message: message() }, Applied::No, "why"),
+            (
+                Error::ListBroken { endpoint: endpoint(), detail: detail() },
+                Applied::No,
+                "from http://127.0.0.1:1 is incomplete: connection refused; list again",
+            ),
             (Error::MemberNotFound { message: message() }, Applied::No, "why"),
             (Error::ChangeRefused { message: message() }, Applied::No, "not changed: why"),
             (Error::Forbidden { message: message() }, Applied::No, "refused: why"),

@@ -58,6 +58,14 @@
 //! change an item that was read, write on condition that it is unchanged ([`Client::set_if`]): of all racing writers
 //! exactly one wins, and the others get the present item.
 //!
+//! # More than single keys
+//!
+//! Ranges are listed at one revision, however long that takes ([`Client::list`]), and deleted as one
+//! ([`Client::delete_range`]). A [`Txn`] changes several keys as one step, if its compares hold. The recent past of each
+//! key is kept ([`Client::history`], [`Client::get_at`]). [`Client::watch`] tells every change of a range once, in order,
+//! across failures of nodes; a [`Mirror`] keeps a copy of a range current. Keys that are attached to a [`Lease`] end with
+//! it, and so does a [`Lock`], which only one client holds at a time.
+//!
 //! # Members
 //!
 //! Nodes come and go while the cluster serves: [`Client::add_member`], [`Client::promote_member`],
@@ -87,24 +95,46 @@ mod endpoint;
 #[cfg(feature = "http")]
 mod error;
 #[cfg(feature = "http")]
+mod events;
+#[cfg(feature = "http")]
 mod leader_watch;
+#[cfg(feature = "http")]
+mod lease;
+#[cfg(feature = "http")]
+mod list;
+#[cfg(feature = "http")]
+mod lock;
 #[cfg(feature = "http")]
 mod routing;
 #[cfg(all(test, feature = "http"))]
 mod testing;
 #[cfg(feature = "http")]
 mod transport;
+#[cfg(feature = "http")]
+mod txn;
+#[cfg(feature = "http")]
+mod watch;
 
 #[doc(inline)]
 pub use api::{
-    Applied, Condition, DeleteReply, DeleteRequest, Health, Item, LeaderReply, Member, MemberGoal, NodeState, NodeUrl,
-    RequestId, SetReply, SetRequest,
+    Applied, Condition, DeleteReply, DeleteRequest, Health, Item, Key, LeaderReply, LeaseId, Member, MemberGoal,
+    NodeState, NodeUrl, Order, Range, RequestId, SetReply, SetRequest,
 };
 #[cfg(feature = "http")]
 pub use builder::ClientBuilder;
 #[cfg(feature = "http")]
-pub use client::{Client, NodeStatus, SnapshotProgress};
+pub use client::{Client, Leases, NodeStatus, Observed, SnapshotProgress};
 #[cfg(feature = "http")]
 pub use error::Error;
 #[cfg(feature = "http")]
 pub use leader_watch::{LeaderChange, LeaderWatch};
+#[cfg(feature = "http")]
+pub use lease::{Lease, LeaseLoss};
+#[cfg(feature = "http")]
+pub use list::{Entries, Items, Keys, List, ListEntry, ListStream, Pages};
+#[cfg(feature = "http")]
+pub use lock::{HolderWatch, Lock, LockBuilder};
+#[cfg(feature = "http")]
+pub use txn::{Branch, Else, Handle, OpOutcome, Results, Then, Txn, TxnOutcome};
+#[cfg(feature = "http")]
+pub use watch::{Mirror, MirrorState, Revised, TimeoutIter, Watch, WatchHandle};

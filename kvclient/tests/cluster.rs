@@ -39,17 +39,17 @@ fn each_write_is_applied_once_though_the_leader_dies() {
             let client = client.clone();
             scope.spawn(move || {
                 (0..WRITES).for_each(|number| {
-                    client.set(&key(writer, number), "v").expect("an outcome within the total time");
+                    client.set(key(writer, number), "v").expect("an outcome within the total time");
                 });
             });
         }
         // While the writers are at work.
-        until("some writes are acknowledged", || client.get(&key(0, WRITES / 10)).ok().flatten());
+        until("some writes are acknowledged", || client.get(key(0, WRITES / 10)).ok().flatten());
         let leader = cluster.leader();
         cluster[leader].kill();
     });
     for (writer, number) in (0..WRITERS).flat_map(|writer| (0..WRITES).map(move |number| (writer, number))) {
-        let item = client.get(&key(writer, number)).expect("a majority runs").expect("it was acknowledged");
+        let item = client.get(key(writer, number)).expect("a majority runs").expect("it was acknowledged");
         assert_eq!((item.version, item.value_str()), (1, Some("v")), "{}", item.key);
     }
     let leader = &cluster[cluster.leader()].url();
@@ -162,7 +162,7 @@ fn leadership_is_transferred_and_writes_go_on() {
     thread::scope(|scope| {
         let writer = scope.spawn(|| {
             (0..WRITES).for_each(|number| {
-                client.set(&format!("{number}"), "v").expect("an outcome within the total time");
+                client.set(format!("{number}"), "v").expect("an outcome within the total time");
             });
         });
         let leader = client.transfer_leader(Some(&other.id)).expect("all nodes are healthy");

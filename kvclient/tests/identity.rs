@@ -55,7 +55,7 @@ fn endpoints_of_two_clusters_are_never_mixed() {
         // Without an id it is bound to one or the other, and never changes.
         let unnamed = client(&mixed, None);
         let first = owner(&unnamed);
-        unnamed.set(&format!("of {first}"), round.to_string()).expect("its cluster runs");
+        unnamed.set(format!("of {first}"), round.to_string()).expect("its cluster runs");
         assert_eq!(unnamed.cluster_id(), Some(if first == "ours" { &*our_id } else { &*their_id }));
         assert_eq!(owner(&unnamed), first);
     }

@@ -126,7 +126,7 @@ fn refusal(node: &Endpoint, verdict: Verdict) -> Error {
     match verdict {
         Verdict::Refused(error) => error,
         // No request for a snapshot is answered with one of these.
-        Verdict::Done(_) | Verdict::Missing | Verdict::Redirect(_) | Verdict::Again(_) => Error::Unexpected {
+        Verdict::Done(_) | Verdict::Missing { .. } | Verdict::Redirect(_) | Verdict::Again(_) => Error::Unexpected {
             endpoint: node.to_string(),
             applied: crate::api::Applied::No,
             message: "it did not answer with a snapshot".to_owned(),

@@ -3,6 +3,7 @@
 use crate::api::Applied;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::lease::Keeper;
 use crate::routing::{Cluster, Identity, Lanes, Limits};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -26,17 +27,23 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(super) cluster: Arc<Cluster>,
+    pub(super) keeper: Arc<Keeper>,
 }
 
 impl Client {
     pub(crate) fn new(endpoints: Vec<Endpoint>, identity: Identity, limits: Limits) -> Self {
-        Self { cluster: Arc::new(Cluster::new(endpoints, identity, limits, Lanes::new())) }
+        Self::of(Cluster::new(endpoints, identity, limits, Lanes::new()))
     }
 
     /// Like [`Client::new`], but asks the nodes in the order given.
     #[cfg(test)]
     pub(crate) fn in_order(endpoints: Vec<Endpoint>, identity: Identity, limits: Limits) -> Self {
-        Self { cluster: Arc::new(Cluster::new(endpoints, identity, limits, Lanes::starting_at(0))) }
+        Self::of(Cluster::new(endpoints, identity, limits, Lanes::starting_at(0)))
+    }
+
+    fn of(cluster: Cluster) -> Self {
+        let cluster = Arc::new(cluster);
+        Self { keeper: Arc::new(Keeper::new(Arc::clone(&cluster))), cluster }
     }
 
     #[cfg(test)]

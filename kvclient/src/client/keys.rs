@@ -1,10 +1,12 @@
-//! Reading and writing keys.
+//! Reading and writing keys, and deleting ranges of them.
 
 use super::handle::Client;
-use crate::api::{self, Condition, DeleteReply, DeleteRequest, GetReply, Item, SetReply, SetRequest};
+use super::time::to_ms;
+use crate::api::{
+    self, Condition, Consistency, DeleteReply, DeleteRequest, GetQuery, Item, Range, ReadOptions, SetReply, SetRequest,
+};
 use crate::error::Error;
 use std::time::Duration;
-use url::form_urlencoded::byte_serialize;
 
 impl Client {
     /// Reads one key. Returns `None` if there is no such key.
@@ -26,8 +28,8 @@ impl Client {
     /// assert_eq!(client.get("color")?.expect("just written").value, b"blue");
     /// # anyhow::Ok(())
     /// ```
-    pub fn get(&self, key: &str) -> Result<Option<Item>, Error> {
-        self.read_key(key, "")
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Item>, Error> {
+        self.read_key(key.as_ref(), Consistency::Linearizable)
     }
 
     /// Reads one key from any node's own store, at once and without asking other nodes.
@@ -49,8 +51,8 @@ impl Client {
     /// }
     /// # anyhow::Ok(())
     /// ```
-    pub fn get_stale(&self, key: &str) -> Result<Option<Item>, Error> {
-        self.read_key(key, "&consistency=stale")
+    pub fn get_stale(&self, key: impl AsRef<[u8]>) -> Result<Option<Item>, Error> {
+        self.read_key(key.as_ref(), Consistency::Stale { max_stale_ms: None })
     }
 
     /// Reads one key from a node's own store that has at least everything committed `age_max` ago.
@@ -74,8 +76,8 @@ impl Client {
     /// }
     /// # anyhow::Ok(())
     /// ```
-    pub fn get_stale_within(&self, key: &str, age_max: Duration) -> Result<Option<Item>, Error> {
-        self.read_key(key, &format!("&consistency=stale&max_stale_ms={}", age_max.as_millis()))
+    pub fn get_stale_within(&self, key: impl AsRef<[u8]>, age_max: Duration) -> Result<Option<Item>, Error> {
+        self.read_key(key.as_ref(), Consistency::Stale { max_stale_ms: Some(to_ms(age_max)) })
     }
 
     /// Writes one key unconditionally.
@@ -94,10 +96,12 @@ impl Client {
     /// let client = Client::connect(endpoints)?;
     /// assert!(client.set("color", "blue")?.created);
     /// assert!(!client.set("color", [0xff, 0x00])?.created); // a value is any bytes
+    /// client.set([0xff, 0x00], "blue")?; // and so is a key
+    /// assert_eq!(client.get([0xff, 0x00])?.expect("just written").value_str(), Some("blue"));
     /// # anyhow::Ok(())
     /// ```
-    pub fn set(&self, key: &str, value: impl AsRef<[u8]>) -> Result<SetReply, Error> {
-        self.set_with(SetRequest::new(key, value.as_ref()))
+    pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<SetReply, Error> {
+        self.set_with(SetRequest::new(key.as_ref(), value.as_ref()))
     }
 
     /// Writes one key if a condition holds, for example that nobody has changed it since it was read.
@@ -120,16 +124,22 @@ impl Client {
     /// client.set_if("lock", "still held by me", Condition::ModRevision(revision))?;
     /// # anyhow::Ok(())
     /// ```
-    pub fn set_if(&self, key: &str, value: impl AsRef<[u8]>, condition: Condition) -> Result<SetReply, Error> {
-        self.set_with(SetRequest { condition: Some(condition), ..SetRequest::new(key, value.as_ref()) })
+    pub fn set_if(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        condition: Condition,
+    ) -> Result<SetReply, Error> {
+        self.set_with(SetRequest { condition: Some(condition), ..SetRequest::new(key.as_ref(), value.as_ref()) })
     }
 
-    /// Writes one key with every option of the API: it can ask for the previous item, or carry the caller's own request
-    /// id, which makes the write safe to repeat even by another process.
+    /// Writes one key with every option of the API: it can attach the key to a lease or let it end after a time, ask for
+    /// the previous item, or carry the caller's own request id, which makes the write safe to repeat even by another
+    /// process.
     ///
     /// # Errors
-    /// As [`Client::set_if`], and [`Error::StaleRequest`] if a newer request under the caller's own name has been
-    /// applied.
+    /// As [`Client::set_if`]; [`Error::LeaseNotFound`] if the lease has ended; [`Error::StaleRequest`] if a newer
+    /// request under the caller's own name has been applied.
     ///
     /// ```
     /// use kvclient::{Client, RequestId, SetRequest};
@@ -143,10 +153,15 @@ impl Client {
     /// let first = client.set_with(repaint.clone())?;
     /// assert_eq!(first.prev.clone().flatten().expect("asked for").value_str(), Some("blue"));
     /// assert_eq!(client.set_with(repaint)?, first); // applied once, answered twice
+    ///
+    /// // A key that ends by itself, unless it is set again within half a minute.
+    /// client.set_with(SetRequest { ttl_ms: Some(30_000), ..SetRequest::new("sessions/alice", "laptop") })?;
+    /// assert!(client.get("sessions/alice")?.expect("just written").lease.is_some());
     /// # anyhow::Ok(())
     /// ```
     pub fn set_with(&self, mut request: SetRequest) -> Result<SetReply, Error> {
         check_key(&request.key)?;
+        request.check().map_err(|message| Error::InvalidRequest { message })?;
         let mut lane = self.cluster.lanes.borrow();
         request.request.get_or_insert_with(|| lane.session.next());
         self.cluster.write(&mut lane, "/set", &request)
@@ -167,8 +182,8 @@ impl Client {
     /// assert_eq!(client.delete("color")?.deleted, 0);
     /// # anyhow::Ok(())
     /// ```
-    pub fn delete(&self, key: &str) -> Result<DeleteReply, Error> {
-        self.delete_with(DeleteRequest::new(key))
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<DeleteReply, Error> {
+        self.delete_with(DeleteRequest::new(key.as_ref()))
     }
 
     /// Deletes one key if a condition holds.
@@ -187,17 +202,43 @@ impl Client {
     /// assert_eq!(client.get("lock")?, None);
     /// # anyhow::Ok(())
     /// ```
-    pub fn delete_if(&self, key: &str, condition: Condition) -> Result<DeleteReply, Error> {
-        self.delete_with(DeleteRequest { condition: Some(condition), ..DeleteRequest::new(key) })
+    pub fn delete_if(&self, key: impl AsRef<[u8]>, condition: Condition) -> Result<DeleteReply, Error> {
+        self.delete_with(DeleteRequest { condition: Some(condition), ..DeleteRequest::new(key.as_ref()) })
     }
 
-    /// Deletes one key with every option of the API; see [`Client::set_with`].
+    /// Deletes all keys of a range in one revision: of a prefix, between two bounds, or, with [`Range::All`], of the
+    /// whole store.
+    ///
+    /// One request deletes at most 100,000 keys and 16 MiB. [`Client::delete_with`] takes a limit, and so deletes more
+    /// in several revisions.
     ///
     /// # Errors
-    /// As [`Client::set_with`].
+    /// [`Error::TooLarge`] if there is more in the range, and then nothing was deleted; [`Error::InvalidRequest`] for a
+    /// prefix that is empty; otherwise as [`Client::set`].
     ///
     /// ```
-    /// use kvclient::{Client, DeleteRequest};
+    /// use kvclient::{Client, Range};
+    ///
+    /// # let cluster = testkit::DocCluster::take_turn();
+    /// # let endpoints = cluster.endpoints();
+    /// let client = Client::connect(endpoints)?;
+    /// client.set("app/a", "1")?;
+    /// client.set("app/b", "2")?;
+    /// assert_eq!(client.delete_range(Range::prefix("app/"))?.deleted, 2);
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn delete_range(&self, range: Range) -> Result<DeleteReply, Error> {
+        self.delete_with(DeleteRequest::new(range))
+    }
+
+    /// Deletes one key or a range with every option of the API; see [`Client::set_with`].
+    ///
+    /// # Errors
+    /// As [`Client::set_with`] and [`Client::delete_range`]. [`Error::ReplyNotKept`] if the reply with the previous items
+    /// of a range was lost.
+    ///
+    /// ```
+    /// use kvclient::{Client, DeleteRequest, Range};
     ///
     /// # let cluster = testkit::DocCluster::take_turn();
     /// # let endpoints = cluster.endpoints();
@@ -205,23 +246,49 @@ impl Client {
     /// client.set("color", "blue")?;
     /// let reply = client.delete_with(DeleteRequest { prev: true, ..DeleteRequest::new("color") })?;
     /// assert_eq!(reply.prev.flatten().expect("asked for").value_str(), Some("blue"));
+    ///
+    /// // A range of any size, in steps.
+    /// let step = DeleteRequest { limit: Some(1_000), ..DeleteRequest::new(Range::prefix("logs/")) };
+    /// while client.delete_with(step.clone())?.more {}
     /// # anyhow::Ok(())
     /// ```
     pub fn delete_with(&self, mut request: DeleteRequest) -> Result<DeleteReply, Error> {
-        check_key(&request.key)?;
+        request.check().map_err(|message| Error::InvalidRequest { message })?;
         let mut lane = self.cluster.lanes.borrow();
         request.request.get_or_insert_with(|| lane.session.next());
         self.cluster.write(&mut lane, "/delete", &request)
     }
 
-    fn read_key(&self, key: &str, options: &str) -> Result<Option<Item>, Error> {
-        check_key(key)?;
-        let key: String = byte_serialize(key.as_bytes()).collect();
-        let reply: Option<GetReply> = self.cluster.read(&format!("/get?key={key}{options}"))?;
-        Ok(reply.map(|reply| reply.item))
+    /// Reads one key as `query` says. This is how a read waits for a revision (`min_revision`) at whichever node serves
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Client::get`], and with a revision as [`Client::get_at`].
+    ///
+    /// ```
+    /// use kvclient::Client;
+    /// use kvclient::api::{Consistency, GetQuery, ReadOptions};
+    ///
+    /// # let cluster = testkit::DocCluster::take_turn();
+    /// # let endpoints = cluster.endpoints();
+    /// let client = Client::connect(endpoints)?;
+    /// let written = client.set("color", "blue")?.revision;
+    /// // One's own write, from any node, without asking the leader.
+    /// let read = ReadOptions { consistency: Consistency::Stale { max_stale_ms: None }, min_revision: Some(written) };
+    /// let item = client.get_with(GetQuery { read, ..GetQuery::new("color") })?.expect("it has been written");
+    /// assert_eq!(item.value_str(), Some("blue"));
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn get_with(&self, query: GetQuery) -> Result<Option<Item>, Error> {
+        self.observe_with(&query).map(|observed| observed.item)
+    }
+
+    fn read_key(&self, key: &[u8], consistency: Consistency) -> Result<Option<Item>, Error> {
+        let read = ReadOptions { consistency, min_revision: None };
+        self.get_with(GetQuery { read, ..GetQuery::new(key) })
     }
 }
 
-fn check_key(key: &str) -> Result<(), Error> {
+fn check_key(key: impl AsRef<[u8]>) -> Result<(), Error> {
     api::check_key(key).map_err(|message| Error::InvalidRequest { message })
 }

@@ -57,7 +57,7 @@ impl Client {
     ///     learner: true,
     ///     returning: false,
     /// };
-    /// let level_max = 2; // from there as well
+    /// let level_max = 3; // from there as well
     /// let members = client.add_member(request, level_max)?;
     /// assert!(members.iter().any(|member| member.id == "node4" && !member.voter));
     /// # client.remove_member("node4", false)?;

@@ -4,12 +4,22 @@ mod backup;
 mod cluster;
 mod handle;
 mod keys;
+mod leases;
+mod list;
+mod locks;
 mod members;
+mod past;
 mod snapshot;
 mod status;
+mod time;
+mod txn;
+mod watch;
+
 #[cfg(test)]
 mod tests;
 
 pub use backup::SnapshotProgress;
 pub use handle::Client;
+pub use leases::Leases;
+pub use past::Observed;
 pub use status::NodeStatus;

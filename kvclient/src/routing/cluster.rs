@@ -136,7 +136,7 @@ impl Cluster {
         };
         let verdict = judge(kind, node, result);
         let admitted = match verdict {
-            Verdict::Done(_) | Verdict::Missing => self.admit_data(node, named.as_deref()),
+            Verdict::Done(_) | Verdict::Missing { .. } => self.admit_data(node, named.as_deref()),
             Verdict::Redirect(_) | Verdict::Refused(_) | Verdict::Again(_) => self.admit(node, named.as_deref()),
         };
         match (admitted, verdict) {

@@ -34,7 +34,7 @@ impl Cluster {
             }
             Verdict::Again(again) => Err(again),
             Verdict::Refused(error) => Err(Again::not_sent(Reason::Unreachable, error.bare())),
-            Verdict::Missing | Verdict::Redirect(_) => Err(unexpected("no health report".into())),
+            Verdict::Missing { .. } | Verdict::Redirect(_) => Err(unexpected("no health report".into())),
         }
     }
 

@@ -43,6 +43,7 @@ pub(crate) use cluster::Cluster;
 pub(crate) use hedge::Hedge;
 pub(crate) use identity::Identity;
 pub(crate) use lane::Lanes;
+pub(crate) use reads::Question;
 pub(crate) use retry::{Backoff, Deadline, Limits};
 pub(crate) use tally::Tally;
-pub(crate) use verdict::{Kind, Verdict};
+pub(crate) use verdict::{Again, Answer, Kind, Reason, Verdict};

@@ -1,4 +1,6 @@
 //! Reads: from the node that served the last one on this lane, then from the other nodes.
+//!
+//! A long poll is a read whose node may be silent for as long as it was asked to wait.
 
 use super::cluster::Cluster;
 use super::exchange::{decode, in_circles};
@@ -9,10 +11,30 @@ use super::tally::Tally;
 use super::verdict::{Answer, Kind, Reason, Verdict};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::transport::Transport;
+use crate::transport::{Post, Transport};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// A read that any node answers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Question {
+    /// Path and query.
+    pub(crate) path: String,
+    /// The JSON of a question that is posted: a transaction that only reads.
+    pub(crate) body: Option<Vec<u8>>,
+    /// Time for which the node was asked to wait before it answers.
+    pub(crate) wait: Duration,
+}
+
+/// The answer to a read.
+#[derive(Debug)]
+pub(crate) struct Told<T> {
+    /// The reply, `None` if there is no such key.
+    pub(crate) reply: Option<T>,
+    /// Revision of the store that served the read, if the node says.
+    pub(crate) revision: Option<u64>,
+}
 
 /// One read attempt.
 struct Read {
@@ -23,32 +45,45 @@ struct Read {
     took: Duration,
 }
 
+impl Lane {
+    /// Remembers who served a read. How long a node waits because it was asked to says nothing about it.
+    fn served(&mut self, node: &Endpoint, question: &Question, took: Duration) {
+        self.reads_from = Some(node.clone());
+        self.read_took = took.saturating_sub(question.wait);
+    }
+}
+
 impl Cluster {
     /// Reads `path` from any node. Returns `None` if there is no such key.
+    pub(crate) fn read<T: DeserializeOwned>(self: &Arc<Self>, path: &str) -> Result<Option<T>, Error> {
+        let question = Question { path: path.to_owned(), ..Question::default() };
+        self.ask(&question).map(|told| told.reply)
+    }
+
+    /// Asks any node.
     ///
     /// One node is asked on this thread. Only if it fails, or is silent for longer than its earlier answers took, are
     /// the other nodes asked, hedged. The first node is asked again from the second round on.
-    pub(crate) fn read<T: DeserializeOwned>(self: &Arc<Self>, path: &str) -> Result<Option<T>, Error> {
+    pub(crate) fn ask<T: DeserializeOwned>(self: &Arc<Self>, question: &Question) -> Result<Told<T>, Error> {
         let mut lane = self.lanes.borrow();
-        let deadline = Deadline::after(self.limits.total_timeout);
+        let deadline = Deadline::after(self.limits.total_timeout.saturating_add(question.wait));
         let mut tally = Tally::of(Kind::Read);
         for round in 0.. {
             let mut retry_after = None;
             let attempts = self.limits.retries.saturating_add(1).saturating_sub(tally.attempts);
-            let first = (round == 0).then(|| self.read_alone(&lane, path, &deadline, attempts > 1)).flatten();
+            let first = (round == 0).then(|| self.read_alone(&lane, question, &deadline, attempts > 1)).flatten();
             let others =
-                self.read_hedged(&lane, path, deadline, first.as_ref().map(|read| read.node.clone()), attempts);
+                self.read_hedged(&lane, question, deadline, first.as_ref().map(|read| read.node.clone()), attempts);
             for Read { node, verdict, took } in first.into_iter().chain(others) {
                 match verdict {
-                    Verdict::Done(Answer { body, .. }) => {
-                        lane.reads_from = Some(node.clone());
-                        lane.read_took = took;
-                        return decode(Kind::Read, &node, &body).map(Some);
+                    Verdict::Done(Answer { body, revision, .. }) => {
+                        lane.served(&node, question, took);
+                        let reply = decode(Kind::Read, &node, &body)?;
+                        return Ok(Told { reply: Some(reply), revision });
                     }
-                    Verdict::Missing => {
-                        lane.reads_from = Some(node);
-                        lane.read_took = took;
-                        return Ok(None);
+                    Verdict::Missing { revision } => {
+                        lane.served(&node, question, took);
+                        return Ok(Told { reply: None, revision });
                     }
                     Verdict::Refused(error) => return Err(tally.refused(error, deadline.elapsed())),
                     Verdict::Redirect(_) => tally.add(in_circles(&node)),
@@ -72,18 +107,18 @@ impl Cluster {
     }
 
     /// Asks the first node, on this thread and over the connections of this lane.
-    fn read_alone(&self, lane: &Lane, path: &str, deadline: &Deadline, may_ask_others: bool) -> Option<Read> {
+    fn read_alone(&self, lane: &Lane, question: &Question, deadline: &Deadline, may_ask_others: bool) -> Option<Read> {
         let node = self.node_for_read(lane.reads_from.as_ref(), lane.start, &[])?;
         let patience = HEDGE_AFTER.max(lane.read_took * 2);
         let limit = if may_ask_others { self.first_limit(patience) } else { self.attempt_limit() };
-        Some(self.read_once(&lane.transport, node, path, deadline, limit))
+        Some(self.read_once(&lane.transport, node, question, deadline, limit))
     }
 
     /// Asks the other nodes one after another, with at most `attempts` in this round.
     fn read_hedged(
         self: &Arc<Self>,
         lane: &Lane,
-        path: &str,
+        question: &Question,
         deadline: Deadline,
         first: Option<Endpoint>,
         attempts: u32,
@@ -93,9 +128,9 @@ impl Cluster {
             let left = asked.len() < usize::try_from(attempts).unwrap_or(usize::MAX);
             left.then(|| cluster.node_for_read(preferred.as_ref(), start, asked)).flatten()
         };
-        let (cluster, path) = (Arc::clone(self), path.to_owned());
+        let (cluster, question) = (Arc::clone(self), question.clone());
         Hedge::new(first.into_iter().collect(), next, deadline.moment(), move |node| {
-            cluster.read_once(&Transport::new(), node.clone(), &path, &deadline, cluster.attempt_limit())
+            cluster.read_once(&Transport::new(), node.clone(), &question, &deadline, cluster.attempt_limit())
         })
     }
 
@@ -106,15 +141,16 @@ impl Cluster {
     }
 
     /// Makes one attempt at a read. If the cluster's id and its members are not known yet, it learns them first. Each
-    /// exchange may take `limit`.
+    /// exchange may take `limit`, beside the time that the node was asked to wait.
     fn read_once(
         &self,
         transport: &Transport,
         node: Endpoint,
-        path: &str,
+        question: &Question,
         deadline: &Deadline,
         limit: Duration,
     ) -> Read {
+        let Question { path, body, wait } = question;
         let began = Instant::now();
         // Done before anything is read, so that it is known whose data it is.
         let is_known = self.id().is_some() && self.endpoints().members_known();
@@ -123,8 +159,10 @@ impl Cluster {
             _ => Ok(()),
         };
         let (node, verdict) = match probed {
-            Ok(()) => self
-                .follow(node, Kind::Read, deadline, limit, |node, limit| transport.get(self.target(node, path), limit)),
+            Ok(()) => self.follow(node, Kind::Read, deadline, limit.saturating_add(*wait), |node, limit| match body {
+                None => transport.get(self.target(node, path), limit),
+                Some(body) => transport.post(self.target(node, path), &Post { body, level: None }, limit),
+            }),
             Err(again) => (node, Verdict::Again(again)),
         };
         Read { node, verdict, took: began.elapsed() }

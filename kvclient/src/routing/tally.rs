@@ -65,7 +65,10 @@ impl Tally {
     pub(crate) fn refused(self, refusal: Error, after: Duration) -> Error {
         match refusal {
             // Decided by the state machine under this request's id, hence for all attempts.
-            Error::ConditionFailed { .. } => refusal,
+            Error::ConditionFailed { .. }
+            | Error::LeaseNotFound { .. }
+            | Error::LeaseExists { .. }
+            | Error::LockLost { .. } => refusal,
             refusal if self.may_be_applied => Error::OutcomeUnknown { after, detail: refusal.bare() },
             refusal => refusal,
         }
@@ -144,5 +147,9 @@ mod tests {
         assert!(matches!(unsure().refused(too_large(), Duration::ZERO), Error::OutcomeUnknown { .. }));
         assert!(matches!(sure().refused(failed(), Duration::ZERO), Error::ConditionFailed { .. }));
         assert!(matches!(unsure().refused(failed(), Duration::ZERO), Error::ConditionFailed { .. }));
+        let full = Error::StoreFull { message: "1 GiB".into() };
+        assert!(matches!(unsure().refused(full, Duration::ZERO), Error::OutcomeUnknown { .. }));
+        let gone = Error::LeaseNotFound { message: "it has ended".into() };
+        assert!(matches!(unsure().refused(gone, Duration::ZERO), Error::LeaseNotFound { .. }));
     }
 }

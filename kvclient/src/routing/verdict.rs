@@ -40,7 +40,10 @@ pub(crate) enum Verdict {
     /// The cluster carried the request out.
     Done(Answer),
     /// There is no such key: an answer, not a failure.
-    Missing,
+    Missing {
+        /// Revision of the store that has no such key, if the node says.
+        revision: Option<u64>,
+    },
     /// Another node should take this request.
     Redirect(Endpoint),
     /// No attempt anywhere will end differently.
@@ -56,6 +59,8 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     /// The term in which it was answered, if the node says.
     pub(crate) term: Option<u64>,
+    /// Revision of the store that served a read, if the node says.
+    pub(crate) revision: Option<u64>,
 }
 
 /// An attempt that may be repeated.
@@ -73,7 +78,7 @@ pub(crate) struct Again {
 
 impl Again {
     /// Creates the outcome of an attempt that ended before the request reached a node that would carry it out.
-    pub(super) fn not_sent(reason: Reason, detail: String) -> Self {
+    pub(crate) fn not_sent(reason: Reason, detail: String) -> Self {
         Self { reason, detail, applied: Applied::No, retry_after: None }
     }
 }
@@ -85,7 +90,7 @@ pub(crate) fn judge(kind: Kind, endpoint: &Endpoint, result: Result<Reply, Failu
         Err(failure) => return Verdict::Again(judge_failure(kind, endpoint, &failure)),
     };
     if reply.status == 200 {
-        return Verdict::Done(Answer { body: reply.body, term: reply.term });
+        return Verdict::Done(Answer { body: reply.body, term: reply.term, revision: reply.revision });
     }
     match serde_json::from_slice::<ErrorReply>(&reply.body) {
         Ok(ErrorReply { error }) => judge_error(kind, endpoint, &reply, error),
@@ -115,7 +120,7 @@ fn judge_error(kind: Kind, endpoint: &Endpoint, reply: &Reply, error: ErrorBody)
             let named = error.leader.and_then(|leader| Endpoint::parse(&leader.url).ok());
             redirect(endpoint, named.or_else(|| reply.location.as_deref().and_then(Endpoint::of_location)))
         }
-        ErrorCode::KeyNotFound if kind == Kind::Read => Verdict::Missing,
+        ErrorCode::KeyNotFound if kind == Kind::Read => Verdict::Missing { revision: reply.revision },
         ErrorCode::ConditionFailed => Verdict::Refused(Error::ConditionFailed { current: error.current.flatten() }),
         // Another node may lead, have the right data, or already be part of the cluster.
         ErrorCode::NoLeader | ErrorCode::NotReady | ErrorCode::Diverged | ErrorCode::TooStale => {
@@ -127,9 +132,20 @@ fn judge_error(kind: Kind, endpoint: &Endpoint, reply: &Reply, error: ErrorBody)
         // Its outcome is unknown, and asking again reveals no more.
         ErrorCode::StaleRequest => Verdict::Refused(Error::StaleRequest { message: message(error) }),
         _ if applied == Applied::Unknown => again(Reason::Unreachable, error),
-        ErrorCode::InvalidRequest | ErrorCode::FutureRevision | ErrorCode::UnsupportedEncoding => {
+        ErrorCode::InvalidRequest | ErrorCode::UnsupportedEncoding => {
             Verdict::Refused(Error::InvalidRequest { message: message(error) })
         }
+        ErrorCode::FutureRevision => Verdict::Refused(Error::FutureRevision { message: message(error) }),
+        ErrorCode::Compacted => {
+            let oldest_revision = error.oldest_revision;
+            Verdict::Refused(Error::Compacted { oldest_revision, message: message(error) })
+        }
+        ErrorCode::LeaseNotFound => Verdict::Refused(Error::LeaseNotFound { message: message(error) }),
+        ErrorCode::LeaseExists => Verdict::Refused(Error::LeaseExists { message: message(error) }),
+        ErrorCode::LockHeld => Verdict::Refused(Error::LockHeld { holder: error.holder, message: error.message }),
+        ErrorCode::LockLost => Verdict::Refused(Error::LockLost { message: message(error) }),
+        // The leader says so before the log, and will until something is deleted.
+        ErrorCode::StoreFull => Verdict::Refused(Error::StoreFull { message: message(error) }),
         ErrorCode::MemberNotFound => Verdict::Refused(Error::MemberNotFound { message: message(error) }),
         // A removed node is a refused change as well.
         ErrorCode::ChangeRefused | ErrorCode::Removed => {

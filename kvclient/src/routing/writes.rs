@@ -9,6 +9,7 @@ use super::relay::{Relays, is_out_of_reach};
 use super::retry::Deadline;
 use super::tally::Tally;
 use super::verdict::{Answer, Kind, Reason, Verdict};
+use crate::api::WriteReply;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::transport::{Post, Target};
@@ -49,17 +50,32 @@ impl Failed {
 }
 
 impl Cluster {
-    /// Sends a write that has a request id to the leader, until it is answered or the time is over.
+    /// Sends a write to the leader, until it is answered or the time is over. It has a request id, or may be applied more
+    /// than once without harm.
     pub(crate) fn write<T: DeserializeOwned>(
         self: &Arc<Self>,
         lane: &mut Lane,
         path: &str,
         request: &impl Serialize,
     ) -> Result<T, Error> {
+        self.write_within(lane, path, request, self.limits.total_timeout)
+    }
+
+    /// Like [`Cluster::write`], with another limit for the total time.
+    pub(crate) fn write_within<T: DeserializeOwned>(
+        self: &Arc<Self>,
+        lane: &mut Lane,
+        path: &str,
+        request: &impl Serialize,
+        limit: Duration,
+    ) -> Result<T, Error> {
         let silence = LEADER_SILENCE_MIN.max(lane.write_took * LEADER_SILENCE_FACTOR);
-        let (reply, took) = self.send_to_leader(lane, (path, None), request, Some(silence))?;
+        let (reply, took) = self.send_to_leader(lane, (path, None), request, Some(silence), limit)?;
         lane.write_took = took;
-        Ok(reply)
+        match reply {
+            WriteReply::Whole(reply) => Ok(reply),
+            WriteReply::NotKept { revision } => Err(Error::ReplyNotKept { revision }),
+        }
     }
 
     /// Like [`Cluster::write`], for a request without an id, which states a desired result. It may take long, and is
@@ -71,21 +87,22 @@ impl Cluster {
         level: Option<u32>,
         request: &impl Serialize,
     ) -> Result<T, Error> {
-        self.send_to_leader(lane, (path, level), request, None).map(|(reply, _)| reply)
+        self.send_to_leader(lane, (path, level), request, None, self.limits.total_timeout).map(|(reply, _)| reply)
     }
 
-    /// `silence`: how long the first attempt may take, if a copy may be sent after it. Returns the reply, and how long
-    /// the leader that sent it took.
+    /// `silence`: how long the first attempt may take, if a copy may be sent after it. `limit`: the total time. Returns
+    /// the reply, and how long the leader that sent it took.
     fn send_to_leader<T: DeserializeOwned>(
         self: &Arc<Self>,
         lane: &Lane,
         (path, level): (&str, Option<u32>),
         request: &impl Serialize,
         mut silence: Option<Duration>,
+        limit: Duration,
     ) -> Result<(T, Duration), Error> {
         let body = serde_json::to_vec(request)
             .map_err(|cause| Error::InvalidRequest { message: format!("cannot be written as JSON: {cause}") })?;
-        let deadline = Deadline::after(self.limits.total_timeout);
+        let deadline = Deadline::after(limit);
         let mut tally = Tally::of(Kind::Write);
         let mut failed: Option<Failed> = None;
         let mut relays = Relays::default();
@@ -136,7 +153,7 @@ impl Cluster {
                             return Ok((reply, sent.elapsed()));
                         }
                         Verdict::Refused(error) => return Err(tally.refused(error, deadline.elapsed())),
-                        Verdict::Missing | Verdict::Redirect(_) => {
+                        Verdict::Missing { .. } | Verdict::Redirect(_) => {
                             tally.add(in_circles(&leader.endpoint));
                             self.endpoints_mut().forget_leader(&leader);
                             failed = Some(Failed { leader, out_of_reach: false, not_before: sent });

@@ -13,15 +13,14 @@ pub(crate) fn ok(body: impl serde::Serialize) -> Act {
 /// Answers with an error, its usual status and its usual promise.
 pub(crate) fn error(code: ErrorCode) -> Act {
     let applied = if code == ErrorCode::Timeout { Applied::Unknown } else { Applied::No };
-    let error = ErrorBody { code, message: format!("{code:?}"), applied, leader: None, current: None };
+    let error = ErrorBody::new(code, format!("{code:?}"), applied);
     Act::Answer(code.status(), String::new(), serde_json::to_string(&ErrorReply { error }).unwrap())
 }
 
 /// Redirects to another node.
 pub(crate) fn redirect(to: &str) -> Act {
     let leader = Some(NodeUrl { id: "leader".into(), url: to.into() });
-    let error =
-        ErrorBody { code: ErrorCode::NotLeader, message: "not me".into(), applied: Applied::No, leader, current: None };
+    let error = ErrorBody { leader, ..ErrorBody::new(ErrorCode::NotLeader, "not me", Applied::No) };
     let body = serde_json::to_string(&ErrorReply { error }).unwrap();
     Act::Answer(307, format!("location: {to}/set\r\n"), body)
 }

@@ -6,7 +6,7 @@ use super::connection::{LookUpLater, NotConnected, TcpConnector};
 use crate::api::headers;
 use crate::endpoint::Endpoint;
 use std::fmt;
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::time::Duration;
 use ureq::config::{Config, ConfigBuilder};
 use ureq::http::{Response, header};
@@ -43,6 +43,8 @@ pub(crate) struct Reply {
     pub(crate) cluster: Option<String>,
     /// The term in which a write or a linearizable read was answered.
     pub(crate) term: Option<u64>,
+    /// Revision of the store that served a read.
+    pub(crate) revision: Option<u64>,
     /// Time for which the node asks not to be contacted.
     pub(crate) retry_after: Option<Duration>,
     /// The whole body.
@@ -131,20 +133,50 @@ impl Transport {
 
     /// Opens an endless stream. A read returns at least once per `tick`, with or without bytes.
     pub(crate) fn stream(&self, target: Target<'_>, tick: Duration) -> Result<Opened<Stream>, Failure> {
-        let request = self
-            .to_get(target)
-            .config()
-            .timeout_connect(Some(tick.min(CONNECT_MAX)))
-            .timeout_per_read(Some(tick))
-            .timeout_per_write(Some(tick))
-            .build()
-            .header(header::ACCEPT, "text/event-stream");
-        let response = request.call().map_err(|cause| failure(cause, tick))?;
+        self.events(target, &Subscription::default(), tick)
+    }
+
+    /// Opens an endless stream of events. A read returns at least once per `tick`, with or without bytes.
+    pub(crate) fn events(
+        &self,
+        target: Target<'_>,
+        subscription: &Subscription<'_>,
+        tick: Duration,
+    ) -> Result<Opened<Stream>, Failure> {
+        let Subscription { body, last_event_id } = subscription;
+        let response = match body {
+            None => to_events(self.to_get(target), last_event_id.as_deref(), tick).call(),
+            Some(body) => {
+                let request = target.named_in(self.agent.post(target.url())).content_type("application/json");
+                to_events(request, last_event_id.as_deref(), tick).send(*body)
+            }
+        };
+        let response = response.map_err(|cause| failure(cause, tick))?;
         if response.status().as_u16() != 200 {
             return read_reply(response, tick).map(Opened::Answer);
         }
         let cluster = header_of(&response, headers::CLUSTER).map(str::to_owned);
         Ok(Opened::Begun(Stream { cluster, body: response.into_body().into_reader() }))
+    }
+
+    /// Opens a stream of lines, which may be of any length in all. The node may be silent for `silence_max` at a time.
+    pub(crate) fn lines(&self, target: Target<'_>, silence_max: Duration) -> Result<Opened<Lines>, Failure> {
+        let request = self
+            .to_get(target)
+            .config()
+            .timeout_connect(Some(silence_max.min(CONNECT_MAX)))
+            .timeout_per_read(Some(silence_max))
+            .timeout_per_write(Some(silence_max))
+            .build()
+            .header(header::ACCEPT, "application/x-ndjson");
+        let response = request.call().map_err(|cause| failure(cause, silence_max))?;
+        if response.status().as_u16() != 200 {
+            return read_reply(response, silence_max).map(Opened::Answer);
+        }
+        let cluster = header_of(&response, headers::CLUSTER).map(str::to_owned);
+        let revision = header_of(&response, headers::REVISION).and_then(|value| value.parse().ok());
+        let body = BufReader::with_capacity(BUFFER_BYTES, response.into_body().into_reader());
+        Ok(Opened::Begun(Lines { cluster, revision, body }))
     }
 
     fn to_get(&self, target: Target<'_>) -> RequestBuilder<WithoutBody> {
@@ -206,6 +238,37 @@ pub(crate) struct Download {
     pub(crate) body: BodyReader<'static>,
 }
 
+/// Lines that are arriving.
+pub(crate) struct Lines {
+    /// Id of the cluster whose data it is.
+    pub(crate) cluster: Option<String>,
+    /// Revision of the store that is listed.
+    pub(crate) revision: Option<u64>,
+    body: BufReader<BodyReader<'static>>,
+}
+
+impl Lines {
+    /// Returns the next line, `None` at the end. A last line that is cut short is an error.
+    pub(crate) fn next_line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut line = Vec::new();
+        self.body.by_ref().take(REPLY_BYTES_MAX).read_until(b'\n', &mut line)?;
+        match line.pop() {
+            None => Ok(None),
+            Some(b'\n') => Ok(Some(line)),
+            Some(_) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it broke off within a line")),
+        }
+    }
+}
+
+/// What a stream of events is asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Subscription<'s> {
+    /// The JSON of one that is posted.
+    pub(crate) body: Option<&'s [u8]>,
+    /// Id of the last event, behind which the stream goes on.
+    pub(crate) last_event_id: Option<String>,
+}
+
 /// The body of an endless reply.
 pub(crate) struct Stream {
     /// Id of the cluster whose node sends it.
@@ -240,6 +303,21 @@ fn is_timeout(cause: &io::Error) -> bool {
     cause.get_ref().and_then(|inner| inner.downcast_ref()).is_some_and(|e| matches!(e, ureq::Error::Timeout(_)))
 }
 
+/// Makes a request one for a stream of events.
+fn to_events<B>(request: RequestBuilder<B>, last_event_id: Option<&str>, tick: Duration) -> RequestBuilder<B> {
+    let request = request
+        .config()
+        .timeout_connect(Some(tick.min(CONNECT_MAX)))
+        .timeout_per_read(Some(tick))
+        .timeout_per_write(Some(tick))
+        .build()
+        .header(header::ACCEPT, "text/event-stream");
+    match last_event_id {
+        Some(id) => request.header("Last-Event-ID", id),
+        None => request,
+    }
+}
+
 fn bounded<B>(config: ConfigBuilder<RequestScope<B>>, limit: Duration) -> RequestBuilder<B> {
     config.timeout_global(Some(limit)).timeout_connect(Some(limit.min(CONNECT_MAX))).build()
 }
@@ -254,6 +332,7 @@ fn read_reply(mut response: Response<Body>, limit: Duration) -> Result<Reply, Fa
     let retry_after = text(header::RETRY_AFTER.as_str()).and_then(|value| value.parse().ok()).map(Duration::from_secs);
     let cluster = text(headers::CLUSTER).map(str::to_owned);
     let term = text(headers::TERM).and_then(|value| value.parse().ok());
+    let revision = text(headers::REVISION).and_then(|value| value.parse().ok());
     let status = response.status().as_u16();
     let body = response
         .body_mut()
@@ -261,7 +340,7 @@ fn read_reply(mut response: Response<Body>, limit: Duration) -> Result<Reply, Fa
         .limit(REPLY_BYTES_MAX)
         .read_to_vec()
         .map_err(|cause| failure(cause, limit))?;
-    Ok(Reply { status, location, cluster, term, retry_after, body })
+    Ok(Reply { status, location, cluster, term, revision, retry_after, body })
 }
 
 fn failure(cause: ureq::Error, limit: Duration) -> Failure {

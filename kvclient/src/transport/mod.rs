@@ -4,5 +4,5 @@ mod connection;
 mod http;
 mod sse;
 
-pub(crate) use http::{Chunk, Download, Failure, Opened, Post, Reply, Stream, Target, Transport};
+pub(crate) use http::{Chunk, Download, Failure, Lines, Opened, Post, Reply, Stream, Subscription, Target, Transport};
 pub(crate) use sse::{Event, Parser};

@@ -1,10 +1,10 @@
-//! Server-Sent Events, as far as `/leader/watch` uses them: bytes in, events out.
+//! Server-Sent Events, as far as nodes use them: bytes in, events out.
 //!
-//! Lines end in LF or CRLF; `event:` and `data:` count, comments and other fields do not; an empty line
-//! ends an event (WHATWG HTML §9.2.6). Memory is bounded whatever the node sends.
+//! Lines end in LF or CRLF; `event:`, `data:` and `id:` count, comments and other fields do not; an empty line ends an
+//! event (WHATWG HTML §9.2.6). Memory is bounded whatever the node sends.
 
-/// Longest event that is read, in bytes.
-const EVENT_BYTES_MAX: usize = 64 * 1024;
+/// Longest event that is read, in bytes: a value of 8 MiB fits even if JSON writes each byte as six.
+const EVENT_BYTES_MAX: usize = 64 << 20;
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(crate) struct Event {
     pub(crate) name: String,
     /// Its data, without the last line feed.
     pub(crate) data: String,
+    /// Its id, if it has one.
+    pub(crate) id: Option<String>,
 }
 
 /// Cuts a stream of bytes into events.
@@ -53,6 +55,7 @@ impl Parser {
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
             "event" => value.clone_into(&mut self.event.name),
+            "id" => self.event.id = Some(value.to_owned()),
             "data" => {
                 if self.has_data {
                     self.event.data.push('\n');
@@ -84,9 +87,14 @@ mod tests {
 
     #[test]
     fn events_are_the_same_wherever_the_stream_is_cut() {
-        let event = |name: &str, data: &str| Event { name: name.into(), data: data.into() };
+        let event = |name: &str, data: &str, id: Option<&str>| {
+            let (name, data) = (name.to_owned(), data.to_owned());
+            Event { name, data, id: id.map(str::to_owned) }
+        };
         let whole = parse(&[STREAM.as_bytes()]);
-        assert_eq!(whole, [event("leader", "{\"term\":5}"), event("leader", "one\ntwo"), event("", "")]);
+        let expected =
+            [event("leader", "{\"term\":5}", None), event("leader", "one\ntwo", Some("7")), event("", "", None)];
+        assert_eq!(whole, expected);
         for cut in 0..STREAM.len() {
             let (head, tail) = STREAM.as_bytes().split_at(cut);
             assert_eq!(parse(&[head, tail]), whole, "cut at {cut}");
@@ -97,10 +105,11 @@ mod tests {
     #[test]
     fn an_endless_line_or_event_is_refused() {
         let mut events = Vec::new();
-        assert_eq!(Parser::default().push(&[b'x'; EVENT_BYTES_MAX + 1], &mut events), Err(TooLong));
+        assert_eq!(Parser::default().push(&vec![b'x'; EVENT_BYTES_MAX + 1], &mut events), Err(TooLong));
 
         let mut parser = Parser::default();
-        let refused = (0..EVENT_BYTES_MAX).find(|_| parser.push(b"data: more and more\n", &mut events).is_err());
+        let line = [&b"data: "[..], &[b'x'; 1 << 20], b"\n"].concat();
+        let refused = (0..EVENT_BYTES_MAX >> 20).find(|_| parser.push(&line, &mut events).is_err());
         assert!(refused.is_some());
         assert_eq!(events, []);
     }

@@ -16,7 +16,8 @@ fn error_applied(code: ErrorCode, applied: Applied) -> Reply {
     let leader =
         (code == ErrorCode::NotLeader).then(|| NodeUrl { id: "node2".into(), url: "http://127.0.0.1:8082".into() });
     let current = (code == ErrorCode::ConditionFailed).then_some(None);
-    let error = ErrorBody { code, message: "why".into(), applied, leader, current };
+    let oldest_revision = (code == ErrorCode::Compacted).then_some(7);
+    let error = ErrorBody { leader, current, oldest_revision, ..ErrorBody::new(code, "why", applied) };
     let body = serde_json::to_vec(&ErrorReply { error }).unwrap();
     Reply { status: code.status(), body, ..Reply::default() }
 }
@@ -29,7 +30,7 @@ fn bare(status: u16) -> Reply {
 fn summary(verdict: &Verdict) -> (&'static str, Applied) {
     match verdict {
         Verdict::Done(_) => ("done", Applied::No),
-        Verdict::Missing => ("missing", Applied::No),
+        Verdict::Missing { .. } => ("missing", Applied::No),
         Verdict::Redirect(_) => ("redirect", Applied::No),
         Verdict::Refused(error) => {
             let name = match error {
@@ -38,6 +39,13 @@ fn summary(verdict: &Verdict) -> (&'static str, Applied) {
                 Error::TooLarge { .. } => "too large",
                 Error::Forbidden { .. } => "forbidden",
                 Error::StaleRequest { .. } => "stale",
+                Error::Compacted { oldest_revision: Some(7), .. } => "compacted",
+                Error::FutureRevision { .. } => "future revision",
+                Error::LeaseNotFound { .. } => "no lease",
+                Error::LeaseExists { .. } => "lease exists",
+                Error::LockHeld { .. } => "lock held",
+                Error::LockLost { .. } => "lock lost",
+                Error::StoreFull { .. } => "full",
                 Error::Unexpected { .. } => "unexpected",
                 other => panic!("no refusal: {other}"),
             };
@@ -64,7 +72,7 @@ fn every_answer_has_its_meaning() {
     let not_sent = || Err(Failure::NotSent("refused".into()));
     type Case = (&'static str, fn() -> Result<Reply, Failure>, (&'static str, Applied), (&'static str, Applied));
     #[rustfmt::skip]
-    let cases: [Case; 26] = [
+    let cases: [Case; 33] = [
         // answer                                                              as a write                      as a read
         ("200",               || Ok(Reply { status: 200, ..Reply::default() }), ("done", No),                   ("done", No)),
         ("not_leader",        || Ok(error(ErrorCode::NotLeader)),              ("redirect", No),               ("redirect", No)),
@@ -77,6 +85,13 @@ fn every_answer_has_its_meaning() {
         ("stale_request",     || Ok(error(ErrorCode::StaleRequest)),           ("stale", Unknown),             ("stale", Unknown)),
         ("condition_failed",  || Ok(error(ErrorCode::ConditionFailed)),        ("condition failed", No),       ("condition failed", No)),
         ("too_large",         || Ok(error(ErrorCode::TooLarge)),               ("too large", No),              ("too large", No)),
+        ("compacted",         || Ok(error(ErrorCode::Compacted)),              ("compacted", No),              ("compacted", No)),
+        ("future_revision",   || Ok(error(ErrorCode::FutureRevision)),         ("future revision", No),        ("future revision", No)),
+        ("lease_not_found",   || Ok(error(ErrorCode::LeaseNotFound)),          ("no lease", No),               ("no lease", No)),
+        ("lease_exists",      || Ok(error(ErrorCode::LeaseExists)),            ("lease exists", No),           ("lease exists", No)),
+        ("lock_held",         || Ok(error(ErrorCode::LockHeld)),               ("lock held", No),              ("lock held", No)),
+        ("lock_lost",         || Ok(error(ErrorCode::LockLost)),               ("lock lost", No),              ("lock lost", No)),
+        ("store_full",        || Ok(error(ErrorCode::StoreFull)),              ("full", No),                   ("full", No)),
         ("overloaded",        || Ok(error(ErrorCode::Overloaded)),             ("again, overloaded", No),      ("again, overloaded", No)),
         ("no_leader",         || Ok(error(ErrorCode::NoLeader)),               ("again, no leader", No),       ("again, no leader", No)),
         ("not_ready",         || Ok(error(ErrorCode::NotReady)),               ("again, no leader", No),       ("again, no leader", No)),

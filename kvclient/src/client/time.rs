@@ -1,0 +1,8 @@
+//! Times as the API has them.
+
+use std::time::Duration;
+
+/// Returns a time in whole milliseconds.
+pub(super) fn to_ms(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(u64::MAX)
+}

@@ -1,0 +1,153 @@
+//! Waiting for a lock.
+//!
+//! A node answers when the lock is had, which may take an hour. So the request is made on a thread of its own, and
+//! meanwhile the node is asked from time to time whether it is still there. If it is not, the next node is asked for the
+//! same lock with the same lease, which takes up the place in the queue, or the lock, that the first one may have got.
+
+use crate::api::{Applied, LOCK_WAIT_MS_MAX, LeaseId, LockReply, LockRequest, RevokeReply, RevokeRequest};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::routing::{Again, Answer, Cluster, Deadline, Kind, Reason, Tally, Verdict};
+use crate::transport::{Post, Target, Transport};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Silence after which a node is asked whether it is still there.
+const DOUBTED_AFTER: Duration = Duration::from_secs(2);
+
+/// Time for the answer to that.
+const PROBE_MAX: Duration = Duration::from_secs(1);
+
+/// Longest time for giving a place up whose owner stops waiting.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
+
+/// Somebody who wants a lock.
+pub(super) struct Claim {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) name: String,
+    pub(super) value: Vec<u8>,
+    pub(super) ttl_ms: u64,
+    pub(super) lease: LeaseId,
+    /// When to stop waiting; never if `None`.
+    pub(super) until: Option<Instant>,
+}
+
+impl Claim {
+    /// Waits for the lock. Returns its token, and when the request was sent that got it.
+    ///
+    /// # Errors
+    /// [`Error::LockHeld`] when the time is over, and those of a write. The place in the queue is given up then.
+    pub(super) fn wait(&self) -> Result<(u64, Instant), Error> {
+        let waited = self.try_nodes();
+        if waited.as_ref().is_err_and(|error| !matches!(error, Error::LockHeld { .. } | Error::InvalidRequest { .. })) {
+            // It may have got in somewhere. If this fails, the place ends with its lease.
+            let mut lane = self.cluster.lanes.borrow();
+            let request = RevokeRequest { request: Some(lane.session.next()), ..RevokeRequest::new(self.lease) };
+            let limit = self.cluster.limits.total_timeout.min(LEAVE_MAX);
+            let _ = self.cluster.write_within::<RevokeReply>(&mut lane, "/lease/revoke", &request, limit);
+        }
+        waited
+    }
+
+    fn try_nodes(&self) -> Result<(u64, Instant), Error> {
+        let start = self.cluster.lanes.borrow().start;
+        let mut tried: Vec<Endpoint> = Vec::new();
+        let mut round = 0;
+        // Failures count from the last time that a node was there.
+        let (mut tally, mut failing) = (Tally::of(Kind::Write), Deadline::after(self.cluster.limits.total_timeout));
+        loop {
+            let next = self.cluster.endpoints().next(start, &tried, Instant::now()).cloned();
+            let Some(node) = next else {
+                tried.clear();
+                let wait = self.cluster.limits.backoff.wait(round, &mut rand::rng());
+                round += 1;
+                if self.cluster.is_hopeless(&failing) || !failing.sleep(wait) {
+                    return Err(self.cluster.give_up(tally, &failing));
+                }
+                continue;
+            };
+            tried.push(node.clone());
+            let sent = Instant::now();
+            let (verdict, was_there) = self.ask(node);
+            if was_there {
+                (tried, round) = (Vec::new(), 0);
+                failing = Deadline::after(self.cluster.limits.total_timeout);
+            }
+            match verdict {
+                Verdict::Done(Answer { body, .. }) => return Ok((token(&body)?, sent)),
+                // The longest wait of one request is over.
+                Verdict::Refused(Error::LockHeld { .. }) if self.until.is_none_or(|until| Instant::now() < until) => {}
+                Verdict::Refused(error @ Error::LockHeld { .. }) => return Err(error),
+                Verdict::Refused(error) => return Err(tally.refused(error, failing.elapsed())),
+                Verdict::Again(again) => tally.add(again),
+                Verdict::Missing { .. } | Verdict::Redirect(_) => {
+                    tally.add(Again::not_sent(Reason::Unreachable, "no answer about the lock".into()));
+                }
+            }
+        }
+    }
+
+    /// Asks one node, for as long as it is there. Returns the verdict, and whether the node was there for a while.
+    fn ask(&self, node: Endpoint) -> (Verdict, bool) {
+        let asked = self.send(node.clone());
+        let answers = match asked {
+            Ok(answers) => answers,
+            Err(again) => return (Verdict::Again(again), false),
+        };
+        let mut was_there = false;
+        loop {
+            match answers.recv_timeout(DOUBTED_AFTER) {
+                Ok(verdict) => return (verdict, was_there),
+                Err(RecvTimeoutError::Timeout) => match self.cluster.probe(&Transport::new(), &node, PROBE_MAX) {
+                    Ok(_) => was_there = true,
+                    // It may hold the place, or the lock, for this lease. Whoever is asked next takes that up.
+                    Err(again) => {
+                        let again = Again { applied: Applied::Unknown, ..again };
+                        return (Verdict::Again(again), was_there);
+                    }
+                },
+                Err(RecvTimeoutError::Disconnected) => {
+                    let again = Again::not_sent(Reason::Unreachable, format!("{node}: the request broke off"));
+                    return (Verdict::Again(again), was_there);
+                }
+            }
+        }
+    }
+
+    /// Sends the request on a thread of its own, which ends by itself.
+    fn send(&self, node: Endpoint) -> Result<Receiver<Verdict>, Again> {
+        let longest = Duration::from_millis(LOCK_WAIT_MS_MAX);
+        let left = self.until.map_or(longest, |until| until.saturating_duration_since(Instant::now()).min(longest));
+        let request = LockRequest {
+            ttl_ms: Some(self.ttl_ms),
+            wait_ms: u64::try_from(left.as_millis()).unwrap_or(LOCK_WAIT_MS_MAX),
+            value: self.value.clone(),
+            lease: Some(self.lease),
+            ..LockRequest::new(&self.name)
+        };
+        let unsent = |cause: &dyn std::fmt::Display| Again::not_sent(Reason::Unreachable, format!("{node}: {cause}"));
+        let body = serde_json::to_vec(&request).map_err(|cause| unsent(&cause))?;
+        let (cluster, to) = (Arc::clone(&self.cluster), node.clone());
+        let (sender, answers) = channel();
+        let work = move || {
+            let limit = left + cluster.attempt_limit();
+            let target: Target<'_> = cluster.target(&to, "/lock");
+            let reply = Transport::new().post(target, &Post { body: &body, level: None }, limit);
+            // Whoever has gone on to another node needs it no more.
+            let _ = sender.send(cluster.judge(Kind::Write, &to, reply));
+        };
+        thread::Builder::new().name("kvclient-lock".into()).spawn(work).map_err(|cause| unsent(&cause))?;
+        Ok(answers)
+    }
+}
+
+fn token(body: &[u8]) -> Result<u64, Error> {
+    let reply: LockReply = serde_json::from_slice(body).map_err(|cause| Error::Unexpected {
+        endpoint: "a node".into(),
+        applied: Applied::Unknown,
+        message: format!("the answer about the lock is not as documented: {cause}"),
+    })?;
+    Ok(reply.token)
+}
