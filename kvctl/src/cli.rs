@@ -1,6 +1,9 @@
 //! The command line: its flags, its environment and its commands.
 
-use crate::commands::{bench, completions, keys, leader, leader_watch, members, snapshot, status};
+use crate::commands::{
+    bench, completions, delete, export, history, import, keys, leader, leader_watch, leases, list, locks, members,
+    snapshot, status, txn, watch,
+};
 use crate::output::Format;
 use crate::{exit, values};
 use clap::{Args, Parser, Subcommand};
@@ -14,6 +17,9 @@ Examples:
   kvctl set color blue                    write a key
   kvctl get color                         read it back
   kvctl set lock me --if-absent           write only if the key does not exist
+  kvctl list app/                         list the keys that begin with app/
+  kvctl watch --prefix app/               follow their changes
+  kvctl lock jobs/nightly -- ./nightly.sh run a command once at a time in the whole cluster
   kvctl -e 10.0.0.1:8081,10.0.0.2:8081 status
                                           show the state of another cluster
   kvctl status -o json | jq .leader       the same for programs
@@ -72,7 +78,16 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     Set(keys::Set),
     Get(keys::Get),
-    Delete(keys::Delete),
+    Delete(delete::Delete),
+    List(list::ListKeys),
+    History(history::History),
+    Txn(txn::Txn),
+    Watch(watch::Watch),
+    Lease(leases::LeaseCommand),
+    Lock(locks::Lock),
+    Elect(locks::Elect),
+    Export(export::Export),
+    Import(import::Import),
     Status(status::Status),
     Members(members::Members),
     Member(members::MemberCommand),
@@ -80,6 +95,7 @@ pub(crate) enum Command {
     TransferLeader(leader::TransferLeader),
     WatchLeader(leader_watch::WatchLeader),
     Snapshot(snapshot::Snapshot),
+    Compact(history::Compact),
     Bench(bench::Bench),
     Completions(completions::Completions),
 }

@@ -11,8 +11,8 @@ Exit codes:
     0  done
     1  any other error
     2  invalid usage
-    3  key not found
-    4  condition failed; nothing was changed
+    3  key, or lease, not found
+    4  condition failed, or another holds the lock; nothing was changed
     5  no leader, no quorum, or nobody of the cluster reachable; nothing was changed
     6  outcome unknown: the write may or may not have been applied
   130  interrupted
@@ -29,9 +29,9 @@ pub(crate) enum Exit {
     Failed = 1,
     /// Invalid usage. Nothing was sent.
     Usage = 2,
-    /// There is no such key.
+    /// There is no such key, or no such lease.
     KeyNotFound = 3,
-    /// The condition of a write did not hold. Nothing was changed.
+    /// The condition of a write did not hold, or another holds the lock. Nothing was changed.
     ConditionFailed = 4,
     /// No leader, no quorum, or no node of the cluster answers. Nothing was changed.
     Unavailable = 5,
@@ -52,6 +52,8 @@ impl From<Exit> for ExitCode {
 pub(crate) enum Failure {
     /// There is no such key.
     KeyNotFound(String),
+    /// There is no such lease.
+    LeaseNotFound(String),
     /// The cluster cannot serve, for this reason.
     Unavailable(String),
     /// A signal arrived before the end.
@@ -63,9 +65,11 @@ pub(crate) enum Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::KeyNotFound(why) | Self::Unavailable(why) | Self::Interrupted(why) | Self::Other(why) => {
-                f.write_str(why)
-            }
+            Self::KeyNotFound(why)
+            | Self::LeaseNotFound(why)
+            | Self::Unavailable(why)
+            | Self::Interrupted(why)
+            | Self::Other(why) => f.write_str(why),
         }
     }
 }
@@ -93,6 +97,7 @@ fn complaint(error: &anyhow::Error, exit: Exit) -> Complaint {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         let code = match failure {
             Failure::KeyNotFound(_) => "key_not_found",
+            Failure::LeaseNotFound(_) => "lease_not_found",
             Failure::Unavailable(_) => "unavailable",
             Failure::Interrupted(_) => "interrupted",
             Failure::Other(_) => "failed",
@@ -126,6 +131,15 @@ pub(crate) fn code(error: &kvclient::Error) -> &'static str {
         Error::SnapshotBroken { .. } => "snapshot_broken",
         Error::Output { .. } => "output",
         Error::StaleRequest { .. } => "stale_request",
+        Error::ReplyNotKept { .. } => "reply_not_kept",
+        Error::StoreFull { .. } => "store_full",
+        Error::Compacted { .. } => "compacted",
+        Error::FutureRevision { .. } => "future_revision",
+        Error::LeaseNotFound { .. } => "lease_not_found",
+        Error::LeaseExists { .. } => "lease_exists",
+        Error::LockHeld { .. } => "lock_held",
+        Error::LockLost { .. } => "lock_lost",
+        Error::ListBroken { .. } => "list_broken",
         Error::TransferFailed { .. } => "transfer_failed",
         Error::MemberNotFound { .. } => "member_not_found",
         Error::ChangeRefused { .. } => "change_refused",
@@ -153,7 +167,7 @@ pub(crate) fn of_result(ended: &anyhow::Result<()>) -> Exit {
 fn of(error: &anyhow::Error) -> Exit {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return match failure {
-            Failure::KeyNotFound(_) => Exit::KeyNotFound,
+            Failure::KeyNotFound(_) | Failure::LeaseNotFound(_) => Exit::KeyNotFound,
             Failure::Unavailable(_) => Exit::Unavailable,
             Failure::Interrupted(_) => Exit::Interrupted,
             Failure::Other(_) => Exit::Failed,
@@ -161,7 +175,8 @@ fn of(error: &anyhow::Error) -> Exit {
     }
     if let Some(error) = error.downcast_ref::<kvclient::Error>() {
         return match error {
-            kvclient::Error::ConditionFailed { .. } => Exit::ConditionFailed,
+            kvclient::Error::ConditionFailed { .. } | kvclient::Error::LockHeld { .. } => Exit::ConditionFailed,
+            kvclient::Error::LeaseNotFound { .. } => Exit::KeyNotFound,
             kvclient::Error::NoLeader { .. }
             | kvclient::Error::Unreachable { .. }
             | kvclient::Error::WrongCluster { .. } => Exit::Unavailable,

@@ -6,27 +6,26 @@ pub(crate) fn instead_of(word: &str) -> Option<&'static str> {
         "put" | "write" | "store" | "add" => "to write a key: `kvctl set KEY VALUE`",
         "read" | "cat" | "show" => "to read a key: `kvctl get KEY`",
         "del" | "rm" | "remove" | "unset" => "to delete a key: `kvctl delete KEY`",
-        "ls" | "list" | "keys" | "scan" | "range" => {
-            "kvctl does not list keys yet; to read one: `kvctl get KEY`, to list the nodes: `kvctl member list`"
-        }
-        "watch" => "kvctl does not watch keys yet; to follow the leader: `kvctl watch-leader`",
+        "keys" | "scan" | "range" | "dir" | "tree" => "to list keys: `kvctl list PREFIX`",
+        "subscribe" | "psubscribe" => "to follow the changes of keys: `kvctl watch KEY`, or `--prefix P`",
         "health" | "info" | "endpoint" | "stats" | "ping" => "to see the state of the cluster: `kvctl status`",
         "nodes" | "peers" | "servers" => "to list the nodes: `kvctl member list`",
         "move-leader" | "transfer" | "leader-transfer" => "to transfer leadership: `kvctl transfer-leader`",
-        "backup" | "save" | "dump" | "export" => "to save a backup: `kvctl snapshot save FILE`",
-        "restore" | "import" => "to restore a backup: `kvd restore FILE`",
+        "backup" | "save" | "dump" => "to save a backup: `kvctl snapshot save FILE`",
+        "restore" => "to restore a backup: `kvd restore FILE`",
         "recover" => "to recover the data of a remaining node: `kvd recover`",
         "benchmark" | "perf" | "check" => "to measure the cluster: `kvctl bench`",
         "version" => "to see the version: `kvctl --version`",
-        "txn" | "transaction" => {
-            "kvd has no transactions over several keys yet; for one key: `kvctl set --if-revision`"
+        "transaction" | "multi" => "to change several keys as one: `kvctl txn FILE`",
+        "ttl" | "expire" | "session" => {
+            "to let a key end by itself: `kvctl set KEY VALUE --ttl TIME`, or `kvctl lease grant`"
         }
-        "lease" | "ttl" | "expire" => "kvd has no leases yet: keys stay until they are deleted",
-        "lock" | "elect" => {
-            "kvd has no locks and elections yet; to write a key that is not there: `kvctl set --if-absent`"
-        }
+        "log" | "changes" | "revisions" => "to see the changes of a key: `kvctl history KEY`",
+        "mutex" | "flock" | "semaphore" => "to run a command once at a time: `kvctl lock NAME -- CMD`",
+        "election" | "leader-election" | "campaign" => "to choose one of several: `kvctl elect NAME VALUE`",
         "user" | "role" | "auth" => "kvd has no users yet: let a firewall protect its port",
-        "compact" | "compaction" | "defrag" => "there is nothing to do: kvd keeps the newest version of each key",
+        "compaction" => "to forget the past: `kvctl compact REVISION`",
+        "defrag" => "there is nothing to do: kvd has no file that grows holes",
         "alarm" => "to see what is wrong with a node: `kvctl status`",
         "dev" | "start" | "server" | "run" => "to start a node or a test cluster: `kvd`, `kvd dev`",
         _ => return None,
@@ -50,15 +49,16 @@ mod tests {
             "put",
             "del",
             "rm",
-            "ls",
-            "LS",
+            "keys",
+            "SCAN",
             "restore",
             "move-leader",
-            "txn",
-            "lease",
-            "elect",
+            "transaction",
+            "ttl",
+            "log",
+            "campaign",
             "user",
-            "compact",
+            "compaction",
             "alarm",
         ] {
             let hint = instead_of(word).expect(word);

@@ -15,6 +15,10 @@ enum Reaction {
     Notice,
     /// Like `Notice`, once a signal has arrived.
     Noticed,
+    /// Let the command finish by itself, however many signals arrive.
+    Hold,
+    /// Like `Hold`, once a signal has arrived.
+    Held,
 }
 
 /// The signals of this process, and the running command's reaction to them.
@@ -45,9 +49,16 @@ impl Interrupt {
         self.react(Reaction::Notice);
     }
 
-    /// Returns whether a signal has arrived since [`Interrupt::notice`].
+    /// Makes signals only set a flag, like [`Interrupt::notice`], even after the first: for a command that must see to
+    /// something before it ends.
+    pub(crate) fn hold(&self) {
+        self.react(Reaction::Hold);
+    }
+
+    /// Returns whether a signal has arrived since [`Interrupt::notice`] or [`Interrupt::hold`].
     pub(crate) fn noticed(&self) -> bool {
-        *self.reaction.lock().unwrap_or_else(PoisonError::into_inner) == Reaction::Noticed
+        let reaction = *self.reaction.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(reaction, Reaction::Noticed | Reaction::Held)
     }
 
     fn react(&self, reaction: Reaction) {
@@ -59,6 +70,10 @@ impl Interrupt {
         match *reaction {
             Reaction::Notice => {
                 *reaction = Reaction::Noticed;
+                return;
+            }
+            Reaction::Hold | Reaction::Held => {
+                *reaction = Reaction::Held;
                 return;
             }
             Reaction::EndWith(remark) => output::complain_of(exit::INTERRUPTED, remark),

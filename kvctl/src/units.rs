@@ -82,6 +82,12 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// Formats a number of keys: `1 key`, `21,034 keys`.
+pub(crate) fn keys(number: u64) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} key{plural}", grouped(number))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

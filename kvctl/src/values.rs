@@ -3,15 +3,29 @@
 //! Invalid values are refused here, before anything is sent, so that every typing mistake is a usage error (exit 2)
 //! that names the flag.
 
-use kvclient::{Client, ClientBuilder, api};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use kvclient::{Client, ClientBuilder, Key, api};
 use std::time::Duration;
 
 /// The shortest `--timeout`.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 
-/// Parses a key: neither empty nor longer than the cluster accepts.
-pub(crate) fn key(text: &str) -> Result<String, String> {
-    api::check_key(text).map(|()| text.to_owned())
+/// Parses a key, which may be any bytes that a command line can have: neither empty nor longer than the cluster accepts.
+pub(crate) fn key() -> impl TypedValueParser<Value = Key> {
+    OsStringValueParser::new().try_map(|text| {
+        let key = Key::from(text.into_encoded_bytes());
+        api::check_key(&key).map(|()| key)
+    })
+}
+
+/// Parses a prefix of keys, which may be any bytes, or none.
+pub(crate) fn prefix() -> impl TypedValueParser<Value = Key> {
+    OsStringValueParser::new().map(|text| Key::from(text.into_encoded_bytes()))
+}
+
+/// Parses the name of a lock.
+pub(crate) fn lock_name(text: &str) -> Result<String, String> {
+    api::check_lock_name(text).map(|()| text.to_owned())
 }
 
 /// Parses an endpoint: a URL, or `host:port` for `http://host:port`.
@@ -54,6 +68,23 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
     time.map_err(|cause| format!("{cause}; use a time such as 5s, 500ms or 1m 30s"))
 }
 
+/// Parses the time of a lease.
+pub(crate) fn ttl(text: &str) -> Result<Duration, String> {
+    let ttl = time(text)?;
+    match u64::try_from(ttl.as_millis()).map(api::check_ttl_ms) {
+        Ok(Ok(())) => Ok(ttl),
+        Ok(Err(_)) | Err(_) => Err("it must be at least 500ms, and at most 9,000,000,000 seconds".into()),
+    }
+}
+
+/// Parses a number of entries.
+pub(crate) fn limit(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("it must be a number from 1".into()),
+        Ok(limit) => Ok(limit),
+    }
+}
+
 /// Parses a time limit of an operation.
 pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     match time(text)? {
@@ -82,6 +113,15 @@ mod tests {
         }
         for text in ["", "soon", "5 parsecs", "0", "0s", "-1", "-1s", "NaN", "inf", "1e300", "31m", "1us"] {
             assert!(timeout(text).is_err(), "{text:?} was accepted as {:?}", timeout(text));
+        }
+    }
+
+    #[test]
+    fn a_lease_lasts_half_a_second_at_least() {
+        assert_eq!(ttl("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(ttl("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["499ms", "0", "9000000001", "1e300", "soon"] {
+            assert!(ttl(text).is_err(), "{text}");
         }
     }
 
@@ -119,10 +159,12 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_neither_empty_nor_too_long() {
-        assert_eq!(key("k").as_deref(), Ok("k"));
-        assert!(key("").is_err());
-        assert!(key(&"k".repeat(KEY_BYTES_MAX)).is_ok());
-        assert!(key(&"k".repeat(KEY_BYTES_MAX + 1)).is_err());
+    fn a_key_is_any_bytes_neither_empty_nor_too_long() {
+        let parse = |text: &str| key().parse_ref(&clap::Command::new("kvctl"), None, text.as_ref());
+        assert_eq!(parse("k").expect("a key"), "k");
+        assert!(parse("").is_err());
+        assert!(parse(&"k".repeat(KEY_BYTES_MAX)).is_ok());
+        assert!(parse(&"k".repeat(KEY_BYTES_MAX + 1)).is_err());
+        assert_eq!(prefix().parse_ref(&clap::Command::new("kvctl"), None, "".as_ref()).expect("a prefix"), "");
     }
 }

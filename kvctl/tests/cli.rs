@@ -30,7 +30,6 @@ fn a_senseless_command_line_is_a_usage_error_on_one_line() {
         (&["put", "k", "v"], "unrecognized subcommand 'put'; to write a key: `kvctl set KEY VALUE`"),
         (&["del", "k"], "to delete a key: `kvctl delete KEY`"),
         (&["rm", "k"], "to delete a key: `kvctl delete KEY`"),
-        (&["ls"], "to list the nodes: `kvctl member list`"),
         (&["bench", "--clients", "0"], "--clients"),
         (&["bench", "--workload", "fast"], "possible values: set, get, mixed"),
         (&["completions", "cmd"], "possible values: bash"),

@@ -3,71 +3,10 @@
 mod support;
 
 use serde_json::Value;
-use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::process::{Command, Stdio};
-use support::kvctl;
+use std::io::{self, BufRead as _, BufReader};
+use std::process::Stdio;
+use support::fixture::Fixture;
 use testkit::{Ended, InProcess, Port, Signal, run_at_terminal, run_at_terminal_of, send_signal, until, wait_for_end};
-
-/// A cluster and its endpoints.
-struct Fixture {
-    cluster: InProcess,
-}
-
-impl Fixture {
-    fn start() -> Self {
-        Self { cluster: InProcess::start(3) }
-    }
-
-    /// Like [`Fixture::start`], but waits until every node has formed the cluster: a majority is enough to serve.
-    fn formed() -> Self {
-        let fixture = Self::start();
-        let knows_all = |url: &String| fixture.json(&["members", "--endpoints", url])["members"][2].is_object();
-        until("all nodes know all", || fixture.cluster.endpoints().iter().all(knows_all).then_some(()));
-        fixture
-    }
-
-    fn kvctl(&self, arguments: &[&str]) -> Command {
-        let mut command = kvctl(arguments);
-        command.env("KVCTL_ENDPOINTS", self.cluster.endpoints().join(","));
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ended {
-        testkit::run(&mut self.kvctl(arguments))
-    }
-
-    /// Runs a command that must succeed without output on standard error.
-    fn done(&self, arguments: &[&str]) -> String {
-        let ended = self.run(arguments);
-        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}: {ended:?}");
-        ended.stdout
-    }
-
-    /// Runs a command with `--output json`, whose output is one line.
-    fn json(&self, arguments: &[&str]) -> Value {
-        let text = self.done(&[arguments, &["--output", "json"]].concat());
-        assert_eq!(text.lines().count(), 1, "{arguments:?}: {text}");
-        serde_json::from_str(&text).expect("JSON")
-    }
-
-    /// Returns the number of keys in the store, according to the leader.
-    fn keys(&self) -> u64 {
-        until("there is a leader", || {
-            let status: Value = serde_json::from_str(&self.run(&["status", "-o", "json"]).stdout).ok()?;
-            let leader = status["nodes"].as_array()?.iter().find(|node| node["leader"] == true)?;
-            leader["health"]["keys"].as_u64()
-        })
-    }
-
-    /// Runs a command with these bytes on standard input.
-    fn feed(&self, arguments: &[&str], input: &[u8]) -> Ended {
-        let mut command = self.kvctl(arguments);
-        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("kvctl starts");
-        child.stdin.take().expect("standard input is a pipe").write_all(input).expect("kvctl reads it all");
-        child.wait_with_output().expect("kvctl ends").into()
-    }
-}
 
 #[test]
 fn a_key_is_written_read_and_deleted() {

@@ -77,7 +77,7 @@ fn a_backup_that_breaks_off_or_is_interrupted_leaves_no_file() {
     let mut cluster = start_cluster();
     let client = Client::connect(cluster.endpoints()).expect("URLs of nodes");
     // More than connections buffer, and more than is read before the test looks.
-    (0..96).for_each(|number| drop(client.set(&format!("k{number}"), vec![number; 1 << 20]).expect("a majority runs")));
+    (0..96).for_each(|number| drop(client.set(format!("k{number}"), vec![number; 1 << 20]).expect("a majority runs")));
     let dir = tempfile::tempdir().expect("a directory");
     let files = || std::fs::read_dir(dir.path()).expect("a directory").count();
     let file = dir.path().join("kvd.snap");

@@ -1,11 +1,13 @@
-//! `kvctl set`, `kvctl get`, `kvctl delete`: one key at a time.
+//! `kvctl set`, `kvctl get`: one key at a time.
 
+use super::list::shown;
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::values;
+use crate::{units, values};
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueHint};
-use kvclient::api::Condition;
+use kvclient::Key;
+use kvclient::api::{Condition, GetQuery, LeaseId, SetRequest};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,7 +19,7 @@ use std::time::Duration;
 const VALUE_BYTES_MAX: u64 = 64 << 20;
 
 /// Message for when a signal ends a write that has not been answered yet.
-const INTERRUPTED_WRITE: &str = "interrupted; the write may have been applied: check with `kvctl get`";
+pub(super) const INTERRUPTED_WRITE: &str = "interrupted; the write may have been applied: check with `kvctl get`";
 
 /// Write one key
 #[derive(Args)]
@@ -30,11 +32,15 @@ Examples:
   kvctl set lock \"$HOSTNAME\" --if-absent
                                        exit code 4 if the key exists
   kvctl set color red --if-revision 7  only if it has not changed since
+  kvctl set session/alice laptop --ttl 30s
+                                       ends by itself, unless it is set again
+  kvctl set services/web/1 10.0.0.1:80 --lease 00000000000004d2
+                                       ends with the lease
   kvctl set flag -- --verbose          a value that looks like a flag")]
 pub(crate) struct Set {
     /// The key, 1 to 4096 bytes
-    #[arg(value_parser = values::key)]
-    key: String,
+    #[arg(value_parser = values::key())]
+    key: Key,
     /// The value; `-` reads it from standard input
     #[arg(required_unless_present = "file", conflicts_with = "file", allow_negative_numbers = true)]
     value: Option<OsString>,
@@ -43,6 +49,22 @@ pub(crate) struct Set {
     file: Option<PathBuf>,
     #[command(flatten)]
     condition: SetCondition,
+    #[command(flatten)]
+    lifetime: Lifetime,
+}
+
+#[derive(Args)]
+#[group(multiple = false)]
+struct Lifetime {
+    /// Let the key end by itself after this time: `30s`, `500ms`, or plain seconds. Each such write begins it anew
+    #[arg(long, value_name = "TIME", value_parser = values::ttl)]
+    ttl: Option<Duration>,
+    /// Attach the key to this lease (`kvctl lease grant`), with which it ends
+    #[arg(long, value_name = "ID")]
+    lease: Option<LeaseId>,
+    /// Leave the key attached as it is; without this, a key that is written again is detached
+    #[arg(long)]
+    keep_lease: bool,
 }
 
 #[derive(Args)]
@@ -76,15 +98,20 @@ impl Set {
             (None, value) => value.unwrap_or_default().into_encoded_bytes(),
         };
         context.interrupt.remark(INTERRUPTED_WRITE);
-        let reply = match self.condition.into_api() {
-            None => context.client.set(&self.key, value)?,
-            Some(condition) => context.client.set_if(&self.key, value, condition)?,
-        };
+        let Lifetime { ttl, lease, keep_lease } = self.lifetime;
+        let reply = context.client.set_with(SetRequest {
+            condition: self.condition.into_api(),
+            lease,
+            ttl_ms: ttl.map(units::ms),
+            keep_lease,
+            ..SetRequest::new(self.key, value)
+        })?;
         if context.output.is_json() {
             return context.output.json(&reply);
         }
         let created = if reply.created { " (created)" } else { "" };
-        context.output.line(&format!("ok  revision {}{created}", reply.revision))
+        let ends = ttl.map(|ttl| format!(", ends after {}", units::short(ttl))).unwrap_or_default();
+        context.output.line(&format!("ok  revision {}{created}{ends}", reply.revision))
     }
 }
 
@@ -101,7 +128,7 @@ impl SetCondition {
 }
 
 /// Returns the condition that the key is at this revision, or has this value. Only one of the two flags can be given.
-fn unchanged(revision: Option<u64>, value: Option<OsString>) -> Option<Condition> {
+pub(super) fn unchanged(revision: Option<u64>, value: Option<OsString>) -> Option<Condition> {
     let revision = revision.map(Condition::ModRevision);
     revision.or_else(|| value.map(|value| Condition::Value(value.into_encoded_bytes())))
 }
@@ -128,17 +155,21 @@ Examples:
   kvctl get color --stale              from any node, even without a leader
   kvctl get color --stale --max-stale 500ms
                                        from a node at most this far behind
+  kvctl get color --revision 7         as it was then (`kvctl history color`)
   kvctl get color || [ $? -eq 3 ]      a missing key is exit code 3")]
 pub(crate) struct Get {
     /// The key
-    #[arg(value_parser = values::key)]
-    key: String,
+    #[arg(value_parser = values::key())]
+    key: Key,
     /// Read from one node without asking the leader; the value may be out of date
     #[arg(long)]
     stale: bool,
     /// With --stale: only from a node that is at most this far behind
     #[arg(long, value_name = "TIME", requires = "stale", value_parser = values::time)]
     max_stale: Option<Duration>,
+    /// Read the key as it was at this revision, which must be recent enough to be kept
+    #[arg(long, value_name = "N", conflicts_with = "stale")]
+    revision: Option<u64>,
     /// Print only the bytes of the value, unchanged; overrides `--output`
     #[arg(long)]
     raw: bool,
@@ -148,63 +179,19 @@ impl Get {
     pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
         let client = &context.client;
         let item = match (self.stale, self.max_stale) {
-            (false, _) => client.get(&self.key)?,
+            (false, _) => client.get_with(GetQuery { revision: self.revision, ..GetQuery::new(&self.key) })?,
             (true, None) => client.get_stale(&self.key)?,
             (true, Some(age_max)) => client.get_stale_within(&self.key, age_max)?,
         };
         let Some(item) = item else {
-            return Err(Failure::KeyNotFound(format!("key `{}` not found", self.key)).into());
+            let then = self.revision.map(|revision| format!(" at revision {revision}")).unwrap_or_default();
+            return Err(Failure::KeyNotFound(format!("key `{}` not found{then}", shown(&self.key))).into());
         };
         match () {
             () if self.raw => context.output.raw(&item.value),
             () if context.output.is_json() => context.output.json(&item),
             () => context.output.value(&item.value),
         }
-    }
-}
-
-/// Delete one key
-#[derive(Args)]
-#[command(after_help = "\
-Examples:
-  kvctl delete color
-  kvctl delete lock --if-value \"$HOSTNAME\"
-                                       release a lock only if it is yours
-  kvctl delete color || [ $? -eq 3 ]   a missing key is not an error")]
-pub(crate) struct Delete {
-    /// The key
-    #[arg(value_parser = values::key)]
-    key: String,
-    #[command(flatten)]
-    condition: DeleteCondition,
-}
-
-#[derive(Args)]
-#[group(multiple = false)]
-struct DeleteCondition {
-    /// Delete only if the key was last changed at this revision (`mod_revision`)
-    #[arg(long, value_name = "N")]
-    if_revision: Option<u64>,
-    /// Delete only if the key has exactly this value
-    #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
-    if_value: Option<OsString>,
-}
-
-impl Delete {
-    pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
-        context.interrupt.remark(INTERRUPTED_WRITE);
-        let DeleteCondition { if_revision, if_value } = self.condition;
-        let reply = match unchanged(if_revision, if_value) {
-            None => context.client.delete(&self.key)?,
-            Some(condition) => context.client.delete_if(&self.key, condition)?,
-        };
-        if reply.deleted == 0 {
-            return Err(Failure::KeyNotFound(format!("key `{}` not found, nothing deleted", self.key)).into());
-        }
-        if context.output.is_json() {
-            return context.output.json(&reply);
-        }
-        context.output.line(&format!("ok  revision {} (deleted)", reply.revision))
     }
 }
 

@@ -3,13 +3,13 @@
 //! [`kvclient::snapshot`] defines snapshots and checks whether bytes are a complete one; this file writes them to files
 //! and reads them back.
 //!
-//! [`destination`] decides where a backup goes: to a regular file through [`unfinished`], or straight into a
+//! [`destination`] decides where a backup goes: to a regular file through [`super::unfinished`], or straight into a
 //! [`device`].
 
 mod destination;
 mod device;
-mod unfinished;
 
+use super::unfinished::Unfinished;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{self, Output, Table};
@@ -26,7 +26,6 @@ use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use unfinished::Unfinished;
 
 /// Bytes read from a file at a time.
 const PIECE_BYTES: usize = 1 << 20;

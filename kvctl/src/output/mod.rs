@@ -11,7 +11,7 @@ mod stderr;
 mod stdout;
 mod table;
 
-pub(crate) use safe::safe_line;
+pub(crate) use safe::{safe_line, short_line};
 pub(crate) use screen::Tone;
 pub(crate) use stderr::{Complaint, complain_in, complain_of, say, warn};
 pub(crate) use stdout::{Format, Output, end_when_the_reader_is_gone};

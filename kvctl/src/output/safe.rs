@@ -15,6 +15,17 @@ pub(crate) fn safe_line(text: &str) -> String {
     safe
 }
 
+/// Returns the beginning of a value, on one line of at most `characters`.
+pub(crate) fn short_line(value: &[u8], characters: usize) -> String {
+    // No character has more bytes than four. What is cut off is not looked at, however long the value is.
+    let beginning = &value[..value.len().min(characters * 4 + 4)];
+    let text = safe_text(beginning).replace(['\n', '\t'], " ");
+    if beginning.len() == value.len() && text.chars().count() <= characters {
+        return text;
+    }
+    text.chars().take(characters.saturating_sub(1)).chain(['…']).collect()
+}
+
 /// Returns a value for a terminal: lines and tabs unchanged, other control characters and bytes that are not UTF-8 as
 /// escapes.
 pub(super) fn safe_text(value: &[u8]) -> String {
@@ -72,6 +83,15 @@ mod tests {
         assert_eq!(safe_text(evil.as_bytes()), "a\\u{1b}]0;title\\u{7}b\\u{9b}2Jc\\u{202e}d\\r\n\te");
         assert_eq!(safe_text(b"\xff\x00blue\xc3"), r"\xff\u{0}blue\xc3");
         assert_eq!(safe_text("größe 🙂".as_bytes()), "größe 🙂");
+    }
+
+    #[test]
+    fn a_long_value_is_cut() {
+        assert_eq!(short_line(b"blue", 4), "blue");
+        assert_eq!(short_line(b"blueish", 4), "blu…");
+        assert_eq!(short_line("größer".as_bytes(), 5), "größ…");
+        assert_eq!(short_line(b"two\nlines", 20), "two lines");
+        assert_eq!(short_line(&[b'x'; 1 << 20], 3), "xx…");
     }
 
     #[test]

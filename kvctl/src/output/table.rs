@@ -17,6 +17,8 @@ pub(crate) struct Table {
     dispensable: Vec<usize>,
     /// Columns that are only for terminals.
     extra: Vec<usize>,
+    /// True for the rest of a table whose beginning has been printed.
+    continues: bool,
 }
 
 impl Table {
@@ -34,6 +36,16 @@ impl Table {
             extra: marked(&['+']),
             ..Self::default()
         }
+    }
+
+    /// Returns the number of rows.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Leaves out the header, which the beginning of the table had.
+    pub(crate) fn continued(self) -> Self {
+        Self { continues: true, ..self }
     }
 
     /// Adds a row; a cell without a value is `-`.
@@ -64,7 +76,8 @@ impl Table {
     /// Returns the table with only these columns.
     fn upright(&self, columns: &[usize], colour: bool) -> tabled::Table {
         let mut builder = Builder::new();
-        for row in [&self.header].into_iter().chain(&self.rows) {
+        let header = (!self.continues).then_some(&self.header);
+        for row in header.into_iter().chain(&self.rows) {
             builder.push_record(columns.iter().map(|&column| &row[column]));
         }
         let mut table = plain(builder);
@@ -74,8 +87,10 @@ impl Table {
             }
         }
         if colour {
-            table.modify(Rows::first(), Color::BOLD);
-            for (tone, row) in self.tones.iter().zip(1..) {
+            if !self.continues {
+                table.modify(Rows::first(), Color::BOLD);
+            }
+            for (tone, row) in self.tones.iter().zip(usize::from(!self.continues)..) {
                 if let Some(tone) = tone {
                     table.modify(Rows::one(row), tone.colour());
                 }
@@ -162,6 +177,11 @@ node2  -           7";
         assert_eq!(extra.to_string(), "A  C\n1  3", "what is extra is for terminals");
         assert_eq!(extra.render(screen(80)), "A  B  C\n1  2  3");
         assert_eq!(extra.render(screen(4)), "A  B\n1  2", "the last of them goes first");
+    }
+
+    #[test]
+    fn the_rest_of_a_table_has_no_header() {
+        assert_eq!(table().continued().render(Screen::default()), "node1  leader  12345\nnode2  -           7");
     }
 
     #[test]

@@ -215,7 +215,12 @@ impl Session {
         let mut command = self.shell(&["-e", "-c", &text]);
         command.stdout(file.try_clone().expect("a file")).stderr(file).process_group(0);
         let child = command.spawn().expect("a shell starts");
-        self.running.push(Running { child, output, shown, line: block.line });
+        let speaks = !shown.is_empty();
+        self.running.push(Running { child, output: output.clone(), shown, line: block.line });
+        if speaks {
+            // What comes next on the page happens while it listens.
+            until("the other terminal shows a line", || fs::read_to_string(&output).ok()?.contains('\n').then_some(()));
+        }
         Ok(())
     }
 

@@ -1,5 +1,8 @@
 //! The binary under test.
 
+#[allow(dead_code, reason = "some tests need no cluster, and no test all of it")]
+pub(crate) mod fixture;
+
 use std::process::{Command, Stdio};
 use testkit::{Ended, without_settings};
 
