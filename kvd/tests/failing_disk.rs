@@ -248,7 +248,7 @@ fn new_disks(nodes: usize) -> Vec<MoodyDisk> {
 #[track_caller]
 fn write(client: &Client, numbers: std::ops::Range<usize>) {
     for number in numbers {
-        client.set(&format!("key{number}"), number.to_string()).expect("a majority is well");
+        client.set(format!("key{number}"), number.to_string()).expect("a majority is well");
     }
 }
 
@@ -281,7 +281,7 @@ fn when_the_disk_of_the_leader_fails_another_one_leads_and_nothing_acknowledged_
         let cluster = Cluster::start(disks);
         let client = cluster.client();
         for number in 0..40 {
-            let item = client.get(&format!("key{number}")).expect("a majority is well").expect("it was acknowledged");
+            let item = client.get(format!("key{number}")).expect("a majority is well").expect("it was acknowledged");
             assert_eq!(item.value, number.to_string().as_bytes());
         }
         for url in &cluster.urls {
@@ -300,7 +300,7 @@ fn a_full_disk_ends_the_node_and_space_brings_it_back_with_everything_acknowledg
     cluster.disks[0].disk.set_capacity_bytes(Some(0));
     let value = vec![b'v'; VALUE_BYTES_MAX];
     let hasty = Client::builder().endpoints(&cluster.urls).total_timeout(Duration::from_secs(5)).build().unwrap();
-    let acknowledged = (0..64).take_while(|number| hasty.set(&format!("key{number}"), &value).is_ok()).count();
+    let acknowledged = (0..64).take_while(|number| hasty.set(format!("key{number}"), &value).is_ok()).count();
     assert!((1..64).contains(&acknowledged), "{acknowledged} writes");
     let failure = cluster.failure(0);
     assert!(failure.to_string().contains("No space left on device"), "{failure}");
@@ -311,7 +311,7 @@ fn a_full_disk_ends_the_node_and_space_brings_it_back_with_everything_acknowledg
     let cluster = Cluster::start(disks);
     let client = cluster.client();
     for number in 0..acknowledged {
-        let item = client.get(&format!("key{number}")).expect("it serves");
+        let item = client.get(format!("key{number}")).expect("it serves");
         assert_eq!(item.expect("it was acknowledged").value, value, "key{number}");
     }
     client.set("key", "value").expect("there is space");

@@ -5,11 +5,11 @@
 //! host: its own program, started once more, which becomes the host when it asks for the cluster. The host ends as soon
 //! as the process that starts the examples has ended, for whatever reason.
 //!
-//! Examples take turns, so that each has the cluster to itself, and none of the keys that they write exists at first.
+//! Examples take turns, so that each has the cluster to itself, without any keys at first.
 
 use crate::in_process::InProcess;
 use crate::wait::until;
-use kvclient::Client;
+use kvclient::{Client, Range};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::env;
@@ -30,9 +30,6 @@ const TURN: &str = "turn";
 
 /// File with the host's output.
 const LOG: &str = "log";
-
-/// All keys that examples write.
-const KEYS: [&str; 2] = ["color", "lock"];
 
 /// The cluster of the examples, during the turn of one of them.
 #[derive(Debug)]
@@ -55,7 +52,7 @@ impl DocCluster {
         turn.lock().expect("a turn comes");
         let endpoints = hosted(&dir).unwrap_or_else(|| start_host(&dir, parent));
         let client = Client::connect(&endpoints).expect("URLs of nodes");
-        KEYS.iter().for_each(|key| drop(client.delete(key).expect("the cluster forms and serves")));
+        client.delete_range(Range::All).expect("the cluster forms and serves");
         Self { endpoints, _turn: turn }
     }
 

@@ -15,6 +15,7 @@
 //! | `networks` | networks between nodes that can be cut: [`on_a_network`] |
 //! | [`linearizability`] | check whether a history of clients can be explained |
 //! | `clients` | load on a cluster, and recordings of what clients saw: [`Load`], [`Recorder`] |
+//! | `revisions` | clients of the whole data model, judged by what watches told: [`DataRecorder`] |
 //! | [`faulty_disk`] | a disk in memory that loses, tears and refuses writes on purpose |
 //! | [`notation`] | notation of scripts and traces for the actions of consensus |
 //! | [`fuzz`] | properties of any bytes from outside |
@@ -32,6 +33,7 @@ mod networks;
 pub mod notation;
 mod port;
 mod processes;
+mod revisions;
 mod segment;
 mod skip;
 mod small_disk;
@@ -45,6 +47,7 @@ pub use in_process::InProcess;
 pub use networks::{Namespaces, Network, Proxies, at_the_clients, on_a_network};
 pub use port::Port;
 pub use processes::{Cluster, Ended, Node, Program, be_a_node, kvd, run, send_signal, wait_for_end, without_settings};
+pub use revisions::{DataRecorder, Judgement};
 pub use rustix::process::Signal;
 pub use segment::{SEGMENT, change_segment, end_of_log};
 pub use skip::skip;

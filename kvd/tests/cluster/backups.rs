@@ -56,7 +56,7 @@ impl Drop for StopOnDrop<'_> {
 fn write_pairs(client: &Client, name: usize, stop: &AtomicBool) {
     for number in 1.. {
         for half in ["a", "b"] {
-            client.set(&format!("{name}-{half}"), number.to_string()).expect("a majority is there");
+            client.set(format!("{name}-{half}"), number.to_string()).expect("a majority is there");
         }
         if stop.load(Ordering::Relaxed) {
             return;
@@ -66,7 +66,7 @@ fn write_pairs(client: &Client, name: usize, stop: &AtomicBool) {
 
 fn fill(client: &Client) {
     for number in 0..VALUES {
-        client.set(&format!("large{number}"), vec![number as u8; VALUE_BYTES]).expect("a majority is there");
+        client.set(format!("large{number}"), vec![number as u8; VALUE_BYTES]).expect("a majority is there");
     }
 }
 

@@ -1,6 +1,7 @@
 //! A node that missed many writes catches up by itself, at little cost to the other nodes.
 
 use kvclient::{Client, Condition};
+use std::time::Duration;
 use testkit::{Cluster, SEGMENT, change_segment};
 
 /// Bytes of each value.
@@ -18,7 +19,7 @@ fn value(number: usize) -> Vec<u8> {
 
 fn write_all(client: &Client, key: impl Fn(usize) -> String) {
     for number in 0..writes() {
-        client.set(&key(number), value(number)).expect("a majority is there");
+        client.set(key(number), value(number)).expect("a majority is there");
     }
 }
 
@@ -69,13 +70,16 @@ fn a_follower_that_lacks_what_the_leaders_disk_has_lost_is_sent_a_snapshot_and_t
 #[test]
 fn the_largest_entry_there_can_be_reaches_every_node() {
     const LARGEST: usize = 8 << 20;
+    // That a disk may take, three times over.
+    const PATIENCE: Duration = Duration::from_secs(60);
     let mut cluster = Cluster::prepare(3);
     for node in &mut cluster.nodes {
         node.set_flag("--max-value-bytes", LARGEST.to_string());
         node.set_flag("--election-timeout-ms", "1500..2500");
     }
     cluster.start_all();
-    let client = cluster.client();
+    let client = Client::builder().endpoints(cluster.endpoints()).attempt_timeout(PATIENCE).total_timeout(PATIENCE);
+    let client = client.build().expect("these are URLs");
     let [before, after] = ["a", "b"].map(|letter| letter.repeat(LARGEST));
     let key = "k".repeat(4096);
     client.set(&key, &before).expect("a majority is there");
@@ -89,7 +93,8 @@ fn the_largest_entry_there_can_be_reaches_every_node() {
 
 #[test]
 fn a_follower_that_stands_still_does_not_fill_the_leaders_memory() {
-    let mut cluster = Cluster::start(3);
+    // Without a history, only the log can grow.
+    let mut cluster = Cluster::start_with(3, "--history-bytes", "0");
     let (client, follower) = (cluster.client(), cluster.follower());
     // A single key, so that the store does not grow.
     write_all(&client, |_| "large".into());

@@ -16,7 +16,7 @@ fn stopped_node() -> (Cluster, PathBuf) {
     let mut cluster = Cluster::start(1);
     let client = cluster.client();
     for number in 0..10 {
-        client.set(&format!("key{number}"), "value").expect("it serves");
+        client.set(format!("key{number}"), "value").expect("it serves");
     }
     assert_eq!(cluster[0].terminate(), Some(0));
     let segment = cluster[0].data_dir().join(SEGMENT);
@@ -203,7 +203,7 @@ fn killed_follower() -> (Cluster, usize) {
     let mut cluster = Cluster::start(3);
     let (client, follower) = (cluster.client(), cluster.follower());
     for number in 0..10 {
-        client.set(&format!("key{number}"), "value").expect("the cluster serves");
+        client.set(format!("key{number}"), "value").expect("the cluster serves");
     }
     cluster.catch_up();
     cluster[follower].kill();

@@ -22,10 +22,10 @@ fn plant_difference(node: &Node, key: &str) {
         let Record::Entry(entry) = record else { continue };
         let Payload::Command(bytes) = &mut entry.payload else { continue };
         let mut command = Command::decode(bytes).expect("a command");
-        if let Operation::Set { key: written, value, .. } = &mut command.operation
-            && *written == key.as_bytes()
+        if let Operation::Set { put, .. } = &mut command.operation
+            && put.key == key.as_bytes()
         {
-            *value = "another".into();
+            put.value = "another".into();
             *bytes = command.encode();
             changed += 1;
         }
@@ -66,7 +66,7 @@ fn a_follower_that_differs_stops_serving_and_counts_no_more() {
     let mut cluster = Cluster::start_calm(3);
     let client = cluster.client();
     for number in 0..200 {
-        client.set(&format!("key{number}"), "value").expect("a majority is there");
+        client.set(format!("key{number}"), "value").expect("a majority is there");
     }
     let last = cluster.catch_up();
     let (leader, strays) = (cluster.leader(), cluster.follower());

@@ -1,7 +1,7 @@
 //! Writes at nodes that do not lead: forwarded to the leader, and answered as by the leader, whatever happens to it.
 
 use kvclient::api::{Applied, ErrorCode, SetReply};
-use kvd::kv::{Command, Operation};
+use kvd::kv::{Command, Operation, Put};
 use kvd::peer::{HELLO_HEADER, Hello};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ fn any_node_takes_every_write_and_answers_as_the_leader_does() {
     assert_eq!(reply.header("kvd-cluster"), cluster_id.as_str());
     // The query holds the key, and the answer to a failed condition contains the item.
     let reply = ask(&node.url(), "POST /set?key=a%26b", &[OCTETS], &[0, 255]);
-    assert_eq!(reply.json::<SetReply>(), SetReply { revision: 3, created: true, prev: None });
+    assert_eq!(reply.json::<SetReply>(), SetReply::new(3, true));
     let body = r#"{"key":"color","value":"red","if":{"absent":true}}"#;
     let reply = node.post("/set", body).expect("it answers");
     assert_eq!((reply.status, reply.json::<Value>()["error"]["current"]["value"].clone()), (412, json!("blue")));
@@ -108,7 +108,7 @@ fn nothing_is_sent_on_twice() {
     let leaders = Hello::from_header(reply.header(HELLO_HEADER).expect("it introduces itself")).expect("a hello");
     let hello = format!("{HELLO_HEADER}: {}", leaders.to_header());
     // A timeout of five seconds, and a write.
-    let operation = Operation::Set { key: "color".into(), value: "blue".into(), condition: None, prev: false };
+    let operation = Operation::Set { put: Put::new("color", "blue"), condition: None };
     let command = Command { operation, request: None }.encode();
     let question = [&[0x88, 0x27, 0x00][..], &command].concat();
     let reply = ask(&cluster[follower].url(), "POST /raft/forward", &[&hello], &question);
@@ -125,7 +125,7 @@ fn nothing_is_sent_on_twice() {
     assert_eq!(cluster[leader].get("/get?key=color&raw=true").expect("it answers").body, b"blue");
     let reply = to_leader(&[0x88, 0x27, 0x00, 0x00]);
     assert_eq!((reply.status, error_of(&reply).code), (503, ErrorCode::NotReady), "{}", reply.text());
-    let operation = Operation::Set { key: "k".into(), value: vec![0; 2 << 20].into(), condition: None, prev: false };
+    let operation = Operation::Set { put: Put::new("k", vec![0; 2 << 20]), condition: None };
     let large = [&[0x88, 0x27, 0x00][..], &Command { operation, request: None }.encode()].concat();
     let reply = to_leader(&large);
     assert_eq!((reply.status, error_of(&reply).code), (413, ErrorCode::TooLarge), "{}", reply.text());

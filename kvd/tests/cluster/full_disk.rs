@@ -67,7 +67,7 @@ fn make_leader(cluster: &mut Cluster, node: usize, leads: bool) {
 fn fill(cluster: &mut Cluster) -> Option<i32> {
     let client = cluster.client();
     for number in 0..VALUES_MAX {
-        client.set(&format!("large/{number}"), vec![b'v'; VALUE_BYTES]).expect("a majority has space");
+        client.set(format!("large/{number}"), vec![b'v'; VALUE_BYTES]).expect("a majority has space");
         if let Some(code) = cluster[0].has_ended() {
             return code;
         }

@@ -9,10 +9,12 @@
 
 mod backups;
 mod bad_data;
+mod bounds;
 mod catch_up;
 mod command_line;
 mod crash;
 mod data_directory;
+mod data_model;
 mod deployment;
 mod dev;
 mod divergence;
@@ -39,5 +41,6 @@ mod slow_links;
 mod snapshots;
 mod stopping;
 mod strangers;
+mod streams;
 mod transfer;
 mod upgrade;

@@ -453,7 +453,7 @@ fn a_node_that_joins_late_is_sent_a_snapshot_and_then_the_log() {
     cluster.start_all();
     let client = cluster.client();
     for number in 0..5 * (16 << 20) / VALUE_BYTES {
-        client.set(&format!("k{}", number % 8), vec![b'x'; VALUE_BYTES]).expect("a majority is there");
+        client.set(format!("k{}", number % 8), vec![b'x'; VALUE_BYTES]).expect("a majority is there");
     }
     let joiner = cluster.prepare_joiner();
     cluster[joiner].start();

@@ -40,7 +40,7 @@ fn idle_clients_take_nothing_that_log_snapshots_and_peers_need() {
     write(&mut writer, 0);
     let mut idle = Vec::new();
     for node in &cluster.nodes {
-        node.logged("accepting up to 40 client connections, of 128 open files");
+        node.logged("accepting up to 40 client connections, 30 of them with streams and waits, of 128 open files");
         for _ in 0..IDLE {
             let mut connection = TcpStream::connect(node.address()).expect("it listens");
             // Excess connections may be closed before they have sent a request.

@@ -71,7 +71,7 @@ fn write_over_slow_links(network: &Namespaces, case: Case) {
                     .build()
                     .expect("URLs of nodes");
                 while began.elapsed() < case.lasts {
-                    let counter = match client.set(&format!("k{writer}"), vec![b'x'; VALUE_BYTES]) {
+                    let counter = match client.set(format!("k{writer}"), vec![b'x'; VALUE_BYTES]) {
                         Ok(_) => written,
                         Err(error) => {
                             println!("writer {writer}: {error}");

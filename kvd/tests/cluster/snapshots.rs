@@ -49,7 +49,7 @@ fn value(number: usize) -> Vec<u8> {
 fn write_all(cluster: &Cluster) {
     let client = cluster.client();
     for number in 0..WRITES {
-        client.set(&format!("k{}", number % KEYS), value(number)).expect("a majority is there");
+        client.set(format!("k{}", number % KEYS), value(number)).expect("a majority is there");
     }
 }
 
@@ -110,7 +110,7 @@ fn a_follower_that_was_away_for_long_is_sent_a_snapshot_and_then_the_log() {
 /// Makes the state large enough that its snapshot can be stopped in flight.
 fn fill(client: &Client) {
     for number in 0..LARGE_VALUES {
-        client.set(&format!("large{number}"), vec![number as u8; LARGE_VALUE_BYTES]).expect("a majority is there");
+        client.set(format!("large{number}"), vec![number as u8; LARGE_VALUE_BYTES]).expect("a majority is there");
     }
 }
 
@@ -167,7 +167,7 @@ fn a_receiver_that_is_paused_in_mid_snapshot_fills_no_disk_and_gets_another_when
     let mut written = 0;
     let mut longest = 0;
     while written < 3 * state || !is_given_up(&cluster) {
-        client.set(&format!("k{}", written % 7), vec![7; 4 * VALUE_BYTES]).expect("a majority is there");
+        client.set(format!("k{}", written % 7), vec![7; 4 * VALUE_BYTES]).expect("a majority is there");
         written += 4 * VALUE_BYTES as u64;
         longest = longest.max(log_bytes(&cluster[leader]));
         assert!(longest <= kept_max, "{longest} bytes of log after {written} were written");
@@ -207,7 +207,7 @@ fn a_receiver_that_is_paused_for_a_minute_fills_no_small_disk() {
     cluster[receiver].pause();
     let (began, mut written) = (Instant::now(), 0);
     while began.elapsed() < Duration::from_secs(60) || written <= 220 << 20 {
-        client.set(&format!("k{}", written % 7), vec![7; 4 * VALUE_BYTES]).expect("both others serve all the time");
+        client.set(format!("k{}", written % 7), vec![7; 4 * VALUE_BYTES]).expect("both others serve all the time");
         written += 4 * VALUE_BYTES;
     }
     println!("{} MB were written meanwhile", written / 1_000_000);

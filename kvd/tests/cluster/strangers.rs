@@ -1,7 +1,7 @@
 //! Peers and clients that must be refused: nodes of other clusters, nodes that send nonsense, and pages in a browser.
 
 use kvclient::api::{Applied, ErrorCode};
-use kvd::peer::{HELLO_HEADER, Hello};
+use kvd::peer::{HELLO_HEADER, Hello, PROTOCOL_VERSION};
 use kvd::raft::{Body, ClusterTime, Entry, LogIndex, MemberInfo, NodeId, Payload, Term};
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -203,7 +203,8 @@ fn a_message_that_cannot_be_ends_its_stream_and_not_the_node() {
     };
     let append = |term, (index, prev_term), entries| {
         let (prev_log_index, prev_log_term) = (LogIndex(index), Term(prev_term));
-        let body = Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit: LogIndex(1), round: 0 };
+        let (leader_commit, time) = (LogIndex(1), Some(ClusterTime(0)));
+        let body = Body::AppendEntries { prev_log_index, prev_log_term, entries, leader_commit, round: 0, time };
         kvd::raft::Message { term: Term(term), body }
     };
     for (message, why) in [
@@ -216,7 +217,7 @@ fn a_message_that_cannot_be_ends_its_stream_and_not_the_node() {
     ] {
         for _ in 0..2 {
             let mut socket = pose_as_member(node, "forger");
-            socket.send(Message::binary(kvd::peer::encode(&message))).expect("a message is sent");
+            socket.send(Message::binary(kvd::peer::encode(&message, PROTOCOL_VERSION))).expect("a message is sent");
             assert!(is_closed(&mut socket), "{why}");
         }
         node.logged(why);

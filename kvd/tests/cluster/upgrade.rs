@@ -9,7 +9,7 @@ const WRITERS: usize = 4;
 const WRITES_BETWEEN: u64 = 100;
 
 /// Flag that makes a node behave as the previous version.
-const OLD: (&str, &str) = ("--level-max", "1");
+const OLD: (&str, &str) = ("--level-max", "2");
 
 /// Returns the levels of the nodes that answer.
 fn levels(cluster: &Cluster) -> Vec<Option<(u32, u32)>> {
@@ -36,24 +36,24 @@ fn a_rolling_upgrade_under_load_raises_the_level_at_its_end_and_can_be_rolled_ba
 
     // Half way, back, and the whole way.
     for (node, is_old, expected) in [
-        (0, false, [2, 1, 1]),
-        (1, false, [2, 2, 1]),
-        (1, true, [2, 1, 1]),
-        (0, true, [1, 1, 1]),
-        (0, false, [2, 1, 1]),
-        (2, false, [2, 1, 2]),
+        (0, false, [3, 2, 2]),
+        (1, false, [3, 3, 2]),
+        (1, true, [3, 2, 2]),
+        (0, true, [2, 2, 2]),
+        (0, false, [3, 2, 2]),
+        (2, false, [3, 2, 3]),
     ] {
         replace(&mut cluster, node, is_old);
         cluster.leader();
         load.flow(WRITES_BETWEEN);
-        let expected = expected.map(|level_max| Some((1, level_max)));
+        let expected = expected.map(|level_max| Some((2, level_max)));
         until("the node is back, and the level as it was", || (levels(&cluster) == expected).then_some(()));
     }
     replace(&mut cluster, 1, false);
-    until("the level rises", || (levels(&cluster) == [Some((2, 2)); 3]).then_some(()));
+    until("the level rises", || (levels(&cluster) == [Some((3, 3)); 3]).then_some(()));
     load.flow(WRITES_BETWEEN);
     for node in &cluster.nodes {
-        node.logged("the level of the data is now 2");
+        node.logged("the level of the data is now 3");
     }
     load.stop().check(&cluster.nodes);
     cluster.converge();
@@ -63,20 +63,20 @@ fn a_rolling_upgrade_under_load_raises_the_level_at_its_end_and_can_be_rolled_ba
         replace(&mut cluster, node, false);
         cluster.leader();
     }
-    until("all are of the new level", || (levels(&cluster) == [Some((2, 2)); 3]).then_some(()));
+    until("all are of the new level", || (levels(&cluster) == [Some((3, 3)); 3]).then_some(()));
 }
 
 #[test]
 fn once_the_level_has_risen_the_version_before_says_why_it_cannot_go_on_and_does_no_harm() {
     let mut cluster = Cluster::start(3);
-    until("the level rises", || (levels(&cluster) == [Some((2, 2)); 3]).then_some(()));
+    until("the level rises", || (levels(&cluster) == [Some((3, 3)); 3]).then_some(()));
     cluster.client().set("color", "blue").expect("a majority is there");
     let follower = cluster.follower();
     assert_eq!(cluster[follower].terminate(), Some(0));
     let ended = run(&mut cluster[follower].command_with(OLD.0, OLD.1));
     assert_eq!(ended.code, Some(3), "{ended:?}");
     let error = ended.error();
-    assert!(error.contains("the data is at level 2, but this node supports levels up to 1"), "{error}");
+    assert!(error.contains("the data is at level 3, but this node supports levels up to 2"), "{error}");
     assert!(error.contains("A level is never lowered: use a kvd version that supports it"), "{error}");
 
     cluster[follower].start();
@@ -87,11 +87,11 @@ fn once_the_level_has_risen_the_version_before_says_why_it_cannot_go_on_and_does
 #[test]
 fn a_node_below_the_level_joins_once_it_is_upgraded() {
     let mut cluster = Cluster::start(3);
-    until("the level rises", || (levels(&cluster) == [Some((2, 2)); 3]).then_some(()));
+    until("the level rises", || (levels(&cluster) == [Some((3, 3)); 3]).then_some(()));
     let joiner = cluster.prepare_joiner();
     cluster[joiner].set_flag(OLD.0, OLD.1);
     cluster[joiner].start();
-    let expected = "node4 supports levels up to 1, but this cluster is at level 2: upgrade the kvd of node4 first";
+    let expected = "node4 supports levels up to 2, but this cluster is at level 3: upgrade the kvd of node4 first";
     until("it says why it is not let in", || {
         let waiting_for = cluster[joiner].health()?.waiting_for?;
         waiting_for.contains(expected).then_some(())
@@ -105,5 +105,5 @@ fn a_node_below_the_level_joins_once_it_is_upgraded() {
         members.iter().any(|member| member.id == "node4" && member.voter).then_some(())
     });
     cluster.catch_up();
-    assert_eq!(levels(&cluster), [Some((2, 2)); 4]);
+    assert_eq!(levels(&cluster), [Some((3, 3)); 4]);
 }

@@ -12,13 +12,16 @@ fn info(number: u64) -> MemberInfo {
     MemberInfo { name: format!("node{number}"), client_url: url("client"), peer_url: url("peer") }
 }
 
-/// Introduction of a node. Its version and protocol numbers are those of the first recording. They describe the
+/// The first version of the protocol in which frames carry cluster time.
+const CLUSTER_TIME: u32 = 5;
+
+/// Introduction of a node that speaks versions of the protocol up to this one. Its version numbers describe the
 /// recording; this daemon must understand them but need not send them any more.
-pub(crate) fn hello() -> Hello {
+pub(crate) fn hello(protocol: u32) -> Hello {
     let founders = (1..=3).map(|number| Founder { node: number, info: info(number) }).collect();
     let MemberInfo { name, client_url, peer_url } = info(1);
     Hello {
-        protocol: 3,
+        protocol,
         protocol_min: 3,
         version: "0.1.0".into(),
         name,
@@ -49,10 +52,11 @@ fn entries() -> Vec<Entry> {
     (8..).map(LogIndex).zip(payloads).map(entry).collect()
 }
 
-/// One of each kind.
-pub(crate) fn one_of_each() -> Vec<Message> {
+/// One of each kind, in this version of the protocol.
+pub(crate) fn one_of_each(protocol: u32) -> Vec<Message> {
     let (last_log_index, last_log_term) = (LogIndex(70_000), Term(299));
     let (read, round) = (ReadId(u64::MAX), 5);
+    let time = (protocol >= CLUSTER_TIME).then_some(ClusterTime((1 << 40) + 300));
     let bodies = [
         Body::PreVote { ballot: BallotId(u64::MAX), last_log_index, last_log_term },
         Body::PreVoteResponse { ballot: BallotId(9), asked_in: Term(300), granted: true },
@@ -64,11 +68,12 @@ pub(crate) fn one_of_each() -> Vec<Message> {
             entries: entries(),
             leader_commit: LogIndex(6),
             round,
+            time,
         },
         Body::AppendAccepted { match_index: LogIndex(128), round },
         Body::AppendRejected { prev_log_index: LogIndex(9), hint_index: LogIndex(8), hint_term: Term(3), round },
         Body::ReadIndex { read },
-        Body::ReadIndexResponse { read, read_index: LogIndex(6) },
+        Body::ReadIndexResponse { read, read_index: LogIndex(6), time },
         Body::TimeoutNow,
     ];
     bodies.into_iter().map(|body| Message { term: Term(301), body }).collect()

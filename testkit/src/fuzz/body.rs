@@ -6,14 +6,17 @@
 //! behind it. The rest is also parsed as each of the replies of the API, as clients do.
 
 use kvclient::api::{
-    AddMemberRequest, Applied, DeleteReply, DeleteRequest, ErrorCode, ErrorReply, GetReply, Health, LeaderEvent,
-    LeaderReply, MembersReply, NodeState, NodeUrl, PromoteMemberRequest, RemoveMemberRequest, ReplaceMemberRequest,
-    SetReply, SetRequest, TransferRequest, UpdateMemberRequest,
+    AddMemberRequest, Applied, CompactReply, CompactRequest, DeleteReply, DeleteRequest, ErrorCode, ErrorReply,
+    GetReply, GrantReply, GrantRequest, Health, HistoryReply, KeepAliveReply, KeepAliveRequest, LeaderEvent,
+    LeaderReply, LeaseReply, LeasesReply, ListLine, ListReply, MembersReply, NodeState, NodeUrl, Op,
+    PromoteMemberRequest, Query, RemoveMemberRequest, ReplaceMemberRequest, RevokeReply, RevokeRequest, SetReply,
+    SetRequest, TransferRequest, Txn, TxnReply, TxnRequest, UpdateMemberRequest, WriteReply,
 };
 use kvd::http::{
-    BackupError, Forward, Forwarding, Gateway, Limits, NotTransferred, Question, Request, Unforwarded, View,
+    BackupError, CommandLimits, Forward, Forwarding, Gateway, Limits, NotTransferred, Question, Request, Unforwarded,
+    View,
 };
-use kvd::kv::{Command, Operation, StateHash, Store};
+use kvd::kv::{Command, LeaseId, Level, Operation, Put, StateHash, Store};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
@@ -57,6 +60,22 @@ fn check_types(json: &[u8]) {
     comes_back::<GetReply>(json);
     comes_back::<SetReply>(json);
     comes_back::<DeleteReply>(json);
+    comes_back::<WriteReply<SetReply>>(json);
+    comes_back::<ListReply>(json);
+    comes_back::<ListLine>(json);
+    comes_back::<TxnRequest>(json);
+    comes_back::<TxnReply>(json);
+    comes_back::<HistoryReply>(json);
+    comes_back::<CompactRequest>(json);
+    comes_back::<CompactReply>(json);
+    comes_back::<GrantRequest>(json);
+    comes_back::<GrantReply>(json);
+    comes_back::<KeepAliveRequest>(json);
+    comes_back::<KeepAliveReply>(json);
+    comes_back::<RevokeRequest>(json);
+    comes_back::<RevokeReply>(json);
+    comes_back::<LeaseReply>(json);
+    comes_back::<LeasesReply>(json);
     comes_back::<ErrorReply>(json);
     comes_back::<Health>(json);
     comes_back::<LeaderReply>(json);
@@ -92,8 +111,10 @@ impl<'a> Ask<'a> {
         // Characters of a URI (RFC 3986 §2).
         let is_of_uri = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?[]@!$&'()*+,;=%".contains(&byte);
         let is_target = target.starts_with('/') && target.len() < TARGET_BYTES_MAX && target.bytes().all(is_of_uri);
-        // These lead to other parts of the daemon, or to endless replies.
-        let is_elsewhere = target.starts_with("/raft") || target.starts_with("/leader/watch");
+        // These lead to other parts of the daemon, or to replies that are endless or come late.
+        let query = target.split_once('?').map_or("", |(_, query)| query);
+        let waits = Query::parse(query).is_ok_and(|mut query| !query.take_all("wait_ms").is_empty());
+        let is_elsewhere = waits || target.starts_with("/raft") || target.starts_with("/leader/watch");
         (METHODS.contains(&method) && is_target && !is_elsewhere).then_some(Self {
             method,
             target,
@@ -156,7 +177,7 @@ impl Server {
             forward: Arc::new(Alone),
             stopping,
             stop_time_max: std::time::Duration::ZERO,
-            value_bytes_max: VALUE_BYTES_MAX,
+            limits: CommandLimits { value_bytes_max: VALUE_BYTES_MAX, txn_bytes_max: kvd::config::TXN_BYTES_MAX },
             started: Instant::now(),
         };
         let applied = Arc::clone(&store);
@@ -167,10 +188,10 @@ impl Server {
                     Request::Write { command, reply, .. } => {
                         let command = Command::decode(&command).expect("only commands are proposed");
                         command.validate().expect("only valid ones");
-                        let outcome = applied.write().expect("no panic holds it").apply(1, &command).outcome;
+                        let outcome = applied.write().expect("no panic holds it").apply(1, &command);
                         let _ = reply.send(Ok(outcome));
                     }
-                    Request::Read { reply, .. } => drop(reply.send(Ok(()))),
+                    Request::Read { reply, .. } => drop(reply.send(Ok(None))),
                     Request::LeadershipTransfer { reply, .. } => drop(reply.send(Err(NotTransferred::NoTarget))),
                     Request::Backup { reply } => drop(reply.send(Err(BackupError::Forming))),
                     Request::ChangeMembers { reply, .. } => {
@@ -199,11 +220,19 @@ impl Server {
         let ErrorReply { error } = serde_json::from_slice(&reply.body).expect("an error is told as JSON");
         assert_eq!(error.code.status(), reply.status);
         assert!(error.message.len() > 10, "it says what to do: {error:?}");
-        let is_client_error = matches!(reply.status, 400 | 404 | 405 | 409 | 412 | 413);
-        assert!(is_client_error, "{} {}: {error:?}", ask.method, ask.target);
+        let is_client_error = matches!(reply.status, 400 | 404 | 405 | 409 | 410 | 412 | 413);
+        let is_too_far = error.code == ErrorCode::TooStale;
+        assert!(is_client_error || is_too_far, "{} {}: {error:?}", ask.method, ask.target);
         assert_eq!((before.0, before.1), (after.0, after.1), "nothing changes: {error:?}");
-        if !matches!(error.code, ErrorCode::ConditionFailed | ErrorCode::StaleRequest) {
-            // These two are the outcome of a command; its session remembers it.
+        if !matches!(
+            error.code,
+            ErrorCode::ConditionFailed
+                | ErrorCode::StaleRequest
+                | ErrorCode::LeaseNotFound
+                | ErrorCode::LeaseExists
+                | ErrorCode::TooLarge
+        ) {
+            // These are outcomes of commands; a session remembers them.
             assert!(before == after && error.applied == Applied::No, "{error:?}");
         }
     }
@@ -222,10 +251,21 @@ impl Server {
                 assert!(*item.value == *request.value && request.value.len() <= VALUE_BYTES_MAX);
             }
         } else if ask.is_post_to("/delete") {
-            let _: DeleteReply = serde_json::from_slice(&reply.body).expect("the reply to a delete");
+            let deleted: DeleteReply = serde_json::from_slice(&reply.body).expect("the reply to a delete");
             let request: DeleteRequest =
                 serde_json::from_slice(ask.json()).expect("only what clients can read is taken");
-            assert!(store.get_ref(request.key.as_bytes()).is_none(), "it is gone");
+            let mut items = store.range_from(std::ops::Bound::Unbounded);
+            assert!(deleted.more || !items.any(|(key, _)| request.range.contains(key)), "it is gone");
+        } else if ask.is_post_to("/txn") {
+            let _: TxnReply = serde_json::from_slice(&reply.body).expect("the reply to a transaction");
+            let request: TxnRequest = serde_json::from_slice(ask.json()).expect("only what clients can read is taken");
+            assert!(is_unchanged || writes(&request.txn), "{request:?}");
+        } else if ask.is_post_to("/lease/grant") {
+            let _: GrantReply = serde_json::from_slice(&reply.body).expect("the reply to a grant");
+        } else if ask.is_post_to("/lease/keepalive") {
+            let _: KeepAliveReply = serde_json::from_slice(&reply.body).expect("the reply to a keepalive");
+        } else if ask.is_post_to("/lease/revoke") {
+            let _: RevokeReply = serde_json::from_slice(&reply.body).expect("the reply to a revocation");
         } else {
             assert!(is_unchanged, "{} {} changed something", ask.method, ask.target);
         }
@@ -286,11 +326,24 @@ async fn exchange(stream: &mut BufReader<TcpStream>, ask: &Ask<'_>) -> io::Resul
     Ok(Reply { status, closes, body })
 }
 
-/// Returns a store with items to read, to compare with and to delete.
+/// Returns whether a transaction can write.
+fn writes(txn: &Txn) -> bool {
+    txn.then.iter().chain(&txn.otherwise).any(|op| match op {
+        Op::Set(_) | Op::Delete(_) => true,
+        Op::Get(_) | Op::List(_) => false,
+        Op::Txn(nested) => writes(nested),
+    })
+}
+
+/// Returns a store with items to read, to compare with and to delete, and a lease.
 fn filled() -> Store {
     let mut store = Store::default();
+    let (lease, ttl_ms) = (LeaseId::new(1234), 15_000);
+    for operation in [Operation::RaiseLevel { to: Level::NEWEST }, Operation::GrantLease { lease, ttl_ms }] {
+        store.apply(1, &Command { operation, request: None });
+    }
     for (key, value) in [("color", "blue"), ("k", "v")] {
-        let operation = Operation::Set { key: key.into(), value: value.into(), condition: None, prev: false };
+        let operation = Operation::Set { put: Put::new(key, value), condition: None };
         store.apply(1, &Command { operation, request: None });
     }
     store

@@ -1,7 +1,7 @@
 //! Any bytes as the command in an entry: every node applies the commands that a peer replicates.
 
 use bytes::Bytes;
-use kvd::kv::{Command, DecodeError, Operation, Store};
+use kvd::kv::{Command, DecodeError, Operation, Put, Store};
 
 /// Checks any bytes.
 pub fn check(bytes: &[u8]) {
@@ -37,7 +37,7 @@ fn apply(command: &Command) {
 fn store() -> Store {
     let mut store = Store::default();
     for (key, value) in [("color", "blue"), ("k", "v")] {
-        let operation = Operation::Set { key: key.into(), value: value.into(), condition: None, prev: false };
+        let operation = Operation::Set { put: Put::new(key, value), condition: None };
         store.apply(1, &Command { operation, request: None });
     }
     store

@@ -1,6 +1,6 @@
 //! Any bytes as a peer's data: a frame with a message of consensus, and the introduction before the first frame.
 
-use kvd::peer::{self, HELLO_HEADER, Hello};
+use kvd::peer::{self, HELLO_HEADER, Hello, PROTOCOL_VERSION};
 use kvd::raft::{
     Body, ClusterTime, Configuration, Entry, HardState, Instant, Log, LogIndex, MemberInfo, Message, NodeId, Payload,
     Raft, Restored, RoleName, Settings, Term,
@@ -40,9 +40,9 @@ fn decode(frame: &[u8]) {
     match peer::decode(frame) {
         Ok(message) => {
             let checksum = crc32c::crc32c(&frame[HEADER_BYTES..]).to_le_bytes();
-            assert_eq!(frame[..HEADER_BYTES], [&[1], &checksum[..]].concat(), "version and checksum");
+            assert!(matches!(frame[0], 1 | 2) && frame[1..HEADER_BYTES] == checksum, "version and checksum");
             assert!(size_of_entries(&message) <= frame.len(), "more in {message:?} than in its frame");
-            let again = peer::encode(&message);
+            let again = peer::encode(&message, PROTOCOL_VERSION);
             assert!(again.len() <= frame.len(), "nobody writes it longer than we do");
             assert_eq!(peer::decode(&again).expect("what was encoded is decoded"), message);
             for mut raft in [follower(), leader()] {

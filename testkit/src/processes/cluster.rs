@@ -9,7 +9,7 @@ use std::ops::{Index, IndexMut};
 use tempfile::TempDir;
 
 /// See [`Cluster::start_calm`].
-const CALM_ELECTION_TIMEOUT: &str = "1500..2500";
+const CALM: (&str, &str) = ("--election-timeout-ms", "1500..2500");
 
 /// A cluster of processes: `node1`, `node2`, ..., which tests number from zero. Dropping it kills them.
 #[derive(Debug)]
@@ -36,14 +36,27 @@ impl Cluster {
     /// is delayed for as long as its election timeout here.
     #[track_caller]
     pub fn start_calm(size: usize) -> Self {
-        Self::start_with(size, "--election-timeout-ms", CALM_ELECTION_TIMEOUT)
+        Self::start_with_all(size, &[CALM])
+    }
+
+    /// Starts such a cluster with one more flag for every node.
+    #[track_caller]
+    pub fn start_calm_with(size: usize, flag: &str, value: &str) -> Self {
+        Self::start_with_all(size, &[CALM, (flag, value)])
     }
 
     /// Starts a cluster with a flag for every node.
     #[track_caller]
     pub fn start_with(size: usize, flag: &str, value: &str) -> Self {
+        Self::start_with_all(size, &[(flag, value)])
+    }
+
+    #[track_caller]
+    fn start_with_all(size: usize, flags: &[(&str, &str)]) -> Self {
         let mut cluster = Self::prepare(size);
-        cluster.nodes.iter_mut().for_each(|node| node.set_flag(flag, value));
+        for node in &mut cluster.nodes {
+            flags.iter().for_each(|(flag, value)| node.set_flag(flag, *value));
+        }
         cluster.start_all();
         cluster.leader();
         cluster
@@ -55,7 +68,7 @@ impl Cluster {
         let mut cluster = Self::prepare(size);
         for node in &mut cluster.nodes {
             node.set_program(program.clone());
-            node.set_flag("--election-timeout-ms", CALM_ELECTION_TIMEOUT);
+            node.set_flag(CALM.0, CALM.1);
             node.set_flag("--storage", "memory");
         }
         cluster.start_all();

@@ -6,12 +6,17 @@ use crate::http::{self, Reply};
 use crate::port::Port;
 use crate::wait::until;
 use kvclient::Health;
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::time::Duration;
+
+/// Place of the time in user mode among the numbers of `/proc/PID/stat` behind the name; the time in the kernel follows.
+const STAT_USER_TIME: usize = 11;
 
 /// The hard limit on open files of nodes that have a limit.
 const OPEN_FILES_MAX: u64 = 1024;
@@ -211,6 +216,17 @@ impl Node {
         let size = status.lines().find_map(|line| line.strip_prefix(what)).expect("its memory");
         let kib: u64 = size.trim().trim_end_matches("kB").trim().parse().expect("a number");
         kib * 1024
+    }
+
+    /// Returns the processor time that its process has taken so far, all threads together.
+    pub fn cpu_time(&self) -> Duration {
+        let child = self.process.as_ref().expect("a running node");
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("the state of a process");
+        // The name of the program comes second, in parentheses, and may contain anything.
+        let (_, rest) = stat.rsplit_once(')').expect("the name of the program");
+        let ticks = rest.split_whitespace().skip(STAT_USER_TIME).take(2).map(|ticks| ticks.parse::<u64>());
+        let ticks: u64 = ticks.map(|ticks| ticks.expect("a number")).sum();
+        Duration::from_secs(ticks) / u32::try_from(clock_ticks_per_second()).expect("a small number")
     }
 
     /// Returns the number of its open files and connections.

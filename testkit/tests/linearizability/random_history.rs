@@ -115,13 +115,14 @@ impl Sequential {
                 return Answer::Found(self.current());
             }
             Call::Set { value, condition } => {
-                kv::Operation::Set { key, value: bytes(value), condition: condition.map(condition_of), prev }
+                let put = kv::Put { prev, ..kv::Put::new(key, bytes(value)) };
+                kv::Operation::Set { put, condition: condition.map(condition_of) }
             }
             Call::Delete { condition } => kv::Operation::Delete { key, condition: condition.map(condition_of), prev },
         };
-        match self.store.apply(0, &Command { operation, request: None }).outcome {
-            Outcome::Set { created, .. } => Answer::Written { existed: !created },
-            Outcome::Deleted { deleted, .. } => Answer::Written { existed: deleted },
+        match self.store.apply(0, &Command { operation, request: None }) {
+            Outcome::Set { done, .. } => Answer::Written { existed: !done.created },
+            Outcome::Deleted { done, .. } => Answer::Written { existed: done.deleted },
             Outcome::ConditionFailed { current } => Answer::ConditionFailed { current: Some(current.map(seen)) },
             outcome => panic!("{outcome:?} of a command without a session"),
         }

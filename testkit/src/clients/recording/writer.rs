@@ -66,12 +66,13 @@ impl Writer {
             Condition::Absent => linearizability::Condition::Absent,
             Condition::Present => linearizability::Condition::Present,
             Condition::ModRevision(_) | Condition::Value(_) => linearizability::Condition::Value(self.known[&key].0),
+            Condition::Held(_) => unreachable!("these writers take no locks"),
         }
     }
 
     fn get(&mut self, key: u64) -> bool {
         let invoked = self.shared.clock.now();
-        let Ok(item) = self.client.get(&self.shared.names.name(key)) else { return false };
+        let Ok(item) = self.client.get(self.shared.names.name(key)) else { return false };
         let returned = self.shared.clock.now();
         self.notes.add_read(key, invoked, returned, item.as_ref().map(seen));
         self.learn(key, item.as_ref());
@@ -80,7 +81,7 @@ impl Writer {
 
     /// Reads from any node: the order of such reads is not guaranteed.
     fn get_stale(&mut self, key: u64) -> bool {
-        let Ok(item) = self.client.get_stale(&self.shared.names.name(key)) else { return false };
+        let Ok(item) = self.client.get_stale(self.shared.names.name(key)) else { return false };
         let returned = self.shared.clock.now();
         self.notes.stale_reads.push(StaleRead { life: None, key, returned, item });
         true
