@@ -100,7 +100,7 @@ fn fill(client: &Client) {
             scope.spawn(move || {
                 let value = "v".repeat(VALUE_BYTES);
                 for number in (filler..KEYS).step_by(FILLERS) {
-                    client.set(&key(number), &value).expect("a majority is there");
+                    client.set(key(number), &value).expect("a majority is there");
                 }
             });
         }

@@ -13,7 +13,7 @@
 
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
-use kvd::kv::{Command, Operation, RequestId, Restoring, Store};
+use kvd::kv::{Command, Operation, Put, RequestId, Restoring, Store};
 use std::fmt;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -237,8 +237,8 @@ fn apply_all(store: &mut Store, count: u64, command: impl Fn(u64) -> Command) ->
 }
 
 fn set(key: String, value_bytes: usize, request: Option<RequestId>) -> Command {
-    let value = vec![b'v'; value_bytes].into();
-    Command { operation: Operation::Set { key: key.into(), value, condition: None, prev: false }, request }
+    let value = vec![b'v'; value_bytes];
+    Command { operation: Operation::Set { put: Put::new(key, value), condition: None }, request }
 }
 
 fn nth_key(order: Order, i: u64, keys: u64) -> String {

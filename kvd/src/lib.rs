@@ -13,6 +13,7 @@ mod dev;
 pub mod http;
 pub mod kv;
 mod logging;
+mod memory;
 pub mod mutants;
 pub mod naming;
 pub mod node;

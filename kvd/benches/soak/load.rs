@@ -151,7 +151,7 @@ impl Writer {
             self.last += 1;
             let value = format!("{:>VALUE_BYTES$}", self.last);
             let asked = Instant::now();
-            match client.set(&key_name(self.number, key), value) {
+            match client.set(key_name(self.number, key), value) {
                 Ok(_) => {
                     shared.acknowledged();
                     written.latencies.saturating_record(asked.elapsed().as_micros() as u64);
