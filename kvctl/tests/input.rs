@@ -31,15 +31,13 @@ fn with(arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn an_argument_that_is_no_text_is_a_value_or_a_usage_error() {
+fn an_argument_that_is_no_text_is_a_key_a_value_or_a_usage_error() {
     let nobody = Port::any();
     for arguments in [
         &[NO_TEXT][..],
-        &["get", NO_TEXT],
         &["get", "k", NO_TEXT],
-        &["set", NO_TEXT, "v"],
         &["set", "k", "v", NO_TEXT],
-        &["delete", NO_TEXT],
+        &["lock", NO_TEXT, "true"],
         &["--endpoints", NO_TEXT, "get", "k"],
         &["--cluster", NO_TEXT, "get", "k"],
         &["--timeout", NO_TEXT, "get", "k"],
@@ -57,10 +55,15 @@ fn an_argument_that_is_no_text_is_a_value_or_a_usage_error() {
         let error = ended.one_error();
         assert!(!error.contains('\u{1b}') && error.contains("run `kvctl"), "{arguments:?}: {error}");
     }
-    // A value and a file name may be any bytes; no node answers, or there is no such file.
+    // A key, a value and a file name may be any bytes; no node answers, or there is no such file.
     let endpoint = nobody.url();
     for (arguments, code) in [
-        (&["set", "k", NO_TEXT][..], 5),
+        (&["get", NO_TEXT][..], 5),
+        (&["set", NO_TEXT, "v"], 5),
+        (&["delete", NO_TEXT], 5),
+        (&["list", NO_TEXT], 5),
+        (&["history", NO_TEXT], 5),
+        (&["set", "k", NO_TEXT], 5),
         (&["set", "k", "v", "--if-value", NO_TEXT], 5),
         (&["set", "k", "--file", NO_TEXT], 1),
         (&["snapshot", "save", NO_TEXT], 5),

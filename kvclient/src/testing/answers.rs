@@ -1,9 +1,11 @@
 //! Answers of nodes.
 
-use super::node::Act;
+use super::node::{Act, Seen};
 use crate::api::{Applied, ErrorBody, ErrorCode, ErrorReply, Health, LeaderEvent, NodeUrl};
 use serde_json::json;
+use std::collections::VecDeque;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 
 /// Answers 200 with this body.
 pub(crate) fn ok(body: impl serde::Serialize) -> Act {
@@ -74,4 +76,11 @@ pub(crate) fn item_reply() -> Act {
 pub(crate) fn stream() -> (Sender<String>, Act) {
     let (sender, receiver) = channel();
     (sender, Act::Stream(receiver))
+}
+
+/// Returns what gives these answers in turn, and keeps silent after that. Clones share the answers, for nodes of which
+/// any may be asked first.
+pub(crate) fn in_turn(acts: Vec<Act>) -> impl FnMut(&Seen) -> Act + Clone + Send + 'static {
+    let acts = Arc::new(Mutex::new(VecDeque::from(acts)));
+    move |_| acts.lock().unwrap().pop_front().unwrap_or(Act::KeepSilent)
 }

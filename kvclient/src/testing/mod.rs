@@ -5,7 +5,7 @@ mod answers;
 mod node;
 mod roles;
 
-pub(crate) use answers::{error, health, item_reply, leader_event, of_term, ok, redirect, set_reply, stream};
+pub(crate) use answers::{error, health, in_turn, item_reply, leader_event, of_term, ok, redirect, set_reply, stream};
 pub(crate) use node::{Act, CLUSTER, Node, Seen, dead_url, listen_again, url_of};
 pub(crate) use roles::{OTHER_CLUSTER, follower, leader, stranger};
 

@@ -2,8 +2,7 @@ use super::*;
 use crate::api::{Change, ErrorCode, Range};
 use crate::client::Client;
 use crate::error::Error;
-use crate::testing::{Act, CLUSTER, PATIENCE, Seen, client, error, follower, leader};
-use std::collections::VecDeque;
+use crate::testing::{Act, CLUSTER, PATIENCE, Seen, client, error, follower, in_turn, leader};
 use std::time::Duration;
 
 fn event(revision: Option<u64>, name: &str, data: &str) -> String {
@@ -34,12 +33,6 @@ fn ends(events: &[String]) -> Act {
     let (sender, receiver) = std::sync::mpsc::channel();
     events.iter().for_each(|event| sender.send(event.clone()).unwrap());
     Act::Stream(receiver)
-}
-
-/// Acts in turn, and keeps silent after that.
-fn in_turn(acts: Vec<Act>) -> impl FnMut(&Seen) -> Act + Send + 'static {
-    let mut acts = VecDeque::from(acts);
-    move |_| acts.pop_front().unwrap_or(Act::KeepSilent)
 }
 
 fn revisions(watch: Watch, count: usize) -> Vec<(u64, Vec<String>)> {
@@ -81,8 +74,10 @@ fn a_watch_goes_on_behind_its_last_event_without_gap_or_repeat() {
 #[test]
 fn another_node_goes_on_where_one_ends_its_service() {
     let ended = r#"{"error":{"code":"no_leader","message":"this node is stopping","applied":"no"}}"#;
-    let first = leader(in_turn(vec![ends(&[start(4), put(5, "a"), event(None, "error", ended)])]));
-    let second = follower(first.url(), &[first.url()], in_turn(vec![ends(&[start(5), put(6, "b")])]));
+    let streams =
+        in_turn(vec![ends(&[start(4), put(5, "a"), event(None, "error", ended)]), ends(&[start(5), put(6, "b")])]);
+    let first = leader(streams.clone());
+    let second = follower(first.url(), &[first.url()], streams);
     let client = client(&[first.url(), second.url()], PATIENCE, PATIENCE);
     let mut watch = client.watch("k").from_revision(5);
     let mut found = Vec::new();
@@ -91,6 +86,7 @@ fn another_node_goes_on_where_one_ends_its_service() {
     }
     assert_eq!(found, [5, 6]);
     assert_eq!(watch.revision(), Some(6));
+    assert_eq!([first, second].map(|node| node.seen("GET /watch").len()), [1, 1]);
 }
 
 #[test]
