@@ -185,6 +185,12 @@ impl Sessions {
         admission
     }
 
+    /// Returns true if a request has been applied, or a newer one of the same client.
+    pub(super) fn has_seen(&self, request: &RequestId) -> bool {
+        let session = self.by_client.get(request.client.as_str()).filter(|session| !self.is_idle(session.last_used_ms));
+        session.is_some_and(|session| request.seq <= session.newest_seq)
+    }
+
     /// Remembers the outcome of a new request, replacing the previous one.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ pub use reading::Change;
 pub use restoring::Restoring;
 pub use taking::SnapshotRemains;
 
-use super::command::{Command, Operation};
+use super::command::{Command, Operation, RequestId};
 use super::edits::{Decision, Edits, Step};
 use super::fingerprint::Fingerprint;
 use super::hash::{HashSum, Kind, StateHash};
@@ -176,6 +176,11 @@ impl Store {
         sum.state_hash()
     }
 
+    /// Returns true if the outcome of a request is remembered, or that of a newer one of the same client.
+    pub fn has_seen(&self, request: &RequestId) -> bool {
+        self.sessions.has_seen(request)
+    }
+
     /// Returns true if a command is likely to make the state larger, as it is now: it writes a key that does not exist, or
     /// a longer value, or makes a lease.
     pub fn would_grow(&self, command: &Command) -> bool {
@@ -183,7 +188,8 @@ impl Store {
         match &command.operation {
             Operation::Set { put, .. } => put_grows(put),
             Operation::Txn(txn) => txn.puts_any(&put_grows),
-            Operation::GrantLease { .. } | Operation::TakePlace { .. } => true,
+            Operation::GrantLease { lease, .. } => lease.is_none_or(|lease| self.leases.get(lease).is_none()),
+            Operation::TakePlace { name, lease, .. } => lease.is_none_or(|lease| !self.has_place(name, lease)),
             _ => false,
         }
     }

@@ -15,10 +15,10 @@ use super::recovery::Recovered;
 use super::repeats::Repeats;
 use super::request::{ReadError, WriteError};
 use super::state_check::{AppliedState, Divergence, StateCheck};
-use crate::kv::{Command, Outcome, SnapshotBusy, Store, StoreLimits};
+use crate::kv::{Command, Outcome, RequestId, SnapshotBusy, Store, StoreLimits};
 use crate::mutants::{self, Mutant};
 use crate::raft::{
-    ClusterTime, Entry, Fetch, Instant, LogBase, LogIndex, MembershipChange, MembershipError, Message, NodeId,
+    ClusterTime, Entry, Fetch, Instant, LogBase, LogIndex, MembershipChange, MembershipError, Message, NodeId, Payload,
     ProposalRefusal, Raft, ReadToken, Restored, RoleName, Settings, SnapshotPlace, Term, WriteId,
 };
 use bytes::Bytes;
@@ -211,13 +211,10 @@ impl<W, R> Replica<W, R> {
             self.next_expiry = self.next_expiry.min(deadline);
             return self.repeats.join(place, handle, deadline);
         }
-        let log = self.raft.log();
-        if self.raft.role() == RoleName::Leader
-            && read(&self.store).state_bytes() >= self.store_limits.state_bytes_max
-            && Command::decode(&command).is_ok_and(|command| read(&self.store).would_grow(&command))
-        {
+        if self.raft.role() == RoleName::Leader && self.is_full_for(&command) {
             return self.ended_writes.push((handle, Err(WriteError::StoreFull)));
         }
+        let log = self.raft.log();
         if self.raft.role() == RoleName::Leader
             && (self.waiting_writes() >= WAITING_WRITES_MAX
                 || log.memory_bytes() >= self.memory_bytes_max
@@ -238,6 +235,37 @@ impl<W, R> Replica<W, R> {
             }
             Err(error) => self.ended_writes.push((handle, Err(error))),
         }
+    }
+
+    /// Returns true if the store is full and this command would make it larger.
+    ///
+    /// What is refused here must never take effect. So the repeat of a request that was applied, or that may be, goes to
+    /// the log like any other: there it gets the outcome of the first.
+    fn is_full_for(&self, command: &Bytes) -> bool {
+        let store = read(&self.store);
+        if store.state_bytes() < self.store_limits.state_bytes_max {
+            return false;
+        }
+        let Ok(command) = Command::decode(command) else { return false };
+        if !store.would_grow(&command) {
+            return false;
+        }
+        command.request.is_none_or(|request| !store.has_seen(&request) && !self.may_apply(&request))
+    }
+
+    /// Returns true if a request sent before may still be applied: it is in the log, or in that of another node, as long
+    /// as this leader has committed nothing in its term (§5.4.2).
+    fn may_apply(&self, request: &RequestId) -> bool {
+        let log = self.raft.log();
+        if log.term_at(log.commit_index()) != Some(self.raft.term()) {
+            return true;
+        }
+        let unapplied = log.entries_from(log.applied_index().next(), usize::MAX);
+        let is_of_request = |entry: &Entry| {
+            let Payload::Command(command) = &entry.payload else { return false };
+            Command::decode(command).is_ok_and(|command| command.request.as_ref() == Some(request))
+        };
+        unapplied.is_none_or(|entries| entries.iter().any(is_of_request))
     }
 
     /// Appends a write to the log, if this node leads. Returns its place there.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
 mod cluster_time;
+mod full_store;
 mod levels;
 mod member_changes;
 

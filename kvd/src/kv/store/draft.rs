@@ -170,7 +170,11 @@ impl<'a> Draft<'a> {
         let limit = limit.unwrap_or(u64::MAX);
         let Self { store, edits, spent, .. } = self;
         let (mut deleted, mut rest, mut items, mut last) = (0, None, prev.then(Vec::new), None);
-        for record in records(store, edits, range, false) {
+        for visited in records(store, edits, range, false) {
+            let Visited::There(record) = visited else {
+                spent.visit()?;
+                continue;
+            };
             if deleted == limit {
                 rest = Some(record.key());
                 break;
@@ -198,8 +202,9 @@ impl<'a> Draft<'a> {
         let Self { store, edits, spent, .. } = self;
         let mut listed = Listed::default();
         let (mut counted, mut bytes, mut is_full) = (0, 0, *count_only);
-        for record in records(store, edits, range, *descending) {
+        for visited in records(store, edits, range, *descending) {
             spent.visit()?;
+            let Visited::There(record) = visited else { continue };
             counted += 1;
             if is_full {
                 continue;
@@ -292,8 +297,9 @@ impl<'a> Draft<'a> {
         let nothing = Edits::default();
         let Self { store, edits, spent, .. } = self;
         let edits = if mutants::is_on(Mutant::DecidedInTurn) { edits } else { &nothing };
-        for record in records(store, edits, range, false) {
+        for visited in records(store, edits, range, false) {
             spent.visit()?;
+            let Visited::There(record) = visited else { continue };
             is_missing = false;
             holds &= test_holds(test, Some(record.item()));
         }
@@ -319,20 +325,44 @@ fn test_holds(test: &Test, item: Option<ItemRef<'_>>) -> bool {
     }
 }
 
-/// Returns the records of a range, with the edits of the draft.
+/// A key that a command comes to.
+#[derive(Clone, Copy)]
+enum Visited<'r> {
+    /// It exists.
+    There(&'r Record),
+    /// The command has deleted it. Coming to it takes time all the same, so it counts as a visit: else a command could
+    /// come to the same keys again and again at no cost.
+    Deleted(&'r [u8]),
+}
+
+impl Visited<'_> {
+    fn key(&self) -> &[u8] {
+        match self {
+            Self::There(record) => record.key(),
+            Self::Deleted(key) => key,
+        }
+    }
+}
+
+/// Returns the keys of a range, with the edits of the draft.
 fn records<'r>(
     store: &'r Store,
     edits: &'r Edits,
     range: &'r KeyRange,
     descending: bool,
-) -> impl Iterator<Item = &'r Record> {
+) -> impl Iterator<Item = Visited<'r>> {
     let Edits { records, deleted, .. } = edits;
     let has_edits = edits.change_keys();
-    let present = store
-        .present(range)
-        .filter(move |record| !has_edits || !(records.contains_key(record.key()) || deleted.contain(record.key())));
+    let present = store.present(range).filter(move |record| !has_edits || !records.contains_key(record.key()));
+    let present = present.map(move |record| match has_edits && deleted.contain(record.key()) {
+        true => Visited::Deleted(record.key()),
+        false => Visited::There(record),
+    });
     let written = range.bounds().map(|bounds| records.range::<[u8], _>(bounds));
-    let written = written.into_iter().flatten().filter_map(|(_, written)| written.as_ref());
+    let written = written.into_iter().flatten().map(|(key, written)| match written {
+        Some(record) => Visited::There(record),
+        None => Visited::Deleted(key),
+    });
     let mut present = Directed::new(present, descending).peekable();
     let mut written = Directed::new(written, descending).peekable();
     std::iter::from_fn(move || {

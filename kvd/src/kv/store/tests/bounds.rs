@@ -37,9 +37,17 @@ fn store_of(keys: u64, value_bytes: usize) -> Store {
     store
 }
 
+fn all(limit: Option<u64>, prev: bool) -> DeleteRange {
+    DeleteRange { range: KeyRange::ALL, limit, prev }
+}
+
 fn delete_all(limit: Option<u64>, prev: bool) -> Operation {
-    let delete = DeleteRange { range: KeyRange::ALL, limit, prev };
-    Operation::DeleteRange { delete, held: None }
+    Operation::DeleteRange { delete: all(limit, prev), held: None }
+}
+
+/// Deletes the keys of a store of this many, each by itself.
+fn one_by_one(keys: u64) -> Vec<Op> {
+    (0..keys).map(|number| Op::Delete { key: format!("{number:06}").into(), prev: false }).collect()
 }
 
 fn list_all(limit: u64) -> Op {
@@ -71,6 +79,24 @@ fn a_command_beyond_a_bound_changes_nothing_and_its_repeat_is_told_the_same() {
         ("a long answer", store_of(80, 16 * KIB), delete_all(None, true), Some(Excess::AnswerBytes)),
         ("two pages", store_of(80, 16 * KIB), txn(vec![], vec![list_all(40), list_all(40)]), Some(Excess::AnswerBytes)),
         ("a page that ends where it is full", store_of(80, 16 * KIB), txn(vec![], vec![list_all(10_000)]), None),
+        (
+            "keys that it has deleted itself, again and again",
+            store_of(10_000, 0),
+            txn(vec![], [vec![Op::DeleteRange(all(None, false))], vec![list_all(1); 10]].concat()),
+            Some(Excess::Visits),
+        ),
+        (
+            "keys that it has deleted one by one, again and again",
+            store_of(1_000, 0),
+            txn(vec![], [one_by_one(1_000), vec![list_all(1); 100]].concat()),
+            Some(Excess::Visits),
+        ),
+        (
+            "a few times",
+            store_of(10_000, 0),
+            txn(vec![], [vec![Op::DeleteRange(all(None, false))], vec![list_all(1); 9]].concat()),
+            None,
+        ),
         ("one item, however long", store_of(1, 20 << 20), delete_all(None, true), None),
     ] {
         let before = (store.state_hash(), store.revision());
