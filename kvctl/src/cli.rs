@@ -19,7 +19,7 @@ Examples:
   kvctl set lock me --if-absent           write only if the key does not exist
   kvctl list app/                         list the keys that begin with app/
   kvctl watch --prefix app/               follow their changes
-  kvctl lock jobs/nightly -- ./nightly.sh run a command once at a time in the whole cluster
+  kvctl lock jobs/nightly -- ./nightly.sh run a command while holding a lock
   kvctl -e 10.0.0.1:8081,10.0.0.2:8081 status
                                           show the state of another cluster
   kvctl status -o json | jq .leader       the same for programs

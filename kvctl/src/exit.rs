@@ -31,7 +31,7 @@ pub(crate) enum Exit {
     Usage = 2,
     /// There is no such key, or no such lease.
     KeyNotFound = 3,
-    /// The condition of a write did not hold, or another holds the lock. Nothing was changed.
+    /// The condition of a write did not hold, or another client holds the lock. Nothing was changed.
     ConditionFailed = 4,
     /// No leader, no quorum, or no node of the cluster answers. Nothing was changed.
     Unavailable = 5,

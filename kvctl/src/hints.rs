@@ -21,7 +21,7 @@ pub(crate) fn instead_of(word: &str) -> Option<&'static str> {
             "to let a key end by itself: `kvctl set KEY VALUE --ttl TIME`, or `kvctl lease grant`"
         }
         "log" | "changes" | "revisions" => "to see the changes of a key: `kvctl history KEY`",
-        "mutex" | "flock" | "semaphore" => "to run a command once at a time: `kvctl lock NAME -- CMD`",
+        "mutex" | "flock" | "semaphore" => "to run a command under a lock: `kvctl lock NAME -- CMD`",
         "election" | "leader-election" | "campaign" => "to choose one of several: `kvctl elect NAME VALUE`",
         "user" | "role" | "auth" => "kvd has no users yet: let a firewall protect its port",
         "compaction" => "to forget the past: `kvctl compact REVISION`",

@@ -49,8 +49,8 @@ impl Interrupt {
         self.react(Reaction::Notice);
     }
 
-    /// Makes signals only set a flag, like [`Interrupt::notice`], even after the first: for a command that must see to
-    /// something before it ends.
+    /// Makes signals only set a flag, like [`Interrupt::notice`], even after the first: for a command that has work to
+    /// finish before it ends.
     pub(crate) fn hold(&self) {
         self.react(Reaction::Hold);
     }

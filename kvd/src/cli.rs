@@ -258,7 +258,7 @@ pub(crate) struct NodeArgs {
     #[arg(long, env = "KVD_SNAPSHOT_LOG_BYTES", value_name = "BYTES", default_value_t = config::SNAPSHOT_LOG_BYTES)]
     snapshot_log_bytes: u64,
 
-    /// Memory for the history: earlier versions of keys, which can be read and watched from.
+    /// Memory for the history: the recent changes, for reads of the past and for watches.
     #[arg(long, env = "KVD_HISTORY_BYTES", value_name = "BYTES", default_value_t = HistoryLimits::default().bytes_max)]
     history_bytes: u64,
 
@@ -271,16 +271,17 @@ pub(crate) struct NodeArgs {
     #[arg(long, env = "KVD_MAX_STORE_BYTES", value_name = "BYTES")]
     max_store_bytes: Option<u64>,
 
-    /// Memory for clients that read long streams: for what changes before they come to it and the history forgets.
+    /// Memory for clients that read long lists: it keeps what they have yet to read, even once it has changed and the
+    /// history has forgotten it. When it is full, the list at the oldest revision ends with an error.
     #[arg(long, env = "KVD_READER_BYTES", value_name = "BYTES", default_value_t = StoreLimits::default().reader_bytes_max)]
     reader_bytes: u64,
 
-    /// Largest transaction accepted, in bytes: its keys, values and some more for each operation.
+    /// Largest transaction accepted, in bytes: its keys and values, and a few bytes for each operation.
     #[arg(long, env = "KVD_MAX_TXN_BYTES", value_name = "BYTES", default_value_t = config::TXN_BYTES_MAX)]
     max_txn_bytes: usize,
 
-    /// Watches, streams and waiting requests of clients at the same time; what comes beyond is refused. They leave a
-    /// quarter of the connections to other requests.
+    /// Most watches, streams and waiting requests of clients at the same time; more are refused. They leave a quarter
+    /// of the connections to other requests.
     #[arg(long, env = "KVD_MAX_STREAMS", value_name = "NUMBER", default_value_t = config::STREAMS_MAX)]
     max_streams: usize,
 

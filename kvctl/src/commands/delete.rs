@@ -17,8 +17,8 @@ const STEP_KEYS: u64 = 10_000;
 
 /// Delete one key, or all keys with a prefix
 ///
-/// All keys with a prefix are deleted in one revision, unless they are more than 100,000 or larger than 16 MiB: then in
-/// several, one after the other. At a terminal you are asked first.
+/// All keys with a prefix are deleted in one revision. If there are more than 100,000 of them, or more than 16 MiB,
+/// they are deleted in several revisions. At a terminal you are asked first.
 #[derive(Args)]
 #[command(group = ArgGroup::new("keys").args(["key", "prefix"]).required(true))]
 #[command(after_help = "\
@@ -100,8 +100,7 @@ fn delete_all(mut context: Context, prefix: &Key, is_confirmed: bool) -> anyhow:
     context.output.line(&format!("ok  revision {} ({} deleted{in_steps})", reply.revision, units::keys(reply.deleted)))
 }
 
-/// Deletes a range: at once, or if it is too large for that in steps. Returns the reply for all, and the number of
-/// steps.
+/// Deletes a range, in steps if it is too large for one. Returns the reply for all steps, and their number.
 fn delete_range(client: &Client, range: &Range) -> anyhow::Result<(DeleteReply, u64)> {
     match client.delete_range(range.clone()) {
         Err(Error::TooLarge { .. }) => {}
@@ -111,10 +110,10 @@ fn delete_range(client: &Client, range: &Range) -> anyhow::Result<(DeleteReply, 
     loop {
         let step = DeleteRequest { limit: Some(limit), ..DeleteRequest::new(range.clone()) };
         match client.delete_with(step) {
-            // Large values are fewer to a step.
+            // If values are large, fewer of them fit into a step.
             Err(Error::TooLarge { .. }) if limit > 1 => limit /= 2,
             Err(error) => {
-                let before = format!("{} were deleted before", units::keys(whole.deleted));
+                let before = format!("{} already deleted", units::keys(whole.deleted));
                 return Err(error).context(before);
             }
             Ok(reply) => {
@@ -129,7 +128,7 @@ fn delete_range(client: &Client, range: &Range) -> anyhow::Result<(DeleteReply, 
     }
 }
 
-/// Asks at the terminal. Everything but yes is no.
+/// Asks at the terminal. Any answer other than yes means no.
 fn confirm(question: &str) -> anyhow::Result<bool> {
     let mut err = io::stderr().lock();
     write!(err, "{} [y/N] ", output::safe_line(question))?;

@@ -1,4 +1,4 @@
-//! `kvctl history`, `kvctl compact`: the past of keys.
+//! `kvctl history` and `kvctl compact`: the past of keys.
 
 use super::list::{short, shown};
 use crate::context::Context;
@@ -11,8 +11,8 @@ use kvclient::api::{HistoryChange, HistoryReply};
 
 /// Show the recent changes of one key, newest first
 ///
-/// The cluster keeps the changes of the recent past: an hour and 64 MiB, unless its nodes are set otherwise
-/// (`--history-age`, `--history-bytes` of kvd).
+/// The cluster keeps an hour of changes, up to 64 MiB, unless `--history-age` and `--history-bytes` of kvd say
+/// otherwise.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -64,8 +64,8 @@ fn table(history: &HistoryReply) -> Table {
 
 /// Forget the changes before a revision, on all nodes
 ///
-/// Nodes forget by themselves what is old, or too much. This is for freeing memory at once, or for data that must not be
-/// readable any longer. What is in the store now stays.
+/// Nodes forget old changes by themselves, by age and by size. Use this to free memory at once, or to forget data that
+/// must no longer be readable. The present keys stay.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

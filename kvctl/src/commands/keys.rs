@@ -56,13 +56,14 @@ pub(crate) struct Set {
 #[derive(Args)]
 #[group(multiple = false)]
 struct Lifetime {
-    /// Let the key end by itself after this time: `30s`, `500ms`, or plain seconds. Each such write begins it anew
+    /// Let the key end by itself after this time: `30s`, `500ms`, or plain seconds. Each write with a TIME starts it
+    /// anew
     #[arg(long, value_name = "TIME", value_parser = values::ttl)]
     ttl: Option<Duration>,
-    /// Attach the key to this lease (`kvctl lease grant`), with which it ends
+    /// Attach the key to this lease (`kvctl lease grant`): it is deleted when the lease ends
     #[arg(long, value_name = "ID")]
     lease: Option<LeaseId>,
-    /// Leave the key attached as it is; without this, a key that is written again is detached
+    /// Keep the key attached to its present lease; without this, a key that is written again is detached
     #[arg(long)]
     keep_lease: bool,
 }

@@ -1,4 +1,4 @@
-//! `kvctl lease ...`: keys that end with their owner.
+//! `kvctl lease ...`: leases, which delete their keys when they end.
 
 use super::keys::INTERRUPTED_WRITE;
 use super::list::shown;
@@ -87,14 +87,14 @@ impl Grant {
 
 /// Keep a lease alive until interrupted, or once
 ///
-/// A line tells of each keepalive. The lease lives on after an interrupt, for its time: revoke it to end it at once. If
-/// it has ended, the exit code is 3.
+/// Prints a line for each keepalive. After an interrupt the lease lives on for its time: revoke it to end it at once.
+/// If the lease has ended, the exit code is 3.
 #[derive(Args)]
 struct KeepAlive {
     /// The lease
     #[arg(value_name = "ID")]
     lease: LeaseId,
-    /// Start its time anew once, and end
+    /// Start the time of the lease anew once, and exit
     #[arg(long)]
     once: bool,
 }
@@ -128,7 +128,7 @@ impl KeepAlive {
     }
 }
 
-/// Waits. Returns `false` if an interrupt has arrived.
+/// Waits for this time. Returns `false` if an interrupt has arrived meanwhile.
 fn pause(context: &Context, time: Duration) -> bool {
     let began = Instant::now();
     while !context.interrupt.noticed() {
@@ -182,7 +182,7 @@ impl Revoke {
 
 /// List all leases
 ///
-/// Those of single keys (`kvctl set --ttl`) are not among them.
+/// The list leaves out the leases of single keys (`kvctl set --ttl`).
 #[derive(Args)]
 struct Leases {}
 
@@ -205,7 +205,7 @@ fn table(leases: &[LeaseReply]) -> Table {
     let mut table = Table::new(&["LEASE", "#TIME", "#LEFT", "#KEYS"]);
     for lease in leases {
         let time = |ms| units::short(Duration::from_millis(ms));
-        // A holder renews after a third of the time. Less than a third that is left is of one that has stopped.
+        // A holder renews after a third of the time. If less than a third is left, it has probably stopped.
         let tone = (lease.remaining_ms < lease.ttl_ms / 3).then_some(Tone::Doubtful);
         let row = [lease.lease.to_string(), time(lease.ttl_ms), time(lease.remaining_ms), lease.keys.to_string()];
         table.push(row, tone);
@@ -242,7 +242,7 @@ impl Show {
     }
 }
 
-/// Returns the error of the client, or that there is no such lease.
+/// Returns the failure for an error of the client: for a lease that does not exist, one that names the lease.
 fn or_missing(error: Error, lease: LeaseId) -> anyhow::Error {
     match error {
         Error::LeaseNotFound { .. } => missing(lease).into(),

@@ -8,7 +8,7 @@ use kvclient::api::ListItem;
 use kvclient::{Client, Error, Key, List, ListEntry, Range};
 use serde::Serialize;
 
-/// Rows after which a part of a table is printed, so that a list of any length needs no more memory.
+/// Rows after which a part of a table is printed, so that a list of any length needs only the memory of one part.
 const ROWS_MAX: usize = 1000;
 
 /// Characters of a value in a table.
@@ -16,8 +16,8 @@ pub(super) const VALUE_CHARACTERS: usize = 60;
 
 /// List keys, in order
 ///
-/// All keys of the list are those of one revision, whatever is written meanwhile. Tables show the beginning of each
-/// value; with `-o json` each key is one line, as in `kvctl export`.
+/// The list shows the keys at one revision, whatever is written meanwhile. Tables show the beginning of each value;
+/// with `-o json` each key is one line, as in `kvctl export`.
 #[derive(Args)]
 #[command(visible_alias = "ls")]
 #[command(after_help = "\
@@ -34,7 +34,7 @@ pub(crate) struct ListKeys {
     /// List only keys that begin with this
     #[arg(default_value = "", hide_default_value = true, value_parser = values::prefix())]
     prefix: Key,
-    /// Print only the keys, one a line
+    /// Print only the keys, one per line
     #[arg(short, long)]
     keys_only: bool,
     /// Print only the number of keys
@@ -43,13 +43,14 @@ pub(crate) struct ListKeys {
     /// Print sizes of values, versions, revisions and leases instead of the values
     #[arg(short, long, conflicts_with = "keys_only")]
     long: bool,
-    /// At most so many lines
+    /// Print at most this many lines
     #[arg(short = 'n', long, value_name = "N", value_parser = values::limit)]
     limit: Option<u64>,
-    /// Show keys that have this after the prefix as one line, up to it: `--delimiter /` lists like a folder
+    /// Print keys that have this text after the prefix as one line, cut off after it: `--delimiter /` lists like a
+    /// folder
     #[arg(short, long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     delimiter: Option<String>,
-    /// The last key first
+    /// List the last key first
     #[arg(short, long)]
     reverse: bool,
     /// List the keys as they were at this revision, which must be recent enough to be kept
@@ -148,7 +149,7 @@ fn long_row(key: String, item: &ListItem) -> Vec<String> {
     ]
 }
 
-/// Returns the entries: a few in pages, many in one stream.
+/// Returns the entries: in pages if few are wanted, otherwise in one stream.
 pub(super) fn entries(list: List, limit: Option<u64>) -> Box<dyn Iterator<Item = Result<ListEntry, Error>>> {
     match limit {
         Some(limit) => Box::new(list.limit(limit).entries()),

@@ -1,4 +1,4 @@
-//! `kvctl lock`, `kvctl elect`: what only one may do at a time.
+//! `kvctl lock` and `kvctl elect`: work that only one process may do at a time.
 
 mod job;
 
@@ -22,13 +22,13 @@ const TICK: Duration = Duration::from_millis(200);
 /// Message for when a signal ends the wait for a lock.
 const INTERRUPTED_WAIT: &str = "interrupted; the place in the queue is given up, at the latest with its lease";
 
-/// Flags of all who want to hold something.
+/// Flags of the commands that take a lock.
 #[derive(Args)]
 struct Claim {
-    /// Wait at most this long, instead of until it is free; `0s` does not wait. Exit code 4 if another holds it
+    /// Wait at most this long instead of without end; `0s` does not wait. Exit code 4 if another client still holds it
     #[arg(long, value_name = "TIME", value_parser = values::time)]
     wait: Option<Duration>,
-    /// Time after which it is free if this process dies or is cut off
+    /// Time after which it is free for others if this process dies or is cut off
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::ttl)]
     ttl: Duration,
 }
@@ -42,13 +42,13 @@ impl Claim {
     }
 }
 
-/// Run a command while holding a lock, so that it runs once at a time in the whole cluster
+/// Run a command while holding a lock, so that only one holder in the whole cluster runs it at a time
 ///
-/// Waits for the lock in turn, first come, first served, and gives it up when the command ends; the exit code is that of
-/// the command. If the lock is lost, since no node could be reached for most of its --ttl, the command gets SIGTERM, and
-/// after --grace SIGKILL. Without a command, the lock is held until an interrupt.
+/// Waits for the lock, first come, first served, and gives it up when the command ends; the exit code is that of the
+/// command. If no node can be reached for most of --ttl, the lock is lost: the command gets SIGTERM, and after --grace
+/// SIGKILL. Without a command, the lock is held until an interrupt.
 ///
-/// A process that is paused learns too late that its lock is lost. So what it writes should be refused then: pass
+/// A process that is paused learns too late that its lock is lost. So its late writes should be refused: pass
 /// KVD_LOCK_NAME and KVD_LOCK_TOKEN on with each write, as the condition `held` of this store, or as a number that must
 /// never go down.
 #[derive(Args)]
@@ -59,7 +59,7 @@ Examples:
   kvctl lock jobs/nightly -- sh -c 'echo \"$KVD_LOCK_NAME $KVD_LOCK_TOKEN\"'
   kvctl lock jobs/nightly --show                     who holds it, and who waits")]
 pub(crate) struct Lock {
-    /// Name of the lock. Its places are the keys that begin with NAME/
+    /// Name of the lock. Its queue is the keys that begin with NAME/
     #[arg(value_parser = values::lock_name)]
     name: String,
     #[command(flatten)]
@@ -67,7 +67,7 @@ pub(crate) struct Lock {
     /// Time between SIGTERM and SIGKILL when the lock is lost
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::time)]
     grace: Duration,
-    /// Show who holds the lock and who waits for it, and end
+    /// Show who holds the lock and who waits for it, and exit
     #[arg(long, conflicts_with_all = ["wait", "command"])]
     show: bool,
     /// The command and its arguments
@@ -146,8 +146,8 @@ fn hold(mut context: Context, lock: Held) -> anyhow::Result<()> {
 
 /// Stand for election, or follow who is elected
 ///
-/// Whoever is elected leads until it ends, or its lease does; then comes the next who stands. With --listen, a line tells
-/// of each leader, the present one first.
+/// A candidate that is elected leads until it exits or its lease ends; then the next candidate in the queue leads. With
+/// --listen, prints a line for each leader, the present one first.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -159,7 +159,7 @@ pub(crate) struct Elect {
     /// Name of the election
     #[arg(value_parser = values::lock_name)]
     name: String,
-    /// What the leader says of itself, such as its address
+    /// Value that describes the leader, such as its address
     #[arg(required_unless_present = "listen", conflicts_with = "listen", allow_negative_numbers = true)]
     value: Option<OsString>,
     #[command(flatten)]
@@ -167,7 +167,7 @@ pub(crate) struct Elect {
     /// Time between SIGTERM and SIGKILL when the leadership is lost
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::time)]
     grace: Duration,
-    /// Do not stand, but tell who leads
+    /// Do not stand for election: print who leads
     #[arg(long, conflicts_with_all = ["wait", "command"])]
     listen: bool,
     /// A command to run while leading

@@ -18,7 +18,7 @@ const TXN_BYTES_MAX: u64 = 64 << 20;
 /// Execute several operations as one step
 ///
 /// Reads a transaction in JSON: if every compare of `if` holds, the operations of `then` are executed, otherwise those of
-/// `else`. All of them happen or none, in one revision. Compares test `absent`, `present`, `value`, `version`,
+/// `else`. Either all of them happen, in one revision, or none. Compares test `absent`, `present`, `value`, `version`,
 /// `mod_revision`, `create_revision` or `lease` of a key, a `prefix` or a range; operations are `set`, `delete`, `get`,
 /// `list` and `txn`.
 #[derive(Args)]
@@ -68,7 +68,8 @@ fn table(reply: &TxnReply) -> Table {
     table
 }
 
-/// Adds the results of a transaction. `outer` is the number of the operation that it is, with a dot.
+/// Adds the results of a transaction. `outer` is the number of a nested transaction's own operation and a dot, and
+/// empty for the outermost one.
 fn push(table: &mut Table, reply: &TxnReply, outer: &str) {
     for (result, number) in reply.results.iter().zip(1..) {
         let number = format!("{outer}{number}");

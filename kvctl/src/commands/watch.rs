@@ -20,11 +20,11 @@ use std::time::Duration;
 /// Longest wait between two looks at whether an interrupt has arrived.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Follow the changes of a key, or of all keys that begin alike
+/// Follow the changes of a key, or of all keys with a prefix
 ///
-/// Prints a line for each change, or runs a command for each: one at a time, in order. The watch outlives the nodes: it
-/// goes on at another one, and neither repeats nor skips a change. An interrupt (Ctrl-C) prints the revision with which
-/// to go on (`--from`).
+/// Prints a line for each change, or runs a command for each: one at a time, in order. If a node fails, the watch
+/// continues at another one, and neither repeats nor skips a change. An interrupt (Ctrl-C) prints the revision from
+/// which to continue (`--from`).
 #[derive(Args)]
 #[command(after_help = "\
 The command of --exec finds the change in its environment, KVD_KEY, KVD_VALUE, KVD_REVISION and KVD_TYPE
@@ -48,10 +48,10 @@ pub(crate) struct Watch {
     /// Begin with the changes of this revision instead of with the next one
     #[arg(long, value_name = "N")]
     from: Option<u64>,
-    /// Also tell the value before each change
+    /// Show the value before each change as well
     #[arg(long)]
     prev: bool,
-    /// Run this command for each change, instead of printing it. It takes the rest of the line
+    /// Run this command for each change, instead of printing it. Everything after --exec is part of CMD
     #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
     exec: Vec<OsString>,
 }
@@ -74,7 +74,7 @@ impl Watch {
             output::end_when_the_reader_is_gone().context("cannot start a thread")?;
         }
         context.interrupt.notice();
-        // The revision with which somebody who was interrupted goes on.
+        // The revision from which the user can continue after an interrupt.
         let mut next = self.from;
         while !context.interrupt.noticed() {
             let Some(revised) = watch.next_timeout(TICK) else {

@@ -43,7 +43,7 @@ impl Table {
         self.rows.len()
     }
 
-    /// Leaves out the header, which the beginning of the table had.
+    /// Leaves out the header, which was printed with the beginning of the table.
     pub(crate) fn continued(self) -> Self {
         Self { continues: true, ..self }
     }

@@ -18,7 +18,7 @@ pub(super) enum Line {
     End,
 }
 
-/// A line as people may write it: `kvctl export` adds revisions, which do not matter here.
+/// A line, which people may have written without the revisions that `kvctl export` adds. They do not matter here.
 #[derive(Deserialize)]
 struct Plain {
     #[serde(default)]
@@ -59,7 +59,7 @@ impl Lines {
         self.next_with(|_| ())
     }
 
-    /// Like [`Lines::next`], and shows the bytes.
+    /// Returns the next line as [`Lines::next`] does. Passes the bytes of each line that it reads to `show`.
     fn next_with(&mut self, mut show: impl FnMut(&[u8])) -> anyhow::Result<Option<Line>> {
         loop {
             let mut line = Vec::new();
@@ -117,17 +117,17 @@ fn plain(text: &[u8]) -> anyhow::Result<ListItem> {
     Ok(serde_json::from_value(rest.into())?)
 }
 
-/// What there is to know of a file before it is imported.
+/// Identity and length of a file, found before it is imported.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Survey {
     /// Hash of its bytes.
     pub(super) hash: u64,
-    /// Its length.
+    /// Its length in bytes.
     pub(super) bytes: u64,
 }
 
 impl Survey {
-    /// Reads the whole file and checks each line.
+    /// Reads the whole file, and checks each line.
     pub(super) fn of(reader: BufReader<Box<dyn Read>>, name: &str) -> anyhow::Result<Self> {
         let mut lines = Lines::of(reader, name);
         let mut hash = Fnv::new();

@@ -1,18 +1,18 @@
-//! The key that says how far an import has come.
+//! The mark of an import: a key that records its progress.
 
 use super::hash::Fnv;
 use kvclient::api::{Compare, Op, Relation, SetOp, Test};
 use kvclient::{Client, Error, Key};
 
-/// Time after which a mark ends that nobody writes any more.
+/// Time after its last write at which a mark ends. Milliseconds.
 const KEPT_MS: u64 = 24 * 3600 * 1000;
 
-/// How far an import has come.
+/// Progress of an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Done {
-    /// So many items.
+    /// This many lines are imported.
     Lines(u64),
-    /// Everything.
+    /// The whole file is imported.
     All,
 }
 
@@ -52,7 +52,7 @@ impl Mark {
             Some(hash) => format!("{hash:016x}"),
             None => format!("stdin-{:016x}", rand::random::<u64>()),
         };
-        // What another prefix selects is another import.
+        // The same file with another prefix is another import.
         let prefix = match prefix.as_bytes() {
             [] => String::new(),
             prefix => format!("-{:016x}", Fnv::of(prefix)),
@@ -60,13 +60,13 @@ impl Mark {
         Self { key: format!("kvctl/import/{name}{prefix}") }
     }
 
-    /// Reads how far an earlier run came.
+    /// Reads the progress of an earlier run.
     pub(super) fn read(&self, client: &Client) -> Result<Done, Error> {
         let item = client.get(&self.key)?;
         Ok(item.and_then(|item| Done::of_value(&item.value)).unwrap_or(Done::Lines(0)))
     }
 
-    /// Removes it.
+    /// Removes the mark.
     pub(super) fn remove(&self, client: &Client) -> Result<(), Error> {
         client.delete(&self.key).map(drop)
     }
@@ -76,7 +76,7 @@ impl Mark {
         Op::Set(SetOp { ttl_ms: Some(KEPT_MS), ..SetOp::new(&self.key, done.to_value()) })
     }
 
-    /// Returns what holds if the import has come as far as this.
+    /// Returns the compare that holds if the import has made this progress.
     pub(super) fn compare(&self, done: Done) -> Compare {
         match done {
             Done::Lines(0) => Compare::of(&self.key, Test::Absent),

@@ -83,7 +83,7 @@ impl Job {
     }
 }
 
-/// The failure of whoever has lost a lock.
+/// Returns the failure of a holder that has lost its lock.
 pub(super) fn lost(name: &str) -> Failure {
     Failure::Other(format!("the lock `{name}` is lost: another may hold it"))
 }

@@ -1,4 +1,4 @@
-//! A change, for programs: a line of JSON.
+//! A change as a line of JSON, for programs.
 
 use kvclient::api::Change;
 use serde::Serialize;
