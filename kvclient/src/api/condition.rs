@@ -30,7 +30,7 @@ pub enum Condition {
     ModRevision(u64),
     /// The key exists with exactly this value: `{"value":"blue"}` or `{"value_base64":"..."}`.
     Value(Vec<u8>),
-    /// The writer holds this lock: `{"held":{"name":"N","token":57}}`.
+    /// The lock is held under this token: `{"held":{"name":"N","token":57}}`.
     Held(Held),
 }
 

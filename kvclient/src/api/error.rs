@@ -49,7 +49,7 @@ pub struct ErrorBody {
     /// With `compacted`: the oldest revision that the node keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_revision: Option<u64>,
-    /// With `lock_held`: who holds the lock.
+    /// With `lock_held`: the holder of the lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<Box<LockPlace>>,
 }
@@ -126,7 +126,7 @@ pub enum ErrorCode {
     KeyNotFound,
     /// 404: no member of this name.
     MemberNotFound,
-    /// 404: no such lease, or it has ended.
+    /// 404: there is no such lease, or it has ended.
     LeaseNotFound,
     /// 404: no such path.
     NotFound,
@@ -139,13 +139,13 @@ pub enum ErrorCode {
     TransferFailed,
     /// 409: the members cannot be changed like that, or not now; the message says why and what to do.
     ChangeRefused,
-    /// 409: there is a lease of this id already.
+    /// 409: a lease with this id exists already.
     LeaseExists,
-    /// 409: another holds the lock, and the time to wait for it is over; `holder` says who.
+    /// 409: another client holds the lock, and the time to wait for it is over; `holder` describes the holder.
     LockHeld,
-    /// 409: the lock was not held any more.
+    /// 409: the lock was no longer held.
     LockLost,
-    /// 410: what happened at this revision is no longer kept; `oldest_revision` is the first that is.
+    /// 410: the state or the changes of this revision are no longer kept; `oldest_revision` is the first that is.
     Compacted,
     /// 412: the condition did not hold; `current` is the present item.
     ConditionFailed,

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 /// A lock that the writer holds: `{"name":"N","token":T}`, in a condition `{"held":{...}}`.
 ///
-/// The store itself checks it when the write is applied, so a writer that has lost the lock is refused whatever it
-/// believes.
+/// The store itself checks it when the write is applied, so a writer that has lost the lock is refused even if it does
+/// not know of the loss yet.
 ///
 /// ```
 /// use kvclient::api::{Condition, Held};

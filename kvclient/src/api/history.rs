@@ -1,4 +1,4 @@
-//! `/history`, `/compact`: the changes of the recent past.
+//! `/history` and `/compact`: the changes of the recent past.
 
 use super::item::Item;
 use super::key::{Key, check_key};
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub struct HistoryQuery {
     /// The key.
     pub key: Key,
-    /// Which state of the store is read.
+    /// State of the store that the read may see.
     pub read: ReadOptions,
 }
 
@@ -65,7 +65,7 @@ impl HistoryQuery {
     }
 }
 
-/// Reply of `GET /history`: what the node keeps of one key, newest first.
+/// Reply of `GET /history`: the changes of one key that the node keeps.
 ///
 /// ```
 /// use kvclient::api::{HistoryChange, HistoryReply};
@@ -80,7 +80,7 @@ impl HistoryQuery {
 pub struct HistoryReply {
     /// The changes, newest first.
     pub changes: Vec<HistoryChange>,
-    /// The oldest revision that the node keeps: what came before is not known.
+    /// The oldest revision that the node keeps. Earlier changes of the key are missing.
     pub oldest_revision: u64,
 }
 
@@ -101,7 +101,7 @@ pub enum HistoryChange {
         /// The item after the write.
         item: Item,
     },
-    /// The key was deleted, or ended with its lease.
+    /// The key was deleted, by itself or with its lease.
     Delete {
         /// Revision of the change.
         revision: u64,
@@ -122,7 +122,7 @@ impl HistoryChange {
     }
 }
 
-/// Body of `POST /compact`: has all nodes forget what was before a revision.
+/// Body of `POST /compact`: makes all nodes forget the history before a revision.
 ///
 /// ```
 /// use kvclient::api::CompactRequest;

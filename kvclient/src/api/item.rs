@@ -29,7 +29,7 @@ pub struct Item {
     pub mod_revision: u64,
     /// Writes since the key was created: 1 at creation.
     pub version: u64,
-    /// The lease to which the key is attached: the key ends with it.
+    /// The lease to which the key is attached: the key is deleted when it ends.
     pub lease: Option<LeaseId>,
 }
 

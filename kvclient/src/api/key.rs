@@ -46,7 +46,7 @@ pub fn check_key(key: impl AsRef<[u8]>) -> Result<(), String> {
 /// # anyhow::Ok(())
 /// ```
 ///
-/// Shown to people, text stays as it is. Bytes that are not UTF-8 are escaped, and so are control characters:
+/// `Display` shows text as it is, and escapes control characters and bytes that are not UTF-8:
 ///
 /// ```
 /// use kvclient::api::Key;
@@ -123,7 +123,8 @@ impl Key {
     }
 }
 
-/// Writes text as it is, and control characters, other bytes and what `is_quoted` tells as escapes.
+/// Writes text as it is. Escapes control characters, bytes that are not UTF-8, and the characters that `is_quoted`
+/// names.
 fn escape(bytes: &[u8], f: &mut fmt::Formatter<'_>, is_quoted: impl Fn(char) -> bool) -> fmt::Result {
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize, Serializer};
 /// ```
 pub const COMMAND_KEYS_MAX: u64 = 100_000;
 
-/// Most keys and values that one command removes, in bytes.
+/// Most bytes of keys and values that one command removes.
 ///
 /// ```
 /// assert_eq!(kvclient::api::COMMAND_REMOVED_BYTES_MAX, 16_777_216);
@@ -61,9 +61,10 @@ pub struct SetRequest {
     pub condition: Option<Condition>,
     /// Attach the key to this lease.
     pub lease: Option<LeaseId>,
-    /// Attach the key to a lease of its own, which ends after this time, in milliseconds.
+    /// Attach the key to a lease of its own, which ends after this time. Milliseconds, at least
+    /// [`LEASE_TTL_MS_MIN`](super::LEASE_TTL_MS_MIN).
     pub ttl_ms: Option<u64>,
-    /// Leave the key attached as it is. Without this, `lease` and `ttl_ms` a rewritten key is detached.
+    /// Keep the key attached to its present lease. Without `lease`, `ttl_ms` and this, a rewritten key is detached.
     pub keep_lease: bool,
     /// Ask for the previous item in the reply.
     pub prev: bool,
@@ -135,7 +136,7 @@ pub struct DeleteRequest {
     /// The keys. Every key of the store is [`Range::All`], and not an empty prefix.
     #[serde(flatten)]
     pub range: Range,
-    /// Delete only so many keys, the lowest first.
+    /// Delete at most this many keys, the lowest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
     /// Delete only if this holds, else 412 `condition_failed`. For a range only [`Condition::Held`].
@@ -216,9 +217,9 @@ pub struct GetQuery {
     pub raw: bool,
     /// Read the item as it was at this revision.
     pub revision: Option<u64>,
-    /// Wait for a change first.
+    /// Wait for a change before answering.
     pub wait: Option<Wait>,
-    /// Which state of the store is read.
+    /// State of the store that the read may see.
     pub read: ReadOptions,
 }
 
@@ -304,18 +305,18 @@ pub struct GetReply {
 pub struct SetReply {
     /// Revision of the store after the write.
     pub revision: u64,
-    /// Whether the write created the key.
+    /// True if the write created the key.
     pub created: bool,
-    /// If the request had `ttl_ms`: the key's own lease.
+    /// The key's own lease, if the request had `ttl_ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseId>,
-    /// If the request had `"prev":true`: the previous item, null if there was none.
+    /// The previous item, if the request had `"prev":true`; null if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "nullable")]
     pub prev: Option<Option<Item>>,
 }
 
 impl SetReply {
-    /// Creates the reply to a write that asked for nothing else.
+    /// Creates the reply to a write without `prev` and `ttl_ms`.
     ///
     /// ```
     /// let reply = kvclient::api::SetReply::new(7, true);
@@ -347,16 +348,16 @@ pub struct DeleteReply {
     /// True if `limit` left some keys of the range.
     #[serde(default, skip_serializing_if = "is_false")]
     pub more: bool,
-    /// If a delete of one key had `"prev":true`: the previous item, null if there was none.
+    /// The previous item, if a delete of one key had `"prev":true`; null if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "nullable")]
     pub prev: Option<Option<Item>>,
-    /// If a delete of a range had `"prev":true`: the previous items, in order.
+    /// The previous items, in order, if a delete of a range had `"prev":true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Vec<Item>>,
 }
 
 impl DeleteReply {
-    /// Creates the reply to a delete that asked for nothing else.
+    /// Creates the reply to a delete without `prev` that no limit has cut short.
     ///
     /// ```
     /// let reply = kvclient::api::DeleteReply::new(8, 1);

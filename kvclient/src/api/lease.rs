@@ -1,4 +1,4 @@
-//! `/lease`, `/leases`: keys that end with their owner.
+//! `/lease` and `/leases`: leases, and the keys that are deleted when they end.
 
 use super::byte_field::{KEY, as_key};
 use super::key::Key;
@@ -13,7 +13,7 @@ use super::request_id::RequestId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::collections::BTreeMap;
 
-/// What a `lease` parameter must be, for refusals.
+/// Form of a `lease` parameter, for refusals.
 const LEASE: &str = "the id of a lease, 16 hexadecimal digits";
 
 /// Body of `POST /lease/grant`.
@@ -81,7 +81,7 @@ pub struct GrantReply {
     pub ttl_ms: u64,
 }
 
-/// Body of `POST /lease/keepalive`: starts the time of one lease anew, or of many.
+/// Body of `POST /lease/keepalive`: starts the time of one or many leases anew.
 ///
 /// ```
 /// use kvclient::api::{KeepAliveRequest, LeaseId};
@@ -98,10 +98,10 @@ pub struct GrantReply {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum KeepAliveRequest {
-    /// One lease; 404 `lease_not_found` if it is gone.
+    /// One lease; 404 `lease_not_found` if it has ended.
     #[serde(rename = "lease")]
     One(LeaseId),
-    /// Many leases, of which some may be gone.
+    /// Many leases, of which some may have ended.
     #[serde(rename = "leases")]
     Many(Vec<LeaseId>),
 }
@@ -141,14 +141,14 @@ read_from_object!(
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum KeepAliveReply {
-    /// To a request for one lease.
+    /// Reply to a request for one lease.
     One {
         /// Time after which the lease ends without another keepalive, in milliseconds.
         ttl_ms: u64,
     },
-    /// To a request for many.
+    /// Reply to a request for many leases.
     Many {
-        /// The same for each lease; null for one that is gone.
+        /// Time after which each lease ends without another keepalive, in milliseconds; null for one that has ended.
         leases: BTreeMap<LeaseId, Option<u64>>,
     },
 }
@@ -222,7 +222,7 @@ pub struct LeaseQuery {
     pub lease: LeaseId,
     /// Ask for its keys as well.
     pub keys: bool,
-    /// Which state of the store is read.
+    /// State of the store that the read may see.
     pub read: ReadOptions,
 }
 
@@ -340,7 +340,7 @@ pub struct LeasesQuery {
     pub limit: Option<u64>,
     /// The page after another one: `next` of its reply.
     pub next: Option<String>,
-    /// Which state of the store is read.
+    /// State of the store that the read may see.
     pub read: ReadOptions,
 }
 

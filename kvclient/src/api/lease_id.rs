@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 /// Id of a lease: any number but 0, as sixteen hexadecimal digits in JSON and in queries.
 ///
-/// The store chooses ids from 1 to 2^63−1, a client any.
+/// The store chooses ids from 1 to 2^63−1. A client may choose any id.
 ///
 /// ```
 /// use kvclient::api::LeaseId;

@@ -14,14 +14,14 @@ use super::wait::Wait;
 use serde::ser::{SerializeMap as _, SerializeSeq as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Most items of a page, and the number if a list sets no limit.
+/// Most items of a page, and the limit of a page that sets none.
 ///
 /// ```
 /// assert_eq!(kvclient::api::PAGE_ITEMS_MAX, 10_000);
 /// ```
 pub const PAGE_ITEMS_MAX: u64 = 10_000;
 
-/// Keys and values after which a page ends, in bytes. A page has at least one item, if there is one.
+/// Bytes of keys and values after which a page ends. A page has at least one item, if there is one.
 ///
 /// ```
 /// assert_eq!(kvclient::api::PAGE_BYTES_MAX, 1_048_576);
@@ -58,7 +58,7 @@ pub enum Order {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListOp {
-    /// The keys. [`Range::Key`] is written as the bounds of this one key.
+    /// The keys to list. [`Range::Key`] is sent as bounds that contain only this key.
     pub range: Range,
     /// Most items of the page, 1 to [`PAGE_ITEMS_MAX`], which is also the default.
     pub limit: Option<u64>,
@@ -72,7 +72,7 @@ pub struct ListOp {
     pub count_only: bool,
     /// Ask for the number of keys of the whole range as well.
     pub count: bool,
-    /// Keys that have this text after the prefix are rolled up into one of the `prefixes` that ends with it.
+    /// Roll up keys that have this text after the prefix: each beginning up to the text is listed once in `prefixes`.
     pub delimiter: Option<String>,
 }
 
@@ -248,11 +248,11 @@ pub struct ListQuery {
     pub list: ListOp,
     /// List the items as they were at this revision.
     pub revision: Option<u64>,
-    /// The page after another one: `next` of its [`ListReply`]. All other parameters must be the same.
+    /// Token of the page to return: `next` of the [`ListReply`] before it. All other parameters must be the same.
     pub next: Option<String>,
-    /// Wait for a change first.
+    /// Wait for a change before answering.
     pub wait: Option<Wait>,
-    /// Which state of the store is read.
+    /// State of the store that the read may see.
     pub read: ReadOptions,
 }
 
@@ -325,8 +325,8 @@ pub struct ListReply {
     /// The items, in the order of the list.
     #[serde(default)]
     pub items: Vec<ListItem>,
-    /// With a delimiter: the beginnings of the keys that were rolled up, each once. In JSON one that is not UTF-8 is
-    /// `{"prefix_base64":"..."}` in place of a text.
+    /// With a delimiter: the beginnings of the keys that were rolled up, each once. In JSON, a beginning that is not
+    /// UTF-8 is `{"prefix_base64":"..."}` instead of a string.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "prefixes")]
     pub prefixes: Vec<Key>,
     /// Revision of the store that is listed.
@@ -342,7 +342,7 @@ pub struct ListReply {
     pub count: Option<u64>,
 }
 
-/// Beginnings of keys: texts, and objects for those that are not UTF-8.
+/// Beginnings of keys in JSON: strings, or objects for those that are not UTF-8.
 mod prefixes {
     use super::*;
 
@@ -414,9 +414,9 @@ pub enum ListLine {
     },
     /// The last line of a list that could not be finished.
     Error {
-        /// What happened.
+        /// Reason why the list could not be finished.
         error: ErrorBody,
-        /// The last key before this line, none if there was none.
+        /// The key or beginning on the line before this one, absent if there was none.
         after: Option<Key>,
     },
 }

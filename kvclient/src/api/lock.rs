@@ -1,4 +1,4 @@
-//! `/lock`, `/unlock`: locks, and elections, which are locks with a value.
+//! `/lock` and `/unlock`: locks, and elections, which are locks with a value.
 
 use super::byte_field::VALUE;
 use super::key::KEY_BYTES_MAX;
@@ -34,7 +34,7 @@ pub const LOCK_TTL_MS_DEFAULT: u64 = 30_000;
 /// ```
 pub const LOCK_NAME_BYTES_MAX: usize = KEY_BYTES_MAX - 17;
 
-/// Event of `GET /lock/watch`, with a [`HolderEvent`] as data.
+/// Name of the event of `GET /lock/watch` that has a [`HolderEvent`] as its data.
 ///
 /// ```
 /// assert_eq!(kvclient::api::HOLDER_EVENT, "holder");
@@ -79,10 +79,11 @@ pub struct LockRequest {
     /// Time to wait for the lock, in milliseconds, at most [`LOCK_WAIT_MS_MAX`].
     #[serde(skip_serializing_if = "is_now")]
     pub wait_ms: u64,
-    /// What the holder says of itself, such as its address.
+    /// Value that describes the holder, such as its address.
     #[serde(flatten, serialize_with = "as_some_value")]
     pub value: Vec<u8>,
-    /// The lease, if the client chooses it. It has one place for each name: asking again takes up that place.
+    /// The lease, if the client chooses it. A lease has one place in the queue of each lock, so a repeated request
+    /// keeps that place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseId>,
 }
@@ -143,13 +144,13 @@ read_from_object!(
 pub struct LockReply {
     /// Name of the lock.
     pub name: String,
-    /// Fencing token: it grows from holder to holder.
+    /// Fencing token, higher than the tokens of all earlier holders.
     pub token: u64,
-    /// The lease that keeps the lock, to be kept alive.
+    /// The lease that keeps the lock. The client must keep it alive.
     pub lease: LeaseId,
 }
 
-/// Body of `POST /unlock`: gives a lock up, or a place in its queue.
+/// Body of `POST /unlock`: gives up a lock.
 ///
 /// ```
 /// use kvclient::api::UnlockRequest;
@@ -162,7 +163,7 @@ pub struct LockReply {
 pub struct UnlockRequest {
     /// Name of the lock.
     pub name: String,
-    /// Fencing token of the holder; 409 `lock_lost` if it does not hold the lock any more.
+    /// Fencing token of the holder; 409 `lock_lost` if the lock is no longer held under it.
     pub token: u64,
     /// Makes the request apply at most once, even if it is repeated.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -218,7 +219,7 @@ pub struct UnlockReply {
 pub struct LockQuery {
     /// Name of the lock.
     pub name: String,
-    /// Which state of the store is read.
+    /// State of the store that the read may see.
     pub read: ReadOptions,
 }
 
@@ -277,9 +278,9 @@ impl LockQuery {
 pub struct LockState {
     /// Name of the lock.
     pub name: String,
-    /// Who holds it, null if nobody does.
+    /// The holder, null if there is none.
     pub holder: Option<LockPlace>,
-    /// Who waits for it, the next one first.
+    /// The clients that wait for the lock, the next one first.
     pub waiters: Vec<LockPlace>,
     /// Revision of the store that served the read.
     pub revision: u64,
@@ -298,9 +299,9 @@ pub struct LockState {
 pub struct HolderEvent {
     /// Name of the lock.
     pub name: String,
-    /// Who holds it, null if nobody does.
+    /// The holder, null if there is none.
     pub holder: Option<LockPlace>,
-    /// Revision of the store at which this is so.
+    /// Revision of the store that has this holder.
     pub revision: u64,
 }
 

@@ -1,10 +1,10 @@
-//! Places of holders and waiters of a lock.
+//! Places in the queue of a lock.
 
 use super::byte_field::{VALUE, as_value};
 use super::lease_id::LeaseId;
 use serde::{Deserialize, Serialize};
 
-/// One who holds a lock or waits for it.
+/// A client that holds a lock or waits for it.
 ///
 /// ```
 /// use kvclient::api::LockPlace;
@@ -18,14 +18,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Wire")]
 pub struct LockPlace {
-    /// The lease on which it depends.
+    /// The lease with which the place ends.
     pub lease: LeaseId,
-    /// Its fencing token. A waiter has it already, though only the holder passes a `held` condition with it.
+    /// Its fencing token. A waiter has one already, but passes no `held` condition before it holds the lock.
     pub token: u64,
-    /// What it says of itself.
+    /// Value that describes it, such as its address.
     #[serde(flatten, serialize_with = "as_value")]
     pub value: Vec<u8>,
-    /// Of a holder: for how long it holds the lock, in milliseconds, if the node knows.
+    /// Time for which a holder has held the lock, in milliseconds. Absent for a waiter, or if the node does not know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_ms: Option<u64>,
 }

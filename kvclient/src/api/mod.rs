@@ -8,11 +8,11 @@
 //! UTF-8, and otherwise as `"key_base64": "..."` and `"value_base64": "..."`; exactly one of the two names per item.
 //! Base64 is in the standard alphabet with padding; keys are read in the URL-safe alphabet and without padding as well.
 //!
-//! Each group of paths has a file: `keys`, `list`, `txn`, `history`, `watch`, `lease`, `lock`, `leader`, `health`, `members`. Beneath them are the types
-//! that several share (`error`, `item`, `key`, `range`, `condition`, `held`, `read_options`, `wait`, `request_id`,
-//! `write_reply`, [`headers`]), the reading of queries (`query`), the rules for URLs and ids (`node_url`, `hex_id`, `lease_id`,
-//! `lease_time`), and
-//! the JSON encoding of all these (`byte_field`, `object`, `optional`).
+//! Each group of paths has a file: `keys`, `list`, `txn`, `history`, `watch`, `lease`, `lock`, `leader`, `health`,
+//! `members`. Beneath them are the types that several share (`error`, `item`, `key`, `range`, `condition`, `held`,
+//! `read_options`, `wait`, `request_id`, `write_reply`, [`headers`]), the reading of queries (`query`), the rules for
+//! URLs and ids (`node_url`, `hex_id`, `lease_id`, `lease_time`), and the JSON encoding of all these (`byte_field`,
+//! `object`, `optional`).
 
 mod byte_field;
 mod condition;

@@ -13,7 +13,7 @@ use url::form_urlencoded::byte_serialize;
 /// Room for the names that most paths ask for.
 const KNOWN_ROOM: usize = 24;
 
-/// The parameters of a query. Each is taken by those whom it concerns, and what is left at the end is an error.
+/// The parameters of a query. Each reader takes the parameters that it knows; one that nobody has taken is an error.
 ///
 /// ```
 /// use kvclient::api::Query;
@@ -102,7 +102,7 @@ impl<'q> Query<'q> {
         Ok(self.take_as(name, "true or false")?.unwrap_or(false))
     }
 
-    /// Takes a parameter of type `T`. `what` says in a refusal what it must be.
+    /// Takes a parameter of type `T`. `what` describes its valid values in a refusal.
     ///
     /// # Errors
     /// A sentence, if it is something else, or given twice.
@@ -151,7 +151,7 @@ impl<'q> Query<'q> {
     /// Checks that no parameter is left.
     ///
     /// # Errors
-    /// A sentence that names the first one that nobody took, and those that were asked for.
+    /// A sentence that names the first parameter that nobody took, and those that are allowed.
     ///
     /// ```
     /// assert!(kvclient::api::Query::parse("")?.finish().is_ok());
@@ -222,7 +222,7 @@ impl QueryText {
         }
     }
 
-    /// Adds `name=true`, if it is.
+    /// Adds `name=true` if `value` is true.
     pub(super) fn add_flag(&mut self, name: &str, value: bool) {
         self.add_some(name, value.then_some(true));
     }

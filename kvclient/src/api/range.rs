@@ -16,7 +16,7 @@ pub const BOUND_BYTES_MAX: usize = KEY_BYTES_MAX + 1;
 
 const ONE_RANGE: &str = "give one of `key`, `prefix`, `from` and `to`, `\"all\":true`";
 
-/// The keys that a request is about.
+/// The keys that a request reads, watches or deletes.
 ///
 /// ```
 /// use kvclient::api::Range;
@@ -42,7 +42,7 @@ pub enum Range {
     Between {
         /// The lowest key.
         from: Option<Key>,
-        /// The key that all keys of the range come before.
+        /// The upper bound, which is not in the range.
         to: Option<Key>,
     },
     /// Every key of the store: `"all":true`.
@@ -61,7 +61,7 @@ impl Range {
         Self::Prefix(prefix.into())
     }
 
-    /// Returns the range from the key `from` up to, and without, the key `to`.
+    /// Returns the range of the keys from `from` on and before `to`.
     ///
     /// ```
     /// use kvclient::api::Range;
@@ -130,7 +130,8 @@ impl Range {
         }
     }
 
-    /// Returns the range as bounds: the lowest key, and the key that all its keys come before, if there is one.
+    /// Returns the range as bounds: its lowest key, and its upper bound, which is not in the range. `None` if the range
+    /// has no upper bound.
     ///
     /// ```
     /// use kvclient::api::Range;
@@ -150,7 +151,7 @@ impl Range {
         }
     }
 
-    /// Returns whether `key` is one of the range.
+    /// Returns whether `key` is in the range.
     ///
     /// ```
     /// use kvclient::api::Range;
@@ -170,7 +171,7 @@ impl Range {
         }
     }
 
-    /// Returns whether these are all keys that there can be.
+    /// Returns whether every possible key is in the range.
     pub(super) fn is_everything(&self) -> bool {
         self.bounds() == (Key::default(), None)
     }

@@ -1,4 +1,4 @@
-//! Consistency of reads: which state of the store a read sees.
+//! Consistency of reads: the states of the store that a read may see.
 
 use super::query::{Query, QueryText};
 
@@ -18,7 +18,7 @@ pub enum Consistency {
     Linearizable,
     /// The read sees the node's own store as it is.
     Stale {
-        /// Greatest age of what the node has applied, in milliseconds; without it any.
+        /// Greatest age of the node's state, in milliseconds. `None` allows any age.
         max_stale_ms: Option<u64>,
     },
 }
@@ -38,7 +38,7 @@ pub enum Consistency {
 pub struct ReadOptions {
     /// Consistency of the read.
     pub consistency: Consistency,
-    /// Revision that the serving node must have applied; it waits for it.
+    /// Revision that the serving node must have applied. The node waits until it has.
     pub min_revision: Option<u64>,
 }
 

@@ -9,7 +9,7 @@ use super::query::{Query, QueryText};
 /// ```
 pub const WAIT_MS_MAX: u64 = 600_000;
 
-/// Has a read answered as soon as something changed after a revision: `newer_than=R&wait_ms=N`.
+/// Delays the answer to a read until something changes after a revision: `newer_than=R&wait_ms=N`.
 ///
 /// ```
 /// use kvclient::api::{GetQuery, Wait};
@@ -19,7 +19,7 @@ pub const WAIT_MS_MAX: u64 = 600_000;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
-    /// Revision after which a change answers the read; see `Kvd-Revision` of the last answer.
+    /// Revision after which a change is awaited: `Kvd-Revision` of the previous reply.
     pub newer_than: u64,
     /// Time after which the read is answered in any case, in milliseconds, at most [`WAIT_MS_MAX`].
     pub wait_ms: u64,

@@ -4,8 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Reply to a write with a request id: whole, or, to a repeat of a write whose reply was too large to keep, the
-/// revision alone.
+/// Reply to a write with a request id. A repeat of a write whose reply was too large to keep gets the revision alone.
 ///
 /// ```
 /// use kvclient::api::{SetReply, WriteReply};
@@ -21,7 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub enum WriteReply<T> {
     /// The reply.
     Whole(T),
-    /// The write was applied when it was sent before. The rest of its reply is not known any more.
+    /// The write was applied when it was sent before. The rest of its reply is no longer known.
     NotKept {
         /// Revision of the store after the write.
         revision: u64,

@@ -1,4 +1,4 @@
-//! Compares: what must hold for a transaction to take its first branch.
+//! Compares: all of them must hold for a transaction to take its first branch.
 
 use super::super::byte_field::{ByteField, VALUE};
 use super::super::held::Held;
@@ -58,8 +58,7 @@ impl Compare {
 
 /// Test of a key in a [`Compare`].
 ///
-/// A missing key has revisions and version 0, no lease, and no value: a test of its value does not hold, whichever it
-/// is.
+/// A missing key has revisions and version 0, no lease, and no value. No test of its value holds.
 ///
 /// ```
 /// use kvclient::api::{Compare, LeaseId, Relation, Test};
@@ -84,7 +83,7 @@ pub enum Test {
     Version(Relation<u64>),
     /// The value, ordered bytewise.
     Value(Relation<Vec<u8>>),
-    /// The lease, null for a key without one. A key without lease is less than any with one.
+    /// The lease, null for a key without one. Null is less than any lease.
     Lease(Relation<Option<LeaseId>>),
 }
 
@@ -161,7 +160,7 @@ impl<T> Relation<T> {
         })
     }
 
-    /// Returns the name of the relation, which `V` alone for equality does not have.
+    /// Returns the name of the relation in JSON. Equality has none: its operand stands alone.
     fn name(&self) -> Option<&'static str> {
         match self {
             Self::Equal(_) => None,

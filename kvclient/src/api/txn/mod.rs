@@ -1,6 +1,6 @@
 //! `/txn`: several operations as one step, decided by compares.
 //!
-//! `compare` is what must hold, `op` what is then done, and `request` the body and its reply. The rules for a transaction
+//! `compare` has the compares, `op` the operations, and `request` the body and its reply. The rules for a transaction
 //! as a whole, such as that no path through it writes a key twice, are checked by the nodes.
 
 mod compare;

@@ -14,14 +14,15 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
-/// Most operations of a transaction, in all branches together; a nested transaction is one, beside its own.
+/// Most operations of a transaction, in all branches together. A nested transaction counts as one, and so does each of
+/// its operations.
 ///
 /// ```
 /// assert_eq!(kvclient::api::TXN_OPERATIONS_MAX, 10_000);
 /// ```
 pub const TXN_OPERATIONS_MAX: usize = 10_000;
 
-/// Most transactions inside each other, the outermost not counted.
+/// Greatest depth of nested transactions. The outermost one is not counted.
 ///
 /// ```
 /// assert_eq!(kvclient::api::TXN_DEPTH_MAX, 3);
@@ -52,7 +53,7 @@ pub enum Op {
     Delete(DeleteOp),
     /// Reads one key, as the operations before it left it.
     Get(GetOp),
-    /// Lists a range, as the operations before it left it, bounded as a page.
+    /// Lists one page of a range, as the operations before it left it.
     List(ListOp),
     /// Decides between operations by compares of its own.
     Txn(Txn),
@@ -115,10 +116,11 @@ pub struct SetOp {
     /// Attach the key to this lease.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseId>,
-    /// Attach the key to a lease of its own, which ends after this time, in milliseconds.
+    /// Attach the key to a lease of its own, which ends after this time. Milliseconds, at least
+    /// [`LEASE_TTL_MS_MIN`](super::super::LEASE_TTL_MS_MIN).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<u64>,
-    /// Leave the key attached as it is.
+    /// Keep the key attached to its present lease.
     #[serde(skip_serializing_if = "is_false")]
     pub keep_lease: bool,
     /// Ask for the previous item in the result.
@@ -168,7 +170,7 @@ pub struct DeleteOp {
     /// The keys. Every key of the store is [`Range::All`], and not an empty prefix.
     #[serde(flatten)]
     pub range: Range,
-    /// Delete only so many keys, the lowest first.
+    /// Delete at most this many keys, the lowest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
     /// Ask for the previous items in the result.
@@ -242,13 +244,13 @@ read_from_object!(
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Txn {
-    /// What decides: `"if"`. All of them hold, or none counts. Without any, `then` runs.
+    /// The compares, `"if"`: `then` runs if all of them hold, or if there are none.
     #[serde(rename = "if", skip_serializing_if = "Vec::is_empty")]
     pub compares: Vec<Compare>,
     /// The operations if every compare holds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub then: Vec<Op>,
-    /// The operations if one does not: `"else"`.
+    /// The operations if a compare does not hold: `"else"`.
     #[serde(rename = "else", skip_serializing_if = "Vec::is_empty")]
     pub otherwise: Vec<Op>,
 }

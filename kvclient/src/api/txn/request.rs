@@ -80,7 +80,7 @@ pub struct TxnReply {
     pub results: Vec<OpResult>,
 }
 
-/// Result of one operation of a transaction, shaped as the reply of its own path.
+/// Result of one operation of a transaction, shaped like the reply of its own path.
 ///
 /// ```
 /// use kvclient::api::{DeleteReply, OpResult};
@@ -92,15 +92,15 @@ pub struct TxnReply {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum OpResult {
-    /// Of `set`.
+    /// Result of `set`.
     Set(SetReply),
-    /// Of `delete`.
+    /// Result of `delete`.
     Delete(DeleteReply),
-    /// Of `txn`.
+    /// Result of `txn`.
     Txn(TxnReply),
-    /// Of `get`: null if there was no such key.
+    /// Result of `get`: null if there was no such key.
     Get(Option<GetReply>),
-    /// Of `list`.
+    /// Result of `list`.
     List(ListReply),
 }
 

@@ -1,4 +1,4 @@
-//! Changes that a watch tells of.
+//! Changes that a watch reports.
 
 use super::super::byte_field::{KEY, as_key};
 use super::super::item::Item;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub enum ChangeKind {
     /// A key was written.
     Put,
-    /// A key was deleted, or ended with its lease.
+    /// A key was deleted, by itself or with its lease.
     Delete,
 }
 
@@ -34,7 +34,7 @@ impl ChangeKind {
     }
 }
 
-/// One change of a [`WatchEvent::Change`](super::WatchEvent::Change), whose revision it has.
+/// One change of a [`WatchEvent::Change`](super::WatchEvent::Change), made at the revision of that event.
 ///
 /// ```
 /// use kvclient::api::Change;
@@ -56,12 +56,12 @@ pub enum Change {
         #[serde(skip_serializing_if = "Option::is_none")]
         prev: Option<Item>,
     },
-    /// The key was deleted, or ended with its lease.
+    /// The key was deleted, by itself or with its lease.
     Delete {
         /// The key.
         #[serde(flatten, serialize_with = "as_key")]
         key: Key,
-        /// The item before, if the watch asked for it.
+        /// The item before the change, if the watch asked for it.
         #[serde(skip_serializing_if = "Option::is_none")]
         prev: Option<Item>,
     },

@@ -8,7 +8,7 @@ use super::change::Change;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::borrow::Cow;
 
-/// One Server-Sent Event of `/watch`: [`name`](Self::name) is its `event`, its JSON its `data`.
+/// One Server-Sent Event of `/watch`. [`name`](Self::name) is its `event`, and its JSON is its `data`.
 ///
 /// ```
 /// use kvclient::api::WatchEvent;
@@ -31,32 +31,32 @@ pub enum WatchEvent {
         #[serde(serialize_with = "as_hex")]
         cluster: u64,
     },
-    /// Present items, a page at a time: only with `initial=true`, before [`WatchEvent::Synced`].
+    /// Some of the present items. Sent only with `initial=true`, before [`WatchEvent::Synced`].
     Initial {
         /// The items.
         items: Vec<Item>,
     },
     /// All present items have been sent.
     Synced {
-        /// Revision at which the items were so.
+        /// Revision at which the items were read.
         revision: u64,
     },
     /// Changes of one revision.
     Change {
         /// The revision.
         revision: u64,
-        /// All of its changes that the watch is about, or some with `more`.
+        /// All of its changes that match the watch, or some of them if `more` is true.
         changes: Vec<Change>,
         /// True if the next event has more changes of this revision.
         #[serde(skip_serializing_if = "is_false")]
         more: bool,
     },
-    /// Nothing else has happened.
+    /// There are no further changes up to this revision.
     Progress {
         /// All changes up to this revision have been sent.
         revision: u64,
     },
-    /// What was to come next is no longer kept. The stream ends.
+    /// The changes that come next are no longer kept. The stream ends.
     Compacted {
         /// The oldest revision that the node keeps.
         oldest_revision: u64,
@@ -85,10 +85,10 @@ impl WatchEvent {
         }
     }
 
-    /// Reads the event `name` with this data, `None` for one of a newer daemon, which may be passed over.
+    /// Reads the event `name` with this data. Returns `None` for an event of a newer daemon, which may be ignored.
     ///
     /// # Errors
-    /// The data is not that of such an event.
+    /// The data is not valid for this event.
     ///
     /// ```
     /// use kvclient::api::WatchEvent;
@@ -144,8 +144,8 @@ impl WatchEvent {
         }))
     }
 
-    /// Returns the revision up to which everything has been sent once this event has arrived, if the event tells: the
-    /// revision of its `id`. A `compacted` event has the `id` of the event before it.
+    /// Returns the revision of the event's `id`: once the event has arrived, everything up to that revision has been
+    /// sent. `None` if the event itself does not tell. A `compacted` event has the `id` of the event before it.
     ///
     /// ```
     /// use kvclient::api::WatchEvent;

@@ -4,7 +4,8 @@ use super::super::hex_id::{hex_id, parse_hex_id};
 use std::fmt;
 use std::str::FromStr;
 
-/// Position of a watch, `CLUSTER:REVISION`: the `id` of an event, and `Last-Event-ID` of the request that goes on.
+/// Position of a watch, `CLUSTER:REVISION`: the `id` of an event, and `Last-Event-ID` of a request that continues the
+/// watch after it.
 ///
 /// ```
 /// use kvclient::api::WatchPosition;
@@ -36,7 +37,7 @@ impl FromStr for WatchPosition {
         let read = || {
             let (cluster, revision) = text.split_once(':')?;
             let position = Self { cluster: parse_hex_id(cluster)?, revision: revision.parse().ok()? };
-            // Only what is written is read: no sign, no zeros in front.
+            // Reads only the form that is written, which has no sign and no leading zeros.
             (position.to_string() == text).then_some(position)
         };
         read().ok_or_else(|| format!("{text:?} is not a position: send `id` of the last event, CLUSTER:REVISION"))

@@ -1,4 +1,4 @@
-//! What a watch is asked for.
+//! The request for a watch.
 
 use super::super::byte_field::{FROM, KEY, PREFIX, TO};
 use super::super::object::read_from_object;
@@ -9,7 +9,7 @@ use super::super::read_options::ReadOptions;
 use super::change::ChangeKind;
 use serde::{Serialize, Serializer};
 
-/// Time between two `progress` events unless the watch sets it, in milliseconds.
+/// Time between two `progress` events if the watch sets none, in milliseconds.
 ///
 /// ```
 /// assert_eq!(kvclient::api::PROGRESS_MS_DEFAULT, 5_000);
@@ -34,19 +34,19 @@ pub const PROGRESS_MS_DEFAULT: u64 = 5_000;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchRequest {
-    /// The keys. A change counts once, however many ranges it is in.
+    /// The keys to watch. A change is sent once, however many of the ranges it is in.
     pub ranges: Vec<Range>,
-    /// The first revision to tell of. By default the next one.
+    /// The first revision to send. By default the next one.
     pub from_revision: Option<u64>,
-    /// Ask for the items before each change.
+    /// Ask for the item before each change.
     pub prev: bool,
-    /// Only changes of this kind.
+    /// Ask for changes of this kind only.
     pub only: Option<ChangeKind>,
     /// Longest time between two events while nothing happens, in milliseconds; [`PROGRESS_MS_DEFAULT`] unless given.
     pub progress_ms: Option<u64>,
     /// Ask for the present items first.
     pub initial: bool,
-    /// Which state of the store is read.
+    /// State of the store with which the watch may begin.
     pub read: ReadOptions,
 }
 
@@ -132,8 +132,8 @@ impl WatchRequest {
         Ok(watch)
     }
 
-    /// Returns the query, `None` if none can say it: with two ranges that have bounds, or with everything beside other
-    /// ranges. Then send it as the body of a `POST`.
+    /// Returns the query. `None` if no query can express the request: if two ranges have bounds, or if every key is
+    /// watched beside other ranges. Then send the request as the body of a `POST`.
     ///
     /// ```
     /// use kvclient::api::{Range, WatchRequest};
