@@ -127,7 +127,8 @@ pub enum Error {
         write: bool,
     },
 
-    /// A list was cut off, or changed on its way, and could not be continued. What arrived before is not the whole of it.
+    /// A list was cut off or damaged on its way, and could not be continued. The entries that arrived are not all of
+    /// it.
     #[error("the list from {endpoint} is incomplete: {detail}; list again")]
     ListBroken {
         /// The node that sent it.
@@ -182,7 +183,7 @@ pub enum Error {
         message: String,
     },
 
-    /// What was so at this revision is no longer kept. List again what is there now, and go on from there.
+    /// The state or the changes of this revision are no longer kept. Read the present state, and continue from there.
     #[error("{message}")]
     Compacted {
         /// The oldest revision that the node still keeps, if it says.
@@ -191,7 +192,7 @@ pub enum Error {
         message: String,
     },
 
-    /// The revision is one that the cluster has yet to reach: it may be another cluster's.
+    /// The cluster has not reached this revision, which may be that of another cluster.
     #[error("{message}")]
     FutureRevision {
         /// The node's message, with the newest revision.
@@ -205,14 +206,14 @@ pub enum Error {
         message: String,
     },
 
-    /// There is a lease of this id already. Not applied.
+    /// A lease with this id exists already. Not applied.
     #[error("{message}")]
     LeaseExists {
         /// The node's message.
         message: String,
     },
 
-    /// Another holds the lock, and the time to wait for it is over.
+    /// Another client holds the lock, and the time to wait for it is over.
     #[error("{message}")]
     LockHeld {
         /// The holder, if the node says.
@@ -221,7 +222,7 @@ pub enum Error {
         message: String,
     },
 
-    /// The lock was not held any more. Not applied.
+    /// The lock was no longer held. Not applied.
     #[error("{message}")]
     LockLost {
         /// The node's message.

@@ -58,13 +58,13 @@
 //! change an item that was read, write on condition that it is unchanged ([`Client::set_if`]): of all racing writers
 //! exactly one wins, and the others get the present item.
 //!
-//! # More than single keys
+//! # Beyond single keys
 //!
 //! Ranges are listed at one revision, however long that takes ([`Client::list`]), and deleted as one
-//! ([`Client::delete_range`]). A [`Txn`] changes several keys as one step, if its compares hold. The recent past of each
-//! key is kept ([`Client::history`], [`Client::get_at`]). [`Client::watch`] tells every change of a range once, in order,
-//! across failures of nodes; a [`Mirror`] keeps a copy of a range current. Keys that are attached to a [`Lease`] end with
-//! it, and so does a [`Lock`], which only one client holds at a time.
+//! ([`Client::delete_range`]). A [`Txn`] changes several keys as one step, if its compares hold. The recent past of
+//! each key is kept ([`Client::history`], [`Client::get_at`]). [`Client::watch`] reports every change of a range once,
+//! in order, across failures of nodes; a [`Mirror`] keeps a copy of a range up to date. Keys that are attached to a
+//! [`Lease`] end with it, and so does a [`Lock`], which only one client holds at a time.
 //!
 //! # Members
 //!

@@ -133,8 +133,8 @@ impl Client {
         self.set_with(SetRequest { condition: Some(condition), ..SetRequest::new(key.as_ref(), value.as_ref()) })
     }
 
-    /// Writes one key with every option of the API: it can attach the key to a lease or let it end after a time, ask for
-    /// the previous item, or carry the caller's own request id, which makes the write safe to repeat even by another
+    /// Writes one key with every option of the API. The write can attach the key to a lease, let it end after a time,
+    /// ask for the previous item, or carry the caller's own request id, which makes it safe to repeat even by another
     /// process.
     ///
     /// # Errors
@@ -209,12 +209,12 @@ impl Client {
     /// Deletes all keys of a range in one revision: of a prefix, between two bounds, or, with [`Range::All`], of the
     /// whole store.
     ///
-    /// One request deletes at most 100,000 keys and 16 MiB. [`Client::delete_with`] takes a limit, and so deletes more
-    /// in several revisions.
+    /// One request deletes at most 100,000 keys and 16 MiB. To delete more, in several revisions, give
+    /// [`Client::delete_with`] a limit and repeat it.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] if there is more in the range, and then nothing was deleted; [`Error::InvalidRequest`] for a
-    /// prefix that is empty; otherwise as [`Client::set`].
+    /// [`Error::TooLarge`] if there is more in the range; nothing was deleted then. [`Error::InvalidRequest`] for a
+    /// prefix that is empty. Otherwise as [`Client::set`].
     ///
     /// ```
     /// use kvclient::{Client, Range};

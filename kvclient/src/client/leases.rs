@@ -1,4 +1,4 @@
-//! Leases: keys that end with their owner.
+//! Leases, which delete their keys when they end.
 
 use super::handle::Client;
 use super::time::to_ms;
@@ -16,11 +16,13 @@ use std::vec;
 impl Client {
     /// Grants a lease and keeps it alive until it is dropped.
     ///
-    /// One thread in the background does this for all leases of a client and its clones. `ttl` is how long the lease
-    /// lives on after this process has died: a few times longer than an election takes, so that it survives one.
+    /// One thread in the background does this for all leases of a client and its clones. The lease lives on for `ttl`
+    /// after this process has died. Make `ttl` a few times longer than an election takes, so that the lease survives
+    /// one.
     ///
     /// # Errors
-    /// [`Error::InvalidRequest`] if `ttl` is under 500 milliseconds; otherwise as [`Client::set`].
+    /// [`Error::InvalidRequest`] if `ttl` is under 500 milliseconds or over 9,000,000,000 seconds;
+    /// [`Error::Configuration`] if the system has no thread left; otherwise as [`Client::set`].
     ///
     /// ```
     /// # use kvclient::Client;
@@ -39,7 +41,8 @@ impl Client {
         Lease::keep(Arc::clone(&self.keeper), granted, sent)
     }
 
-    /// Grants a lease with every option of the API, and leaves it alone: it ends after its time, unless it is kept alive.
+    /// Grants a lease with every option of the API, and does not keep it alive: it ends after its time, unless the
+    /// caller renews it.
     ///
     /// # Errors
     /// [`Error::LeaseExists`] if the caller chose an id that is in use; otherwise as [`Client::grant_lease`].
@@ -62,11 +65,12 @@ impl Client {
         self.cluster.write(&mut lane, "/lease/grant", &request)
     }
 
-    /// Takes up a lease that exists, and keeps it alive until it is dropped: after [`Lease::release`], or in a process
-    /// that goes on where another one ended.
+    /// Takes over a lease that exists, and keeps it alive until it is dropped: after [`Lease::release`], or in a
+    /// process that continues the work of another one.
     ///
     /// # Errors
-    /// [`Error::LeaseNotFound`] if it has ended; otherwise as [`Client::set`].
+    /// [`Error::LeaseNotFound`] if it has ended; [`Error::Configuration`] if the system has no thread left; otherwise
+    /// as [`Client::set`].
     ///
     /// ```
     /// # use kvclient::Client;
@@ -85,7 +89,7 @@ impl Client {
         Lease::keep(Arc::clone(&self.keeper), GrantReply { lease, ttl_ms }, sent)
     }
 
-    /// Starts the time of a lease anew, once. Returns that time.
+    /// Starts the time of a lease anew, once. Returns the whole of that time.
     ///
     /// # Errors
     /// [`Error::LeaseNotFound`] if it has ended; otherwise as [`Client::set`]. Repeating it is safe.
@@ -202,7 +206,7 @@ impl Client {
         self.look_at(LeaseQuery { keys: true, ..LeaseQuery::new(lease) })
     }
 
-    /// Returns all leases, in order of their ids. Those of single keys, made by `ttl_ms`, are not among them.
+    /// Returns all leases, in order of their ids, except those that `ttl_ms` has made for single keys.
     ///
     /// ```
     /// use kvclient::Client;
@@ -238,7 +242,8 @@ fn unexpected(message: &str) -> Error {
     Error::Unexpected { endpoint: "a node".into(), applied: crate::api::Applied::Unknown, message: message.into() }
 }
 
-/// All leases of the store, from [`Client::leases`]: a page at a time, each of the present. Ends with the first error.
+/// All leases of the store, from [`Client::leases`]. They are read a page at a time, each page from the newest state.
+/// Ends with the first error.
 #[derive(Debug)]
 pub struct Leases {
     client: Client,

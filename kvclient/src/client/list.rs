@@ -8,7 +8,8 @@ use std::sync::Arc;
 impl Client {
     /// Lists the keys of a range: all that begin with a prefix, those between two bounds, or all of the store.
     ///
-    /// This returns a builder. How to list is set on it, and one of its last methods asks the cluster.
+    /// This returns a builder. Set the options of the list on it, then call a method that asks the cluster, such as
+    /// [`List::items`].
     ///
     /// ```
     /// use kvclient::{Client, Range};

@@ -7,8 +7,8 @@ use crate::lock::{HolderWatch, LockBuilder};
 use std::sync::Arc;
 
 impl Client {
-    /// Prepares to take a lock, which nobody else then holds; see [`Lock`](crate::Lock) for what that promises. With a
-    /// value it is an election: whoever holds the lock leads.
+    /// Prepares to take a lock, which one client holds at a time; [`Lock`](crate::Lock) says what that promises. With a
+    /// value it is an election: the holder of the lock leads.
     ///
     /// ```
     /// use kvclient::Client;
@@ -25,10 +25,10 @@ impl Client {
         LockBuilder::new(Arc::clone(&self.cluster), Arc::clone(&self.keeper), name.into())
     }
 
-    /// Returns who holds a lock, and who waits for it.
+    /// Returns the holder of a lock, and the clients that wait for it.
     ///
     /// # Errors
-    /// [`Error::InvalidRequest`] if there can be no such name; otherwise as [`Client::get`].
+    /// [`Error::InvalidRequest`] if the name is empty or too long; otherwise as [`Client::get`].
     ///
     /// ```
     /// use kvclient::Client;
@@ -46,8 +46,8 @@ impl Client {
         self.fetch(&format!("/lock?{}", LockQuery::new(name).to_query()))
     }
 
-    /// Follows who holds a lock: the present holder first, then each other one. Nothing is asked of the cluster before
-    /// the first item is.
+    /// Follows the holders of a lock: the present one first, then each new one. The iterator asks the cluster for
+    /// nothing until its first item is requested.
     ///
     /// ```
     /// use kvclient::Client;

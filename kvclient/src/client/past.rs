@@ -1,4 +1,4 @@
-//! The past of keys: what they were, what changed, and waiting for the next change.
+//! The past of keys: earlier items, changes, and waiting for the next change.
 
 use super::handle::Client;
 use super::time::to_ms;
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::routing::Question;
 use std::time::{Duration, Instant};
 
-/// Longest time that one request waits for a change. A node that hangs is noticed no sooner.
+/// Longest time that one request waits for a change. It can take this long to notice a node that hangs.
 const WAIT_STEP_MAX: Duration = Duration::from_secs(20);
 
 /// A key as one read saw it.
@@ -35,7 +35,8 @@ pub struct Observed {
 impl Client {
     /// Reads one key as it was at a revision. Returns `None` if there was no such key then.
     ///
-    /// The cluster keeps the recent past, an hour of it unless its nodes are set otherwise.
+    /// The cluster keeps the recent past: an hour, up to 64 MiB, unless `--history-age` and `--history-bytes` of its
+    /// nodes say otherwise.
     ///
     /// # Errors
     /// [`Error::Compacted`] if that revision is no longer kept, [`Error::FutureRevision`] if it is yet to come;
@@ -55,8 +56,8 @@ impl Client {
         self.get_with(GetQuery { revision: Some(revision), ..GetQuery::new(key.as_ref()) })
     }
 
-    /// Reads one key, and the revision of the store at which it was so. From there on [`Client::wait_for_change`] waits
-    /// for the next change.
+    /// Reads one key, and the revision of the store that served the read. With that revision,
+    /// [`Client::wait_for_change`] waits for the next change.
     ///
     /// # Errors
     /// As [`Client::get`].
@@ -76,9 +77,9 @@ impl Client {
 
     /// Waits until a key is set or deleted after `revision`, for `patience` at most, and returns the key as it is then.
     ///
-    /// Take `revision` from what was seen last ([`Client::observe`], or this), so that no change is missed. Several
-    /// changes in the meantime are seen as one: for each of them use a watch. If nobody knows any more whether the key
-    /// was deleted after `revision`, the answer comes at once.
+    /// Take `revision` from the previous result of [`Client::observe`] or of this method, so that no change is missed.
+    /// Several changes in the meantime are seen as one; use a watch to see each of them. If the history no longer shows
+    /// whether the key was deleted after `revision`, the answer comes at once.
     ///
     /// # Errors
     /// As [`Client::get`], if no node answers for the total time.
@@ -105,7 +106,7 @@ impl Client {
             let observed = self.observe_with(&GetQuery { wait: Some(wait), ..GetQuery::new(key.as_ref()) })?;
             let has_changed = match &observed.item {
                 Some(item) => item.mod_revision > revision,
-                // That it was deleted is told before the time is over.
+                // An answer before the time is over means that the key was deleted.
                 None => asked.elapsed() < step,
             };
             if has_changed || began.elapsed() >= patience {
@@ -138,8 +139,8 @@ impl Client {
         self.fetch(&format!("/history?{}", HistoryQuery::new(key.as_ref()).to_query()))
     }
 
-    /// Has all nodes forget what was before `revision`. This frees memory; nodes forget by themselves what is old or too
-    /// much, so it is seldom needed.
+    /// Makes all nodes forget the history before `revision`. This frees memory, but is seldom needed: nodes forget old
+    /// changes by themselves, by age and by size.
     ///
     /// # Errors
     /// [`Error::FutureRevision`] if the revision is yet to come; otherwise as [`Client::set`]. Repeating it is safe.
@@ -164,7 +165,7 @@ impl Client {
     /// Reads one key as `query` says.
     pub(super) fn observe_with(&self, query: &GetQuery) -> Result<Observed, Error> {
         check_key(&query.key)?;
-        // The reply of a raw read is no JSON. What is asked for is the same.
+        // The reply of a raw read is not JSON. The item is the same.
         let query = GetQuery { raw: false, ..query.clone() };
         let wait = query.wait.map_or(Duration::ZERO, |wait| Duration::from_millis(wait.wait_ms));
         let question = Question { path: format!("/get?{}", query.to_query()), wait, ..Question::default() };

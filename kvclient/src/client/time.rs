@@ -1,4 +1,4 @@
-//! Times as the API has them.
+//! Conversion of times for the API.
 
 use std::time::Duration;
 

@@ -7,14 +7,14 @@ use crate::routing::Question;
 use crate::txn::{Txn, TxnOutcome};
 
 impl Client {
-    /// Executes a transaction: several operations as one step, once, however often it was sent.
+    /// Executes a transaction: several operations as one step. It is applied once, however often it was sent.
     ///
-    /// One that only reads is answered by any node, like a read.
+    /// Any node answers a transaction that only reads, like a read.
     ///
     /// # Errors
-    /// As [`Client::set`]; [`Error::InvalidRequest`] if a branch writes a key twice; [`Error::LeaseNotFound`] if a lease
-    /// to which a key was to be attached has ended; [`Error::ReplyNotKept`] if it was applied and its large reply was
-    /// lost.
+    /// As [`Client::set`]; [`Error::InvalidRequest`] if a branch writes a key twice; [`Error::LeaseNotFound`] if a
+    /// lease to which a key was to be attached has ended; [`Error::TooLarge`] if the transaction exceeds a limit, and
+    /// nothing was applied; [`Error::ReplyNotKept`] if it was applied and its large reply was lost.
     ///
     /// ```
     /// use kvclient::{Client, Txn};

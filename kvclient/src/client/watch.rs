@@ -6,8 +6,8 @@ use crate::watch::{Mirror, Watch};
 use std::sync::Arc;
 
 impl Client {
-    /// Watches a key or a range: an iterator over every change from now on, revision by revision. Nothing is asked of
-    /// the cluster before the first item is.
+    /// Watches a key or a range: an iterator over every change from now on, revision by revision. The iterator asks the
+    /// cluster for nothing until its first item is requested, so changes before that are not in it.
     ///
     /// ```
     /// use kvclient::{Client, Range};
@@ -31,8 +31,8 @@ impl Client {
         Watch::new(Arc::clone(&self.cluster), range.into())
     }
 
-    /// Keeps a copy of a range in memory, always current: for programs that read it often and write it rarely, such as
-    /// their configuration or the addresses of other services. See [`Mirror`].
+    /// Keeps a copy of a range in memory that follows the cluster. Use it for data that a program reads often and that
+    /// rarely changes, such as its configuration or the addresses of other services. See [`Mirror`].
     ///
     /// ```
     /// use kvclient::{Client, Range};

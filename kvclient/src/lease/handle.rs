@@ -15,10 +15,11 @@ const DROP_MAX: Duration = Duration::from_secs(2);
 /// Keys that are attached to it end with it. It is revoked when it is dropped; when the process dies, it ends after its
 /// time.
 ///
-/// **Whether it is lost** is decided by this process's clock: after four fifths of its time without an answered
-/// keepalive. Clocks that differ by no more than 20 % so never let two holders believe in the same thing. A process that
-/// is paused learns of its loss too late; what must be safe whatever clocks do names a lock that is
-/// [`held`](crate::Condition::Held), and is checked by the store itself.
+/// **Loss.** By this process's clock, the lease is lost after four fifths of its time without an answered keepalive. So
+/// if the clocks differ by no more than 20 %, its holder stops counting on it before the cluster ends it. But a process
+/// that is paused learns of the loss too late. For writes that must be safe whatever the clocks do, take a
+/// [lock](crate::Lock) and make them depend on the condition [`held`](crate::Condition::Held), which the store itself
+/// checks.
 ///
 /// ```
 /// use kvclient::{Client, SetRequest};
@@ -49,6 +50,9 @@ pub struct Lease {
 
 impl Lease {
     /// Keeps a lease alive that was granted or renewed by a request sent at `sent`.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] if the system has no thread left.
     pub(crate) fn keep(keeper: Arc<Keeper>, granted: GrantReply, sent: Instant) -> Result<Self, Error> {
         let (id, ttl) = (granted.lease, Duration::from_millis(granted.ttl_ms));
         let term = Arc::new(Term::new(sent, ttl));
@@ -56,7 +60,7 @@ impl Lease {
         Ok(Self { id, ttl, keeper, term, is_given_up: false })
     }
 
-    /// Returns its id, to which keys are attached.
+    /// Returns its id, by which keys are attached to it.
     ///
     /// ```
     /// # use kvclient::Client;
@@ -87,7 +91,7 @@ impl Lease {
         self.ttl
     }
 
-    /// Returns whether it is lost, by this process's clock. Once true, it stays true. Asks nobody.
+    /// Returns whether it is lost, by this process's clock. Once true, it stays true. Sends no request.
     ///
     /// ```
     /// # use kvclient::Client;
@@ -105,7 +109,7 @@ impl Lease {
         self.term.is_lost(Instant::now())
     }
 
-    /// Returns what tells other threads that it is lost.
+    /// Returns a handle by which other threads learn that it is lost.
     ///
     /// ```
     /// # use kvclient::Client;
@@ -122,11 +126,11 @@ impl Lease {
         LeaseLoss::of(Arc::clone(&self.term))
     }
 
-    /// Ends it, and deletes its keys in one revision. Dropping it does the same, but says nothing of failures.
+    /// Ends it, and deletes its keys in one revision. Dropping it does the same, but reports no failure.
     ///
     /// # Errors
-    /// [`Error::LeaseNotFound`] if it has ended already; otherwise as [`Client::set`](crate::Client::set). Then it ends
-    /// after its time, since it is not kept alive any longer.
+    /// [`Error::LeaseNotFound`] if it has ended already; otherwise as [`Client::set`](crate::Client::set). After such
+    /// an error the lease ends after its time, since it is no longer kept alive.
     ///
     /// ```
     /// # use kvclient::{Client, SetRequest};
@@ -144,8 +148,8 @@ impl Lease {
         self.revoke_within(self.keeper.cluster().limits.total_timeout)
     }
 
-    /// Keeps it alive no longer, without revoking it: it ends after its time, unless somebody else keeps it
-    /// ([`Client::keep_lease`](crate::Client::keep_lease)).
+    /// Stops keeping it alive, without revoking it: it ends after its time, unless another process takes it over
+    /// ([`Client::keep_lease`](crate::Client::keep_lease)). Returns its id.
     ///
     /// ```
     /// # use kvclient::Client;

@@ -32,7 +32,7 @@ struct State {
 /// Leases that are renewed by one request.
 struct Batch {
     leases: Vec<(LeaseId, Arc<Term>)>,
-    /// Time for the request. Half of what the lease that needs the thread first has left.
+    /// Time for the request: half of the time left until the next lease needs the thread.
     limit: Duration,
 }
 
@@ -46,7 +46,7 @@ impl Keeper {
         &self.cluster
     }
 
-    // Whatever panicked left the map whole.
+    // A panic elsewhere has left the map intact.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,7 +70,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Keeps a lease alive no longer.
+    /// Stops keeping a lease alive.
     pub(super) fn forget(&self, id: LeaseId, term: &Arc<Term>) {
         let mut state = self.state();
         // The same lease may have been taken up again by another handle.

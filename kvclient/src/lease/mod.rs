@@ -1,7 +1,7 @@
 //! Leases that are kept alive.
 //!
-//! `term` is how long a lease can be counted on, by this process's clock. `keeper` renews all leases of a client from one
-//! thread, many in a request. `lease` is the caller's handle: it revokes the lease when it is dropped.
+//! `term` is the time for which a lease can be counted on, by this process's clock. `keeper` renews all leases of a
+//! client from one thread, many in a request. `handle` is the caller's handle: it revokes the lease when it is dropped.
 
 mod handle;
 mod keeper;

@@ -1,9 +1,9 @@
-//! How long a lease can be counted on.
+//! The time for which a lease can be counted on.
 //!
 //! The cluster counts the time of a lease by the clock of its leader, from when it applies a keepalive. The holder counts
 //! by its own, from before it sent the request, and only four fifths of the time: so it stops counting on the lease
-//! before the cluster ends it, even if its clock is 20 % slower. What was counted lost once is lost for good, whatever
-//! answer comes later: somebody may have acted on it.
+//! before the cluster ends it, even if its clock is 20 % slower. A lease that was once reported as lost stays lost,
+//! whatever answer comes later: the caller may have acted on the report.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ const RETRIED_AFTER: f64 = 1.0 / 20.0;
 /// Longest wait before a renewal that failed is tried again.
 const RETRIED_AFTER_MAX: Duration = Duration::from_millis(500);
 
-/// Latest moment that is told apart from never. An hour and more are far beyond any wait for a change.
+/// Time after which a moment counts as never. A year is far beyond any wait.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The time of one lease, shared by its holder and the keeper.
@@ -36,7 +36,7 @@ pub(super) struct Term {
 #[derive(Debug)]
 struct State {
     ttl: Duration,
-    /// Before the last request was sent that was answered.
+    /// A moment before the last answered request was sent.
     renewed: Instant,
     /// The next request is not sent before this time.
     next: Instant,
@@ -48,7 +48,7 @@ impl State {
         self.renewed + self.ttl.mul_f64(COUNTED_ON_FOR)
     }
 
-    /// Returns whether the lease is lost. If so, it is for good.
+    /// Returns whether the lease is lost, and records a loss, which is final.
     fn look(&mut self, now: Instant) -> bool {
         self.is_lost |= now >= self.lost_at();
         self.is_lost
@@ -88,7 +88,7 @@ impl Term {
         state.next <= now + state.ttl.mul_f64(EARLY)
     }
 
-    /// It was renewed by a request sent at `sent`.
+    /// Records that the lease was renewed by a request sent at `sent`.
     pub(super) fn renew(&self, sent: Instant, ttl: Duration, now: Instant) {
         let mut state = self.state();
         if state.look(now) {
@@ -99,13 +99,13 @@ impl Term {
         state.next = sent + state.ttl.mul_f64(RENEWED_AFTER);
     }
 
-    /// It was not renewed: tries again soon.
+    /// Records that a renewal failed, and plans another one soon.
     pub(super) fn retry(&self, now: Instant) {
         let mut state = self.state();
         state.next = now + state.ttl.mul_f64(RETRIED_AFTER).min(RETRIED_AFTER_MAX);
     }
 
-    /// It has ended, or nobody keeps it any more.
+    /// Records that the lease has ended, or is no longer kept alive.
     pub(super) fn lose(&self) {
         self.state().is_lost = true;
         self.changed.notify_all();
@@ -129,7 +129,7 @@ impl Term {
     }
 }
 
-/// Tells when a lease is lost, from [`Lease::loss`](super::Lease::loss); for other threads than that of the holder.
+/// Reports the loss of a lease to threads other than the holder's. From [`Lease::loss`](super::Lease::loss).
 ///
 /// ```
 /// # use kvclient::Client;

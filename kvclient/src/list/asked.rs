@@ -1,11 +1,11 @@
-//! The question that pages and streams ask.
+//! The request behind pages and streams.
 
 use crate::api::{Applied, ListOp, ListQuery, ListReply, PAGE_ITEMS_MAX, Range};
 use crate::error::Error;
 use crate::routing::Cluster;
 use std::sync::Arc;
 
-/// The keys to list, how, and whom to ask.
+/// The keys to list, the options, and the nodes to ask.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) cluster: Arc<Cluster>,
@@ -27,7 +27,7 @@ impl Asked {
         query
     }
 
-    /// Returns the query of a page that says how many keys there are.
+    /// Returns the query of a page that also counts the keys.
     pub(super) fn counted(&self) -> ListQuery {
         let mut query = self.paged();
         query.list.count = true;
@@ -42,7 +42,7 @@ impl Asked {
     }
 }
 
-/// Returns the error for an answer that is not as documented.
+/// Returns the error for a reply that does not follow the API.
 pub(super) fn unexpected(message: impl Into<String>) -> Error {
     Error::Unexpected { endpoint: "a node".into(), applied: Applied::No, message: message.into() }
 }

@@ -1,4 +1,4 @@
-//! The keys to list, and how.
+//! The builder of a list: the range and the options.
 
 use super::asked::{Asked, unexpected};
 use super::pages::{Entries, Items, Keys, Pages};
@@ -8,10 +8,10 @@ use crate::error::Error;
 use crate::routing::Cluster;
 use std::sync::Arc;
 
-/// A list of a range, from [`Client::list`](crate::Client::list): which keys, and how.
+/// Builder of a list of a range, from [`Client::list`](crate::Client::list).
 ///
-/// The iterators ask for one page at a time, from any node. All pages are of the revision of the first, whatever is
-/// written meanwhile. They end with the first error.
+/// The iterators ask for one page at a time, from any node. All pages show the revision of the first one, whatever is
+/// written meanwhile. An iterator ends with its first error.
 ///
 /// ```
 /// use kvclient::{Client, Range};
@@ -111,7 +111,7 @@ impl List {
         self
     }
 
-    /// Sets how many entries a page has at most, 1 to 10,000, which is the default. A page also ends at 1 MiB.
+    /// Sets the largest number of entries of a page: 1 to 10,000, and 10,000 unless set. A page also ends at 1 MiB.
     ///
     /// ```
     /// use kvclient::{Client, Range};
@@ -181,7 +181,7 @@ impl List {
         self.read(ReadOptions { consistency, ..ReadOptions::default() })
     }
 
-    /// Sets which state of the store is listed.
+    /// Sets the consistency of the list.
     ///
     /// ```
     /// use kvclient::api::ReadOptions;
@@ -200,7 +200,7 @@ impl List {
         self
     }
 
-    /// Returns the number of keys of the whole range, whatever the list begins after or is limited to.
+    /// Returns the number of keys of the whole range, whatever [`List::after`] and [`List::limit`] are.
     ///
     /// # Errors
     /// As [`Client::get`](crate::Client::get), and with a revision as [`Client::get_at`](crate::Client::get_at).
@@ -243,7 +243,7 @@ impl List {
         self.asked.ask(&self.asked.counted())
     }
 
-    /// Returns the page after another one, at the same revision, from its `next`. All else that is set must be the same.
+    /// Returns the page after the one whose `next` this is, at the same revision. All other options must be the same.
     ///
     /// # Errors
     /// [`Error::InvalidRequest`] if it is the token of another list, [`Error::Compacted`] if its revision is no longer
@@ -285,7 +285,7 @@ impl List {
         Pages::of(self.asked)
     }
 
-    /// Returns all items. With a delimiter, those that are not rolled up.
+    /// Returns all items. With a delimiter, leaves out the keys that are rolled up.
     ///
     /// ```
     /// use kvclient::{Client, Range};
@@ -303,7 +303,7 @@ impl List {
         Items::of(self.entries())
     }
 
-    /// Returns all keys, without asking for their values. With a delimiter, those that are not rolled up.
+    /// Returns all keys, without asking for their values. With a delimiter, leaves out the keys that are rolled up.
     ///
     /// ```
     /// use kvclient::{Client, Range};
@@ -336,11 +336,11 @@ impl List {
         Entries::of(self.pages())
     }
 
-    /// Returns all entries in order from a single reply, which is faster for a large range: it is not cut into pages, and
-    /// costs the node and this client the memory of a few items only.
+    /// Returns all entries in order from a single reply. For a large range, this needs fewer requests than pages do,
+    /// and the memory of only a few items in the node and in this client.
     ///
-    /// If the reply breaks off, the rest is asked of another node, at the same revision. That it was whole is checked:
-    /// an iterator that ends without an error has given every entry.
+    /// If the reply breaks off, another node is asked for the rest, at the same revision. An iterator that ends without
+    /// an error has returned every entry.
     ///
     /// ```
     /// use kvclient::{Client, Range};

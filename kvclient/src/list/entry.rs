@@ -2,7 +2,7 @@
 
 use crate::api::{Key, ListItem, ListLine, ListReply, Order};
 
-/// One entry of a list: an item, or with a delimiter a beginning that several keys may share.
+/// One entry of a list: an item or, with a delimiter, the beginning of keys that are rolled up.
 ///
 /// ```
 /// use kvclient::{Client, ListEntry, Range};

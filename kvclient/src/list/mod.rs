@@ -1,9 +1,9 @@
 //! Lists of ranges.
 //!
-//! `builder` says which keys and how; `asked` is the question that comes of it. `pages` asks for one page after the
-//! other, each from any node, all at the revision of the first: a token carries the place and the revision. `stream`
-//! receives the whole range in one reply, line by line, and goes on at another node where one breaks off. `entry` is what
-//! both give.
+//! `builder` sets the range and the options, and `asked` is the request made from them. `pages` asks for one page after
+//! the other, each from any node, all at the revision of the first: a token carries the place and the revision.
+//! `stream` receives the whole range in one reply, line by line, and continues at another node if the reply breaks off.
+//! Both return entries of the type in `entry`.
 
 mod asked;
 mod builder;

@@ -20,9 +20,9 @@ pub struct Pages {
 #[derive(Debug)]
 enum Next {
     First,
-    /// The one at this token.
+    /// The page at this token.
     After(String),
-    /// None.
+    /// No page.
     Nothing,
 }
 

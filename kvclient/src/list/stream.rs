@@ -1,8 +1,8 @@
 //! A whole range in one reply, line by line (`Accept: application/x-ndjson`).
 //!
-//! The last line of a whole list says how many there were. Without it the reply was cut off: another node is asked for
-//! what comes after the last entry, at the same revision. The time limit of an operation begins anew with each entry, so
-//! it bounds the silence and not the length of the list.
+//! The last line of a whole list says how many lines there were. Without that line the reply was cut off: another node
+//! is asked for the entries after the last one, at the same revision. The time limit of an operation begins anew with
+//! each entry, so it bounds the silence of a node and not the length of the list.
 
 use super::asked::Asked;
 use super::entry::ListEntry;
@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 /// Longest silence of a node that sends a list.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// All entries of a list, from [`List::stream`](crate::List::stream). Ends with the first error; if it ends without one, the list is whole.
+/// All entries of a list, from [`List::stream`](crate::List::stream). Ends with the first error. If it ends without
+/// one, the list is whole.
 #[derive(Debug)]
 pub struct ListStream {
     asked: Asked,
@@ -74,7 +75,7 @@ enum Part {
     End,
     /// Another attempt goes on after the last entry.
     Again(Again),
-    /// No attempt anywhere will end differently.
+    /// An error that no further attempt would avoid.
     Failed(Error),
 }
 
@@ -140,7 +141,7 @@ impl ListStream {
 
     fn open(&self, node: &Endpoint, limit: Duration) -> Result<Reply, Part> {
         let cluster = &self.asked.cluster;
-        // Done before anything is listed, so that it is known whose data it is. A node that is silent is found here.
+        // Comes before the list, so that the cluster of the data is known. It also finds a node that is silent.
         cluster.probe(&self.transport, node, limit).map_err(Part::Again)?;
         let mut query = self.asked.query.clone();
         query.list.check().map_err(|message| Part::Failed(Error::InvalidRequest { message }))?;

@@ -1,4 +1,4 @@
-//! The lock to take, and how.
+//! The builder of a lock: its name and the options.
 
 use super::claim::Claim;
 use super::guard::Lock;
@@ -9,7 +9,7 @@ use crate::routing::Cluster;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A lock that is to be taken, from [`Client::lock`](crate::Client::lock).
+/// Builder of a lock, from [`Client::lock`](crate::Client::lock).
 #[derive(Clone, Debug)]
 #[must_use = "nothing is locked before `acquire` or `try_acquire` is called"]
 pub struct LockBuilder {
@@ -27,8 +27,8 @@ impl LockBuilder {
         Self { cluster, keeper, name, ttl, wait: None, value: Vec::new() }
     }
 
-    /// Sets the time after which the lock is free if this process dies or is cut off; 30 seconds unless set, at least
-    /// half a second. The lock is kept by a [`Lease`](crate::Lease) of this time.
+    /// Sets the time after which the lock is free if this process dies or is cut off: at least half a second, and 30
+    /// seconds unless set. A [`Lease`](crate::Lease) of this time keeps the lock.
     ///
     /// ```
     /// # use kvclient::Client;
@@ -43,7 +43,8 @@ impl LockBuilder {
         self
     }
 
-    /// Sets how long [`acquire`](Self::acquire) waits for its turn; without end unless set.
+    /// Sets the longest time that [`acquire`](Self::acquire) waits for the lock. Unless it is set, the wait has no
+    /// limit.
     ///
     /// ```
     /// # use kvclient::Client;
@@ -58,7 +59,8 @@ impl LockBuilder {
         self
     }
 
-    /// Sets what the holder says of itself, such as its address: others see it, and in an election it names the winner.
+    /// Sets a value that describes the holder, such as its address. Others can read it. In an election it names the
+    /// leader.
     ///
     /// ```
     /// # use kvclient::Client;
@@ -75,12 +77,13 @@ impl LockBuilder {
         self
     }
 
-    /// Takes the lock, first come, first served. While it waits, its place survives the end of the node that it is
-    /// connected to.
+    /// Takes the lock, first come, first served. If the node that it is connected to fails meanwhile, it keeps its
+    /// place in the queue.
     ///
     /// # Errors
-    /// [`Error::LockHeld`] if it was not free within the time set; [`Error::InvalidRequest`] if the name or the time of
-    /// the lease cannot be; otherwise as [`Client::set`](crate::Client::set).
+    /// [`Error::LockHeld`] if the lock was not free within the time of [`wait`](Self::wait); [`Error::InvalidRequest`]
+    /// if the name or the time of the lease is out of bounds; [`Error::Configuration`] if the system has no thread
+    /// left; otherwise as [`Client::set`](crate::Client::set).
     ///
     /// ```
     /// use kvclient::Client;
@@ -98,10 +101,10 @@ impl LockBuilder {
         self.take(until)
     }
 
-    /// Takes the lock if it is free. Returns `None` if another holds it.
+    /// Takes the lock if it is free. Returns `None` if another client holds it.
     ///
     /// # Errors
-    /// As [`acquire`](Self::acquire).
+    /// As [`acquire`](Self::acquire), except [`Error::LockHeld`].
     ///
     /// ```
     /// use kvclient::Client;
@@ -132,7 +135,7 @@ impl LockBuilder {
             let (token, sent) = claim.wait()?;
             let Claim { name, lease, .. } = claim;
             match Lock::hold(&keeper, name, token, (lease, ttl_ms), sent) {
-                // The lock was had and lost, before this process could know.
+                // The lock was taken and lost again before this process could know.
                 Err(Error::LeaseNotFound { .. }) => {}
                 held => return held,
             }
@@ -140,7 +143,7 @@ impl LockBuilder {
     }
 }
 
-/// Draws the id of a lease that nobody else has.
+/// Draws a random id for a lease, unlikely to be in use.
 fn draw() -> LeaseId {
     LeaseId::new(rand::random_range(1..=i64::MAX.unsigned_abs())).expect("it is not zero")
 }

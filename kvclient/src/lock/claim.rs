@@ -1,8 +1,9 @@
 //! Waiting for a lock.
 //!
-//! A node answers when the lock is had, which may take an hour. So the request is made on a thread of its own, and
-//! meanwhile the node is asked from time to time whether it is still there. If it is not, the next node is asked for the
-//! same lock with the same lease, which takes up the place in the queue, or the lock, that the first one may have got.
+//! A node answers once the lock is taken, which may be after an hour. So the request is made on a thread of its own,
+//! and meanwhile the node is probed from time to time. If it does not answer the probe, the next node is asked for the
+//! same lock with the same lease. That request takes over the place in the queue, or the lock, that the first one may
+//! have got.
 
 use crate::api::{Applied, LOCK_WAIT_MS_MAX, LeaseId, LockReply, LockRequest, RevokeReply, RevokeRequest};
 use crate::endpoint::Endpoint;
@@ -14,35 +15,36 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Silence after which a node is asked whether it is still there.
+/// Silence after which a node is probed.
 const DOUBTED_AFTER: Duration = Duration::from_secs(2);
 
-/// Time for the answer to that.
+/// Time for the answer to a probe.
 const PROBE_MAX: Duration = Duration::from_secs(1);
 
-/// Longest time for giving a place up whose owner stops waiting.
+/// Longest time for giving up the place of a client that stops waiting.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
 
-/// Somebody who wants a lock.
+/// A client that wants a lock.
 pub(super) struct Claim {
     pub(super) cluster: Arc<Cluster>,
     pub(super) name: String,
     pub(super) value: Vec<u8>,
     pub(super) ttl_ms: u64,
     pub(super) lease: LeaseId,
-    /// When to stop waiting; never if `None`.
+    /// End of the wait. `None` waits without end.
     pub(super) until: Option<Instant>,
 }
 
 impl Claim {
-    /// Waits for the lock. Returns its token, and when the request was sent that got it.
+    /// Waits for the lock. Returns its token, and the time at which the request that got it was sent.
     ///
     /// # Errors
-    /// [`Error::LockHeld`] when the time is over, and those of a write. The place in the queue is given up then.
+    /// [`Error::LockHeld`] when the time is over, and those of a write. After an error the place in the queue is given
+    /// up.
     pub(super) fn wait(&self) -> Result<(u64, Instant), Error> {
         let waited = self.try_nodes();
         if waited.as_ref().is_err_and(|error| !matches!(error, Error::LockHeld { .. } | Error::InvalidRequest { .. })) {
-            // It may have got in somewhere. If this fails, the place ends with its lease.
+            // There may be a place in the queue. If this fails, the place ends with its lease.
             let mut lane = self.cluster.lanes.borrow();
             let request = RevokeRequest { request: Some(lane.session.next()), ..RevokeRequest::new(self.lease) };
             let limit = self.cluster.limits.total_timeout.min(LEAVE_MAX);
@@ -55,7 +57,7 @@ impl Claim {
         let start = self.cluster.lanes.borrow().start;
         let mut tried: Vec<Endpoint> = Vec::new();
         let mut round = 0;
-        // Failures count from the last time that a node was there.
+        // The time for failures starts when a node last answered.
         let (mut tally, mut failing) = (Tally::of(Kind::Write), Deadline::after(self.cluster.limits.total_timeout));
         loop {
             let next = self.cluster.endpoints().next(start, &tried, Instant::now()).cloned();
@@ -89,7 +91,7 @@ impl Claim {
         }
     }
 
-    /// Asks one node, for as long as it is there. Returns the verdict, and whether the node was there for a while.
+    /// Asks one node, for as long as it answers probes. Returns the verdict, and whether the node has answered one.
     fn ask(&self, node: Endpoint) -> (Verdict, bool) {
         let asked = self.send(node.clone());
         let answers = match asked {
@@ -102,7 +104,7 @@ impl Claim {
                 Ok(verdict) => return (verdict, was_there),
                 Err(RecvTimeoutError::Timeout) => match self.cluster.probe(&Transport::new(), &node, PROBE_MAX) {
                     Ok(_) => was_there = true,
-                    // It may hold the place, or the lock, for this lease. Whoever is asked next takes that up.
+                    // It may have the place, or the lock, for this lease. The next request takes that over.
                     Err(again) => {
                         let again = Again { applied: Applied::Unknown, ..again };
                         return (Verdict::Again(again), was_there);
@@ -135,7 +137,7 @@ impl Claim {
             let limit = left + cluster.attempt_limit();
             let target: Target<'_> = cluster.target(&to, "/lock");
             let reply = Transport::new().post(target, &Post { body: &body, level: None }, limit);
-            // Whoever has gone on to another node needs it no more.
+            // The receiver is gone if another node is asked by now.
             let _ = sender.send(cluster.judge(Kind::Write, &to, reply));
         };
         thread::Builder::new().name("kvclient-lock".into()).spawn(work).map_err(|cause| unsent(&cause))?;

@@ -6,7 +6,7 @@ use crate::lease::{Keeper, Lease, LeaseLoss};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Part of the time of its lease within which a lock is counted on without asking once more.
+/// Divisor of the time of its lease: within that part of it, a lock is counted on without another request.
 const TRUSTED_FOR: u32 = 3;
 
 /// A lock that is held until it is dropped, from [`Client::lock`](crate::Client::lock).
@@ -14,11 +14,11 @@ const TRUSTED_FOR: u32 = 3;
 /// It is kept by a lease, which a thread in the background keeps alive. When this process dies, or is cut off from the
 /// cluster, the lock is free after the time of the lease.
 ///
-/// **What it promises.** No two clients hold the lock at the same time by the cluster's count. But a process may be
-/// paused, or believe for a moment in a lock that it has lost: [`lost`](Self::lost) tells as early as its own clock can.
-/// So whatever the lock protects should refuse those who have lost it. Keys of this cluster do so by the condition
-/// [`held`](Self::held). Anything else can compare fencing tokens: it remembers the highest [`token`](Self::token) that it
-/// has seen, and refuses a lower one.
+/// **Promise.** In the cluster's own order of requests, no two clients hold the lock at the same time. But a process
+/// that is paused may count on a lock that it has lost: [`lost`](Self::lost) reports the loss only as early as its own
+/// clock can. So whatever the lock protects should refuse clients that have lost it. Keys of this cluster do so by the
+/// condition [`held`](Self::held). Anything else can compare fencing tokens: it remembers the highest
+/// [`token`](Self::token) that it has seen, and refuses a lower one.
 ///
 /// ```
 /// use kvclient::{Client, Condition, SetRequest};
@@ -42,10 +42,11 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Keeps a lock that was had by a request sent at `sent`.
+    /// Keeps a lock that was taken by a request sent at `sent`.
     ///
     /// # Errors
-    /// [`Error::LeaseNotFound`] if it is lost already.
+    /// [`Error::LeaseNotFound`] if it is lost already; [`Error::Configuration`] if the system has no thread left;
+    /// otherwise those of a write.
     pub(super) fn hold(
         keeper: &Arc<Keeper>,
         name: String,
@@ -53,7 +54,7 @@ impl Lock {
         (lease, ttl_ms): (LeaseId, u64),
         sent: Instant,
     ) -> Result<Self, Error> {
-        // After a long wait nobody here knows when the node has renewed the lease for the last time.
+        // After a long wait, this process does not know when the node last renewed the lease.
         let sent =
             if sent.elapsed() < Duration::from_millis(ttl_ms) / TRUSTED_FOR { sent } else { renew(keeper, lease)? };
         let lease = Lease::keep(Arc::clone(keeper), GrantReply { lease, ttl_ms }, sent)?;
@@ -104,7 +105,7 @@ impl Lock {
         self.lease.id()
     }
 
-    /// Returns what a condition compares with: a write on this condition is refused by the store once the lock is lost.
+    /// Returns the condition that this lock is held: once it is lost, the store refuses writes on this condition.
     ///
     /// ```
     /// use kvclient::{Client, Condition, Error};
@@ -123,7 +124,7 @@ impl Lock {
         Held { name: self.name.clone(), token: self.token }
     }
 
-    /// Returns whether it is lost, by this process's clock. Once true, it stays true. Asks nobody.
+    /// Returns whether it is lost, by this process's clock. Once true, it stays true. Sends no request.
     ///
     /// ```
     /// # use kvclient::Client;
@@ -137,7 +138,7 @@ impl Lock {
         self.lease.is_lost()
     }
 
-    /// Returns what tells other threads that it is lost.
+    /// Returns a handle by which other threads learn that it is lost.
     ///
     /// ```
     /// # use kvclient::Client;
@@ -153,11 +154,11 @@ impl Lock {
         self.lease.loss()
     }
 
-    /// Gives it up. Dropping it does the same, but says nothing of failures.
+    /// Gives it up. Dropping it does the same, but reports no failure.
     ///
     /// # Errors
-    /// [`Error::LockLost`] if it was not held any more: what was done under it may have run beside another holder.
-    /// Otherwise as [`Client::set`](crate::Client::set); then it is free after the time of its lease.
+    /// [`Error::LockLost`] if it was no longer held: work done under it may have run beside another holder. Otherwise
+    /// as [`Client::set`](crate::Client::set): the lock is then free after the time of its lease.
     ///
     /// ```
     /// # use kvclient::Client;
@@ -179,7 +180,7 @@ impl Lock {
     }
 }
 
-/// Renews the lease. Returns a moment before the request.
+/// Renews the lease. Returns a moment before the request was sent.
 fn renew(keeper: &Keeper, lease: LeaseId) -> Result<Instant, Error> {
     let sent = Instant::now();
     let cluster = keeper.cluster();

@@ -1,4 +1,4 @@
-//! Following who holds a lock.
+//! Following the holders of a lock.
 
 use crate::api::{ErrorReply, HOLDER_EVENT, HolderEvent, LockQuery};
 use crate::error::Error;
@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 /// An iterator over the holders of a lock, from [`Client::watch_lock`](crate::Client::watch_lock). It waits as long as
 /// nothing changes.
 ///
-/// The first item is the present holder, or says that there is none. If the lock changes hands quickly, some holders may
-/// be left out, but never the last one. It goes on at another node by itself, and ends only with an error: where the name
-/// cannot be, or all nodes belong to another cluster by now.
+/// The first item is the present holder, or says that there is none. If the lock changes hands quickly, some holders
+/// may be left out, but never the last one. It continues at another node by itself, and ends only with an error: if the
+/// name is invalid, or if all nodes belong to another cluster by now.
 pub struct HolderWatch {
     events: Events<Told>,
     query: LockQuery,
@@ -83,7 +83,7 @@ impl HolderWatch {
         None
     }
 
-    /// Returns whether a holder is another one, and not one of the past, from a node that is behind.
+    /// Returns whether the event has another holder, and does not come from a node that is behind.
     fn is_news(&self, told: &HolderEvent) -> bool {
         let token = |event: &HolderEvent| event.holder.as_ref().map(|holder| holder.token);
         self.last.as_ref().is_none_or(|last| told.revision >= last.revision && token(told) != token(last))

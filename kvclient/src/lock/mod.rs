@@ -1,8 +1,8 @@
 //! Locks and elections.
 //!
-//! `builder` says which lock, and how long to wait. `claim` waits for it at one node after another, always with the same
-//! lease, so that the place in the queue is the same. `guard` is the lock while it is held. `holders` follows who holds a
-//! lock.
+//! `builder` sets the name and the options. `claim` waits for the lock at one node after another, always with the same
+//! lease, so that it keeps its place in the queue. `guard` is the lock while it is held. `holders` follows the holders
+//! of a lock.
 
 mod builder;
 mod claim;

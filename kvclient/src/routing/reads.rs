@@ -46,7 +46,7 @@ struct Read {
 }
 
 impl Lane {
-    /// Remembers who served a read. How long a node waits because it was asked to says nothing about it.
+    /// Remembers the node that served a read. The time that it was asked to wait says nothing about its speed.
     fn served(&mut self, node: &Endpoint, question: &Question, took: Duration) {
         self.reads_from = Some(node.clone());
         self.read_took = took.saturating_sub(question.wait);

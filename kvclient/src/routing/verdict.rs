@@ -144,7 +144,7 @@ fn judge_error(kind: Kind, endpoint: &Endpoint, reply: &Reply, error: ErrorBody)
         ErrorCode::LeaseExists => Verdict::Refused(Error::LeaseExists { message: message(error) }),
         ErrorCode::LockHeld => Verdict::Refused(Error::LockHeld { holder: error.holder, message: error.message }),
         ErrorCode::LockLost => Verdict::Refused(Error::LockLost { message: message(error) }),
-        // The leader says so before the log, and will until something is deleted.
+        // The leader refuses before the log, and keeps refusing until something is deleted.
         ErrorCode::StoreFull => Verdict::Refused(Error::StoreFull { message: message(error) }),
         ErrorCode::MemberNotFound => Verdict::Refused(Error::MemberNotFound { message: message(error) }),
         // A removed node is a refused change as well.

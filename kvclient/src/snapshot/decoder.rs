@@ -15,7 +15,7 @@ pub enum Part {
     Head(Head),
     /// A piece of data.
     Data(Bytes),
-    /// A piece of the history before the state. Backups have none, and neither have snapshots before level 3.
+    /// A piece of the history before the state. Neither backups nor snapshots below level 3 have one.
     History(Bytes),
     /// The end of the snapshot.
     End(Totals),

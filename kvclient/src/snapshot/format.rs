@@ -88,7 +88,7 @@ pub(super) enum PartKind {
     Head,
     /// A piece of the state.
     Data,
-    /// A piece of the history before the state, which is no part of it.
+    /// A piece of the history before the state, which is not part of the state.
     History,
     /// The totals; the last part.
     End,

@@ -34,9 +34,9 @@ pub struct Summary {
     pub keys: u64,
     /// Number of client names whose last request is remembered.
     pub sessions: u64,
-    /// Number of leases; none before level 3.
+    /// Number of leases; zero below level 3.
     pub leases: u64,
-    /// Number of leases so far whose id the store has chosen; none before level 3.
+    /// Number of lease ids that the store has chosen so far; zero below level 3.
     pub leases_chosen: u64,
     /// Bytes of the data, of all parts together.
     pub data_bytes: u64,

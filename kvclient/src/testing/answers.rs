@@ -78,8 +78,8 @@ pub(crate) fn stream() -> (Sender<String>, Act) {
     (sender, Act::Stream(receiver))
 }
 
-/// Returns what gives these answers in turn, and keeps silent after that. Clones share the answers, for nodes of which
-/// any may be asked first.
+/// Returns a function that gives these answers in turn, and keeps silent after that. Clones share the answers, for
+/// nodes of which any may be asked first.
 pub(crate) fn in_turn(acts: Vec<Act>) -> impl FnMut(&Seen) -> Act + Clone + Send + 'static {
     let acts = Arc::new(Mutex::new(VecDeque::from(acts)));
     move |_| acts.lock().unwrap().pop_front().unwrap_or(Act::KeepSilent)

@@ -260,12 +260,12 @@ impl Lines {
     }
 }
 
-/// What a stream of events is asked for.
+/// The request for a stream of events.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Subscription<'s> {
     /// The JSON of one that is posted.
     pub(crate) body: Option<&'s [u8]>,
-    /// Id of the last event, behind which the stream goes on.
+    /// Id of the last event, after which the stream continues.
     pub(crate) last_event_id: Option<String>,
 }
 

@@ -3,7 +3,7 @@
 //! Lines end in LF or CRLF; `event:`, `data:` and `id:` count, comments and other fields do not; an empty line ends an
 //! event (WHATWG HTML §9.2.6). Memory is bounded whatever the node sends.
 
-/// Longest event that is read, in bytes: a value of 8 MiB fits even if JSON writes each byte as six.
+/// Longest event that is read, in bytes: a value of 8 MiB fits even if JSON writes each of its bytes as six.
 const EVENT_BYTES_MAX: usize = 64 << 20;
 
 /// One event.

@@ -9,10 +9,10 @@ use crate::api::{
 };
 use std::marker::PhantomData;
 
-/// A transaction: compares, the operations if all of them hold, and those if one does not.
+/// A transaction: compares, the operations to execute if all of them hold, and those to execute otherwise.
 ///
 /// The operations of a branch run in order, and reads see the writes before them. All writes have one revision. No
-/// branch may write a key twice. [`Client::commit`](crate::Client::commit) has it executed.
+/// branch may write a key twice. [`Client::commit`](crate::Client::commit) executes it.
 ///
 /// ```
 /// use kvclient::{Client, Txn, TxnOutcome};
@@ -118,7 +118,7 @@ impl Txn {
         self
     }
 
-    /// Returns the operations if all that is required holds, to add more.
+    /// Returns the branch that is executed if all requirements hold, to add operations to it.
     ///
     /// ```
     /// let mut txn = kvclient::Txn::new();
@@ -129,7 +129,7 @@ impl Txn {
         &mut self.then
     }
 
-    /// Returns the operations if something does not hold, to add more.
+    /// Returns the branch that is executed if a requirement does not hold, to add operations to it.
     ///
     /// ```
     /// let mut txn = kvclient::Txn::new();
@@ -151,7 +151,8 @@ impl Txn {
         (api::Txn { compares: self.compares, then: then.ops, otherwise: otherwise.ops }, shape)
     }
 
-    /// Returns the transaction for the API, and what takes its reply apart.
+    /// Returns the transaction for the API, and a function that takes its reply apart. The function's error is a
+    /// sentence that says where the reply is not that of this transaction.
     pub(crate) fn into_api(self) -> (api::Txn, impl FnOnce(api::TxnReply) -> Result<TxnOutcome, String> + use<>) {
         let (txn, shape) = self.into_parts();
         (txn, |reply| shape.outcome(reply))
@@ -263,8 +264,8 @@ impl<B> Branch<B> {
         self.push(Op::List(list), OpShape::List)
     }
 
-    /// Adds a transaction with compares and branches of its own, at most three inside each other. Its compares too are
-    /// decided on the state before the whole.
+    /// Adds a transaction with compares and branches of its own. Transactions may be nested three deep. The compares of
+    /// a nested transaction, too, are decided on the state before the outermost one.
     ///
     /// ```
     /// use kvclient::{Client, Txn, TxnOutcome};

@@ -26,7 +26,7 @@ use std::marker::PhantomData;
 pub enum TxnOutcome {
     /// All compares held, and the operations of `then` ran.
     Then(Results<Then>),
-    /// One did not, and the operations of `otherwise` ran.
+    /// A compare did not hold, and the operations of `otherwise` ran.
     Else(Results<Else>),
 }
 
@@ -143,7 +143,7 @@ impl OpOutcome for TxnOutcome {}
 pub(super) mod sealed {
     use super::Done;
 
-    /// A type that comes out of the result of one kind of operation.
+    /// A type that is made from the result of one kind of operation.
     pub trait Taken {
         #[expect(private_interfaces, reason = "nobody else implements or calls this")]
         fn of(done: Done) -> Option<Self>

@@ -1,4 +1,4 @@
-//! What the reply to a transaction must look like, and the reply taken apart.
+//! The expected form of the reply to a transaction, by which the reply is taken apart.
 
 use super::handle::BranchId;
 use super::outcome::{Done, Results, TxnOutcome};
