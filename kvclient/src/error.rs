@@ -102,7 +102,7 @@ pub enum Error {
     /// The request is invalid, for example because its key is empty. Not applied.
     #[error("invalid request: {message}")]
     InvalidRequest {
-        /// What is wrong with it.
+        /// Reason why it is refused.
         message: String,
     },
 
@@ -271,7 +271,7 @@ pub enum Error {
     Unexpected {
         /// The node that answered.
         endpoint: String,
-        /// Whether the request may have changed anything.
+        /// Effect that the request may have had.
         applied: Applied,
         /// The node's answer.
         message: String,

@@ -20,7 +20,7 @@ const WRITERS: usize = 8;
 
 #[derive(Parser)]
 struct Arguments {
-    /// How long each row takes.
+    /// Duration of the measurement for each row.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
 

@@ -21,7 +21,7 @@ const SEEDS_THAT_COVER_ALL: u64 = 150;
 /// Whole clusters from one seed, under every fault they claim to survive.
 #[derive(Parser)]
 struct Options {
-    /// Which seeds to run: `7` or `0..100000`.
+    /// Seeds to run: `7` or `0..100000`.
     #[arg(long, value_parser = seeds, default_value = "0..100000")]
     seeds: Range<u64>,
     /// Stop after this many minutes, whatever seeds are left.

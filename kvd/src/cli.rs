@@ -120,11 +120,11 @@ pub(crate) struct RestoreArgs {
 /// URLs of the node that a new cluster begins with.
 #[derive(Debug, Args)]
 pub(crate) struct UrlArgs {
-    /// Where clients will reach it, if that is not the address it listens on.
+    /// URL at which clients will reach it, if that is not the address it listens on.
     #[arg(long, env = "KVD_ADVERTISE_CLIENT_URL", value_name = "URL")]
     pub(crate) advertise_client_url: Option<String>,
 
-    /// Where the other nodes will reach it, if that is not the address it listens on.
+    /// URL at which the other nodes will reach it, if that is not the address it listens on.
     #[arg(long, env = "KVD_ADVERTISE_PEER_URL", value_name = "URL")]
     pub(crate) advertise_peer_url: Option<String>,
 
@@ -225,16 +225,17 @@ pub(crate) struct NodeArgs {
     #[arg(long, env = "KVD_EXPECT_DATA", value_parser = BoolishValueParser::new())]
     expect_data: bool,
 
-    /// Where clients reach this node, for redirects. The default is its URL in --peers, or else the address it listens on.
+    /// URL at which clients reach this node, for redirects. The default is its URL in --peers, or else the address it
+    /// listens on.
     #[arg(long, env = "KVD_ADVERTISE_CLIENT_URL", value_name = "URL")]
     advertise_client_url: Option<String>,
 
-    /// Where the other nodes reach this node. The default is its URL in --peers; without --peers it is the address it
-    /// listens on, or, where that is all addresses (0.0.0.0), the URL that the cluster has recorded for it.
+    /// URL at which the other nodes reach this node. The default is its URL in --peers; without --peers it is the
+    /// address it listens on, or, where that is all addresses (0.0.0.0), the URL that the cluster has recorded for it.
     #[arg(long, env = "KVD_ADVERTISE_PEER_URL", value_name = "URL")]
     advertise_peer_url: Option<String>,
 
-    /// Where the log is kept. With `memory` a node that stops loses its data. It rejoins by itself as a new member
+    /// Storage of the log. With `memory` a node that stops loses its data. It rejoins by itself as a new member
     /// under its name, and the cluster keeps every acknowledged write as long as a majority never stops at the same
     /// time.
     #[arg(long, env = "KVD_STORAGE", value_enum, default_value_t)]
@@ -244,8 +245,8 @@ pub(crate) struct NodeArgs {
     #[arg(long, env = "KVD_HEARTBEAT_MS", value_name = "MS", default_value_t = config::HEARTBEAT_MS)]
     heartbeat_ms: u64,
 
-    /// How long a follower waits for its leader before it starts an election: each time a random value between the two.
-    /// At least two heartbeats; more on slow networks.
+    /// Time that a follower waits for its leader before it starts an election: each time a random value between the
+    /// two. At least two heartbeats; more on slow networks.
     #[arg(long, env = "KVD_ELECTION_TIMEOUT_MS", value_name = "MIN..MAX", default_value_t = config::ELECTION_TIMEOUT)]
     election_timeout_ms: ElectionTimeout,
 

@@ -130,9 +130,9 @@ mutants! {
     WatchSkips = "watch skips what is forgotten",
     /// The changes that a snapshot carries are dropped, and the revisions from which it has them are claimed all the same.
     HistoryClaimed = "history of a snapshot claimed and not kept",
-    /// When the history is compacted, a change in its middle is lost.
+    /// Compaction of the history loses a change in its middle.
     HistoryLosesMiddle = "history loses its middle on compaction",
-    /// What the history frees is not kept for those who have yet to read it.
+    /// Versions that the history frees are not kept for readers that have yet to read them.
     FreedNotKept = "freed version not kept for a pinned reader",
     /// A cluster that is made from the state of another goes on with its revisions.
     RefoundedInThePast = "new cluster with the revisions of the old one",

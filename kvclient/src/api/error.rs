@@ -22,7 +22,7 @@ pub struct ErrorReply {
     pub error: ErrorBody,
 }
 
-/// What went wrong and what to do.
+/// The error itself: its code, its message, and details for some codes.
 ///
 /// ```
 /// use kvclient::api::{Applied, ErrorBody};
@@ -38,7 +38,7 @@ pub struct ErrorBody {
     pub code: ErrorCode,
     /// One sentence that says what to do, for people.
     pub message: String,
-    /// Whether the request may have changed anything.
+    /// Effect that the request may have had.
     pub applied: Applied,
     /// With `not_leader`: the leader, which answers this request.
     #[serde(default, skip_serializing_if = "Option::is_none")]

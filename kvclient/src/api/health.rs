@@ -146,7 +146,7 @@ pub struct ClonedNode {
     pub id: String,
     /// Its id, as sixteen hexadecimal digits.
     pub node: String,
-    /// How each of the two was seen.
+    /// A description of each of the two processes: the address from which it connects, and the URL that it gives.
     pub processes: [String; 2],
 }
 

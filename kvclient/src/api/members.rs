@@ -61,7 +61,7 @@ pub struct Member {
     pub client_url: String,
     /// URL for the other nodes.
     pub peer_url: String,
-    /// Whether it counts for quorums. A learner does not.
+    /// True if it counts for quorums. A learner does not.
     pub voter: bool,
     /// For a learner: its goal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,10 +116,10 @@ pub struct AddMemberRequest {
     pub client_url: String,
     /// URL for the other nodes.
     pub peer_url: String,
-    /// Whether it stays a learner, as a replica for reads. Otherwise it becomes a voter as soon as it has caught up.
+    /// True if it stays a learner, as a replica for reads. Otherwise it becomes a voter as soon as it has caught up.
     #[serde(skip_serializing_if = "is_false")]
     pub learner: bool,
-    /// Whether the node returns without its data. It is then added only to replace a member of its name.
+    /// True if the node returns without its data. It is then added only to replace a member of its name.
     #[serde(skip_serializing_if = "is_false")]
     pub returning: bool,
 }
@@ -152,7 +152,7 @@ pub struct PromoteMemberRequest {
 pub struct RemoveMemberRequest {
     /// Name of the node.
     pub id: String,
-    /// Whether to remove it even if the leader does not hear a majority of the remaining voters.
+    /// True to remove it even if the leader does not hear a majority of the remaining voters.
     #[serde(skip_serializing_if = "is_false")]
     pub force: bool,
 }

@@ -28,7 +28,7 @@ pub struct NodeStatus {
     pub client_url: String,
     /// URL at which it answered, which may differ. None if it did not answer.
     pub endpoint: Option<String>,
-    /// Whether it counts for quorums.
+    /// True if it counts for quorums.
     pub voter: bool,
     /// For a learner: its goal.
     pub goal: Option<MemberGoal>,

@@ -14,7 +14,7 @@ pub(super) struct Sight {
     previous: Option<NodeUrl>,
     /// Time since which the leader's absence has been suspected, and then certain.
     doubted: Option<Instant>,
-    /// Whether anything has been reported yet.
+    /// True if anything has been reported yet.
     told: bool,
 }
 

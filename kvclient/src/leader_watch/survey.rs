@@ -15,7 +15,7 @@ pub(super) struct Told {
     /// The node's newest event; `None` if it did not answer.
     pub(super) heard: Option<(Listening, LeaderEvent)>,
     pub(super) at: Instant,
-    /// Whether this is the node that the watch listened to before.
+    /// True if this is the node that the watch listened to before.
     pub(super) listened_to: bool,
 }
 
@@ -25,7 +25,7 @@ type NextNode = Box<dyn FnMut(&[Endpoint]) -> Option<Endpoint> + Send>;
 /// A round over all nodes in search of one that names a leader.
 pub(super) struct Survey {
     pub(super) asked: Hedge<Told, NextNode>,
-    /// Whether the node that the watch listened to before has yet to answer.
+    /// True if the node that the watch listened to before has yet to answer.
     pub(super) listened_to: bool,
     /// Stream to use if no node knows better.
     pub(super) fallback: Option<Listening>,

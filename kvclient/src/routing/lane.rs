@@ -25,9 +25,9 @@ pub(crate) struct Lane {
     pub(crate) transport: Transport,
     /// The node that served the last read, and gets the next one.
     pub(crate) reads_from: Option<Endpoint>,
-    /// How long the last read took.
+    /// Time that the last read took.
     pub(crate) read_took: Duration,
-    /// How long the last write took.
+    /// Time that the last write took.
     pub(crate) write_took: Duration,
 }
 

@@ -41,7 +41,7 @@ struct Read {
     /// The node that gave the last answer, after redirects.
     node: Endpoint,
     verdict: Verdict,
-    /// How long it took.
+    /// Time that it took.
     took: Duration,
 }
 

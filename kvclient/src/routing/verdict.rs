@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::transport::{Failure, Reply};
 use std::time::Duration;
 
-/// Whether a request can change anything.
+/// Kind of a request: one that can change something, or a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// It reads: nothing is ever applied.
@@ -70,7 +70,7 @@ pub(crate) struct Again {
     pub(crate) reason: Reason,
     /// The obstacle, for people.
     pub(crate) detail: String,
-    /// Whether this attempt may have changed something.
+    /// Effect that this attempt may have had.
     pub(crate) applied: Applied,
     /// Time for which the node asks not to be contacted.
     pub(crate) retry_after: Option<Duration>,

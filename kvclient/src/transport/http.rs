@@ -192,7 +192,7 @@ pub(crate) struct Target<'a> {
     pub(crate) path: &'a str,
     /// The cluster that the request is meant for, if only its nodes may answer.
     pub(crate) cluster: Option<&'a str>,
-    /// Whether a node that does not lead should name the leader instead of forwarding a write to it.
+    /// True to make a node that does not lead name the leader instead of forwarding a write to it.
     pub(crate) redirects: bool,
 }
 

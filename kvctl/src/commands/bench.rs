@@ -41,10 +41,10 @@ pub(crate) struct Bench {
     /// Clients that send at the same time
     #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u32).range(1..=1024))]
     clients: u32,
-    /// How long to measure
+    /// Seconds to measure
     #[arg(short, long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(1..=86_400))]
     seconds: u32,
-    /// What to send
+    /// Requests to send
     #[arg(short, long, value_name = "KIND", default_value = "set")]
     workload: Workload,
     /// Bytes in each value

@@ -66,7 +66,7 @@ struct Node {
     /// For a learner: its goal.
     goal: Option<MemberGoal>,
     reachable: bool,
-    /// Whether this is the leader.
+    /// True if this is the leader.
     leader: bool,
     /// Entries that are committed, according to any node, and not yet applied here.
     lag: Option<u64>,
@@ -101,7 +101,7 @@ fn reason(error: Error) -> String {
 struct Survey {
     /// Id of the cluster; none if no answering node belongs to one.
     cluster: Option<String>,
-    /// Whether there is a leader and a quorum of the voters answers.
+    /// True if there is a leader and a quorum of the voters answers.
     healthy: bool,
     /// Name of the leader.
     leader: Option<String>,

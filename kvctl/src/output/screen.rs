@@ -6,11 +6,11 @@ use tabled::settings::Color;
 /// Capabilities of the other end of the output.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Screen {
-    /// Whether it is a terminal.
+    /// True if it is a terminal.
     pub(super) terminal: bool,
     /// Characters in a line, if that is limited.
     pub(super) width: Option<usize>,
-    /// Whether to use colours.
+    /// True if colours are used.
     pub(super) colour: bool,
 }
 

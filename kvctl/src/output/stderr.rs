@@ -22,7 +22,7 @@ pub(crate) struct Complaint {
     /// The error in one word; printed first.
     #[serde(skip)]
     pub(crate) code: &'static str,
-    /// Whether the request may have changed anything, if there was one.
+    /// Effect that the request may have had, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) applied: Option<kvclient::api::Applied>,
     /// The exit code.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::io::{self, IsTerminal as _, StdoutLock, Write as _};
 use terminal_size::{Width, terminal_size_of};
 
-/// Who reads the output.
+/// Reader of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// People: lines and tables

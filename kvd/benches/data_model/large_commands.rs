@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// Time before and after a command, so that none of what it causes is missed.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// What others saw during one kind of work.
+/// Latencies of other clients during one kind of work.
 struct Seen {
     writes: Latencies,
     reads: Latencies,

@@ -35,7 +35,7 @@ use std::time::Duration;
 /// Measures a cluster of three nodes on this machine.
 #[derive(Parser)]
 struct Arguments {
-    /// What to measure; everything if nothing is named.
+    /// Subjects to measure; all of them if none is named.
     #[arg(value_enum)]
     subjects: Vec<Subject>,
 
@@ -66,12 +66,12 @@ enum Subject {
     LargeStore,
 }
 
-/// How long to measure, and how much.
+/// Duration and size of the measurements.
 #[derive(Clone, Copy)]
 struct Scale {
     /// Duration of one measurement.
     lasts: Duration,
-    /// Times that each of several things is measured that are compared.
+    /// Number of measurements of each of the things that are compared with one another.
     rounds: usize,
     /// Keys of the large store.
     keys: usize,

@@ -34,7 +34,7 @@ struct Shared {
     began: Instant,
     watchers: Vec<Mutex<Seen>>,
     connecting: Semaphore,
-    /// Where the bytes of each read go.
+    /// Buffer for the bytes of each read.
     buffer: Mutex<Vec<u8>>,
 }
 

@@ -23,10 +23,10 @@ use testkit::{Cluster, Recorder};
 /// Kills, wipes and replaces the nodes of a cluster under load, and judges what clients saw and what the nodes hold.
 #[derive(Debug, Parser)]
 struct Args {
-    /// How long to go on.
+    /// Duration of the run.
     #[arg(long, default_value_t = 30)]
     minutes: u64,
-    /// How long a history is recorded before it is judged.
+    /// Time for which a history is recorded before it is judged.
     #[arg(long, default_value_t = 60)]
     round_seconds: u64,
     /// Writers at full speed.

@@ -23,7 +23,7 @@ pub(crate) enum DevError {
         base_port: u16,
         /// The address of the node.
         address: SocketAddr,
-        /// What the operating system said.
+        /// Error of the operating system.
         cause: std::io::Error,
     },
     /// The data belongs to a cluster of another size.
@@ -44,7 +44,7 @@ pub(crate) enum DevError {
     Spawn {
         /// The node.
         name: String,
-        /// What the operating system said.
+        /// Error of the operating system.
         cause: std::io::Error,
     },
     /// A node ended. It has printed the reason itself.
@@ -52,7 +52,7 @@ pub(crate) enum DevError {
     Ended {
         /// The node.
         name: String,
-        /// How its process ended, as the rest of a sentence.
+        /// The end of its process, as the rest of a sentence.
         how: String,
         /// The exit code of that process.
         code: u8,

@@ -56,7 +56,7 @@ struct Process {
     has_caught_up: bool,
 }
 
-/// What happened to a node.
+/// Event in the life of a node.
 #[derive(Debug)]
 pub(super) enum Event {
     /// Its process has ended.
@@ -69,7 +69,7 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) pid: u32,
-    /// How it ended, as the rest of a sentence about the node.
+    /// Description of the end, as the rest of a sentence about the node.
     pub(super) how: String,
     /// Its exit code, or a code that stands for a signal.
     pub(super) code: u8,

@@ -29,12 +29,12 @@ struct Shared {
     known: Mutex<Option<Known>>,
 }
 
-/// What is known of the state.
+/// Freshness of the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Known {
-    /// All that was committed at this moment
+    /// Moment of the question to the leader.
     pub(super) at: Instant,
-    /// is part of the store at this revision.
+    /// Revision of a store that has everything that was committed at that moment.
     pub(super) revision: Revision,
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct UpToDate {
     origin: Instant,
-    /// That moment, in microseconds since the origin; zero for never.
+    /// The moment, in microseconds since the origin; zero for never.
     until_us: AtomicU64,
 }
 

@@ -1,4 +1,4 @@
-//! Watchers: who is woken when a key changes.
+//! Watchers: the index by which a change of a key wakes those who wait for it.
 //!
 //! A watcher is a position in the history that this node keeps, and a set of keys in an index. One task follows what the
 //! node applies, looks each changed key up, and wakes those whose key it is. So a watcher of other keys costs a write
@@ -38,7 +38,7 @@ const WOKEN_AT_ONCE_MAX: usize = 32;
 /// Time after which the task looks again even if nothing seems to have been applied.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// No revision.
+/// Stands for no revision.
 const NONE: Revision = Revision::MAX;
 
 /// All watchers of a node; cheap to clone.
@@ -61,7 +61,7 @@ struct Shared {
 struct Joined {
     index: Index<u64, Arc<Slot>>,
     next_id: u64,
-    /// Where the task goes on, if it has stopped within a revision.
+    /// Place at which the task continues, if it has stopped within a revision.
     within: Option<ChangePlace>,
 }
 
@@ -80,7 +80,7 @@ pub(super) struct Watcher {
     keys: Arc<Spans>,
 }
 
-/// What a watcher must read of the history.
+/// Part of the history that a watcher must read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ToRead {
     /// All that concerns it from this revision on.

@@ -1,4 +1,4 @@
-//! What a command changes, in one step.
+//! Changes that a command makes in one step.
 
 use super::item::LeaseId;
 use super::item::Revision;
@@ -43,7 +43,7 @@ pub(super) struct Edits {
     pub(super) records: BTreeMap<Bytes, Option<Record>>,
     /// Ranges whose keys are deleted; none of them is written.
     pub(super) deleted: Spans,
-    /// True if there is a key in those ranges.
+    /// True if any of those ranges has a key.
     pub(super) deletes_any: bool,
 }
 

@@ -34,7 +34,7 @@ const CHANGE_BYTES: u64 = 96;
 /// blocks of the allocator.
 const KEY_BYTES: u64 = 136;
 
-/// How much history a node keeps.
+/// Limits on the history that a node keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryLimits {
     /// Memory for the history, in bytes.
@@ -69,7 +69,7 @@ pub(super) struct History {
     marks: VecDeque<(u64, Revision)>,
 }
 
-/// A place among the changes: behind those of all revisions before `revision`, and the first `passed` of that one.
+/// A place among the changes: after all changes of earlier revisions, and after the first `passed` of `revision`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChangePlace {
     /// The revision.
@@ -84,7 +84,7 @@ impl ChangePlace {
         Self { revision, passed: 0 }
     }
 
-    /// The place behind a change of `revision`, from which on this place was looked at.
+    /// Returns the place after the next change, which is one of `revision`.
     #[must_use]
     pub fn behind_next(self, revision: Revision) -> Self {
         let passed = if revision == self.revision { self.passed + 1 } else { 1 };

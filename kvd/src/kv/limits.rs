@@ -5,7 +5,7 @@ use super::history::HistoryLimits;
 /// Limits of one node's store. They are settings of the node: nothing that is applied depends on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreLimits {
-    /// How much history the node keeps.
+    /// Limits on the history that the node keeps.
     pub history: HistoryLimits,
     /// Memory for versions that readers of clients have yet to read and the history has freed, in bytes.
     pub reader_bytes_max: u64,

@@ -51,7 +51,7 @@ pub struct Pin {
     kept: Arc<Mutex<Kept>>,
 }
 
-/// Versions that the history has freed, and one reader has yet to read.
+/// Versions that the history has freed and that one reader has yet to read.
 #[derive(Default)]
 pub(super) struct Kept {
     versions: BTreeMap<Arc<[u8]>, Arc<Record>>,
@@ -59,9 +59,9 @@ pub(super) struct Kept {
     ahead: Option<KeyRange>,
     /// Memory of all versions, in bytes.
     bytes: u64,
-    /// Where that memory is counted, if it is.
+    /// Counter to which that memory is added, if the reader is counted.
     counted: Option<Arc<AtomicU64>>,
-    /// Its versions had to be dropped.
+    /// True if its versions had to be dropped.
     has_ended: bool,
 }
 

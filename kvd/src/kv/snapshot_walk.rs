@@ -1,4 +1,4 @@
-//! How far a snapshot has come.
+//! Progress of a snapshot.
 
 use super::history::HistoryWalk;
 use super::readers::Pin;
@@ -14,7 +14,7 @@ pub(super) struct SnapshotWalk {
     pub(super) history_bytes_max: u64,
 }
 
-/// How far a snapshot has come.
+/// Progress of a snapshot.
 pub(super) struct Place {
     pub(super) items: Scan,
     /// Bytes of the next item that are in earlier pieces.

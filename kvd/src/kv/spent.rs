@@ -1,9 +1,9 @@
-//! What a command has used of the bounds of every command.
+//! Use that a command has made of the bounds of every command.
 
 use super::outcome::{Excess, Outcome};
 use super::rules::{COMMAND_ANSWER_BYTES_MAX, COMMAND_REMOVED_BYTES_MAX, COMMAND_VISITS_MAX};
 
-/// What a command has used of the bounds of every command.
+/// Use that a command has made of the bounds of every command.
 #[derive(Default)]
 pub(super) struct Spent {
     visits: u64,

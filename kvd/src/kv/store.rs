@@ -64,9 +64,9 @@ pub struct Store {
     /// The queues of locks. They follow from the records.
     places: Places,
     items_hash: HashSum,
-    /// What changes have replaced and removed. No part of the state: replicas may remember more or less.
+    /// Versions that changes have replaced or removed. Not part of the state: replicas may remember more or less.
     history: History,
-    /// Readers who hold a revision.
+    /// Readers that hold a revision.
     readers: Arc<Mutex<Readers>>,
     /// The snapshot in progress.
     snapshot: Option<SnapshotWalk>,
@@ -351,7 +351,7 @@ impl Store {
         self.records = records;
     }
 
-    /// Takes note of a record that has been removed.
+    /// Accounts for a record that has been removed.
     fn removed(&mut self, removed: Record) {
         self.items_hash.remove(Kind::Item, removed.canonical_bytes());
         let item = removed.item();

@@ -1,4 +1,4 @@
-//! What a leader does for leases on its own: it ends those whose time is over, and gathers keepalives.
+//! Work that a leader does for leases on its own: it ends those whose time is over, and gathers keepalives.
 //!
 //! **Ends.** A leader proposes to end a lease once its cluster time has passed the end. The proposal names the end that
 //! the leader saw, and applying compares it, so a keepalive before it in the log wins. A leader that has not applied its

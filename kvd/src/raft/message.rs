@@ -40,7 +40,7 @@ pub enum Body {
         ballot: BallotId,
         /// The term in which the request was sent.
         asked_in: Term,
-        /// Whether the vote would be granted.
+        /// True if the vote would be granted.
         granted: bool,
     },
     /// Asks for a vote in the sender's term.
@@ -55,7 +55,7 @@ pub enum Body {
     },
     /// Answers [`Body::RequestVote`].
     RequestVoteResponse {
-        /// Whether the vote was granted. If so, it is on the voter's disk.
+        /// True if the vote was granted. It is then on the voter's disk.
         granted: bool,
     },
     /// Replicates entries. Without entries it is a heartbeat, or a probe for where the logs agree.

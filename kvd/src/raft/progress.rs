@@ -76,7 +76,7 @@ pub(super) struct Progress {
     pub(super) leaves_at: Option<Instant>,
 }
 
-/// How entries are sent to a follower.
+/// Manner in which entries are sent to a follower.
 #[derive(Debug)]
 pub(super) enum Flow {
     /// One message at a time.

@@ -23,7 +23,7 @@ pub enum StartError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the operating system said.
+        /// Error of the operating system.
         cause: io::Error,
     },
     /// The data directory cannot be used.
@@ -31,7 +31,7 @@ pub enum StartError {
     DataDir {
         /// The directory.
         dir: PathBuf,
-        /// What the operating system said.
+        /// Error of the operating system.
         cause: io::Error,
     },
     /// The contents of the data directory cannot be used.
@@ -39,7 +39,7 @@ pub enum StartError {
     Storage {
         /// The directory.
         dir: PathBuf,
-        /// What is wrong with it.
+        /// Reason why it cannot be used.
         cause: StorageError,
     },
     /// The log holds an entry that this version cannot read.
@@ -47,7 +47,7 @@ pub enum StartError {
     UnreadableEntry {
         /// The directory.
         dir: PathBuf,
-        /// Which entry, and why.
+        /// The entry, and the reason.
         cause: UnreadableEntry,
     },
     /// The snapshot is undamaged, but this version cannot build a store from it.
@@ -59,7 +59,7 @@ pub enum StartError {
     UnreadableSnapshot {
         /// The directory.
         dir: PathBuf,
-        /// What is wrong with it.
+        /// Reason why it cannot be used.
         cause: RestoreError,
     },
     /// The data is of a higher level than the node may use.
@@ -183,7 +183,7 @@ pub enum FatalError {
     Disk {
         /// The data directory.
         dir: PathBuf,
-        /// What failed.
+        /// The operation that failed, and its error.
         cause: StorageError,
     },
     /// The data belongs to a cluster other than the one that the node is configured for.

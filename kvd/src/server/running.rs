@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
 use warp::Filter;
 
-/// When a node stops, its connections last this much longer than the requests that it waits for. Milliseconds.
+/// Time by which the connections of a node that stops outlast the requests that it waits for. Milliseconds.
 const DRAIN_MARGIN_MS: u64 = 1_000;
 
 /// Bytes of an entry besides its key and values: a request id with a client's name, and the overhead of encodings.

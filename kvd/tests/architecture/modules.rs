@@ -26,7 +26,7 @@ pub(crate) struct Import {
     /// `*` for everything in the path.
     pub(crate) name: String,
     pub(crate) path: Path,
-    /// Whether other modules may import it from here.
+    /// True if other modules may import it from here.
     pub(crate) is_public: bool,
 }
 

@@ -24,7 +24,7 @@ pub(super) struct State {
     pub(super) lock: Weak<()>,
     pub(super) counts: BTreeMap<Call, u64>,
     pub(super) planned: Vec<Planned>,
-    /// Whether there is power; without it every call fails and has no effect.
+    /// True while there is power; without it every call fails and has no effect.
     pub(super) powered: bool,
     /// Changing calls that are still made before the call during which the power is cut.
     pub(super) changes_left: Option<u64>,

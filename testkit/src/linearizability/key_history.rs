@@ -77,7 +77,7 @@ impl Shape {
         }
     }
 
-    /// How often its condition can hold: least if it names a value, most if there is no condition.
+    /// Rank of how often its condition can hold: least if it names a value, most if there is no condition.
     pub(super) fn reach(self) -> u8 {
         match self.condition() {
             Some(Condition::Value(_)) => 0,

@@ -64,7 +64,7 @@ pub enum Answer {
     Found(Option<Seen>),
     /// The write was carried out. An unconditional delete of an absent key is carried out as well, and changes nothing.
     Written {
-        /// Whether the key was there before.
+        /// True if the key was there before.
         existed: bool,
     },
     /// The condition did not hold, and nothing was changed.

@@ -45,7 +45,7 @@ pub(super) struct DeadEnd {
     pub(super) blocked: Vec<(usize, Obstacle)>,
     /// Required operations that it takes.
     pub(super) taken: usize,
-    /// Whether the search gave up before it had tried everything.
+    /// True if the search gave up before it had tried everything.
     pub(super) gave_up: bool,
 }
 
@@ -361,7 +361,7 @@ struct Waiting {
     /// For each number, the next one that is present; the last entry is the head and the end.
     next: Vec<usize>,
     previous: Vec<usize>,
-    /// How many are present.
+    /// Number of those that are present.
     len: usize,
 }
 

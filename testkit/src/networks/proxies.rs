@@ -21,7 +21,7 @@ pub struct Proxies {
     ports: Mutex<Vec<Option<Port>>>,
     /// Port at which each node listens, and at which one node reaches another.
     numbers: BTreeMap<(usize, usize), u16>,
-    /// Whether bytes pass from one node to another.
+    /// True if bytes pass from one node to another.
     passes: BTreeMap<(usize, usize), watch::Sender<bool>>,
     size: usize,
     /// Dropped last: it ends the proxies.

@@ -1,4 +1,4 @@
-//! What clients write down of each operation.
+//! Notes that clients take of each operation.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ pub(super) struct Note {
     pub(super) saw: Saw,
 }
 
-/// What a client learned from an operation.
+/// Knowledge that a client gained from an operation.
 #[derive(Debug)]
 pub(super) enum Saw {
     /// It wrote these values, or deleted these keys, at this revision.

@@ -36,7 +36,7 @@ pub struct DataRecorder {
     workers: Vec<JoinHandle<Notes>>,
     watches: Vec<JoinHandle<Told>>,
     client: Client,
-    /// What the recorder itself did.
+    /// Operations of the recorder itself.
     notes: Notes,
 }
 

@@ -1,4 +1,4 @@
-//! What every [`Disk`] keeps, tried on each of them.
+//! The contract of every [`Disk`], tested on each of them.
 
 use crate::reading::{names, read_all};
 use kvd_disk::{Disk, MemoryDisk, RealDisk};

@@ -2,7 +2,7 @@
 
 use testkit::linearizability::{Answer, Call, Condition, Operation, Seen};
 
-/// Whether some order of the operations of one key explains all answers.
+/// Returns true if some order of the operations of one key explains all answers.
 pub(crate) fn is_linearizable(history: &[Operation]) -> bool {
     let mut left: Vec<&Operation> = history.iter().collect();
     some_order_fits(&mut left, None)

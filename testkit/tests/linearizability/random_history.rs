@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use testkit::linearizability::{Answer, Call, Condition, Moment, Operation, Seen, Value};
 
-/// What a history is like.
+/// Shape of a history.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
     pub(crate) clients: usize,
@@ -64,7 +64,7 @@ pub(crate) fn random_history(random: &mut StdRng, key: u64, kind: Kind) -> Vec<O
     history
 }
 
-/// Whether something happens that does so as often in a hundred times.
+/// Returns true with this probability.
 pub(crate) fn chance(random: &mut StdRng, percent: u32) -> bool {
     random.random_range(0..100) < percent
 }

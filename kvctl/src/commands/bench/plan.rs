@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use std::time::Duration;
 
-/// What the clients send.
+/// Requests that the clients send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Workload {

@@ -32,7 +32,7 @@ pub(super) struct Server {
     pub(super) view: Arc<watch::Sender<View>>,
     pub(super) leader: watch::Sender<LeaderEvent>,
     pub(super) store: Arc<RwLock<Store>>,
-    /// Whoever waits has a receiver of it.
+    /// Each waiting task has a receiver of this channel.
     pub(super) stop: Arc<watch::Sender<()>>,
     serving: Option<JoinHandle<()>>,
 }

@@ -17,7 +17,7 @@ pub(super) struct Wire {
 /// A stream of Server-Sent Events.
 pub(super) struct Events {
     wire: Wire,
-    /// What was read, and is not part of an event yet.
+    /// Text that was read and is not part of an event yet.
     text: Vec<u8>,
 }
 

@@ -33,7 +33,7 @@ struct OfBeginning<I, W> {
 enum Place<'r> {
     Key(&'r [u8]),
     Prefix(&'r [u8]),
-    /// What both ends begin with.
+    /// The longest beginning that both ends share.
     Between(&'r [u8]),
 }
 

@@ -25,18 +25,18 @@ const SAME_START_MAX: usize = 16;
 /// The form in which a watch wants its changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) struct Form {
-    /// With the items before.
+    /// True if changes come with the items before them.
     pub(in crate::http) prev: bool,
-    /// Only these.
+    /// Kind of the changes, if the watch wants only one.
     pub(in crate::http) only: Option<ChangeKind>,
 }
 
 /// All changes of some keys between two revisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::http) struct Text {
-    /// The changes are later than this revision,
+    /// Revision before the first change. All changes are later.
     pub(in crate::http) behind: Revision,
-    /// and not later than this one.
+    /// Revision up to which the changes are included.
     pub(in crate::http) up_to: Revision,
     pub(in crate::http) bytes: Bytes,
 }
@@ -49,7 +49,7 @@ pub(super) struct Texts {
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// By the revision where they begin.
+    /// The texts, by the revision where they begin.
     texts: BTreeMap<Revision, Vec<OfKeys>>,
     bytes: usize,
 }

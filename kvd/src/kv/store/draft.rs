@@ -1,4 +1,4 @@
-//! What a command would change, before anything changes.
+//! Draft of the changes of a command, before anything changes.
 //!
 //! A draft lies over the store: its reads see its own writes. So a command that turns out to exceed a bound, or to name a
 //! lease that does not exist, leaves the store as it was. All writes of a draft have one revision, the one after the
@@ -20,7 +20,7 @@ use super::Store;
 use crate::mutants::{self, Mutant};
 use bytes::Bytes;
 
-/// Edits of a store that are being made up.
+/// Draft of the edits of one step.
 pub(super) struct Draft<'a> {
     store: &'a Store,
     edits: Edits,

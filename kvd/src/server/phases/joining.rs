@@ -28,7 +28,7 @@ const FIRST_LOGGED_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Joining {
     /// Requests to be added. Dropping this ends them.
     _requests: JoinRequests,
-    /// What this node waits for, as the rest of a sentence after "waiting for".
+    /// The thing that this node waits for, as the rest of a sentence after "waiting for".
     waiting_for: String,
 }
 

@@ -29,7 +29,7 @@ pub(in crate::server) enum SnapshotEvent {
     },
 }
 
-/// How the taking of a snapshot ended.
+/// Outcome of taking a snapshot.
 #[derive(Debug)]
 pub(in crate::server) enum Taken {
     /// It is durable.

@@ -17,8 +17,7 @@ const HELD_FOR: Micros = 3_000_000;
 /// Percentage of losses that are lost disks; the others are killed processes.
 const LOST_PERCENT: u32 = 50;
 
-/// When another node comes to remember the cluster, the chance that one which remembered it before is made to forget
-/// it. Percent.
+/// Chance that a node which remembers the cluster is made to forget it once another node remembers it too. Percent.
 const FORGOTTEN_PERCENT: u32 = 70;
 
 /// Mean delay before that. Microseconds.

@@ -56,7 +56,7 @@ pub(crate) struct Envelope {
     pub(crate) from: NodeId,
     pub(crate) to: NodeId,
     pub(crate) frame: Bytes,
-    /// Whether it was damaged in flight.
+    /// True if it was damaged in flight.
     pub(crate) garbled: bool,
 }
 

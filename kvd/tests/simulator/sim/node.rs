@@ -34,7 +34,7 @@ use testkit::faulty_disk::{FaultyDisk, Seed};
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) info: MemberInfo,
-    /// How it is started while it has no data.
+    /// Manner in which it is started while it has no data.
     pub(crate) way_in: WayIn,
     /// URLs at which it asks to be admitted, if it joins.
     pub(crate) join_urls: Vec<String>,

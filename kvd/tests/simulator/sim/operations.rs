@@ -24,7 +24,7 @@ const TRIES_LEVEL_PERCENT: u32 = 10;
 /// Most items on a page.
 const PAGE_ITEMS_MAX: u64 = 4;
 
-/// What a client asks for.
+/// Request of a client.
 #[derive(Clone, Debug)]
 pub(crate) enum What {
     /// A write under a request id: all its copies are one operation.

@@ -20,7 +20,7 @@ pub(crate) struct Plan {
     pub(crate) segment_bytes: u64,
     /// Growth of the log since the last snapshot that leads to the next; `None`: never.
     pub(crate) snapshot_log_bytes: Option<u64>,
-    /// Which of the first nodes never take a snapshot, and keep their whole logs.
+    /// For each of the first nodes: true if it never takes a snapshot, and keeps its whole log.
     pub(crate) takes_no_snapshots: Vec<bool>,
     /// Percentage of snapshots that are held back in flight while leaders change.
     pub(crate) late_snapshots_percent: u32,

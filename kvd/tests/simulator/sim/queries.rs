@@ -25,7 +25,7 @@ pub(crate) enum Query {
     Past { key: Bytes },
 }
 
-/// What a node answers.
+/// Answer of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Item(Option<Item>),
@@ -36,7 +36,7 @@ pub(crate) enum Answer {
     Lease(Option<(Lease, Vec<Bytes>)>),
     /// The revisions at which the key changed, with its items.
     Past(Vec<(Revision, Option<Item>)>),
-    /// That revision is no longer kept.
+    /// The revision is no longer kept.
     Forgotten {
         oldest: Revision,
     },

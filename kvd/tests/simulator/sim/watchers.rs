@@ -38,7 +38,7 @@ pub(crate) type WatcherId = usize;
 pub(crate) struct Watchers {
     chance: Chance,
     all: Vec<Watcher>,
-    /// How much history each node keeps.
+    /// Limits on the history that each node keeps.
     limits: BTreeMap<NodeId, HistoryLimits>,
     /// The oldest revision that each process knew when it began from a snapshot, or from the whole log.
     begun_with: BTreeMap<(NodeId, Life), Revision>,
@@ -52,7 +52,7 @@ struct Watcher {
     cluster: u64,
     /// The revision that it is to be told next.
     next: Revision,
-    /// Where it is connected.
+    /// Node to which it is connected.
     at: Option<(NodeId, Life)>,
     /// Snapshots that had been installed there when it was told something last.
     installed: u64,

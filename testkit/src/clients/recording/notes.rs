@@ -36,7 +36,7 @@ pub(super) struct Revision {
     pub(super) invoked: Moment,
     pub(super) returned: Moment,
     pub(super) revision: u64,
-    /// Whether the operation created this revision.
+    /// True if the operation created this revision.
     pub(super) changed: bool,
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Writer {
     pub(super) client: Client,
     /// The node to which all writes go, if they do not go through the client.
     pub(super) node: Option<OneNode>,
-    /// Whether each request is sent once and never repeated.
+    /// True if each request is sent once and never repeated.
     pub(super) sends_once: bool,
     pub(super) random: StdRng,
     pub(super) shared: Arc<Shared>,

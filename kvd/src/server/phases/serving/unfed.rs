@@ -9,7 +9,7 @@ use tokio::time::Instant;
 /// An obstacle that has lasted this long is logged, and again after each further interval.
 const LOGGED_EVERY: Duration = Duration::from_secs(10);
 
-/// What is known of the connection between this node and its leader.
+/// Observations of the connection between this node and its leader.
 #[derive(Debug)]
 pub(super) struct Unfed {
     logged_at: Instant,

@@ -37,7 +37,7 @@ pub(crate) struct ClusterTimes {
     /// Longest time that counts for a process that stood still. Microseconds.
     stop_max: Micros,
     nodes: BTreeMap<NodeId, Clock>,
-    /// When the entries that have yet to be committed were stamped.
+    /// Moments at which the entries that have yet to be committed were stamped.
     stamps: BTreeMap<Place, Stamp>,
     /// The newest committed entry.
     newest: Option<(ClusterTime, Term, Stamp)>,

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 const NAME: &str = "Locks";
 
-/// What was acknowledged of each lock.
+/// Acknowledgements about each lock.
 #[derive(Debug, Default)]
 pub(crate) struct Locks {
     by_name: BTreeMap<Bytes, Acknowledged>,

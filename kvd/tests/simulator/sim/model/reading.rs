@@ -1,4 +1,4 @@
-//! What readers are shown.
+//! Answers of the model to reads.
 
 use super::super::queries::{Answer, Answered, Query};
 use super::state::State;
