@@ -19,9 +19,9 @@ pub(super) struct Watched {
 /// Findings of a look at the history.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
-    /// Something has changed, or nobody knows whether it has.
+    /// Something has changed, or the history no longer shows whether it has.
     Change,
-    /// Nothing has changed up to this revision, where the look ended early.
+    /// Nothing has changed up to this revision, at which the look ended early.
     NothingUpTo(Revision),
     /// Nothing has changed up to now.
     Nothing,
@@ -38,7 +38,7 @@ impl Watched {
             return Found::Nothing;
         }
         if let Some(key) = self.range.as_key() {
-            // An item that is as old as that was not deleted since: it would be younger.
+            // An item that was last written by `seen` has not been deleted since, or its revision would be later.
             return match store.get_ref(key) {
                 Some(item) if item.mod_revision <= seen => Found::Nothing,
                 Some(_) => Found::Change,
@@ -64,8 +64,9 @@ impl Watched {
     }
 }
 
-/// Waits until a key of the range was set or deleted after `wait.newer_than`, until that is no longer known, or until
-/// the time is over: that of `wait`, or `by` if that is earlier. The store has reached that revision.
+/// Waits until a key of the range is set or deleted after `wait.newer_than`, until the history no longer shows whether
+/// one was, or until the time is over: that of `wait`, or `by` if that is earlier. The caller has checked that the
+/// store has reached that revision.
 ///
 /// # Errors
 /// [`ApiError`] if there are too many streams, or if the node stops or may no longer serve its store.

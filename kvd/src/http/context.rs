@@ -88,7 +88,7 @@ impl Context {
         }
     }
 
-    /// See [`HeavyWork::run`].
+    /// Runs heavy work; see [`HeavyWork::run`].
     pub(super) async fn heavy_work<T: Send + 'static>(
         &self,
         bytes: usize,

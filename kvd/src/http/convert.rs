@@ -1,6 +1,6 @@
-//! Conversions between the words of the API and those of the state machine.
+//! Conversions between the types of the API and those of the state machine.
 //!
-//! They only rename: rules for keys, ranges, times and transactions are checked by the readers of the API's types and by
+//! They check nothing: the API's types check keys, ranges, times and transactions when they are read, and so does
 //! [`kv::Command::validate`].
 
 use crate::kv::{self, Compare, Item, ItemRef, KeyRange, KeyedItem, Op, PutLease, Relation, Test, Txn, folder_of};
@@ -158,8 +158,8 @@ pub(super) fn delimiter_of(list: &api::ListOp) -> Option<(Bytes, u64)> {
     list.delimiter.as_ref().map(|delimiter| (Bytes::copy_from_slice(delimiter.as_bytes()), prefix_bytes as u64))
 }
 
-/// Returns the part of the range that a list shows: all of it, or what comes behind `after`. If that is a folder, its
-/// keys do not come again.
+/// Returns the part of the range that a list shows: all of it, or the part after `after`. If `after` is a folder, that
+/// part leaves out the keys of the folder.
 pub(super) fn listed_range(list: &api::ListOp) -> KeyRange {
     let whole = to_range(&list.range);
     let Some(after) = &list.after else { return whole };

@@ -36,7 +36,7 @@ enum Detail {
     },
     /// Closes the connection, which is one too many, whatever is requested on it.
     Closes,
-    /// Revision of the store in which there was no such thing.
+    /// Revision of the store in which the key or lease was missing.
     Revision(Revision),
     /// The oldest revision that the node keeps.
     OldestRevision(Revision),
@@ -105,7 +105,7 @@ impl ApiError {
         Self::new(ErrorCode::Overloaded, sentence)
     }
 
-    /// The leader's store has as much as it may.
+    /// The leader's store is full.
     pub(super) fn store_full() -> Self {
         Self::new(
             ErrorCode::StoreFull,
@@ -149,7 +149,7 @@ impl ApiError {
         Self { detail, ..Self::new(ErrorCode::LeaseNotFound, sentence) }
     }
 
-    /// The node no longer knows the past that the request is about.
+    /// The node no longer keeps the revision that the request names.
     pub(super) fn compacted(forgotten: Forgotten) -> Self {
         let oldest = forgotten.oldest;
         let sentence = format!(
@@ -159,14 +159,14 @@ impl ApiError {
         Self { detail: Detail::OldestRevision(oldest), ..Self::new(ErrorCode::Compacted, sentence) }
     }
 
-    /// The store has not reached the revision `asked`, and nobody has.
+    /// No node has reached the revision `asked`. This node's store is at `reached`.
     pub(super) fn future_revision(asked: Revision, reached: Revision) -> Self {
         let sentence =
             format!("revision {asked} is yet to come, the store is at {reached}: use a revision from a reply");
         Self::new(ErrorCode::FutureRevision, sentence)
     }
 
-    /// The lock is held by another, and the time to wait is over.
+    /// Another client holds the lock, and the time to wait is over.
     pub(super) fn lock_held(holder: LockPlace) -> Self {
         let sentence = "another holds the lock, see `holder`: try again later, or wait longer with `wait_ms`";
         Self { detail: Detail::Holder(Box::new(holder)), ..Self::new(ErrorCode::LockHeld, sentence) }

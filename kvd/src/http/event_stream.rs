@@ -1,4 +1,4 @@
-//! Server-Sent Events: a reply that has no end.
+//! Server-Sent Events: a reply without a fixed end.
 
 use super::reply::uncached;
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use warp::reply::{Reply as _, Response};
 /// Content type of event streams.
 const EVENTS: &str = "text/event-stream";
 
-/// A line that both ends pass over. It shows each that the other is still there.
+/// A comment line, which clients ignore. It shows each end of the connection that the other is still there.
 pub(super) const COMMENT: &[u8] = b": still here\n\n";
 
 /// 200 with a stream of events.

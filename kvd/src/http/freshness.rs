@@ -31,7 +31,8 @@ impl Freshness {
         self.wait_timed(context, asker).await.map(drop)
     }
 
-    /// The same. Returns the cluster time of the leader's answer, in milliseconds, if a leader was asked and told one.
+    /// Waits as [`Freshness::wait`] does. Returns the cluster time of the leader's answer, in milliseconds, if a leader
+    /// was asked and its answer has one.
     ///
     /// # Errors
     /// As [`Freshness::wait`].
@@ -46,12 +47,12 @@ impl Freshness {
         Ok(time_ms)
     }
 
-    /// Waits until this node has reached the revision `at` of the past. If it has, it asks no leader: the past does not
+    /// Waits until this node has reached the revision `at`. If it has already, no leader is asked: the past does not
     /// change.
     ///
     /// # Errors
-    /// [`ErrorCode::FutureRevision`] if nobody has reached it; for a stale read [`ErrorCode::TooStale`] if this node has
-    /// not. The replica's error, and an error if the deadline passes first.
+    /// [`ErrorCode::FutureRevision`] if no node has reached it; for a stale read, [`ErrorCode::TooStale`] if this node
+    /// has not. Otherwise the replica's error, or an error if the deadline passes first.
     pub(super) async fn wait_for_past(&self, context: &Context, asker: &Asker, at: Revision) -> Result<(), ApiError> {
         context.gateway.check_not_diverged()?;
         let reached = || context.gateway.with_store(Store::revision);

@@ -1,7 +1,7 @@
-//! `/history`, `/compact`: the changes that a node keeps.
+//! `/history` and `/compact`: the changes that a node keeps.
 //!
 //! The history of one key may be as long as everything that the node keeps. So it is read in pieces, newest first, and a
-//! long one is sent as it is read. What is forgotten meanwhile is the end of it.
+//! long one is sent while it is read. If the node forgets changes meanwhile, the reply ends before them.
 
 use super::body::Body;
 use super::context::Context;
@@ -46,7 +46,7 @@ fn answer_history(context: &Context, key: Key) -> Result<Response, ApiError> {
     }
     let chunks = stream::iter([Ok(first)]).chain(stream::unfold(Some(past), |past| async {
         let mut past = past?;
-        // Whoever else is waiting for this thread comes first.
+        // Other tasks that wait for this thread come first.
         yield_now().await;
         // The connection breaks off where there is no memory for the rest.
         Some(match past.piece() {
@@ -58,7 +58,7 @@ fn answer_history(context: &Context, key: Key) -> Result<Response, ApiError> {
     Ok(reply::at_revision(reply::json_chunks(chunks), revision))
 }
 
-/// The history of a key, and how far it has been read.
+/// The history of a key, and the progress of reading it.
 struct Past {
     gateway: Gateway,
     budget: ReplyBudget,
@@ -69,7 +69,7 @@ struct Past {
 }
 
 impl Past {
-    /// Returns the next part of the reply. True beside the last one.
+    /// Returns the next part of the reply, and true with the last one.
     fn piece(&mut self) -> Result<(Bytes, bool), ApiError> {
         self.gateway.check_not_diverged()?;
         let Self { gateway, budget, key, before, is_begun } = self;

@@ -1,4 +1,4 @@
-//! `/lease`, `/leases`: leases, and the time that is left of them.
+//! `/lease` and `/leases`: leases, and the time that is left of them.
 
 use super::body::Body;
 use super::context::Context;
@@ -91,8 +91,8 @@ async fn answer_lease(
     time_ms: Option<u64>,
 ) -> Result<Response, ApiError> {
     let (mut charge, mut keys) = (Charge::NONE, Vec::<Key>::new());
-    // The keys of a lease are read in pieces. One that is attached or detached between two of them may be missing or be
-    // too many: either was true while the request was being answered.
+    // The keys of a lease are read in pieces. A key that is attached or detached between two pieces may or may not be
+    // listed: either was true while the request was being answered.
     let (found, revision) = loop {
         let (found, is_last, revision) = context.gateway.with_store(|store| {
             let after = keys.last().cloned();
@@ -176,16 +176,16 @@ async fn answer_leases(
     Ok(reply::at_revision(context.heavy_work(leases * LEASE_BYTES, render).await?, revision))
 }
 
-/// Returns the parameters that all pages of a list of leases have in common, apart from those of any other list.
+/// Returns the parameters that all pages of a list of leases share, and that no other list has.
 fn parameters(query: &LeasesQuery) -> String {
     let LeasesQuery { limit, next: _, read: _ } = query;
     format!("leases {}", LeasesQuery { limit: *limit, next: None, read: ReadOptions::default() }.to_query())
 }
 
-/// Returns a lease as at `time_ms`, cluster time in milliseconds: that of the leader's answer, if it has told one.
+/// Returns a lease as it is at `time_ms`: cluster time in milliseconds, from the leader's answer if that has one.
 fn to_reply(store: &Store, lease: LeaseRef, time_ms: Option<u64>) -> LeaseReply {
     let LeaseRef { id, ttl_ms, keys, ends_ms, .. } = lease;
-    // Without it, that of the newest command is what this node knows.
+    // Without it, the time of the newest command is the latest that this node knows.
     let now_ms = time_ms.unwrap_or(0).max(store.time_ms());
     let remaining_ms = ends_ms.saturating_sub(now_ms);
     LeaseReply { lease: to_api_lease(id), ttl_ms, remaining_ms, keys: keys as u64, items: None }

@@ -1,6 +1,6 @@
-//! `/lock`, `/unlock`, `/lock/watch`: locks, and elections, which are locks with a value.
+//! `/lock`, `/unlock` and `/lock/watch`: locks, and elections, which are locks with a value.
 //!
-//! The state machine decides who holds a lock, see `kv/store/locks.rs`. Here a client waits for its turn (`turn`) or
+//! The state machine decides who holds a lock: see `kv/store/locks.rs`. Here a client waits for its turn (`turn`) or
 //! follows the holders (`holders`).
 
 mod holders;
@@ -60,7 +60,7 @@ pub(super) async fn state(context: &Context, request: Request) -> Result<Respons
 async fn answer_state(context: &Context, name: String, time_ms: Option<u64>) -> Result<Response, ApiError> {
     let (mut places, mut charge, mut bytes) = (Vec::new(), reply_budget::Charge::NONE, 0);
     let revision = context.gateway.with_store(|store| {
-        // A queue of thousands is told of in part.
+        // Of a queue of thousands, only the first places are returned.
         for holder in store.places(name.as_bytes()).take(PIECE_KEYS_MAX) {
             context.replies.extend(&mut charge, holder.value.len())?;
             bytes += holder.value.len();

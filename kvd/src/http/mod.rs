@@ -6,11 +6,11 @@
 //! the members and of the leader, `cluster` and `leader_watch` for the node's own state. Handlers reach the node only
 //! through the [`Gateway`].
 //!
-//! Writes share the path of `write`: `convert` has the words of the state machine for those of the API, and `outcome`
-//! the meaning of its answers. Reads wait until the store is as fresh as they ask (`freshness`, `up_to_date`), or until
-//! something has changed (`changed`). Whoever waits is woken by `watchers`; `streams` limits their number, and `pulse`
-//! tells streams how fresh the node is. `reply` defines the shape of all answers, `reply_budget` the memory for them, and
-//! `error` every kind of failure.
+//! Writes share the path of `write`: `convert` translates the API's types into those of the state machine, and
+//! `outcome` turns its outcomes into replies. Reads wait until the store is as fresh as they ask (`freshness`,
+//! `up_to_date`), or until something has changed (`changed`). `watchers` wakes streams and waiting reads, `streams`
+//! limits their number, and `pulse` finds out for streams how fresh the node is. `reply` defines the shape of all
+//! answers, `reply_budget` the memory for them, and `error` every kind of failure.
 //!
 //! Messages between nodes travel on the same listener. Their routes are a filter passed in from outside.
 

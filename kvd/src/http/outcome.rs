@@ -1,7 +1,7 @@
-//! Meaning of the outcomes of commands over HTTP.
+//! Replies for the outcomes of commands.
 //!
-//! Each path shapes the reply to its own command. What every command may end in has its meaning here: a condition that
-//! failed, a bound that would be exceeded, a repeat whose reply is gone.
+//! Each path shapes the reply to its own command. The outcomes that any command may have are rendered here: a condition
+//! that failed, a bound that would be exceeded, a repeat whose reply is gone.
 
 use super::convert::to_api_item;
 use super::error::{self, ApiError};
@@ -71,7 +71,7 @@ pub(super) fn refused(outcome: Outcome) -> ApiError {
         Outcome::SessionsFull => ApiError::overloaded(
             "too many client names were used within the last hour: use them again instead of new ones, or send no `request`",
         ),
-        // No client can send the commands of the others.
+        // The other outcomes belong to commands that no client can send.
         _ => ApiError::internal(),
     }
 }

@@ -1,4 +1,4 @@
-//! The pulse: asks the leader at intervals if this node is up to date, as long as a stream has to tell.
+//! The pulse: asks the leader at intervals if this node is up to date, as long as a stream has to report that.
 
 use super::gateway::{Asker, Caller, Gateway};
 use crate::kv::{Revision, Store};
@@ -23,7 +23,7 @@ pub(super) struct Pulse {
 
 #[derive(Default)]
 struct Shared {
-    /// Number of streams for each age of the state that they may report at most.
+    /// Number of streams, by the greatest age of the state that they may report.
     needed: Mutex<BTreeMap<Duration, usize>>,
     changed: Notify,
     known: Mutex<Option<Known>>,
@@ -59,7 +59,7 @@ impl Pulse {
         Beating { shared, age_max }
     }
 
-    /// Returns what is known of the state; none if no leader has answered yet.
+    /// Returns the newest known freshness; `None` if no leader has answered yet.
     pub(super) fn known(&self) -> Option<Known> {
         *self.shared.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -88,7 +88,7 @@ impl Pulse {
             }
             asked = Instant::now();
             let asker = Asker { caller: Caller::Client { redirects: false }, deadline: asked + ANSWER_TIME_MAX };
-            // Without an answer the state grows old, which is what streams tell then.
+            // Without an answer the known state grows old, and streams report its age.
             if gateway.confirm(&asker).await.is_ok() {
                 let known = Known { at: asked, revision: gateway.with_store(Store::revision) };
                 *self.shared.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);

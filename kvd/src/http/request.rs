@@ -34,7 +34,7 @@ const REDIRECT: HeaderName = HeaderName::from_static(headers::REDIRECT);
 /// without levels would refuse it.
 const LEVEL: HeaderName = HeaderName::from_static(headers::LEVEL);
 
-/// Header of a client that goes on with a stream of events (HTML living standard §9.2.4).
+/// Header of a client that continues a stream of events (HTML living standard §9.2.4).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Editors and shells of Windows put it before a text in UTF-8. A JSON parser may ignore it (RFC 8259 §8.1).
@@ -80,7 +80,7 @@ pub(super) struct Head {
     level: Option<u32>,
     /// True if the client asks for JSON in lines.
     takes_lines: bool,
-    /// Id of the last event that the client has had of a stream.
+    /// Id of the last event of a stream that the client has received.
     last_event_id: Option<String>,
 }
 
@@ -204,7 +204,7 @@ impl Request {
     /// Refuses all methods but GET and POST.
     ///
     /// # Errors
-    /// [`ApiError`].
+    /// [`ApiError`] for any other method.
     pub(super) fn get_or_post(self) -> Result<Self, ApiError> {
         self.allow(&[Method::GET, Method::POST], "GET, POST")
     }
@@ -214,7 +214,7 @@ impl Request {
         self.head.method == Method::POST
     }
 
-    /// Returns the id of the last event that the client has had of the stream.
+    /// Returns the id of the last event of the stream that the client has received.
     pub(super) fn last_event_id(&self) -> Option<&str> {
         self.head.last_event_id.as_deref()
     }

@@ -1,4 +1,4 @@
-//! The limit on streams and waits: requests that last long, however little they do.
+//! The limit on streams and waits: requests that last long, even if they do little.
 
 use super::error::ApiError;
 use std::sync::Arc;

@@ -68,7 +68,7 @@ async fn read(
     let freshness = Freshness::of(ReadOptions::default());
     freshness.wait(context, request.asker()).await?;
     let (gateway, budget) = (context.gateway.clone(), context.replies.clone());
-    // A range may have as many keys as a command may visit, however short its name is.
+    // A short request may name a range with as many keys as a command may visit.
     let weight = if has_ranges(&txn) { usize::MAX } else { body_bytes };
     let answered = context.heavy_work(weight, move || {
         let outcome = gateway.with_store(|store| store.read_txn(&txn));

@@ -2,8 +2,8 @@
 //!
 //! A watch is a [watcher](super::watchers) whose position moves through the history of this node. `begin` decides where
 //! it starts, `present` reads the items that are there already, `changes` what has changed since, and `stream` sends
-//! both, with word of how fresh they are. Nothing is queued: what a client does not take stays in the history, and is
-//! told to be `compacted` once it is no longer there.
+//! both, and reports how fresh they are. Nothing is queued: changes that a client has yet to read stay in the history.
+//! Once they are no longer there, the stream ends with `compacted`.
 
 mod begin;
 mod changes;

@@ -1,18 +1,19 @@
 //! Watchers: the index by which a change of a key wakes those who wait for it.
 //!
-//! A watcher is a position in the history that this node keeps, and a set of keys in an index. One task follows what the
-//! node applies, looks each changed key up, and wakes those whose key it is. So a watcher of other keys costs a write
-//! nothing, and nothing is queued for anyone: who is woken reads the history, or takes the text that another watcher of
-//! the same keys has rendered (`texts`).
+//! A watcher is a position in the history that this node keeps, and a set of keys in an index. One task follows the
+//! commands that the node applies, looks up each changed key, and wakes the watchers of that key. So a watcher of other
+//! keys costs a write nothing. Nothing is queued: a watcher that is woken reads the history, or takes the text that
+//! another watcher of the same keys has rendered (`texts`).
 //!
 //! # Why no change is missed
 //!
-//! The task counts a revision as looked at (`looked_at`) only after the first revision that concerns a watcher stands in
-//! that watcher's slot (`concerned_from`). A watcher reads `looked_at` first and takes its slot after that. If the slot
-//! was empty, no change up to the `looked_at` that it read concerns it, apart from what it has already passed. If it was
-//! not, the watcher reads the history from there, or from its own position if that is further. What the task finds
-//! meanwhile stands in the slot anew. A watcher joins with its position in its slot unless the task has yet to look at
-//! what lies behind that position, under the lock that the task holds while it looks.
+//! The task counts a revision as looked at (`looked_at`) only after the first revision that concerns a watcher stands
+//! in that watcher's slot (`concerned_from`). A watcher reads `looked_at` first and takes its slot after that. If the
+//! slot was empty, no change up to the `looked_at` that it read concerns it, apart from those that it has already
+//! passed. If the slot had a revision, the watcher reads the history from there, or from its own position if that is
+//! further. A revision that the task finds meanwhile stands in the slot again. A watcher joins under the lock that the
+//! task holds while it looks, and with its position in its slot, unless the task has yet to look at the changes after
+//! that position.
 
 mod index;
 mod texts;
@@ -31,8 +32,8 @@ use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-/// Watchers that are woken at once. Everything else that is to be done waits until they have sent what they have: also
-/// heartbeats and the next write, each of them several times. So a crowd is woken bit by bit.
+/// Most watchers that are woken at once. All other work, heartbeats and the next write included, waits until these have
+/// sent their changes. So a crowd of watchers is woken bit by bit.
 const WOKEN_AT_ONCE_MAX: usize = 32;
 
 /// Time after which the task looks again even if nothing seems to have been applied.
@@ -52,7 +53,7 @@ struct Shared {
     joined: Mutex<Joined>,
     /// All revisions up to this one have been looked at.
     looked_at: AtomicU64,
-    /// Tells the task that somebody watches again, who may have to hear of what was applied before.
+    /// Tells the task that there is a watcher again. Earlier changes may concern it.
     first_joined: Notify,
     texts: Texts,
 }
@@ -106,12 +107,12 @@ impl Shared {
 }
 
 impl Watchers {
-    /// Adds a watcher of these keys, who has read everything up to `position`. The store has reached that revision.
+    /// Adds a watcher of these keys that has read everything up to `position`. The store has reached that revision.
     pub(super) fn join(&self, keys: Spans, position: Revision) -> Watcher {
         let mut joined = self.shared.joined();
         let looked_at = &self.shared.looked_at;
         if joined.index.is_empty() {
-            // Nobody else needs to hear of what lies between.
+            // There is no other watcher, so the changes in between concern nobody.
             looked_at.store(position, Ordering::Release);
             joined.within = None;
             self.shared.first_joined.notify_one();
@@ -142,7 +143,7 @@ impl Watchers {
                 Looked::AtSome => yield_now().await,
                 Looked::AtAll => {
                     if gateway.check_lives().is_err() {
-                        // They end, and those to come find out by themselves.
+                        // These watchers end, and later ones find out by themselves.
                         self.shared.joined().index.all(|slot| slot.woken.notify_one());
                     }
                     tokio::select! {
@@ -163,7 +164,8 @@ impl Watchers {
         }
     }
 
-    /// Looks at what has been applied, for one piece of work. Adds the watchers that it concerns to `concerned`.
+    /// Looks at the changes that have been applied, for one piece of work. Adds the watchers that they concern to
+    /// `concerned`.
     fn look(&self, gateway: &Gateway, concerned: &mut VecDeque<Arc<Slot>>) -> Looked {
         let mut joined = self.shared.joined();
         let Joined { index, within, .. } = &mut *joined;
@@ -196,8 +198,8 @@ impl Watchers {
 }
 
 impl Slot {
-    /// Adds the watcher to `concerned`, unless it is there for an earlier revision and has not looked since. In that case,
-    /// too, this happens before the watcher takes that revision, so that it finds this one in the store.
+    /// Adds the watcher to `concerned`, unless it is there for an earlier revision that it has not taken yet. In that
+    /// case this revision is in the store before the watcher takes the earlier one, so the watcher finds both.
     fn concern(self: &Arc<Self>, revision: Revision, concerned: &mut VecDeque<Arc<Self>>) {
         if self.concerned_from.fetch_min(revision, Ordering::AcqRel) == NONE {
             concerned.push_back(Arc::clone(self));
@@ -220,8 +222,8 @@ impl Watcher {
         }
     }
 
-    /// Returns the changes behind this revision as another watcher of the same keys has rendered them, if one has. There
-    /// may be more behind them.
+    /// Returns the changes after this revision as another watcher of the same keys has rendered them, if one has. There
+    /// may be more changes after those.
     pub(super) fn text(&self, form: Form, behind: Revision) -> Option<Text> {
         self.shared.texts.find(&self.keys, form, behind)
     }
@@ -231,7 +233,7 @@ impl Watcher {
         self.shared.texts.keep(&self.keys, form, text);
     }
 
-    /// Waits until there may be something to read, or the node may have ended its service.
+    /// Waits until there may be something to read, or until the node may have stopped serving.
     pub(super) async fn woken(&self) {
         self.slot.woken.notified().await;
     }

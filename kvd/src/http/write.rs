@@ -39,7 +39,7 @@ pub(super) fn prepare<S>(
     Ok(Prepared { command: encoded, key, shape })
 }
 
-/// Has a write applied, and renders the outcome.
+/// Sends a write to the leader, and renders the outcome.
 ///
 /// # Errors
 /// The leader's error.
@@ -57,6 +57,6 @@ where
     let budget = context.replies.clone();
     let bytes = outcome::value_bytes(&value);
     let rendered = context.heavy_work(bytes, move || outcome::render(&budget, value, key, shape)).await;
-    // A refusal that the log decided has its term as well.
+    // A refusal that was decided in the log has a term as well.
     Ok(reply::of_term(rendered.unwrap_or_else(ApiError::into_response), term))
 }

@@ -24,7 +24,7 @@ const STOPPING: &str = "this node is stopping: ask another one";
 pub(in crate::http) const REMOVED: &str =
     "this node has been removed from its cluster and serves only stale reads: ask another node";
 
-/// Ends the streams of a node that is no longer a member.
+/// Message that ends the streams of a node that is no longer a member.
 const STREAM_OF_REMOVED: &str =
     "this node has been removed from its cluster and hears of no more changes: go on at another node";
 
@@ -309,7 +309,7 @@ impl Gateway {
     /// Waits until this node has applied everything that was acknowledged before the call (ReadIndex, thesis §6.4). A
     /// read that could not be confirmed may be repeated: it changes nothing.
     ///
-    /// Returns the cluster time of the answer, in milliseconds, unless the leader is of a version that tells none.
+    /// Returns the cluster time of the answer, in milliseconds, unless the leader runs a version that sends none.
     ///
     /// # Errors
     /// The replica's error, and an error if the deadline passes first.
@@ -361,7 +361,7 @@ impl Gateway {
         }
     }
 
-    /// Returns a follower of the commands that this node applies. Whatever is applied from now on wakes it.
+    /// Returns a follower of the commands that this node applies. Each command that is applied from now on wakes it.
     pub(in crate::http) fn applied(&self) -> Applying {
         let mut view = self.view.clone();
         view.mark_unchanged();

@@ -24,8 +24,8 @@ pub enum Request {
     Read {
         /// Time after which nobody waits for the answer.
         deadline: Instant,
-        /// Channel for the answer; after `Ok` the store may be read. It has the cluster time of the answer, in
-        /// milliseconds, unless the leader is of a version that tells none.
+        /// Channel for the answer; after `Ok` the store may be read. `Ok` has the cluster time of the answer, in
+        /// milliseconds, unless the leader runs a version that sends none.
         reply: oneshot::Sender<Result<Option<u64>, ReadError>>,
     },
     /// Change the members, and answer once the change is committed.

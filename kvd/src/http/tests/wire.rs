@@ -43,7 +43,7 @@ impl Events {
                 let mut fields = block.lines().filter_map(|line| line.split_once(": "));
                 fields.find(|(field, _)| *field == name).map(|(_, value)| value.to_owned())
             };
-            // A comment is no event.
+            // A comment is not an event.
             if let Some(name) = field("event") {
                 return Some(Event { id: field("id"), name, data: field("data").expect("an event has data") });
             }

@@ -1,15 +1,15 @@
 //! The index from keys to those who watch them.
 //!
-//! Ranges are found by a string that all of their keys begin with: a single key by itself, the keys with a prefix by that
-//! prefix, and any other range by what its ends begin with alike. So a change of a key looks up the key and as many of
-//! its beginnings as there are lengths in use, however many watchers there are. Only ranges that are neither and begin
-//! alike are compared with the key one after another.
+//! A range is found by a string with which all of its keys begin: a single key by itself, a prefix by the prefix, and
+//! any other range by the longest beginning that its ends share. So a change of a key looks up the key, and one
+//! beginning of it for each length in use, however many watchers there are. Only ranges of the third kind with the same
+//! beginning are compared with the key one after another.
 
 use crate::kv::{KeyRange, Spans};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
-/// The watchers of all ranges: `I` tells them apart, `W` is what is kept of one.
+/// The watchers of all ranges: `I` identifies a watcher, and `W` is the value kept for it.
 #[derive(Debug)]
 pub(super) struct Index<I, W> {
     by_key: HashMap<Box<[u8]>, HashMap<I, W>>,
@@ -20,12 +20,12 @@ pub(super) struct Index<I, W> {
     len: usize,
 }
 
-/// The watchers whose keys begin with one string.
+/// The watchers of keys that begin with one string.
 #[derive(Debug)]
 struct OfBeginning<I, W> {
-    /// Those of all keys that do.
+    /// Watchers of all keys that begin with it.
     of_all: HashMap<I, W>,
-    /// Those of some, by their range.
+    /// Watchers of some of these keys, with their ranges.
     of_some: Vec<(KeyRange, I, W)>,
 }
 
@@ -63,7 +63,7 @@ impl<I: Copy + Eq + Hash, W: Clone> Index<I, W> {
         self.len == 0
     }
 
-    /// Adds a watcher of these keys, whose `id` no other has.
+    /// Adds a watcher of these keys. No other watcher has this `id`.
     pub(super) fn add(&mut self, id: I, keys: &Spans, watcher: &W) {
         for range in keys.ranges() {
             self.len += 1;

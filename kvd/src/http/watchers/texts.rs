@@ -1,8 +1,8 @@
 //! Rendered changes, shared by all watchers that get the same bytes.
 //!
 //! Watchers of the same keys, in the same form, are woken by the same revision and read the same changes from there on. So
-//! one of them renders these, and the others take its text. A text ends where its reader had read everything, which is
-//! where all of them go on.
+//! one of them renders these changes, and the others take its text. A text ends at the revision up to which its reader
+//! had read everything, and all of them continue from there.
 
 use crate::kv::{Revision, Spans};
 use bytes::Bytes;
@@ -13,13 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Memory for texts, in bytes. The oldest go first.
 const BYTES_MAX: usize = 1 << 20;
 
-/// Longest text that is kept. A longer one is charged to its reader, and few of them would push out all others.
+/// Longest text that is kept, in bytes. A longer one is charged to its reader: a few of them would push out all others.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
-/// Memory that a text takes in addition to its bytes.
+/// Memory that a text takes in addition to its bytes. Bytes.
 const OVERHEAD_BYTES: usize = 128;
 
-/// Most texts that begin at the same revision: for watchers of different keys.
+/// Most texts that begin at the same revision, each for watchers of other keys.
 const SAME_START_MAX: usize = 16;
 
 /// The form in which a watch wants its changes.
@@ -54,7 +54,7 @@ struct Kept {
     bytes: usize,
 }
 
-/// A text, and who gets it.
+/// A text, and the keys and the form that a watcher must have to get it.
 #[derive(Debug)]
 struct OfKeys {
     keys: Arc<Spans>,
@@ -73,7 +73,7 @@ impl OfKeys {
 }
 
 impl Texts {
-    /// Returns the text that begins behind this revision, if a watcher of the same keys has rendered it.
+    /// Returns the text that begins after this revision, if a watcher of the same keys has rendered it.
     pub(super) fn find(&self, keys: &Arc<Spans>, form: Form, behind: Revision) -> Option<Text> {
         let kept = self.kept();
         let found = kept.texts.get(&behind)?.iter().find(|text| text.is_for(keys, form));
