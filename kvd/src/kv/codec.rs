@@ -8,7 +8,7 @@ pub(super) fn varint_len(number: u64) -> usize {
     bits.div_ceil(7)
 }
 
-/// Appends bytes behind their length.
+/// Appends the length of the bytes, then the bytes.
 pub(super) fn put_bytes(to: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(to, bytes.len() as u64);
     to.extend_from_slice(bytes);

@@ -48,11 +48,11 @@ pub enum Operation {
         /// Delete only if this lock is held.
         held: Option<Held>,
     },
-    /// Compares, and then does several things as one.
+    /// Decides by compares between two lists of operations, and executes one of them as one step.
     Txn(Txn),
-    /// Makes a lease.
+    /// Grants a lease.
     GrantLease {
-        /// Its id; chosen by the state machine if there is none.
+        /// Its id. Without one, the state machine chooses it.
         lease: Option<LeaseId>,
         /// Its time to live, in milliseconds.
         ttl_ms: u64,
@@ -73,20 +73,20 @@ pub enum Operation {
         /// since has another end, and lives on.
         ends: Vec<(LeaseId, u64)>,
     },
-    /// Takes a place in the queue of a lock, or takes it up again.
+    /// Takes a place in the queue of a lock, or renews one that the lease has already.
     TakePlace {
         /// The name of the lock.
         name: Bytes,
-        /// The lease of the place, made if it does not exist; chosen by the state machine if there is none.
+        /// The lease of the place, granted if it does not exist. Without one, the state machine chooses an id.
         lease: Option<LeaseId>,
-        /// The time to live of a lease that is made, in milliseconds.
+        /// The time to live of a lease that is granted, in milliseconds.
         ttl_ms: u64,
         /// The value of the place.
         value: Bytes,
         /// False to take no place if it would not be the first.
         waits: bool,
     },
-    /// Decides whether a place is the first, and so holds the lock. If it is not, it is given up.
+    /// Decides whether a place is the first, and therefore holds the lock. A place that is not the first is given up.
     SettlePlace {
         /// The name of the lock.
         name: Bytes,
@@ -99,7 +99,7 @@ pub enum Operation {
         name: Bytes,
         /// The lease of the place.
         lease: LeaseId,
-        /// True to give up the lock, too, if the place holds it.
+        /// True to give the place up even if it holds the lock.
         even_held: bool,
     },
     /// Gives up a lock that is held.

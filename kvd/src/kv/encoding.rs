@@ -127,7 +127,7 @@ impl Command {
         to.into()
     }
 
-    /// Returns false for an encoded command that is no keepalive without a request id, as the first bytes tell.
+    /// Returns false if the first bytes of an encoded command show that it is not a keepalive without a request id.
     pub fn may_be_keepalive(encoded: &[u8]) -> bool {
         let level = Level::DATA_MODEL.0 as u8;
         encoded.starts_with(&[level, OPERATION_OF_DATA_MODEL, 0, wire::KEEP_ALIVE])

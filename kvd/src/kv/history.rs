@@ -2,13 +2,13 @@
 //! be told.
 //!
 //! The newest version of a key is in the map of the store, and nowhere else. A change moves the version before it into
-//! the history, together with the change's revision. So the versions of one key follow one another: each past has the
-//! version before its change, and the version after it is the one before the next change of that key, or the one in the
-//! map. A search by key and revision finds the version that was valid at the revision.
+//! the history, together with the change's revision. The version after a change is therefore the version before the
+//! next change of that key or, after the last change, the one in the map. A search by key and revision finds the
+//! version that was valid at the revision.
 //!
 //! How much a node remembers is its own setting, in bytes and in cluster time, and nothing that is applied may depend on
-//! it. The oldest change goes first. Whole revisions are forgotten at once, but their memory is freed a few changes at a
-//! time: a deletion of many keys must not cost another command much time when it is forgotten.
+//! it. The oldest change goes first. A whole revision is forgotten at once, but its memory is freed a few changes at a
+//! time. So forgetting the deletion of many keys does not delay another command for long.
 
 mod restoring;
 mod taking;
@@ -55,7 +55,7 @@ pub(super) struct History {
     limits: HistoryLimits,
     /// Every change, the oldest first. Several may have one revision.
     steps: VecDeque<Step>,
-    /// The same changes by key, the oldest first. No key without one.
+    /// The same changes by key, the oldest first. Each key has at least one.
     pasts: BTreeMap<Arc<[u8]>, VecDeque<Past>>,
     /// The oldest revision all of whose changes are known; the next revision of the store if none are. Changes of older
     /// revisions are about to be freed.
@@ -106,7 +106,7 @@ pub(super) struct Past {
 
 /// The version of a key at some revision, as far as the history knows.
 pub(super) enum Version<'a> {
-    /// This one, or none.
+    /// This version, or none: the key did not exist.
     Past(Option<&'a Record>),
     /// The newest one: no change after the revision is known.
     Newest,
@@ -127,7 +127,7 @@ impl History {
         }
     }
 
-    /// Changes the limits; the next [`History::trim`] keeps them.
+    /// Changes the limits; the next [`History::trim`] enforces them.
     pub(super) fn set_limits(&mut self, limits: HistoryLimits) {
         self.limits = limits;
     }
@@ -232,7 +232,7 @@ impl History {
         self.floor = self.floor.max(revision);
     }
 
-    /// Forgets what the limits allow no longer, and frees at most `changes_max` changes. Passes the freed ones to
+    /// Forgets the changes that exceed the limits, and frees at most `changes_max` changes. Passes the freed ones to
     /// `freed`: revision, key, and the version before it. Returns true if there is more to free.
     pub(super) fn trim(
         &mut self,

@@ -1,4 +1,4 @@
-//! Items, and what identifies them and their leases.
+//! Items, and the identifiers of items and leases.
 
 use bytes::Bytes;
 use std::fmt;
@@ -10,7 +10,7 @@ pub type Revision = u64;
 /// Longest key, in bytes. The shortest is one byte.
 pub const KEY_BYTES_MAX: usize = 4096;
 
-/// Id of a lease: a number, and never zero.
+/// Id of a lease: a number other than zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(
     /// Highest byte first, so that ids are ordered as their bytes are.

@@ -11,9 +11,9 @@ pub(super) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 /// The keys from `from` on and before `to`, in bytewise order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRange {
-    /// The first key that may be in the range.
+    /// The lower end, which is in the range.
     pub from: Bytes,
-    /// The end, which is not in the range; none if the range has no upper end.
+    /// The upper end, which is not in the range; `None` if the range has no upper end.
     pub to: Option<Bytes>,
 }
 
@@ -47,7 +47,7 @@ impl KeyRange {
         (rest == [0] && !self.from.is_empty()).then_some(&self.from)
     }
 
-    /// Returns the part of the range behind `key`.
+    /// Returns the part of the range after `key`.
     #[must_use]
     pub fn after(&self, key: &[u8]) -> Self {
         if key < &self.from[..] {
@@ -76,7 +76,7 @@ impl KeyRange {
     }
 }
 
-/// Returns the first byte string behind all that begin with `prefix`; none if there is no such string.
+/// Returns the first byte string after all that begin with `prefix`; `None` if there is no such string.
 pub fn end_of_prefix(prefix: &[u8]) -> Option<Bytes> {
     let kept = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
     let mut end = prefix[..=kept].to_vec();
@@ -101,7 +101,7 @@ impl Spans {
             return;
         }
         let KeyRange { mut from, mut to } = range.clone();
-        // Joins the ranges that begin before the end of the new one and end behind its beginning.
+        // Joins the ranges that begin before the end of the new one and end after its beginning.
         loop {
             let before = to.as_ref().map_or(Bound::Unbounded, |to| Bound::Excluded(&to[..]));
             let last = self.0.range::<[u8], _>((Bound::Unbounded, before)).next_back();
@@ -119,7 +119,7 @@ impl Spans {
         self.0.iter().map(|(from, to)| KeyRange { from: from.clone(), to: to.clone() })
     }
 
-    /// Returns the first string at or behind `key` that is in the set; none if there is none.
+    /// Returns the first string in the set that is `key` or comes after it; `None` if there is none.
     pub fn next_from(&self, key: &[u8]) -> Option<Bytes> {
         if self.contain(key) {
             return Some(Bytes::copy_from_slice(key));

@@ -1,4 +1,4 @@
-//! Leases: keys that end with their owner.
+//! Leases, which delete their keys when they end.
 //!
 //! A lease has a time to live, which begins when it is granted and begins anew with each keepalive. When it is over, the
 //! lease ends, and the keys attached to it are deleted. The time is cluster time, so all replicas agree on it. But a
@@ -60,7 +60,7 @@ impl Leases {
         self.hash
     }
 
-    /// The same hash, computed afresh.
+    /// Hash of all leases, computed afresh.
     pub(super) fn recompute_hash(&self) -> HashSum {
         let mut hash = HashSum::default();
         for (id, lease) in &self.by_id {
@@ -84,7 +84,7 @@ impl Leases {
         self.get(id).filter(|lease| !lease.is_ending)
     }
 
-    /// Returns the leases behind `after`, in the order of their ids.
+    /// Returns the leases after `after`, in the order of their ids.
     pub(super) fn after(&self, after: Option<LeaseId>) -> impl Iterator<Item = (LeaseId, &Lease)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.by_id.range((from, Bound::Unbounded)).map(|(id, lease)| (*id, lease))
@@ -111,7 +111,7 @@ impl Leases {
             .expect("there are fewer leases than ids")
     }
 
-    /// Makes a lease, or starts the time of one anew with another time to live.
+    /// Grants a lease, or starts the time of an existing one anew with this time to live.
     pub(super) fn grant(&mut self, id: LeaseId, kind: LeaseKind, ttl_ms: u64, is_chosen: bool, now_ms: u64) {
         self.chosen += u64::from(is_chosen);
         let keys = self.remove(id).map(|lease| lease.keys).unwrap_or_default();

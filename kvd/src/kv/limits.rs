@@ -7,7 +7,7 @@ use super::history::HistoryLimits;
 pub struct StoreLimits {
     /// Limits on the history that the node keeps.
     pub history: HistoryLimits,
-    /// Memory for versions that readers of clients have yet to read and the history has freed, in bytes.
+    /// Memory for versions that the history has freed and that clients' readers have yet to read, in bytes.
     pub reader_bytes_max: u64,
     /// Memory of the state, in bytes, beyond which the node as a leader accepts no write that adds to it.
     pub state_bytes_max: u64,

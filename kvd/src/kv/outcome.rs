@@ -58,33 +58,33 @@ pub enum Outcome {
     },
     /// The time of the leases has begun anew.
     KeptAlive {
-        /// Time to live of each lease in milliseconds, in the order in which they were named. None if it is gone.
+        /// Time to live of each lease in milliseconds, in the order of the command. `None` if the lease has ended.
         ttls_ms: Vec<Option<u64>>,
     },
     /// The lease has ended.
     LeaseRevoked {
         /// Revision of the store; unchanged when no key was attached.
         revision: Revision,
-        /// Number of keys that go with it.
+        /// Number of keys that are deleted with it.
         deleted: u64,
     },
     /// Leases whose time was over have ended, as far as one command may.
     LeasesEnded,
-    /// The place is the first: it holds the lock.
+    /// The place is the first, and holds the lock.
     LockTaken {
         /// The lease of the place.
         lease: LeaseId,
         /// The fencing token.
         token: Revision,
     },
-    /// The place is in the queue, behind others.
+    /// The place is in the queue, after others.
     PlaceTaken {
         /// The lease of the place.
         lease: LeaseId,
         /// The fencing token that it will have.
         token: Revision,
     },
-    /// Somebody else holds the lock, and there is no place for this one in the queue.
+    /// Another lease holds the lock, and this one has no place in the queue.
     LockHeld {
         /// The holder.
         holder: Holder,
@@ -101,7 +101,7 @@ pub enum Outcome {
         /// Revision of the store.
         revision: Revision,
     },
-    /// The lock was not held any more; nothing changed.
+    /// The lock was no longer held; nothing changed.
     LockLost,
     /// The history before a revision is forgotten.
     Compacted {
@@ -225,7 +225,7 @@ pub struct Holder {
     pub value: Bytes,
 }
 
-/// Bound of every command that a command exceeds.
+/// The bound that a command exceeds, of those for every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Excess {
     /// It would visit more than [`super::COMMAND_VISITS_MAX`] keys.

@@ -4,9 +4,9 @@
 //! first holds the lock, and the revision of its creation is the fencing token. This index finds the holder without a
 //! search through the queue; it follows from the items, so it is no part of the state.
 //!
-//! A key becomes a place when it is created, never later (`store/draft.rs` sees to that). So a place never gets ahead of
-//! another one that was there before, and tokens grow from holder to holder: a place that becomes the first was created
-//! after all that were first before it.
+//! A key becomes a place when it is created, never later (`store/draft.rs` ensures that). So a place never gets ahead
+//! of an earlier one, and tokens grow from holder to holder: a place that becomes the first was created after all
+//! places that were first before it.
 
 use super::item::{LeaseId, Revision};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 struct Queue {
     /// In the order of their creation: the revision, and the rest of the key.
     places: BTreeSet<(Revision, Box<[u8]>)>,
-    /// Cluster time at which the first became the first, in milliseconds, if this node has seen it. No part of the state.
+    /// Cluster time at which the first place became the first, in milliseconds, if this node has seen it. Not part of
+    /// the state.
     first_since_ms: Option<u64>,
 }
 

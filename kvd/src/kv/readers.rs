@@ -1,9 +1,10 @@
 //! Readers of one revision, however long they take.
 //!
-//! A [`Pin`] holds a revision for a reader who walks along the keys while the store changes: a snapshot, or a client's
-//! stream. What the history frees is kept for the reader if it was valid at the revision and lies ahead of the reader. So
-//! a reader costs nothing as long as the history remembers what it has yet to read, and at most the store once more after
-//! that. The memory that clients' readers hold is bounded: beyond the bound, the reader furthest behind ends.
+//! A [`Pin`] holds a revision for a reader that walks along the keys while the store changes: a snapshot, or a client's
+//! stream. When the history frees a version, it is kept for the reader if it was valid at the revision and its key lies
+//! ahead of the reader. So a reader costs nothing as long as the history has the versions that it has yet to read.
+//! After that, it costs at most the size of the store once more. The memory for clients' readers is bounded: beyond the
+//! bound, the reader at the oldest revision ends.
 
 use super::item::Revision;
 use super::key_range::KeyRange;
@@ -15,7 +16,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Memory of a kept version beside its bytes.
+/// Memory of a kept version beside its bytes. Bytes.
 const VERSION_BYTES: u64 = 96;
 
 /// The revision of a reader is no longer kept.
@@ -76,7 +77,7 @@ impl Readers {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Adds a reader of the revision `at`. `counted` is false for one that must not end before it is done.
+    /// Adds a reader of the revision `at`. `counted` is false for a reader that must never be ended early.
     pub(super) fn open(this: &Arc<Mutex<Self>>, at: Revision, counted: bool) -> Pin {
         let mut readers = lock(this);
         let place = (at, readers.opened);
@@ -88,7 +89,7 @@ impl Readers {
     }
 
     /// Keeps a version that the history frees, for every reader that has yet to read it. `changed` is the revision of
-    /// the change after which it was valid no longer.
+    /// the change that made it invalid.
     pub(super) fn keep(&mut self, changed: Revision, key: &Arc<[u8]>, version: Record) {
         if self.open.is_empty() || mutants::is_on(Mutant::FreedNotKept) {
             return;
@@ -119,7 +120,7 @@ impl Pin {
         self.place.0
     }
 
-    /// Returns true if the revision is held in the store that these are the readers of.
+    /// Returns true if these are the readers of the store in which the revision is held.
     pub(super) fn is_among(&self, readers: &Arc<Mutex<Readers>>) -> bool {
         Arc::ptr_eq(&self.readers, readers)
     }

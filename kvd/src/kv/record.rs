@@ -14,8 +14,8 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 
-/// Added to the length of the key if a lease follows the numbers: no key is as long. So an item without a lease, which
-/// nearly all are, has the bytes that it had before there were leases.
+/// Number added to the length of the key if a lease follows the numbers. No key is that long. An item without a lease,
+/// as most are, has the same bytes as below the level of leases.
 const HAS_LEASE: u64 = 1 << 13;
 
 /// An item borrowed from the store: see [`Item`] for the fields.

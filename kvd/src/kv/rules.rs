@@ -19,25 +19,25 @@ pub const LEASE_TTL_MS_MIN: u64 = 500;
 /// Longest time that a lease may have, in milliseconds.
 pub const LEASE_TTL_MS_MAX: u64 = 9_000_000_000_000;
 
-/// Most keys that a command visits, of its compares, deletes and lists together. Of a command that would visit more,
-/// nothing is applied.
+/// Most keys that a command visits, by its compares, deletes and lists together. A command that would visit more is
+/// refused as a whole.
 pub const COMMAND_VISITS_MAX: u64 = 100_000;
 
-/// Most bytes of keys and values that a command removes. Of a command that would remove more, nothing is applied.
+/// Most bytes of keys and values that a command removes. A command that would remove more is refused as a whole.
 pub const COMMAND_REMOVED_BYTES_MAX: u64 = 16 << 20;
 
-/// Most bytes of keys and values in the answer to a command, unless it is a single item. Of a command that would answer
-/// with more, nothing is applied.
+/// Most bytes of keys and values in the answer to a command, unless the answer is a single item. A command that would
+/// answer with more is refused as a whole.
 pub const COMMAND_ANSWER_BYTES_MAX: u64 = 1 << 20;
 
 /// Most leases in one command.
 pub const COMMAND_LEASES_MAX: usize = 50_000;
 
-/// Bytes of a page of a list, of keys and values together.
+/// Most bytes of a page of a list, keys and values together, unless the page is a single item.
 pub const PAGE_BYTES_MAX: u64 = 1 << 20;
 
-/// Most operations of a transaction, in all branches together; a nested transaction is one, beside its own. Its compares
-/// are bounded by its bytes, and by what every command may visit.
+/// Most operations of a transaction, in all branches together. A nested transaction counts as one, and so does each of
+/// its operations. Compares are bounded by the bytes of the transaction, and by the keys that a command may visit.
 pub const TXN_OPERATIONS_MAX: usize = 10_000;
 
 /// Most transactions that are nested in one another, the outermost not counted.

@@ -14,14 +14,14 @@ pub struct Scan {
     descending: bool,
 }
 
-/// The reaction of a visitor to a key.
+/// Decision of a visitor about a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Visit {
     /// Go on with the next key.
     Next,
-    /// End the piece, and begin the next one behind the keys with this prefix.
+    /// End the piece, and begin the next one after the keys with this prefix.
     SkipPrefix(Bytes),
-    /// End the piece, behind this key.
+    /// End the piece after this key.
     StopAfter,
     /// End the piece before this key, which begins the next piece.
     StopBefore,

@@ -12,8 +12,8 @@
 //! - For a failed condition no item is kept. It is enough that a repeat fails as well; the repeat is shown the current
 //!   item.
 //! - The item before a write, which a client may ask for, belongs to the reply and is kept with it. If such replies
-//!   together grow too large, those of the sessions unused for the longest time are dropped. The number stays, and the
-//!   revision, so a repeat is still not applied; but the client is told that its reply is gone.
+//!   together grow too large, those of the sessions unused for the longest time are dropped. The number and the
+//!   revision stay, so a repeat is still not applied; but the client is told that its reply is gone.
 //! - A reply with many items, of a transaction or the deletion of a range, is kept up to [`REPLY_BYTES_MAX`].
 //!
 //! A name that has not been used for [`SESSION_IDLE_MS_MAX`] of cluster time is forgotten. Idle sessions are removed a
@@ -107,7 +107,7 @@ pub(super) struct Sessions {
     now_ms: u64,
     hash: HashSum,
     limits: SessionLimits,
-    /// True from the level on at which a reply that is dropped leaves its revision.
+    /// True if the state has the level from which on a dropped reply leaves its revision.
     leaves_revisions: bool,
     snapshots_begun: u64,
     /// Walk of the snapshot in progress.

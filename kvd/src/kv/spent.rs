@@ -24,14 +24,14 @@ impl Spent {
         if self.visits > COMMAND_VISITS_MAX { Err(Outcome::TooLarge(Excess::Visits)) } else { Ok(()) }
     }
 
-    /// Counts an item that is removed. A single one of any size may be.
+    /// Counts an item that is removed. A single item may have any size.
     pub(super) fn remove(&mut self, bytes: usize) -> Result<(), Outcome> {
         let Amount { items, bytes } = self.removed.add(bytes);
         let exceeds = *items > 1 && *bytes > COMMAND_REMOVED_BYTES_MAX;
         if exceeds { Err(Outcome::TooLarge(Excess::RemovedBytes)) } else { Ok(()) }
     }
 
-    /// Counts an item that is part of the answer. A single one of any size may be.
+    /// Counts an item that is part of the answer. A single item may have any size.
     pub(super) fn answer(&mut self, bytes: usize) -> Result<(), Outcome> {
         let Amount { items, bytes } = self.answered.add(bytes);
         let exceeds = *items > 1 && *bytes > COMMAND_ANSWER_BYTES_MAX;

@@ -43,11 +43,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Most changes of the history that are freed with a command, beside as many as the command makes.
 const FREED_PER_COMMAND: usize = 64;
 
-/// Memory of an item beside its bytes: its place in the tree and the block of the allocator. Measured by
+/// Memory of an item beside its bytes: its place in the tree and the block of the allocator. Bytes, measured by
 /// `benches/store.rs`.
 const ITEM_MEMORY: u64 = 80;
 
-/// Memory of a lease beside its bytes: its places in the two tables.
+/// Memory of a lease beside its bytes: its places in the two tables. Bytes, an estimate.
 const LEASE_MEMORY: u64 = 200;
 
 /// The revision of a new cluster that is made from the state of another is a multiple of this.
@@ -113,8 +113,8 @@ impl Store {
         self.level
     }
 
-    /// Returns true if there are leases. Only they end by themselves, so only for them must cluster time go on while
-    /// nothing is written: a session is forgotten by the command after its end.
+    /// Returns true if there are leases. Only leases end by themselves, so only they need cluster time to advance while
+    /// nothing is written. A session, in contrast, is forgotten by the next command after its end.
     pub fn has_leases(&self) -> bool {
         self.leases.len() > 0
     }
@@ -162,7 +162,7 @@ impl Store {
         counters[8..16].copy_from_slice(&self.sessions.now_ms().to_le_bytes());
         counters[16..20].copy_from_slice(&self.level.0.to_le_bytes());
         counters[20..].copy_from_slice(&self.leases.chosen().to_le_bytes());
-        // At a level, older nodes compare their hashes with this one: they count no more than what they know.
+        // Older nodes of the same level compare their hashes with this one, and count only the features of that level.
         let counted = match self.level {
             Level::FIRST => &counters[..16],
             Level::RAISED => &counters[..20],
@@ -253,8 +253,8 @@ impl Store {
         outcome
     }
 
-    /// Forgets what the history may no longer remember, and frees at most `changes_max` changes. Returns true if there
-    /// is more to free. Commands do this on their own; call it while there are none.
+    /// Forgets the changes that exceed the limits of the history, and frees at most `changes_max` changes. Returns true
+    /// if there is more to free. Every command does this too; call it while there are no commands.
     pub fn free_history(&mut self, changes_max: usize) -> bool {
         let Self { history, readers, .. } = self;
         let mut readers = readers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -266,7 +266,8 @@ impl Store {
     }
 
     /// Makes the store that of a new cluster: its revision goes up to the next multiple of 2^40, the time of its leases
-    /// begins anew, and it has no history. So nobody who knows the old cluster takes its past for the future of this one.
+    /// begins anew, and it has no history. So a client with a revision of the old cluster never mistakes it for one of
+    /// this cluster.
     pub fn refound(&mut self) {
         if !mutants::is_on(Mutant::RefoundedInThePast) {
             self.revision = (self.revision / REFOUNDED_REVISIONS + 1) * REFOUNDED_REVISIONS;
@@ -275,7 +276,7 @@ impl Store {
         self.history = History::new(HistoryLimits::default(), self.revision);
     }
 
-    /// Sets the limits of this node. Beyond the memory for readers, the reader furthest behind ends.
+    /// Sets the limits of this node. Beyond the memory for readers, the reader at the oldest revision ends.
     pub fn set_limits(&mut self, limits: &StoreLimits) {
         self.history.set_limits(limits.history);
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);

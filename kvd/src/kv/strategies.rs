@@ -66,7 +66,7 @@ pub(super) fn command_of_any_level() -> impl Strategy<Value = Command> {
     prop_oneof![10 => command(), 30 => later, 1 => raise]
 }
 
-/// Few, so that leases meet. The state machine chooses others.
+/// One of a few leases, so that operations meet on them. The state machine chooses other ids.
 fn lease() -> impl Strategy<Value = LeaseId> {
     (1..4u64).prop_map(|number| LeaseId::new(number).expect("not zero"))
 }

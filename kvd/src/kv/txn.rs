@@ -123,12 +123,12 @@ pub struct List {
     pub count: bool,
     /// Only count the keys.
     pub count_only: bool,
-    /// Roll up keys that have this delimiter behind the given number of bytes, their common prefix.
+    /// Roll up keys that have this delimiter after the given number of bytes, their common prefix.
     pub delimiter: Option<(Bytes, u64)>,
 }
 
 impl Txn {
-    /// Returns true if it only reads, whatever its compares say.
+    /// Returns true if neither branch writes.
     pub fn only_reads(&self) -> bool {
         self.then.iter().chain(&self.or_else).all(|op| match op {
             Op::Put(_) | Op::Delete { .. } | Op::DeleteRange(_) => false,
@@ -137,7 +137,7 @@ impl Txn {
         })
     }
 
-    /// Returns true if one of its writes, of any branch, is such a one.
+    /// Returns true if `is_such` holds for any of its writes, in any branch.
     pub(super) fn puts_any(&self, is_such: &impl Fn(&Put) -> bool) -> bool {
         self.then.iter().chain(&self.or_else).any(|op| match op {
             Op::Put(put) => is_such(put),

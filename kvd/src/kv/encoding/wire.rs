@@ -1,7 +1,7 @@
 //! Types that have one encoding each, made of the encodings of their parts.
 //!
-//! Numbers are varints, byte strings and lists stand behind their lengths, optional parts behind a 0 or 1, and the
-//! variants of an enum behind a byte of their own. What [`Wire::read`] accepts is what [`Wire::write`] has written.
+//! Numbers are varints. Byte strings and lists follow their lengths, optional parts follow a 0 or 1, and the variants
+//! of an enum follow a byte of their own. [`Wire::read`] accepts only bytes that [`Wire::write`] can have written.
 
 use super::super::codec::{Reader, put_bytes};
 use super::super::command::{Operation, RequestId};
@@ -182,7 +182,7 @@ impl<T: Wire> Wire for Vec<T> {
 
     fn read(from: &mut Source<'_>) -> Option<Self> {
         let length = from.reader.varint()?;
-        // Nothing is allocated for a length that is false.
+        // Allocates nothing ahead: the length may be wrong.
         let mut parts = Self::new();
         for _ in 0..length {
             parts.push(T::read(from)?);
@@ -250,7 +250,7 @@ impl Wire for Item {
     }
 }
 
-/// An item that there may be: the byte 0 if there is none.
+/// An optional item: the byte 0 if there is none.
 pub(super) struct Prev<'a>(pub(super) &'a Option<Item>);
 
 impl Prev<'_> {

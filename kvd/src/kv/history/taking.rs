@@ -1,8 +1,8 @@
 //! The history in a snapshot: changes from the newest to the oldest, as many as fit.
 //!
-//! Each is written when its turn comes, and the history may forget the oldest ones meanwhile. So the walk runs towards
-//! them: what it has written before follows what it writes next without a gap, and it ends where the history ends. An
-//! entry at the end names the oldest revision that is whole.
+//! Each change is written when its turn comes, and the history may forget the oldest ones meanwhile. So the walk runs
+//! towards the oldest: it leaves no gap, and ends with the oldest change that the history still has. An entry at the
+//! end names the oldest revision that is whole.
 //!
 //! | size   | field of a change |
 //! |--------|-------------------|
@@ -31,7 +31,7 @@ pub(in crate::kv) struct HistoryWalk {
     before: Option<u64>,
     /// Bytes that may still be written.
     bytes_left: u64,
-    /// The revision of the change written last, or the one after those to be written.
+    /// The revision of the change written last. At first, the revision after the newest change to write.
     last: Revision,
 }
 

@@ -14,9 +14,9 @@ use std::collections::BTreeSet;
 pub enum LeaseKind {
     /// A client has asked for it.
     Granted,
-    /// It was made for the time to live of one key, and ends with the key.
+    /// It was granted for the time to live of one key, and ends with the key.
     OfKey,
-    /// It was made for a place in the queue of a lock, and ends with the place.
+    /// It was granted for a place in the queue of a lock, and ends with the place.
     OfLock,
 }
 
@@ -26,7 +26,7 @@ pub(in crate::kv) struct Lease {
     /// Cluster time at which its time is over; 0 if it is ending.
     pub(in crate::kv) ends_ms: u64,
     pub(in crate::kv) kind: LeaseKind,
-    /// Its end has begun, and some of its keys are left.
+    /// True if its end has begun, and some of its keys are left.
     pub(in crate::kv) is_ending: bool,
     /// The keys attached to it.
     pub(in crate::kv) keys: BTreeSet<Box<[u8]>>,

@@ -103,7 +103,7 @@ impl<'a> Draft<'a> {
                 own
             }
         };
-        // A key that becomes a place in the queue of a lock is created anew, see `places.rs`.
+        // A key that becomes a place in the queue of a lock is created anew: see `places.rs`.
         let becomes_place = lease.is_some()
             && lease != current_lease
             && lease.and_then(|id| place_of(key, id)).is_some()
@@ -134,7 +134,7 @@ impl<'a> Draft<'a> {
         Ok(DeleteDone { deleted: true, prev })
     }
 
-    /// Writes the key of a place, which is created by that: see `places.rs`. Returns its token.
+    /// Creates the key of a place: see `places.rs`. Returns its token.
     pub(super) fn put_place(&mut self, key: &Bytes, value: &[u8], lease: LeaseId) -> Revision {
         let revision = self.revision();
         let (create_revision, mod_revision) = (revision - u64::from(mutants::is_on(Mutant::TokenRepeats)), revision);
@@ -148,7 +148,7 @@ impl<'a> Draft<'a> {
         self.edits.records.insert(key.clone(), None);
     }
 
-    /// Ends a lease, with as many of its keys as a command may remove. Returns true if those are all.
+    /// Ends a lease, with as many of its keys as a command may remove. Returns true if that is all of its keys.
     pub(super) fn end_lease(&mut self, id: LeaseId, lease: &Lease) -> bool {
         self.edits.ends = Some(id);
         for key in &lease.keys {
@@ -325,13 +325,13 @@ fn test_holds(test: &Test, item: Option<ItemRef<'_>>) -> bool {
     }
 }
 
-/// A key that a command comes to.
+/// A key that a command visits.
 #[derive(Clone, Copy)]
 enum Visited<'r> {
-    /// It exists.
+    /// The key exists.
     There(&'r Record),
-    /// The command has deleted it. Coming to it takes time all the same, so it counts as a visit: else a command could
-    /// come to the same keys again and again at no cost.
+    /// The command has deleted the key. Passing over it takes time, so it counts as a visit: otherwise a command could
+    /// pass over the same keys again and again at no cost.
     Deleted(&'r [u8]),
 }
 
@@ -382,8 +382,8 @@ fn keyed_without_value(record: &Record) -> KeyedItem {
     KeyedItem { key: Bytes::copy_from_slice(record.key()), item: ItemRef { value: b"", ..record.item() }.to_item() }
 }
 
-/// Returns the folder that a key is rolled up into: its beginning up to the first delimiter behind `prefix` bytes, the
-/// delimiter included. `None` if there is none.
+/// Returns the folder that a key is rolled up into: its beginning up to and including the first delimiter after
+/// `prefix` bytes. `None` if it has no such delimiter.
 pub fn folder_of<'k>(key: &'k [u8], prefix: u64, delimiter: &[u8]) -> Option<&'k [u8]> {
     let prefix = usize::try_from(prefix).ok().filter(|prefix| *prefix <= key.len())?;
     let at = key[prefix..].windows(delimiter.len().max(1)).position(|window| window == delimiter)?;

@@ -1,4 +1,4 @@
-//! Leases: how they end, and how they are looked at.
+//! Ending and reading leases.
 
 use super::super::item::LeaseId;
 use super::super::leases::{Lease, LeaseKind};
@@ -55,7 +55,7 @@ impl Store {
         self.leases.over(now_ms).take(leases_max).collect()
     }
 
-    /// Returns a lease that is not ending, and the keys behind `after` that are attached to it, in order.
+    /// Returns a lease that is not ending, and those of its keys that come after `after`, in order.
     pub fn lease<'a>(
         &'a self,
         id: LeaseId,
@@ -66,8 +66,8 @@ impl Store {
         Some((lease_ref(id, lease), lease.keys.range::<[u8], _>((from, Bound::Unbounded)).map(|key| &**key)))
     }
 
-    /// Returns the leases behind `after` in the order of their ids. Those that no list shows come without more than
-    /// their id: those of single keys, and those that are ending.
+    /// Returns the leases after `after` in the order of their ids. Leases of single keys, and leases that are ending,
+    /// come with their id alone: no list shows them.
     pub fn leases(&self, after: Option<LeaseId>) -> impl Iterator<Item = (LeaseId, Option<LeaseRef>)> {
         self.leases.after(after).map(|(id, lease)| {
             let is_listed = lease.kind != LeaseKind::OfKey && !lease.is_ending;

@@ -1,4 +1,4 @@
-//! Locks: who holds one, and how a place in its queue is taken, settled and given up.
+//! Locks: their holders, and taking, settling and giving up places in their queues.
 
 use super::super::edits::Grant;
 use super::super::item::LeaseId;
@@ -12,7 +12,7 @@ use crate::mutants::{self, Mutant};
 use bytes::Bytes;
 
 impl Store {
-    /// Returns the places in the queue of a lock, the holder first. A place whose lease is ending is none any more.
+    /// Returns the places in the queue of a lock, the holder first. A place whose lease is ending no longer counts.
     pub fn places(&self, name: &[u8]) -> impl Iterator<Item = Holder> {
         self.places.of(name).filter_map(move |(token, digits)| {
             let item = self.get_ref(&[name, b"/", digits].concat())?;
@@ -44,7 +44,7 @@ impl Store {
         self.holder(&held.name).is_some_and(|holder| holder.token == held.token)
     }
 
-    /// Takes a place, or takes one up again: then its lease's time begins anew.
+    /// Takes a place. If the lease has one already, keeps it and starts the time of the lease anew.
     pub(super) fn take_place(
         &self,
         draft: &mut Draft<'_>,
@@ -105,7 +105,7 @@ impl Store {
         }
     }
 
-    /// Gives up a place; the one that holds the lock only if that is meant too. A lease that was made for it ends.
+    /// Gives up a place; if it holds the lock, only if `even_held` is true. A lease that was granted for it ends.
     pub(super) fn leave_place(&self, draft: &mut Draft<'_>, name: &Bytes, id: LeaseId, even_held: bool) -> Outcome {
         if even_held || self.holder(name).is_none_or(|holder| holder.lease != id) {
             self.leave(draft, key_of(name, id).into(), id);

@@ -1,7 +1,7 @@
 //! Reads of keys and ranges, at the newest revision or an earlier one.
 //!
-//! A range is read in pieces, each of a bounded number of keys: whoever holds the store's lock meanwhile must not delay
-//! others. A [`Pin`] holds the revision from the first piece to the last.
+//! A range is read in pieces, each of a bounded number of keys, so that the store's lock is never held for long. A
+//! [`Pin`] holds the revision from the first piece to the last.
 
 use super::super::history::{ChangePlace, Past, Version, version_in};
 use super::super::item::{Item, Revision};
@@ -98,7 +98,8 @@ impl Store {
         self.history.first()
     }
 
-    /// Returns the change of a key at a revision; none if the key did not change then, or that is no longer known.
+    /// Returns the change of a key at a revision; `None` if the key did not change then, or if the change is no longer
+    /// known.
     pub fn change<'a>(&'a self, key: &[u8], revision: Revision) -> Option<Change<'a>> {
         let (key, before, after) = self.history.change(key, revision)?;
         let after = match after {
@@ -138,7 +139,7 @@ impl Store {
         self.read_records(pin, scan, |record| visit(record.key(), record.item()))
     }
 
-    /// The same, for the records themselves.
+    /// Does the same as [`Store::read_piece`], with the records themselves.
     pub(super) fn read_records(
         &self,
         pin: &Pin,

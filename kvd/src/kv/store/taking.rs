@@ -32,7 +32,7 @@ pub struct SnapshotRemains {
 }
 
 impl SnapshotRemains {
-    /// Number of items, sessions and leases that were kept and not written: none after the last piece.
+    /// Number of items, sessions and leases that were kept and not written: zero after the last piece.
     pub fn len(&self) -> usize {
         self.items.as_ref().map_or(0, |items| items.pin.kept().versions().len())
             + self.sessions.as_ref().map_or(0, Walk::kept)
