@@ -3,8 +3,8 @@
 //!     cargo run -p kvclient --example configuration -- http://127.0.0.1:8081
 //!
 //! The store keeps the changes of the recent past by itself (`kvd --history-age`, `--history-bytes`). At the end the
-//! example has the cluster forget that past, to show what a reader of it is told. Run it against a cluster whose history
-//! nobody needs.
+//! example has the cluster forget that past, to show what a reader of it is told. Run it against a cluster whose
+//! history nobody needs.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use kvclient::api::HistoryChange;

@@ -2,8 +2,8 @@
 //!
 //!     cargo run -p kvclient --example move_money -- http://127.0.0.1:8081
 //!
-//! A transfer reads two balances, and writes both on condition that neither has changed. If somebody else was faster, it
-//! begins again. Kill the leader while it runs: each transfer leaves a receipt in the same transaction, so one whose
+//! A transfer reads two balances, and writes both on condition that neither has changed. If somebody else was faster,
+//! it begins again. Kill the leader while it runs: each transfer leaves a receipt in the same transaction, so one whose
 //! outcome is unknown can be tried again, and is never made twice.
 
 use anyhow::{Context as _, Result, ensure};
@@ -74,7 +74,8 @@ fn transfer(client: &Client, bank: &str, id: &str, (from, to): (&str, &str), amo
         let made_before = txn.otherwise().get(&*receipt);
         match client.commit(txn) {
             Ok(TxnOutcome::Then(_)) => return Ok(attempt),
-            // Nothing was written: an earlier attempt, whose outcome was unknown, was made, or somebody else was faster.
+            // Nothing was written: an earlier attempt, whose outcome was unknown, was made, or somebody else was
+            // faster.
             Ok(TxnOutcome::Else(mut results)) => {
                 if results.take(made_before).is_some() {
                     return Ok(attempt);

@@ -3,8 +3,8 @@
 //!
 //!     cargo run -p kvclient --example service_registry -- http://127.0.0.1:8081
 //!
-//! An instance that stops takes its entry with it. The entry of one that dies or is cut off ends with its lease. Callers
-//! ask no node when they need an address: a mirror follows the changes for them.
+//! An instance that stops takes its entry with it. The entry of one that dies or is cut off ends with its lease.
+//! Callers ask no node when they need an address: a mirror follows the changes for them.
 
 use anyhow::{Result, ensure};
 use kvclient::{Client, Lease, Mirror, Range, SetRequest};
@@ -56,7 +56,8 @@ struct Instance {
     key: String,
     /// Revision of its entry.
     registered: u64,
-    /// Kept alive in the background. If the instance is cut off for too long, `is_lost` is true, and it registers again.
+    /// Kept alive in the background. If the instance is cut off for too long, `is_lost` is true, and it registers
+    /// again.
     lease: Lease,
 }
 

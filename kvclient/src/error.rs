@@ -165,8 +165,8 @@ pub enum Error {
         message: String,
     },
 
-    /// The write was applied, and this is the answer to a repeat of it: the reply to the first attempt was lost, and was
-    /// too large for the cluster to keep. Only a transaction or the deletion of a range can have such a reply.
+    /// The write was applied, and this is the answer to a repeat of it: the reply to the first attempt was lost, and
+    /// was too large for the cluster to keep. Only a transaction or the deletion of a range can have such a reply.
     #[error(
         "the write was applied, at revision {revision} or before, but its reply was lost and was too large to be kept; \
          read at that revision what you need of it"
@@ -176,7 +176,8 @@ pub enum Error {
         revision: u64,
     },
 
-    /// The store has reached the size that its nodes allow. Not applied. Deletes, and smaller values, are still accepted.
+    /// The store has reached the size that its nodes allow. Not applied. Deletes, and smaller values, are still
+    /// accepted.
     #[error("the store is full, nothing written: {message}")]
     StoreFull {
         /// The node's message.

@@ -10,7 +10,8 @@ use std::time::Duration;
 /// The shortest `--timeout`.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 
-/// Parses a key, which may be any bytes that a command line can have: neither empty nor longer than the cluster accepts.
+/// Parses a key, which may be any bytes that a command line can have: neither empty nor longer than the cluster
+/// accepts.
 pub(crate) fn key() -> impl TypedValueParser<Value = Key> {
     OsStringValueParser::new().try_map(|text| {
         let key = Key::from(text.into_encoded_bytes());

@@ -267,8 +267,8 @@ pub(crate) struct NodeArgs {
     #[arg(long, env = "KVD_HISTORY_AGE", value_name = "TIME", default_value = "1h")]
     history_age: humantime::Duration,
 
-    /// Memory for the data beyond which this node, when it leads, accepts only writes that add nothing. The default is 60 %
-    /// of the memory that the process may use.
+    /// Memory for the data beyond which this node, when it leads, accepts only writes that add nothing. The default is
+    /// 60 % of the memory that the process may use.
     #[arg(long, env = "KVD_MAX_STORE_BYTES", value_name = "BYTES")]
     max_store_bytes: Option<u64>,
 
@@ -298,8 +298,8 @@ pub(crate) struct NodeArgs {
     pub(crate) until_stdin_ends: bool,
 }
 
-/// Part of the memory that the process may use, in percent, that the data may take: the rest is for requests, the history
-/// and the log.
+/// Part of the memory that the process may use, in percent, that the data may take: the rest is for requests, the
+/// history and the log.
 const STORE_MEMORY_PERCENT: u64 = 60;
 
 fn default_store_bytes() -> u64 {

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-/// Returns the memory that this process may use, in bytes: that of the machine, or of its control group if that has less
-/// (a container, a systemd unit). `None` if the system does not tell.
+/// Returns the memory that this process may use, in bytes: that of the machine, or of its control group if that has
+/// less (a container, a systemd unit). `None` if the system does not tell.
 pub(crate) fn usable_bytes() -> Option<u64> {
     let of_machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_of(&text));
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -19,8 +19,8 @@ fn total_of(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// Returns the limits of the control groups that `/proc/self/cgroup` names, and of those around them. Version 2 of control
-/// groups has one line `0::/path`; version 1 has one for each resource.
+/// Returns the limits of the control groups that `/proc/self/cgroup` names, and of those around them. Version 2 of
+/// control groups has one line `0::/path`; version 1 has one for each resource.
 fn group_limits(groups: &str, root: &Path) -> Vec<u64> {
     let mut limits = Vec::new();
     for line in groups.lines() {

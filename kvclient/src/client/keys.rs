@@ -234,8 +234,8 @@ impl Client {
     /// Deletes one key or a range with every option of the API; see [`Client::set_with`].
     ///
     /// # Errors
-    /// As [`Client::set_with`] and [`Client::delete_range`]. [`Error::ReplyNotKept`] if the reply with the previous items
-    /// of a range was lost.
+    /// As [`Client::set_with`] and [`Client::delete_range`]. [`Error::ReplyNotKept`] if the reply with the previous
+    /// items of a range was lost.
     ///
     /// ```
     /// use kvclient::{Client, DeleteRequest, Range};

@@ -1,9 +1,9 @@
 //! The time for which a lease can be counted on.
 //!
-//! The cluster counts the time of a lease by the clock of its leader, from when it applies a keepalive. The holder counts
-//! by its own, from before it sent the request, and only four fifths of the time: so it stops counting on the lease
-//! before the cluster ends it, even if its clock is 20 % slower. A lease that was once reported as lost stays lost,
-//! whatever answer comes later: the caller may have acted on the report.
+//! The cluster counts the time of a lease by the clock of its leader, from when it applies a keepalive. The holder
+//! counts by its own, from before it sent the request, and only four fifths of the time: so it stops counting on the
+//! lease before the cluster ends it, even if its clock is 20 % slower. A lease that was once reported as lost stays
+//! lost, whatever answer comes later: the caller may have acted on the report.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -44,8 +44,8 @@ impl HolderWatch {
         Self { events, query: LockQuery::new(name), last: None, has_ended: false }
     }
 
-    /// Returns the next holder, or `None` if the lock does not change hands for `timeout`. The watch continues in either
-    /// case, unless it has ended with an error.
+    /// Returns the next holder, or `None` if the lock does not change hands for `timeout`. The watch continues in
+    /// either case, unless it has ended with an error.
     ///
     /// ```
     /// use kvclient::Client;

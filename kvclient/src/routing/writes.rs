@@ -50,8 +50,8 @@ impl Failed {
 }
 
 impl Cluster {
-    /// Sends a write to the leader, until it is answered or the time is over. It has a request id, or may be applied more
-    /// than once without harm.
+    /// Sends a write to the leader, until it is answered or the time is over. It has a request id, or may be applied
+    /// more than once without harm.
     pub(crate) fn write<T: DeserializeOwned>(
         self: &Arc<Self>,
         lane: &mut Lane,

@@ -17,10 +17,10 @@ const TXN_BYTES_MAX: u64 = 64 << 20;
 
 /// Execute several operations as one step
 ///
-/// Reads a transaction in JSON: if every compare of `if` holds, the operations of `then` are executed, otherwise those of
-/// `else`. Either all of them happen, in one revision, or none. Compares test `absent`, `present`, `value`, `version`,
-/// `mod_revision`, `create_revision` or `lease` of a key, a `prefix` or a range; operations are `set`, `delete`, `get`,
-/// `list` and `txn`.
+/// Reads a transaction in JSON: if every compare of `if` holds, the operations of `then` are executed, otherwise those
+/// of `else`. Either all of them happen, in one revision, or none. Compares test `absent`, `present`, `value`,
+/// `version`, `mod_revision`, `create_revision` or `lease` of a key, a `prefix` or a range; operations are `set`,
+/// `delete`, `get`, `list` and `txn`.
 #[derive(Args)]
 #[command(after_help = r#"Examples:
   kvctl txn transfer.json

@@ -1,6 +1,6 @@
-//! A store of 1,000,000 keys of 12 bytes with values of 100 bytes, each written once by a request of its own: the memory of
-//! a node, and the latency of writes with and without four clients that read the whole store as a stream, again and
-//! again.
+//! A store of 1,000,000 keys of 12 bytes with values of 100 bytes, each written once by a request of its own: the
+//! memory of a node, and the latency of writes with and without four clients that read the whole store as a stream,
+//! again and again.
 
 use crate::Scale;
 use crate::clients::{Latencies, send_while};

@@ -31,8 +31,8 @@ pub(super) fn write(to: &mut Vec<u8>, id: Option<&str>, name: &str, data: &impl 
     to.extend_from_slice(b"event: ");
     to.extend_from_slice(name.as_bytes());
     to.extend_from_slice(b"\ndata: ");
-    // JSON has no line breaks outside of strings, and escapes those within. Only a map whose keys are not strings fails,
-    // and no type of the API has one.
+    // JSON has no line breaks outside of strings, and escapes those within. Only a map whose keys are not strings
+    // fails, and no type of the API has one.
     if serde_json::to_writer(&mut *to, data).is_err() {
         to.truncate(start);
     }

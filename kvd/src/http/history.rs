@@ -1,7 +1,7 @@
 //! `/history` and `/compact`: the changes that a node keeps.
 //!
-//! The history of one key may be as long as everything that the node keeps. So it is read in pieces, newest first, and a
-//! long one is sent while it is read. If the node forgets changes meanwhile, the reply ends before them.
+//! The history of one key may be as long as everything that the node keeps. So it is read in pieces, newest first, and
+//! a long one is sent while it is read. If the node forgets changes meanwhile, the reply ends before them.
 
 use super::body::Body;
 use super::context::Context;

@@ -1,8 +1,8 @@
 //! `GET /list`: the items of a range at one revision, in pages or as a stream of lines.
 //!
 //! A range is walked in pieces (`walk`), so that no list, however long, holds up writes. A pin holds the revision from
-//! the first piece to the last. `page` answers with one page, and with a `token` for the next, which goes on at the same
-//! revision on any node. `stream` answers with the whole range.
+//! the first piece to the last. `page` answers with one page, and with a `token` for the next, which goes on at the
+//! same revision on any node. `stream` answers with the whole range.
 
 mod page;
 mod start;

@@ -2,9 +2,9 @@
 //!
 //! A request arrives over a `connection` and passes the guard of `service` (`framing`, `origin`, crowding, the intended
 //! cluster) before any of its body is read. It becomes one value (`request`), and `routes` finds its handler: `keys`,
-//! `list`, `txn`, `history`, `watch`, `leases` and `locks` for the data, `snapshot` for backups, `members` and `transfer` for changes of
-//! the members and of the leader, `cluster` and `leader_watch` for the node's own state. Handlers reach the node only
-//! through the [`Gateway`].
+//! `list`, `txn`, `history`, `watch`, `leases` and `locks` for the data, `snapshot` for backups, `members` and
+//! `transfer` for changes of the members and of the leader, `cluster` and `leader_watch` for the node's own state.
+//! Handlers reach the node only through the [`Gateway`].
 //!
 //! Writes share the path of `write`: `convert` translates the API's types into those of the state machine, and
 //! `outcome` turns its outcomes into replies. Reads wait until the store is as fresh as they ask (`freshness`,

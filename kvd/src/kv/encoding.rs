@@ -60,8 +60,8 @@ impl Command {
     /// | 1      | 1      | operation: 1 set, 2 delete, 3 raise the level, 4 one of the data model |
     ///
     /// The level of a command that raises the level is the new one, and nothing follows. An operation of the data model
-    /// needs level 3 and is followed by the request id, if there is one, and the operation, as `wire.rs` encodes them. In
-    /// other commands there follow:
+    /// needs level 3 and is followed by the request id, if there is one, and the operation, as `wire.rs` encodes them.
+    /// In other commands there follow:
     ///
     /// | offset | size   | field |
     /// |--------|--------|-------|

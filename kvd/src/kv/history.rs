@@ -1,14 +1,14 @@
-//! The recent past of the store: what changes have replaced or removed, so that earlier revisions can be read and changes
-//! be told.
+//! The recent past of the store: what changes have replaced or removed, so that earlier revisions can be read and
+//! changes be told.
 //!
 //! The newest version of a key is in the map of the store, and nowhere else. A change moves the version before it into
 //! the history, together with the change's revision. The version after a change is therefore the version before the
 //! next change of that key or, after the last change, the one in the map. A search by key and revision finds the
 //! version that was valid at the revision.
 //!
-//! How much a node remembers is its own setting, in bytes and in cluster time, and nothing that is applied may depend on
-//! it. The oldest change goes first. A whole revision is forgotten at once, but its memory is freed a few changes at a
-//! time. So forgetting the deletion of many keys does not delay another command for long.
+//! How much a node remembers is its own setting, in bytes and in cluster time, and nothing that is applied may depend
+//! on it. The oldest change goes first. A whole revision is forgotten at once, but its memory is freed a few changes at
+//! a time. So forgetting the deletion of many keys does not delay another command for long.
 
 mod restoring;
 mod taking;
@@ -26,12 +26,12 @@ use std::sync::Arc;
 /// Time between two marks of the clock, in milliseconds.
 const MARK_EVERY_MS: u64 = 1_000;
 
-/// Memory of a change beside the bytes of the key and of the version before it: its place in the order of changes and in
-/// the order of its key, with the room that such collections keep free, and the block of the allocator.
+/// Memory of a change beside the bytes of the key and of the version before it: its place in the order of changes and
+/// in the order of its key, with the room that such collections keep free, and the block of the allocator.
 const CHANGE_BYTES: u64 = 96;
 
-/// Memory of a key in the history beside its bytes: its place in the map, with the room that the map keeps free, and two
-/// blocks of the allocator.
+/// Memory of a key in the history beside its bytes: its place in the map, with the room that the map keeps free, and
+/// two blocks of the allocator.
 const KEY_BYTES: u64 = 136;
 
 /// Limits on the history that a node keeps.
@@ -194,8 +194,8 @@ impl History {
         self.pasts.range::<[u8], _>(bounds).map(|(key, pasts)| (&**key, pasts))
     }
 
-    /// Returns the changes of one key before the revision `before`, the oldest first, as far as their revisions are known
-    /// as a whole.
+    /// Returns the changes of one key before the revision `before`, the oldest first, as far as their revisions are
+    /// known as a whole.
     pub(super) fn of_key(&self, key: &[u8], before: Revision) -> impl DoubleEndedIterator<Item = &Past> {
         self.pasts.get(key).into_iter().flat_map(move |pasts| {
             let forgotten = pasts.partition_point(|past| past.revision < self.first);

@@ -1,17 +1,18 @@
 //! Leases, which delete their keys when they end.
 //!
-//! A lease has a time to live, which begins when it is granted and begins anew with each keepalive. When it is over, the
-//! lease ends, and the keys attached to it are deleted. The time is cluster time, so all replicas agree on it. But a
-//! lease does not end by the passing of time: it ends by a command, [`Operation::EndLeases`], that a leader proposes once
-//! the time is over, and that names the end that the leader saw. A keepalive before it in the log moves the end, and the
-//! command then does nothing. So the log alone decides whether a keepalive came in time.
+//! A lease has a time to live, which begins when it is granted and begins anew with each keepalive. When it is over,
+//! the lease ends, and the keys attached to it are deleted. The time is cluster time, so all replicas agree on it. But
+//! a lease does not end by the passing of time: it ends by a command, [`Operation::EndLeases`], that a leader proposes
+//! once the time is over, and that names the end that the leader saw. A keepalive before it in the log moves the end,
+//! and the command then does nothing. So the log alone decides whether a keepalive came in time.
 //!
 //! A lease with more keys than one command may remove ends in several steps. From the first on it is *ending*: nothing
 //! renews it, nothing is attached to it, and no lock is held by it.
 //!
 //! Keys that were written with a time to live of their own have a lease each, which ends with the key.
 //!
-//! Which keys are attached is known from the items, so only the leases themselves are part of the hash and of snapshots.
+//! Which keys are attached is known from the items, so only the leases themselves are part of the hash and of
+//! snapshots.
 //!
 //! [`Operation::EndLeases`]: super::Operation::EndLeases
 
@@ -96,8 +97,8 @@ impl Leases {
         self.by_end.iter().take_while(move |(ends_ms, _)| *ends_ms <= now_ms).map(|(ends_ms, id)| (*id, *ends_ms))
     }
 
-    /// Returns the id that the state machine chooses next, after `others` that the same command has chosen. It depends on
-    /// nothing but the state, and is an id that no lease has.
+    /// Returns the id that the state machine chooses next, after `others` that the same command has chosen. It depends
+    /// on nothing but the state, and is an id that no lease has.
     pub(super) fn next_id(&self, revision: Revision, others: u64) -> LeaseId {
         (0..)
             .map(|attempt: u64| {

@@ -45,8 +45,8 @@ pub(super) fn key_of(name: &[u8], lease: LeaseId) -> Vec<u8> {
     key
 }
 
-/// Returns the name of the lock and the rest of the key, if a key that is attached to `lease` is a place. Clients of etcd
-/// write the lease without leading zeros.
+/// Returns the name of the lock and the rest of the key, if a key that is attached to `lease` is a place. Clients of
+/// etcd write the lease without leading zeros.
 pub(super) fn place_of(key: &[u8], lease: LeaseId) -> Option<(&[u8], &[u8])> {
     let slash = key.iter().rposition(|byte| *byte == b'/').filter(|slash| *slash > 0)?;
     let (name, digits) = (&key[..slash], &key[slash + 1..]);

@@ -52,7 +52,8 @@ pub const SESSIONS_MAX: usize = 1_000_000;
 /// Most bytes of all long replies together. If a new one does not fit, others are dropped.
 pub const SESSION_REPLY_BYTES_MAX: usize = 64 << 20;
 
-/// Longest reply to a transaction or to the deletion of a range that is kept. Of a longer one only the revision is kept.
+/// Longest reply to a transaction or to the deletion of a range that is kept. Of a longer one only the revision is
+/// kept.
 const REPLY_BYTES_MAX: usize = 64 << 10;
 
 /// Most idle sessions removed with one command. More than one, since a command adds at most one session.

@@ -1,8 +1,8 @@
 //! The ordered map with its revisions, and the application of commands to it.
 //!
 //! Applying has three steps: the session tells whether the request is new; the outcome is decided from the current
-//! state, and the changes are drafted (`draft.rs`, `deciding.rs`); and only when that outcome is remembered for a repeat
-//! does anything change. So no request is applied that could not be told from its repeat.
+//! state, and the changes are drafted (`draft.rs`, `deciding.rs`); and only when that outcome is remembered for a
+//! repeat does anything change. So no request is applied that could not be told from its repeat.
 
 mod deciding;
 mod draft;
@@ -181,8 +181,8 @@ impl Store {
         self.sessions.has_seen(request)
     }
 
-    /// Returns true if a command is likely to make the state larger, as it is now: it writes a key that does not exist, or
-    /// a longer value, or makes a lease.
+    /// Returns true if a command is likely to make the state larger, as it is now: it writes a key that does not exist,
+    /// or a longer value, or makes a lease.
     pub fn would_grow(&self, command: &Command) -> bool {
         let put_grows = |put: &Put| self.get_ref(&put.key).is_none_or(|item| put.value.len() > item.value.len());
         match &command.operation {

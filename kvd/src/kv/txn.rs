@@ -243,8 +243,8 @@ impl Writes {
         part
     }
 
-    /// Adds another part of the same path, unless one of the two parts writes a key that the other writes or deletes. Two
-    /// deletions do not conflict: the second finds nothing.
+    /// Adds another part of the same path, unless one of the two parts writes a key that the other writes or deletes.
+    /// Two deletions do not conflict: the second finds nothing.
     fn join(&mut self, part: Self) -> Result<(), InvalidCommand> {
         let own_puts = &self.puts;
         let put_again = part.puts.iter().find(|key| own_puts.contains(&key[..]) || self.deletes.contain(key));
@@ -256,8 +256,8 @@ impl Writes {
         Ok(())
     }
 
-    /// Adds the writes of another part. Each write is moved once for each level of nesting: many small parts cost no more
-    /// than a large one.
+    /// Adds the writes of another part. Each write is moved once for each level of nesting: many small parts cost no
+    /// more than a large one.
     fn append(&mut self, other: Self) {
         self.puts.extend(other.puts);
         self.deletes.append(other.deletes);

@@ -37,8 +37,8 @@ impl<W> LeaseUpkeep<W> {
         self.gathered.len() + self.in_log.values().map(Vec::len).sum::<usize>()
     }
 
-    /// Called when an entry was applied at `index`, of this term and with this outcome: returns the keepalives that have
-    /// ended.
+    /// Called when an entry was applied at `index`, of this term and with this outcome: returns the keepalives that
+    /// have ended.
     pub(super) fn applied(
         &mut self,
         index: LogIndex,
@@ -72,7 +72,8 @@ impl<W> LeaseUpkeep<W> {
         ended
     }
 
-    /// Called when a snapshot has replaced the entries up to `index`: returns the keepalives whose outcomes are unknown.
+    /// Called when a snapshot has replaced the entries up to `index`: returns the keepalives whose outcomes are
+    /// unknown.
     pub(super) fn replaced(&mut self, index: LogIndex) -> Vec<W> {
         let ended = self.in_log.extract_if(..=(index, Term(u64::MAX)), |_, _| true);
         ended.flat_map(|(_, keepalives)| keepalives.into_iter().map(|keepalive| keepalive.handle)).collect()

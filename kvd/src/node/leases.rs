@@ -1,12 +1,12 @@
 //! Work that a leader does for leases on its own: it ends those whose time is over, and gathers keepalives.
 //!
 //! **Ends.** A leader proposes to end a lease once its cluster time has passed the end. The proposal names the end that
-//! the leader saw, and applying compares it, so a keepalive before it in the log wins. A leader that has not applied its
-//! whole log yet, or that is about to be deposed, can therefore do no harm. One proposal is in the log at a time.
+//! the leader saw, and applying compares it, so a keepalive before it in the log wins. A leader that has not applied
+//! its whole log yet, or that is about to be deposed, can therefore do no harm. One proposal is in the log at a time.
 //!
-//! **Keepalives.** A cluster may have tens of thousands of holders, each of which renews its lease every few seconds. As
-//! entries of their own, their keepalives would be most of the log. So a leader gathers those that arrive between two
-//! ticks of its clock, and one entry renews all of them.
+//! **Keepalives.** A cluster may have tens of thousands of holders, each of which renews its lease every few seconds.
+//! As entries of their own, their keepalives would be most of the log. So a leader gathers those that arrive between
+//! two ticks of its clock, and one entry renews all of them.
 
 use super::keepalives::KeepAlive;
 use super::replica::Replica;

@@ -239,8 +239,8 @@ impl<W, R> Replica<W, R> {
 
     /// Returns true if the store is full and this command would make it larger.
     ///
-    /// What is refused here must never take effect. So the repeat of a request that was applied, or that may be, goes to
-    /// the log like any other: there it gets the outcome of the first.
+    /// What is refused here must never take effect. So the repeat of a request that was applied, or that may be, goes
+    /// to the log like any other: there it gets the outcome of the first.
     fn is_full_for(&self, command: &Bytes) -> bool {
         let store = read(&self.store);
         if store.state_bytes() < self.store_limits.state_bytes_max {
@@ -253,8 +253,8 @@ impl<W, R> Replica<W, R> {
         command.request.is_none_or(|request| !store.has_seen(&request) && !self.may_apply(&request))
     }
 
-    /// Returns true if a request sent before may still be applied: it is in the log, or in that of another node, as long
-    /// as this leader has committed nothing in its term (§5.4.2).
+    /// Returns true if a request sent before may still be applied: it is in the log, or in that of another node, as
+    /// long as this leader has committed nothing in its term (§5.4.2).
     fn may_apply(&self, request: &RequestId) -> bool {
         let log = self.raft.log();
         if log.term_at(log.commit_index()) != Some(self.raft.term()) {

@@ -17,8 +17,8 @@ pub(super) struct HeardTimes {
 }
 
 impl HeardTimes {
-    /// Takes a time of the leader of `term`; an older one changes nothing. An entry of term `committed` is committed, so
-    /// the log never again ends with one of an earlier term.
+    /// Takes a time of the leader of `term`; an older one changes nothing. An entry of term `committed` is committed,
+    /// so the log never again ends with one of an earlier term.
     pub(super) fn keep(&mut self, term: Term, time: ClusterTime, committed: Term) {
         let newest = self.by_term.entry(term).or_default();
         *newest = time.max(*newest);

@@ -51,8 +51,8 @@ impl Raft {
     }
 
     /// Returns true if a follower lacks an entry that was appended the longest election timeout ago, or earlier. An
-    /// entry that it lacks is in memory with its time, or is older than every entry in memory. Cluster time may have gone
-    /// on between the last entry of an earlier leader and this leader's election, which makes that entry old.
+    /// entry that it lacks is in memory with its time, or is older than every entry in memory. Cluster time may have
+    /// gone on between the last entry of an earlier leader and this leader's election, which makes that entry old.
     pub(super) fn lacks_for_long(&self, leader: &Leader, progress: &Progress) -> bool {
         let Some(lacks) = self.log.entries_from(progress.match_index.next(), 0) else { return true };
         let age_ms = |entry: &Entry| leader.time.0.saturating_sub(entry.time.0);

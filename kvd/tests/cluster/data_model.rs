@@ -1,5 +1,5 @@
-//! The whole data model on real processes that are killed, paused, cut off and wiped: transactions, ranges, reads of the
-//! past, leases and watches. What clients saw fits one order, and no watch lost or repeated anything.
+//! The whole data model on real processes that are killed, paused, cut off and wiped: transactions, ranges, reads of
+//! the past, leases and watches. What clients saw fits one order, and no watch lost or repeated anything.
 
 use std::fs;
 use testkit::{Cluster, DataRecorder, on_a_network};

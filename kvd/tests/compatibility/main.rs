@@ -108,8 +108,8 @@ fn history(client: &Client, key: &str) -> Vec<u64> {
 }
 
 /// Creates a data directory that contains everything: a snapshot and a log after it, all kinds of entries, requests
-/// with ids, a deleted key, values that are not text, members that joined; transactions, deleted ranges, leases, a lock,
-/// a history.
+/// with ids, a deleted key, values that are not text, members that joined; transactions, deleted ranges, leases, a
+/// lock, a history.
 fn record_data(to: &Path) {
     let mut cluster = Cluster::prepare(1);
     cluster[0].set_flag("--snapshot-log-bytes", "65536");

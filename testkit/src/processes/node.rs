@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
-/// Place of the time in user mode among the numbers of `/proc/PID/stat` behind the name; the time in the kernel follows.
+/// Place of the time in user mode among the numbers of `/proc/PID/stat` behind the name; the time in the kernel
+/// follows.
 const STAT_USER_TIME: usize = 11;
 
 /// The hard limit on open files of nodes that have a limit.

@@ -54,7 +54,8 @@ impl Job {
         std::process::exit(code)
     }
 
-    /// Waits for the end of the command. Ends it if the lock is lost. Returns how it ended, and whether the lock was lost.
+    /// Waits for the end of the command. Ends it if the lock is lost. Returns how it ended, and whether the lock was
+    /// lost.
     fn watch(&self, child: &mut Child, lock: &Lock, interrupt: &Interrupt) -> anyhow::Result<(ExitStatus, bool)> {
         let (loss, mut passed_on, mut kill_at) = (lock.loss(), false, None);
         loop {

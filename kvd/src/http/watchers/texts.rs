@@ -1,8 +1,8 @@
 //! Rendered changes, shared by all watchers that get the same bytes.
 //!
-//! Watchers of the same keys, in the same form, are woken by the same revision and read the same changes from there on. So
-//! one of them renders these changes, and the others take its text. A text ends at the revision up to which its reader
-//! had read everything, and all of them continue from there.
+//! Watchers of the same keys, in the same form, are woken by the same revision and read the same changes from there on.
+//! So one of them renders these changes, and the others take its text. A text ends at the revision up to which its
+//! reader had read everything, and all of them continue from there.
 
 use crate::kv::{Revision, Spans};
 use bytes::Bytes;

@@ -225,8 +225,8 @@ impl Wire for Level {
 const ITEM: u8 = 1;
 const ITEM_WITH_LEASE: u8 = 2;
 
-/// An item is the byte 1, or 2 if it has a lease; then create revision, mod revision, version, the lease if there is one,
-/// and the value.
+/// An item is the byte 1, or 2 if it has a lease; then create revision, mod revision, version, the lease if there is
+/// one, and the value.
 impl Wire for Item {
     fn write(&self, to: &mut Vec<u8>) {
         let Self { value, create_revision, mod_revision, version, lease } = self;

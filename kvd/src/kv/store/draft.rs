@@ -1,7 +1,7 @@
 //! Draft of the changes of a command, before anything changes.
 //!
-//! A draft lies over the store: its reads see its own writes. So a command that turns out to exceed a bound, or to name a
-//! lease that does not exist, leaves the store as it was. All writes of a draft have one revision, the one after the
+//! A draft lies over the store: its reads see its own writes. So a command that turns out to exceed a bound, or to name
+//! a lease that does not exist, leaves the store as it was. All writes of a draft have one revision, the one after the
 //! store's.
 
 use super::super::edits::{Edits, Grant};

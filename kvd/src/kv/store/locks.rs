@@ -31,7 +31,8 @@ impl Store {
         self.places(name).next()
     }
 
-    /// Returns the cluster time since which a lock has its holder, in milliseconds; none if this node has not seen that.
+    /// Returns the cluster time since which a lock has its holder, in milliseconds; none if this node has not seen
+    /// that.
     pub fn held_since_ms(&self, name: &[u8]) -> Option<u64> {
         self.places.first_since_ms(name)
     }

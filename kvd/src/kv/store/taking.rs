@@ -1,8 +1,8 @@
 //! Takes snapshots; [`super::super::snapshot`] explains what a snapshot is and how it keeps up with commands.
 //!
 //! Items come first, read by a walk along the keys at the revision at which the snapshot was begun. Then come sessions
-//! and leases, which change without a revision: `sessions/taking.rs` and `leases/taking.rs` keep what changes. Last comes
-//! the history, which is no part of the state.
+//! and leases, which change without a revision: `sessions/taking.rs` and `leases/taking.rs` keep what changes. Last
+//! comes the history, which is no part of the state.
 
 use super::super::hash::Kind;
 use super::super::key_range::KeyRange;
@@ -90,8 +90,8 @@ impl Store {
         Ok(summary)
     }
 
-    /// Writes the next piece, of at most `bytes_max` bytes; `None` when the state is complete. A piece may be shorter, or
-    /// even empty, where many items are small or newer than the snapshot. Only one caller at a time should ask for
+    /// Writes the next piece, of at most `bytes_max` bytes; `None` when the state is complete. A piece may be shorter,
+    /// or even empty, where many items are small or newer than the snapshot. Only one caller at a time should ask for
     /// pieces.
     ///
     /// It needs only the store's read lock: other readers are not delayed, and a writer only as long as it takes to

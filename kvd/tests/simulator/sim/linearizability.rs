@@ -4,12 +4,12 @@
 //! A history is linearizable if each operation can be given a moment between its call and its answer, such that the
 //! operations, carried out one by one in the order of these moments, give exactly the answers that were given (Herlihy
 //! and Wing, "Linearizability: a correctness condition for concurrent objects", 1990). To search for such an order is
-//! hard, and feasible only key by key. Here nothing has to be searched, because the answers name a witness: the committed
-//! log is one order of all writes, and the revision in each answer tells its place in that order.
+//! hard, and feasible only key by key. Here nothing has to be searched, because the answers name a witness: the
+//! committed log is one order of all writes, and the revision in each answer tells its place in that order.
 //!
 //! - **Content.** The [`Model`] carries out the committed commands one by one. An acknowledged write must have been
 //!   answered with the outcome that it has at its place: the entry of its request, which the model applies once, however
-//!   many copies are in the log; or, for a command without a request (a keepalive, a step of a lock), the entry that the
+//! many copies are in the log; or, for a command without a request (a keepalive, a step of a lock), the entry that the
 //!   node made of it. A read must have been answered with what the model shows at the revision of the answer.
 //! - **Order.** A write has one place. A read may be anywhere between the entry that led to its revision and the next
 //!   that changes what it read, and a keepalive at each of the entries that carry it. The places of two operations must

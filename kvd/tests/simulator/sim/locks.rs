@@ -40,7 +40,8 @@ impl World {
             if let Some(lease) = own.filter(|_| self.chance.percent(25)) {
                 // As a client of etcd does: it writes the key of the place itself.
                 let key = super::model::place_key(&name, lease);
-                // Now and then there is such a key without a lease before: who attaches it later stands behind all others.
+                // Now and then there is such a key without a lease before: who attaches it later stands behind all
+                // others.
                 let lease = if self.chance.percent(70) { PutLease::Of(lease) } else { PutLease::None };
                 let put = Put { lease, ..Put::new(key, Bytes::from("e")) };
                 let condition = self.chance.percent(70).then_some(Condition::Absent);

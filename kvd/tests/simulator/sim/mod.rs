@@ -3,9 +3,9 @@
 //!
 //! A run draws a [`plan`] from its seed, then executes one event after the other in simulated time ([`world`]). It
 //! simulates the network between nodes ([`network`], [`streams`]), processes that die or are paused and disks that lie
-//! and fail ([`node`], over [`testkit::faulty_disk::FaultyDisk`]), [`client`]s that retry, [`watchers`], and the [`faults`] that hit
-//! them all. Everything else is real: consensus, the state machine, the log and its recovery, and the frames between
-//! nodes are the code that the daemon runs.
+//! and fail ([`node`], over [`testkit::faulty_disk::FaultyDisk`]), [`client`]s that retry, [`watchers`], and the
+//! [`faults`] that hit them all. Everything else is real: consensus, the state machine, the log and its recovery, and
+//! the frames between nodes are the code that the daemon runs.
 //!
 //! After every event the [`invariants`] are checked. In the [`ending`] faults stop and the cluster must serve again;
 //! then the history that clients saw is checked for linearizability.

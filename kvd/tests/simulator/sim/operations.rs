@@ -1,5 +1,5 @@
-//! The operations that clients draw: writes and reads of one key, of ranges and of several keys as one, of now and of the
-//! past; leases, and locks.
+//! The operations that clients draw: writes and reads of one key, of ranges and of several keys as one, of now and of
+//! the past; leases, and locks.
 
 use super::client::{Client, ClientId};
 use super::locks::Place;

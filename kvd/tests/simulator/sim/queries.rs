@@ -66,7 +66,8 @@ impl Query {
         }
     }
 
-    /// Returns the answer of a store, read as the server reads it. The store has reached the revision that is asked for.
+    /// Returns the answer of a store, read as the server reads it. The store has reached the revision that is asked
+    /// for.
     pub(crate) fn ask(&self, store: &Store) -> Answer {
         let answer = match self {
             Self::Get { key, at: None } => Ok(Answer::Item(store.get(key))),

@@ -5,9 +5,9 @@
 //! goes on at another one, which may be behind it, may have begun from a snapshot, or may never have had the past.
 //!
 //! The log says what a watcher must be told: each change in its ranges, with the item before and after, in order, none
-//! twice and none left out. Only a node that no longer keeps the next change may say so, and then the watcher begins anew
-//! with the items as they are. What a node may forget: what it was told to, what its own limits do not allow, and what
-//! did not come with a snapshot.
+//! twice and none left out. Only a node that no longer keeps the next change may say so, and then the watcher begins
+//! anew with the items as they are. What a node may forget: what it was told to, what its own limits do not allow, and
+//! what did not come with a snapshot.
 //!
 //! All randomness here comes from a separate generator.
 
@@ -203,9 +203,9 @@ impl World {
         Ok(())
     }
 
-    /// Makes the state of a node that of a new cluster, in a copy, as `kvd restore` does, and checks that nobody takes the
-    /// past of the old cluster for the future of the new one: no position of a watcher goes on there, all revisions are
-    /// beyond those of the old cluster, and the time of each lease begins anew.
+    /// Makes the state of a node that of a new cluster, in a copy, as `kvd restore` does, and checks that nobody takes
+    /// the past of the old cluster for the future of the new one: no position of a watcher goes on there, all revisions
+    /// are beyond those of the old cluster, and the time of each lease begins anew.
     pub(super) fn check_refounding(&mut self) -> Checked {
         let settled: Vec<NodeId> = self.healthy().map(|node| node.id).collect();
         let Some(id) = self.watchers.chance.any_of(&settled) else { return Ok(()) };

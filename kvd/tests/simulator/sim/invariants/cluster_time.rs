@@ -1,5 +1,5 @@
-//! Cluster time: leases and sessions end by it, so it may neither run ahead of the clocks of the leaders nor stand still
-//! while there is a leader.
+//! Cluster time: leases and sessions end by it, so it may neither run ahead of the clocks of the leaders nor stand
+//! still while there is a leader.
 //!
 //! Clocks of nodes are up to a fifth fast or slow. A leader's clock counts while it runs, and at most the shortest
 //! election timeout for each time that it stands still. Therefore, from one committed entry to the next,

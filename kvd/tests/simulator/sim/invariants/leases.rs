@@ -1,15 +1,15 @@
 //! Leases end neither early nor late.
 //!
 //! **Not early.** Between the entry from which a lease's time is counted (its grant, or its last renewal) and the entry
-//! that ends it, its time to live has passed on the clocks of the leaders under which it lived, added up: on the clock of
-//! each leader from the first to the last entry that it stamped in between, as far as its process ran (a pause counts for
-//! the shortest election timeout at most); and on the fastest clock from the last entry of one leader to the first of the
-//! next, since that leader may have been elected, or idle, then.
+//! that ends it, its time to live has passed on the clocks of the leaders under which it lived, added up: on the clock
+//! of each leader from the first to the last entry that it stamped in between, as far as its process ran (a pause
+//! counts for the shortest election timeout at most); and on the fastest clock from the last entry of one leader to the
+//! first of the next, since that leader may have been elected, or idle, then.
 //!
-//! **Not late.** A leader that has applied everything that is committed, and finds the time of a lease over when it checks
-//! its timers, has a command that ends leases in its log then. Timers are checked every 25 ms at most, so a lease ends
-//! within 100 ms of its time as soon as its leader commits. Which leases there are is told by the model, not by the store
-//! of that leader.
+//! **Not late.** A leader that has applied everything that is committed, and finds the time of a lease over when it
+//! checks its timers, has a command that ends leases in its log then. Timers are checked every 25 ms at most, so a
+//! lease ends within 100 ms of its time as soon as its leader commits. Which leases there are is told by the model, not
+//! by the store of that leader.
 //!
 //! Which leases a command ends, with which keys, is decided by the model as well.
 

@@ -33,8 +33,8 @@ impl Model {
         lease.map(|lease| (lease, *since))
     }
 
-    /// Returns the entries from the first to the last after which a lease, or its absence, is as it is after `index`. The
-    /// last is unknown if it is so still.
+    /// Returns the entries from the first to the last after which a lease, or its absence, is as it is after `index`.
+    /// The last is unknown if it is so still.
     pub(crate) fn lease_lasts(&self, id: LeaseId, index: LogIndex) -> (LogIndex, Option<LogIndex>) {
         let Some(states) = self.leases.get(&id) else { return (LogIndex(0), None) };
         let since = states.range(..=index).next_back().map_or(LogIndex(0), |(since, _)| *since);

@@ -96,7 +96,8 @@ impl Changing {
         keys.len() as u64
     }
 
-    /// Chooses the id of a new lease. The rule is part of the format of the state, so it is written down here once more.
+    /// Chooses the id of a new lease. The rule is part of the format of the state, so it is written down here once
+    /// more.
     pub(super) fn choose_lease(&mut self) -> LeaseId {
         let from = [self.state.chosen.to_le_bytes(), self.before.to_le_bytes()].concat();
         self.state.chosen += 1;
@@ -147,8 +148,8 @@ pub(crate) fn place_key(name: &[u8], lease: LeaseId) -> Bytes {
     [name, format!("/{:016x}", lease.get()).as_bytes()].concat().into()
 }
 
-/// Returns the name of the lock if a key attached to a lease is one of its places: it ends with a slash and the lease, as
-/// etcd's clients or ours write it.
+/// Returns the name of the lock if a key attached to a lease is one of its places: it ends with a slash and the lease,
+/// as etcd's clients or ours write it.
 pub(super) fn lock_of(key: &[u8], lease: LeaseId) -> Option<&[u8]> {
     let slash = key.iter().rposition(|byte| *byte == b'/').filter(|slash| *slash > 0)?;
     let (full, digits) = (format!("{:016x}", lease.get()), &key[slash + 1..]);
