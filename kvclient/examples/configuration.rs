@@ -3,8 +3,8 @@
 //!     cargo run -p kvclient --example configuration -- http://127.0.0.1:8081
 //!
 //! The store keeps the changes of the recent past by itself (`kvd --history-age`, `--history-bytes`). At the end the
-//! example has the cluster forget that past, to show what a reader of it is told. Run it against a cluster whose
-//! history nobody needs.
+//! example makes the cluster forget that past, to show the error that a reader of it gets. Run it against a cluster
+//! whose history nobody needs.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use kvclient::api::HistoryChange;
@@ -23,7 +23,7 @@ pub(crate) fn run(client: &Client) -> Result<()> {
     let settings = format!("examples/configuration/{}/", std::process::id());
     let level = format!("{settings}log-level");
 
-    // All settings at once, so that nobody sees some without the others.
+    // Sets all settings at once, so that nobody sees some without the others.
     let mut txn = Txn::new();
     let _ = txn.then().set(&*level, "info");
     let _ = txn.then().set(format!("{settings}workers"), "4");
@@ -48,7 +48,7 @@ pub(crate) fn run(client: &Client) -> Result<()> {
     println!("undone, it is {} again, at revision {}", text(&item)?, item.mod_revision);
     ensure!(item.value == b"info", "the change was not undone");
 
-    // What is forgotten cannot be read any more. The error says so, and from where on the past is kept.
+    // A forgotten revision can no longer be read. The error says so, and names the oldest revision that is kept.
     client.compact(item.mod_revision)?;
     match client.get_at(&level, began) {
         Err(error @ Error::Compacted { .. }) => println!("after compaction: {error}"),

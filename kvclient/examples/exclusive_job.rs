@@ -74,7 +74,7 @@ fn write(client: &Client, key: &str, value: &str, lock: &Lock) -> Result<(), Err
     client.set_if(key, value, Condition::Held(lock.held())).map(drop)
 }
 
-/// Stands for something outside the store. It remembers the highest token that it has seen, and refuses a lower one.
+/// A resource outside the store. It remembers the highest token that it has seen, and refuses a lower one.
 #[derive(Default)]
 struct Printer {
     highest_token: u64,

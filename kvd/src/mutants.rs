@@ -128,8 +128,7 @@ mutants! {
     PastTooEarly = "past read one revision too early",
     /// A node that no longer has what a watcher needs next goes on with what it has.
     WatchSkips = "watch skips what is forgotten",
-    /// The changes that a snapshot carries are dropped, and the revisions from which it has them are claimed all the
-    /// same.
+    /// The changes that a snapshot carries are dropped, but the node claims to have them.
     HistoryClaimed = "history of a snapshot claimed and not kept",
     /// Compaction of the history loses a change in its middle.
     HistoryLosesMiddle = "history loses its middle on compaction",

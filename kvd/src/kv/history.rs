@@ -1,5 +1,5 @@
-//! The recent past of the store: what changes have replaced or removed, so that earlier revisions can be read and
-//! changes be told.
+//! The recent past of the store: the versions that changes have replaced or removed. Earlier revisions can be read, and
+//! watches can be sent the changes between them.
 //!
 //! The newest version of a key is in the map of the store, and nowhere else. A change moves the version before it into
 //! the history, together with the change's revision. The version after a change is therefore the version before the

@@ -2,7 +2,7 @@
 //!
 //! A lock `NAME` is the keys `NAME/LEASE` that are attached to that very lease: its places. The place that was created
 //! first holds the lock, and the revision of its creation is the fencing token. This index finds the holder without a
-//! search through the queue; it follows from the items, so it is no part of the state.
+//! search through the queue; it follows from the items, so it is not part of the state.
 //!
 //! A key becomes a place when it is created, never later (`store/draft.rs` ensures that). So a place never gets ahead
 //! of an earlier one, and tokens grow from holder to holder: a place that becomes the first was created after all

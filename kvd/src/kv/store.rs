@@ -2,7 +2,7 @@
 //!
 //! Applying has three steps: the session tells whether the request is new; the outcome is decided from the current
 //! state, and the changes are drafted (`draft.rs`, `deciding.rs`); and only when that outcome is remembered for a
-//! repeat does anything change. So no request is applied that could not be told from its repeat.
+//! repeat does anything change. So every request that is applied can be distinguished from its repeat.
 
 mod deciding;
 mod draft;

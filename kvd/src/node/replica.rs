@@ -239,8 +239,8 @@ impl<W, R> Replica<W, R> {
 
     /// Returns true if the store is full and this command would make it larger.
     ///
-    /// What is refused here must never take effect. So the repeat of a request that was applied, or that may be, goes
-    /// to the log like any other: there it gets the outcome of the first.
+    /// A command that is refused here must never take effect. So the repeat of a request that was applied, or that may
+    /// be, goes to the log like any other: there it gets the outcome of the first.
     fn is_full_for(&self, command: &Bytes) -> bool {
         let store = read(&self.store);
         if store.state_bytes() < self.store_limits.state_bytes_max {

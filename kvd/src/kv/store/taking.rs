@@ -2,7 +2,7 @@
 //!
 //! Items come first, read by a walk along the keys at the revision at which the snapshot was begun. Then come sessions
 //! and leases, which change without a revision: `sessions/taking.rs` and `leases/taking.rs` keep what changes. Last
-//! comes the history, which is no part of the state.
+//! comes the history, which is not part of the state.
 
 use super::super::hash::Kind;
 use super::super::key_range::KeyRange;
