@@ -157,8 +157,10 @@ impl<E> Events<E> {
     /// The error where every node belongs to another cluster, whose revisions mean nothing here.
     fn strangers(&self) -> Error {
         let mut tally = Tally::of(Kind::Read);
-        for node in &self.tried {
-            tally.add(Again::not_sent(Reason::WrongCluster, format!("{node} is of another cluster")));
+        let own = self.cluster.id().unwrap_or("none");
+        for node in self.cluster.endpoints().all() {
+            let detail = format!("{node} belongs to another cluster than this client, whose is {own}");
+            tally.add(Again::not_sent(Reason::WrongCluster, detail));
         }
         self.cluster.give_up(tally, &Deadline::after(Duration::ZERO))
     }
