@@ -1,6 +1,5 @@
 //! Events from one node after another: where a stream breaks off, the next node is asked to go on.
 
-use crate::api::{ErrorBody, ErrorCode};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::routing::{Again, Cluster, Deadline, Kind, Reason, Tally, Verdict};
@@ -157,8 +156,10 @@ impl<E> Events<E> {
     /// The error where every node belongs to another cluster, whose revisions mean nothing here.
     fn strangers(&self) -> Error {
         let mut tally = Tally::of(Kind::Read);
-        for node in &self.tried {
-            tally.add(Again::not_sent(Reason::WrongCluster, format!("{node} is of another cluster")));
+        let own = self.cluster.id().unwrap_or("none");
+        for node in self.cluster.endpoints().all() {
+            let detail = format!("{node} belongs to another cluster than this client, whose is {own}");
+            tally.add(Again::not_sent(Reason::WrongCluster, detail));
         }
         self.cluster.give_up(tally, &Deadline::after(Duration::ZERO))
     }
@@ -174,11 +175,10 @@ impl<E> Events<E> {
         self.start = self.start.wrapping_add(1);
     }
 
-    /// Leaves the node whose stream has ended with this error, for another one.
-    pub(crate) fn told(&mut self, error: &ErrorBody) {
+    /// Leaves the node whose stream has ended with an error, for another one. It has its turn again after the others.
+    pub(crate) fn told(&mut self) {
         let Some(listening) = self.listening.take() else { return };
-        // One without leader may be the only node, and serve again soon.
-        self.tried = if error.code == ErrorCode::NoLeader { Vec::new() } else { vec![listening.node] };
+        self.tried = vec![listening.node];
         self.start = self.start.wrapping_add(1);
     }
 

@@ -198,7 +198,7 @@ fn what_is_exported_is_imported_elsewhere() {
         (Some(0), "ok  revision 2, 5 keys imported\n"),
         "{imported:?}"
     );
-    assert!(imported.stderr.contains("1 key were attached to leases, and are imported without"), "{imported:?}");
+    assert!(imported.stderr.contains("1 key was attached to a lease, and is imported without"), "{imported:?}");
     assert_eq!(to.done(&["get", "app/a"]), "value of app/a\n");
     assert_eq!(to.json(&["get", "binary"])["value_base64"], "/wA=");
     assert_eq!(to.json(&["get", "session"]).get("lease"), None);
@@ -206,6 +206,9 @@ fn what_is_exported_is_imported_elsewhere() {
     assert_eq!(again.code, Some(1));
     assert!(again.one_error().contains("has been imported already; with --again"), "{again:?}");
     assert_eq!(to.run(&["import", path, "--again"]).code, Some(0));
+    assert!(to.done(&["ls", "kvctl/", "-k"]).starts_with("kvctl/import/"));
+    let exported = to.run(&["export"]);
+    assert_eq!(exported.stdout.lines().count(), 6, "what imports remember is left out: {exported:?}");
 
     let some = from.run(&["export", "--prefix", "app/"]);
     assert_eq!((some.code, some.stdout.lines().count()), (Some(0), 3), "{some:?}");
@@ -220,6 +223,41 @@ fn what_is_exported_is_imported_elsewhere() {
     assert_eq!(piped.code, Some(0), "{piped:?}");
     assert!(piped.stderr.contains("it may be cut short"), "{piped:?}");
     assert_eq!(to.json(&["get", "app/a"])["version"], 2, "a key that comes twice is written twice");
+}
+
+#[test]
+fn an_export_that_was_interrupted_goes_on_at_its_revision() {
+    let fixture = Fixture::start();
+    set_all(&fixture, &["app/a", "app/b", "app/c"]);
+    let dir = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| dir.path().join(name).to_str().expect("a path in UTF-8").to_owned();
+    let (path, part, about) = (place("f"), place("f.part"), place("f.part.json"));
+    fixture.done(&["export", &path]);
+    let whole = fs::read_to_string(&path).expect("the file");
+    // What an interrupt in the middle of the second line leaves behind.
+    let cluster = fixture.json(&["status"])["cluster"].as_str().expect("an id").to_owned();
+    let cut = whole.find("app/b").expect("it is there");
+    let leave = |revision: u64| {
+        fs::remove_file(&path).expect("the file");
+        fs::write(&part, &whole[..cut]).expect("the part is written");
+        let left = json!({"cluster": cluster, "prefix": [], "revision": revision, "total": 3});
+        fs::write(&about, left.to_string()).expect("it is written");
+    };
+    leave(4);
+    set_all(&fixture, &["app/b", "app/d"]);
+    let rest = fixture.run(&["export", &path]);
+    assert_eq!((rest.code, rest.stdout.as_str()), (Some(0), "ok  3 keys of revision 4\n"), "{rest:?}");
+    assert!(rest.stderr.contains("going on behind 1 key of revision 4"), "{rest:?}");
+    assert_eq!(fs::read_to_string(&path).expect("the file"), whole);
+    assert_eq!(fs::read_dir(dir.path()).expect("the directory").count(), 1);
+    // Another export has nothing to do with it; a revision that is forgotten is not gone on with.
+    leave(4);
+    assert_eq!(fixture.done(&["export", &path, "--prefix", "app/d"]), "ok  1 key of revision 6\n");
+    leave(4);
+    fixture.done(&["compact", "6"]);
+    let anew = fixture.run(&["export", &path]);
+    assert_eq!((anew.code, anew.stdout.as_str()), (Some(0), "ok  4 keys of revision 6\n"), "{anew:?}");
+    assert!(anew.stderr.contains("its revision is no longer kept: beginning anew"), "{anew:?}");
 }
 
 #[test]

@@ -242,13 +242,16 @@ impl GetQuery {
     /// use kvclient::api::{GetQuery, Query};
     ///
     /// assert!(GetQuery::take(&mut Query::parse("key=color&revision=7&newer_than=7")?).is_err());
+    /// let poll = |query: &'static str| GetQuery::take(&mut Query::parse(query)?);
+    /// assert_eq!(poll("key=color&after=7&wait_ms=5")?, poll("key=color&newer_than=7&wait_ms=5")?);
+    /// assert!(poll("key=color&after=7&newer_than=7").is_err());
     /// # Ok::<(), String>(())
     /// ```
     pub fn take(query: &mut Query<'_>) -> Result<Self, String> {
         let key = query.take_key()?.ok_or("the key is missing: GET /get?key=K")?;
         check_key(&key)?;
         let (raw, revision) = (query.take_flag("raw")?, query.take_as("revision", "a revision")?);
-        let (wait, read) = (Wait::take(query)?, ReadOptions::take(query)?);
+        let (wait, read) = (Wait::take_of_get(query)?, ReadOptions::take(query)?);
         if revision.is_some() && wait.is_some() {
             return Err("give `revision` or `newer_than`, not both: the past does not change".into());
         }

@@ -6,6 +6,7 @@ use super::lease_id::LeaseId;
 use super::lease_time::check_ttl_ms;
 use super::lock_place::LockPlace;
 use super::object::read_from_object;
+use super::optional::is_false;
 use super::query::{Query, QueryText};
 use super::read_options::ReadOptions;
 use super::request_id::RequestId;
@@ -282,6 +283,9 @@ pub struct LockState {
     pub holder: Option<LockPlace>,
     /// The clients that wait for the lock, the next one first.
     pub waiters: Vec<LockPlace>,
+    /// True if there are more who wait: a queue of thousands is told of in part.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub more: bool,
     /// Revision of the store that served the read.
     pub revision: u64,
 }

@@ -9,7 +9,11 @@ use super::query::{Query, QueryText};
 /// ```
 pub const WAIT_MS_MAX: u64 = 600_000;
 
-/// Delays the answer to a read until something changes after a revision: `newer_than=R&wait_ms=N`.
+/// Meaning of a position, for errors about one that is malformed.
+const REVISION: &str = "a revision, as in `Kvd-Revision` of the last reply";
+
+/// Delays the answer to a read until something changes after a revision: `newer_than=R&wait_ms=N`. For `/get`, `after=R`
+/// means the same, which is familiar from Consul; for `/list`, `after` is a key.
 ///
 /// ```
 /// use kvclient::api::{GetQuery, Wait};
@@ -26,9 +30,21 @@ pub struct Wait {
 }
 
 impl Wait {
+    /// Takes the wait from the query of `/get`, if it has one.
+    pub(super) fn take_of_get(query: &mut Query<'_>) -> Result<Option<Self>, String> {
+        let (newer_than, after) = (query.take_as("newer_than", REVISION)?, query.take_as("after", REVISION)?);
+        if newer_than.is_some() && after.is_some() {
+            return Err("give `newer_than` or `after`, not both: they mean the same".into());
+        }
+        Self::behind(newer_than.or(after), query)
+    }
+
     /// Takes the wait from a query, if it has one.
     pub(super) fn take(query: &mut Query<'_>) -> Result<Option<Self>, String> {
-        let newer_than = query.take_as("newer_than", "a revision, as in `Kvd-Revision` of the last reply")?;
+        Self::behind(query.take_as("newer_than", REVISION)?, query)
+    }
+
+    fn behind(newer_than: Option<u64>, query: &mut Query<'_>) -> Result<Option<Self>, String> {
         let wait_ms = query.take_as("wait_ms", "a number of milliseconds")?;
         match (newer_than, wait_ms) {
             (None, None) => Ok(None),

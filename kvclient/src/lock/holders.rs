@@ -1,6 +1,6 @@
 //! Following the holders of a lock.
 
-use crate::api::{ErrorReply, HOLDER_EVENT, HolderEvent, LockQuery};
+use crate::api::{HOLDER_EVENT, HolderEvent, LockQuery};
 use crate::error::Error;
 use crate::events::{Asked, Events, Next};
 use crate::routing::Cluster;
@@ -27,13 +27,13 @@ pub struct HolderWatch {
 /// An event of the stream.
 enum Told {
     Holder(HolderEvent),
-    Error(ErrorReply),
+    Error,
 }
 
 fn read(name: &str, data: &str) -> serde_json::Result<Option<Told>> {
     match name {
         HOLDER_EVENT => serde_json::from_str(data).map(Told::Holder).map(Some),
-        "error" => serde_json::from_str(data).map(Told::Error).map(Some),
+        "error" => Ok(Some(Told::Error)),
         _ => Ok(None),
     }
 }
@@ -71,7 +71,7 @@ impl HolderWatch {
                         return Some(Ok(told));
                     }
                 }
-                Next::Event(Told::Error(reply), _) => self.events.told(&reply.error),
+                Next::Event(Told::Error, _) => self.events.told(),
                 Next::Nothing => return None,
                 Next::Failed(error) => {
                     self.has_ended = true;

@@ -121,8 +121,8 @@ impl Feed {
                             .into(),
                 });
             }
-            WatchEvent::Error(reply) => {
-                self.events.told(&reply.error);
+            WatchEvent::Error(_) => {
+                self.events.told();
                 None
             }
         })

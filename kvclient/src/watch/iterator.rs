@@ -35,8 +35,8 @@ pub struct Revised {
 ///
 /// Each revision comes once and whole, in order, whatever happens to the nodes: the watch goes on at another one by
 /// itself. It ends with an error only if it cannot go on without a gap: with [`Error::Compacted`] where what comes next
-/// is no longer kept, with [`Error::WrongCluster`] where all nodes belong to another cluster by now, as after a restore,
-/// and with [`Error::InvalidRequest`] or [`Error::FutureRevision`] if it was asked for what cannot be.
+/// is no longer kept, also because all nodes belong to another cluster by now, as after a restore; and with
+/// [`Error::InvalidRequest`] or [`Error::FutureRevision`] if it was asked for what cannot be.
 pub struct Watch {
     feed: Feed,
     ended: Arc<AtomicBool>,
@@ -203,7 +203,7 @@ impl Watch {
                 Heard::Changes { revision, changes } => return Some(Ok(Revised { revision, changes })),
                 Heard::Failed(error) => {
                     self.has_ended = true;
-                    return Some(Err(error));
+                    return Some(Err(compacted(error)));
                 }
                 Heard::Ended => self.has_ended = true,
                 Heard::Begun | Heard::Items(_) | Heard::Synced(_) | Heard::Progress(_) | Heard::Nothing => {
@@ -233,6 +233,16 @@ impl Watch {
     pub fn timeout_iter(&mut self, timeout: Duration) -> TimeoutIter<'_> {
         TimeoutIter { watch: self, timeout }
     }
+}
+
+/// Returns the error that a watch ends with. What was to come next is not kept by a cluster that has another past.
+fn compacted(error: Error) -> Error {
+    let Error::WrongCluster { detail, .. } = error else { return error };
+    let message = format!(
+        "the changes that come next are not kept, since the cluster was replaced by another one, as by a restore \
+         ({detail}): connect anew, read what there is now, and go on from there"
+    );
+    Error::Compacted { oldest_revision: None, message }
 }
 
 impl Iterator for Watch {

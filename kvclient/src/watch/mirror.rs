@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 /// Reads of it ask no node. It is whole: before the first items have all come it has none, and where it must load them
 /// anew, because what it missed is no longer kept, the old ones stay until the new ones are there. It has each revision
 /// as a whole, or not yet. How old it may be is in [`MirrorState`]; after a write, [`Mirror::wait_for`] waits for it.
+/// Where all nodes belong to another cluster by now, as after a restore, it has failed, and keeps what it has.
 ///
 /// A thread of its own follows the changes until the mirror is dropped.
 ///
@@ -64,6 +65,8 @@ pub struct MirrorState {
     /// Time since the copy was last known to be up to date, give or take the time between two reports of a node, which
     /// are five seconds apart.
     pub age: Option<Duration>,
+    /// True if the copy is no longer kept up to date. [`Mirror::wait_ready`] says why.
+    pub has_failed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -213,6 +216,7 @@ impl Mirror {
             revision: copy.revision,
             keys: copy.items.len(),
             age: copy.up_to_date.map(|moment| moment.elapsed()),
+            has_failed: copy.failed.is_some(),
         }
     }
 }

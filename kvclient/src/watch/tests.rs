@@ -2,7 +2,8 @@ use super::*;
 use crate::api::{Change, ErrorCode, Range};
 use crate::client::Client;
 use crate::error::Error;
-use crate::testing::{Act, CLUSTER, PATIENCE, Seen, client, error, follower, in_turn, leader};
+use crate::testing::{Act, CLUSTER, PATIENCE, Seen, client, error, follower, in_turn, leader, stranger};
+use std::net::TcpListener;
 use std::time::Duration;
 
 fn event(revision: Option<u64>, name: &str, data: &str) -> String {
@@ -104,6 +105,21 @@ fn only_what_cannot_go_on_without_a_gap_ends_a_watch() {
 
     let node = leader(in_turn(vec![error(ErrorCode::Overloaded), ends(&[start(4), put(5, "a")])]));
     assert_eq!(revisions(connect(&node).watch("k"), 1)[0].0, 5);
+}
+
+#[test]
+fn where_the_cluster_was_replaced_by_another_nothing_goes_on() {
+    let other = stranger(TcpListener::bind("127.0.0.1:0").unwrap());
+    let client = Client::builder().endpoints([other.url()]).cluster_id(CLUSTER).build().unwrap();
+    let mut watch = client.watch("k");
+    let ended = watch.next().unwrap().unwrap_err();
+    let Error::Compacted { oldest_revision: None, message } = &ended else { panic!("{ended:?}") };
+    assert!(message.contains(CLUSTER) && message.contains("connect anew"), "{message}");
+    assert!(watch.next().is_none());
+    let mirror = client.mirror(Range::All);
+    let failed = mirror.wait_ready(PATIENCE).unwrap_err();
+    assert!(matches!(*failed, Error::WrongCluster { .. }), "{failed:?}");
+    assert!(mirror.state().has_failed);
 }
 
 #[test]

@@ -24,6 +24,9 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+/// Begins the keys by which imports remember how far they have come.
+pub(super) const MARKS: &[u8] = b"kvctl/import/";
+
 /// Most keys of a batch.
 const BATCH_KEYS_MAX: usize = 500;
 
@@ -104,10 +107,11 @@ impl Import {
             output::warn(&format!("{name} has no last line that says how many keys there are: it may be cut short"));
         }
         if imported.detached > 0 {
-            output::warn(&format!(
-                "{} were attached to leases, and are imported without",
-                units::keys(imported.detached)
-            ));
+            let (keys, detached) = (units::keys(imported.detached), imported.detached);
+            output::warn(&match detached {
+                1 => format!("{keys} was attached to a lease, and is imported without"),
+                _ => format!("{keys} were attached to leases, and are imported without"),
+            });
         }
         match context.output.is_json() {
             true => context.output.json(&imported),

@@ -98,7 +98,11 @@ fn show(context: &mut Context, name: &str) -> anyhow::Result<()> {
         output::say(&format!("nobody holds `{}`", output::safe_line(name)));
         return Ok(());
     }
-    context.output.table(&queue(&state))
+    context.output.table(&queue(&state))?;
+    if state.more {
+        output::say(&format!("more wait for it than the {} that are shown", state.waiters.len()));
+    }
+    Ok(())
 }
 
 fn queue(state: &LockState) -> Table {
@@ -227,6 +231,7 @@ mod tests {
             name: "jobs".into(),
             holder: Some(place(7, Some(2_400))),
             waiters: vec![place(9, None), place(12, None)],
+            more: false,
             revision: 12,
         };
         let lines = "\

@@ -146,7 +146,7 @@ fn to_list(list: api::ListOp) -> kv::List {
         limit: list.limit.unwrap_or(PAGE_ITEMS_MAX),
         descending: list.order == api::Order::Desc,
         keys_only: list.keys_only,
-        count: list.count,
+        counted: (list.count || list.count_only).then(|| to_range(&list.range)),
         count_only: list.count_only,
         delimiter: delimiter_of(&list),
     }

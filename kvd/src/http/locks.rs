@@ -31,8 +31,9 @@ pub(super) async fn lock(context: &Context, mut request: Request) -> Result<Resp
     let Body { bytes, charge: _held } = request.body(&context.bodies, context.json_bytes_max).await?;
     let asked: LockRequest = from_json(&bytes, r#"{"name":"jobs/nightly","ttl_ms":30000,"wait_ms":60000}"#)?;
     let name = asked.name.clone();
-    let (lease, token) = Turn::of(context, asked, request.own_deadline())?.take().await?;
-    Ok(reply::ok(&LockReply { name, token, lease: to_api_lease(lease) }))
+    let taken = Turn::of(context, asked, request.own_deadline())?.take().await;
+    let answer = taken.map(|(lease, token)| reply::ok(&LockReply { name, token, lease: to_api_lease(lease) }));
+    Ok(reply::of_term(answer.unwrap_or_else(ApiError::into_response), context.gateway.view.borrow().term))
 }
 
 /// `POST /unlock`.
@@ -59,18 +60,19 @@ pub(super) async fn state(context: &Context, request: Request) -> Result<Respons
 
 async fn answer_state(context: &Context, name: String, time_ms: Option<u64>) -> Result<Response, ApiError> {
     let (mut places, mut charge, mut bytes) = (Vec::new(), reply_budget::Charge::NONE, 0);
-    let revision = context.gateway.with_store(|store| {
+    let (revision, more) = context.gateway.with_store(|store| {
         // Of a queue of thousands, only the first places are returned.
-        for holder in store.places(name.as_bytes()).take(PIECE_KEYS_MAX) {
+        let mut queue = store.places(name.as_bytes());
+        for holder in queue.by_ref().take(PIECE_KEYS_MAX) {
             context.replies.extend(&mut charge, holder.value.len())?;
             bytes += holder.value.len();
             let held_ms = held_ms(store, &name, time_ms).filter(|_| places.is_empty());
             places.push(to_place(holder, held_ms));
         }
-        Ok::<_, ApiError>(store.revision())
+        Ok::<_, ApiError>((store.revision(), queue.next().is_some()))
     })?;
     let mut places = places.into_iter();
-    let state = LockState { name, holder: places.next(), waiters: places.collect(), revision };
+    let state = LockState { name, holder: places.next(), waiters: places.collect(), more, revision };
     let budget = context.replies.clone();
     let render = move || reply_budget::charged(&budget, charge, StatusCode::OK, &state);
     Ok(reply::at_revision(context.heavy_work(bytes, render).await?, revision))

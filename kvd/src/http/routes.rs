@@ -10,13 +10,15 @@ use super::error::ApiError;
 use super::members::{self, Action};
 use super::request::Request;
 use super::service::is_peer_path;
-use super::{cluster, history, keys, leader_watch, leases, list, locks, snapshot, transfer, txn, watch};
+use super::{cluster, history, keys, leader_watch, leases, list, locks, reply, snapshot, transfer, txn, watch};
+use crate::kv::Store;
 use futures_util::future::Either;
 use hyper::service::{Service, service_fn};
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
 use std::sync::Arc;
 use warp::Filter;
+use warp::http::StatusCode;
 use warp::reject::{InvalidHeader, MethodNotAllowed, MissingHeader, Rejection};
 use warp::reply::{Reply, Response};
 use warp::ws::MissingConnectionUpgrade;
@@ -71,14 +73,24 @@ pub(super) fn routes<R: Reply + 'static>(
             return Either::Left(peers.call(request));
         }
         let (context, request) = (Arc::clone(&context), Request::of(request));
-        Either::Right(async move {
+        // A connection keeps the room of this future for as long as its reply lasts, also where that is a stream which
+        // does not end. On the heap it takes no room once it has answered.
+        Either::Right(Box::pin(async move {
             let answer = match request {
                 Ok(request) => answer(&context, request).await,
                 Err(error) => Err(error),
             };
-            Ok(answer.unwrap_or_else(ApiError::into_response))
-        })
+            Ok(with_newest(&context, answer.unwrap_or_else(ApiError::into_response)))
+        }))
     })
+}
+
+/// Adds to a reply about a past that is forgotten which revision is the newest, as all replies to reads say.
+fn with_newest(context: &Context, response: Response) -> Response {
+    if response.status() != StatusCode::GONE {
+        return response;
+    }
+    reply::at_revision(response, context.gateway.with_store(Store::revision))
 }
 
 /// Answers a request between nodes that no filter accepted.

@@ -14,6 +14,7 @@ use super::body::Body;
 use super::context::Context;
 use super::error::ApiError;
 use super::freshness::Freshness;
+use super::reply;
 use super::request::{Request, from_json};
 use begin::Begun;
 use kvclient::api::WatchRequest;
@@ -37,5 +38,6 @@ pub(super) async fn watch(context: &Context, mut request: Request) -> Result<Res
     let place = context.streams.begin()?;
     let freshness = Freshness::of(asked.read);
     let begun = Begun::at(context, &request, &asked, &freshness).await?;
-    Ok(freshness.sign(context, stream::answer(context, &asked, begun, place)))
+    let position = begun.position;
+    Ok(reply::at_revision(freshness.sign(context, stream::answer(context, &asked, begun, place)), position))
 }

@@ -129,10 +129,11 @@ fn compare() -> impl Strategy<Value = Compare> {
 fn list() -> impl Strategy<Value = List> {
     let flags = any::<(bool, bool, bool, bool)>();
     let delimiter = prop::option::of((prop::sample::select(vec!["/", "b"]), 0..2u64));
-    (range(), 1..4u64, flags, delimiter).prop_map(|(range, limit, flags, delimiter)| {
-        let (descending, keys_only, count, count_only) = flags;
+    (range(), 1..4u64, range(), flags, delimiter).prop_map(|(range, limit, counted, flags, delimiter)| {
+        let (descending, keys_only, counts, count_only) = flags;
+        let counted = (counts || count_only).then_some(counted);
         let delimiter = delimiter.map(|(delimiter, prefix)| (Bytes::from(delimiter), prefix));
-        List { range, limit, descending, keys_only, count, count_only, delimiter }
+        List { range, limit, descending, keys_only, counted, count_only, delimiter }
     })
 }
 

@@ -119,9 +119,9 @@ pub struct List {
     pub descending: bool,
     /// Leave out the values.
     pub keys_only: bool,
-    /// Count the keys.
-    pub count: bool,
-    /// Only count the keys.
+    /// Also count the keys of this range: all of it, where the list shows what comes behind a key.
+    pub counted: Option<KeyRange>,
+    /// Only count.
     pub count_only: bool,
     /// Roll up keys that have this delimiter after the given number of bytes, their common prefix.
     pub delimiter: Option<(Bytes, u64)>,
@@ -199,7 +199,7 @@ impl Txn {
                 Op::Put(put) => check_put(put)?,
                 Op::Delete { key, .. } | Op::Get { key } => check_key(key)?,
                 Op::DeleteRange(delete) => check_range(&delete.range)?,
-                Op::List(list) => check_range(&list.range)?,
+                Op::List(list) => [&list.range].into_iter().chain(&list.counted).try_for_each(check_range)?,
                 Op::Txn(txn) => txn.check_parts()?,
             }
         }

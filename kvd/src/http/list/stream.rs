@@ -8,6 +8,7 @@ use super::super::error::ApiError;
 use super::super::gateway::Gateway;
 use super::super::reply;
 use super::super::reply_budget::{Charge, ReplyBudget};
+use super::super::streams::StreamPlace;
 use super::start::Start;
 use super::walk::{End, Entry, Listing, Room, Walk};
 use bytes::Bytes;
@@ -33,12 +34,14 @@ pub(super) fn check(query: &ListQuery) -> Result<(), ApiError> {
 /// Answers with the stream.
 pub(super) async fn answer(context: &Context, query: &ListQuery, start: Start) -> Result<Response, ApiError> {
     let Start { at, rest, count: _ } = start;
+    let place = context.streams.begin()?;
     let descending = query.list.order == Order::Desc;
     let walk = context.gateway.with_store(|store| Walk::begin(store, at, rest, descending, Listing::of(query)));
     let walk = walk.map_err(ApiError::compacted)?;
     let revision = walk.revision();
     let (gateway, budget) = (context.gateway.clone(), context.replies.clone());
-    let mut lines = Lines { gateway, budget, heavy_work: context.heavy_work.clone(), walk, count: 0, last: None };
+    let heavy_work = context.heavy_work.clone();
+    let mut lines = Lines { gateway, budget, heavy_work, walk, count: 0, last: None, _place: place };
     let (first, is_last) = lines.piece().await?;
     let lines = (!is_last).then_some(lines);
     let chunks = stream::iter([first]).chain(stream::unfold(lines, |lines| async {
@@ -64,6 +67,7 @@ struct Lines {
     count: u64,
     /// The key or folder of the last line.
     last: Option<Key>,
+    _place: StreamPlace,
 }
 
 impl Lines {

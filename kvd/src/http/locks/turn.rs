@@ -10,6 +10,11 @@
 //! may have asked another node for the same place by then, and that node may have answered that the lock is held. So such
 //! a command leaves the lock alone if the place holds it by then: the lock ends with its lease. If this node chose the
 //! lease, nobody else knows it before the answer, and the place is given up either way.
+//!
+//! # Why a client that is gone leaves no lock behind
+//!
+//! Its request may be dropped at any moment, also while the command that takes the place is on its way. That command runs
+//! in a task of its own, and the place is given up only once that task has ended: so never before it is taken.
 
 use super::super::context::Context;
 use super::super::convert::to_lease;
@@ -21,10 +26,12 @@ use super::super::watchers::Watcher;
 use super::place::{keys_of, to_place};
 use crate::kv::{Command, Holder, LeaseId, Operation, Outcome, Revision, Store};
 use bytes::Bytes;
-use kvclient::api::{Applied, ErrorCode, LOCK_TTL_MS_DEFAULT, LockRequest};
+use kvclient::api::{Applied, ErrorCode, LEASE_TTL_MS_MIN, LOCK_TTL_MS_DEFAULT, LockRequest};
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
+use tracing::Instrument as _;
 
 /// Time for one command.
 const COMMAND_TIME_MAX: Duration = Duration::from_secs(5);
@@ -56,7 +63,12 @@ struct Place {
     /// True if this node has chosen the lease, so that nobody else knows it.
     is_own: bool,
     may_be_taken: bool,
+    /// The command that takes it, while its answer is awaited.
+    taking: Option<Asking>,
 }
+
+/// A command whose outcome is awaited. It is carried out even if nobody waits any more.
+type Asking = JoinHandle<Result<Outcome, ApiError>>;
 
 /// Answer of the state machine about a place.
 enum Answer {
@@ -101,6 +113,7 @@ impl<'c> Turn<'c> {
             lease: lease.map_or_else(draw, to_lease),
             is_own: lease.is_none(),
             may_be_taken: false,
+            taking: None,
         };
         let stream = (wait_ms > 0).then(|| context.streams.begin()).transpose()?;
         let ttl_ms = ttl_ms.unwrap_or(LOCK_TTL_MS_DEFAULT);
@@ -152,8 +165,7 @@ impl<'c> Turn<'c> {
     /// Waits until the place is to be settled: it is the first, or the time is over. Keeps its lease alive meanwhile.
     /// Returns false if the place is gone.
     async fn wait_until_first(&mut self, watcher: &Watcher, token: Revision, until: Instant) -> Result<bool, ApiError> {
-        let renew_time = Duration::from_millis(self.ttl_ms / 3);
-        let mut renew_at = Instant::now() + renew_time;
+        let mut renew_at = Instant::now() + self.renew_time();
         loop {
             // Whatever comes after this wakes the watcher again.
             watcher.take();
@@ -170,7 +182,7 @@ impl<'c> Turn<'c> {
                 () = sleep_until(renew_at) => {
                     // A lease that is gone is seen in the queue.
                     let renewed = self.ask(Operation::KeepAlive { leases: vec![self.place.lease] }).await;
-                    renew_at = Instant::now() + if renewed.is_ok() { renew_time } else { TRIED_AGAIN_AFTER };
+                    renew_at = Instant::now() + if renewed.is_ok() { self.renew_time() } else { TRIED_AGAIN_AFTER };
                     Woken::Changed
                 }
             };
@@ -178,6 +190,13 @@ impl<'c> Turn<'c> {
                 return Ok(true);
             }
         }
+    }
+
+    /// Time after which the lease is renewed. It may live for another time than the request says: its client may have
+    /// granted it before. As long as this node does not know the lease, it may be of the shortest.
+    fn renew_time(&self) -> Duration {
+        let ttl_ms = self.context.gateway.with_store(|store| Some(store.lease(self.place.lease, None)?.0.ttl_ms));
+        Duration::from_millis(ttl_ms.unwrap_or(LEASE_TTL_MS_MIN) / 3)
     }
 
     fn look(&self, token: Revision) -> Seen {
@@ -233,15 +252,14 @@ impl<'c> Turn<'c> {
     /// missing or does not answer.
     async fn ask_again(&mut self, operation: Operation, until: Instant) -> Result<Outcome, ApiError> {
         loop {
-            let takes = matches!(operation, Operation::TakePlace { .. });
-            let error = match self.ask(operation.clone()).await {
-                Ok(outcome) => {
-                    self.place.may_be_taken |= takes;
-                    return Ok(outcome);
-                }
+            let asked = match operation {
+                Operation::TakePlace { .. } => self.ask_for_place(operation.clone()).await,
+                _ => self.ask(operation.clone()).await,
+            };
+            let error = match asked {
+                Ok(outcome) => return Ok(outcome),
                 Err(error) => error,
             };
-            self.place.may_be_taken |= takes && error.applied() != Applied::No;
             let passes = matches!(error.code(), ErrorCode::NoLeader | ErrorCode::Timeout | ErrorCode::Overloaded);
             if !passes || Instant::now() + TRIED_AGAIN_AFTER >= until {
                 return Err(if self.place.may_be_taken { self.not_settled(error.sentence()) } else { error });
@@ -255,7 +273,17 @@ impl<'c> Turn<'c> {
 
     async fn ask(&self, operation: Operation) -> Result<Outcome, ApiError> {
         let deadline = self.by_now().min(Instant::now() + COMMAND_TIME_MAX);
-        ask(&self.context.gateway, operation, deadline).await
+        ask(self.context.gateway.clone(), operation, deadline).await
+    }
+
+    /// The same for the command that takes the place.
+    async fn ask_for_place(&mut self, operation: Operation) -> Result<Outcome, ApiError> {
+        let deadline = self.by_now().min(Instant::now() + COMMAND_TIME_MAX);
+        let asking = ask(self.context.gateway.clone(), operation, deadline).in_current_span();
+        let taken = Place::taken(self.place.taking.insert(tokio::spawn(asking))).await;
+        self.place.taking = None;
+        self.place.may_be_taken |= may_be_taken(&taken);
+        taken
     }
 
     /// The error where the place may have been taken, and nobody knows whether it holds the lock.
@@ -275,7 +303,12 @@ fn draw() -> LeaseId {
     LeaseId::new(rand::random_range(1..=i64::MAX.unsigned_abs())).expect("it is not zero")
 }
 
-async fn ask(gateway: &Gateway, operation: Operation, deadline: Instant) -> Result<Outcome, ApiError> {
+/// Returns true if a place may be there after this answer to the command that takes it.
+fn may_be_taken(answer: &Result<Outcome, ApiError>) -> bool {
+    answer.as_ref().map_or_else(|error| error.applied() != Applied::No, |_| true)
+}
+
+async fn ask(gateway: Gateway, operation: Operation, deadline: Instant) -> Result<Outcome, ApiError> {
     let command = Command { operation, request: None };
     let encoded = command.encode();
     check_limits(&command, encoded.len(), gateway.limits)?;
@@ -289,13 +322,32 @@ fn held(holder: Holder) -> ApiError {
     ApiError::lock_held(to_place(holder, None))
 }
 
+impl Place {
+    /// Waits for the answer to the command that takes it.
+    async fn taken(taking: &mut Asking) -> Result<Outcome, ApiError> {
+        taking.await.unwrap_or_else(|_| Err(ApiError::outcome_unknown("internal error: see the log of this node")))
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        let Self { gateway, name, lease, is_own, may_be_taken } = self;
+        let Self { gateway, name, lease, is_own, may_be_taken: is_taken, taking } = self;
         let Ok(runtime) = Handle::try_current() else { return };
-        if *may_be_taken {
-            runtime.spawn(leave(gateway.clone(), name.clone(), *lease, *is_own));
+        let (is_taken, taking) = (*is_taken, taking.take());
+        if !is_taken && taking.is_none() {
+            return;
         }
+        let leaving = leave(gateway.clone(), name.clone(), *lease, *is_own);
+        let leaving = async move {
+            let is_taken = match taking {
+                Some(mut taking) => may_be_taken(&Self::taken(&mut taking).await) || is_taken,
+                None => is_taken,
+            };
+            if is_taken {
+                leaving.await;
+            }
+        };
+        runtime.spawn(leaving.in_current_span());
     }
 }
 
@@ -304,7 +356,7 @@ async fn leave(gateway: Gateway, name: Bytes, lease: LeaseId, even_held: bool) {
     let give_up_at = Instant::now() + LEAVE_TIME_MAX;
     loop {
         let operation = Operation::LeavePlace { name: name.clone(), lease, even_held };
-        let left = ask(&gateway, operation, Instant::now() + COMMAND_TIME_MAX).await;
+        let left = ask(gateway.clone(), operation, Instant::now() + COMMAND_TIME_MAX).await;
         if left.is_ok() || gateway.check_lives().is_err() || Instant::now() > give_up_at {
             return;
         }

@@ -1,6 +1,6 @@
 //! `/set`, `/get`, `/delete`: their effects, and the reports of their failures.
 
-use super::server::{Server, VALUE_BYTES_MAX, ample, node_url};
+use super::server::{INBOX_MAX, Server, VALUE_BYTES_MAX, ample, node_url};
 use crate::http::Request;
 use crate::kv::Level;
 use crate::node::{ReadError, WriteError};
@@ -390,7 +390,7 @@ fn a_replica_that_goes_away_leaves_a_write_unknown_and_a_read_unanswered() {
 #[test]
 fn a_full_inbox_refuses_at_once() {
     let (release, released) = std::sync::mpsc::channel::<()>();
-    // The replica takes nothing from its inbox, which has room for two.
+    // The replica takes nothing from its inbox.
     let server = Server::start(
         ample(),
         Box::new(move |inbox, _, _| {
@@ -398,17 +398,17 @@ fn a_full_inbox_refuses_at_once() {
             drop(inbox);
         }),
     );
-    let mut waiting = [server.connect(), server.connect()];
+    let mut waiting: Vec<_> = (0..INBOX_MAX).map(|_| server.connect()).collect();
     for wire in &mut waiting {
         wire.send("GET /get?key=k HTTP/1.1\r\nHost: localhost\r\n\r\n");
     }
-    // The scheduler decides which of the three requests the inbox refuses.
+    // The scheduler decides which of the requests the inbox refuses.
     let overloaded = (429, ErrorCode::Overloaded, Applied::No);
-    let mut third = server.connect();
-    third.send("POST /delete HTTP/1.1\r\nHost: localhost\r\nContent-Length: 11\r\n\r\n{\"key\":\"k\"}");
+    let mut last = server.connect();
+    last.send("POST /delete HTTP/1.1\r\nHost: localhost\r\nContent-Length: 11\r\n\r\n{\"key\":\"k\"}");
     let refused = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for wire in waiting.iter_mut().chain([&mut third]) {
+        for wire in waiting.iter_mut().chain([&mut last]) {
             scope.spawn(|| {
                 let reply = wire.reply(true);
                 refused.lock().unwrap().push(reply.failure());

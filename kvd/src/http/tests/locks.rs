@@ -1,9 +1,13 @@
 //! `/lock`, `/unlock`, `/lock/watch`.
 
-use super::server::Server;
+use super::server::{Replica, Server, ample_but, honest_replica};
 use super::wire::Reply;
+use crate::http::Request;
+use crate::kv::{Command, Operation};
 use kvclient::api::{Applied, ErrorCode, LockReply};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{JoinHandle, spawn};
+use tokio::sync::mpsc;
 
 const A: &str = "000000000000000a";
 const B: &str = "000000000000000b";
@@ -25,13 +29,75 @@ fn until_waiting(server: &Server, waiters: usize) {
     testkit::until("they wait", || (places() == waiters + 1).then_some(()));
 }
 
+/// Starts a node whose replica tells of each command and applies it when it may.
+fn watched(connections_max: usize) -> (Server, Receiver<Operation>, Sender<()>) {
+    let ((told, commands), (may, allowed)) = (channel(), channel());
+    let limits = ample_but(|limits| limits.connections_max = connections_max);
+    let replica: Replica = Box::new(move |mut inbox, store, view| {
+        let (applying, applied) = mpsc::channel(1);
+        let replica = spawn(move || honest_replica()(applied, store, view));
+        while let Some(request) = inbox.blocking_recv() {
+            if let Request::Write { command, .. } = &request {
+                let _ = told.send(Command::decode(command).unwrap().operation);
+                let _ = allowed.recv();
+            }
+            let _ = applying.blocking_send(request);
+        }
+        drop(applying);
+        replica.join().unwrap();
+    });
+    (Server::start(limits, replica), commands, may)
+}
+
+#[test]
+fn a_client_that_is_gone_while_its_place_is_taken_leaves_no_lock_behind() {
+    // A client that knows its lease may have been told by another node that it holds the lock.
+    for (lease, stays) in [("", false), (r#","lease":"000000000000000b""#, true)] {
+        let (server, commands, may) = watched(1);
+        let body = format!(r#"{{"name":"n","wait_ms":60000{lease}}}"#);
+        let mut wire = server.connect();
+        wire.send(format!("POST /lock HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        assert!(matches!(commands.recv().unwrap(), Operation::TakePlace { .. }));
+        drop(wire);
+        testkit::until("the connection has ended", || (server.get("/livez").status == 200).then_some(()));
+        may.send(()).unwrap();
+        let given_up = commands.recv().unwrap();
+        assert!(matches!(given_up, Operation::LeavePlace { even_held, .. } if even_held != stays), "{given_up:?}");
+        may.send(()).unwrap();
+        if !stays {
+            let is_free = || server.store.read().unwrap().holder(b"n").is_none();
+            testkit::until("the lock is free", || is_free().then_some(()));
+        }
+    }
+}
+
+#[test]
+fn a_waiter_keeps_its_lease_alive_however_short_that_is() {
+    let (server, commands, may) = watched(100);
+    for _ in 0..10 {
+        may.send(()).unwrap();
+    }
+    lock(&server, A, 0);
+    server.post("/lease/grant", format!(r#"{{"lease":"{B}","ttl_ms":500}}"#));
+    let body = format!(r#"{{"name":"n","lease":"{B}","ttl_ms":600000,"wait_ms":60000}}"#);
+    let mut wire = server.connect();
+    wire.send(format!("POST /lock HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    let renewed =
+        |operation: &Operation| matches!(operation, Operation::KeepAlive { leases } if leases[0].to_string() == B);
+    let mut seen = std::iter::from_fn(|| commands.recv_timeout(std::time::Duration::from_secs(20)).ok());
+    assert!(seen.any(|operation| renewed(&operation)));
+}
+
 #[test]
 fn a_lock_has_one_holder_and_its_tokens_grow() {
     let server = Server::honest();
-    assert_eq!(lock(&server, A, 0).text(), format!(r#"{{"name":"n","token":2,"lease":"{A}"}}"#));
+    let taken = lock(&server, A, 0);
+    assert_eq!(taken.text(), format!(r#"{{"name":"n","token":2,"lease":"{A}"}}"#));
+    assert_eq!(taken.header("kvd-term"), Some("5"));
     assert_eq!(lock(&server, A, 0).text(), format!(r#"{{"name":"n","token":2,"lease":"{A}"}}"#), "taken up again");
     let held = lock(&server, B, 0);
     assert_eq!(held.failure(), (409, ErrorCode::LockHeld, Applied::No));
+    assert_eq!(held.header("kvd-term"), Some("5"));
     let holder = held.error().error.holder.unwrap();
     assert_eq!((holder.token, holder.value), (2, b"a".to_vec()));
     // Whoever knows the token may write.

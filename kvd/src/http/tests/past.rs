@@ -104,6 +104,7 @@ fn a_long_poll_is_answered_at_once_where_something_is_newer() {
     for (path, status) in [
         ("/get?key=k&newer_than=4", 200),
         ("/get?key=k&newer_than=1", 200),
+        ("/get?key=k&after=4", 200),
         ("/list?newer_than=4", 200),
         ("/list?prefix=k&newer_than=3", 200),
     ] {

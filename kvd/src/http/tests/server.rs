@@ -21,6 +21,9 @@ pub(super) const VALUE_BYTES_MAX: usize = 1000;
 /// Largest transaction that the test servers take.
 pub(super) const TXN_BYTES_MAX: usize = 4 << 20;
 
+/// Requests that wait for the replica of a test server, at most.
+pub(super) const INBOX_MAX: usize = 16;
+
 /// Time left for questions once a test server stops.
 pub(super) const STOP_TIME_MAX: Duration = Duration::from_millis(300);
 
@@ -84,7 +87,7 @@ impl Server {
 
     /// Starts a node that reaches the other nodes by `forward`.
     pub(super) fn start_with(limits: Limits, replica: Replica, forward: Arc<dyn Forward>) -> Self {
-        let (requests, inbox) = mpsc::channel(2);
+        let (requests, inbox) = mpsc::channel(INBOX_MAX);
         let (stop, stopping) = watch::channel(());
         let stop = Arc::new(stop);
         let (view, view_receiver) = watch::channel(view_of_a_leader());

@@ -150,6 +150,21 @@ fn a_stream_ends_where_there_is_no_memory_for_more_of_it() {
 }
 
 #[test]
+fn a_stream_has_one_of_the_places_of_streams_and_waits() {
+    let server = Server::start(crate::http::Limits { streams_max: 1, ..ample() }, honest_replica());
+    fill(&server, 20_000, &"v".repeat(900));
+    let mut wire = server.connect();
+    assert_eq!(wire.request("GET /list HTTP/1.1\r\nAccept: application/x-ndjson", "").status, 200);
+    let refused = server.get_lines("/list");
+    assert_eq!(refused.failure(), (429, ErrorCode::Overloaded, Applied::No));
+    assert_eq!(server.get("/list?limit=1").status, 200, "a page is short");
+    drop(wire);
+    testkit::until("its place is free", || {
+        (server.get_lines("/list?keys_only=true&prefix=k0000").status != 429).then_some(())
+    });
+}
+
+#[test]
 fn errors_before_the_first_line_are_statuses() {
     let server = Server::honest();
     let invalid = (400, ErrorCode::InvalidRequest, Applied::No);

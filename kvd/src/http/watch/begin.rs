@@ -38,7 +38,9 @@ impl Begun {
         let last = request.last_event_id().map(str::parse::<WatchPosition>).transpose();
         let last =
             last.map_err(|error| ApiError::invalid(format!("the header Last-Event-ID is malformed: {error}")))?;
-        let from = match (last, asked.from_revision, asked.initial) {
+        // A watch whose items have not all come yet has sent nothing: it begins anew.
+        let reached = last.filter(|last| last.revision > 0 || !asked.initial);
+        let from = match (reached, asked.from_revision, asked.initial) {
             (Some(last), ..) => Some(last.revision),
             (None, Some(_), true) => {
                 return Err(ApiError::invalid(

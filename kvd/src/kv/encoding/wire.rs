@@ -299,7 +299,7 @@ fields!(KeyRange { from, to });
 fields!(Put { key, value, lease, prev });
 fields!(DeleteRange { range, limit, prev });
 fields!(Held { name, token });
-fields!(List { range, limit, descending, keys_only, count, count_only, delimiter });
+fields!(List { range, limit, descending, keys_only, counted, count_only, delimiter });
 fields!(PutDone { created, prev, lease });
 fields!(DeleteDone { deleted, prev });
 fields!(DeleteRangeDone { deleted, more, items });

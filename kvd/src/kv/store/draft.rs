@@ -198,17 +198,17 @@ impl<'a> Draft<'a> {
 
     /// Lists a range, up to the end of a page.
     fn list(&mut self, list: &List) -> Result<Listed, Outcome> {
-        let List { range, limit, descending, keys_only, count, count_only, delimiter } = list;
+        let List { range, limit, descending, keys_only, counted, count_only, delimiter } = list;
+        let count = counted.as_ref().map(|counted| self.count(counted)).transpose()?;
+        let mut listed = Listed { count, ..Listed::default() };
+        if *count_only {
+            return Ok(listed);
+        }
         let Self { store, edits, spent, .. } = self;
-        let mut listed = Listed::default();
-        let (mut counted, mut bytes, mut is_full) = (0, 0, *count_only);
+        let mut bytes = 0;
         for visited in records(store, edits, range, *descending) {
             spent.visit()?;
             let Visited::There(record) = visited else { continue };
-            counted += 1;
-            if is_full {
-                continue;
-            }
             let folder = delimiter.as_ref().and_then(|(delimiter, prefix)| folder_of(record.key(), *prefix, delimiter));
             if folder.is_some() && folder == listed.folders.last().map(|last| &last[..]) {
                 continue;
@@ -220,8 +220,8 @@ impl<'a> Draft<'a> {
             };
             let entries = (listed.items.len() + listed.folders.len()) as u64;
             if entries >= *limit || (entries > 0 && bytes + entry_bytes as u64 > PAGE_BYTES_MAX) {
-                (listed.more, is_full) = (true, true);
-                if *count { continue } else { break }
+                listed.more = true;
+                break;
             }
             bytes += entry_bytes as u64;
             spent.answer(entry_bytes)?;
@@ -231,8 +231,18 @@ impl<'a> Draft<'a> {
                 None => listed.items.push(keyed(record)),
             }
         }
-        listed.count = (*count || *count_only).then_some(counted);
         Ok(listed)
+    }
+
+    /// Counts the keys of a range.
+    fn count(&mut self, range: &KeyRange) -> Result<u64, Outcome> {
+        let Self { store, edits, spent, .. } = self;
+        let mut count = 0;
+        for visited in records(store, edits, range, false) {
+            spent.visit()?;
+            count += u64::from(matches!(visited, Visited::There(_)));
+        }
+        Ok(count)
     }
 
     /// Decides and executes a transaction. Its compares are all decided before any of its operations.

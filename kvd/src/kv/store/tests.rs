@@ -249,7 +249,7 @@ fn a_transaction_that_only_reads_is_answered_as_its_command_and_changes_nothing(
         limit: 2,
         descending: true,
         keys_only: false,
-        count: true,
+        counted: Some(KeyRange::ALL),
         count_only: false,
         delimiter: None,
     };

@@ -123,7 +123,8 @@ impl World {
     fn draw_list(&mut self) -> List {
         let (range, limit) = (self.draw_range(), self.chance.within(1..PAGE_ITEMS_MAX + 1));
         let (descending, keys_only) = (self.chance.percent(25), self.chance.percent(15));
-        List { descending, keys_only, count: self.chance.percent(25), ..list_of(range, limit) }
+        let counted = self.chance.percent(25).then(|| range.clone());
+        List { descending, keys_only, counted, ..list_of(range, limit) }
     }
 
     fn draw_read(&mut self, id: ClientId, stale: bool) -> What {

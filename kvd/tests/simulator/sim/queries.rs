@@ -114,9 +114,9 @@ fn page(store: &Store, list: &List, at: Option<Revision>) -> Result<Listed, Forg
         })?;
     }
     let mut count = None;
-    if list.count {
+    if let Some(range) = &list.counted {
         let mut counted = 0;
-        let mut scan = Scan::new(list.range.clone(), false);
+        let mut scan = Scan::new(range.clone(), false);
         while !scan.is_done() {
             store.read_piece(&pin, &mut scan, |_, _| {
                 counted += 1;
@@ -130,5 +130,5 @@ fn page(store: &Store, list: &List, at: Option<Revision>) -> Result<Listed, Forg
 
 /// Returns the list of a whole range, a page of so many items.
 pub(crate) fn list_of(range: KeyRange, limit: u64) -> List {
-    List { range, limit, descending: false, keys_only: false, count: false, count_only: false, delimiter: None }
+    List { range, limit, descending: false, keys_only: false, counted: None, count_only: false, delimiter: None }
 }

@@ -52,7 +52,7 @@ fn one_by_one(keys: u64) -> Vec<Op> {
 
 fn list_all(limit: u64) -> Op {
     let (range, delimiter) = (KeyRange::ALL, None);
-    Op::List(List { range, limit, descending: false, keys_only: false, count: false, count_only: false, delimiter })
+    Op::List(List { range, limit, descending: false, keys_only: false, counted: None, count_only: false, delimiter })
 }
 
 fn txn(compares: Vec<Compare>, then: Vec<Op>) -> Operation {

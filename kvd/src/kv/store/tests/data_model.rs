@@ -401,7 +401,8 @@ fn listed(items: &Items, list: &List) -> Listed {
     if list.descending {
         all.reverse();
     }
-    let mut listed = Listed { count: (list.count || list.count_only).then_some(all.len() as u64), ..Listed::default() };
+    let count = list.counted.as_ref().map(|counted| of_range(items, counted).len() as u64);
+    let mut listed = Listed { count, ..Listed::default() };
     if list.count_only {
         return listed;
     }

@@ -250,7 +250,7 @@ fn passes(test: &Test, item: Option<&Item>) -> bool {
 /// Lists a range. Clients of runs ask for no folders.
 pub(super) fn listed(state: &State, list: &List) -> Listed {
     let mut all = state.range(&list.range);
-    let count = (list.count || list.count_only).then_some(all.len() as u64);
+    let count = list.counted.as_ref().map(|counted| state.range(counted).len() as u64);
     if list.count_only {
         return Listed { count, ..Listed::default() };
     }
