@@ -34,6 +34,9 @@ fn a_full_store_refuses_what_adds_to_it_and_serves_all_else() {
 
     // Whoever leads, the answer is the same.
     client.transfer_leader(None).expect("another takes over");
+    // Until it has committed something of its own term, it cannot tell a new request from the repeat of one that it is
+    // about to apply, and refuses neither. It answers no read before that.
+    client.get(key(0)).expect("it serves");
     let again = client.set(key(written), &value).expect_err("it is still full");
     assert!(matches!(again, Error::StoreFull { .. }), "{again:?}");
     cluster.converge();
