@@ -23,12 +23,12 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 /// Reads an event from its name and data; `None` if this client does not know it.
 pub(crate) type Read<E> = fn(&str, &str) -> serde_json::Result<Option<E>>;
 
-/// What is asked of each node.
+/// Request to each node.
 pub(crate) struct Asked {
     /// Path and query.
     pub(crate) path: String,
     pub(crate) body: Option<Vec<u8>>,
-    /// The event behind which the node is to go on.
+    /// The event after which the node continues.
     pub(crate) last_event_id: Option<String>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Events<E> {
     ended: Arc<AtomicBool>,
 }
 
-/// What there is to tell.
+/// Outcome of a wait.
 pub(crate) enum Next<E> {
     /// An event, and its id.
     Event(E, Option<String>),

@@ -1,6 +1,6 @@
-//! What a watch hears: the events of one node after another, without gap or repeat.
+//! The events of a watch: those of one node after another, without gap or repeat.
 //!
-//! The position is the id of the last event. Whatever happens to a node, the next one goes on behind it. The part of a
+//! The position is the id of the last event. Whatever happens to a node, the next one continues after it. The part of a
 //! revision that has arrived before a stream broke off is dropped, since the next node sends the whole of it.
 
 use crate::api::{Change, Item, WatchEvent, WatchPosition, WatchRequest};
@@ -18,11 +18,11 @@ pub(super) struct Feed {
     request: WatchRequest,
     /// Everything up to there has been told.
     position: Option<WatchPosition>,
-    /// What has arrived of a revision that comes in several events.
+    /// Changes received of a revision that comes in several events.
     parts: Vec<Change>,
 }
 
-/// What a feed hears.
+/// News from a feed.
 #[derive(Debug)]
 pub(super) enum Heard {
     /// The present items follow, from the first one on, whatever came before.

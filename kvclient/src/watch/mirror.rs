@@ -80,7 +80,7 @@ struct Copy {
     items: BTreeMap<Key, Item>,
     revision: Option<u64>,
     up_to_date: Option<Instant>,
-    /// Why the copy is no longer kept up to date.
+    /// Reason why the copy is no longer kept up to date.
     failed: Option<Arc<Error>>,
 }
 

@@ -35,7 +35,7 @@ const STEP_KEYS: u64 = 256;
 /// at the same revision if that is still kept.
 ///
 /// `kvctl import` reads it back; what imports remember, in keys below `kvctl/import/`, is left out. For a backup of
-/// everything, users and leases included, use `kvctl snapshot save`.
+/// everything, leases included, use `kvctl snapshot save`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

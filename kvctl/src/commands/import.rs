@@ -230,7 +230,7 @@ fn line(imported: &Imported) -> String {
 
 /// Returns the words before an error.
 fn told_so_far(imported: &Imported, is_remembered: bool) -> String {
-    let what = format!("{} were imported", units::keys(imported.keys));
+    let what = format!("{} imported", units::keys(imported.keys));
     match is_remembered {
         true => format!("{what}; run the same command again to go on"),
         false => what,

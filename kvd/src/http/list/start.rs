@@ -1,4 +1,4 @@
-//! Where a list begins, or goes on.
+//! Start or continuation of a list.
 
 use super::super::context::Context;
 use super::super::convert::listed_range;

@@ -1,4 +1,4 @@
-//! Where a watch begins.
+//! Start of a watch.
 
 use super::super::context::Context;
 use super::super::convert::to_range;

@@ -22,13 +22,13 @@ pub(super) struct Reading {
     form: Form,
     /// Everything before this place has been read.
     place: ChangePlace,
-    /// What was read of the revision at that place, and has not been told.
+    /// Unsent changes of the revision at that place.
     open: Vec<Change>,
     open_bytes: usize,
     charge: Charge,
 }
 
-/// What was read in one piece.
+/// Changes read in one piece.
 pub(super) struct Piece {
     pub(super) events: Vec<WatchEvent>,
     /// Bytes of keys and values.
@@ -39,7 +39,7 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// Where there is nothing left to read.
+    /// End of what can be read.
     pub(super) const NOTHING: Self = Self { events: Vec::new(), bytes: 0, charge: Charge::NONE, is_last: true };
 }
 

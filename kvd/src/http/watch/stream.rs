@@ -81,7 +81,7 @@ struct WatchStream {
     _beating: Beating,
 }
 
-/// What comes next.
+/// The next step of a stream.
 enum Phase {
     Start(Option<Present>),
     Present(Present),
