@@ -4,7 +4,7 @@
 use super::error::DataError;
 use super::founding::{FOUNDING_INDEX, cluster_of};
 use super::snapshots::load;
-use crate::kv::{DecodeError, Level, SessionLimits, Store};
+use crate::kv::{DecodeError, Level, SessionLimits, Store, StoreLimits};
 use crate::node::{Recovered, Recovery, UnreadableEntry};
 use crate::raft::NodeId;
 use crate::storage::snapshot::{self, DamagedSnapshot, FoundSnapshot, RecoveredSnapshot, SnapshotFile};
@@ -28,6 +28,9 @@ pub struct OpenOptions<'a> {
     pub cache_bytes_max: usize,
     /// Bounds on what the node's store remembers about clients.
     pub session_limits: SessionLimits,
+    /// Bounds on what the node's store keeps besides. They hold from the first entry of the log on, so that the history
+    /// which a larger bound allows is still there after a restart.
+    pub store_limits: StoreLimits,
     /// The newest level that the node knows, or is set to know.
     pub level_max: Level,
 }
@@ -120,8 +123,15 @@ pub(super) fn open_as<E: From<DataError>>(
     let mut snapshots = recover_snapshots(disk, &identity, options.session_limits)?;
     let wal_options = WalOptions { base: snapshots.base(), ..options.wal };
     let (snapshot, mut recovery) = match snapshots.found.take() {
-        Some(FoundSnapshot { file, meta, state }) => (Some(file), Recovery::after_snapshot(meta.place, state)),
-        None => (None, Recovery::with_store(Store::with_session_limits(options.session_limits))),
+        Some(FoundSnapshot { file, meta, mut state }) => {
+            state.set_limits(&options.store_limits);
+            (Some(file), Recovery::after_snapshot(meta.place, state))
+        }
+        None => {
+            let mut store = Store::with_session_limits(options.session_limits);
+            store.set_limits(&options.store_limits);
+            (None, Recovery::with_store(store))
+        }
     };
     recovery = recovery.with_level_max(options.level_max);
     let mut unreadable = None;

@@ -14,7 +14,7 @@ use super::error::DataError;
 use super::founding::cluster_of;
 use super::open::{OpenOptions, lock, open_as, refuse_remains};
 use super::snapshots::begin_store;
-use crate::kv::{Level, Restoring, SessionLimits, Store};
+use crate::kv::{Level, Restoring, SessionLimits, Store, StoreLimits};
 use crate::raft::{
     ClusterTime, Configuration, HardState, LogBase, LogIndex, MemberInfo, NodeId, Record, SnapshotPlace, Term,
 };
@@ -154,6 +154,7 @@ pub fn survivor(disk: &Arc<dyn Disk>, wal: WalOptions, cache_bytes_max: usize) -
         wal,
         cache_bytes_max,
         session_limits: SessionLimits::default(),
+        store_limits: StoreLimits::default(),
         level_max: Level::NEWEST,
     };
     let opened = open_as::<DataError>(disk, lock, identity.clone(), options, |_| Ok(()))?;
@@ -226,7 +227,7 @@ fn refound(disk: &Arc<dyn Disk>, name_aside: &str, founder: Founder, state: Stat
 fn write_node(disk: &Arc<dyn Disk>, founder: Founder, state: State) -> Result<Refounded, StorageError> {
     let Founder { info, node_id, wal } = founder;
     let State { last, time, term, mut store } = state;
-    store.refound();
+    store.refound(time.0);
     let name = info.name.clone();
     let configuration = Configuration::of_voters([(node_id, info)]);
     let cluster = cluster_of(&configuration);

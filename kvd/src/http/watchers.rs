@@ -117,7 +117,9 @@ impl Watchers {
             joined.within = None;
             self.shared.first_joined.notify_one();
         }
-        let is_behind = position < looked_at.load(Ordering::Acquire);
+        // Of a revision that is looked at in parts, some changes may have been passed.
+        let is_within = joined.within.is_some_and(|place| position < place.revision);
+        let is_behind = position < looked_at.load(Ordering::Acquire) || is_within;
         let concerned_from = if is_behind { position + 1 } else { NONE };
         let slot = Arc::new(Slot { concerned_from: AtomicU64::new(concerned_from), woken: Notify::new() });
         let id = joined.next_id;
@@ -243,5 +245,22 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         let Self { shared, id, keys, .. } = self;
         shared.joined().index.remove(*id, keys);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::KeyRange;
+
+    #[test]
+    fn who_joins_while_a_revision_is_looked_at_in_parts_is_told_of_all_of_it() {
+        let watchers = Watchers::default();
+        let mut all = Spans::default();
+        all.add(&KeyRange::ALL);
+        let _first = watchers.join(all.clone(), 5);
+        watchers.shared.joined().within = Some(ChangePlace::before(6));
+        assert!(matches!(watchers.join(all.clone(), 5).take(), ToRead::From(6)));
+        assert!(matches!(watchers.join(all, 6).take(), ToRead::NothingUpTo(5)));
     }
 }

@@ -267,12 +267,13 @@ impl Store {
 
     /// Makes the store that of a new cluster: its revision goes up to the next multiple of 2^40, the time of its leases
     /// begins anew, and it has no history. So a client with a revision of the old cluster never mistakes it for one of
-    /// this cluster.
-    pub fn refound(&mut self) {
+    /// this cluster. `time_ms` is the time from which the new cluster counts.
+    pub fn refound(&mut self, time_ms: u64) {
         if !mutants::is_on(Mutant::RefoundedInThePast) {
             self.revision = (self.revision / REFOUNDED_REVISIONS + 1) * REFOUNDED_REVISIONS;
         }
-        self.leases.renew_all(self.sessions.now_ms());
+        // It may be later than the last command was.
+        self.leases.renew_all(self.sessions.now_ms().max(time_ms));
         self.history = History::new(HistoryLimits::default(), self.revision);
     }
 

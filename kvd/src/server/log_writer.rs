@@ -4,7 +4,7 @@
 //! waits for the disk. After a failed write nothing on that disk can be trusted, so the failure is reported once, the
 //! thread ends, and the node must stop. A disk may also hang, so no thread that does anything else waits for this one.
 
-use super::reporter::{Failure, Reporter};
+use super::reporter::{Failure, ReportPanic, Reporter};
 use crate::raft::{Entry, Fetch, LogIndex, LogWrite, WriteId};
 use crate::storage::wal::{Compactor, SpareMaker};
 use crate::storage::{DirLock, StorageError, Wal, WalReader};
@@ -106,17 +106,6 @@ impl LogWriter {
         drop(self.orders);
         // If the sender is dropped without a value, the thread has ended as well.
         let _ = self.ended.await;
-    }
-}
-
-/// Reports a panic that ends the thread. Otherwise the node would wait for its log forever.
-struct ReportPanic(Reporter<LogEvent>);
-
-impl Drop for ReportPanic {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.fail(Failure::Panic);
-        }
     }
 }
 

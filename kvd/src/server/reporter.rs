@@ -6,6 +6,7 @@
 use crate::storage::StorageError;
 use std::fmt;
 use std::sync::Arc;
+use std::thread;
 
 /// A failure after which the node must stop.
 #[derive(Debug)]
@@ -37,6 +38,17 @@ impl<E> Reporter<E> {
     pub(super) fn fail(&self, failure: Failure) {
         // A node that has stopped already need not be told.
         let _ = (self.deliver)(Err(failure));
+    }
+}
+
+/// Reports a panic that ends a thread, when dropped. Otherwise the node would wait for that thread forever.
+pub(super) struct ReportPanic<E>(pub(super) Reporter<E>);
+
+impl<E> Drop for ReportPanic<E> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.fail(Failure::Panic);
+        }
     }
 }
 

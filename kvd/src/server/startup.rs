@@ -34,6 +34,7 @@ pub(super) fn open(config: &Config, disk: &Arc<dyn Disk>) -> Result<Opened, Star
         wal: WalOptions::new(rand::random()),
         cache_bytes_max: config.raft.cache_bytes_max,
         session_limits: SessionLimits::default(),
+        store_limits: config.store,
         level_max: config.level_max,
     };
     let opened = data::open(disk, options, |cluster| check_members(config, cluster));

@@ -223,9 +223,13 @@ fn a_follower_that_would_be_sent_a_damaged_snapshot_is_sent_a_new_one() {
     let leader = cluster.leader();
     cluster[follower].kill();
     write_all(&cluster);
-    let newest =
-        || files(cluster[leader].data_dir(), "snapshot-0").pop().map(|name| cluster[leader].data_dir().join(name));
-    let path = newest().expect("it takes snapshots");
+    // So little is logged after it that none is being written that would take its place.
+    let last = cluster[leader].health().expect("it answers").last_log_index;
+    let path = until("there is a snapshot of nearly everything", || {
+        let name = files(cluster[leader].data_dir(), "snapshot-0").pop()?;
+        let index: u64 = name.strip_suffix(".snap")?.split('-').nth(1)?.parse().ok()?;
+        (index + (SNAPSHOT_LOG_BYTES / VALUE_BYTES) as u64 > last).then(|| cluster[leader].data_dir().join(name))
+    });
     let mut bytes = fs::read(&path).expect("a snapshot");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x10;

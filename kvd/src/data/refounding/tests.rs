@@ -1,6 +1,6 @@
 use super::*;
 use crate::data::{founding_records, open};
-use crate::kv::{Command, Operation, Put, RequestId, SessionLimits};
+use crate::kv::{Command, Operation, Put, RequestId, SessionLimits, StoreLimits};
 use crate::raft::{Entry, Goal, Payload};
 use crate::storage::snapshot::SnapshotError;
 use std::collections::BTreeSet;
@@ -115,6 +115,7 @@ fn as_a_daemon() -> OpenOptions<'static> {
         wal: WAL,
         cache_bytes_max: CACHE_BYTES,
         session_limits: SessionLimits::default(),
+        store_limits: StoreLimits::default(),
         level_max: Level::NEWEST,
     }
 }
@@ -148,7 +149,7 @@ fn assert_refounded_times(times: u64, disk: &Arc<dyn Disk>, refounded: Option<&R
     assert_eq!(recovered.hard_state, HardState { term: term_over, vote: None });
     let found = recovered.store.read().expect("nobody panicked");
     let mut expected = store(last.min(LAST));
-    (0..times).for_each(|_| expected.refound());
+    (0..times).for_each(|_| expected.refound(last.min(LAST) * 1000));
     assert_eq!((found.state_hash(), found.revision()), (expected.state_hash(), expected.revision()));
     if let Some(refounded) = refounded {
         assert_eq!((refounded.node_id, &refounded.cluster), (NEW, &cluster));

@@ -7,7 +7,8 @@ use super::super::reply;
 use super::super::reply_budget::{self, Charge};
 use super::start::{Start, parameters};
 use super::token::Token;
-use super::walk::{End, Entry, Listing, Room, Walk};
+use super::walk::{Counting, End, Entry, Listing, Room, Walk};
+use crate::kv::{Forgotten, Store};
 use kvclient::api::{ListQuery, ListReply, Order, PAGE_ITEMS_MAX};
 use tokio::task::yield_now;
 use warp::http::StatusCode;
@@ -20,30 +21,26 @@ pub(super) async fn answer(context: &Context, query: &ListQuery, start: Start) -
     let descending = list.order == Order::Desc;
     let mut room = Room::of_page(list.limit.unwrap_or(PAGE_ITEMS_MAX));
     let (mut entries, mut charge) = (Vec::new(), Charge::NONE);
-    let mut walk = None;
-    let end = loop {
-        let end = gateway.with_store(|store| {
-            let walk = match &mut walk {
-                Some(walk) => walk,
-                none => {
-                    let begun = Walk::begin(store, at, rest.clone(), descending, Listing::of(query));
-                    none.insert(begun.map_err(ApiError::compacted)?)
-                }
-            };
-            if list.count_only {
-                return Ok(End::Range);
-            }
+    let counts = count.is_none() && (list.count || list.count_only);
+    // Both hold the same revision from here on.
+    let begin = |store: &Store| {
+        let walk = Walk::begin(store, at, rest, descending, Listing::of(query))?;
+        let counting = counts.then(|| walk.counting(store, to_range(&list.range))).transpose()?;
+        Ok::<_, Forgotten>((walk, counting))
+    };
+    let (mut walk, counting) = gateway.with_store(begin).map_err(ApiError::compacted)?;
+    let mut end = if list.count_only { End::Range } else { End::Piece };
+    while end == End::Piece {
+        end = gateway.with_store(|store| {
             walk.piece(store, &mut room, &mut entries, |bytes| budget.extend(&mut charge, bytes))
         })?;
-        if end != End::Piece {
-            break end;
+        if end == End::Piece {
+            yield_now().await;
         }
-        yield_now().await;
-    };
-    let walk = walk.ok_or_else(ApiError::internal)?;
-    let count = match count {
-        None if list.count || list.count_only => Some(count_keys(context, &walk, query).await?),
-        counted => counted,
+    }
+    let count = match counting {
+        Some(counting) => Some(count_keys(context, counting).await?),
+        None => count,
     };
     let mut reply = ListReply { revision: walk.revision(), more: end == End::Room, count, ..ListReply::default() };
     if reply.more {
@@ -66,9 +63,8 @@ pub(super) async fn answer(context: &Context, query: &ListQuery, start: Start) -
     Ok(reply::at_revision(rendered, revision))
 }
 
-/// Counts the keys of the whole range.
-async fn count_keys(context: &Context, walk: &Walk, query: &ListQuery) -> Result<u64, ApiError> {
-    let mut counting = walk.counting(to_range(&query.list.range));
+/// Counts to the end.
+async fn count_keys(context: &Context, mut counting: Counting) -> Result<u64, ApiError> {
     loop {
         let counted = context.gateway.with_store(|store| counting.piece(store));
         if let Some(count) = counted.map_err(ApiError::compacted)? {

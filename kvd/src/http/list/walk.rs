@@ -184,29 +184,66 @@ impl Walk {
     }
 
     /// Begins to count the keys of a range at the revision of the walk.
-    pub(super) fn counting(&self, range: KeyRange) -> Counting<'_> {
-        Counting { pin: &self.pin, scan: Scan::new(range, false), counted: 0 }
+    ///
+    /// # Errors
+    /// [`Forgotten`] if that revision is no longer kept.
+    pub(super) fn counting(&self, store: &Store, range: KeyRange) -> Result<Counting, Forgotten> {
+        // A pin keeps what its reader has yet to read, so each reader needs its own.
+        Ok(Counting { pin: store.pin(Some(self.revision()))?, scan: Scan::new(range, false), counted: 0 })
     }
 }
 
 /// A count of the keys of a range.
-pub(super) struct Counting<'w> {
-    pin: &'w Pin,
+pub(super) struct Counting {
+    pin: Pin,
     scan: Scan,
     counted: u64,
 }
 
-impl Counting<'_> {
+impl Counting {
     /// Counts on for one piece. Returns the number of keys once it is known.
     ///
     /// # Errors
     /// [`Forgotten`] if the revision is no longer kept.
     pub(super) fn piece(&mut self, store: &Store) -> Result<Option<u64>, Forgotten> {
         let counted = &mut self.counted;
-        store.read_piece(self.pin, &mut self.scan, |_, _| {
+        store.read_piece(&self.pin, &mut self.scan, |_, _| {
             *counted += 1;
             Visit::Next
         })?;
         Ok(self.scan.is_done().then_some(self.counted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::{Command, HistoryLimits, Operation, Put, StoreLimits};
+
+    #[test]
+    fn keys_that_the_list_has_passed_still_count_when_they_are_gone() {
+        const KEYS: usize = 5_000;
+        let mut store = Store::default();
+        let history = HistoryLimits { bytes_max: 0, age_ms_max: 0 };
+        store.set_limits(&StoreLimits { history, ..StoreLimits::default() });
+        let command = |operation| Command { operation, request: None };
+        let key = |number: usize| format!("{number:05}");
+        for number in 0..KEYS {
+            store.apply(0, &command(Operation::Set { put: Put::new(key(number), "v"), condition: None }));
+        }
+        let listing = Listing { keys_only: true, delimiter: None };
+        let mut walk = Walk::begin(&store, None, KeyRange::ALL, false, listing).unwrap();
+        let mut counting = walk.counting(&store, KeyRange::ALL).unwrap();
+        let (mut room, mut entries) = (Room::of_page(1_000), Vec::new());
+        while walk.piece(&store, &mut room, &mut entries, |_| Ok(())).unwrap() == End::Piece {}
+        let mut counted = counting.piece(&store).unwrap();
+        for number in 0..KEYS {
+            store.apply(0, &command(Operation::Delete { key: key(number).into(), condition: None, prev: false }));
+        }
+        while store.free_history(1_000) {}
+        while counted.is_none() {
+            counted = counting.piece(&store).unwrap();
+        }
+        assert_eq!((entries.len(), counted), (1_000, Some(KEYS as u64)));
     }
 }

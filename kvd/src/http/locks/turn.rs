@@ -203,7 +203,8 @@ impl<'c> Turn<'c> {
         self.context.gateway.with_store(|store| {
             let mut places = store.places(&self.place.name);
             match places.next() {
-                Some(first) if first.lease == self.place.lease => Seen::First,
+                // One before the token is an earlier place of the same lease: this node is behind.
+                Some(first) if first.lease == self.place.lease && first.token >= token => Seen::First,
                 _ if store.revision() < token || store.has_place(&self.place.name, self.place.lease) => Seen::Waits,
                 _ => Seen::Gone,
             }

@@ -31,15 +31,22 @@ pub(in crate::kv) struct HistoryWalk {
     before: Option<u64>,
     /// Bytes that may still be written.
     bytes_left: u64,
-    /// The revision of the change written last. At first, the revision after the newest change to write.
+    /// The revision of the change written last. At first, [`HistoryWalk::end`].
     last: Revision,
+    /// The revision after the newest change to write.
+    end: Revision,
 }
 
 impl History {
     /// Begins a walk along the changes up to `revision`.
     pub(in crate::kv) fn walk(&self, revision: Revision, bytes_max: u64) -> HistoryWalk {
         let newer = self.steps.partition_point(|step| step.revision <= revision);
-        HistoryWalk { before: Some(self.freed + newer as u64), bytes_left: bytes_max, last: revision + 1 }
+        HistoryWalk {
+            before: Some(self.freed + newer as u64),
+            bytes_left: bytes_max,
+            last: revision + 1,
+            end: revision + 1,
+        }
     }
 
     /// Writes the next piece of about `bytes_max` bytes; `None` when there is no more.
@@ -50,7 +57,9 @@ impl History {
             let next = before.checked_sub(self.freed + 1).and_then(|index| self.steps.get(index as usize));
             // A revision is written as a whole, so that the walk may end before the next one.
             let Some(Step { revision, key }) = next.filter(|step| step.revision >= self.first) else {
-                break Some(self.first.min(walk.last));
+                // If it forgot the revision that was being written, only a part of that may have been written.
+                let is_forgotten = self.first > walk.last;
+                break Some(if is_forgotten { (walk.last + 1).min(walk.end) } else { self.first });
             };
             if walk.bytes_left == 0 && *revision != walk.last {
                 break Some(walk.last);

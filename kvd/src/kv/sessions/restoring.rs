@@ -93,8 +93,9 @@ fn read(canonical: &[u8]) -> Result<(Arc<str>, Session), RestoreError> {
 fn is_remembered(reply: &[u8], newest: Revision) -> bool {
     let could_be = |prev: &Option<Item>| prev.as_ref().is_none_or(|item| ItemRef::from(item).is_possible_at(newest));
     match Outcome::decode(reply) {
-        Some(Outcome::Set { revision, done: PutDone { created, prev, lease: _ } }) => {
-            revision <= newest && could_be(&prev) && !(created && prev.is_some())
+        // A key that becomes the place of a lock is created anew, whatever was there before.
+        Some(Outcome::Set { revision, done: PutDone { created: _, prev, lease: _ } }) => {
+            revision <= newest && could_be(&prev)
         }
         Some(Outcome::Deleted { revision, done: DeleteDone { deleted, prev } }) => {
             revision <= newest && could_be(&prev) && (deleted || prev.is_none())

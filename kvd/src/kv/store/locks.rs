@@ -2,7 +2,7 @@
 
 use super::super::edits::Grant;
 use super::super::item::LeaseId;
-use super::super::leases::LeaseKind;
+use super::super::leases::{Lease, LeaseKind};
 use super::super::outcome::{Holder, Outcome};
 use super::super::places::key_of;
 use super::super::write::Held;
@@ -91,11 +91,11 @@ impl Store {
 
     fn settled(&self, draft: &mut Draft<'_>, name: &Bytes, id: LeaseId, token: u64, waits: bool) -> Outcome {
         match self.holder(name) {
-            Some(holder) if holder.lease != id && !waits => {
+            Some(holder) if holder.token != token && !waits => {
                 let _left = self.leave_place(draft, name, id, false);
                 Outcome::LockHeld { holder }
             }
-            Some(holder) if holder.lease != id => {
+            Some(holder) if holder.token != token => {
                 draft.edits().renewals.push(id);
                 Outcome::PlaceTaken { lease: id, token }
             }
@@ -108,8 +108,10 @@ impl Store {
 
     /// Gives up a place; if it holds the lock, only if `even_held` is true. A lease that was granted for it ends.
     pub(super) fn leave_place(&self, draft: &mut Draft<'_>, name: &Bytes, id: LeaseId, even_held: bool) -> Outcome {
-        if even_held || self.holder(name).is_none_or(|holder| holder.lease != id) {
-            self.leave(draft, key_of(name, id).into(), id);
+        let key = Bytes::from(key_of(name, id));
+        let token = self.token_of(&key, id);
+        if even_held || self.holder(name).is_none_or(|holder| Some(holder.token) != token) {
+            self.leave(draft, key, id);
         }
         Outcome::PlaceLeft { revision: draft.revision_after() }
     }
@@ -133,7 +135,9 @@ impl Store {
             return;
         }
         draft.remove_place(&key);
-        if let Some(lease) = self.leases.live(id).filter(|lease| lease.kind == LeaseKind::OfLock) {
+        // Other locks may have a place with the same lease.
+        let of_lock = |lease: &&Lease| lease.kind == LeaseKind::OfLock && lease.keys.len() == 1;
+        if let Some(lease) = self.leases.live(id).filter(of_lock) {
             let _whole = draft.end_lease(id, lease);
         }
     }

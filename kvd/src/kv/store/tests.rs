@@ -2,6 +2,7 @@
 
 mod bounds;
 mod data_model;
+mod places;
 
 use super::super::command::RequestId;
 use super::super::hash::STATE_HASH_FORMAT;
@@ -26,6 +27,20 @@ pub(super) fn set(key: &str, value: &str) -> Command {
 pub(super) fn delete(key: &str) -> Command {
     let key = Bytes::from(key.to_owned());
     Command { operation: Operation::Delete { key, condition: None, prev: false }, request: None }
+}
+
+/// Takes a snapshot with its history, and restores it.
+pub(super) fn restored(store: &mut Store, piece_bytes: usize) -> Store {
+    let summary = store.begin_snapshot().unwrap();
+    let mut restoring = Restoring::new(summary).unwrap();
+    while let Some(piece) = store.snapshot_piece(piece_bytes).unwrap() {
+        restoring.piece(&piece).unwrap();
+    }
+    while let Some(piece) = store.history_piece(piece_bytes).unwrap() {
+        restoring.history_piece(&piece).unwrap();
+    }
+    drop(store.end_snapshot());
+    restoring.finish().unwrap()
 }
 
 impl Command {

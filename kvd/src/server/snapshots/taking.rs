@@ -1,6 +1,6 @@
 //! Writing a snapshot of the store, on a thread of its own.
 
-use super::super::reporter::Reporter;
+use super::super::reporter::{ReportPanic, Reporter};
 use super::event::{SnapshotEvent, Taken};
 use crate::kv::Store;
 use crate::storage::snapshot::{SnapshotMeta, SnapshotWriter};
@@ -34,6 +34,7 @@ fn start_on(
 ) {
     let (reports, begun) = (reporter.clone(), Arc::clone(&store));
     let take = move || {
+        let _report = ReportPanic(reports.clone());
         let taken = write(disk, &store, &meta, &stop);
         // Dropping the rest may take a while, and nobody should wait for that.
         let remains = store.write().unwrap_or_else(PoisonError::into_inner).end_snapshot();
@@ -68,7 +69,10 @@ fn write(
     loop {
         let piece = store.read().unwrap_or_else(PoisonError::into_inner).history_piece(PIECE_BYTES);
         match piece {
-            Ok(Some(piece)) if !stop.load(Ordering::Relaxed) => writer.write_history(&piece)?,
+            // A single version may be larger than any part of a snapshot.
+            Ok(Some(piece)) if !stop.load(Ordering::Relaxed) => {
+                piece.chunks(PIECE_BYTES).try_for_each(|part| writer.write_history(part))?;
+            }
             Ok(None) => return Ok(Taken::Whole { file: writer.finish()?, took: began.elapsed() }),
             Ok(Some(_)) | Err(_) => {
                 writer.abandon()?;
@@ -81,12 +85,11 @@ fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kv::{Command, Operation, Put};
     use crate::raft::{ClusterTime, Configuration, LogBase, LogIndex, SnapshotPlace, Term};
     use crate::storage::MemoryDisk;
 
-    #[test]
-    fn without_a_thread_there_is_no_snapshot_and_the_next_can_begin() {
-        let store = Arc::new(RwLock::new(Store::default()));
+    fn meta(store: &RwLock<Store>) -> SnapshotMeta {
         let summary = store.write().unwrap().begin_snapshot().unwrap().encode();
         let place = SnapshotPlace {
             last: LogBase { index: LogIndex(1), term: Term(1) },
@@ -94,7 +97,28 @@ mod tests {
             configuration: Configuration::default(),
             configuration_index: LogIndex(1),
         };
-        let meta = SnapshotMeta { cluster_id: 1, place, summary: summary.into() };
+        SnapshotMeta { cluster_id: 1, place, summary: summary.into() }
+    }
+
+    #[test]
+    fn a_version_of_the_past_may_be_as_large_as_a_part_of_a_snapshot() {
+        let mut store = Store::default();
+        for value in [vec![7; 8 << 20], vec![8]] {
+            let operation = Operation::Set { put: Put::new("k", value), condition: None };
+            store.apply(0, &Command { operation, request: None });
+        }
+        let store = Arc::new(RwLock::new(store));
+        let meta = meta(&store);
+        let (reporter, mut reported) = Reporter::channel();
+        start(Arc::new(MemoryDisk::new()), Arc::clone(&store), meta, Arc::default(), reporter);
+        let event = reported.blocking_recv().expect("it reports");
+        assert!(matches!(event, Ok(SnapshotEvent::Taken(Ok(Taken::Whole { .. })))), "{event:?}");
+    }
+
+    #[test]
+    fn without_a_thread_there_is_no_snapshot_and_the_next_can_begin() {
+        let store = Arc::new(RwLock::new(Store::default()));
+        let meta = meta(&store);
         let (reporter, mut reported) = Reporter::channel();
         // No machine has that much memory.
         let thread = thread::Builder::new().stack_size(usize::MAX / 4);

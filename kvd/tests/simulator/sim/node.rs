@@ -15,7 +15,7 @@ use super::plan::Plan;
 use super::snapshots::SnapshotSent;
 use kvd::bootstrap::{Beginning, Forming, ToWrite, introduce_member};
 use kvd::data::{self, DataError, FOUNDING_INDEX, OpenOptions, Opened, Received, Receiving};
-use kvd::kv::{Level, Store};
+use kvd::kv::{Level, Store, StoreLimits};
 use kvd::mutants::{self, Mutant};
 use kvd::node::{MemberChanges, Recovered, Replica};
 use kvd::peer::{Hello, PROTOCOL_VERSION, founders_of};
@@ -378,6 +378,8 @@ impl Node {
             wal,
             cache_bytes_max: plan.settings.cache_bytes_max,
             session_limits: plan.session_limits,
+            // The node's own are drawn once it runs.
+            store_limits: StoreLimits::default(),
             level_max: self.level_max,
         };
         data::open(&disk, options, |_: &ClusterIdentity| Ok::<(), DataError>(()))

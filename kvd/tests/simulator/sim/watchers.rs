@@ -213,7 +213,8 @@ impl World {
         let model = &self.invariants.model;
         let before = model.revision();
         let mut refounded = copy;
-        refounded.refound();
+        let time_ms = self.nodes[&id].process().map_or(0, |process| process.replica.raft().log().last_time().0);
+        refounded.refound(time_ms);
         ensure!(
             NAME,
             refounded.revision() > before && refounded.revision() % (1 << 40) == 0,
@@ -227,7 +228,7 @@ impl World {
         let items: Vec<_> = items_in(&refounded, &[KeyRange::ALL]);
         let expected = model.items_at(before, &[KeyRange::ALL]);
         ensure!(NAME, items == expected, "a new cluster begins with {items:?}, made from {expected:?}");
-        let now_ms = refounded.time_ms();
+        let now_ms = refounded.time_ms().max(time_ms);
         for (id, lease) in model.present_leases() {
             let found = refounded.lease(*id, None).map(|(lease, _)| lease.ends_ms);
             let expected = Some(now_ms + lease.ttl_ms);

@@ -1,11 +1,13 @@
 //! Contents and ends of pieces, and the entries kept for them.
 
+use super::super::super::level::Level;
 use super::super::super::pieces::ENTRIES_PER_PIECE_MAX;
 use super::super::super::sessions::{SESSION_IDLE_MS_MAX, SessionLimits};
 use super::super::super::strategies;
-use super::super::super::write::Condition;
+use super::super::super::txn::{Op, Txn};
+use super::super::super::write::{Condition, Put};
 use super::super::tests::{delete, set, store_after};
-use super::super::{Command, HistoryLimits, Outcome, StoreLimits};
+use super::super::{Command, HistoryLimits, Operation, Outcome, Restoring, StoreLimits};
 use super::*;
 use proptest::prelude::*;
 
@@ -70,6 +72,27 @@ fn of_an_empty_store_there_is_no_piece() {
     assert_eq!(store.begin_snapshot().map(|summary| summary.data_bytes), Ok(0));
     store.apply(0, &set("k", "x").request("client", 1));
     assert_eq!(store.snapshot_piece(100), Ok(None), "the key came later");
+}
+
+/// What is forgotten while the history is written may have been written in part.
+#[test]
+fn a_revision_that_is_forgotten_in_the_middle_does_not_count_as_whole() {
+    let command = |operation| Command { operation, request: None };
+    let mut store = store_after([command(Operation::RaiseLevel { to: Level::DATA_MODEL }), set("x", "1")]);
+    let both = ["a", "b"].map(|key| Op::Put(Put::new(key, "2"))).to_vec();
+    store.apply(0, &command(Operation::Txn(Txn { compares: Vec::new(), then: both, or_else: Vec::new() })));
+    let written = store.revision();
+    let mut restoring = Restoring::new(store.begin_snapshot().unwrap()).unwrap();
+    rest(&store, usize::MAX).iter().for_each(|piece| restoring.piece(piece).unwrap());
+    let mut next = |store: &Store, bytes_max| {
+        let piece = store.history_piece(bytes_max).unwrap();
+        piece.map(|piece| restoring.history_piece(&piece).unwrap())
+    };
+    assert!(next(&store, 1).is_some(), "one of two changes");
+    store.apply(0, &set("z", "3"));
+    store.apply(0, &command(Operation::Compact { revision: written + 1 }));
+    while next(&store, 100).is_some() {}
+    assert_eq!(restoring.finish().unwrap().oldest_change(), written + 1);
 }
 
 /// Limits of a history that remembers nothing, so that a snapshot has to keep what it needs.

@@ -12,6 +12,7 @@ use super::super::super::strategies;
 use super::super::super::txn::{Compare, List, Op, Relation, Test, Txn};
 use super::super::super::write::{Condition, DeleteRange, Held, PutLease};
 use super::super::*;
+use super::restored;
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -363,7 +364,7 @@ impl Model {
     }
 
     fn settled(&mut self, name: &Bytes, lease: LeaseId, token: Revision, waits: bool) -> Outcome {
-        let holder = self.holder(name).map(|(holder, _)| holder).filter(|holder| holder.lease != lease);
+        let holder = self.holder(name).map(|(holder, _)| holder).filter(|holder| holder.token != token);
         match holder {
             Some(holder) if !waits => {
                 self.leave(&key_of(name, lease), lease);
@@ -385,7 +386,8 @@ impl Model {
             return;
         }
         self.delete(&Bytes::copy_from_slice(key), false);
-        if self.leases.get(&lease).is_some_and(|lease| lease.kind == LeaseKind::OfLock) {
+        let is_used = self.items.values().any(|item| item.lease == Some(lease));
+        if !is_used && self.leases.get(&lease).is_some_and(|lease| lease.kind == LeaseKind::OfLock) {
             self.end(lease);
         }
     }
@@ -529,20 +531,6 @@ fn assert_same(store: &Store, model: &Model) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Takes a snapshot with its history, and restores it.
-fn restored(store: &mut Store, piece_bytes: usize) -> Store {
-    let summary = store.begin_snapshot().unwrap();
-    let mut restoring = Restoring::new(summary).unwrap();
-    while let Some(piece) = store.snapshot_piece(piece_bytes).unwrap() {
-        restoring.piece(&piece).unwrap();
-    }
-    while let Some(piece) = store.history_piece(piece_bytes).unwrap() {
-        restoring.history_piece(&piece).unwrap();
-    }
-    drop(store.end_snapshot());
-    restoring.finish().unwrap()
-}
-
 proptest! {
     #[test]
     fn the_store_and_its_past_are_those_of_a_naive_model(
@@ -578,7 +566,10 @@ proptest! {
             model.now_ms += step_ms;
             model.chosen = chosen_by(&store);
             let operation = &command.operation;
-            let outcome = store.apply(model.now_ms, &Command { operation: operation.clone(), request: None });
+            // A request of its own, so that sessions remember the outcomes.
+            let may_repeat = !matches!(operation, Operation::RaiseLevel { .. });
+            let request = may_repeat.then(|| RequestId { client: format!("c{number}"), seq: 1 });
+            let outcome = store.apply(model.now_ms, &Command { operation: operation.clone(), request });
             let expected = model.apply(operation);
             if !matches!(operation, Operation::RaiseLevel { .. }) {
                 prop_assert_eq!(outcome, expected);

@@ -311,11 +311,11 @@ fn take_place(
 fn settled(state: &mut Changing, name: &Bytes, id: LeaseId, waits: bool) -> Outcome {
     let token = state.state.token_of(name, id).expect("it has a place");
     match holder(state, name) {
-        Some(holder) if holder.lease != id && !waits => {
+        Some(holder) if holder.token != token && !waits => {
             leave(state, name, id);
             Outcome::LockHeld { holder }
         }
-        Some(holder) if holder.lease != id => {
+        Some(holder) if holder.token != token => {
             state.renew(id);
             Outcome::PlaceTaken { lease: id, token }
         }
@@ -331,7 +331,8 @@ fn leave(state: &mut Changing, name: &Bytes, id: LeaseId) {
         return;
     }
     state.remove(&place_key(name, id));
-    if state.state.leases.get(&id).is_some_and(|lease| lease.kind == LeaseKind::OfLock) {
+    let is_used = state.state.items.values().any(|item| item.lease == Some(id));
+    if !is_used && state.state.leases.get(&id).is_some_and(|lease| lease.kind == LeaseKind::OfLock) {
         state.end_lease(id);
     }
 }
