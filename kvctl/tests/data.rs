@@ -226,6 +226,19 @@ fn what_is_exported_is_imported_elsewhere() {
 }
 
 #[test]
+fn a_prefix_that_is_too_large_for_one_revision_is_deleted_in_several() {
+    let fixture = Fixture::start();
+    let value = vec![b'v'; 1 << 20];
+    for number in 0..18 {
+        let key = format!("big/{number}");
+        assert_eq!(fixture.feed(&["set", &key, "-"], &value).code, Some(0));
+    }
+    let line = fixture.done(&["delete", "--prefix", "big/", "--yes"]);
+    assert!(line.contains("(18 keys deleted, in 2 revisions)"), "{line}");
+    assert_eq!(fixture.done(&["ls", "big/", "--count"]), "0\n");
+}
+
+#[test]
 fn an_export_that_was_interrupted_goes_on_at_its_revision() {
     let fixture = Fixture::start();
     set_all(&fixture, &["app/a", "app/b", "app/c"]);

@@ -9,7 +9,7 @@
 //!
 //! - **Content.** The [`Model`] carries out the committed commands one by one. An acknowledged write must have been
 //!   answered with the outcome that it has at its place: the entry of its request, which the model applies once, however
-//! many copies are in the log; or, for a command without a request (a keepalive, a step of a lock), the entry that the
+//!   many copies are in the log; or, for a command without a request (a keepalive, a step of a lock), the entry that the
 //!   node made of it. A read must have been answered with what the model shows at the revision of the answer.
 //! - **Order.** A write has one place. A read may be anywhere between the entry that led to its revision and the next
 //!   that changes what it read, and a keepalive at each of the entries that carry it. The places of two operations must
