@@ -138,7 +138,7 @@ fn a_watcher_that_stops_reading_is_told_what_it_missed_and_costs_nothing() {
     write!(connection, "GET /watch?prefix=key/ HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("it takes a request");
     let mut events = BufReader::new(connection).lines().map(|line| line.expect("a line"));
     assert!(events.any(|line| line.starts_with("event: start")));
-    let writes = |count: usize| (0..count).map(set).last().expect("a write");
+    let writes = |count: usize| (0..count).fold(first, |_, number| set(number));
     writes(100);
     let before = cluster[leader].memory_bytes();
     let last = writes(300);
