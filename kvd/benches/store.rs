@@ -1,4 +1,5 @@
-//! Cost of the state machine: memory per key and per session, commands and reads per second, snapshots.
+//! Cost of the state machine: memory per key and per session, commands and reads per second, snapshots, and the largest
+//! commands.
 //!
 //! ```text
 //! cargo bench -p kvd --bench store -- --keys 1000000 --value-bytes 100
@@ -10,10 +11,16 @@
 //!
 //! For snapshots the delay of other requests matters: the longest piece, and the rate at which commands are applied
 //! between pieces. A restored store takes less memory than the original, since the nodes of its tree are full.
+//!
+//! For the largest commands the longest time counts, since nothing else is applied meanwhile. The history is full, as it
+//! is in a store that has been in use for a while.
 
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
-use kvd::kv::{Command, Operation, Put, RequestId, Restoring, Store};
+use kvd::kv::{
+    Command, DeleteRange, KeyRange, Level, Op, Operation, Outcome, Put, RequestId, Restoring, Store,
+    TXN_OPERATIONS_MAX, Txn,
+};
 use std::fmt;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -32,7 +39,14 @@ const COMMANDS_PER_PIECE: u64 = 100;
 /// Encoded commands prepared at a time, outside the measurement, so that they take little memory.
 const BATCH: usize = 10_000;
 
-/// Measures the state machine of kvd: memory per key and per session, commands and reads a second, snapshots.
+/// Keys that one command deletes.
+const DELETED: u64 = 100_000;
+
+/// Times that each of the largest commands is applied.
+const REPEATS: u64 = 10;
+
+/// Measures the state machine of kvd: memory per key and per session, commands and reads a second, snapshots, and the
+/// largest commands.
 #[derive(Parser)]
 struct Options {
     /// Keys in the store.
@@ -57,6 +71,7 @@ struct Options {
 enum Subject {
     Commands,
     Snapshots,
+    LargeCommands,
 }
 
 /// The order in which keys arrive decides how full the nodes of the tree are, and how near each other
@@ -81,13 +96,17 @@ fn main() -> anyhow::Result<()> {
     match (options.subject, options.order) {
         (Some(Subject::Commands), Some(order)) => return measure_commands(&options, order),
         (Some(Subject::Snapshots), Some(order)) => return measure_snapshots(&options, order),
+        (Some(Subject::LargeCommands), Some(order)) => return measure_large_commands(&options, order),
         _ => {}
     }
     println!("{} keys of {KEY_BYTES} bytes with values of {} bytes", options.keys, options.value_bytes);
     println!("keys arrive   memory    per key  new keys/s  overwrites/s      gets/s  per session");
     measure_each(&options, "commands")?;
     println!("\nkeys arrive  snapshot  longest piece  with commands  longest piece  commands/s  kept       restored");
-    measure_each(&options, "snapshots")
+    measure_each(&options, "snapshots")?;
+    println!("\nlongest times of {REPEATS}");
+    println!("keys arrive  {DELETED} keys deleted  {TXN_OPERATIONS_MAX} keys written  of that decoding");
+    measure_each(&options, "large-commands")
 }
 
 fn measure_each(options: &Options, subject: &str) -> anyhow::Result<()> {
@@ -190,6 +209,54 @@ fn measure_snapshots(options: &Options, order: Order) -> anyhow::Result<()> {
         restored_bytes / keys,
     );
     Ok(())
+}
+
+fn measure_large_commands(options: &Options, order: Order) -> anyhow::Result<()> {
+    let keys = options.keys.max(DELETED);
+    let mut store = Store::default();
+    store.apply(0, &Command { operation: Operation::RaiseLevel { to: Level::DATA_MODEL }, request: None });
+    let fill = |i| set(nth_key(order, i, keys), options.value_bytes, None);
+    apply_all(&mut store, keys, fill);
+    // The history is full of versions that were replaced.
+    apply_all(&mut store, keys, fill);
+
+    let (mut deleting, mut writing, mut decoding) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    for round in 0..REPEATS {
+        let range = KeyRange {
+            from: nth_key(Order::Ascending, 0, keys).into(),
+            to: Some(nth_key(Order::Ascending, DELETED, keys).into()),
+        };
+        let delete = DeleteRange { range, limit: None, prev: false };
+        let (outcome, _, took) = apply(&mut store, Operation::DeleteRange { delete, held: None });
+        let deleted = matches!(outcome, Outcome::DeletedRange { ref done, .. } if done.deleted == DELETED);
+        ensure!(deleted, "instead of a deletion of {DELETED} keys: {outcome:?}");
+        deleting = deleting.max(took);
+        apply_all(&mut store, keys, fill);
+
+        let put = |i| Op::Put(Put::new(format!("txn/{round}/{i:05}"), vec![b'v'; options.value_bytes]));
+        let then = (0..TXN_OPERATIONS_MAX).map(put).collect();
+        let (outcome, decoded, took) =
+            apply(&mut store, Operation::Txn(Txn { compares: vec![], then, or_else: vec![] }));
+        ensure!(matches!(outcome, Outcome::Txn { .. }), "instead of a transaction: {outcome:?}");
+        (writing, decoding) = (writing.max(took), decoding.max(decoded));
+    }
+    println!(
+        "{order:11}  {:16.1} ms  {:15.1} ms  {:13.1} ms",
+        deleting.as_secs_f64() * 1e3,
+        writing.as_secs_f64() * 1e3,
+        decoding.as_secs_f64() * 1e3,
+    );
+    Ok(())
+}
+
+/// Applies one command, decoded first. Returns its outcome, the duration of the decoding, and that of both.
+fn apply(store: &mut Store, operation: Operation) -> (Outcome, Duration, Duration) {
+    let encoded = Command { operation, request: None }.encode();
+    let began = Instant::now();
+    let command = Command::decode(&encoded).expect("an encoded command decodes");
+    let decoded = began.elapsed();
+    let outcome = store.apply(0, &command);
+    (outcome, decoded, began.elapsed())
 }
 
 /// Durations of pieces.

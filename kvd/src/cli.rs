@@ -335,6 +335,7 @@ impl NodeArgs {
                 history: HistoryLimits {
                     bytes_max: self.history_bytes,
                     age_ms_max: u64::try_from(self.history_age.as_millis()).unwrap_or(u64::MAX),
+                    ..HistoryLimits::default()
                 },
                 reader_bytes_max: self.reader_bytes,
                 state_bytes_max: self.max_store_bytes.unwrap_or_else(default_store_bytes),

@@ -43,7 +43,7 @@ impl Watched {
                 Some(item) if item.mod_revision <= seen => Found::Nothing,
                 Some(_) => Found::Change,
                 None if seen + 1 < store.oldest_change() => Found::Change,
-                None => match store.changes_of(key, Revision::MAX).next_back() {
+                None => match store.changes_of(key, Revision::MAX).next() {
                     Some(change) if change.revision > seen => Found::Change,
                     _ => Found::Nothing,
                 },
@@ -138,7 +138,7 @@ mod tests {
         ] {
             assert_eq!(watched.look(&store, seen), expected, "{case}");
         }
-        let history = HistoryLimits { bytes_max: 0, age_ms_max: 0 };
+        let history = HistoryLimits { bytes_max: 0, age_ms_max: 0, ..HistoryLimits::default() };
         store.set_limits(&StoreLimits { history, ..StoreLimits::default() });
         set(&mut store, "c"); // 6
         for (case, watched, seen, expected) in [

@@ -76,7 +76,7 @@ impl Past {
         let mut charge = Charge::NONE;
         let (changes, oldest) = gateway.with_store(|store| {
             let (mut changes, mut bytes) = (Vec::new(), 0);
-            for change in store.changes_of(key.as_bytes(), *before).rev() {
+            for change in store.changes_of(key.as_bytes(), *before) {
                 if changes.len() >= PIECE_CHANGES_MAX || bytes >= PIECE_BYTES_MAX {
                     return Ok::<_, ApiError>((changes, None));
                 }

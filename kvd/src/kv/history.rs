@@ -6,12 +6,17 @@
 //! next change of that key or, after the last change, the one in the map. A search by key and revision finds the
 //! version that was valid at the revision.
 //!
+//! Versions that one command removes together are an exception: they are kept as a block, see `runs.rs`.
+//!
 //! How much a node remembers is its own setting, in bytes and in cluster time, and nothing that is applied may depend
 //! on it. The oldest change goes first. A whole revision is forgotten at once, but its memory is freed a few changes at
 //! a time. So forgetting the deletion of many keys does not delay another command for long.
 
+mod pasts;
 mod restoring;
+mod runs;
 mod taking;
+mod versions;
 
 pub(super) use restoring::RestoringHistory;
 pub(super) use taking::HistoryWalk;
@@ -19,8 +24,10 @@ pub(super) use taking::HistoryWalk;
 use super::item::Revision;
 use super::record::Record;
 use crate::mutants::{self, Mutant};
+use pasts::{Past, Pasts};
+use runs::Runs;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// Time between two marks of the clock, in milliseconds.
@@ -29,6 +36,9 @@ const MARK_EVERY_MS: u64 = 1_000;
 /// Memory of a change beside the bytes of the key and of the version before it: its place in the order of changes and
 /// in the order of its key, with the room that such collections keep free, and the block of the allocator.
 const CHANGE_BYTES: u64 = 96;
+
+/// The same of a change in a run.
+const RUN_CHANGE_BYTES: u64 = 56;
 
 /// Memory of a key in the history beside its bytes: its place in the map, with the room that the map keeps free, and
 /// two blocks of the allocator.
@@ -41,12 +51,15 @@ pub struct HistoryLimits {
     pub bytes_max: u64,
     /// Cluster time after which a change is forgotten, in milliseconds.
     pub age_ms_max: u64,
+    /// Fewest versions that are kept as a block if one command removes them together. A smaller number makes deletions
+    /// cheaper and reads in the past more expensive.
+    pub run_versions_min: usize,
 }
 
 impl Default for HistoryLimits {
-    /// 64 MiB and an hour.
+    /// 64 MiB and an hour, and blocks of at least 1,024 versions.
     fn default() -> Self {
-        Self { bytes_max: 64 << 20, age_ms_max: 60 * 60 * 1000 }
+        Self { bytes_max: 64 << 20, age_ms_max: 60 * 60 * 1000, run_versions_min: 1_024 }
     }
 }
 
@@ -55,8 +68,10 @@ pub(super) struct History {
     limits: HistoryLimits,
     /// Every change, the oldest first. Several may have one revision.
     steps: VecDeque<Step>,
-    /// The same changes by key, the oldest first. Each key has at least one.
-    pasts: BTreeMap<Arc<[u8]>, VecDeque<Past>>,
+    /// The same changes by key, except those in runs.
+    pasts: BTreeMap<Arc<[u8]>, Pasts>,
+    /// Versions that were removed together.
+    runs: Runs,
     /// The oldest revision all of whose changes are known; the next revision of the store if none are. Changes of older
     /// revisions are about to be freed.
     first: Revision,
@@ -94,14 +109,8 @@ impl ChangePlace {
 
 struct Step {
     revision: Revision,
-    key: Arc<[u8]>,
-}
-
-/// A change of one key.
-pub(super) struct Past {
-    pub(super) revision: Revision,
-    /// The version before the change.
-    pub(super) before: Option<Record>,
+    /// None if the change is in a run.
+    key: Option<Arc<[u8]>>,
 }
 
 /// The version of a key at some revision, as far as the history knows.
@@ -119,6 +128,7 @@ impl History {
             limits,
             steps: VecDeque::new(),
             pasts: BTreeMap::new(),
+            runs: Runs::default(),
             first: revision + 1,
             floor: revision,
             bytes: 0,
@@ -152,25 +162,42 @@ impl History {
         self.floor
     }
 
+    /// Returns true if the history takes half as much memory again as it may.
+    pub(super) fn is_far_beyond_limit(&self) -> bool {
+        self.bytes > self.limits.bytes_max.saturating_add(self.limits.bytes_max / 2)
+    }
+
     /// Records that a change made at `revision` replaced or removed `before`, or created the key. Revisions never go
     /// down from call to call, and a key changes at most once per revision.
-    pub(super) fn push(&mut self, revision: Revision, key: &[u8], before: Option<Record>) {
+    pub(super) fn push(&mut self, revision: Revision, key: Arc<[u8]>, before: Option<Record>) {
         self.bytes += change_bytes(before.as_ref());
         let past = Past { revision, before };
-        let known = self.pasts.range_mut::<[u8], _>((Bound::Included(key), Bound::Included(key))).next();
-        let key = if let Some((known, pasts)) = known {
-            pasts.push_back(past);
-            Arc::clone(known)
-        } else {
-            let key = Arc::<[u8]>::from(key);
-            self.bytes += key_bytes(&key);
-            // Most keys have one change. A collection that grows by itself begins with room for four.
-            let mut pasts = VecDeque::with_capacity(1);
-            pasts.push_back(past);
-            self.pasts.insert(Arc::clone(&key), pasts);
-            key
+        let key = match self.pasts.entry(key) {
+            Entry::Occupied(mut known) => {
+                known.get_mut().push(past);
+                Arc::clone(known.key())
+            }
+            Entry::Vacant(place) => {
+                self.bytes += key_bytes(place.key());
+                let key = Arc::clone(place.key());
+                place.insert(Pasts::new(past));
+                key
+            }
         };
-        self.steps.push_back(Step { revision, key });
+        self.steps.push_back(Step { revision, key: Some(key) });
+    }
+
+    /// Records that one command removed these versions at `revision`. They are in the order of their keys. To be called
+    /// once per revision, see [`History::push`] for the rest.
+    pub(super) fn push_removed(&mut self, revision: Revision, removed: VecDeque<Record>) {
+        if removed.len() < self.limits.run_versions_min.max(1) {
+            removed.into_iter().for_each(|before| self.push(revision, before.key().into(), Some(before)));
+            return;
+        }
+        self.bytes += removed.iter().map(run_change_bytes).sum::<u64>();
+        let first = self.freed + self.steps.len() as u64;
+        self.steps.extend(removed.iter().map(|_| Step { revision, key: None }));
+        self.runs.push(revision, first, removed);
     }
 
     /// Records the cluster time at which the store has reached `revision`.
@@ -181,45 +208,55 @@ impl History {
         }
     }
 
-    /// Returns the version of `key` that was valid at the revision `at`.
+    /// Returns the version of `key` that was valid at the revision `at`: the one before the first change after it.
     pub(super) fn version(&self, key: &[u8], at: Revision) -> Version<'_> {
-        self.pasts.get(key).map_or(Version::Newest, |pasts| version_in(pasts, at))
+        let past = self.pasts.get(key).and_then(|pasts| pasts.after(at));
+        let past = past.map(|past| (past.revision, past.before.as_ref()));
+        let in_run = self.runs.after(at).find_map(|run| run.get(key).map(|before| (run.revision, Some(before))));
+        let first = past.into_iter().chain(in_run).min_by_key(|(revision, _)| *revision);
+        first.map_or(Version::Newest, |(_, before)| Version::Past(before))
     }
 
-    /// Returns the keys of a range that have changes in the history, and the changes of each.
-    pub(super) fn range<'a>(
-        &'a self,
-        bounds: (Bound<&'a [u8]>, Bound<&'a [u8]>),
-    ) -> impl DoubleEndedIterator<Item = (&'a [u8], &'a VecDeque<Past>)> {
-        self.pasts.range::<[u8], _>(bounds).map(|(key, pasts)| (&**key, pasts))
-    }
-
-    /// Returns the changes of one key before the revision `before`, the oldest first, as far as their revisions are
-    /// known as a whole.
-    pub(super) fn of_key(&self, key: &[u8], before: Revision) -> impl DoubleEndedIterator<Item = &Past> {
-        self.pasts.get(key).into_iter().flat_map(move |pasts| {
-            let forgotten = pasts.partition_point(|past| past.revision < self.first);
-            let end = pasts.partition_point(|past| past.revision < before);
-            pasts.range(forgotten.min(end)..end)
-        })
+    /// Returns the revisions of the changes of one key before the revision `before`, the newest first, as far as those
+    /// revisions are known as a whole.
+    pub(super) fn of_key<'a>(&'a self, key: &'a [u8], before: Revision) -> impl Iterator<Item = Revision> + 'a {
+        let pasts = self.pasts.get(key).into_iter().flat_map(move |pasts| pasts.before(before));
+        let runs = self.runs.before(before).filter(move |run| run.get(key).is_some()).map(|run| run.revision);
+        let (mut pasts, mut runs) = (pasts.peekable(), runs.peekable());
+        let newest_first =
+            std::iter::from_fn(move || if pasts.peek() > runs.peek() { pasts.next() } else { runs.next() });
+        newest_first.take_while(|revision| *revision >= self.first)
     }
 
     /// Returns the changes from a place on, the oldest first, each with its key. Those of revisions before
     /// [`History::first`] are left out.
-    pub(super) fn changes(&self, from: ChangePlace) -> impl DoubleEndedIterator<Item = (Revision, &[u8])> {
+    pub(super) fn changes(&self, from: ChangePlace) -> impl Iterator<Item = (Revision, &[u8])> {
         let ChangePlace { revision, passed } = from;
         let start = self.steps.partition_point(|step| step.revision < revision.max(self.first));
         let passed = if revision < self.first { 0 } else { passed };
         let start = start.saturating_add(passed).min(self.steps.len());
-        self.steps.range(start..).map(|step| (step.revision, &*step.key))
+        (start..).map_while(|index| self.key_at(index))
+    }
+
+    /// Returns revision and key of a change. `index` is the number of changes before it.
+    fn key_at(&self, index: usize) -> Option<(Revision, &[u8])> {
+        let Step { revision, key } = self.steps.get(index)?;
+        let key = key.as_deref().or_else(|| self.runs.nth(self.freed + index as u64).map(Record::key));
+        Some((*revision, key.expect("a change has a past or is in a run")))
     }
 
     /// Returns a key, its version before its change at `revision`, and the version after it. `None` if the key did not
     /// change then.
     pub(super) fn change(&self, key: &[u8], revision: Revision) -> Option<(&[u8], Option<&Record>, Version<'_>)> {
-        let (key, pasts) = self.pasts.get_key_value(key)?;
-        let index = pasts.binary_search_by_key(&revision, |past| past.revision).ok()?;
-        Some((key, pasts[index].before.as_ref(), version_in(pasts, revision)))
+        let past = self.pasts.get_key_value(key).and_then(|(key, pasts)| {
+            let past = pasts.at(revision)?;
+            Some((&**key, past.before.as_ref()))
+        });
+        let (key, before) = past.or_else(|| {
+            let before = self.runs.at(revision)?.get(key)?;
+            Some((before.key(), Some(before)))
+        })?;
+        Some((key, before, self.version(key, revision)))
     }
 
     /// Forgets the changes before `revision`, and the versions that were not valid then. Their memory is freed by
@@ -232,14 +269,9 @@ impl History {
         self.floor = self.floor.max(revision);
     }
 
-    /// Forgets the changes that exceed the limits, and frees at most `changes_max` changes. Passes the freed ones to
-    /// `freed`: revision, key, and the version before it. Returns true if there is more to free.
-    pub(super) fn trim(
-        &mut self,
-        now_ms: u64,
-        changes_max: usize,
-        mut freed: impl FnMut(Revision, &Arc<[u8]>, Option<Record>),
-    ) -> bool {
+    /// Forgets the changes that exceed the limits, and frees at most `changes_max` changes. Passes the freed versions to
+    /// `freed`, each with the revision of the change that replaced or removed it. Returns true if there is more to free.
+    pub(super) fn trim(&mut self, now_ms: u64, changes_max: usize, mut freed: impl FnMut(Revision, Record)) -> bool {
         while let Some((time_ms, revision)) = self.marks.front().copied()
             && now_ms.saturating_sub(time_ms) > self.limits.age_ms_max
         {
@@ -259,16 +291,15 @@ impl History {
         true
     }
 
-    /// Carries out [`Mutant::HistoryLosesMiddle`].
+    /// Carries out [`Mutant::HistoryLosesMiddle`]. Changes in runs are found by their numbers, so while there are any,
+    /// nothing is lost.
     fn lose_middle(&mut self) {
-        let Some(Step { revision, key }) = self.steps.remove(self.steps.len() / 2) else { return };
-        let Some(pasts) = self.pasts.get_mut(&key) else { return };
-        let Some(past) = pasts.binary_search_by_key(&revision, |past| past.revision).ok() else { return };
-        self.bytes -= pasts.remove(past).map_or(0, |past| change_bytes(past.before.as_ref()));
-        if pasts.is_empty() {
-            self.bytes -= key_bytes(&key);
-            self.pasts.remove(&key);
+        if !self.runs.is_empty() {
+            return;
         }
+        let Some(Step { revision, key: Some(key) }) = self.steps.remove(self.steps.len() / 2) else { return };
+        let lost = self.pasts.get_mut(&key).and_then(|pasts| pasts.remove(revision));
+        self.bytes -= change_bytes(lost.or_else(|| self.remove_key(&key)).and_then(|past| past.before).as_ref());
     }
 
     /// Forgets the changes up to `revision`.
@@ -277,29 +308,38 @@ impl History {
         self.floor = self.floor.max(revision);
     }
 
-    fn free_oldest(&mut self, freed: &mut impl FnMut(Revision, &Arc<[u8]>, Option<Record>)) {
+    fn free_oldest(&mut self, freed: &mut impl FnMut(Revision, Record)) {
         let Some(Step { revision, key }) = self.steps.pop_front() else { return };
-        let pasts = self.pasts.get_mut(&key).expect("each step has a past");
-        let Past { before, .. } = pasts.pop_front().expect("no key is without a past");
-        self.bytes -= change_bytes(before.as_ref());
         self.freed += 1;
-        if pasts.is_empty() {
-            self.bytes -= key_bytes(&key);
-            self.pasts.remove(&key);
+        let before = if let Some(key) = key {
+            let pasts = self.pasts.get_mut(&key).expect("a step with a key has a past");
+            let past = pasts.pop_oldest().or_else(|| self.remove_key(&key));
+            let before = past.and_then(|past| past.before);
+            self.bytes -= change_bytes(before.as_ref());
+            before
+        } else {
+            let before = self.runs.pop_oldest();
+            self.bytes -= before.as_ref().map_or(0, run_change_bytes);
+            before
+        };
+        if let Some(before) = before {
+            freed(revision, before);
         }
-        freed(revision, &key, before);
     }
-}
 
-/// Returns the version of a key that was valid at the revision `at`: the one before the first change after it.
-pub(super) fn version_in(pasts: &VecDeque<Past>, at: Revision) -> Version<'_> {
-    let is_later = |past: &Past| past.revision > at || past.revision == at && mutants::is_on(Mutant::PastTooEarly);
-    let next = pasts.partition_point(|past| !is_later(past));
-    pasts.get(next).map_or(Version::Newest, |past| Version::Past(past.before.as_ref()))
+    /// Removes a key that has one change. Returns that change.
+    fn remove_key(&mut self, key: &[u8]) -> Option<Past> {
+        self.bytes -= key_bytes(key);
+        self.pasts.remove(key).map(Pasts::into_only)
+    }
 }
 
 fn change_bytes(before: Option<&Record>) -> u64 {
     CHANGE_BYTES + before.map_or(0, |before| before.canonical_bytes().len() as u64)
+}
+
+fn run_change_bytes(before: &Record) -> u64 {
+    RUN_CHANGE_BYTES + before.canonical_bytes().len() as u64
 }
 
 fn key_bytes(key: &[u8]) -> u64 {

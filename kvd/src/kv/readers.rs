@@ -90,16 +90,16 @@ impl Readers {
 
     /// Keeps a version that the history frees, for every reader that has yet to read it. `changed` is the revision of
     /// the change that made it invalid.
-    pub(super) fn keep(&mut self, changed: Revision, key: &Arc<[u8]>, version: Record) {
+    pub(super) fn keep(&mut self, changed: Revision, version: Record) {
         if self.open.is_empty() || mutants::is_on(Mutant::FreedNotKept) {
             return;
         }
         let valid = (version.item().mod_revision, 0)..(changed, 0);
-        let mut shared = None;
+        let mut shared: Option<(Arc<[u8]>, Arc<Record>)> = None;
         for kept in self.open.range(valid).map(|(_, kept)| kept) {
             let mut kept = lock(kept);
-            if !kept.has_ended && kept.ahead.as_ref().is_none_or(|ahead| ahead.contains(key)) {
-                let version = shared.get_or_insert_with(|| Arc::new(version.clone()));
+            if !kept.has_ended && kept.ahead.as_ref().is_none_or(|ahead| ahead.contains(version.key())) {
+                let (key, version) = shared.get_or_insert_with(|| (version.key().into(), Arc::new(version.clone())));
                 kept.insert(Arc::clone(key), Arc::clone(version));
             }
         }

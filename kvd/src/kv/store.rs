@@ -24,6 +24,7 @@ use super::fingerprint::Fingerprint;
 use super::hash::{HashSum, Kind, StateHash};
 use super::history::{History, HistoryLimits};
 use super::item::Revision;
+use super::key_range::Spans;
 use super::leases::Leases;
 use super::level::Level;
 use super::limits::StoreLimits;
@@ -35,13 +36,16 @@ use super::sessions::{Admission, SessionLimits, Sessions};
 use super::snapshot_walk::SnapshotWalk;
 use super::write::Put;
 use crate::mutants::{self, Mutant};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
-use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most changes of the history that are freed with a command, beside as many as the command makes.
 const FREED_PER_COMMAND: usize = 64;
+
+/// Most changes of the history that are freed with a command that makes many, so that it does not take twice as long.
+/// The commands after it free the rest.
+const FREED_AT_ONCE: usize = 2_048;
 
 /// Memory of an item beside its bytes: its place in the tree and the block of the allocator. Bytes, measured by
 /// `benches/store.rs`.
@@ -207,7 +211,10 @@ impl Store {
         let outcome = self.apply_in_time(time_ms, command);
         let changes = self.history.len() - before;
         self.history.mark(self.sessions.now_ms(), self.revision);
-        self.free_history(2 * changes + FREED_PER_COMMAND);
+        let due = 2 * changes + FREED_PER_COMMAND;
+        // One large command after the other would make more than is freed. Then memory goes before time.
+        let freed = if self.history.is_far_beyond_limit() { due } else { due.min(FREED_AT_ONCE) };
+        self.free_history(freed);
         outcome
     }
 
@@ -258,11 +265,7 @@ impl Store {
     pub fn free_history(&mut self, changes_max: usize) -> bool {
         let Self { history, readers, .. } = self;
         let mut readers = readers.lock().unwrap_or_else(PoisonError::into_inner);
-        history.trim(self.sessions.now_ms(), changes_max, |changed, key, version| {
-            if let Some(version) = version {
-                readers.keep(changed, key, version);
-            }
-        })
+        history.trim(self.sessions.now_ms(), changes_max, |changed, version| readers.keep(changed, version))
     }
 
     /// Makes the store that of a new cluster: its revision goes up to the next multiple of 2^40, the time of its leases
@@ -306,9 +309,7 @@ impl Store {
                 None => self.remove(&key),
             }
         }
-        for bounds in deleted.bounds() {
-            self.remove_range(bounds);
-        }
+        self.remove_ranges(&deleted);
         if let Some(lease) = ends {
             self.leases.end_if_empty(lease);
         }
@@ -335,34 +336,34 @@ impl Store {
                 }
             }
         }
-        self.history.push(self.revision, key, replaced);
+        self.history.push(self.revision, key.into(), replaced);
     }
 
     fn remove(&mut self, key: &[u8]) {
         if let Some(removed) = self.records.take(key) {
-            self.removed(removed);
+            self.uncount(&removed);
+            self.history.push(self.revision, key.into(), Some(removed));
         }
     }
 
-    fn remove_range(&mut self, (from, to): (Bound<&[u8]>, Bound<&[u8]>)) {
-        // The records leave the tree one after the other, each without a search.
-        let mut records = std::mem::take(&mut self.records);
-        for removed in records.extract_if((from.map(Record::of_key), to.map(Record::of_key)), |_| true) {
-            self.removed(removed);
+    fn remove_ranges(&mut self, ranges: &Spans) {
+        let mut removed = VecDeque::new();
+        for (from, to) in ranges.bounds() {
+            // The records leave the tree one after the other, each without a search.
+            removed.extend(self.records.extract_if((from.map(Record::of_key), to.map(Record::of_key)), |_| true));
         }
-        self.records = records;
+        removed.iter().for_each(|record| self.uncount(record));
+        self.history.push_removed(self.revision, removed);
     }
 
     /// Accounts for a record that has been removed.
-    fn removed(&mut self, removed: Record) {
+    fn uncount(&mut self, removed: &Record) {
         self.items_hash.remove(Kind::Item, removed.canonical_bytes());
         let item = removed.item();
         if let Some(lease) = item.lease {
             self.leases.detach(lease, removed.key());
             self.places.remove(removed.key(), lease, item.create_revision, self.sessions.now_ms());
         }
-        let key: Box<[u8]> = removed.key().into();
-        self.history.push(self.revision, &key, Some(removed));
     }
 
     /// Returns an empty store with lower session limits, so that tests can reach them.

@@ -224,7 +224,7 @@ mod tests {
     fn keys_that_the_list_has_passed_still_count_when_they_are_gone() {
         const KEYS: usize = 5_000;
         let mut store = Store::default();
-        let history = HistoryLimits { bytes_max: 0, age_ms_max: 0 };
+        let history = HistoryLimits { bytes_max: 0, age_ms_max: 0, ..HistoryLimits::default() };
         store.set_limits(&StoreLimits { history, ..StoreLimits::default() });
         let command = |operation| Command { operation, request: None };
         let key = |number: usize| format!("{number:05}");

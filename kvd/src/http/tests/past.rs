@@ -117,7 +117,7 @@ fn a_long_poll_is_answered_at_once_where_something_is_newer() {
     let reply = server.get("/get?key=k&newer_than=5&wait_ms=60000");
     assert_eq!((reply.status, reply.header("kvd-revision")), (404, Some("6")), "a deletion is news");
     // Where nobody knows any more.
-    let history = HistoryLimits { bytes_max: 0, age_ms_max: 0 };
+    let history = HistoryLimits { bytes_max: 0, age_ms_max: 0, ..HistoryLimits::default() };
     server.store.write().unwrap().set_limits(&StoreLimits { history, ..StoreLimits::default() });
     server.post("/set", r#"{"key":"other","value":"v"}"#);
     assert_eq!(server.get("/get?key=k&newer_than=6&wait_ms=60000").status, 404);

@@ -107,7 +107,7 @@ fn a_stream_whose_revision_is_forgotten_says_where_to_go_on() {
     fill(&server, 20_000, &"v".repeat(900));
     {
         let mut store = server.store.write().unwrap();
-        let history = HistoryLimits { bytes_max: 0, age_ms_max: 0 };
+        let history = HistoryLimits { bytes_max: 0, age_ms_max: 0, ..HistoryLimits::default() };
         store.set_limits(&StoreLimits { history, reader_bytes_max: 0, ..StoreLimits::default() });
     }
     let mut wire = server.connect();

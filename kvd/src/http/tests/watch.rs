@@ -250,7 +250,7 @@ fn what_cannot_be_watched_is_refused_before_the_stream() {
 #[test]
 fn a_watcher_that_is_too_slow_is_told_so() {
     let server = server();
-    let history = HistoryLimits { bytes_max: 0, age_ms_max: 0 };
+    let history = HistoryLimits { bytes_max: 0, age_ms_max: 0, ..HistoryLimits::default() };
     set(&server, "k", "v");
     let mut events = watch(&server, "?key=k");
     events.expect("start", &start(2));

@@ -77,19 +77,16 @@ impl RestoringHistory {
         let is_kept = |change: &Change| change.revision >= first && !mutants::is_on(Mutant::HistoryClaimed);
         for Change { revision, key, before } in changes.into_iter().rev().filter(is_kept) {
             let is_first = history.pasts.get(&key[..]).is_none_or(|pasts| {
-                pasts.back().is_some_and(|last| {
-                    last.revision < revision
-                        && before.as_ref().is_none_or(|before| before.item().mod_revision == last.revision)
-                })
+                let last = pasts.newest();
+                last < revision && before.as_ref().is_none_or(|before| before.item().mod_revision == last)
             });
             if !is_first {
                 return Err(malformed("the changes of a key"));
             }
-            history.push(revision, &key, before);
+            history.push(revision, key.into(), before);
         }
         for (key, pasts) in &history.pasts {
-            let last = pasts.back().map(|last| last.revision);
-            if revision_of(key).is_some_and(|revision| Some(revision) != last) {
+            if revision_of(key).is_some_and(|revision| revision != pasts.newest()) {
                 return Err(malformed("the newest change of a key"));
             }
         }

@@ -17,7 +17,7 @@
 
 use super::super::codec::put_bytes;
 use super::super::item::Revision;
-use super::{History, Step};
+use super::History;
 use bytes::Bytes;
 use kvclient::snapshot::put_varint;
 
@@ -54,34 +54,34 @@ impl History {
         let mut before = walk.before?;
         let mut piece = Vec::new();
         let whole = loop {
-            let next = before.checked_sub(self.freed + 1).and_then(|index| self.steps.get(index as usize));
+            let next = before.checked_sub(self.freed + 1).and_then(|index| self.key_at(index as usize));
             // A revision is written as a whole, so that the walk may end before the next one.
-            let Some(Step { revision, key }) = next.filter(|step| step.revision >= self.first) else {
+            let Some((revision, key)) = next.filter(|(revision, _)| *revision >= self.first) else {
                 // If it forgot the revision that was being written, only a part of that may have been written.
                 let is_forgotten = self.first > walk.last;
                 break Some(if is_forgotten { (walk.last + 1).min(walk.end) } else { self.first });
             };
-            if walk.bytes_left == 0 && *revision != walk.last {
+            if walk.bytes_left == 0 && revision != walk.last {
                 break Some(walk.last);
             }
             if piece.len() >= bytes_max {
                 break None;
             }
             let start = piece.len();
-            match self.change(key, *revision) {
+            match self.change(key, revision) {
                 Some((_, Some(record), _)) => {
                     piece.push(CHANGED);
-                    put_varint(&mut piece, *revision);
+                    put_varint(&mut piece, revision);
                     put_bytes(&mut piece, record.canonical_bytes());
                 }
                 _ => {
                     piece.push(CREATED);
-                    put_varint(&mut piece, *revision);
+                    put_varint(&mut piece, revision);
                     put_bytes(&mut piece, key);
                 }
             }
             walk.bytes_left = walk.bytes_left.saturating_sub((piece.len() - start) as u64);
-            walk.last = *revision;
+            walk.last = revision;
             before -= 1;
         };
         walk.before = whole.is_none().then_some(before);

@@ -27,7 +27,7 @@ impl Store {
                     return Outcome::ConditionFailed { current: None }.into();
                 }
                 self.draft(|draft| {
-                    let done = draft.delete_range(delete)?;
+                    let done = draft.delete_range_alone(delete)?;
                     Ok(Outcome::DeletedRange { revision: draft.revision_after(), done })
                 })
             }

@@ -3,7 +3,7 @@
 //! A range is read in pieces, each of a bounded number of keys, so that the store's lock is never held for long. A
 //! [`Pin`] holds the revision from the first piece to the last.
 
-use super::super::history::{ChangePlace, Past, Version, version_in};
+use super::super::history::{ChangePlace, Version};
 use super::super::item::{Item, Revision};
 use super::super::key_range::KeyRange;
 use super::super::readers::{Forgotten, Pin, Readers};
@@ -11,7 +11,6 @@ use super::super::record::{ItemRef, Record};
 use super::super::scan::{Directed, PIECE_KEYS_MAX, Scan, Visit};
 use super::Store;
 use crate::mutants::{self, Mutant};
-use std::collections::VecDeque;
 use std::iter::Peekable;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -88,9 +87,9 @@ impl Store {
         Ok(self.history.changes(from))
     }
 
-    /// Returns the changes of one key before the revision `before` that are known, the oldest first.
-    pub fn changes_of(&self, key: &[u8], before: Revision) -> impl DoubleEndedIterator<Item = Change<'_>> {
-        self.history.of_key(key, before).filter_map(|past| self.change(key, past.revision))
+    /// Returns the changes of one key before the revision `before` that are known, the newest first.
+    pub fn changes_of<'a>(&'a self, key: &'a [u8], before: Revision) -> impl Iterator<Item = Change<'a>> {
+        self.history.of_key(key, before).filter_map(|revision| self.change(key, revision))
     }
 
     /// The oldest revision from which on all changes are known; the next revision if none are.
@@ -156,7 +155,7 @@ impl Store {
         let Some(bounds) = range.bounds() else { return Ok(()) };
         // As long as nothing has changed, there is no need to look at the past.
         let has_changed = at < self.revision && !mutants::is_on(Mutant::PageOfThePresent);
-        let pasts = has_changed.then(|| Directed::new(self.history.range(bounds), scan.is_descending()));
+        let pasts = has_changed.then(|| self.history.versions(bounds, at, scan.is_descending()));
         let mut merged = Merged {
             present: Directed::new(self.records.range::<[u8], _>(bounds), scan.is_descending()).peekable(),
             pasts: pasts.into_iter().flatten().peekable(),
@@ -170,7 +169,7 @@ impl Store {
                 break;
             };
             looked_at += 1;
-            let reaction = match sources.version(at) {
+            let reaction = match sources.version_at(at) {
                 Some(record) => visit(record),
                 None => Visit::Next,
             };
@@ -212,8 +211,8 @@ struct Merged<P: Iterator, H: Iterator, F: Iterator> {
 struct Sources<'a> {
     /// The newest version.
     present: Option<&'a Record>,
-    /// The changes in the history.
-    pasts: Option<&'a VecDeque<Past>>,
+    /// The version at the revision of the reader, as far as the history knows.
+    past: Version<'a>,
     /// The version that the history has freed, and that was valid at the revision of the reader.
     freed: Option<&'a Record>,
 }
@@ -221,7 +220,7 @@ struct Sources<'a> {
 impl<'a, P, H, F> Merged<P, H, F>
 where
     P: Iterator<Item = &'a Record>,
-    H: Iterator<Item = (&'a [u8], &'a VecDeque<Past>)>,
+    H: Iterator<Item = (&'a [u8], Version<'a>)>,
     F: Iterator<Item = (&'a Arc<[u8]>, &'a Arc<Record>)>,
 {
     fn next(&mut self) -> Option<(&'a [u8], Sources<'a>)> {
@@ -234,7 +233,7 @@ where
         let key = if self.descending { keys.max() } else { keys.min() }?;
         let sources = Sources {
             present: self.present.next_if(|record| record.key() == key),
-            pasts: self.pasts.next_if(|(of, _)| *of == key).map(|(_, pasts)| pasts),
+            past: self.pasts.next_if(|(of, _)| *of == key).map_or(Version::Newest, |(_, version)| version),
             freed: self.freed.next_if(|(of, _)| ***of == *key).map(|(_, version)| &**version),
         };
         Some((key, sources))
@@ -244,8 +243,8 @@ where
 impl<'a> Sources<'a> {
     /// Returns the version that was valid at the revision `at`. If changes after it have been freed, the version before
     /// the next known change may be newer, and then says nothing.
-    fn version(&self, at: Revision) -> Option<&'a Record> {
-        let known = match self.pasts.map_or(Version::Newest, |pasts| version_in(pasts, at)) {
+    fn version_at(&self, at: Revision) -> Option<&'a Record> {
+        let known = match self.past {
             Version::Past(version) => version,
             Version::Newest => self.present,
         };

@@ -18,6 +18,7 @@ use super::*;
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 
 pub(super) fn set(key: &str, value: &str) -> Command {
     let (key, value) = (Bytes::from(key.to_owned()), Bytes::from(value.to_owned()));
@@ -284,13 +285,13 @@ fn a_transaction_that_only_reads_is_answered_as_its_command_and_changes_nothing(
 }
 
 #[test]
-fn changes_of_a_key_are_told_from_the_newest_or_from_a_place_on() {
+fn changes_of_a_key_are_told_newest_first() {
     let mut store = Store::default();
     for command in [set("k", "1"), set("other", "v"), set("k", "2"), delete("k")] {
         store.apply(1, &command);
     }
     let revisions = |before| store.changes_of(b"k", before).map(|change| change.revision).collect::<Vec<_>>();
-    for (before, expected) in [(Revision::MAX, vec![2, 4, 5]), (5, vec![2, 4]), (4, vec![2]), (2, vec![]), (0, vec![])]
+    for (before, expected) in [(Revision::MAX, vec![5, 4, 2]), (5, vec![4, 2]), (4, vec![2]), (2, vec![]), (0, vec![])]
     {
         assert_eq!(revisions(before), expected, "{before}");
     }
@@ -300,7 +301,7 @@ fn changes_of_a_key_are_told_from_the_newest_or_from_a_place_on() {
     store.apply(1, &Command { operation: Operation::Compact { revision: 4 }, request: None });
     assert!(store.changed_keys(ChangePlace::before(3)).is_err());
     let known: Vec<Revision> = store.changes_of(b"k", Revision::MAX).map(|change| change.revision).collect();
-    assert_eq!(known, [4, 5]);
+    assert_eq!(known, [5, 4]);
 }
 
 #[test]

@@ -83,9 +83,10 @@ impl Query {
             }))),
             Self::Past { key } => {
                 let changes = store.changes_of(key, Revision::MAX);
-                Ok(Answer::Past(
-                    changes.map(|change| (change.revision, change.after.map(|item| item.to_item()))).collect(),
-                ))
+                let changes = changes.map(|change| (change.revision, change.after.map(|item| item.to_item())));
+                let mut changes = changes.collect::<Vec<_>>();
+                changes.reverse();
+                Ok(Answer::Past(changes))
             }
         };
         answer.unwrap_or_else(|Forgotten { oldest }| Answer::Forgotten { oldest })

@@ -78,13 +78,18 @@ impl Watchers {
             let usual = HistoryLimits::default();
             let bytes_max = chance.one_of(&[0, 500, 5_000, usual.bytes_max, usual.bytes_max]);
             let age_ms_max = chance.one_of(&[300, 3_000, usual.age_ms_max, usual.age_ms_max, usual.age_ms_max]);
-            HistoryLimits { bytes_max, age_ms_max }
+            // Runs here delete few keys at once. So some nodes keep even those as a block.
+            let run_versions_min = [1, 2, usual.run_versions_min][(id.0 % 3) as usize];
+            HistoryLimits { bytes_max, age_ms_max, run_versions_min }
         });
         StoreLimits { history, ..StoreLimits::default() }
     }
 
     fn keeps_everything(&self, id: NodeId) -> bool {
-        self.limits.get(&id).is_none_or(|limits| *limits == HistoryLimits::default())
+        let usual = HistoryLimits::default();
+        self.limits
+            .get(&id)
+            .is_none_or(|limits| (limits.bytes_max, limits.age_ms_max) == (usual.bytes_max, usual.age_ms_max))
     }
 }
 

@@ -96,8 +96,11 @@ fn a_revision_that_is_forgotten_in_the_middle_does_not_count_as_whole() {
 }
 
 /// Limits of a history that remembers nothing, so that a snapshot has to keep what it needs.
-const FORGETFUL: StoreLimits =
-    StoreLimits { history: HistoryLimits { bytes_max: 0, age_ms_max: 0 }, reader_bytes_max: 0, state_bytes_max: 0 };
+const FORGETFUL: StoreLimits = StoreLimits {
+    history: HistoryLimits { bytes_max: 0, age_ms_max: 0, run_versions_min: 1_024 },
+    reader_bytes_max: 0,
+    state_bytes_max: 0,
+};
 
 /// Begins a snapshot, writes a first piece of `written` bytes, applies the commands and returns how much is kept.
 fn kept(mut store: Store, written: usize, time_ms: u64, commands: &[Command]) -> usize {
@@ -212,9 +215,11 @@ proptest! {
         before in prop::collection::vec(strategies::command_of_any_level(), 0..40),
         between in prop::collection::vec((1..60usize, strategies::command_of_any_level()), 0..40),
         history_bytes_max in prop::sample::select(vec![0, 400, 1 << 20]),
+        run_versions_min in prop::sample::select(vec![1, 2, 1_024]),
     ) {
         let (mut store, mut replica) = (store_after(before.clone()), store_after(before));
-        let history = HistoryLimits { bytes_max: history_bytes_max, ..HistoryLimits::default() };
+        let history =
+            HistoryLimits { bytes_max: history_bytes_max, run_versions_min, ..HistoryLimits::default() };
         store.set_limits(&StoreLimits { history, ..StoreLimits::default() });
         let (summary, expected) = snapshot(&mut replica);
         prop_assert_eq!(summary.data_bytes, expected.len() as u64);

@@ -148,7 +148,7 @@ fn a_lease_with_too_many_keys_ends_in_several_steps_and_is_gone_from_the_first_o
 fn the_history_stays_within_its_bytes_and_its_age() {
     let mut store = store();
     let limits = |bytes_max, age_ms_max| StoreLimits {
-        history: HistoryLimits { bytes_max, age_ms_max },
+        history: HistoryLimits { bytes_max, age_ms_max, ..HistoryLimits::default() },
         ..StoreLimits::default()
     };
     store.set_limits(&limits(20_000, u64::MAX));
@@ -168,7 +168,10 @@ fn the_history_stays_within_its_bytes_and_its_age() {
 fn what_many_changes_have_left_is_freed_a_little_at_a_time() {
     let mut store = store_of(10_000, 0);
     apply(&mut store, delete_all(None, false));
-    store.set_limits(&StoreLimits { history: HistoryLimits { bytes_max: 0, age_ms_max: 0 }, ..StoreLimits::default() });
+    store.set_limits(&StoreLimits {
+        history: HistoryLimits { bytes_max: 0, age_ms_max: 0, ..HistoryLimits::default() },
+        ..StoreLimits::default()
+    });
     let mut steps = 0;
     while store.free_history(100) {
         steps += 1;
@@ -181,7 +184,7 @@ fn what_many_changes_have_left_is_freed_a_little_at_a_time() {
 fn beyond_their_memory_the_reader_furthest_behind_ends() {
     let mut store = store_of(100, KIB);
     store.set_limits(&StoreLimits {
-        history: HistoryLimits { bytes_max: 0, age_ms_max: 0 },
+        history: HistoryLimits { bytes_max: 0, age_ms_max: 0, ..HistoryLimits::default() },
         reader_bytes_max: 100 * KIB as u64,
         ..StoreLimits::default()
     });

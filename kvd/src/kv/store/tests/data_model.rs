@@ -536,13 +536,15 @@ proptest! {
     fn the_store_and_its_past_are_those_of_a_naive_model(
         steps in prop::collection::vec((0..700u64, strategies::command_of_any_level()), 0..60),
         history_bytes_max in prop::sample::select(vec![0, 1_500, 1 << 20]),
+        run_versions_min in prop::sample::select(vec![1, 2, 1_024]),
         pin_at in 0..60usize,
         snapshot_at in 0..60usize,
     ) {
         let mut store = Store::default();
         let raise = Operation::RaiseLevel { to: Level::DATA_MODEL };
         store.apply(0, &Command { operation: raise, request: None });
-        let history = HistoryLimits { bytes_max: history_bytes_max, ..HistoryLimits::default() };
+        let history =
+            HistoryLimits { bytes_max: history_bytes_max, run_versions_min, ..HistoryLimits::default() };
         let limits = StoreLimits { history, ..StoreLimits::default() };
         store.set_limits(&limits);
         let mut model = Model::new();
