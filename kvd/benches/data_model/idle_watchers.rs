@@ -2,15 +2,15 @@
 //! processor time that they add to each write.
 //!
 //! Two clusters take the same writes in turn, and only one of them has watchers. Before it has them, the same
-//! comparison shows how much the two differ anyway. What the watchers take without any write, since each is told every
-//! five seconds that it has missed nothing, is measured by itself and subtracted.
+//! comparison shows how much the two differ anyway. Each watcher is told every five seconds that it has missed nothing.
+//! What that takes is measured on each cluster while the other one takes the writes, so both times see the same busy
+//! machine, and is subtracted.
 
 use crate::Scale;
 use crate::clients::send_for;
 use crate::cluster::Steady;
 use crate::watchers::Watchers;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use testkit::{Connection, Node};
 
 const WATCHERS: usize = 10_000;
@@ -18,12 +18,12 @@ const WRITERS: usize = 8;
 const VALUE_BYTES: usize = 100;
 
 /// Time between two events that tell a watcher that it has missed nothing. All get theirs at nearly the same moment, so
-/// what takes a multiple of it is comparable.
+/// intervals of this length are comparable.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// The leaders of the two clusters, compared.
 struct Comparison {
-    /// Share of a core that each takes without writes.
+    /// Share of a core that each takes while the other one takes the writes.
     idle: [f64; 2],
     /// Processor time for each write beside that, in microseconds.
     write_us: [f64; 2],
@@ -45,7 +45,7 @@ pub(crate) fn measure(scale: Scale) {
     println!("{:<46} {:>9} {:>9} {:>8}", "", "cluster 1", "cluster 2", "more");
     for (when, Comparison { idle, write_us }) in [("before they came", &without), ("with them", &with)] {
         let [one, other] = idle.map(|share| share * 100.0);
-        println!("{:<46} {one:>7.2} % {other:>7.2} %", format!("{when}: share of a core without writes"));
+        println!("{:<46} {one:>7.2} % {other:>7.2} %", format!("{when}: share of a core when idle"));
         let ([one, other], what) = (write_us, format!("{when}: for each write of another key"));
         println!("{what:<46} {one:>6.1} µs {other:>6.1} µs {:>6.1} %", (other / one - 1.0) * 100.0);
     }
@@ -55,24 +55,19 @@ pub(crate) fn measure(scale: Scale) {
 
 impl Comparison {
     fn of(leaders: [&Node; 2], scale: Scale) -> Self {
-        let before = leaders.map(Node::cpu_time);
-        thread::sleep(2 * PROGRESS_EVERY);
-        let idle = [0, 1].map(|number| {
-            let cpu = leaders[number].cpu_time() - before[number];
-            cpu.as_secs_f64() / (2 * PROGRESS_EVERY).as_secs_f64()
-        });
-
-        let (before, began, mut writes) = (leaders.map(Node::cpu_time), Instant::now(), [0; 2]);
+        let (mut idle, mut busy, mut writes) = ([Duration::ZERO; 2], [Duration::ZERO; 2], [0; 2]);
         for _ in 0..scale.rounds {
-            for (leader, writes) in leaders.iter().zip(&mut writes) {
-                *writes += write_for(PROGRESS_EVERY / 2, leader);
+            for (number, leader) in leaders.iter().enumerate() {
+                let before = leaders.map(Node::cpu_time);
+                writes[number] += write_for(PROGRESS_EVERY, leader);
+                busy[number] += leader.cpu_time() - before[number];
+                idle[1 - number] += leaders[1 - number].cpu_time() - before[1 - number];
             }
         }
-        let took = began.elapsed().as_secs_f64();
-        let write_us = [0, 1].map(|number| {
-            let cpu = (leaders[number].cpu_time() - before[number]).as_secs_f64();
-            (cpu - idle[number] * took) / writes[number] as f64 * 1e6
-        });
+        let write_us =
+            [0, 1].map(|number| busy[number].saturating_sub(idle[number]).as_secs_f64() / writes[number] as f64 * 1e6);
+        let took = PROGRESS_EVERY.as_secs_f64() * scale.rounds as f64;
+        let idle = idle.map(|idle| idle.as_secs_f64() / took);
         Self { idle, write_us }
     }
 }

@@ -21,12 +21,19 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// Time before and after a command, so that none of what it causes is missed.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// Latencies of other clients during one kind of work.
+/// What other clients saw during one kind of work.
 struct Seen {
-    writes: Latencies,
-    reads: Latencies,
-    /// Longest time of a command.
-    took: Duration,
+    writes: Waits,
+    reads: Waits,
+    /// Duration of the command in each round, in milliseconds.
+    took_ms: Vec<f64>,
+}
+
+/// Times that requests of one kind took.
+struct Waits {
+    all: Latencies,
+    /// The longest of each round, in milliseconds.
+    longest_ms: Vec<f64>,
 }
 
 pub(crate) fn measure(scale: Scale) {
@@ -49,15 +56,17 @@ pub(crate) fn measure(scale: Scale) {
             assert!(client.commit(txn).expect("within the limits").succeeded());
         });
     }
-    println!("time that other clients waited, {} rounds", scale.rounds);
-    println!("{:<38} {:>9} {:>19} {:>19}", "", "", "writes", "reads");
-    println!("{:<38} {:>9} {:>9} {:>9} {:>9} {:>9}", "while", "took", "99 %", "longest", "99 %", "longest");
+    println!("time that other clients waited, {} rounds; in a round, the longest time counts", scale.rounds);
+    println!("{:<32} {:>16} {:>27} {:>27}", "", "command", "writes", "reads");
+    let of_a_group = |first| format!("{first:>9} {:>8} {:>8}", "median", "worst");
+    println!("{:<32} {:>7} {:>8} {} {}", "while", "median", "worst", of_a_group("99 %"), of_a_group("99 %"));
     let txn = format!("a transaction writes {OPERATIONS} keys");
     let delete = format!("one request deletes {KEYS} keys");
-    for (what, Seen { writes, reads, took }) in [("nothing else runs", &nothing), (&delete, &deletes), (&txn, &txns)] {
-        print!("{what:<38} {:>6.0} ms", took.as_secs_f64() * 1e3);
-        for latencies in [writes, reads] {
-            print!(" {:>6.1} ms {:>6.1} ms", latencies.ms(0.99), latencies.longest_ms());
+    for (what, Seen { writes, reads, took_ms }) in [("nothing else runs", &nothing), (&delete, &deletes), (&txn, &txns)]
+    {
+        print!("{what:<32} {:>4.0} ms {:>5.0} ms", median(took_ms), worst(took_ms));
+        for Waits { all, longest_ms } in [writes, reads] {
+            print!(" {:>6.1} ms {:>5.0} ms {:>5.0} ms", all.ms(0.99), median(longest_ms), worst(longest_ms));
         }
         println!();
     }
@@ -66,17 +75,18 @@ pub(crate) fn measure(scale: Scale) {
 
 impl Seen {
     fn nothing() -> Self {
-        Self { writes: Latencies::none(), reads: Latencies::none(), took: Duration::ZERO }
+        let [writes, reads] = [(); 2].map(|()| Waits { all: Latencies::none(), longest_ms: Vec::new() });
+        Self { writes, reads, took_ms: Vec::new() }
     }
 
     fn look_on(&mut self, client: &Client, work: impl FnOnce()) {
         let value = "v".repeat(VALUE_BYTES);
-        let (value, took) = (&value, &mut self.took);
+        let (value, took_ms) = (&value, &mut self.took_ms);
         let run = || {
             thread::sleep(MARGIN);
             let began = Instant::now();
             work();
-            *took = (*took).max(began.elapsed());
+            took_ms.push(began.elapsed().as_secs_f64() * 1e3);
             thread::sleep(MARGIN);
         };
         client.set("onlooker", value).expect("a majority is there");
@@ -93,7 +103,19 @@ impl Seen {
             PAUSE,
             write,
         );
-        self.writes.add(&writes);
-        self.reads.add(&reads);
+        for (waits, latencies) in [(&mut self.writes, &writes), (&mut self.reads, &reads)] {
+            waits.longest_ms.push(latencies.longest_ms());
+            waits.all.add(latencies);
+        }
     }
+}
+
+fn median(of_rounds: &[f64]) -> f64 {
+    let mut sorted = of_rounds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+fn worst(of_rounds: &[f64]) -> f64 {
+    of_rounds.iter().copied().fold(0.0, f64::max)
 }

@@ -38,6 +38,7 @@ use super::write::Put;
 use crate::mutants::{self, Mutant};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most changes of the history that are freed with a command, beside as many as the command makes.
@@ -349,8 +350,11 @@ impl Store {
     fn remove_ranges(&mut self, ranges: &Spans) {
         let mut removed = VecDeque::new();
         for (from, to) in ranges.bounds() {
-            // The records leave the tree one after the other, each without a search.
-            removed.extend(self.records.extract_if((from.map(Record::of_key), to.map(Record::of_key)), |_| true));
+            // The records leave the tree one after the other, without a search and without a comparison with the upper
+            // end: each would wait for the memory of the record.
+            let count = self.records.range::<[u8], _>((from, to)).count();
+            let from = from.map(Record::of_key);
+            removed.extend(self.records.extract_if((from, Bound::Unbounded), |_| true).take(count));
         }
         removed.iter().for_each(|record| self.uncount(record));
         self.history.push_removed(self.revision, removed);
