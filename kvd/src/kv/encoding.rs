@@ -33,6 +33,9 @@ const CONDITION_VALUE: u8 = 4;
 /// Any operation that needs the level of the data model.
 const OPERATION_OF_DATA_MODEL: u8 = 4;
 
+/// Bytes from which on a command of the data model may take long to apply: a few hundred small operations.
+const LONG_BYTES_MIN: usize = 16 << 10;
+
 /// Reason why bytes are not a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
@@ -131,6 +134,16 @@ impl Command {
     pub fn may_be_keepalive(encoded: &[u8]) -> bool {
         let level = Level::DATA_MODEL.0 as u8;
         encoded.starts_with(&[level, OPERATION_OF_DATA_MODEL, 0, wire::KEEP_ALIVE])
+    }
+
+    /// Returns true if the command may take so long to apply that other requests notice: it deletes a range, or is large.
+    pub fn may_take_long(encoded: &Bytes) -> bool {
+        if !encoded.starts_with(&[Level::DATA_MODEL.0 as u8, OPERATION_OF_DATA_MODEL]) {
+            return false;
+        }
+        let from = &mut Source::copying(&encoded[2..]);
+        let request = Option::<RequestId>::read(from);
+        encoded.len() >= LONG_BYTES_MIN || request.is_some() && from.reader.u8() == Some(wire::DELETE_RANGE)
     }
 
     /// Returns the level of an encoded command, supported or not; `None` if the bytes are too short to have one.

@@ -61,6 +61,8 @@ pub struct Replica<W, R> {
     pub(super) levels: Levels,
     pub(super) lease_upkeep: LeaseUpkeep<W>,
     store_limits: StoreLimits,
+    /// True if the last effects left out commands that take long.
+    applies_next: bool,
     /// Time at which the history is next looked through for what it may no longer remember.
     next_trim: Instant,
     /// Reads whose read index has been requested.
@@ -145,6 +147,7 @@ impl<W, R> Replica<W, R> {
             levels,
             lease_upkeep: LeaseUpkeep::default(),
             store_limits: StoreLimits::default(),
+            applies_next: false,
             next_trim: now,
             asked: BTreeMap::new(),
             indexed: BTreeMap::new(),
@@ -447,7 +450,10 @@ impl<W, R> Replica<W, R> {
             }
             self.raft.read_index(token);
         }
-        let effects = self.raft.effects();
+        // A command that takes long is applied one step later. Otherwise what this step sends would wait for it, and
+        // the other nodes would begin to apply the command only then: twice the time in which no quorum answers.
+        self.applies_next = !self.applies_next && self.raft.to_apply().any(takes_long);
+        let effects = if self.applies_next { self.raft.effects_to_send() } else { self.raft.effects() };
         self.apply(&effects.apply);
         for outcome in effects.reads {
             if outcome.read_index.is_some() {
@@ -485,6 +491,12 @@ impl<W, R> Replica<W, R> {
     /// Returns true if committed entries are left that the last effects did not apply: call again soon.
     pub fn has_unapplied(&self) -> bool {
         self.raft.has_unapplied()
+    }
+
+    /// Returns true if the last effects left out commands that take long, and the next ones apply them: what those
+    /// effects send must be on its way by then.
+    pub fn applies_next(&self) -> bool {
+        self.applies_next
     }
 
     /// Number of writes that wait for a quorum.
@@ -597,6 +609,10 @@ impl<W, R> Replica<W, R> {
         // A request that arrives later lowers it if it expires earlier.
         self.next_expiry = deadlines.min().unwrap_or_else(|| self.deadline());
     }
+}
+
+fn takes_long(entry: &Entry) -> bool {
+    matches!(&entry.payload, Payload::Command(command) if Command::may_take_long(command))
 }
 
 fn state_of(store: &Store, index: LogIndex) -> AppliedState {

@@ -1,7 +1,9 @@
 //! Outcomes of requests: three replicas with a network that the test controls.
 
 use super::{Effects, ReadError, Recovery, Replica, TransferError, UnreadableEntry, WriteError};
-use crate::kv::{Command, DecodeError, Level, Operation, Outcome, Put, PutDone, RequestId, Restoring, Store};
+use crate::kv::{
+    Command, DecodeError, DeleteRange, KeyRange, Level, Operation, Outcome, Put, PutDone, RequestId, Restoring, Store,
+};
 use crate::raft::{
     Body, ClusterTime, Configuration, Entry, HardState, Instant, LogIndex, MemberInfo, Message, NodeId, Payload,
     Record, RoleName, Settings, SnapshotPlace, Term, TransferRefusal,
@@ -98,7 +100,8 @@ impl Cluster {
             }
             sent.extend(bulk.into_iter().chain(send).map(|(to, message)| (*id, to, message)));
         }
-        let has_done_something = written || !sent.is_empty();
+        let has_unapplied = self.replicas.values().any(Replica::has_unapplied);
+        let has_done_something = written || has_unapplied || !sent.is_empty();
         for (from, to, message) in sent {
             let has_entries = matches!(&message.body, Body::AppendEntries { entries, .. } if !entries.is_empty());
             let is_lost = has_entries && self.starved.contains(&to);
@@ -107,6 +110,19 @@ impl Cluster {
             }
         }
         has_done_something
+    }
+
+    /// Executes the effects of one replica that answers nothing. Returns the nodes to which it sends something.
+    fn carry_out(&mut self, id: NodeId) -> BTreeSet<NodeId> {
+        let Effects { send, bulk, write, writes, reads, .. } = self.at(id).effects();
+        assert!(writes.is_empty() && reads.is_empty(), "{writes:?} and {reads:?} are answered");
+        if let Some(write) = write {
+            self.at(id).written(write.id);
+        }
+        let sent = bulk.into_iter().chain(send).collect::<Vec<_>>();
+        let told = sent.iter().map(|(to, _)| *to).collect();
+        sent.into_iter().for_each(|(to, message)| self.at(to).step(id, message));
+        told
     }
 
     fn advance(&mut self, ms: u64) {
@@ -183,6 +199,37 @@ fn a_write_is_answered_once_it_is_applied_and_every_replica_gets_it_without_anot
 }
 
 #[test]
+fn what_a_step_sends_does_not_wait_for_a_command_that_takes_long() {
+    let (mut cluster, leader) = Cluster::with_leader(3);
+    for peer in [1, 2, 3].map(NodeId).into_iter().filter(|id| *id != leader) {
+        cluster.at(leader).peer_knows(peer, Level::DATA_MODEL);
+    }
+    cluster.write(leader, 2, &set("color", "blue"));
+    cluster.advance(100);
+    assert_eq!(cluster.at(leader).level(), Level::DATA_MODEL);
+    let delete = DeleteRange { range: KeyRange::ALL, limit: None, prev: false };
+    cluster.write(leader, 3, &Command { operation: Operation::DeleteRange { delete, held: None }, request: None });
+    // The step that commits it tells the followers, and does not apply it.
+    let told = loop {
+        let told = cluster.carry_out(leader);
+        if cluster.at(leader).applies_next() {
+            break told;
+        }
+        for follower in [1, 2, 3].map(NodeId).into_iter().filter(|id| *id != leader) {
+            cluster.carry_out(follower);
+        }
+    };
+    assert!(!cluster.writes.contains_key(&3));
+    assert_eq!(told.len(), 2);
+    assert_eq!(cluster.value(leader, "color"), Some((Bytes::from("blue"), 1)));
+    cluster.settle();
+    assert!(matches!(cluster.writes[&3], Ok(Outcome::DeletedRange { .. })));
+    for id in [1, 2, 3] {
+        assert_eq!(cluster.value(NodeId(id), "color"), None, "n{id}");
+    }
+}
+
+#[test]
 fn a_follower_names_the_leader_and_changes_nothing() {
     let (mut cluster, leader) = Cluster::with_leader(3);
     let follower = NodeId(leader.0 % 3 + 1);
@@ -226,12 +273,7 @@ fn a_write_that_a_later_leader_commits_succeeds_where_it_was_asked() {
     let (mut cluster, old) = Cluster::with_leader(3);
     // The entry reaches both followers, and their answers are lost with the old leader's connections.
     cluster.write(old, 1, &set("color", "blue"));
-    let effects = cluster.at(old).effects();
-    let write = effects.write.expect("a write");
-    cluster.at(old).written(write.id);
-    for (to, message) in effects.bulk.into_iter().chain(effects.send) {
-        cluster.at(to).step(old, message);
-    }
+    cluster.carry_out(old);
     cluster.cut_off.insert(old);
     let new = cluster.elect();
     assert_ne!(new, old);

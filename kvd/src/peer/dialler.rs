@@ -47,6 +47,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
 
+/// Bytes for which the stream has room when it reads. Nothing but answers to pings comes back, and the whole room is
+/// zeroed at each read.
+const READ_BUFFER_BYTES: usize = 512;
+
 /// Shortest pause between attempts. Pauses double from the shortest to the longest, with jitter.
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
@@ -342,7 +346,7 @@ impl Dialler {
         if let Some(Ok(sought)) = self.options.peer_id.map(|id| HeaderValue::from_str(&id.to_string())) {
             request.headers_mut().insert(SOUGHT_HEADER, sought);
         }
-        let config = WebSocketConfig::default().write_buffer_size(0);
+        let config = WebSocketConfig::default().write_buffer_size(0).read_buffer_size(READ_BUFFER_BYTES);
         let stream = match PacedStream::connect(request.uri(), self.stall_max()).await {
             Ok(stream) => stream,
             Err(cause) if cause.kind() == ErrorKind::ConnectionRefused => return Dialled::NobodyThere,

@@ -270,16 +270,27 @@ impl Raft {
 
     /// Returns the actions to take after the calls since the last time.
     pub fn effects(&mut self) -> Effects {
+        let mut effects = self.effects_to_send();
+        effects.apply = self.log.take_committed(self.settings.apply_bytes_max);
+        self.log.evict(self.settings.cache_bytes_max);
+        effects
+    }
+
+    /// Returns the same without entries to apply, which stay for the next time.
+    pub fn effects_to_send(&mut self) -> Effects {
         self.start_read_round();
         let mut effects = Effects::default();
         self.replicate(&mut effects);
         self.tell_transfer_target();
         effects.write = self.next_write();
         effects.send.append(&mut self.durability.ready);
-        effects.apply = self.log.take_committed(self.settings.apply_bytes_max);
         effects.reads = std::mem::take(&mut self.read_outcomes);
-        self.log.evict(self.settings.cache_bytes_max);
         effects
+    }
+
+    /// Returns the entries that the next effects include.
+    pub fn to_apply(&self) -> impl Iterator<Item = &Entry> {
+        self.log.committed(self.settings.apply_bytes_max)
     }
 
     /// Returns true if committed entries are left that the last effects did not include.

@@ -214,16 +214,19 @@ impl Log {
     /// Returns the next committed entries to apply, in log order: about `bytes_max` bytes of them, but at least one if
     /// there is any. They count as applied from here on.
     pub fn take_committed(&mut self, bytes_max: usize) -> Vec<Entry> {
-        let from = self.applied_index.next();
-        if from > self.commit_index {
-            return Vec::new();
-        }
-        let entries: Vec<Entry> = within(self.cached(from, self.commit_index), bytes_max).cloned().collect();
+        let entries: Vec<Entry> = self.committed(bytes_max).cloned().collect();
         self.unapplied_bytes -= entries.iter().map(Entry::size_bytes).sum::<usize>();
         if let Some(last) = entries.last() {
             (self.applied_index, self.applied_time) = (last.index, self.applied_time.max(last.time));
         }
         entries
+    }
+
+    /// Returns the entries that [`Log::take_committed`] would.
+    pub fn committed(&self, bytes_max: usize) -> impl Iterator<Item = &Entry> {
+        let from = self.applied_index.next();
+        let committed = (from <= self.commit_index).then(|| self.cached(from, self.commit_index));
+        within(committed.into_iter().flatten(), bytes_max)
     }
 
     /// Returns entries from `from` on: about `bytes_max` bytes of them, but at least one if there is any. `None` if

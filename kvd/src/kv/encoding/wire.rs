@@ -291,6 +291,8 @@ impl Wire for Txn {
     }
 }
 
+/// Number of [`Operation::DeleteRange`].
+pub(super) const DELETE_RANGE: u8 = 3;
 /// Number of [`Operation::KeepAlive`].
 pub(super) const KEEP_ALIVE: u8 = 6;
 

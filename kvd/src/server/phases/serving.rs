@@ -103,6 +103,10 @@ impl Serving {
         let mut next_tick = Instant(0);
         loop {
             self.carry_out(shell);
+            if self.replica.applies_next() {
+                // The tasks of the links send meanwhile.
+                tokio::task::yield_now().await;
+            }
             let first = tokio::select! {
                 biased;
                 arrived = inbox.next() => match arrived? {
