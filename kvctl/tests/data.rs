@@ -55,7 +55,7 @@ fn a_prefix_is_deleted_once_that_is_confirmed() {
     let (code, text) = run_at_terminal(&mut fixture.kvctl(&delete), "n\n");
     assert_eq!(code, Some(1), "{text}");
     assert!(
-        text.contains("Delete 2 keys that begin with `app/`? [y/N]") && text.contains("nothing was deleted"),
+        text.contains("Delete 2 keys with the prefix `app/`? [y/N]") && text.contains("nothing was deleted"),
         "{text}"
     );
     assert_eq!(fixture.done(&["ls", "--count"]), "3\n");

@@ -186,7 +186,7 @@ impl Reply {
             Ok(ListLine::Prefix(prefix)) => self.entry(ListEntry::Prefix(prefix)),
             Ok(ListLine::End { revision: of_list, count }) => {
                 if count != self.count || revision.is_some_and(|revision| revision != of_list) {
-                    let detail = format!("{} entries arrived, and {count} were sent", self.count);
+                    let detail = format!("number of entries that arrived: {}, that were sent: {count}", self.count);
                     return Part::Failed(broken(&self.node, &detail));
                 }
                 Part::End

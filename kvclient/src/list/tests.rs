@@ -125,7 +125,7 @@ fn a_stream_is_whole_only_with_its_last_line() {
     let last = |prefix: &str| client.list(Range::prefix(prefix)).stream().last().unwrap().unwrap_err();
     let error = last("k3");
     assert!(
-        matches!(&error, Error::ListBroken { detail, .. } if detail.contains("1 entries arrived, and 2")),
+        matches!(&error, Error::ListBroken { detail, .. } if detail.contains("number of entries that arrived: 1, that were sent: 2")),
         "{error}"
     );
     assert!(matches!(last("k4"), Error::Compacted { .. }));

@@ -131,7 +131,7 @@ impl LockBuilder {
         check_lock_name(&name).and_then(|()| check_ttl_ms(ttl_ms)).map_err(invalid)?;
         loop {
             let (cluster, name, value) = (Arc::clone(&cluster), name.clone(), value.clone());
-            let claim = Claim { cluster, name, value, ttl_ms, lease: draw(), until };
+            let claim = Claim { cluster, name, value, ttl_ms, lease: draw(), until, given_up: Arc::default() };
             let (token, sent) = claim.wait()?;
             let Claim { name, lease, .. } = claim;
             match Lock::hold(&keeper, name, token, (lease, ttl_ms), sent) {

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::routing::{Again, Answer, Cluster, Deadline, Kind, Reason, Tally, Verdict};
 use crate::transport::{Post, Target, Transport};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ pub(super) struct Claim {
     pub(super) lease: LeaseId,
     /// End of the wait. `None` waits without end.
     pub(super) until: Option<Instant>,
+    /// True once the wait has ended without the lock. A request that is still on its way then gives up what it gets.
+    pub(super) given_up: Arc<AtomicBool>,
 }
 
 impl Claim {
@@ -43,12 +46,10 @@ impl Claim {
     /// up.
     pub(super) fn wait(&self) -> Result<(u64, Instant), Error> {
         let waited = self.try_nodes();
+        self.given_up.store(waited.is_err(), Ordering::SeqCst);
         if waited.as_ref().is_err_and(|error| !matches!(error, Error::LockHeld { .. } | Error::InvalidRequest { .. })) {
-            // There may be a place in the queue. If this fails, the place ends with its lease.
-            let mut lane = self.cluster.lanes.borrow();
-            let request = RevokeRequest { request: Some(lane.session.next()), ..RevokeRequest::new(self.lease) };
-            let limit = self.cluster.limits.total_timeout.min(LEAVE_MAX);
-            let _ = self.cluster.write_within::<RevokeReply>(&mut lane, "/lease/revoke", &request, limit);
+            // There may be a place in the queue.
+            leave(&self.cluster, self.lease);
         }
         waited
     }
@@ -131,18 +132,31 @@ impl Claim {
         };
         let unsent = |cause: &dyn std::fmt::Display| Again::not_sent(Reason::Unreachable, format!("{node}: {cause}"));
         let body = serde_json::to_vec(&request).map_err(|cause| unsent(&cause))?;
-        let (cluster, to) = (Arc::clone(&self.cluster), node.clone());
+        let (cluster, to, lease) = (Arc::clone(&self.cluster), node.clone(), self.lease);
+        let given_up = Arc::clone(&self.given_up);
         let (sender, answers) = channel();
         let work = move || {
             let limit = left + cluster.attempt_limit();
             let target: Target<'_> = cluster.target(&to, "/lock");
             let reply = Transport::new().post(target, &Post { body: &body, level: None }, limit);
+            let verdict = cluster.judge(Kind::Write, &to, reply);
+            if matches!(verdict, Verdict::Done(_)) && given_up.load(Ordering::SeqCst) {
+                leave(&cluster, lease);
+            }
             // The receiver is gone if another node is asked by now.
-            let _ = sender.send(cluster.judge(Kind::Write, &to, reply));
+            let _ = sender.send(verdict);
         };
         thread::Builder::new().name("kvclient-lock".into()).spawn(work).map_err(|cause| unsent(&cause))?;
         Ok(answers)
     }
+}
+
+/// Ends a lease, and with it the place in the queue or the lock. If this fails, it ends by itself.
+fn leave(cluster: &Cluster, lease: LeaseId) {
+    let mut lane = cluster.lanes.borrow();
+    let request = RevokeRequest { request: Some(lane.session.next()), ..RevokeRequest::new(lease) };
+    let limit = cluster.limits.total_timeout.min(LEAVE_MAX);
+    let _ = cluster.write_within::<RevokeReply>(&mut lane, "/lease/revoke", &request, limit);
 }
 
 fn token(body: &[u8]) -> Result<u64, Error> {

@@ -4,7 +4,7 @@ use crate::testing::{Act, Node, PATIENCE, client, error, in_turn, leader, ok};
 use serde_json::json;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Returns a node that answers requests for locks as `lock` says, and those about leases as if they lived.
 fn node(mut lock: impl FnMut(&serde_json::Value) -> Act + Send + 'static) -> Node {
@@ -125,6 +125,31 @@ fn without_an_answer_the_place_is_given_up_as_far_as_possible() {
     assert!(matches!(failed, Error::OutcomeUnknown { .. }), "{failed:?}");
     let lease = node.seen("POST /lock")[0].body["lease"].clone();
     assert_eq!(node.seen("POST /lease/revoke")[0].body["lease"], lease);
+}
+
+#[test]
+fn a_lock_that_is_taken_after_the_wait_is_given_up() {
+    let (sender, answers) = channel::<()>();
+    // It answers no probe meanwhile either.
+    let slow = node(move |request| {
+        let _ = answers.recv();
+        had(request, 4)
+    });
+    let held = json!({"error": {"code": "lock_held", "message": "wait", "applied": "no"}});
+    let other = node(move |_| Act::Answer(409, "content-type: application/json\r\n".into(), held.to_string()));
+    let client = client(&[slow.url(), other.url()], PATIENCE, PATIENCE);
+    let error = client.lock("jobs").wait(Duration::from_millis(2_500)).acquire().unwrap_err();
+    assert!(matches!(error, Error::LockHeld { .. }), "{error:?}");
+    let revoked = || [&slow, &other].iter().flat_map(|node| node.seen("POST /lease/revoke")).collect::<Vec<_>>();
+    assert!(revoked().is_empty(), "the other node has said that there is no place");
+    let lease = other.seen("POST /lock")[0].body["lease"].clone();
+    drop(sender);
+    let deadline = Instant::now() + PATIENCE;
+    while revoked().is_empty() {
+        assert!(Instant::now() < deadline, "the lock is kept");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(revoked()[0].body["lease"], lease);
 }
 
 fn place(token: u64) -> LockPlace {

@@ -37,7 +37,7 @@ impl TxnShape {
         let TxnReply { succeeded, revision, results } = reply;
         let BranchShape { id, ops } = if succeeded { self.then } else { self.otherwise };
         if ops.len() != results.len() {
-            return Err(format!("{} operations have {} results", ops.len(), results.len()));
+            return Err(format!("number of operations: {}, of results: {}", ops.len(), results.len()));
         }
         let done =
             ops.into_iter().zip(results).zip(1..).map(|((op, result), number)| op.done(result, number).map(Some));

@@ -38,9 +38,9 @@ fn each_result_is_taken_by_the_handle_of_its_operation() {
 fn a_reply_of_another_shape_is_refused_as_a_whole() {
     let with = |results| json!({"succeeded": true, "revision": 9, "results": results});
     for (results, complaint) in [
-        (json!([]), "1 operations have 0 results"),
+        (json!([]), "number of operations: 1, of results: 0"),
         (json!([null]), "operation 1 is that of another operation"),
-        (json!([{"revision": 9, "created": true}, null]), "1 operations have 2 results"),
+        (json!([{"revision": 9, "created": true}, null]), "number of operations: 1, of results: 2"),
     ] {
         let mut txn = Txn::new();
         drop(txn.then().delete("k"));

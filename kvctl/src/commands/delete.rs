@@ -84,7 +84,7 @@ fn delete_all(mut context: Context, prefix: &Key, is_confirmed: bool) -> anyhow:
     let range = Range::prefix(prefix);
     if !is_confirmed && io::stdin().is_terminal() {
         let count = context.client.list(range.clone()).count()?;
-        if count > 0 && !confirm(&format!("Delete {} that begin with `{}`?", units::keys(count), shown(prefix)))? {
+        if count > 0 && !confirm(&format!("Delete {} with the prefix `{}`?", units::keys(count), shown(prefix)))? {
             return Err(Failure::Other("nothing was deleted".into()).into());
         }
     }

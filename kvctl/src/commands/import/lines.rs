@@ -77,7 +77,7 @@ impl Lines {
                         Parsed::Item(_) => self.items += 1,
                         Parsed::End(count) if *count == self.items => {}
                         Parsed::End(count) => {
-                            bail!("{}: there are {} keys before it, but it says {count}", place(), self.items)
+                            bail!("{}: number of keys before it: {}, but it says {count}", place(), self.items)
                         }
                     }
                     return Ok(Some(match line {
@@ -173,7 +173,7 @@ mod tests {
             ("{\"key\":\"\",\"value\":\"1\"}\n", "f, line 1: the key is empty"),
             (
                 "{\"key\":\"a\",\"value\":\"1\"}\n{\"end\":true,\"revision\":9,\"count\":2}\n",
-                "f, line 2: there are 1 keys before it",
+                "f, line 2: number of keys before it: 1, but it says 2",
             ),
             (
                 "{\"error\":{\"code\":\"compacted\",\"message\":\"gone\",\"applied\":\"no\"}}\n",
