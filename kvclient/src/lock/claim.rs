@@ -152,7 +152,7 @@ impl Claim {
 }
 
 /// Ends a lease, and with it the place in the queue or the lock. If this fails, it ends by itself.
-fn leave(cluster: &Cluster, lease: LeaseId) {
+fn leave(cluster: &Arc<Cluster>, lease: LeaseId) {
     let mut lane = cluster.lanes.borrow();
     let request = RevokeRequest { request: Some(lane.session.next()), ..RevokeRequest::new(lease) };
     let limit = cluster.limits.total_timeout.min(LEAVE_MAX);
