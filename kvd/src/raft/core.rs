@@ -285,6 +285,7 @@ impl Raft {
         effects.write = self.next_write();
         effects.send.append(&mut self.durability.ready);
         effects.reads = std::mem::take(&mut self.read_outcomes);
+        self.log.evict(self.settings.cache_bytes_max);
         effects
     }
 
